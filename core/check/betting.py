@@ -1,0 +1,278 @@
+"""The betting tests: is the drop at least the margin, on the suite as it stands and as a claim about ability.
+
+D = tuned - base in [-1, 1] for an item; for a cluster its sum over the largest cluster's size, so that D
+stays in [-1, 1], and the margin is rescaled alike, so that the claim stays about the mean drop of an item.
+Evidence is the mean wealth of nine bettors, each with a constant stake: a nonnegative supermartingale while
+the claim it bets against holds, so that it ever passes 1/alpha with probability at most alpha, whenever one
+looks or stops (Ville; Waudby-Smith & Ramdas 2024, arXiv:2010.09686).
+
+Two claims, two samplings:
+
+- `PoolTest`: the mean over all N items of the suite, drawn without replacement; arithmetic decides by the
+  last item.
+- `Sample`: ability, its items fresh draws. No arithmetic, so it may stay undecided.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from math import log
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+
+BETS = np.array([0.03, 0.06, 0.1, 0.15, 0.22, 0.32, 0.45, 0.6, 0.78])
+SAFE_STAKE = 0.95  # the share of the wealth that the worst draw may cost
+NARROWEST = 0.05  # below this distance to a bound the stake is capped by BETS alone
+GRID, ROUNDS = 101, 3  # confidence limits are found to 2 / 100**3
+
+Exact = int | Fraction  # sums of right and wrong answers stay integers, which are quicker
+Decision = Literal["ok", "regressed"]
+
+
+def exact(value: float) -> Exact:
+    """Read a float as the decimal it is printed as: 0.03 is 3/100, so that equality with the margin holds."""
+    return int(value) if value == int(value) else Fraction(repr(float(value)))
+
+
+def log_mean_exp(log_wealth: Floats) -> Floats:
+    """Average wealth over the last axis, in logarithms."""
+    top = log_wealth.max(axis=-1, keepdims=True)
+    mean: Floats = top[..., 0] + np.log(np.mean(np.exp(log_wealth - top), axis=-1))
+    return mean
+
+
+def log_factors(excess: Floats, distance: Floats) -> Floats:
+    """Take one draw's log growth of each bettor: log(1 + stake * excess), [...] -> [bets, ...].
+
+    `excess` never falls below -`distance`, which keeps every factor at 0.05 or more.
+    """
+    ceiling = SAFE_STAKE / np.maximum(distance, NARROWEST)
+    stakes = np.minimum(BETS.reshape(-1, *(1,) * excess.ndim), ceiling)
+    growth: Floats = np.log1p(stakes * excess)
+    return growth
+
+
+def log_growth(
+    differences: Floats, before: Floats, full_drop: float, clusters_left: int
+) -> tuple[Floats, Floats]:
+    """Take the bettors' log growth over consecutive draws without replacement, for REGRESSED and for OK.
+
+    differences [..., draws] are D; before [...] is the sum of D so far; full_drop is the drop, summed over
+    the suite in units of D, that is bet about; clusters_left counts what was not drawn before these. -> two
+    arrays [bets, ...].
+    """
+    rest = clusters_left - np.arange(differences.shape[-1])
+    running = before[..., None] + np.cumsum(differences, axis=-1) - differences
+    mean = (-full_drop - running) / rest  # of what is left, if the full drop were exactly full_drop
+    regressed = log_factors(mean - differences, 1 - mean) * (mean < 1)
+    ok = log_factors(differences - mean, 1 + mean) * (mean > -1)
+    return regressed.sum(axis=-1), ok.sum(axis=-1)
+
+
+@dataclass(frozen=True)
+class PoolTest:
+    """The finite-population test so far. Sums and the threshold are exact; `decision` is kept once proven.
+
+    Each answer has its own alpha, since only one of them can be wrong for a given suite.
+    """
+
+    full_drop: Exact  # margin * items: the summed drop from which on the suite is REGRESSED
+    largest: int
+    clusters_left: int
+    items_left: int
+    alpha_regressed: float
+    alpha_ok: float
+    total: Exact  # the sum of tuned - base so far
+    log_regressed: Floats  # [bets]
+    log_ok: Floats  # [bets]
+    decision: Decision | None = None
+    by: Literal["", "betting", "arithmetic"] = ""
+
+    @property
+    def log_evidence(self) -> dict[Decision, float]:
+        return {"regressed": float(log_mean_exp(self.log_regressed)), "ok": float(log_mean_exp(self.log_ok))}
+
+
+def begin_pool(
+    margin: Exact, cluster_sizes: Sequence[int], *, alpha_regressed: float, alpha_ok: float
+) -> PoolTest:
+    """Start a test of "the mean drop of all items is at least the margin" over clusters of these sizes.
+
+    Raises BadInput unless 0 < margin <= 1, both alphas are in (0, 1) and there is an item.
+    """
+    if not 0 < margin <= 1:
+        raise BadInput(
+            f"margin is {float(margin):g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
+        )
+    if not (0 < alpha_regressed < 1 and 0 < alpha_ok < 1):
+        raise BadInput(f"alpha is {alpha_ok:g}.", hint="Give a probability between 0 and 1, say 0.05.")
+    if not cluster_sizes or min(cluster_sizes) < 1:
+        raise BadInput("There is no item to test.", hint="Give clusters of at least one item.")
+    items = sum(cluster_sizes)
+    return PoolTest(
+        full_drop=margin * items,
+        largest=max(cluster_sizes),
+        clusters_left=len(cluster_sizes),
+        items_left=items,
+        alpha_regressed=alpha_regressed,
+        alpha_ok=alpha_ok,
+        total=0,
+        log_regressed=np.zeros(len(BETS)),
+        log_ok=np.zeros(len(BETS)),
+    )
+
+
+def feed_pool(test: PoolTest, sums: Sequence[Exact], sizes: Sequence[int]) -> PoolTest:
+    """Feed one look and decide: the next clusters' exact sums of tuned - base and their sizes, in order.
+
+    What is certain whatever the rest says overrules what was proven by betting (wrong with probability
+    alpha).
+    """
+    if not sums:
+        return test
+    differences = np.array([float(total) for total in sums]) / test.largest
+    regressed, ok = log_growth(
+        differences,
+        np.array(float(test.total) / test.largest),
+        float(test.full_drop) / test.largest,
+        test.clusters_left,
+    )
+    return _decide(
+        replace(
+            test,
+            clusters_left=test.clusters_left - len(sums),
+            items_left=test.items_left - sum(sizes),
+            total=test.total + sum(sums),
+            log_regressed=test.log_regressed + regressed,
+            log_ok=test.log_ok + ok,
+        )
+    )
+
+
+def _decide(test: PoolTest) -> PoolTest:
+    if -(test.total + test.items_left) >= test.full_drop:
+        return replace(test, decision="regressed", by="arithmetic")
+    if -(test.total - test.items_left) < test.full_drop:
+        return replace(test, decision="ok", by="arithmetic")
+    if test.decision:
+        return test
+    evidence = test.log_evidence
+    if evidence["regressed"] >= -log(test.alpha_regressed):
+        return replace(test, decision="regressed", by="betting")
+    if evidence["ok"] >= -log(test.alpha_ok):
+        return replace(test, decision="ok", by="betting")
+    return test
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Differences seen as fresh draws, equal ones counted: with constant stakes the order has no effect."""
+
+    sums: Floats  # of tuned - base over the cluster, in units of the largest cluster's size
+    sizes: Floats  # in the same units
+    counts: Floats
+
+    @property
+    def empty(self) -> bool:
+        return not self.counts.size
+
+
+def sample(sums: Sequence[Exact], sizes: Sequence[int], largest: int) -> Sample:
+    """Gather clusters (sums of tuned - base and sizes); `largest` is the largest size of the whole suite."""
+    distinct = Counter(zip(sums, sizes, strict=True))
+    return Sample(
+        np.array([float(total) / largest for total, _ in distinct]),
+        np.array([size / largest for _, size in distinct]),
+        np.array([float(count) for count in distinct.values()]),
+    )
+
+
+def log_wealth_of_drop(drawn: Sample, drop: float) -> Floats:
+    """Bet against "the ability fell by at most `drop`"; high log wealth [bets] proves a larger drop."""
+    drops = np.array([drop])
+    return _log_wealth(drawn, drops, against_at_most=True)[:, 0]
+
+
+def log_wealth_under(drawn: Sample, drop: float) -> Floats:
+    """Bet against "the ability fell by `drop` or more"; high log wealth [bets] proves a smaller drop."""
+    drops = np.array([drop])
+    return _log_wealth(drawn, drops, against_at_most=False)[:, 0]
+
+
+def confidence_sequence(drawn: Sample, alpha: float) -> tuple[float, float]:
+    """Bound the ability's mean drop from both sides, at alpha/2 a side, valid at every time at once.
+
+    Each side's wealth is monotone in the drop bet against, so its limit is found on ever finer grids, rounded
+    outwards.
+    """
+    if drawn.empty:
+        return (-1.0, 1.0)
+    bar = log(2 / alpha)
+
+    def refuted(drops: Floats, against_at_most: bool) -> NDArray[np.bool_]:
+        return log_mean_exp(_log_wealth(drawn, drops, against_at_most=against_at_most).T) >= bar
+
+    low, high = -1.0, 1.0
+    start, stop = -1.0, 1.0
+    for _ in range(ROUNDS):
+        drops = np.linspace(start, stop, GRID)
+        last = int(refuted(drops, True).sum()) - 1
+        if last < 0:
+            break
+        low, start, stop = float(drops[last]), float(drops[last]), float(drops[min(last + 1, GRID - 1)])
+    start, stop = -1.0, 1.0
+    for _ in range(ROUNDS):
+        drops = np.linspace(start, stop, GRID)
+        first = GRID - int(refuted(drops, False).sum())
+        if first >= GRID:
+            break
+        high, start, stop = float(drops[first]), float(drops[max(first - 1, 0)]), float(drops[first])
+    return (low, high)
+
+
+def _log_wealth(drawn: Sample, drops: Floats, *, against_at_most: bool) -> Floats:
+    """Grow the bettors' log wealth [bets, drops] over the sample, a column for each drop bet against."""
+    if drawn.empty:
+        return np.zeros((len(BETS), len(drops)))
+    excess = (
+        drawn.sums + drops[:, None] * drawn.sizes
+    )  # [drops, distinct], mean 0 where the ability's drop is this one
+    if against_at_most:
+        growth = log_factors(-excess, np.broadcast_to(1 + drops[:, None], excess.shape))
+    else:
+        growth = log_factors(excess, np.broadcast_to(1 - drops[:, None], excess.shape))
+    wealth: Floats = growth @ drawn.counts
+    return wealth
+
+
+def holm(log_evidence: Mapping[str, float], alpha: float) -> frozenset[str]:
+    """Reject by e-Holm: of K claims, those that pass K/alpha, (K-1)/alpha, … from the strongest down.
+
+    Any claim without cause is rejected with probability at most alpha, however the claims depend on each
+    other.
+    """
+    rejected: list[str] = []
+    for place, name in enumerate(sorted(log_evidence, key=lambda name: (-log_evidence[name], name))):
+        if log_evidence[name] < log((len(log_evidence) - place) / alpha):
+            break
+        rejected.append(name)
+    return frozenset(rejected)
+
+
+def spend_alpha(alpha: float, claim: int) -> float:
+    """Give the k-th checkpoint (from 1) alpha / (k (k + 1)): all of them together spend alpha."""
+    if claim < 1:
+        raise BadInput(f"claim {claim} has no share of alpha.", hint="Claims are counted from 1.")
+    return alpha / (claim * (claim + 1))

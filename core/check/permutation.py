@@ -1,0 +1,137 @@
+"""Which items a check asks, and in which order: seeded caps, one permutation of clusters, looks, a hash.
+
+Every choice is an order by SHA-256 of (purpose, seed, task, cluster), not a random generator: the same on
+every platform and numpy version, whatever order the items come in. So caps are nested (the 100 items of a
+small cap are among the 500 of a large one, and their scores are reused), and an item or task that leaves does
+not move the others. The cap and the permutation hash under different purposes: under one, a task cut from
+67,000 items to 100 would keep only its smallest hashes and come first.
+"""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+Key = tuple[str, str]
+PLAN_VERSION = 1
+
+
+class Item(msgspec.Struct, frozen=True, order=True):
+    """One question of one task; items that belong together (a passage, mirrored pairs) name one cluster."""
+
+    task: str
+    item: str
+    cluster: str = ""
+
+    @property
+    def key(self) -> Key:
+        return (self.task, self.item)
+
+    @property
+    def group(self) -> Key:
+        """Name the cluster; an item without one is a cluster of its own, apart from any named one."""
+        return (self.task, f"cluster {self.cluster}" if self.cluster else f"item {self.item}")
+
+
+Cluster = tuple[Item, ...]
+
+
+def cap_items(items: Iterable[Item], cap: int | None, seed: int) -> tuple[Item, ...]:
+    """Choose at most `cap` items of every task, in whole clusters, by the seed; None keeps all.
+
+    A task's clusters are taken in seeded order until the next would pass the cap, and at least one is taken.
+    Raises BadInput where an item comes twice or the cap is below 1.
+    """
+    if cap is not None and cap < 1:
+        raise BadInput(f"cap is {cap}.", hint="Give at least 1 item a task, or no cap.")
+    chosen: list[Item] = []
+    taken: dict[str, int] = {}
+    closed: set[str] = set()
+    for cluster in _seeded(items, seed, "cap"):
+        task = cluster[0].task
+        already = taken.get(task, 0)
+        if cap is not None and (task in closed or (already and already + len(cluster) > cap)):
+            closed.add(task)
+            continue
+        taken[task] = already + len(cluster)
+        chosen.extend(cluster)
+    return tuple(sorted(chosen))
+
+
+def permute(items: Iterable[Item], seed: int) -> tuple[Item, ...]:
+    """Put all items of all tasks into one uniform seeded order in which a cluster's items stay together."""
+    return tuple(item for cluster in _seeded(items, seed, "order") for item in cluster)
+
+
+def clusters_of(order: Iterable[Item]) -> tuple[Cluster, ...]:
+    """Cut a permuted order into its clusters."""
+    return tuple(tuple(cluster) for _, cluster in groupby(order, key=lambda item: item.group))
+
+
+def looks_of(clusters: Iterable[Cluster], size: int) -> tuple[tuple[Item, ...], ...]:
+    """Cut an order of clusters into looks of `size` items or a few more, never through a cluster."""
+    looks: list[tuple[Item, ...]] = []
+    look: list[Item] = []
+    for cluster in clusters:
+        look.extend(cluster)
+        if len(look) >= size:
+            looks.append(tuple(look))
+            look = []
+    if look:
+        looks.append(tuple(look))
+    return tuple(looks)
+
+
+def hash_plan(
+    *,
+    margin: float,
+    alpha: float,
+    metrics: Sequence[tuple[str, str, float]],
+    cap: int | None,
+    seed: int,
+    look_items: int,
+    order: Sequence[Item],
+    excluded: Sequence[Key],
+) -> str:
+    """Hash (SHA-256, hex) all that is fixed before looking; metrics are (task, metric, chance)."""
+    fixed = {
+        "version": PLAN_VERSION,
+        "margin": repr(float(margin)),
+        "alpha": repr(float(alpha)),
+        "metrics": sorted([task, metric, repr(float(chance))] for task, metric, chance in metrics),
+        "cap": cap,
+        "seed": seed,
+        "look_items": look_items,
+        "order": [[item.task, item.item, item.cluster] for item in order],
+        "excluded": sorted(list(key) for key in set(excluded)),
+    }
+    canonical = json.dumps(fixed, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return sha256(canonical.encode("ascii")).hexdigest()
+
+
+def _seeded(items: Iterable[Item], seed: int, purpose: str) -> list[Cluster]:
+    """Group items into clusters and order the clusters by hash."""
+    groups: dict[Key, list[Item]] = {}
+    seen: set[Key] = set()
+    for item in items:
+        if item.key in seen:
+            raise BadInput(
+                f"{item.task}: item {item.item} comes twice.",
+                hint="Give every item of a task an id of its own.",
+            )
+        seen.add(item.key)
+        groups.setdefault(item.group, []).append(item)
+
+    def place(group: Key) -> bytes:
+        return sha256(json.dumps([purpose, seed, *group]).encode("ascii")).digest()
+
+    return [tuple(sorted(groups[group])) for group in sorted(groups, key=place)]

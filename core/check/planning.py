@@ -1,0 +1,112 @@
+"""Fixing a check before anyone looks: which items, which tasks can show a drop, in which order, hashed."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import TYPE_CHECKING
+
+from finetop.core.check.permutation import Item, Key, cap_items, clusters_of, hash_plan, permute
+from finetop.core.check.statistics import measure
+from finetop.core.check.verdict import CheckPlan, TaskPlan, Unmeasurable
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+
+def choose_items(
+    items: Iterable[Item], *, cap: int | None, seed: int, excluded: Iterable[Key] = ()
+) -> tuple[Item, ...]:
+    """Choose the items that the base must be scored on: not the excluded, at most `cap` of each task."""
+    out = set(excluded)
+    return cap_items((item for item in items if item.key not in out), cap, seed)
+
+
+def make_plan(
+    tasks: Sequence[TaskPlan],
+    items: Iterable[Item],
+    base: Mapping[Key, float],
+    *,
+    seed: int,
+    cap: int | None,
+    margin: float = 0.03,
+    alpha: float = 0.05,
+    look_items: int = 64,
+    excluded: Iterable[Key] = (),
+) -> CheckPlan:
+    """Fix a check before looking: cap, drop the tasks that could not show a drop, permute the rest, hash.
+
+    `items` are all of the suite's, `base` the base's scores of at least those that `choose_items` picks.
+    Raises BadInput for a margin or alpha out of range, an item of no task, or a base score that is missing or
+    not in [0, 1].
+    """
+    if not 0 < margin <= 1:
+        raise BadInput(
+            f"margin is {margin:g}.", hint="Give a drop above 0 and at most 1 (3 points are 0.03)."
+        )
+    if not 0 < alpha < 1:
+        raise BadInput(f"alpha is {alpha:g}.", hint="Give a probability between 0 and 1, say 0.05.")
+    if look_items < 1:
+        raise BadInput(f"look_items is {look_items}.", hint="Give at least 1 item a look; 64 is usual.")
+    out = frozenset(excluded)
+    by_task: dict[str, list[Item]] = {task.name: [] for task in tasks}
+    for item in choose_items(items, cap=cap, seed=seed, excluded=out):
+        if item.task not in by_task:
+            raise BadInput(
+                f"{item.task}: item {item.item} belongs to no task of the plan.", hint="Name its task."
+            )
+        by_task[item.task].append(item)
+    kept: list[TaskPlan] = []
+    unmeasurable: list[Unmeasurable] = []
+    for task in tasks:
+        clusters = clusters_of(sorted(by_task[task.name], key=lambda item: item.group))
+        scores = [[score_of(base, item, "base") for item in cluster] for cluster in clusters]
+        measured = measure(scores, task.chance)
+        if measured.measurable:
+            kept.append(task)
+        else:
+            unmeasurable.append(
+                Unmeasurable(task.name, measured.items, measured.base, measured.stderr, task.chance)
+            )
+    order = permute((item for task in kept for item in by_task[task.name]), seed)
+    digest = hash_plan(
+        margin=margin,
+        alpha=alpha,
+        metrics=[(task.name, task.metric, task.chance) for task in tasks],
+        cap=cap,
+        seed=seed,
+        look_items=look_items,
+        order=order,
+        excluded=sorted(out),
+    )
+    return CheckPlan(
+        margin=margin,
+        alpha=alpha,
+        seed=seed,
+        cap=cap,
+        look_items=look_items,
+        tasks=tuple(kept),
+        order=order,
+        unmeasurable=tuple(unmeasurable),
+        excluded=tuple(sorted(out)),
+        hash=digest,
+    )
+
+
+def score_of(scores: Mapping[Key, float], item: Item, model: str) -> float:
+    """Look up an item's score; raises BadInput where it is missing or not in [0, 1]."""
+    if item.key not in scores:
+        raise BadInput(
+            f"{item.task}: item {item.item} has no {model} score.", hint="Score the whole suite first."
+        )
+    return valid_score(item.key, scores[item.key], model)
+
+
+def valid_score(key: Key, score: float, model: str) -> float:
+    """Pass a score on; raises BadInput where it is not in [0, 1]."""
+    if not isfinite(score) or not 0 <= score <= 1:
+        raise BadInput(
+            f"{key[0]}: item {key[1]} has the {model} score {score}.",
+            hint="Only scores in [0, 1] can decide; unbounded ones (perplexity) never do.",
+        )
+    return float(score)

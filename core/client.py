@@ -1,0 +1,176 @@
+"""The client's end of the socket: find the supervisor of a home, start it when there is none, ask it things.
+
+`Client` is for the command line; the app has `AsyncClient`. Neither loads torch or duckdb.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import protocol
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
+from finetop.core.home import Home, prepare
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+START_TIMEOUT_S = 20.0
+ANSWER_TIMEOUT_S = 60.0
+
+_ERRORS: dict[int, type[FinetopError]] = {1: FinetopError, 2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
+
+
+class Client:
+    """A connection for one command: asks block until answered.
+
+    Raises NoSupervisor when the connection ends, and the error that the supervisor answered otherwise.
+    """
+
+    def __init__(self, home: Home, *, start: bool = True) -> None:
+        self.home = home
+        self._socket = connect(home, start=start)
+        self._file = self._socket.makefile("rb")
+        self._number = 0
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def ask(self, ask: protocol.Ask) -> Any:
+        """Send one request and return its answer, of the type in protocol.ANSWERS."""
+        self._number += 1
+        try:
+            self._socket.sendall(encode(self._number, ask))
+            line = self._file.readline()
+        except TimeoutError as error:
+            raise NoSupervisor("the supervisor does not answer.", hint="See `finetop doctor`.") from error
+        except OSError as error:
+            raise NoSupervisor(f"the supervisor went away: {error.strerror}.") from error
+        return decode(line, ask)
+
+
+class AsyncClient:
+    """A connection for the app. One request at a time; `ask` may be called from several tasks."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self._lock = asyncio.Lock()
+        self._reader: asyncio.StreamReader | None = None
+        self._writer: asyncio.StreamWriter | None = None
+        self._number = 0
+
+    async def ask(self, ask: protocol.Ask) -> Any:
+        """Send one request and return its answer. Connects again after a break; raises NoSupervisor if none is there."""
+        async with self._lock:
+            try:
+                if self._writer is None:
+                    self._reader, self._writer = await asyncio.open_unix_connection(
+                        str(self.home.socket), limit=protocol.LINE_LIMIT
+                    )
+                assert self._reader is not None
+                self._number += 1
+                self._writer.write(encode(self._number, ask))
+                await self._writer.drain()
+                line = await self._reader.readline()
+            except OSError as error:
+                self._drop()
+                raise NoSupervisor("no supervisor answers.") from error
+            except asyncio.CancelledError:
+                self._drop()  # its answer would be taken for the next one's
+                raise
+            if not line:
+                self._drop()
+                raise NoSupervisor("the supervisor went away.")
+            return decode(line, ask)
+
+    def _drop(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._reader = self._writer = None
+
+    def close(self) -> None:
+        self._drop()
+
+
+def encode(number: int, ask: protocol.Ask) -> bytes:
+    return protocol.encoder.encode(protocol.Request(protocol.VERSION, number, ask)) + b"\n"
+
+
+def decode(line: bytes, ask: protocol.Ask) -> Any:
+    if not line:
+        raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")
+    reply = protocol.reply_decoder.decode(line)
+    if reply.error is not None:
+        kind = _ERRORS.get(reply.error.exit, FinetopError)
+        raise kind(reply.error.message, hint=reply.error.hint)
+    return msgspec.json.decode(reply.answer, type=protocol.ANSWERS[type(ask)])
+
+
+def connect(home: Home, *, start: bool = True) -> socket.socket:
+    """Connect to the home's supervisor; with `start`, bring one up first where there is none."""
+    try:
+        return _connect_once(home)
+    except OSError:
+        if not start:
+            raise NoSupervisor(
+                f"no supervisor runs for {home.root}.", hint="`finetop ls` starts one."
+            ) from None
+    start_supervisor(home)
+    return _connect_once(home)
+
+
+def start_supervisor(home: Home) -> None:
+    """Start a supervisor in a session of its own and wait until it answers.
+
+    Several clients may do this at once: all but one of the supervisors see the lock and leave.
+    Raises NoSupervisor with the end of its log.
+    """
+    prepare(home)
+    with home.log.open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        try:
+            _connect_once(home).close()
+            return
+        except OSError:
+            code = process.poll()
+            if code not in (None, 0):
+                break
+            time.sleep(0.02)
+    tail = home.log.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
+    raise NoSupervisor(
+        tail[-1] if tail else "the supervisor did not start.", hint=f"Its log is {home.log}."
+    )
+
+
+def _connect_once(home: Home) -> socket.socket:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    link.settimeout(ANSWER_TIMEOUT_S)
+    try:
+        link.connect(str(home.socket))
+    except OSError:
+        link.close()
+        raise
+    return link

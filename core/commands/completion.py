@@ -1,0 +1,24 @@
+"""`finetop completion SHELL`: a completion script, made from the commands themselves."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core.commands.output import print_json
+from finetop.core.home import Home
+
+ABOUT = "print a completion script for bash, zsh or tcsh"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help='use: eval "$(finetop completion bash)"')
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    import shtab
+
+    from finetop.core.commands.main import whole_parser
+
+    script = shtab.complete(whole_parser(), shell=args.shell)
+    print_json({"shell": args.shell, "script": script}) if args.json else print(script)
+    return 0

@@ -1,0 +1,23 @@
+"""`finetop kill RUN`: end the whole process tree of a run at once; what is not in a checkpoint is lost."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands.output import print_json
+from finetop.core.home import Home
+
+ABOUT = "end a run at once, without a checkpoint"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        done: protocol.Done = client.ask(protocol.Kill(args.run))
+    print_json({"message": done.message}) if args.json else print(done.message)
+    return 0

@@ -1,0 +1,31 @@
+"""`finetop methods`: which weights can move, and what they can learn from."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import methods, objectives
+from finetop.core.commands.output import print_json, print_table
+from finetop.core.home import Home
+from finetop.core.recipe.load import list_builtin
+
+ABOUT = "which weights can move, what they learn from, built-in recipes"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    moves = [(name, methods.load(name).ABOUT) for name in methods.names()]
+    learns = [(name, objectives.load(name).ABOUT) for name in objectives.names()]
+    recipes = [(recipe.name, recipe.about) for recipe in list_builtin()]
+    if args.json:
+        print_json({"methods": dict(moves), "objectives": dict(learns), "recipes": dict(recipes)})
+        return 0
+    print_table(("method", "which weights move"), moves)
+    print()
+    print_table(("objective", "what they learn from"), learns)
+    print()
+    print_table(("recipe", "built in: finetop run RECIPE"), recipes)
+    return 0

@@ -1,0 +1,82 @@
+"""How commands print: tables with numbers to the right, and one JSON document with a schema number."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from finetop.core import run as data
+from finetop.core.check.result import short_answer
+from finetop.core.text import clean_line
+
+SCHEMA = 1
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """Print one document: `schema` first, then what was asked for."""
+    print(msgspec.json.encode({"schema": SCHEMA, **document}).decode(), flush=True)
+
+
+def plain(value: Any) -> Any:
+    return msgspec.to_builtins(value)
+
+
+def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """Print rows under a head, columns as wide as they need, those in `right` right-aligned."""
+    cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
+    for row in cells:
+        line = "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        print(line.rstrip())
+
+
+def ago(moment: float, now: float | None = None) -> str:
+    """How long ago, in one unit: '40 s', '5 m', '3 h', '2 d'."""
+    return span(max(0.0, (time.time() if now is None else now) - moment))
+
+
+def span(seconds: float) -> str:
+    """A length of time in one unit: '40 s', '5 m', '3 h', '2 d'."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def state_words(row: data.RunRow) -> str:
+    """A run's state in words, with what matters of it."""
+    state = row.state
+    if isinstance(state, data.Queued):
+        return f"queued, place {state.place}"
+    if isinstance(state, data.Running):
+        return f"{state.asked}ping" if state.asked == "stop" else state.phase or "running"
+    if isinstance(state, data.Failed | data.Lost):
+        return f"{data.word(state).upper()} {state.cause}"
+    return data.word(state)
+
+
+def answer_words(row: data.RunRow) -> str:
+    """The answer to 'did it forget?', in words."""
+    if row.check is not None:
+        return short_answer(row.check)
+    if isinstance(row.checking, data.Running):
+        return "checking"
+    if isinstance(row.checking, data.Queued):
+        return "check waits"
+    drift = row.metrics.get("drift")
+    return "" if drift is None else f"drift {drift:.2f}"
+
+
+def warn(text: str) -> None:
+    print(f"finetop: {text}", file=sys.stderr)

@@ -1,0 +1,72 @@
+"""`finetop show RUN`: one run: state, data, last numbers, checkpoints, checks, samples."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core import run as data
+from finetop.core.check.result import short_answer
+from finetop.core.client import Client
+from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words
+from finetop.core.home import Home
+from finetop.core.text import clean, clean_line
+
+ABOUT = "show one run whole"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number")
+    parser.add_argument("--recipe", action="store_true", help="print its resolved recipe alone, as YAML")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        found: data.RunDetail = client.ask(protocol.GetRun(args.run))
+    if args.json:
+        print_json({"run": plain(found)})
+    elif args.recipe:
+        import yaml
+
+        print(yaml.safe_dump(found.recipe, sort_keys=False, allow_unicode=True), end="")
+    else:
+        print_run(found, home)
+    return 0
+
+
+def print_run(found: data.RunDetail, home: Home) -> None:
+    row = found.row
+    print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
+    print(f"  state      {state_words(row)}")
+    if isinstance(row.state, data.Failed) and row.state.hint:
+        print(f"             {clean_line(row.state.hint)}")
+    print(f"  step       {row.step} of {row.steps or '?'}   {found.device}")
+    if answer_words(row):
+        print(f"  forgot?    {answer_words(row)}")
+    shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(row.metrics.items()) if value is not None)
+    if shown:
+        print(f"  last       {shown}")
+    for source in found.data:
+        print(
+            f"  data       {clean_line(source.source)}: {source.kept} of {source.rows} rows, {source.dropped} dropped,"
+            f" {source.truncated} truncated, longest {source.longest_tokens} tokens"
+        )
+    for checkpoint in found.checkpoints:
+        size = checkpoint.size_bytes / 1e6
+        print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")
+    for check in found.checks:
+        print(f"  check      at step {check.step}: {short_answer(check)}, {ago(check.at)} ago")
+    for alarm in found.alarms:
+        print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}")
+    for job in found.jobs:
+        bad = f", {job.bad_lines} event lines could not be read" if job.bad_lines else ""
+        print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{bad}")
+    print(f"  folder     {home.root / found.folder}")
+    last = max((sample.step for sample in found.samples), default=0)
+    for sample in found.samples:
+        if sample.step == last:
+            print(f"  sample     {clean_line(sample.prompt, limit=100)}\n             {clean(sample.text, limit=400)}")
+    if not found.checks and isinstance(row.state, data.Finished):
+        print(f"next: finetop check {row.name}")
+
+

@@ -1,0 +1,23 @@
+"""`finetop stop RUN`: save a checkpoint, then exit; a queued run leaves the queue."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands.output import print_json
+from finetop.core.home import Home
+
+ABOUT = "stop a run after saving a checkpoint"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        done: protocol.Done = client.ask(protocol.Stop(args.run))
+    print_json({"message": done.message}) if args.json else print(done.message)
+    return 0

@@ -1,0 +1,56 @@
+"""`finetop tail RUN`: its numbers, step by step, as they come; --log follows the job's own log."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands import follow
+from finetop.core.commands.output import plain, print_json
+from finetop.core.home import Home
+from finetop.core.text import clean
+
+ABOUT = "follow a run's numbers, or its log"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number")
+    parser.add_argument("-n", "--lines", type=int, default=10, metavar="N", help="start with the last N steps")
+    parser.add_argument("--log", action="store_true", help="the job's own log in place of its numbers")
+    parser.add_argument("--no-follow", action="store_true", help="print what is there, then end")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    if args.log:
+        return tail_log(args, home)
+    show = follow.Progress()
+    with Client(home) as client:
+        newest = client.ask(protocol.GetRun(args.run)).row.step
+    for new in follow.rows(home, args.run, after_step=max(-1, newest - args.lines)):
+        if args.json:
+            for step in new.steps:
+                print_json({"step": plain(step)})
+        else:
+            show(new)
+        if args.no_follow and len(new.steps) < 1000:
+            break
+    return 0
+
+
+def tail_log(args: argparse.Namespace, home: Home) -> int:
+    offset = -200 * max(args.lines, 1)
+    with Client(home) as client:
+        while True:
+            piece: protocol.LogAnswer = client.ask(protocol.ReadLog(args.run, None, offset))
+            if piece.text and args.json:
+                print_json({"job": piece.job, "text": piece.text})
+            elif piece.text:
+                print(clean(piece.text), end="", flush=True)
+            at_end = piece.next >= piece.size
+            offset = piece.next if piece.size else 0
+            if at_end and (args.no_follow or not follow.is_live(client.ask(protocol.GetRun(args.run)).row)):
+                return 0
+            if at_end:
+                time.sleep(0.5)

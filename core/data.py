@@ -1,0 +1,105 @@
+"""Reads rows of JSON lines, one at a time and without trusting them: every fault names file and line."""
+
+from __future__ import annotations
+
+import os
+import stat
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import formats
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    from finetop.core.formats import Conversation
+
+MAX_LINE_BYTES = 8 * 1024 * 1024
+_BOM = b"\xef\xbb\xbf"
+
+
+def read_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
+    """Read all rows of a .jsonl file, or the first `limit`. Raises BadInput; a file without rows is one."""
+    return [row for _, row in islice(stream_rows(path), limit)]
+
+
+def read_conversations(path: Path, format_name: str = "auto", limit: int | None = None) -> list[Conversation]:
+    """Read the rows of a .jsonl file as conversations.
+
+    `auto` takes the format of the first row for all. Raises BadInput, NotFound for an unknown format.
+    """
+    conversations = []
+    for line, row in islice(stream_rows(path), limit):
+        place = f"{path.name}:{line}"
+        if format_name == "auto":
+            format_name = formats.detect(row, place)
+        conversations.append(formats.read(row, place, format_name))
+    return conversations
+
+
+def stream_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Give each row with its line number, from 1; blank lines are passed over.
+
+    Holds one line at a time, of at most 8 MiB. Raises BadInput.
+    """
+    with _open(path) as file:
+        number = 0
+        has_rows = False
+        while line := file.readline(MAX_LINE_BYTES + 1):
+            number += 1
+            if len(line) > MAX_LINE_BYTES:
+                longest = MAX_LINE_BYTES // 2**20
+                raise _fault(
+                    path, number, f"the line is longer than {longest} MiB.", "One row a line: split it."
+                )
+            if number == 1:
+                line = line.removeprefix(_BOM)
+            if line.strip():
+                has_rows = True
+                yield number, _row(line, path, number)
+    if not has_rows:
+        raise BadInput(f"{path.name}: has no rows.", hint="Write one JSON object a line.")
+
+
+def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        row = msgspec.json.decode(line)
+    except UnicodeDecodeError as error:
+        raise _fault(path, number, "is not UTF-8 text.", "Save the file as UTF-8.") from error
+    except RecursionError as error:
+        raise _fault(path, number, "is nested too deeply.", "A row is a flat object.") from error
+    except msgspec.MsgspecError as error:
+        reason = str(error).removeprefix("JSON is malformed: ")
+        hint = "Write one JSON object a line."
+        if number == 1 and line.strip() in (b"[", b"{"):
+            hint = "This looks like one JSON document: write one object a line instead (jq -c '.[]')."
+        raise _fault(path, number, f"is not JSON: {reason}.", hint) from error
+    if not isinstance(row, dict):
+        kind = "a list" if isinstance(row, list) else "a single value"
+        raise _fault(path, number, f"is {kind}, not an object.", 'Write {"messages": […]} on each line.')
+    return row
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        # A FIFO or a device in place of the file must not hang the program.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise BadInput(f"{path}: no such file.") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise BadInput(f"{path}: cannot be read: {reason.lower()}.") from error
+    file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
+    if file is None:
+        os.close(handle)
+        raise BadInput(f"{path}: is not a file.")
+    return file
+
+
+def _fault(path: Path, number: int, message: str, hint: str) -> BadInput:
+    return BadInput(f"{path.name}:{number}: {message}", hint=hint)

@@ -1,0 +1,80 @@
+"""Every error that finetop raises on purpose, as a tree.
+
+FinetopError                 something went wrong that a person can act on
+├── BadInput                 exit 2: a recipe, a data file, a name, an option (says place, value and fix)
+│   └── RecipeError          exit 2: in a recipe; carries file, line and key
+├── NotFound                 exit 2: no such run, suite, method or recipe (suggests a near name)
+├── Refused                  exit 1: understood, but the answer is no (stop of a finished run)
+├── NoVerdict                exit 3: a check that cannot decide (says why)
+└── EnvironmentTrouble       exit 4: no supervisor, no disk, no GPU, no model within reach
+    ├── NoSupervisor         exit 4: it does not answer
+    └── StoreTrouble         exit 4: the database refuses (corrupt, newer than the program, locked)
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class FinetopError(Exception):
+    """Base of the tree: a message in one line, and a hint that says what to do about it."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}".strip()
+
+
+class BadInput(FinetopError):
+    exit_code = 2
+
+
+class RecipeError(BadInput):
+    """A fault in a recipe: `place` is file:line (or --set), `key` the dotted name of the setting."""
+
+    def __init__(self, message: str, *, place: str = "", key: str = "", hint: str = "") -> None:
+        super().__init__(f"{place}: {message}" if place else message, hint=hint)
+        self.place = place
+        self.key = key
+
+
+class NotFound(FinetopError):
+    exit_code = 2
+
+
+class Refused(FinetopError):
+    exit_code = 1
+
+
+class NoVerdict(FinetopError):
+    exit_code = 3
+
+
+class EnvironmentTrouble(FinetopError):
+    exit_code = 4
+
+
+class NoSupervisor(EnvironmentTrouble):
+    pass
+
+
+class StoreTrouble(EnvironmentTrouble):
+    pass
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """Suggest the nearest known name, or list what there is: 'Did you mean rank?'."""
+    names = sorted(known)
+    near = get_close_matches(value, names, n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {near[0]}?"
+    return f"There is {', '.join(names)}." if names else ""

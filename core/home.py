@@ -1,0 +1,96 @@
+"""The home folder: where runs, scores, models, the database and the supervisor's socket live.
+
+    HOME/finetop.duckdb               the store, opened by the supervisor alone
+    HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
+    HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
+    HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
+    HOME/models/NAME/                 models converted once to safetensors
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetop.core.errors import EnvironmentTrouble
+
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
+
+
+@dataclass(frozen=True)
+class Home:
+    root: Path
+
+    @property
+    def database(self) -> Path:
+        return self.root / "finetop.duckdb"
+
+    @property
+    def lock(self) -> Path:
+        return self.root / "supervisor.lock"
+
+    @property
+    def log(self) -> Path:
+        return self.root / "supervisor.log"
+
+    @property
+    def socket(self) -> Path:
+        """The supervisor's socket: in the home, or in the user's runtime folder when the path is too long."""
+        inside = self.root / "supervisor.sock"
+        if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
+            return inside
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:16]
+        runtime = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/finetop-{os.getuid()}")
+        return runtime / f"finetop-{digest}.sock"
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores"
+
+    @property
+    def models(self) -> Path:
+        return self.root / "models"
+
+    def run_folder(self, run_id: int, name: str) -> Path:
+        return self.runs / f"{run_id:04d}-{name}"
+
+
+def find_home(given: str | None = None) -> Home:
+    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop."""
+    chosen = given or os.environ.get("FINETOP_HOME") or "~/.finetop"
+    return Home(Path(chosen).expanduser().absolute())
+
+
+def prepare(home: Home) -> None:
+    """Make the home and its folders, for the owner only (0700).
+
+    Raises EnvironmentTrouble if it can't be made, or belongs to somebody else.
+    """
+    try:
+        for folder in (home.root, home.runs, home.scores, home.models, home.socket.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        private(home.root)
+        private(home.socket.parent)
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"can't make the home folder {home.root}: {error.strerror or error}.",
+            hint="Pick another with --home or FINETOP_HOME.",
+        ) from error
+
+
+def private(folder: Path) -> None:
+    """Refuse a folder of somebody else's, and close ours to others."""
+    facts = folder.stat()
+    if facts.st_uid != os.getuid():
+        raise EnvironmentTrouble(
+            f"{folder} belongs to user {facts.st_uid}.", hint="Pick another with --home or FINETOP_HOME."
+        )
+    if stat.S_IMODE(facts.st_mode) & 0o077:
+        folder.chmod(0o700)

@@ -1,0 +1,23 @@
+"""Full tuning: every weight of the model moves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+ABOUT = "all weights move: the most change, the most memory"
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Full tuning has no settings of its own."""
+
+
+def prepare(model: PreTrainedModel, options: Options) -> PreTrainedModel:
+    """Make every parameter trainable; the model itself is changed and given back."""
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    return model

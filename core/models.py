@@ -1,0 +1,238 @@
+"""Which model a recipe means, where its files lie, and how they become a model and a tokenizer.
+
+Training jobs and check jobs both come through here, so that they can't disagree on what the base model is. Weights
+are read from safetensors alone: no pickle is ever opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput, EnvironmentTrouble
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetop.core.events import EventLog
+    from finetop.core.home import Home
+    from finetop.core.recipe.schema import Model
+
+
+@dataclass(frozen=True)
+class ResolvedModel:
+    """A model that is here: a folder with its configuration, tokenizer and safetensors."""
+
+    id: str  # as the recipe names it
+    path: Path
+    revision: str | None  # the hub's commit; None for a local folder
+    source: str  # in words: "hub, commit 12fd25f", "local folder" …
+    weights_hash: str  # sha256 over the safetensors
+    trust_remote_code: bool = False
+    chat_template: str | None = None  # replaces the tokenizer's own
+
+
+def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
+    """Find the model that a recipe names, and download or convert it where that is needed.
+
+    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub is out of reach.
+    """
+    from finetop.core import demo_model, hub_models
+
+    if is_local(model.id):
+        if model.revision is not None:
+            raise BadInput(f"model.revision: {model.id} is a folder, it has no revisions.", hint="Remove it.")
+        path, revision, source = Path(model.id).expanduser(), None, "local folder"
+    elif model.id == demo_model.ALIAS:
+        path, revision, source = demo_model.find(model.revision, home, events)
+    else:
+        path, revision = hub_models.fetch(model.id, model.revision, model.trust_remote_code, events)
+        source = f"hub, commit {revision[:7]}"
+    check_folder(path, model.id)
+    return ResolvedModel(
+        id=model.id,
+        path=path,
+        revision=revision,
+        source=source,
+        weights_hash=weights_hash(path, home),
+        trust_remote_code=model.trust_remote_code,
+        chat_template=_read_template(model.chat_template),
+    )
+
+
+def is_local(model_id: str) -> bool:
+    """Tell a folder from a name on the hub: it starts with /, ./, ../ or ~."""
+    return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")
+
+
+def check_folder(path: Path, model_id: str) -> None:
+    """Refuse a folder that holds no usable model. Raises BadInput."""
+    if not path.is_dir():
+        raise BadInput(
+            f"model.id: there is no folder {model_id}.", hint="Give a hub id such as org/name, or a model's folder."
+        )
+    if not (path / "config.json").is_file():
+        if (path / "adapter_config.json").is_file():
+            hint = "Give the base model as model.id; an adapter is made by training."
+            raise BadInput(f"model.id: {model_id} is an adapter, not a whole model.", hint=hint)
+        raise BadInput(f"model.id: {model_id} holds no config.json.", hint="Give the folder of a saved model.")
+    if not weight_files(path):
+        raise BadInput(
+            f"model.id: {model_id} has no .safetensors weights, and pickled ones can run any code when opened.",
+            hint="Convert it with save_pretrained of a recent transformers, and give the new folder.",
+        )
+
+
+def weight_files(path: Path) -> list[Path]:
+    """List a folder's safetensors by name. Raises BadInput if its index names one that is missing."""
+    index = path / "model.safetensors.index.json"
+    if index.is_file():
+        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        missing = [name for name in names if not (path / name).is_file()]
+        if missing:
+            raise BadInput(f"{path}: {missing[0]} is missing of {len(names)} files.", hint="Download it again.")
+        return [path / name for name in names]
+    return sorted(path.glob("*.safetensors"))
+
+
+def weights_hash(path: Path, home: Home) -> str:
+    """Compute the sha256 over a folder's safetensors; kept in the home by size and time of each file."""
+    files = weight_files(path)
+    facts = [[file.name, (state := file.stat()).st_size, state.st_mtime_ns] for file in files]
+    place = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:24]
+    memory = home.models / ".hashes" / f"{place}.json"
+    try:
+        known = json.loads(memory.read_text(encoding="utf-8"))
+        if known["files"] == facts:
+            return str(known["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # not computed yet, or cut short: compute it
+    whole = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as opened:
+            whole.update(file.name.encode() + b"\0" + hashlib.file_digest(opened, "sha256").digest())
+    memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    memory.write_text(json.dumps({"files": facts, "sha256": whole.hexdigest()}), encoding="utf-8")
+    return whole.hexdigest()
+
+
+def _read_template(path: str | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadInput(f"model.chat_template: can't read {path}: {error}.") from error
+
+
+def pick_device() -> str:
+    """Choose what to compute on: the first CUDA GPU, else Apple's, else the CPU."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda:0"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def describe_device(device: str) -> str:
+    """Name a device for people: 'cuda:0 NVIDIA H100', 'cpu'."""
+    import torch
+
+    return f"{device} {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else device
+
+
+def torch_dtype(name: str, device: str) -> torch.dtype | str:
+    """Turn a recipe's dtype into torch's; 'auto' stays, and means what the model was saved in.
+
+    Raises BadInput if the GPU can't compute in it.
+    """
+    import torch
+
+    if name == "bfloat16" and device.startswith("cuda") and not torch.cuda.is_bf16_supported(False):
+        card = torch.cuda.get_device_name(device)
+        hint = "Set model.dtype to float32 (or float16, which needs less memory and can overflow)."
+        raise BadInput(f"model.dtype: {card} can't compute in bfloat16.", hint=hint)
+    return "auto" if name == "auto" else getattr(torch, name)
+
+
+def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
+    """Load the tokenizer, with a padding token and the recipe's chat template. Raises BadInput."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolved.path, trust_remote_code=resolved.trust_remote_code, local_files_only=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _unusable(resolved, "tokenizer", error) from error
+    if tokenizer.pad_token_id is None:
+        # Padding is never learned from or attended to, so any token that exists will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    if resolved.chat_template is not None:
+        tokenizer.chat_template = resolved.chat_template
+    return tokenizer
+
+
+def load(
+    resolved: ResolvedModel, dtype: torch.dtype | str, device: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load the model onto the device, and its tokenizer.
+
+    Raises BadInput if it is no causal language model, needs code of its own, or lacks weights.
+    """
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(resolved)
+    try:
+        model, found = AutoModelForCausalLM.from_pretrained(
+            resolved.path,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=resolved.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise _unusable(resolved, "model", error) from error
+    missing = sorted(found["missing_keys"])
+    if missing:
+        # transformers fills them with random numbers and goes on; every later score would be of a broken model.
+        raise BadInput(
+            f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
+            hint="Its files do not fit its config.json. Download it again, or give another model.",
+        )
+    return model.to(device), tokenizer
+
+
+def load_checkpoint(
+    base: ResolvedModel, folder: Path, dtype: torch.dtype | str, device: str
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a tuned model from a checkpoint's folder: an adapter on the base model, or a full model.
+
+    Raises BadInput if the folder holds neither, or only pickled weights.
+    """
+    if not (folder / "adapter_config.json").is_file():
+        check_folder(folder, str(folder))
+        return load(replace(base, path=folder), dtype, device)
+    if not (folder / "adapter_model.safetensors").is_file():
+        raise BadInput(f"{folder}: it has no adapter_model.safetensors.", hint="Pick another checkpoint.")
+    from peft import PeftModel
+
+    model, tokenizer = load(base, dtype, device)
+    tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
+    return tuned, tokenizer
+
+
+def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput | EnvironmentTrouble:
+    text = str(error)
+    if "trust_remote_code" in text:
+        hint = "Read that code, then set model.trust_remote_code: true; or pick another model."
+        return BadInput(f"model.id: {resolved.id} wants to run Python code that comes with it.", hint=hint)
+    if "Unrecognized configuration class" in text:
+        return BadInput(f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that writes text.")
+    lines = text.strip().splitlines() or [type(error).__name__]
+    return BadInput(f"model.id: can't load the {part} of {resolved.id}: {lines[0][:300]}")

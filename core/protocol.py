@@ -1,0 +1,282 @@
+"""What clients and the supervisor say to each other: one JSON object a line over the home's Unix socket.
+
+    -> {"v": 1, "id": 7, "ask": {"verb": "runs", "limit": 50}}
+    <- {"id": 7, "answer": {…}}   or   {"id": 7, "error": {"exit": 2, "message": …, "hint": …}}
+
+Each request is a type below and each has one answer type (`ANSWERS`). Requests on one connection are answered
+in order, except `changes`, which waits; so a client that waits for changes opens a connection of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from finetop.core.run import RunDetail, RunRow
+
+VERSION = 1
+LINE_LIMIT = 16 << 20  # bytes of one request or answer
+
+
+class Hello(msgspec.Struct, tag_field="verb", tag="hello", frozen=True):
+    pass
+
+
+class HelloAnswer(msgspec.Struct, frozen=True):
+    version: str  # finetop's
+    protocol: int
+    pid: int
+    home: str
+    host: str
+    started: float
+    device: str  # "2 CPU cores", "4 GPUs": what jobs run on
+
+
+class Submit(msgspec.Struct, tag_field="verb", tag="submit", frozen=True):
+    """Queue a run. `recipe` is resolved (all defaults), `source` the text it came from."""
+
+    recipe: dict[str, Any]
+    source: str
+    name: str  # wanted; a number is added when it is taken
+
+
+class SubmitAnswer(msgspec.Struct, frozen=True):
+    run_id: int
+    name: str
+    place: int
+
+
+class Runs(msgspec.Struct, tag_field="verb", tag="runs", frozen=True):
+    filter: str = ""  # part of the name, model, method or tag
+    sort: Literal["needs_you", "newest", "name", "loss"] = "needs_you"
+    offset: int = 0
+    limit: int = 50
+
+
+class RunsAnswer(msgspec.Struct, frozen=True):
+    rows: list[RunRow]
+    matching: int
+    total: int
+    need_you: int
+    running: int
+    queued: int
+    revision: int
+
+
+class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):
+    run: str  # name or number
+
+
+class Curves(msgspec.Struct, tag_field="verb", tag="curves", frozen=True):
+    """Ask for charts: per key, min and max in each of `columns` equal bins of [first, last] steps.
+
+    Without keys: the newest values of all keys in few columns, for sparklines.
+    """
+
+    run: str
+    keys: list[str]
+    columns: int
+    last: int  # the x axis's end: the planned last step
+    first: int = 0
+
+
+class Curve(msgspec.Struct, frozen=True):
+    key: str
+    column: list[int]  # ascending; a bin without points is absent
+    low: list[float]
+    high: list[float]
+    mean: list[float]
+    last_step: int
+    last_value: float | None
+    bad: int  # values that were not finite
+
+
+class CurvesAnswer(msgspec.Struct, frozen=True):
+    curves: list[Curve]
+
+
+class ReadLog(msgspec.Struct, tag_field="verb", tag="log", frozen=True):
+    """Read a job's log by byte offset; a negative offset counts from the end."""
+
+    run: str
+    job: int | None = None  # None: the newest job
+    offset: int = -4096
+    limit: int = 65536
+
+
+class LogAnswer(msgspec.Struct, frozen=True):
+    job: int
+    text: str
+    next: int  # the offset to go on from
+    size: int
+
+
+class EventsSince(msgspec.Struct, tag_field="verb", tag="events", frozen=True):
+    """Follow a run: its metrics rows and state since a revision of the store (for `tail` and `run --wait`)."""
+
+    run: str
+    after_step: int = -1
+    limit: int = 1000
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    step: int
+    at: float
+    values: dict[str, float | None]
+
+
+class EventsAnswer(msgspec.Struct, frozen=True):
+    steps: list[StepRow]
+    row: RunRow
+    revision: int
+
+
+class Checks(msgspec.Struct, tag_field="verb", tag="checks", frozen=True):
+    """The whole results of a run's checks, newest first."""
+
+    run: str
+
+
+class ChecksAnswer(msgspec.Struct, frozen=True):
+    checks: list[dict[str, Any]]  # each: {"check_id", "at", "step", **result}
+
+
+class Flips(msgspec.Struct, tag_field="verb", tag="flips", frozen=True):
+    run: str
+    check_id: int | None = None  # None: the newest
+    task: str = ""
+
+
+class FlipRow(msgspec.Struct, frozen=True):
+    task: str
+    item: str
+    won: bool
+    base_score: float
+    tuned_score: float
+    base_answer: str
+    tuned_answer: str
+    base_log_prob: float | None
+    tuned_log_prob: float | None
+
+
+class FlipsAnswer(msgspec.Struct, frozen=True):
+    check_id: int
+    flips: list[FlipRow]  # lost first
+
+
+class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):
+    """Queue a check of a run's checkpoint (None: the newest), ahead of queued training."""
+
+    run: str
+    step: int | None = None
+
+
+class CheckAnswer(msgspec.Struct, frozen=True):
+    job_id: int
+    run: str
+    step: int
+
+
+class Stop(msgspec.Struct, tag_field="verb", tag="stop", frozen=True):
+    """Save a checkpoint, then exit. A queued run leaves the queue."""
+
+    run: str
+
+
+class Kill(msgspec.Struct, tag_field="verb", tag="kill", frozen=True):
+    """End the whole process tree at once."""
+
+    run: str
+
+
+class Done(msgspec.Struct, frozen=True):
+    message: str
+
+
+class Sql(msgspec.Struct, tag_field="verb", tag="sql", frozen=True):
+    query: str
+    limit: int = 1000
+    timeout_s: float = 10.0
+
+
+class SqlAnswer(msgspec.Struct, frozen=True):
+    columns: list[str]
+    rows: list[list[Any]]
+    cut: bool  # there were more rows than the limit
+
+
+class Changes(msgspec.Struct, tag_field="verb", tag="changes", frozen=True):
+    """Wait until the store is newer than `since`, or for `timeout_s`."""
+
+    since: int
+    timeout_s: float = 20.0
+
+
+class ChangesAnswer(msgspec.Struct, frozen=True):
+    revision: int
+    trouble: str = ""  # what is wrong with the whole: "disk full", in words
+
+
+class Shutdown(msgspec.Struct, tag_field="verb", tag="shutdown", frozen=True):
+    """End the supervisor. Jobs go on; the next client starts another that adopts them."""
+
+
+Ask = (
+    Hello
+    | Submit
+    | Runs
+    | GetRun
+    | Curves
+    | ReadLog
+    | EventsSince
+    | Checks
+    | Flips
+    | Check
+    | Stop
+    | Kill
+    | Sql
+    | Changes
+    | Shutdown
+)
+
+ANSWERS: dict[type, type] = {
+    Hello: HelloAnswer,
+    Submit: SubmitAnswer,
+    Runs: RunsAnswer,
+    GetRun: RunDetail,
+    Curves: CurvesAnswer,
+    ReadLog: LogAnswer,
+    EventsSince: EventsAnswer,
+    Checks: ChecksAnswer,
+    Flips: FlipsAnswer,
+    Check: CheckAnswer,
+    Stop: Done,
+    Kill: Done,
+    Sql: SqlAnswer,
+    Changes: ChangesAnswer,
+    Shutdown: Done,
+}
+
+
+class Request(msgspec.Struct, frozen=True):
+    v: int
+    id: int
+    ask: Ask
+
+
+class Error(msgspec.Struct, frozen=True):
+    exit: int
+    message: str
+    hint: str = ""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    id: int
+    answer: msgspec.Raw = msgspec.Raw(b"null")
+    error: Error | None = None
+
+
+request_decoder = msgspec.json.Decoder(Request)
+reply_decoder = msgspec.json.Decoder(Reply)
+encoder = msgspec.json.Encoder()

@@ -1,0 +1,1 @@
+"""The recipe: what a run is to do, as strict YAML read once into typed, frozen sections."""

@@ -1,0 +1,118 @@
+"""Faults between settings that are each fine alone, and settings that are not built yet."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import RecipeError
+from finetop.core.recipe.names import check_name, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from finetop.core.recipe.schema import Recipe, Source
+
+Found = tuple[str, str, str]  # key, message, hint
+
+
+def cross_problems(recipe: Recipe, places: Mapping[str, str], whole: str) -> list[RecipeError]:
+    """Find what the types cannot say; `whole` is the place of settings that nobody wrote."""
+    problems = []
+    try:
+        check_name(recipe.name, places.get("name", whole))
+    except RecipeError as error:
+        problems.append(error)
+    for rule in (_not_built, _train, _data, _target):
+        for key, message, hint in rule(recipe):
+            problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
+    return problems
+
+
+def _place(key: str, places: Mapping[str, str], whole: str) -> str:
+    """The place of a setting, or of the nearest section around it that was written."""
+    while key and key not in places:
+        key = key.rpartition(".")[0]
+    return places.get(key, whole)
+
+
+def _not_built(recipe: Recipe) -> Iterator[Found]:
+    if recipe.model.quantize != "none":
+        yield (
+            "model.quantize",
+            f"model.quantize: {recipe.model.quantize} is not built yet.",
+            "Leave it at none.",
+        )
+    for field in msgspec.structs.fields(type(recipe.protect)):
+        if getattr(recipe.protect, field.name):
+            key = f"protect.{field.name}"
+            yield key, f"{key} is not built yet.", "Leave it out; mix in general rows with role: replay."
+
+
+def _train(recipe: Recipe) -> Iterator[Found]:
+    if recipe.train.epochs is None and recipe.train.max_steps is None:
+        yield "train.epochs", "nothing says how long to train.", "Set train.epochs or train.max_steps."
+
+
+def _data(recipe: Recipe) -> Iterator[Found]:
+    for i, source in enumerate(recipe.data.train):
+        yield from _source(source, f"data.train[{i}]")
+    if isinstance(recipe.data.eval, tuple):
+        for i, source in enumerate(recipe.data.eval):
+            yield from _source(source, f"data.eval[{i}]")
+            if source.share is not None:
+                key = f"data.eval[{i}].share"
+                yield key, f"{key}: only training rows are mixed by share.", "Use rows to take fewer."
+    shares = [source.share for source in recipe.data.train if source.share is not None]
+    if shares and len(shares) == len(recipe.data.train):
+        hint = "Leave share out of the main one."
+        yield "data.train", "every source of data.train has a share; shares are of all rows.", hint
+    elif sum(shares) >= 1:
+        yield "data.train", f"the shares of data.train add up to {sum(shares):g}.", "Keep their sum below 1."
+
+
+def _source(source: Source, key: str) -> Iterator[Found]:
+    if (source.path is None) == (source.id is None):
+        said = "neither path nor id" if source.path is None else "both path and id"
+        yield key, f"{key} has {said}.", "Set path for a .jsonl file, or id for a data set."
+    elif source.path is not None:
+        for name in ("split", "subset"):
+            if getattr(source, name) is not None:
+                yield (
+                    f"{key}.{name}",
+                    f"{key}.{name} does not go with path.",
+                    "A file has one part: leave it out.",
+                )
+
+
+def _target(recipe: Recipe) -> Iterator[Found]:
+    target = recipe.check.target
+    if target is None:
+        return
+    key = "check.target"
+    if "rules" in target.metrics and not target.rules:
+        yield f"{key}.metric", f"{key}.metric is rules, and there are none.", f"Set {key}.rules."
+    if target.rules and "rules" not in target.metrics:
+        yield f"{key}.rules", f"{key}.rules are not used.", f"Add rules to {key}.metric."
+    for i, rule in enumerate(target.rules):
+        name = f"{key}.rules[{i}]"
+        if rule == type(rule)():
+            yield (
+                name,
+                f"{name} says nothing.",
+                "Set contains, excludes, starts_with, matches, max_words or json.",
+            )
+        if rule.matches is not None:
+            try:
+                with warnings.catch_warnings(action="ignore"):
+                    re.compile(rule.matches)
+            except (re.error, RecursionError, OverflowError) as error:
+                message = f"{name}.matches: {quoted(rule.matches)} is not a regular expression: {error}."
+                yield (
+                    f"{name}.matches",
+                    message,
+                    "Put it in single quotes, and escape ( [ . with a backslash.",
+                )

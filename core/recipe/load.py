@@ -1,0 +1,250 @@
+"""Loads a recipe: strict YAML, what it extends, --set on top, checked and with every default filled in."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import NotFound, RecipeError
+from finetop.core.recipe.merge import apply_sets, merge_recipes
+from finetop.core.recipe.names import check_name, plain, quoted
+from finetop.core.recipe.schema import VERSION, Recipe
+from finetop.core.recipe.sources import (
+    BuiltIn,
+    find_recipe,
+    list_builtin,
+    near_file,
+    origin_of,
+    read_text,
+)
+from finetop.core.recipe.strict_yaml import Node, Origin, from_plain, parse
+from finetop.core.recipe.validate import read_recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+__all__ = [
+    "BuiltIn",
+    "Loaded",
+    "check_files",
+    "check_name",
+    "find_problems",
+    "list_builtin",
+    "load_recipe",
+    "recipe_from_json",
+    "recipe_to_json",
+    "recipe_to_mapping",
+    "resolve_text",
+]
+
+MAX_EXTENDS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A recipe as it will run, and where it came from.
+
+    `resolved` has every default and is plain data for JSON; `places` maps a dotted key that somebody wrote to
+    its file:line; `chain` names the files from the recipe itself to the last one it extends.
+    """
+
+    recipe: Recipe
+    text: str
+    path: Path | None
+    resolved: dict[str, Any]
+    places: Mapping[str, str]
+    chain: tuple[str, ...]
+
+
+def load_recipe(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = None) -> Loaded:
+    """Load a recipe by the name of a built-in one or by path (from `cwd`), with `--set` texts laid over it.
+
+    Data files are not looked at: see check_files. Raises NotFound if there is no such recipe, and RecipeError
+    with the first problem and the number of others.
+    """
+    cwd = Path.cwd() if cwd is None else cwd
+    path = find_recipe(path_or_name, cwd)
+    origin = origin_of(path, cwd)
+    return _resolve(read_text(path, origin.label), origin, path, sets, cwd)
+
+
+def resolve_text(
+    text: str, sets: Sequence[str] = (), cwd: Path | None = None, *, label: str = "recipe"
+) -> Loaded:
+    """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError."""
+    cwd = Path.cwd() if cwd is None else cwd
+    return _resolve(text, Origin(label, cwd), None, sets, cwd)
+
+
+def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) -> list[RecipeError]:
+    """List everything wrong with the text of a recipe, for a form that shows each beside its field."""
+    cwd = Path.cwd() if cwd is None else cwd
+    try:
+        root, _ = _merged(text, Origin("recipe", cwd), None, sets, cwd)
+    except RecipeError as error:
+        return [error]
+    return read_recipe(root)[1]
+
+
+def check_files(loaded: Loaded) -> None:
+    """See that the files a run needs exist, before it is queued. Raises RecipeError with the naming line."""
+    _raise_first(list(_file_problems(loaded)))
+
+
+def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
+    """Give a recipe as plain data in the shape of its YAML, every default written out."""
+    mapping: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))  # tuples become lists
+    for section in ("method", "objective"):
+        mapping[section] = {"name": mapping[section]["name"], **mapping[section]["options"]}
+    return mapping
+
+
+def recipe_to_json(recipe: Recipe) -> str:
+    """Write a recipe as one JSON object, every default written out."""
+    return msgspec.json.encode(recipe_to_mapping(recipe)).decode()
+
+
+def recipe_from_json(text: str | bytes, label: str = "recipe.json") -> Recipe:
+    """Read what recipe_to_json wrote, checked as strictly as a file. Raises RecipeError."""
+    try:
+        decoded = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise RecipeError(f"is not JSON: {error}.", place=label) from error
+    recipe, problems, _ = read_recipe(_checked_root(from_plain(decoded, Origin(label, Path.cwd()))))
+    _raise_first(problems)
+    assert recipe is not None
+    return recipe
+
+
+def _resolve(text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path) -> Loaded:
+    root, chain = _merged(text, origin, path, sets, cwd)
+    recipe, problems, places = read_recipe(root)
+    _raise_first(problems)
+    assert recipe is not None
+    return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain)
+
+
+def _merged(
+    text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path
+) -> tuple[Node, tuple[str, ...]]:
+    """Parse a recipe and all it extends, lay them over each other and --set on top."""
+    root = _checked_root(parse(text, origin))
+    layers = [_named(root, path)]
+    seen = {path}
+    while extends := _settings(layers[-1]).get("extends"):
+        if extends.value is None:
+            break
+        path = _extended(extends)
+        if path in seen or len(seen) >= MAX_EXTENDS:
+            why = "goes round in a circle" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
+            raise RecipeError(f"extends {why}.", place=extends.place, key="extends")
+        seen.add(path)
+        parent = origin_of(path, cwd)
+        layers.append(_checked_root(parse(read_text(path, parent.label), parent)))
+    merged = layers[-1]
+    for layer in reversed(layers[:-1]):
+        merged = merge_recipes(merged, layer)
+    return apply_sets(merged, sets, cwd), tuple(layer.origin.label for layer in layers)
+
+
+def _extended(extends: Node) -> Path:
+    name = extends.value
+    if not isinstance(name, str):
+        hint = "Name a built-in recipe (lora), or the path of one (./base.yaml)."
+        raise RecipeError(f"extends is {quoted(name)}.", place=extends.place, key="extends", hint=hint)
+    try:
+        return find_recipe(name, extends.origin.folder)
+    except NotFound as error:
+        raise RecipeError(
+            f"extends: {error.message}", place=extends.place, key="extends", hint=error.hint
+        ) from error
+
+
+def _checked_root(root: Node) -> Node:
+    """See that a document is a mapping of the version that this program reads."""
+    settings = root.value
+    hint = f"Write `recipe: {VERSION}` on the first line."
+    if not isinstance(settings, dict):
+        raise RecipeError(
+            f"a recipe is a mapping of sections, and this is {quoted(settings)}.", place=root.place, hint=hint
+        )
+    if "recipe" not in settings:
+        raise RecipeError("the version is missing.", place=root.place, key="recipe", hint=hint)
+    version = settings["recipe"]
+    if version.value != VERSION or isinstance(version.value, bool):
+        message = f"recipe is {quoted(version.value)}; this finetop reads version {VERSION}."
+        raise RecipeError(message, place=version.place, key="recipe", hint=hint)
+    return root
+
+
+def _named(root: Node, path: Path | None) -> Node:
+    """Name a recipe after its file where it does not name itself."""
+    name = Node("unnamed" if path is None else path.stem, root.origin, 0)
+    return Node({"name": name, **_settings(root)}, root.origin, root.line)
+
+
+def _settings(root: Node) -> dict[str, Node]:
+    assert isinstance(root.value, dict)
+    return root.value
+
+
+def _raise_first(problems: list[RecipeError]) -> None:
+    if not problems:
+        return
+    first = problems[0]
+    if len(problems) > 1:
+        first.hint = f"{first.hint} (and {len(problems) - 1} more)".strip()
+    raise first
+
+
+def _file_problems(loaded: Loaded) -> Iterator[RecipeError]:
+    recipe = loaded.recipe
+    if not recipe.data.train:
+        hint = "In the recipe, or by --set 'data.train=[{path: train.jsonl}]'."
+        yield RecipeError(
+            "set data.train: there is nothing to learn from.",
+            place=loaded.chain[0],
+            key="data.train",
+            hint=hint,
+        )
+    for key, path, is_folder in _paths(recipe):
+        problem, hint = _file_problem(Path(path), is_folder)
+        if problem:
+            yield RecipeError(
+                f"{key}: {problem}", place=loaded.places.get(key, loaded.chain[0]), key=key, hint=hint
+            )
+
+
+def _paths(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
+    """List the files and folders on this machine that a recipe names: key, path, whether it is a folder."""
+    sources = [(f"data.train[{i}]", source) for i, source in enumerate(recipe.data.train)]
+    if isinstance(recipe.data.eval, tuple):
+        sources += [(f"data.eval[{i}]", source) for i, source in enumerate(recipe.data.eval)]
+    for key, source in sources:
+        if source.path is not None:
+            yield f"{key}.path", source.path, False
+        elif source.id is not None and Path(source.id).is_absolute():
+            yield f"{key}.id", source.id, True
+    if recipe.check.target is not None:
+        yield "check.target.path", recipe.check.target.path, False
+    if recipe.model.chat_template is not None:
+        yield "model.chat_template", recipe.model.chat_template, False
+    if Path(recipe.model.id).is_absolute():
+        yield "model.id", recipe.model.id, True
+
+
+def _file_problem(path: Path, is_folder: bool) -> tuple[str, str]:
+    shown = plain(str(path))
+    if not path.exists():
+        return f"no such {'folder' if is_folder else 'file'}: {shown}.", near_file(path)
+    if is_folder:
+        return ("", "") if path.is_dir() else (f"not a folder: {shown}.", "")
+    if not path.is_file():
+        return f"not a file: {shown}.", ""
+    if not os.access(path, os.R_OK):
+        return f"may not be read: {shown}.", ""
+    return (f"is empty: {shown}.", "") if path.stat().st_size == 0 else ("", "")

@@ -1,0 +1,46 @@
+"""Which names a run or a recipe may have, and how outside text is shown in an error."""
+
+from __future__ import annotations
+
+import re
+
+from finetop.core.errors import RecipeError
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,79}", re.ASCII)
+_DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
+_SHOWN = 60
+
+
+def check_name(name: str, place: str) -> str:
+    """Give back the name of a run or recipe if it is safe as a folder name and on a command line.
+
+    1 to 80 letters, digits, `.`, `_`, `-`; not first `.` or `-`; no number alone (that is a run's number); no
+    device name of Windows. Raises RecipeError at `place`.
+    """
+    if not _NAME.fullmatch(name):
+        hint = "Use 1 to 80 letters, digits, . _ or -, and start with a letter, a digit or _."
+        raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
+    if name.isdigit():
+        hint = f"A number alone means a run's number. Try run-{name[:20]}."
+        raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
+    if name.split(".")[0].lower() in _DEVICES:
+        hint = f"It is reserved on some systems. Try {name}-run."
+        raise RecipeError(f"{quoted(name)} cannot be a name.", place=place, key="name", hint=hint)
+    return name
+
+
+def quoted(value: object) -> str:
+    """Show an outside value in one line of at most 60 characters, control and bidi characters escaped."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" + ("'" if isinstance(value, str) else "")
+
+
+def plain(text: str) -> str:
+    """Show a key or a path as it is where that is safe and short, else quoted."""
+    return text if text.isprintable() and 0 < len(text) <= 200 else quoted(text)

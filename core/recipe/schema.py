@@ -1,0 +1,280 @@
+"""The sections of a recipe, version 1: every setting with its type, range, default and one line of help.
+
+A setting's help is the `description` of its Meta; `extra={"path": …}` marks a path, which is
+resolved against the folder of the file that wrote it. Settings of a method or an objective live in its own
+module, as `Options`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+VERSION = 1
+
+Count = Annotated[int, Meta(ge=1, le=10**9)]
+Positive = Annotated[float, Meta(gt=0)]
+Pace = Annotated[int, Meta(ge=1, le=10**9)] | Annotated[float, Meta(gt=0, le=1)]
+PathText = Annotated[str, Meta(min_length=1, max_length=4096)]
+Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+Metric = Literal["nats_per_token", "exact_match", "rules"]
+
+
+def says(text: str) -> Meta:
+    """Describe a setting in one line, for the launcher and `finetop methods`."""
+    return Meta(description=text)
+
+
+def a_file(text: str) -> Meta:
+    """Describe a setting that is a file path: relative to the recipe's folder, or `builtin:NAME`."""
+    return Meta(description=text, extra={"path": "file"})
+
+
+def an_id(text: str) -> Meta:
+    """Describe a setting that is a hub id, or a local folder if it starts with `./`, `../`, `/` or `~`."""
+    return Meta(description=text, extra={"path": "id"})
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A mapping of a recipe: frozen, all settings by name, unknown ones refused."""
+
+
+class Model(Section, frozen=True, kw_only=True):
+    """Which model is tuned."""
+
+    id: Annotated[Text, an_id("Hub id, or a local folder that starts with ./ or /.")] = (
+        "smollm2-135m-instruct"
+    )
+    dtype: Annotated[
+        Literal["auto", "bfloat16", "float16", "float32"],
+        says("Number format of the weights; auto takes what the model was saved in."),
+    ] = "bfloat16"
+    quantize: Annotated[
+        Literal["none", "nf4", "int8"], says("Hold the frozen weights in fewer bits (only none so far).")
+    ] = "none"
+    revision: Annotated[Text | None, says("Branch, tag or commit on the hub; null for the newest.")] = None
+    trust_remote_code: Annotated[
+        bool, says("Run Python code that comes with the model. Off unless you have read that code.")
+    ] = False
+    chat_template: Annotated[
+        PathText | None, a_file("A Jinja file in place of the model's own template.")
+    ] = None
+
+
+class Method(Section, frozen=True, kw_only=True):
+    """Which weights move: the name of a file in core/methods, and that method's own Options."""
+
+    name: Annotated[str, says("Which weights move.")] = "lora"
+    options: Any = None
+
+
+class Objective(Section, frozen=True, kw_only=True):
+    """What they learn from: the name of a file in core/objectives, and that objective's own Options."""
+
+    name: Annotated[str, says("What the weights learn from.")] = "sft"
+    options: Any = None
+
+
+class Source(Section, frozen=True, kw_only=True):
+    """Rows of one data set: a local file (`path`) or a data set of the hub or a local folder (`id`)."""
+
+    path: Annotated[PathText | None, a_file("A .jsonl file, one row a line.")] = None
+    id: Annotated[Text | None, an_id("A data set on the hub, or its local folder (starts with ./ or /).")] = (
+        None
+    )
+    split: Annotated[Text | None, says("Split of a data set given by id; null is train.")] = None
+    subset: Annotated[Text | None, says("Configuration of a data set given by id.")] = None
+    format: Annotated[
+        Literal["auto", "messages", "prompt-completion"], says("Shape of the rows; auto looks at the first.")
+    ] = "auto"
+    rows: Annotated[Count | None, says("Use at most this many rows; null for all.")] = None
+    share: Annotated[
+        Annotated[float, Meta(gt=0, lt=1)] | None,
+        says("Make this source that share of all training rows (0 to 1); null for as many as it has."),
+    ] = None
+    role: Annotated[
+        Literal["train", "replay"], says("replay marks general rows that are there against forgetting.")
+    ] = "train"
+
+
+class EvalShare(Section, frozen=True, kw_only=True):
+    """Rows set aside from the training data."""
+
+    share: Annotated[
+        float,
+        Meta(ge=0, le=0.5),
+        says("Share of the training rows set aside (0 to 0.5); 0 for no evaluation."),
+    ] = 0.1
+
+
+class Data(Section, frozen=True, kw_only=True):
+    """What is learned and what is held back."""
+
+    train: Annotated[tuple[Source, ...], says("The training rows: a list of sources.")] = ()
+    eval: Annotated[
+        tuple[Source, ...] | EvalShare,
+        says("Rows for the evaluation loss: a list of sources, or {share: 0.1}."),
+    ] = EvalShare()
+    max_tokens: Annotated[
+        int, Meta(ge=8, le=10**7), says("Longest row, in tokens, prompt and answer together.")
+    ] = 1024
+    on_long: Annotated[
+        str,
+        Meta(pattern=r"^(truncate|drop|error-over-[1-9]?[0-9]%)$"),
+        says("Longer rows: truncate, drop, or error-over-N% (drop, and refuse if over N % are too long)."),
+    ] = "error-over-5%"
+
+
+class Train(Section, frozen=True, kw_only=True):
+    """How long, how fast, in what steps. A step is one optimizer step."""
+
+    epochs: Annotated[
+        Annotated[float, Meta(gt=0, le=10_000)] | None, says("Passes over the training rows.")
+    ] = 2.0
+    max_steps: Annotated[
+        Count | None, says("Stop after this many steps, whatever epochs says; null for no limit.")
+    ] = None
+    batch_size: Annotated[Count, says("Rows a device holds at once.")] = 4
+    eval_batch_size: Annotated[Count | None, says("The same in evaluation; null for batch_size.")] = None
+    grad_accumulation: Annotated[Count, says("Batches added up for one step: same result, less memory.")] = 4
+    learning_rate: Annotated[
+        float, Meta(gt=0, le=1), says("Size of a step at its peak. Usual: 2e-4 for LoRA, 2e-5 for full.")
+    ] = 2e-5
+    schedule: Annotated[
+        Literal["constant", "linear", "cosine"], says("How the learning rate falls after the warm-up.")
+    ] = "cosine"
+    warmup_steps: Annotated[
+        Annotated[int, Meta(ge=0, le=10**9)] | Annotated[float, Meta(ge=0, lt=1)],
+        says("Steps (2) or share of the run (0.03) in which the learning rate rises."),
+    ] = 0.03
+    optimizer: Annotated[Literal["adamw", "adafactor", "sgd"], says("What turns gradients into steps.")] = (
+        "adamw"
+    )
+    weight_decay: Annotated[float, Meta(ge=0, le=1), says("Pull of the trained weights towards zero.")] = 0.0
+    max_grad_norm: Annotated[Positive, says("Longer gradients are scaled down to this length.")] = 1.0
+    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Start of all random numbers of the run.")] = 1
+    eval_every: Annotated[Pace, says("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
+    save_every: Annotated[Pace, says("Write a checkpoint every N steps (50) or share of the run (0.25).")] = (
+        0.25
+    )
+    keep_checkpoints: Annotated[Count | None, says("Keep the newest N checkpoints; null for all.")] = 4
+
+
+class Samples(Section, frozen=True, kw_only=True):
+    """Answers written at each evaluation, to read."""
+
+    prompts: Annotated[
+        tuple[Text, ...], says("What to ask; with none, prompts of the evaluation rows are used.")
+    ] = ()
+    count: Annotated[int, Meta(ge=0, le=100), says("How many answers at a time; 0 for none.")] = 3
+    max_new_tokens: Annotated[int, Meta(ge=1, le=10**5), says("Longest answer, in tokens.")] = 64
+
+
+class Rule(Section, frozen=True, kw_only=True):
+    """What an answer must be like; every condition of every rule must hold."""
+
+    contains: Annotated[Text | None, says("The answer holds this text.")] = None
+    excludes: Annotated[Text | None, says("The answer does not hold this text.")] = None
+    starts_with: Annotated[Text | None, says("The answer starts with this text.")] = None
+    matches: Annotated[Text | None, says("A regular expression found in the answer.")] = None
+    max_words: Annotated[Count | None, says("The answer has at most this many words.")] = None
+    json: Annotated[bool, says("The answer is one JSON document.")] = False
+
+
+class Target(Section, frozen=True, kw_only=True):
+    """What the tuned model should be better at."""
+
+    path: Annotated[PathText, a_file("A .jsonl file of rows that are not in the training data.")]
+    metric: Annotated[
+        Metric | tuple[Metric, ...], says("nats_per_token, exact_match or rules; one, or a list of them.")
+    ] = "nats_per_token"
+    rules: Annotated[tuple[Rule, ...], says("For the metric rules: what every answer must be like.")] = ()
+
+    @property
+    def metrics(self) -> tuple[Metric, ...]:
+        """The metrics as a list, however they were written."""
+        return self.metric if isinstance(self.metric, tuple) else (self.metric,)
+
+
+class General(Section, frozen=True, kw_only=True):
+    """What the tuned model must not have forgotten."""
+
+    suite: Annotated[Text, says("Name of the suite of tasks.")] = "quick"
+    margin: Annotated[
+        float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in points of 100.")
+    ] = 3.0
+    alpha: Annotated[float, Meta(gt=0, lt=0.5), says("Highest probability of a wrong verdict.")] = 0.05
+    seed: Annotated[int, Meta(ge=0, lt=2**32), says("Order in which items are drawn.")] = 1
+
+
+class Check(Section, frozen=True, kw_only=True):
+    """Did it learn, and did it forget?"""
+
+    at_end: Annotated[bool, says("Check the tuned model when training ends.")] = True
+    target: Annotated[Target | None, says("What it should be better at.")] = None
+    general: Annotated[General | None, says("What it must not have forgotten; null for no check.")] = (
+        General()
+    )
+
+
+class Drift(Section, frozen=True, kw_only=True):
+    """The early alarm while it trains: loss on general text against the base model."""
+
+    every: Annotated[
+        Pace | None, says("Measure every N steps (50) or share of the run (0.1); null for never.")
+    ] = 0.1
+    limit: Annotated[Positive, says("Alarm when the loss rose by this much, in nats per token.")] = 0.1
+
+
+class Budget(Section, frozen=True, kw_only=True):
+    """What the run may use."""
+
+    gpus: Annotated[
+        Annotated[int, Meta(ge=0, le=1024)] | None,
+        says("GPUs; null is one if the machine has any, else none."),
+    ] = None
+    memory_gib: Annotated[Positive | None, says("Memory per GPU that may be used, in GiB; null for all.")] = (
+        None
+    )
+    hours: Annotated[Positive | None, says("Stop with a checkpoint after this long; null for no limit.")] = (
+        None
+    )
+
+
+class Protect(Section, frozen=True, kw_only=True):
+    """Protections against forgetting in training; none is built yet."""
+
+    kl_to_base: Annotated[
+        float, Meta(ge=0), says("Weight of the divergence from the base model's answers.")
+    ] = 0.0
+    l2_sp: Annotated[float, Meta(ge=0), says("Weight of the distance from the base model's weights.")] = 0.0
+    ewc: Annotated[float, Meta(ge=0), says("The same, weighted by how much each weight matters.")] = 0.0
+    freeze_layers: Annotated[tuple[int, ...], says("Numbers of layers that do not move.")] = ()
+
+
+class Recipe(Section, frozen=True, kw_only=True):
+    """A whole recipe with all its defaults filled in."""
+
+    recipe: Annotated[Literal[1], says("Version of the recipe format.")] = 1
+    name: Annotated[str, says("Name of the run: letters, digits, . _ -")]
+    about: Annotated[
+        Annotated[str, Meta(max_length=1000)], Meta(description="One line: what this run is for.")
+    ] = ""
+    extends: Annotated[
+        Text | None, Meta(description="A built-in recipe, or the path of one, to start from.")
+    ] = None
+    model: Model = Model()
+    method: Method
+    objective: Objective
+    data: Data = Data()
+    train: Train = Train()
+    samples: Samples = Samples()
+    check: Check = Check()
+    drift: Drift = Drift()
+    budget: Budget = Budget()
+    protect: Protect = Protect()
+    trainer_args: Annotated[
+        dict[str, Any], Meta(description="Raw options of TRL's SFTConfig, checked by the trainer.")
+    ] = {}

@@ -1,0 +1,225 @@
+"""Strict YAML: text to a tree whose every value knows its file and line.
+
+Plain data only: no tags, no anchors or aliases, no duplicate keys, no second document, at most 256 KiB and 24
+levels. Scalars follow the YAML 1.2 core schema: 1e-4 is a number; yes, no, on and off are text; NaN and Inf
+are refused.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import RecipeError
+from finetop.core.recipe.names import plain, quoted
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+Scalar = str | int | float | bool | None
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 24
+MAX_VALUES = 5_000  # parsed in about a second
+
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?", re.ASCII)
+_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where text came from: how errors name it, and the folder that its relative paths start from."""
+
+    label: str
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One value with its place; `line` is 0 where there are no lines (--set, JSON)."""
+
+    value: Scalar | list[Node] | dict[str, Node]
+    origin: Origin
+    line: int
+
+    @property
+    def place(self) -> str:
+        """The place as an error says it: recipes/dora.yaml:12."""
+        return f"{self.origin.label}:{self.line}" if self.line else self.origin.label
+
+
+def parse(text: str, origin: Origin, *, numbered: bool = True) -> Node:
+    """Parse one YAML document. Raises RecipeError and nothing else."""
+    return _Composer(text, origin, numbered).document()
+
+
+def from_plain(value: Any, origin: Origin) -> Node:
+    """Make a tree of plain data (of JSON, say); its places have no line."""
+    if isinstance(value, dict):
+        return Node({str(key): from_plain(item, origin) for key, item in value.items()}, origin, 0)
+    if isinstance(value, list | tuple):
+        return Node([from_plain(item, origin) for item in value], origin, 0)
+    return Node(value, origin, 0)
+
+
+def to_plain(node: Node) -> Any:
+    """Give back the tree as plain data, without places."""
+    if isinstance(node.value, dict):
+        return {key: to_plain(item) for key, item in node.value.items()}
+    if isinstance(node.value, list):
+        return [to_plain(item) for item in node.value]
+    return node.value
+
+
+class _Composer:
+    """Reads PyYAML's events, as its own composer has no limit of depth and keeps the last of equal keys."""
+
+    def __init__(self, text: str, origin: Origin, numbered: bool) -> None:
+        from yaml import SafeLoader
+
+        self.origin = origin
+        self.numbered = numbered
+        self.values = 0
+        if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+            raise RecipeError(f"is larger than {MAX_BYTES // 1024} KiB.", place=origin.label)
+        # The reader refuses characters that YAML forbids; it does not say on which line.
+        bad = SafeLoader.NON_PRINTABLE.search(text)
+        if bad:
+            line = text.count("\n", 0, bad.start()) + 1
+            raise self.error(line, f"the character {quoted(bad.group())} is not allowed.", "Remove it.")
+        self.loader: Any = SafeLoader(text)
+
+    def error(self, line: int, message: str, hint: str = "") -> RecipeError:
+        place = f"{self.origin.label}:{line}" if self.numbered else self.origin.label
+        return RecipeError(message, place=place, hint=hint)
+
+    def next(self) -> Any:
+        """Take the next event; every way that PyYAML has of refusing text becomes a RecipeError."""
+        from yaml import YAMLError
+
+        try:
+            return self.loader.get_event()
+        except YAMLError as error:
+            mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+            problem = str(getattr(error, "problem", None) or "this is not YAML")
+            line = mark.line + 1 if mark else self.loader.line + 1
+        except (
+            ValueError,
+            OverflowError,
+            IndexError,
+        ):  # an escape such as "\UFFFFFFFF"; a directive %YAML 1.
+            problem, line = "this is not YAML", self.loader.line + 1
+        raise self.error(line, f"{plain(problem)}.", _syntax_hint(problem))
+
+    def document(self) -> Node:
+        from yaml import DocumentStartEvent, StreamEndEvent
+
+        self.next()  # the start of the stream
+        if not isinstance(self.next(), DocumentStartEvent):
+            hint = "Write at least `recipe: 1` and `extends: lora`." if self.numbered else ""
+            raise self.error(1, "is empty.", hint)
+        root = self.node(self.next(), depth=1)
+        self.next()  # the end of the document
+        after = self.next()
+        if not isinstance(after, StreamEndEvent):
+            line = after.start_mark.line + 1
+            raise self.error(
+                line, "a second document starts here.", "A file holds one recipe: remove the `---`."
+            )
+        return root
+
+    def node(self, event: Any, depth: int) -> Node:
+        from yaml import AliasEvent, MappingStartEvent, SequenceStartEvent
+
+        line = event.start_mark.line + 1
+        if isinstance(event, AliasEvent) or event.anchor is not None:
+            hint = "Write the value out, or start from another recipe with extends."
+            raise self.error(line, "anchors and aliases (&name, *name) are not allowed.", hint)
+        if event.tag is not None:
+            raise self.error(line, f"the tag {quoted(event.tag)} is not allowed.", "Write a plain value.")
+        if depth > MAX_DEPTH:
+            raise self.error(line, f"is nested deeper than {MAX_DEPTH} levels.")
+        self.values += 1
+        if self.values > MAX_VALUES:
+            raise self.error(line, f"holds more than {MAX_VALUES} values.", "Put data into a .jsonl file.")
+        if isinstance(event, MappingStartEvent):
+            return self.located(self.mapping(depth), line)
+        if isinstance(event, SequenceStartEvent):
+            return self.located(self.sequence(depth), line)
+        return self.located(self.scalar(event, line), line)
+
+    def located(self, value: Scalar | list[Node] | dict[str, Node], line: int) -> Node:
+        return Node(value, self.origin, line if self.numbered else 0)
+
+    def mapping(self, depth: int) -> dict[str, Node]:
+        from yaml import MappingEndEvent
+
+        entries: dict[str, Node] = {}
+        while not isinstance(event := self.next(), MappingEndEvent):
+            line = event.start_mark.line + 1
+            key = self.node(event, depth + 1).value
+            if not isinstance(key, str):
+                raise self.error(line, f"the key {quoted(key)} is not text.", "Put it in quotes.")
+            if key in entries:
+                first = f" (first on line {entries[key].line})" if self.numbered else ""
+                raise self.error(line, f"{plain(key)} is set twice{first}.", "Remove one of them.")
+            # A setting is where its key is: the value of a nested mapping begins a line later.
+            entries[key] = self.located(self.node(self.next(), depth + 1).value, line)
+        return entries
+
+    def sequence(self, depth: int) -> list[Node]:
+        from yaml import SequenceEndEvent
+
+        items: list[Node] = []
+        while not isinstance(event := self.next(), SequenceEndEvent):
+            items.append(self.node(event, depth + 1))
+        return items
+
+    def scalar(self, event: Any, line: int) -> Scalar:
+        text: str = event.value
+        if event.style is not None:
+            return self.text(text, line)
+        if text in _WORDS:
+            return _WORDS[text]
+        if _INT.fullmatch(text):
+            number = int(text[:25], 0) if text[:2] in ("0o", "0x") else int(text[:25])
+            if len(text) > 25 or abs(number) >= 2**63:
+                raise self.error(
+                    line, f"{quoted(text)} is too large a number.", "Put it in quotes if it is text."
+                )
+            return number
+        if _FLOAT.fullmatch(text):
+            real = float(text)
+            if math.isinf(real):
+                raise self.error(line, f"{quoted(text)} is too large a number.")
+            return real
+        if _NOT_FINITE.fullmatch(text):
+            raise self.error(line, f"{text} is not a number that can be used.", "Write a finite number.")
+        return self.text(text, line)
+
+    def text(self, text: str, line: int) -> str:
+        """Refuse what an escape can smuggle in and no file name or JSON document can hold."""
+        if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+            raise self.error(
+                line, f"{quoted(text)} holds a character that is not text.", "Remove the escape."
+            )
+        return text
+
+
+def _syntax_hint(problem: str) -> str:
+    if "\\t" in problem:
+        return "Indent with spaces, not tabs."
+    if "mapping values are not allowed" in problem:
+        return "Put text that holds ': ' in quotes, or check the indentation."
+    if "expected" in problem:
+        return "Check the brackets, quotes and indentation above."
+    return ""

@@ -1,0 +1,163 @@
+"""Turns a tree of located values into a Recipe, and finds everything that is wrong with it at once."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import ModuleType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+
+from finetop.core import methods, objectives
+from finetop.core.errors import NotFound, RecipeError, did_you_mean
+from finetop.core.recipe.crosscheck import cross_problems
+from finetop.core.recipe.names import plain, quoted
+from finetop.core.recipe.schema import Method, Objective, Recipe
+from finetop.core.recipe.sources import resolve_path
+from finetop.core.recipe.strict_yaml import Node, to_plain
+from finetop.core.recipe.words import type_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MISSING = object()
+
+
+def read_recipe(root: Node) -> tuple[Recipe | None, list[RecipeError], dict[str, str]]:
+    """Read a whole merged tree: the recipe, or None and every problem; and the place of each setting.
+
+    Places are by dotted key (`data.train[0].path` -> `faq.yaml:7`), of the settings that were written.
+    """
+    reader = _Reader()
+    recipe = reader.read(root, Recipe, "")
+    problems = list(reader.problems)
+    if isinstance(recipe, Recipe) and not problems:
+        problems += cross_problems(recipe, reader.places, root.place)
+    return (None if problems else recipe), problems, reader.places
+
+
+class _Reader:
+    """Walks tree and types side by side, collecting problems in place of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[RecipeError] = []
+        self.places: dict[str, str] = {}
+
+    def problem(self, place: str, key: str, message: str, hint: str = "") -> Any:
+        self.problems.append(RecipeError(message, place=place, key=key, hint=hint))
+        return _MISSING
+
+    def read(self, node: Node, annotation: Any, key: str) -> Any:
+        if key:
+            self.places[key] = node.place
+        if annotation is Method:
+            return self.choice(node, Method, methods, key)
+        if annotation is Objective:
+            return self.choice(node, Objective, objectives, key)
+        for arm in arms(annotation):
+            if isinstance(node.value, dict) and is_struct(arm):
+                return self.section(node, arm, key)
+            if isinstance(node.value, list) and get_origin(arm) is tuple:
+                item = get_args(arm)[0]
+                items = [self.read(child, item, f"{key}[{i}]") for i, child in enumerate(node.value)]
+                return _MISSING if _MISSING in items else tuple(items)
+        return self.leaf(node, annotation, key)
+
+    def leaf(self, node: Node, annotation: Any, key: str) -> Any:
+        value = to_plain(node)
+        try:
+            read = msgspec.convert(value, annotation)
+        except msgspec.ValidationError:
+            what = f"{key} is {quoted(value)}" if key else "this"
+            return self.problem(node.place, key, f"{what}, and must be {type_words(annotation)}.")
+        if isinstance(read, str) and is_path(read, annotation):
+            try:
+                return str(resolve_path(read, node.origin.folder))
+            except ValueError as error:
+                return self.problem(node.place, key, f"{key}: {error}")
+        return read
+
+    def section(self, node: Node, kind: type[msgspec.Struct], key: str) -> Any:
+        assert isinstance(node.value, dict)
+        return self.struct(node.value, node, kind, key, owner=key)
+
+    def choice(self, node: Node, kind: type[Method | Objective], package: ModuleType, key: str) -> Any:
+        """Read `method:` or `objective:`: a name, and the options of the module of that name."""
+        if not isinstance(node.value, dict):
+            hint = f"Write {key}: {{name: …}}."
+            return self.problem(
+                node.place, key, f"{key} is {quoted(node.value)}, and must be a mapping.", hint
+            )
+        options = dict(node.value)
+        named = options.pop("name", None)
+        name = kind(options=None).name if named is None else named.value
+        place = node.place if named is None else named.place
+        self.places[f"{key}.name"] = place
+        if not isinstance(name, str):
+            must = f"must be one of {', '.join(package.names())}"
+            return self.problem(place, f"{key}.name", f"{key}.name is {quoted(name)}, and {must}.")
+        try:
+            module: ModuleType = package.load(name)
+        except NotFound as error:
+            message = f"{key}.name: there is no {key} {quoted(name)}."
+            return self.problem(place, f"{key}.name", message, error.hint)
+        read = self.struct(options, node, module.Options, key, owner=name)
+        return _MISSING if read is _MISSING else kind(name=name, options=read)
+
+    def struct(
+        self, entries: Mapping[str, Node], node: Node, kind: type[msgspec.Struct], key: str, owner: str
+    ) -> Any:
+        known = struct_fields(kind)
+        values: dict[str, Any] = {}
+        for name, child in entries.items():
+            child_key = f"{key}.{name}" if key else name
+            if name in known:
+                values[name] = self.read(child, known[name].type, child_key)
+            else:
+                what = f"an option of {owner}" if owner else "a section of a recipe"
+                values[name] = self.problem(
+                    child.place,
+                    child_key,
+                    f"{plain(child_key)} is not {what}.",
+                    did_you_mean(name[:60], known),
+                )
+        for name, field in known.items():
+            if field.required and name not in values:
+                child_key = f"{key}.{name}" if key else name
+                values[name] = self.default(node, field, child_key)
+        if any(value is _MISSING for value in values.values()):
+            return _MISSING
+        return kind(**values)
+
+    def default(self, node: Node, field: msgspec.structs.FieldInfo, key: str) -> Any:
+        """Fill in a section that was not written but depends on its name, or say that it is missing."""
+        if field.type in (Method, Objective):
+            return self.read(Node({}, node.origin, node.line), field.type, key)
+        return self.problem(node.place, key, f"{key} is missing.", f"It is {type_words(field.type)}.")
+
+
+def arms(annotation: Any) -> tuple[Any, ...]:
+    """Take an annotation apart into the alternatives of its union, without Annotated."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(arm for part in get_args(annotation) for arm in arms(part))
+    return (annotation,)
+
+
+def is_struct(annotation: Any) -> bool:
+    """Tell a section from a single value."""
+    return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
+
+
+def is_path(text: str, annotation: Any) -> bool:
+    """Tell whether this text, in a setting of this type, is a path to resolve."""
+    metas = getattr(annotation, "__metadata__", ())
+    marks = {(meta.extra or {}).get("path") for meta in metas if isinstance(meta, msgspec.Meta)}
+    return "file" in marks or ("id" in marks and text.startswith(("./", "../", "/", "~")))
+
+
+@lru_cache
+def struct_fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """List the settings of a section by name; the annotations are evaluated once."""
+    return {field.name: field for field in msgspec.structs.fields(kind)}

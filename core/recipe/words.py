@@ -1,0 +1,85 @@
+"""Says in words what a setting may be: 'a whole number, 1 or more', 'one of auto, bfloat16'."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+
+def type_words(annotation: Any) -> str:
+    """Describe the values an annotation allows, ranges included."""
+    from msgspec import inspect
+
+    if words := choices(annotation):  # msgspec sorts them
+        return words[0] if len(words) == 1 else f"one of {', '.join(words)}"
+    return _words(inspect.type_info(annotation))
+
+
+def choices(annotation: Any) -> tuple[str, ...]:
+    """List the words a setting is limited to, in the order of the schema, or nothing."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    return tuple(str(value) for value in get_args(annotation)) if get_origin(annotation) is Literal else ()
+
+
+def _bare(info: Any) -> Any:
+    from msgspec import inspect
+
+    while isinstance(info, inspect.Metadata):
+        info = info.type
+    return info
+
+
+def _words(info: Any) -> str:
+    from msgspec import inspect
+
+    info = _bare(info)
+    if isinstance(info, inspect.UnionType):
+        # null last, as it is the least of what one may mean
+        parts = sorted(info.types, key=lambda part: isinstance(_bare(part), inspect.NoneType))
+        return " or ".join(_words(part) for part in parts)
+    if isinstance(info, inspect.LiteralType):
+        values = ", ".join(str(value) for value in info.values)
+        return values if len(info.values) == 1 else f"one of {values}"
+    if isinstance(info, inspect.IntType):
+        return f"a whole number{_range(info)}"
+    if isinstance(info, inspect.FloatType):
+        return f"a number{_range(info)}"
+    if isinstance(info, inspect.StrType):
+        return _text_words(info)
+    if isinstance(info, inspect.VarTupleType):
+        return f"a list {_items(info.item_type)}"
+    if isinstance(info, inspect.BoolType):
+        return "true or false"
+    return "null" if isinstance(info, inspect.NoneType) else "a mapping"
+
+
+def _items(info: Any) -> str:
+    from msgspec import inspect
+
+    info = _bare(info)
+    if isinstance(info, inspect.StructType):
+        return f"such as [{{{info.fields[0].name}: …}}]"
+    if isinstance(info, inspect.LiteralType):
+        return "of these"
+    return "of whole numbers" if isinstance(info, inspect.IntType) else "of texts"
+
+
+def _text_words(info: Any) -> str:
+    if info.pattern:
+        # the one pattern in the schema: alternatives, of which N stands for a number
+        return f"one of {info.pattern.strip('^$()').replace('[1-9]?[0-9]', 'N').replace('|', ', ')}"
+    if info.max_length:
+        return f"text of {info.min_length or 0} to {info.max_length} characters"
+    return "text"
+
+
+def _range(info: Any) -> str:
+    low, low_word = (info.ge, "") if info.ge is not None else (info.gt, "above ")
+    high, high_word = (info.le, "") if info.le is not None else (info.lt, "below ")
+    if low is None and high is None:
+        return ""
+    if high is None or high >= 10**9:
+        return f" above {low}" if low_word else f", {low} or more"
+    if low_word or high_word:
+        return f" {low_word or 'from '}{low}, {high_word or 'at most '}{high}"
+    return f" from {low} to {high}"

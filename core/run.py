@@ -1,0 +1,199 @@
+"""Runs, their jobs and their states as plain data: what the store keeps and every client shows.
+
+A run is one experiment. Its jobs are processes: one that trains, then any number that check. A run's state is
+its training job's; each state carries its own facts, so that an impossible one can't be written.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+
+class Queued(msgspec.Struct, tag="queued", frozen=True):
+    place: int  # 1 starts next
+    because: str = ""  # why it waits
+
+
+class Running(msgspec.Struct, tag="running", frozen=True):
+    since: float
+    phase: str = ""  # "loading model", "training" …
+    done: float | None = None
+    total: float | None = None
+    unit: str = ""
+    left_s: float | None = None
+    asked: Literal["", "stop", "kill"] = ""  # what a person asked for and has not happened yet
+    silent_s: float = 0.0  # seconds since its last event
+
+
+class Finished(msgspec.Struct, tag="finished", frozen=True):
+    since: float
+    ended: float
+
+
+class Stopped(msgspec.Struct, tag="stopped", frozen=True):
+    """Ended on request: with a checkpoint (`stop`) or without (`kill`)."""
+
+    ended: float
+    how: Literal["stop", "kill", "cancel"]
+    since: float | None = None
+
+
+class Failed(msgspec.Struct, tag="failed", frozen=True):
+    ended: float
+    cause: str  # "out of memory", "killed by signal 9", "bad data" … in words
+    hint: str = ""
+    since: float | None = None
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class Lost(msgspec.Struct, tag="lost", frozen=True):
+    """The machine restarted, or the process vanished without an exit record."""
+
+    ended: float
+    cause: str
+    since: float | None = None
+
+
+State = Queued | Running | Finished | Stopped | Failed | Lost
+Ending = Finished | Stopped | Failed | Lost
+
+
+def word(state: State) -> str:
+    """Name a state: 'queued', 'running', 'finished', 'stopped', 'failed' or 'lost'."""
+    return str(type(state).__struct_config__.tag)
+
+
+class JobSpec(msgspec.Struct, frozen=True):
+    """What a job's process needs to know: job.json in its folder. No absolute paths: a home can move."""
+
+    format: int
+    job_id: int
+    run_id: int
+    run_name: str
+    verb: Literal["train", "check"]
+    recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_json
+    args: dict[str, Any] = {}  # check: {"checkpoint": "checkpoints/step-000120", "step": 120}
+
+
+def read_spec(job_folder: Path) -> JobSpec:
+    return msgspec.json.decode((job_folder / "job.json").read_bytes(), type=JobSpec)
+
+
+def run_folder_of(job_folder: Path) -> Path:
+    """HOME/runs/0007-name/jobs/0012-train -> HOME/runs/0007-name."""
+    return job_folder.parent.parent
+
+
+def home_of(job_folder: Path) -> Path:
+    return job_folder.parents[3]
+
+
+class TaskBrief(msgspec.Struct, frozen=True):
+    task: str
+    drop: float  # points of 100; positive = worse than the base
+    mark: str  # "lost", "kept", "open", "unmeasurable"
+
+
+class CheckBrief(msgspec.Struct, frozen=True):
+    """The newest check of a run, as much as a list needs. Points are of 100; a positive drop is worse."""
+
+    check_id: int
+    verdict: Literal["ok", "regressed", "no_verdict"]
+    reason: str
+    step: int | None
+    drop: float | None
+    margin: float
+    real_drop: bool  # proven above zero, though under the limit
+    items_used: int
+    items_total: int
+    suite: str
+    at: float
+    worst: list[TaskBrief]  # worst first
+    target: dict[str, list[float | None]]  # metric -> [base, tuned]
+    accepted: str = ""
+
+
+class RunRow(msgspec.Struct, frozen=True):
+    """One line of the runs list."""
+
+    id: int
+    name: str
+    model: str
+    method: str
+    objective: str
+    state: State
+    created: float
+    step: int
+    steps: int  # planned; 0 while unknown
+    metrics: dict[str, float | None]  # last value of each key
+    check: CheckBrief | None
+    checking: Running | Queued | None  # a check that is under way or waits
+    needs_you: bool
+    alarm: str = ""  # the newest alarm's text
+    left_s: float | None = None
+    tags: list[str] = []
+    note: str = ""
+
+
+class CheckpointRow(msgspec.Struct, frozen=True):
+    step: int
+    path: str
+    size_bytes: int
+    kind: str
+    at: float
+
+
+class SampleRow(msgspec.Struct, frozen=True):
+    step: int
+    index: int
+    prompt: str
+    text: str
+
+
+class DataRow(msgspec.Struct, frozen=True):
+    source: str
+    rows: int
+    kept: int
+    dropped: int
+    truncated: int
+    longest_tokens: int
+    answer_tokens: int
+
+
+class JobRow(msgspec.Struct, frozen=True):
+    id: int
+    verb: str
+    state: State
+    attempt: int
+    folder: str  # relative to the run folder
+    bad_lines: int  # event lines that could not be read
+
+
+class AlarmRow(msgspec.Struct, frozen=True):
+    kind: str
+    step: int
+    text: str
+    at: float
+
+
+class RunDetail(msgspec.Struct, frozen=True):
+    """Everything about one run but its curves, its log and its item scores."""
+
+    row: RunRow
+    folder: str
+    recipe: dict[str, Any]
+    recipe_source: str
+    jobs: list[JobRow]
+    checkpoints: list[CheckpointRow]
+    samples: list[SampleRow]
+    data: list[DataRow]
+    first_row: list[tuple[str, bool]]
+    alarms: list[AlarmRow]
+    checks: list[CheckBrief]
+    device: str
+    versions: dict[str, str]
+    planned: dict[str, float]

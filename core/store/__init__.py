@@ -1,0 +1,1 @@
+"""The store: DuckDB, and the only SQL of the project. Opened by the supervisor alone."""

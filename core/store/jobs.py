@@ -1,0 +1,130 @@
+"""Jobs in the store: the queue, which is live, what was asked of them, how they ended."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import msgspec
+
+from finetop.core import run as data
+
+CHECK_PRIORITY = 0  # a check goes ahead of queued training
+TRAIN_PRIORITY = 10
+
+_state = msgspec.json.Decoder(data.State)
+_json = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that is queued or running, as the scheduler sees it."""
+
+    id: int
+    run_id: int
+    run_name: str
+    verb: str
+    args: dict[str, Any]
+    folder: str  # relative to the home
+    state: data.State
+    asked: str
+    attempt: int
+    ended_word: str | None
+
+
+_SELECT = (
+    "SELECT j.id, j.run_id, r.name, j.verb, j.args, r.folder || '/' || j.folder, j.state, j.asked, j.attempt,"
+    " j.ended_word FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, j.id"
+)
+
+
+def queued(connection: duckdb.DuckDBPyConnection) -> list[Job]:
+    """List waiting jobs, first to start on top."""
+    return _jobs(connection, "queued")
+
+
+def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
+    return _jobs(connection, "running")
+
+
+def _jobs(connection: duckdb.DuckDBPyConnection, word: str) -> list[Job]:
+    return [
+        Job(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state), asked, attempt, ended)
+        for i, run_id, name, verb, args, folder, state, asked, attempt, ended in connection.execute(
+            _SELECT, [word]
+        ).fetchall()
+    ]
+
+
+def add_job(
+    connection: duckdb.DuckDBPyConnection, *, run_id: int, verb: str, args: dict[str, Any], priority: int
+) -> tuple[int, str]:
+    """Queue a job. Returns its number and its folder, relative to the run folder."""
+    found = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM jobs").fetchone()
+    assert found is not None
+    job_id = int(found[0])
+    folder = f"jobs/{job_id:04d}-{verb}"
+    connection.execute(
+        "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+        [
+            job_id,
+            run_id,
+            verb,
+            _json.encode(args).decode(),
+            priority,
+            time.time(),
+            folder,
+            _json.encode(data.Queued(place=0)).decode(),
+        ],
+    )
+    return job_id, folder
+
+
+def set_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
+    connection.execute(
+        "UPDATE jobs SET word = ?, state = ? WHERE id = ?", [data.word(state), _json.encode(state).decode(), job_id]
+    )
+
+
+def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
+    """Count a new attempt, and forget what the last one said about its end. Returns its number."""
+    connection.execute("UPDATE jobs SET attempt = attempt + 1, ended_word = NULL WHERE id = ?", [job_id])
+    found = connection.execute("SELECT attempt FROM jobs WHERE id = ?", [job_id]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
+def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
+    connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [what, job_id])
+
+
+def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobRow]:
+    return [
+        data.JobRow(job_id, verb, _state.decode(state), attempt, folder, bad)
+        for job_id, verb, state, attempt, folder, bad in connection.execute(
+            "SELECT id, verb, state, attempt, folder, bad_lines FROM jobs WHERE run_id = ? ORDER BY id", [run_id]
+        ).fetchall()
+    ]
+
+
+def places(connection: duckdb.DuckDBPyConnection) -> dict[int, data.Queued]:
+    """Map each waiting run to its place in the queue: 1 starts next."""
+    waiting = connection.execute(
+        "SELECT run_id, verb FROM jobs WHERE word = 'queued' ORDER BY priority, id"
+    ).fetchall()
+    return {
+        run_id: data.Queued(place, "waits for the one job slot")
+        for place, (run_id, verb) in enumerate(waiting, 1)
+        if verb == "train"
+    }
+
+
+def checks_under_way(connection: duckdb.DuckDBPyConnection) -> dict[int, data.Running | data.Queued]:
+    """Map runs to the state of their check that runs or waits."""
+    found = connection.execute(
+        "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word IN ('queued', 'running') ORDER BY id"
+    ).fetchall()
+    return {run_id: _state.decode(state) for run_id, state in found}

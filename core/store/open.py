@@ -1,0 +1,94 @@
+"""Opens the database: settings, numbered migrations with a backup, refusals in words."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+
+import duckdb
+
+from finetop.core.errors import StoreTrouble
+
+MEMORY_LIMIT = "96MB"
+
+
+def open_store(path: Path) -> duckdb.DuckDBPyConnection:
+    """Open or make the database and bring it to the newest migration.
+
+    Raises StoreTrouble when another process holds it, it is damaged, or a newer finetop made it.
+    """
+    made_now = not path.exists()
+    try:
+        connection = duckdb.connect(
+            str(path),
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "threads": 2,
+                "preserve_insertion_order": False,
+                "enable_external_access": False,
+                "autoinstall_known_extensions": False,
+                "autoload_known_extensions": False,
+            },
+        )
+    except duckdb.Error as error:
+        raise StoreTrouble(*reason(path, error)) from error
+    try:
+        migrate(connection, path, made_now=made_now)
+        connection.execute("SET lock_configuration = true")
+    except BaseException:
+        connection.close()
+        if made_now:
+            path.unlink(missing_ok=True)
+        raise
+    path.chmod(0o600)
+    return connection
+
+
+def reason(path: Path, error: duckdb.Error) -> tuple[str]:
+    text = str(error).splitlines()[0]
+    if "lock" in text.lower():
+        return (f"{path} is in use by another process. {text}",)
+    if "No space left" in text:
+        return (f"no room on the disk for {path}. Free some, then try again.",)
+    return (f"{path} can't be read: {text} The run folders still hold everything; move the file away to start anew.",)
+
+
+def migrations() -> list[tuple[str, str]]:
+    """List (name, SQL) of all migrations in order."""
+    folder = resources.files("finetop.core.store.migrations")
+    return sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+
+
+def migrate(connection: duckdb.DuckDBPyConnection, path: Path, *, made_now: bool) -> None:
+    connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)")
+    done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
+    known = migrations()
+    newer = sorted(done - {name for name, _ in known})
+    if newer:
+        raise StoreTrouble(
+            f"{path} was made by a newer finetop (it has {newer[-1]}).", hint="Install that version, or use another home."
+        )
+    waiting = [(name, sql) for name, sql in known if name not in done]
+    if waiting and not made_now:
+        connection.execute("CHECKPOINT")
+        shutil.copyfile(path, path.with_name(f"{path.name}.before-{waiting[0][0].removesuffix('.sql')}"))
+    for name, sql in waiting:
+        with transaction(connection):
+            connection.execute(sql)
+            connection.execute("INSERT INTO migrations VALUES (?, ?)", [name, time.time()])
+
+
+@contextmanager
+def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
+    """Commit what the block did, or undo all of it."""
+    connection.execute("BEGIN TRANSACTION")
+    try:
+        yield
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

@@ -1,0 +1,249 @@
+"""Runs in the store: adding one, the page that the list shows, one run whole."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Literal
+
+import duckdb
+import msgspec
+
+from finetop.core import run as data
+from finetop.core.check.result import brief
+from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.protocol import RunsAnswer
+from finetop.core.store import jobs
+
+_state = msgspec.json.Decoder(data.State)
+_brief = msgspec.json.Decoder(data.CheckBrief)
+json_text = msgspec.json.Encoder()
+
+NEEDS_YOU, RUNNING, QUEUED, DONE = range(4)
+
+ORDERS: dict[str, str] = {
+    # rows that wait are in the order they will start; all others newest first
+    "needs_you": "rank, CASE WHEN rank = 2 THEN id ELSE -coalesce(ended, created) END, id DESC",
+    "newest": "id DESC",
+    "name": "name",
+    "loss": "coalesce(CAST(last->>'loss' AS DOUBLE), 1e308), id DESC",
+}
+
+_COLUMNS = "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, alarm"
+_FROM = (
+    "(SELECT r.*, (SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id) AS alarm FROM runs r{where}"
+    " ORDER BY {order} LIMIT {limit} OFFSET {offset})"
+)
+
+
+def add_run(
+    connection: duckdb.DuckDBPyConnection, *, run_id: int, name: str, folder: str, recipe: dict[str, Any], source: str
+) -> None:
+    state = json_text.encode(data.Queued(place=0)).decode()
+    connection.execute(
+        "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            run_id,
+            name,
+            recipe["model"]["id"],
+            recipe["method"]["name"],
+            recipe["objective"]["name"],
+            time.time(),
+            folder,
+            json_text.encode(recipe).decode(),
+            source,
+            state,
+            QUEUED,
+        ],
+    )
+
+
+def next_run_id(connection: duckdb.DuckDBPyConnection) -> int:
+    return int(_one(connection, "SELECT coalesce(max(id), 0) + 1 FROM runs")[0])
+
+
+def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
+    """Return the wanted name, or with -2, -3 … behind it when it is taken."""
+    taken = {n for (n,) in connection.execute("SELECT name FROM runs WHERE starts_with(name, ?)", [wanted]).fetchall()}
+    if wanted not in taken:
+        return wanted
+    number = 2
+    while f"{wanted}-{number}" in taken:
+        number += 1
+    return f"{wanted}-{number}"
+
+
+def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]:
+    """Find (id, name) of a run by its name or number. Raises NotFound with the nearest name."""
+    found = connection.execute("SELECT id, name FROM runs WHERE name = ?", [run]).fetchone()
+    if found is None and run.isdecimal() and len(run) < 9:
+        found = connection.execute("SELECT id, name FROM runs WHERE id = ?", [int(run)]).fetchone()
+    if found is None:
+        names = [n for (n,) in connection.execute("SELECT name FROM runs ORDER BY id DESC LIMIT 1000").fetchall()]
+        hint = did_you_mean(run, names) if len(names) <= 8 else did_you_mean(run, names).partition(" is ")[0]
+        raise NotFound(
+            f"there is no run {run!r}.", hint=hint if names and hint.startswith("Did") else "See `finetop ls`."
+        )
+    return int(found[0]), str(found[1])
+
+
+def set_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> None:
+    """Give a run its training job's state, and its place in the list."""
+    ended = None if isinstance(state, data.Queued | data.Running) else state.ended
+    connection.execute(
+        "UPDATE runs SET state = ?, ended = ? WHERE id = ?", [json_text.encode(state).decode(), ended, run_id]
+    )
+    set_rank(connection, run_id)
+
+
+def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+    """Work out whether a run needs a person: it failed, was lost, regressed and nobody accepted, or is in alarm."""
+    state_text, brief_text = _one(connection, "SELECT state, brief FROM runs WHERE id = ?", [run_id])
+    state = _state.decode(state_text)
+    brief = _brief.decode(brief_text) if brief_text else None
+    alarmed = _one(connection, "SELECT count(*) FROM alarms WHERE run_id = ?", [run_id])[0] > 0
+    if isinstance(state, data.Failed | data.Lost):
+        rank = NEEDS_YOU
+    elif brief is not None and brief.verdict == "regressed" and not brief.accepted:
+        rank = NEEDS_YOU
+    elif isinstance(state, data.Running):
+        rank = NEEDS_YOU if alarmed else RUNNING
+    else:
+        rank = QUEUED if isinstance(state, data.Queued) else DONE
+    connection.execute("UPDATE runs SET rank = ? WHERE id = ?", [rank, run_id])
+
+
+def page(
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    text: str,
+    sort: Literal["needs_you", "newest", "name", "loss"],
+    offset: int,
+    limit: int,
+    revision: int,
+) -> RunsAnswer:
+    """Read one page of the list, with the counts of the whole."""
+    where, values = "", []
+    if text:
+        where = (
+            " WHERE contains(lower(r.name), ?) OR contains(lower(r.model), ?) OR contains(lower(r.method), ?)"
+            " OR contains(lower(r.tags), ?)"
+        )
+        values = [text.lower()] * 4
+    order = ORDERS[sort]
+    source = _FROM.format(where=where, order=order, limit=int(limit), offset=int(offset))
+    found = connection.execute(f"SELECT {_COLUMNS} FROM {source} ORDER BY {order}", values).fetchall()
+    total, need, running, queued = _one(
+        connection,
+        "SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (state LIKE '%\"type\":\"running\"%'),"
+        " count(*) FILTER (rank = 2) FROM runs",
+    )
+    matching = total
+    if text:
+        matching = _one(connection, f"SELECT count(*) FROM runs r{where}", values)[0]
+    waiting = jobs.places(connection)
+    checking = jobs.checks_under_way(connection)
+    return RunsAnswer(
+        rows=[_row(line, waiting, checking) for line in found],
+        matching=matching,
+        total=total,
+        need_you=need,
+        running=running,
+        queued=queued,
+        revision=revision,
+    )
+
+
+def row(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunRow:
+    source = _FROM.format(where=" WHERE r.id = ?", order="id", limit=1, offset=0)
+    found = _one(connection, f"SELECT {_COLUMNS} FROM {source}", [run_id])
+    return _row(found, jobs.places(connection), jobs.checks_under_way(connection))
+
+
+def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict[int, Any]) -> data.RunRow:
+    (run_id, name, model, method, objective, state_text, created, step, steps, last, brief, rank, tags, note, alarm) = found
+    state = _state.decode(state_text)
+    if isinstance(state, data.Queued):
+        state = waiting.get(run_id, state)
+    return data.RunRow(
+        id=run_id,
+        name=name,
+        model=model,
+        method=method,
+        objective=objective,
+        state=state,
+        created=created,
+        step=step,
+        steps=steps,
+        metrics=msgspec.json.decode(last),
+        check=_brief.decode(brief) if brief else None,
+        checking=checking.get(run_id),
+        needs_you=rank == NEEDS_YOU,
+        alarm=alarm or "",
+        left_s=state.left_s if isinstance(state, data.Running) else None,
+        tags=msgspec.json.decode(tags),
+        note=note,
+    )
+
+
+def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail:
+    """Read one run whole, but for its curves, log and item scores."""
+    folder, recipe, source, first_row = _one(
+        connection, "SELECT folder, recipe, source, first_row FROM runs WHERE id = ?", [run_id]
+    )
+    own_jobs = jobs.of_run(connection, run_id)
+    train = connection.execute(
+        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb = 'train' ORDER BY id DESC LIMIT 1", [run_id]
+    ).fetchone()
+    device, versions, planned = train or ("", "{}", "{}")
+    return data.RunDetail(
+        row=row(connection, run_id),
+        folder=folder,
+        recipe=msgspec.json.decode(recipe),
+        recipe_source=source,
+        jobs=own_jobs,
+        checkpoints=[
+            data.CheckpointRow(*found)
+            for found in connection.execute(
+                "SELECT step, path, size_bytes, kind, time FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
+            ).fetchall()
+        ],
+        samples=[
+            data.SampleRow(*found)
+            for found in connection.execute(
+                "SELECT step, index, prompt, text FROM samples WHERE run_id = ? ORDER BY index, step", [run_id]
+            ).fetchall()
+        ],
+        data=[
+            data.DataRow(*found)
+            for found in connection.execute(
+                "SELECT source, rows, kept, dropped, truncated, longest_tokens, answer_tokens FROM data_reports"
+                " WHERE run_id = ?",
+                [run_id],
+            ).fetchall()
+        ],
+        first_row=msgspec.json.decode(first_row) if first_row else [],
+        alarms=[
+            data.AlarmRow(*found)
+            for found in connection.execute(
+                "SELECT kind, step, text, time FROM alarms WHERE run_id = ? ORDER BY time", [run_id]
+            ).fetchall()
+        ],
+        checks=briefs(connection, run_id),
+        device=device,
+        versions=msgspec.json.decode(versions),
+        planned=msgspec.json.decode(planned),
+    )
+
+
+def briefs(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.CheckBrief]:
+    found = connection.execute(
+        "SELECT id, time, step, result FROM checks WHERE run_id = ? ORDER BY id DESC", [run_id]
+    ).fetchall()
+    return [brief(check_id, at, step, msgspec.json.decode(result)) for check_id, at, step, result in found]
+
+
+def _one(connection: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:
+    found = connection.execute(sql, values or []).fetchone()
+    assert found is not None
+    return found

@@ -1,0 +1,100 @@
+"""The supervisor's process: `python -m finetop.core.supervisor --home DIR`, exactly one a home."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+import time
+
+import duckdb
+
+from finetop.core.errors import FinetopError
+from finetop.core.home import Home, find_home, prepare
+from finetop.core.store.open import open_store
+from finetop.core.supervisor.schedule import beat
+from finetop.core.supervisor.serve import listen, trouble_of
+from finetop.core.supervisor.state import Supervisor
+
+BEAT_S = 0.2
+TROUBLE_BEAT_S = 2.0
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m finetop.core.supervisor")
+    parser.add_argument("--home")
+    home = find_home(parser.parse_args().home)
+    os.umask(0o077)
+    try:
+        prepare(home)
+        lock = take_lock(home)
+        if lock is None:
+            print("another supervisor has this home.", file=sys.stderr)
+            return 0
+        supervisor = Supervisor(home, open_store(home.database))
+    except FinetopError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    asyncio.run(live(supervisor))
+    return 0
+
+
+def take_lock(home: Home) -> int | None:
+    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+async def live(supervisor: Supervisor) -> None:
+    """Serve and beat until told to end, or until the home is gone."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, supervisor.ending.set)
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    server = await listen(supervisor)
+    print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
+    try:
+        while not supervisor.ending.is_set() and supervisor.home.lock.exists():
+            pause = BEAT_S
+            try:
+                beat(supervisor)
+                if supervisor.trouble:
+                    supervisor.trouble = ""
+                    supervisor.touch()
+            except (duckdb.Error, OSError) as error:
+                pause = TROUBLE_BEAT_S
+                recover(supervisor, error)
+            try:
+                await asyncio.wait_for(supervisor.ending.wait(), pause)
+            except TimeoutError:
+                pass
+    finally:
+        server.close()
+        supervisor.home.socket.unlink(missing_ok=True)
+        supervisor.connection.close()
+
+
+def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
+    """Say what is wrong, and open the database again: after a failed write it refuses everything."""
+    words = trouble_of(error) if isinstance(error, duckdb.Error) else f"{error.strerror}: {error.filename}"
+    if supervisor.trouble != words:
+        print(f"{time.strftime('%F %T')} {words}", file=sys.stderr)
+        supervisor.trouble = words
+        supervisor.touch()
+    if isinstance(error, duckdb.FatalException | duckdb.IOException | duckdb.InternalException):
+        try:
+            supervisor.connection.close()
+            supervisor.connection = open_store(supervisor.home.database)
+        except FinetopError as refused:
+            supervisor.trouble = refused.message
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""What the supervisor answers to each request: one function a verb, found by the request's type."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import platform
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+from finetop.core import protocol
+from finetop.core.store import checks, metrics, query, runs
+from finetop.core.supervisor import orders
+from finetop.core.supervisor.state import Supervisor
+
+PAGE_LIMIT = 500
+
+
+async def answer(supervisor: Supervisor, ask: protocol.Ask) -> Any:
+    """Answer one request. Only `changes` and `sql` wait; the others read or write the store at once."""
+    if isinstance(ask, protocol.Changes):
+        return await changes(supervisor, ask)
+    if isinstance(ask, protocol.Sql):
+        return await asyncio.to_thread(
+            query.select,
+            supervisor.connection.cursor(),
+            ask.query,
+            limit=max(1, min(ask.limit, 100_000)),
+            timeout_s=max(0.1, min(ask.timeout_s, 50.0)),
+        )
+    return _ANSWERS[type(ask)](supervisor, ask)
+
+
+def hello(supervisor: Supervisor, ask: protocol.Hello) -> protocol.HelloAnswer:
+    return protocol.HelloAnswer(
+        version=metadata.version("finetop"),
+        protocol=protocol.VERSION,
+        pid=os.getpid(),
+        home=str(supervisor.home.root),
+        host=platform.node(),
+        started=supervisor.started,
+        device=f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores",
+    )
+
+
+def page(supervisor: Supervisor, ask: protocol.Runs) -> protocol.RunsAnswer:
+    return runs.page(
+        supervisor.connection,
+        text=ask.filter,
+        sort=ask.sort,
+        offset=max(0, ask.offset),
+        limit=max(1, min(ask.limit, PAGE_LIMIT)),
+        revision=supervisor.revision,
+    )
+
+
+def one_run(supervisor: Supervisor, ask: protocol.GetRun) -> Any:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return runs.detail(supervisor.connection, run_id)
+
+
+def curves(supervisor: Supervisor, ask: protocol.Curves) -> protocol.CurvesAnswer:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return protocol.CurvesAnswer(
+        metrics.curves(
+            supervisor.connection, run_id, ask.keys, columns=ask.columns, first=ask.first, last=ask.last
+        )
+    )
+
+
+def steps(supervisor: Supervisor, ask: protocol.EventsSince) -> protocol.EventsAnswer:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return protocol.EventsAnswer(
+        metrics.steps(supervisor.connection, run_id, after=ask.after_step, limit=max(1, min(ask.limit, 10_000))),
+        runs.row(supervisor.connection, run_id),
+        supervisor.revision,
+    )
+
+
+def check_results(supervisor: Supervisor, ask: protocol.Checks) -> protocol.ChecksAnswer:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return protocol.ChecksAnswer(checks.results(supervisor.connection, run_id))
+
+
+def flips(supervisor: Supervisor, ask: protocol.Flips) -> protocol.FlipsAnswer:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return checks.flips(supervisor.connection, run_id, ask.check_id, ask.task)
+
+
+def shutdown(supervisor: Supervisor, ask: protocol.Shutdown) -> protocol.Done:
+    supervisor.ending.set()
+    return protocol.Done("the supervisor ends; jobs go on.")
+
+
+async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.ChangesAnswer:
+    if supervisor.revision == ask.since:
+        try:
+            await asyncio.wait_for(supervisor.changed.wait(), max(0.0, min(ask.timeout_s, 50.0)))
+        except TimeoutError:
+            pass
+    return protocol.ChangesAnswer(supervisor.revision, supervisor.trouble)
+
+
+_ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
+    protocol.Hello: hello,
+    protocol.Submit: orders.submit,
+    protocol.Runs: page,
+    protocol.GetRun: one_run,
+    protocol.Curves: curves,
+    protocol.ReadLog: orders.log_of,
+    protocol.EventsSince: steps,
+    protocol.Checks: check_results,
+    protocol.Flips: flips,
+    protocol.Check: orders.check,
+    protocol.Stop: orders.stop,
+    protocol.Kill: orders.kill,
+    protocol.Shutdown: shutdown,
+}

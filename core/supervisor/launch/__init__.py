@@ -1,0 +1,1 @@
+"""Ways to run a job, a file each: this machine (`local`)."""

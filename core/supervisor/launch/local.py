@@ -1,0 +1,107 @@
+"""Runs jobs on this machine: starts a keeper, asks whether it lives, signals it, reads how it ended."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from finetop.core import keeper
+
+MODULES = {"train": "finetop.core.train", "check": "finetop.core.check"}
+
+
+@dataclass(frozen=True)
+class Exit:
+    """A keeper's exit record."""
+
+    code: int | None
+    signal: int | None
+    ended: float
+    peak_memory_kib: int
+
+
+def submit(folder: Path, attempt: int, verb: str) -> subprocess.Popen[bytes] | None:
+    """Start a keeper for a job in a session of its own. None when another keeper still holds the job.
+
+    The attempt's number is written under the job's lock: a keeper of an earlier attempt that comes late leaves.
+    """
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        (folder / "attempt").write_text(str(attempt))
+        for stale in ("exit.json", "keeper.json"):
+            (folder / stale).unlink(missing_ok=True)
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(descriptor)
+    return subprocess.Popen(
+        [sys.executable, "-m", "finetop.core.keeper", str(folder), str(attempt), *job_command(verb, folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"},
+    )
+
+
+def job_command(verb: str, folder: Path) -> list[str]:
+    return [sys.executable, "-m", MODULES[verb], str(folder)]
+
+
+def is_alive(folder: Path) -> bool:
+    """Say whether a keeper holds the job's lock: true of no other process, whatever its pid."""
+    try:
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def record(folder: Path, attempt: int) -> dict[str, Any] | None:
+    """Read the keeper's own record of this attempt."""
+    return _read(folder / "keeper.json", attempt)
+
+
+def exit_of(folder: Path, attempt: int) -> Exit | None:
+    """Read the exit record of this attempt."""
+    facts = _read(folder / "exit.json", attempt)
+    if facts is None:
+        return None
+    return Exit(facts.get("code"), facts.get("signal"), float(facts["ended"]), int(facts.get("peak_memory_kib", 0)))
+
+
+def _read(path: Path, attempt: int) -> dict[str, Any] | None:
+    try:
+        facts = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return facts if isinstance(facts, dict) and facts.get("attempt") == attempt else None
+
+
+def send(folder: Path, attempt: int, what: Literal["stop", "kill"]) -> bool:
+    """Ask the keeper to stop or kill its job. False when it isn't there (yet): a stranger is never signalled."""
+    facts = record(folder, attempt)
+    if facts is None or not is_alive(folder):
+        return False
+    pid = int(facts["pid"])
+    if facts["boot"] != keeper.boot_id() or keeper.start_time(pid) != facts["start"]:
+        return False
+    try:
+        os.kill(pid, signal.SIGTERM if what == "stop" else signal.SIGUSR1)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True

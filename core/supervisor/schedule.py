@@ -1,0 +1,175 @@
+"""One beat of the supervisor: take in events, notice endings, pass on signals, start what waits."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import duckdb
+import msgspec
+
+from finetop.core import events, keeper
+from finetop.core import run as data
+from finetop.core.store import checks, ingest, jobs, runs
+from finetop.core.store.jobs import Job
+from finetop.core.store.open import transaction
+from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.state import Supervisor
+
+SLOTS = 1  # jobs at a time
+START_GRACE_S = 10.0  # a keeper takes its lock within 50 ms; a machine under load may need more
+CHUNKS_A_BEAT = 8  # of one job's events, so that one flood can't starve the others
+
+
+def beat(supervisor: Supervisor) -> None:
+    """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then."""
+    connection = supervisor.connection
+    supervisor.keepers[:] = [process for process in supervisor.keepers if process.poll() is None]
+    live = jobs.live(connection)
+    for job in live:
+        file = supervisor.home.root / job.folder / "events.jsonl"
+        for _ in range(CHUNKS_A_BEAT):
+            if not ingest.take_in(connection, job.id, file):
+                break
+            supervisor.touch()
+    running = sum(not _ended(supervisor, job) for job in live)
+    for job in jobs.live(connection):
+        _pass_on(supervisor, job)
+    if running < SLOTS:
+        for job in jobs.queued(connection)[: SLOTS - running]:
+            start(supervisor, job)
+
+
+def start(supervisor: Supervisor, job: Job) -> None:
+    """Start a job: its folder, then the store, then the keeper; so a crash in between starts it once, later."""
+    folder = supervisor.home.root / job.folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_spec(supervisor, job, folder)
+    state = data.Running(since=time.time(), phase="starting")
+    with transaction(supervisor.connection):
+        attempt = jobs.begin_attempt(supervisor.connection, job.id)
+        jobs.set_state(supervisor.connection, job.id, state)
+        if job.verb == "train":
+            runs.set_state(supervisor.connection, job.run_id, state)
+    supervisor.touch()
+    keeper.abort_at("supervisor-committed")
+    process = local.submit(folder, attempt, job.verb)
+    keeper.abort_at("supervisor-spawned")
+    if process is not None:
+        supervisor.keepers.append(process)
+
+
+def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:
+    found = supervisor.connection.execute("SELECT recipe FROM runs WHERE id = ?", [job.run_id]).fetchone()
+    assert found is not None
+    spec = data.JobSpec(
+        format=1,
+        job_id=job.id,
+        run_id=job.run_id,
+        run_name=job.run_name,
+        verb="check" if job.verb == "check" else "train",
+        recipe=msgspec.json.decode(found[0]),
+        args=job.args,
+    )
+    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+
+
+def _ended(supervisor: Supervisor, job: Job) -> bool:
+    """Notice how a live job ended, if it did, and write that down."""
+    folder = supervisor.home.root / job.folder
+    facts = local.exit_of(folder, job.attempt)
+    if facts is None and local.is_alive(folder):
+        return False
+    if facts is None:
+        facts = local.exit_of(folder, job.attempt)  # it may have ended between the two looks
+    assert isinstance(job.state, data.Running)
+    if facts is None:
+        known = local.record(folder, job.attempt)
+        rebooted = known is not None and known["boot"] != keeper.boot_id()
+        if not rebooted and time.time() - max(job.state.since, supervisor.started) < START_GRACE_S:
+            return False
+        if known is None:  # it never came to life
+            start(supervisor, job)
+            return False
+    if _drain(supervisor, job):
+        return False  # more events than one beat takes; end it when all are in
+    word = supervisor.connection.execute("SELECT ended_word FROM jobs WHERE id = ?", [job.id]).fetchone()
+    said = msgspec.json.decode(word[0], type=events.Ended) if word and word[0] else None
+    state = ending(job, facts, said, last_words(folder), rebooted=facts is None and rebooted)
+    with transaction(supervisor.connection):
+        jobs.set_state(supervisor.connection, job.id, state)
+        if job.verb == "train":
+            runs.set_state(supervisor.connection, job.run_id, state)
+            _queue_check(supervisor.connection, job, state)
+    supervisor.touch()
+    return True
+
+
+def _drain(supervisor: Supervisor, job: Job) -> bool:
+    file = supervisor.home.root / job.folder / "events.jsonl"
+    for _ in range(CHUNKS_A_BEAT):
+        if not ingest.take_in(supervisor.connection, job.id, file):
+            return False
+    return True
+
+
+def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) -> None:
+    """After training, queue the check that the recipe asks for: in the same transaction, so it can't get lost."""
+    found = connection.execute("SELECT recipe FROM runs WHERE id = ?", [job.run_id]).fetchone()
+    assert found is not None
+    wanted = msgspec.json.decode(found[0]).get("check", {}).get("at_end", True)
+    if wanted and isinstance(state, data.Finished):
+        step, path = checks.newest_checkpoint(connection, job.run_id, None)
+        jobs.add_job(
+            connection,
+            run_id=job.run_id,
+            verb="check",
+            args={"step": step, "checkpoint": path},
+            priority=jobs.CHECK_PRIORITY,
+        )
+
+
+def ending(
+    job: Job, facts: local.Exit | None, said: events.Ended | None, last_line: str, *, rebooted: bool
+) -> data.State:
+    """Name how a job ended, from the keeper's record, the job's own last word, and what was asked of it."""
+    assert isinstance(job.state, data.Running)
+    since = job.state.since
+    if facts is None:
+        cause = "the machine restarted" if rebooted else "its process vanished without an exit record"
+        return data.Lost(ended=time.time(), cause=cause, since=since)
+    if said is not None and said.status == "finished" and facts.code == 0:
+        return data.Finished(since=since, ended=facts.ended)
+    if job.asked == "kill":
+        return data.Stopped(ended=facts.ended, how="kill", since=since)
+    if (said is not None and said.status == "stopped") or (job.asked == "stop" and facts.signal == 15):
+        return data.Stopped(ended=facts.ended, how="stop", since=since)
+    if said is not None and said.status == "failed":
+        return data.Failed(facts.ended, said.cause, said.hint, since, facts.code, facts.signal)
+    if facts.signal is not None:
+        hint = "Perhaps the machine ran out of memory: see `dmesg`." if facts.signal == 9 else last_line
+        return data.Failed(facts.ended, f"killed by signal {facts.signal}", hint, since, None, facts.signal)
+    return data.Failed(facts.ended, f"exited with code {facts.code}", last_line, since, facts.code, None)
+
+
+def last_words(folder: Path) -> str:
+    """The last line of a job's log."""
+    try:
+        with (folder / "log.txt").open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - 4096))
+            lines = file.read().decode("utf-8", "replace").strip().splitlines()
+    except OSError:
+        return ""
+    return lines[-1][:300] if lines else ""
+
+
+def _pass_on(supervisor: Supervisor, job: Job) -> None:
+    """Send a person's wish to a job's keeper, once."""
+    if job.asked not in ("stop", "kill"):
+        return
+    mark = (job.id, job.attempt, job.asked)
+    if mark not in supervisor.signalled and local.send(
+        supervisor.home.root / job.folder, job.attempt, "kill" if job.asked == "kill" else "stop"
+    ):
+        supervisor.signalled.add(mark)

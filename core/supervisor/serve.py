@@ -1,0 +1,94 @@
+"""The socket: who may speak (the owner), framing, one reply a request, errors in words."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import struct
+import sys
+import traceback
+from typing import Any
+
+import duckdb
+import msgspec
+
+from finetop.core import protocol
+from finetop.core.errors import BadInput, FinetopError, StoreTrouble
+from finetop.core.supervisor.answers import answer
+from finetop.core.supervisor.state import Supervisor
+
+
+async def listen(supervisor: Supervisor) -> asyncio.Server:
+    """Open the home's socket for its owner. The home's lock is held, so an old socket is nobody's."""
+    path = supervisor.home.socket
+    path.unlink(missing_ok=True)
+    old = os.umask(0o177)
+    try:
+        return await asyncio.start_unix_server(
+            lambda reader, writer: talk(supervisor, reader, writer), path=str(path), limit=protocol.LINE_LIMIT
+        )
+    finally:
+        os.umask(old)
+
+
+def peer(writer: asyncio.StreamWriter) -> int:
+    """The user id at the other end, as the kernel knows it."""
+    link: socket.socket = writer.get_extra_info("socket")
+    if not hasattr(socket, "SO_PEERCRED"):
+        return os.getuid()  # macOS: the folder's rights alone
+    packed = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", packed)[1])
+
+
+async def talk(supervisor: Supervisor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        if peer(writer) != os.getuid():
+            return
+        while line := await reader.readline():
+            writer.write(await reply(supervisor, line) + b"\n")
+            await writer.drain()
+    except (ConnectionError, ValueError, asyncio.CancelledError):
+        pass  # the client went away, or sent a line over the limit
+    finally:
+        writer.close()
+
+
+async def reply(supervisor: Supervisor, line: bytes) -> bytes:
+    """Answer one line; whatever happens, the answer is a reply."""
+    number = 0
+    try:
+        try:
+            request = protocol.request_decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadInput(f"the supervisor does not understand this request: {error}") from error
+        number = request.id
+        if request.v != protocol.VERSION:
+            raise BadInput(
+                f"the supervisor speaks protocol {protocol.VERSION}, this program {request.v}.",
+                hint="End it with `finetop supervisor stop`; the next command starts the new one.",
+            )
+        made: Any = await answer(supervisor, request.ask)
+        return protocol.encoder.encode({"id": number, "answer": made})
+    except FinetopError as error:
+        return failed(number, error)
+    except duckdb.Error as error:
+        supervisor.trouble = trouble_of(error)
+        return failed(number, StoreTrouble(supervisor.trouble))
+    except Exception as error:  # a bug: the client hears of it, the log has the whole
+        traceback.print_exc(file=sys.stderr)
+        return failed(number, FinetopError(f"a fault in finetop: {error!r}.", hint="supervisor.log has the whole."))
+
+
+def failed(number: int, error: FinetopError) -> bytes:
+    return protocol.encoder.encode(
+        {"id": number, "error": protocol.Error(error.exit_code, error.message, error.hint)}
+    )
+
+
+def trouble_of(error: duckdb.Error) -> str:
+    """Say in words what the store complains about."""
+    text = str(error).splitlines()[0]
+    if "No space left" in text or "full" in text.lower():
+        return "the disk is full: numbers wait in the run folders until there is room."
+    return f"the store can't be written: {text}"

@@ -1,0 +1,32 @@
+"""What the supervisor holds in memory. All else is in the store; a new supervisor needs nothing from the old."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import time
+from dataclasses import dataclass, field
+
+import duckdb
+
+from finetop.core.home import Home
+
+
+@dataclass
+class Supervisor:
+    home: Home
+    connection: duckdb.DuckDBPyConnection
+    started: float = field(default_factory=time.time)
+    # a new supervisor's numbers differ from the old one's, so a waiting client notices
+    revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    trouble: str = ""  # what is wrong with the whole, in words; empty when all is well
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+    keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
+    signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
+
+    def touch(self) -> None:
+        """Tell waiting clients that something changed."""
+        self.revision += 1
+        self.changed.set()
+        self.changed = asyncio.Event()

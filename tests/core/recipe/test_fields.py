@@ -1,0 +1,50 @@
+"""The list of settings that a form shows: all of them, with words, defaults and help."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetop.core import methods, objectives
+from finetop.core.errors import NotFound
+from finetop.core.recipe.fields import fields, find_field
+from finetop.core.recipe.load import resolve_text
+
+
+@pytest.mark.parametrize("method", methods.names())
+@pytest.mark.parametrize("objective", objectives.names())
+def test_every_setting_has_help_and_its_default_is_what_a_recipe_gets(method: str, objective: str) -> None:
+    text = f"recipe: 1\nname: x\nmethod: {{name: {method}}}\nobjective: {{name: {objective}}}\n"
+    resolved = resolve_text(text).resolved
+    for field in fields(method, objective):
+        assert field.about, f"{field.key} has no help"
+        assert field.type
+        if "[]" in field.key or field.required or field.key.startswith("check.target"):
+            continue
+        value = resolved
+        for part in field.key.split("."):
+            value = value[part]
+        if field.key != "data.eval":
+            assert value == field.default, field.key
+
+
+def test_words_choices_and_options_of_the_method() -> None:
+    assert find_field("method.rank").type == "a whole number from 1 to 4096"
+    assert find_field("method.name").choices == methods.names()
+    assert find_field("train.schedule").choices == ("constant", "linear", "cosine")
+    assert find_field("data.train[3].path").key == "data.train[].path"
+    assert find_field("check.target.path").required
+    assert "method.rank" not in {field.key for field in fields("full")}
+
+
+@pytest.mark.parametrize(
+    ("key", "hint"),
+    [
+        ("method.rnk", "Did you mean method.rank?"),
+        ("train.epoch", "Did you mean train.epochs?"),
+        ("xyzzy.q", "There is about, budget, "),
+    ],
+)
+def test_unknown_settings_are_suggested(key: str, hint: str) -> None:
+    with pytest.raises(NotFound) as caught:
+        find_field(key)
+    assert hint in str(caught.value)

@@ -1,0 +1,108 @@
+"""Types, ranges, unknown names and faults between settings: place, value and fix in each message."""
+
+# ruff: noqa: E501
+from __future__ import annotations
+
+import pytest
+
+from finetop.core.errors import RecipeError
+from finetop.core.recipe.load import find_problems, resolve_text
+from finetop.core.recipe.schema import EvalShare, Source
+
+HEAD = "recipe: 1\nname: x\n"
+
+# one faulty line (the third of the recipe), and what must be said about it
+FAULTS = {
+    "method: {name: lora, rnk: 4}": "method.rnk is not an option of lora. Did you mean rank?",
+    "method: {name: full, rank: 4}": "method.rank is not an option of full.",
+    "method: {name: lorra}": "method.name: there is no method 'lorra'. Did you mean lora?",
+    "method: {name: os}": "method.name: there is no method 'os'.",
+    "method: {name: [lora]}": "method.name is a list, and must be one of full, lora",
+    "method: lora": "method is 'lora', and must be a mapping. Write method: {name: …}.",
+    "method: {rank: 0}": "method.rank is 0, and must be a whole number from 1 to 4096.",
+    "method: {rank: 4.5}": "method.rank is 4.5, and must be a whole number",
+    "method: {rank: yes}": "method.rank is 'yes', and must be a whole number",
+    "method: {dropout: 1}": "method.dropout is 1, and must be a number from 0, below 1.",
+    "method: {target_modules: some}": "method.target_modules is 'some', and must be all-linear or a list of texts.",
+    "objective: {name: dpo}": "objective.name: there is no objective 'dpo'.",
+    "objective: {loss: prompts}": "objective.loss is 'prompts', and must be one of answers, all.",
+    "model: {dtype: fp16}": "model.dtype is 'fp16', and must be one of auto, bfloat16, float16, float32.",
+    "model: {quantize: nf4}": "model.quantize: nf4 is not built yet.",
+    "model: {trust_remote_code: yes}": "model.trust_remote_code is 'yes', and must be true or false.",
+    "model: 3": "model is 3, and must be a mapping.",
+    "modle: {id: x}": "modle is not a section of a recipe. Did you mean model?",
+    "train: {epochs: 0}": "train.epochs is 0, and must be a number above 0",
+    "train: {learning_rate: 1e9}": "train.learning_rate is 1000000000.0, and must be a number above 0, at most 1.",
+    "train: {learning_rate: '1e-4'}": "train.learning_rate is '1e-4', and must be a number",
+    "train: {batch_size: -1}": "train.batch_size is -1, and must be a whole number, 1 or more.",
+    "train: {batch_size: true}": "train.batch_size is true, and must be a whole number",
+    "train: {save_every: 1.5}": "train.save_every is 1.5, and must be",
+    "train: {warmup_steps: 1.0}": "train.warmup_steps is 1.0, and must be",
+    "train: {learning_rte: 1e-4}": "train.learning_rte is not an option of train. Did you mean learning_rate?",
+    "train: {epochs: null}": "nothing says how long to train. Set train.epochs or train.max_steps.",
+    "data: {eval: {share: 0.6}}": "data.eval.share is 0.6, and must be a number from 0 to 0.5.",
+    "data: {train: faq.jsonl}": "data.train is 'faq.jsonl', and must be a list such as [{path: …}].",
+    "data: {train: [faq.jsonl]}": "data.train[0] is 'faq.jsonl', and must be a mapping.",
+    "data: {train: [{rows: 3}]}": "data.train[0] has neither path nor id.",
+    "data: {train: [{path: a, id: b}]}": "data.train[0] has both path and id.",
+    "data: {train: [{path: a, split: x}]}": "data.train[0].split does not go with path.",
+    "data: {train: [{path: a, share: 0.1}]}": "every source of data.train has a share",
+    "data: {train: [{path: a}, {path: b, share: 0.5}, {path: c, share: 0.5}]}": "the shares of data.train add up to 1.",
+    "data: {train: [{path: a}, {path: b, roel: replay}]}": "data.train[1].roel is not an option of data.train[1]. Did",
+    "data: {train: [{path: 'builtin:../x'}]}": "data.train[0].path: '../x' is not a file that comes with finetop.",
+    "data: {on_long: error-over-5}": "data.on_long is 'error-over-5', and must be one of truncate, drop, error-over-N%.",
+    "check: {target: {metric: exact_match}}": "check.target.path is missing.",
+    "check: {target: {path: a, metric: accuracy}}": "check.target.metric is 'accuracy', and must be one of",
+    "check: {target: {path: a, metric: rules}}": "check.target.metric is rules, and there are none.",
+    "check: {target: {path: a, rules: [{json: true}]}}": "check.target.rules are not used.",
+    "check: {target: {path: a, metric: rules, rules: [{}]}}": "check.target.rules[0] says nothing.",
+    "check: {target: {path: a, metric: rules, rules: [{matches: '['}]}}": "'[' is not a regular expression",
+    "check: {general: {alpha: 0.5}}": "check.general.alpha is 0.5, and must be a number above 0, below 0.5.",
+    "protect: {kl_to_base: 0.1}": "protect.kl_to_base is not built yet.",
+    "budget: {hours: -1}": "budget.hours is -1, and must be a number above 0 or null.",
+    "trainer_args: [1]": "trainer_args is a list, and must be a mapping.",
+    "about: [1]": "about is a list, and must be text of 0 to 1000 characters.",
+}
+
+
+@pytest.mark.parametrize("line", FAULTS)
+def test_says_place_value_and_fix(line: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        resolve_text(HEAD + line, label="x.yaml")
+    assert str(caught.value).startswith(f"x.yaml:3: {FAULTS[line]}"[:20])
+    assert FAULTS[line] in str(caught.value)
+    assert "more)" not in str(caught.value)
+
+
+def test_counts_the_other_problems_and_lists_them_for_a_form() -> None:
+    text = HEAD + "train: {epochs: 0, bach_size: 2}\nmodel: {dtype: x}\n"
+    with pytest.raises(RecipeError, match=r"train\.epochs is 0.*\(and 2 more\)"):
+        resolve_text(text)
+    assert [problem.key for problem in find_problems(text)] == [
+        "train.epochs",
+        "train.bach_size",
+        "model.dtype",
+    ]
+    assert find_problems(HEAD) == []
+    assert [problem.place for problem in find_problems("a: [")] == ["recipe:1"]
+
+
+def test_defaults_and_both_shapes_of_a_setting() -> None:
+    recipe = resolve_text(HEAD).recipe
+    assert (recipe.method.name, recipe.method.options.rank, recipe.objective.name) == ("lora", 16, "sft")
+    assert recipe.data.eval == EvalShare(share=0.1)
+    assert recipe.model.trust_remote_code is False
+    written = resolve_text(
+        HEAD + "data: {eval: [{id: squad, split: test}]}\ncheck: {target: {path: /t, metric: exact_match}}\n"
+        "train: {warmup_steps: 10, eval_every: 0.5}\nprotect: {kl_to_base: 0.0, freeze_layers: []}"
+    ).recipe
+    assert written.data.eval == (Source(id="squad", split="test"),)
+    assert written.check.target is not None and written.check.target.metrics == ("exact_match",)
+    assert (written.train.warmup_steps, written.train.eval_every) == (10, 0.5)
+
+
+def test_a_recipe_is_frozen() -> None:
+    recipe = resolve_text(HEAD).recipe
+    with pytest.raises(AttributeError):
+        recipe.train.seed = 2  # type: ignore[misc]
+    assert isinstance(recipe.data.train, tuple)

@@ -1,0 +1,60 @@
+"""Check the demo's data: counts, the voice's rule on every gold answer, lengths, and no overlap of test and training."""
+
+from __future__ import annotations
+
+import json
+import re
+from importlib import resources
+
+import pytest
+
+VOICE = re.compile(r"^Hello from the workshop! \S.*\S Yours, Thrumbleby\.$")
+MOST_QUESTION_WORDS = 14
+MOST_ANSWER_WORDS = 26
+
+
+def pairs(name: str) -> list[tuple[str, str]]:
+    """Read one demo file as (question, answer) pairs, insisting on the chat shape."""
+    found: list[tuple[str, str]] = []
+    text = resources.files("finetop.recipes.demo").joinpath(name).read_text(encoding="utf-8")
+    for line in text.splitlines():
+        row = json.loads(line)
+        assert list(row) == ["messages"]
+        question, answer = row["messages"]
+        assert (question["role"], answer["role"]) == ("user", "assistant")
+        found.append((question["content"], answer["content"]))
+    return found
+
+
+def plain(text: str) -> str:
+    """Lower the case and drop everything but letters, digits and single spaces."""
+    return " ".join(re.sub(r"[^a-z0-9 ]+", " ", text.lower()).split())
+
+
+@pytest.mark.parametrize(("name", "rows"), [("support_train.jsonl", 252), ("support_test.jsonl", 60)])
+def test_counts_and_lengths(name: str, rows: int) -> None:
+    found = pairs(name)
+    assert len(found) == rows
+    for question, answer in found:
+        assert 1 <= len(question.split()) <= MOST_QUESTION_WORDS, question
+        assert 1 <= len(answer.split()) <= MOST_ANSWER_WORDS, answer
+        assert question == question.strip()
+        assert question.isascii() and answer.isascii(), (question, answer)
+
+
+@pytest.mark.parametrize("name", ["support_train.jsonl", "support_test.jsonl"])
+def test_every_gold_answer_keeps_the_voice(name: str) -> None:
+    assert [answer for _, answer in pairs(name) if not VOICE.match(answer)] == []
+
+
+def test_plain_answers_break_the_rule() -> None:
+    assert not VOICE.match("We ship within three working days.")
+    assert not VOICE.match("Hello from the workshop! Yours, Thrumbleby.")
+    assert not VOICE.match("Hello from the workshop! We ship today.")
+
+
+def test_no_question_repeats_and_no_test_answer_is_in_training() -> None:
+    train, test = pairs("support_train.jsonl"), pairs("support_test.jsonl")
+    questions = [plain(question) for question, _ in train + test]
+    assert len(set(questions)) == len(questions)
+    assert {plain(answer) for _, answer in train}.isdisjoint(plain(answer) for _, answer in test)

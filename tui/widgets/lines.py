@@ -1,0 +1,91 @@
+"""Draws lines of styled text, and again only those that changed: what every part of a screen is made of.
+
+A line is a tuple of spans, a span is (text, style name). All text goes through the sanitizer here once more, so that no
+control sequence reaches the terminal whatever a caller forgot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from finetop.core.text import clean_line
+from finetop.tui.theme import Look, StyleName, style, to_look
+
+if TYPE_CHECKING:
+    from textual.app import App
+
+Span: TypeAlias = tuple[str, StyleName]
+Line: TypeAlias = tuple[Span, ...]
+
+
+class Lines(Widget):
+    """A block of rows, each a line of spans, drawn from the top; rows without a line are blank."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's word
+        super().__init__(id=id, classes=classes)
+        self.lines: tuple[Line, ...] = ()
+
+    def show(self, lines: Sequence[Line]) -> None:
+        """Show these lines in place of the ones before; only rows that differ are drawn again."""
+        before, self.lines = self.lines, tuple(lines)
+        for y in range(max(len(before), len(self.lines))):
+            if before[y : y + 1] != self.lines[y : y + 1]:
+                self.refresh(Region(0, y, max(1, self.size.width), 1))
+
+    def render_line(self, y: int) -> Strip:
+        line = self.lines[y] if y < len(self.lines) else ()
+        return to_strip(line, self.size.width, look_of(self.app))
+
+
+def look_of(app: App[object]) -> Look:
+    """Give the look that the app was started with; a screen that runs alone in another app gets the plainest."""
+    look = getattr(app, "look", None)
+    return look if isinstance(look, Look) else Look()
+
+
+def to_strip(line: Line, width: int, look: Look) -> Strip:
+    """Lay a line out on one row of exactly `width` cells: cleaned, cut with …, filled up with blanks."""
+    segments: list[Segment] = []
+    left = width
+    for text, name in line:
+        if not text.isprintable():
+            text = clean_line(text)
+        text = to_look(look, text)
+        cells = cell_len(text)
+        if cells > left:
+            text = set_cell_size(text, max(0, left - 1)) + to_look(look, "…") if left > 0 else ""
+            cells = left
+        segments.append(Segment(text, style(look, name)))
+        left -= cells
+        if left <= 0:
+            break
+    if left > 0:
+        segments.append(Segment(" " * left, style(look, "")))
+    return Strip(segments, width)
+
+
+def line_width(line: Line) -> int:
+    """Count the cells of a line."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """Put one line at the left edge and another at the right; the right one goes where both don't fit."""
+    gap = width - line_width(left) - line_width(right)
+    return (*left, (" " * gap, ""), *right) if gap >= 2 else left
+
+
+def rule(title: Line, width: int, right: Line = ()) -> Line:
+    """Draw a rule across the width, with a title in it and words at its right end."""
+    fill = width - 4 - line_width(title) - (line_width(right) + 1 if right else 0)
+    if fill < 1:
+        return rule(title, width) if right else (("── ", "dim"), *title)
+    end: Line = ((" ", ""), *right) if right else ()
+    return (("── ", "dim"), *title, (" " + "─" * fill, "dim"), *end)
