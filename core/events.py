@@ -135,7 +135,18 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
 
 
 Event = (
-    Started | Phase | Planned | DataRead | FirstRow | Metrics | Sample | Checkpoint | Alarm | Scores | Verdict | Ended
+    Started
+    | Phase
+    | Planned
+    | DataRead
+    | FirstRow
+    | Metrics
+    | Sample
+    | Checkpoint
+    | Alarm
+    | Scores
+    | Verdict
+    | Ended
 )
 
 

@@ -1,10 +1,10 @@
 """The home folder: where runs, scores, models, the database and the supervisor's socket live.
 
-    HOME/finetop.duckdb               the store, opened by the supervisor alone
-    HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
-    HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
-    HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
-    HOME/models/NAME/                 models converted once to safetensors
+HOME/finetop.duckdb               the store, opened by the supervisor alone
+HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
+HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
+HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
+HOME/models/NAME/                 models converted once to safetensors
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Phase
 
 if TYPE_CHECKING:
@@ -29,11 +29,11 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
     answer = ask(model_id, revision)
     if isinstance(answer, BadInput):
         raise answer
-    if isinstance(answer, FinetopError):
-        folder = cached(model_id, revision)
-        if folder is None:
+    if isinstance(answer, EnvironmentTrouble):
+        kept = cached(model_id, revision)
+        if kept is None:
             raise answer
-        return folder, folder.name
+        return kept, kept.name
     from huggingface_hub import snapshot_download
     from huggingface_hub.constants import HF_HUB_CACHE
     from huggingface_hub.file_download import repo_folder_name
@@ -50,15 +50,21 @@ def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: 
     return Path(folder), answer
 
 
-def ask(model_id: str, revision: str | None) -> str | FinetopError:
-    """Ask the hub for a model's commit. BadInput: it says there is none. EnvironmentTrouble: no answer."""
+def ask(
+    repository: str, revision: str | None, kind: Literal["model", "dataset"] = "model"
+) -> str | BadInput | EnvironmentTrouble:
+    """Ask the hub for the commit of a model or data set, for at most 8 seconds.
+
+    Gives back, and does not raise, BadInput if the hub says there is none, EnvironmentTrouble if it does not answer.
+    """
     from huggingface_hub import HfApi, errors
 
     outcome: list[str | Exception] = []
 
     def call() -> None:
         try:
-            outcome.append(str(HfApi().model_info(model_id, revision=revision, timeout=ASK_S).sha))
+            info = HfApi().model_info if kind == "model" else HfApi().dataset_info
+            outcome.append(str(info(repository, revision=revision, timeout=ASK_S).sha))
         except Exception as error:
             outcome.append(error)
 
@@ -66,19 +72,22 @@ def ask(model_id: str, revision: str | None) -> str | FinetopError:
     caller.start()
     caller.join(GIVE_UP_S)
     answer = outcome[0] if outcome else TimeoutError()
+    key = "model.id" if kind == "model" else "data"
     if isinstance(answer, str):
         return answer
     if isinstance(answer, errors.GatedRepoError):
-        hint = f"Accept its terms at its page on the hub ({model_id}), then log in with `hf auth login`."
-        return BadInput(f"model.id: {model_id} is only for people who accept its terms.", hint=hint)
+        hint = f"Accept its terms at its page on the hub ({repository}), then log in with `hf auth login`."
+        return BadInput(f"{key}: {repository} is only for people who accept its terms.", hint=hint)
     if isinstance(answer, errors.RevisionNotFoundError):
-        return BadInput(f"model.revision: {model_id} has no revision {revision!r}.", hint="Check the spelling.")
+        return BadInput(
+            f"model.revision: {repository} has no revision {revision!r}.", hint="Check the spelling."
+        )
     if isinstance(answer, errors.RepositoryNotFoundError | errors.HFValidationError):
         hint = "Check the spelling (org/name), or give a folder that starts with ./ or /. Private? `hf auth login`."
-        return BadInput(f"model.id: the hub has no model {model_id!r}.", hint=hint)
+        return BadInput(f"{key}: the hub has no {kind} {repository!r}.", hint=hint)
     return EnvironmentTrouble(
-        f"model.id: {model_id} is not in the cache and the hub can't be reached ({_reason(answer)}).",
-        hint="Set model.id to a local folder, or download it where there is a network and copy the cache.",
+        f"{key}: {repository} is not here and the hub can't be reached ({_reason(answer)}).",
+        hint="Give a local folder instead, or download it where there is a network and copy the hub's cache.",
     )
 
 
@@ -101,7 +110,9 @@ def cached(model_id: str, revision: str | None) -> Path | None:
 
 
 @contextmanager
-def showing_growth(folder: Path, events: EventLog, name: str, total_mb: float | None = None) -> Iterator[None]:
+def showing_growth(
+    folder: Path, events: EventLog, name: str, total_mb: float | None = None
+) -> Iterator[None]:
     """Show a download as it grows on the disk, once a second, as Phase events in MB."""
     over = threading.Event()
     before = _size_mb(folder)

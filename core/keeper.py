@@ -40,7 +40,9 @@ def main() -> int:
         job = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
     except OSError as error:
         os.write(log, f"can't start {command[0]}: {error}\n".encode())
-        write_json(folder / "exit.json", {"attempt": attempt, "code": 127, "signal": None, "ended": time.time()})
+        write_json(
+            folder / "exit.json", {"attempt": attempt, "code": 127, "signal": None, "ended": time.time()}
+        )
         return 0
     signal.signal(signal.SIGTERM, forward(job.pid, signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda number, frame: kill_tree())
@@ -48,7 +50,13 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     write_json(
         folder / "keeper.json",
-        {"attempt": attempt, "pid": os.getpid(), "job_pid": job.pid, "start": start_time(os.getpid()), "boot": boot_id()},
+        {
+            "attempt": attempt,
+            "pid": os.getpid(),
+            "job_pid": job.pid,
+            "start": start_time(os.getpid()),
+            "boot": boot_id(),
+        },
     )
     abort_at("keeper-recorded")
     peak_kib, code = wait(job.pid)

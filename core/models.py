@@ -29,7 +29,8 @@ class ResolvedModel:
 
     id: str  # as the recipe names it
     path: Path
-    revision: str | None  # the hub's commit; None for a local folder
+    hub_id: str | None  # None for a folder of this machine, then without a revision too
+    revision: str | None  # the hub's commit
     source: str  # in words: "hub, commit 12fd25f", "local folder" …
     weights_hash: str  # sha256 over the safetensors
     trust_remote_code: bool = False
@@ -46,16 +47,18 @@ def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
     if is_local(model.id):
         if model.revision is not None:
             raise BadInput(f"model.revision: {model.id} is a folder, it has no revisions.", hint="Remove it.")
-        path, revision, source = Path(model.id).expanduser(), None, "local folder"
+        path, hub_id, revision, source = Path(model.id).expanduser(), None, None, "local folder"
     elif model.id == demo_model.ALIAS:
         path, revision, source = demo_model.find(model.revision, home, events)
+        hub_id = demo_model.HUB_ID if revision else None
     else:
         path, revision = hub_models.fetch(model.id, model.revision, model.trust_remote_code, events)
-        source = f"hub, commit {revision[:7]}"
+        hub_id, source = model.id, f"hub, commit {revision[:7]}"
     check_folder(path, model.id)
     return ResolvedModel(
         id=model.id,
         path=path,
+        hub_id=hub_id,
         revision=revision,
         source=source,
         weights_hash=weights_hash(path, home),
@@ -73,13 +76,16 @@ def check_folder(path: Path, model_id: str) -> None:
     """Refuse a folder that holds no usable model. Raises BadInput."""
     if not path.is_dir():
         raise BadInput(
-            f"model.id: there is no folder {model_id}.", hint="Give a hub id such as org/name, or a model's folder."
+            f"model.id: there is no folder {model_id}.",
+            hint="Give a hub id such as org/name, or a model's folder.",
         )
     if not (path / "config.json").is_file():
         if (path / "adapter_config.json").is_file():
             hint = "Give the base model as model.id; an adapter is made by training."
             raise BadInput(f"model.id: {model_id} is an adapter, not a whole model.", hint=hint)
-        raise BadInput(f"model.id: {model_id} holds no config.json.", hint="Give the folder of a saved model.")
+        raise BadInput(
+            f"model.id: {model_id} holds no config.json.", hint="Give the folder of a saved model."
+        )
     if not weight_files(path):
         raise BadInput(
             f"model.id: {model_id} has no .safetensors weights, and pickled ones can run any code when opened.",
@@ -94,7 +100,9 @@ def weight_files(path: Path) -> list[Path]:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
         missing = [name for name in names if not (path / name).is_file()]
         if missing:
-            raise BadInput(f"{path}: {missing[0]} is missing of {len(names)} files.", hint="Download it again.")
+            raise BadInput(
+                f"{path}: {missing[0]} is missing of {len(names)} files.", hint="Download it again."
+            )
         return [path / name for name in names]
     return sorted(path.glob("*.safetensors"))
 
@@ -159,8 +167,22 @@ def torch_dtype(name: str, device: str) -> torch.dtype | str:
     return "auto" if name == "auto" else getattr(torch, name)
 
 
+# For base models, which have no chat template. It is saved with every checkpoint, and the base model is scored with it.
+PLAIN_TEMPLATE = (
+    "{%- for message in messages %}"
+    "{%- if message.role == 'assistant' %}{{ '### Answer\n' + message.content + (eos_token or '') + '\n' }}"
+    "{%- elif message.role == 'system' %}{{ message.content + '\n\n' }}"
+    "{%- else %}{{ '### Question\n' + message.content + '\n\n' }}"
+    "{%- endif %}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{ '### Answer\n' }}{%- endif %}"
+)
+
+
 def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
-    """Load the tokenizer, with a padding token and the recipe's chat template. Raises BadInput."""
+    """Load the tokenizer, with a padding token and a chat template: the recipe's, its own, or a plain one.
+
+    Raises BadInput if there is none or it can't be read.
+    """
     from transformers import AutoTokenizer
 
     try:
@@ -174,7 +196,15 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     if resolved.chat_template is not None:
         tokenizer.chat_template = resolved.chat_template
+    elif tokenizer.chat_template is None:
+        begins_text = tokenizer.bos_token and tokenizer("a").input_ids[0] == tokenizer.bos_token_id
+        tokenizer.chat_template = ("{{ bos_token }}" if begins_text else "") + PLAIN_TEMPLATE
     return tokenizer
+
+
+def has_plain_template(tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Tell whether a tokenizer came without a chat template and got the plain one."""
+    return str(tokenizer.chat_template).endswith(PLAIN_TEMPLATE)
 
 
 def load(
@@ -233,6 +263,8 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
         hint = "Read that code, then set model.trust_remote_code: true; or pick another model."
         return BadInput(f"model.id: {resolved.id} wants to run Python code that comes with it.", hint=hint)
     if "Unrecognized configuration class" in text:
-        return BadInput(f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that writes text.")
+        return BadInput(
+            f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that writes text."
+        )
     lines = text.strip().splitlines() or [type(error).__name__]
     return BadInput(f"model.id: can't load the {part} of {resolved.id}: {lines[0][:300]}")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 _CLEAR = "\x1b[m\x1b[H\x1b[2J"
 # Erasing to the end of the line costs three bytes: worth it from four blanks.
 _ERASE_FROM = 4
-# What a scroll costs (margins, cursor, margins off) and a move after it.
-_SCROLL_COST = 24
+# A scroll costs about 24 bytes, a cell that it spares one to eight: from so many cells on, both ways are
+# drawn to see which is shorter.
+_WORTH_TRYING = 8
 # A screen has at most so many logs worth scrolling in one picture.
 _MOST_SCROLLS = 3
 
@@ -75,7 +76,7 @@ def difference(old: Cells | None, new: Cells, pen: Pen) -> tuple[str, Pen]:
 
 
 def moved_band(old: Sequence[Row], new: Sequence[Row]) -> Band | None:
-    """Return the band of rows whose scrolling spares most cells, or None if none is worth its cost."""
+    """Return the band of rows whose scrolling spares most cells, or None if none is worth trying."""
     changed = [y for y, row in enumerate(new) if row is not old[y] and row != old[y]]
     if len(changed) < 2:
         return None
@@ -87,7 +88,7 @@ def moved_band(old: Sequence[Row], new: Sequence[Row]) -> Band | None:
         text = "".join(new[y].graphemes)
         for place in places.get(text, ()):
             votes[place - y] += len(text.split())
-    best, best_gain = None, _SCROLL_COST
+    best, best_gain = None, _WORTH_TRYING
     for shift, words in votes.most_common(2):
         if words:
             band, gain = _best_run(old, new, shift)
@@ -180,9 +181,7 @@ def _draw_row(strokes: _Strokes, y: int, old: Row, new: Row) -> None:
 
 def _look_alike(old: Row, new: Row, x: int) -> bool:
     """Whether a blank of the new row could be seen on the old one."""
-    return old.graphemes[x] == " " and blank_style(new.styles[x]) == blank_style(
-        old.styles[x]
-    )
+    return old.graphemes[x] == " " and blank_style(new.styles[x]) == blank_style(old.styles[x])
 
 
 def _write(strokes: _Strokes, x: int, y: int, row: Row, stop: int) -> None:
@@ -207,7 +206,8 @@ def _write(strokes: _Strokes, x: int, y: int, row: Row, stop: int) -> None:
         return
     strokes.pieces.append(text)
     # After the last column a terminal waits to wrap; after a wide character some have moved one cell only.
-    strokes.x = stop if stop < len(row.graphemes) and "" not in graphemes else None
+    certain = stop < len(row.graphemes) and "" not in row.graphemes[x : stop + 1]
+    strokes.x = stop if certain else None
 
 
 def _move(strokes: _Strokes, x: int, y: int, row: Row) -> None:

@@ -52,14 +52,14 @@ _Mark = Literal["picture", "answer", "stop"]
 class TerminalWriter(Thread):
     """Writes controls in their order, and the newest picture once the terminal has taken all before.
 
-    Its queue never blocks who puts into it, and can be used from signal handlers. What the terminal shows, its
+    Its queue never blocks who puts into it, and may be used by signal handlers. What the terminal shows, its
     cursor and its style are known to this thread alone.
     """
 
     def __init__(
         self, fd: int, encoding: str, newest: Callable[[], Cells | None], on_bug: Callable[[Traceback], None]
     ) -> None:
-        """Write to fd what newest returns; on_bug is told of an exception, after which controls alone are sent."""
+        """Write to fd what newest returns; after an exception, which on_bug is told of, controls alone."""
         super().__init__(daemon=True, name="terminal-output")
         self._fd = fd
         self._encoding = encoding
@@ -113,7 +113,7 @@ class TerminalWriter(Thread):
                 text, going_on = self._next_output()
                 self._write(text)
             except OSError:
-                # The terminal hung up, and the app is told by SIGHUP and by its input: what follows has no reader.
+                # The terminal hung up (the app is told by SIGHUP and by its input): nobody reads on.
                 return
             except Exception:
                 self.pictures = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
-# What turns each attribute off. Bold and dim share one; others exclude what shares theirs (4, 21: underlines).
+# What turns each attribute off. Bold and dim share one; others exclude what shares theirs (4, 21: lines).
 _OFF = {
     "1": "22", "2": "22", "3": "23", "4": "24", "21": "24", "5": "25", "6": "25",
     "7": "27", "8": "28", "9": "29", "51": "54", "52": "54", "53": "55",

@@ -63,7 +63,7 @@ def value(number: float | None, width: int = 5) -> str:
     size = abs(number)
     if size and (size < 0.001 or size >= 100_000):
         return f"{number:.1e}"
-    digits = max(0, width - 2 - len(str(int(size))) + (size < 1) * 0)
+    digits = max(0, width - 1 - len(str(int(size))))
     return f"{number:.{min(3, digits)}f}"
 
 

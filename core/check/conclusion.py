@@ -129,9 +129,7 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
         mark=evidence.mark,
         n=evidence.n,
         total=evidence.total,
-        base=sum(check.base[item.key] for item in check.plan.order if item.task == task.name) / evidence.total
-        if not seen
-        else _mean(check.base, seen) or 0.0,
+        base=_mean(check.base, seen or [item for item in check.plan.order if item.task == task.name]) or 0.0,
         tuned=_mean(check.tuned, seen),
         drop=evidence.drop if seen else None,
         interval=confidence_sequence(sample_of(check, places), check.plan.alpha) if seen else None,

@@ -11,7 +11,9 @@ ABOUT = "print a completion script for bash, zsh or tcsh"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("shell", choices=("bash", "zsh", "tcsh"), help='use: eval "$(finetop completion bash)"')
+    parser.add_argument(
+        "shell", choices=("bash", "zsh", "tcsh"), help='use: eval "$(finetop completion bash)"'
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -31,10 +31,17 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     names = queue(home, args.seed)
-    if args.open_app is not None and not (args.no_app or args.json) and sys.stdin.isatty() and sys.stdout.isatty():
+    if (
+        args.open_app is not None
+        and not (args.no_app or args.json)
+        and sys.stdin.isatty()
+        and sys.stdout.isatty()
+    ):
         return int(args.open_app(home))
     if not args.json:
-        print(f"Two runs are queued in {home.root}: they go on if you leave; `finetop` opens the app on them.")
+        print(
+            f"Two runs are queued in {home.root}: they go on if you leave; `finetop` opens the app on them."
+        )
     rows = []
     for recipe, name in names.items():
         show = (lambda new: None) if args.json else Progress(f"{name}  ")
@@ -81,7 +88,9 @@ def tell(rows: list[tuple[str, data.RunRow]], checks: list[dict[str, object] | N
         else:
             print(report(row.name, check))
     print()
-    print_table(("run", "how", "target, nats a token", "target, style", "did it forget?"), [line(r) for _, r in rows])
+    print_table(
+        ("run", "how", "target, nats a token", "target, style", "did it forget?"), [line(r) for _, r in rows]
+    )
     print()
     for recipe, row in rows:
         print(verdict_line(recipe, row))

@@ -88,7 +88,9 @@ def disk(home: Home) -> Finding:
 def file_system(folder: Path) -> Finding:
     kind = file_system_of(folder)
     if kind in NETWORK_FILE_SYSTEMS:
-        return Finding("trouble", "file system", f"{kind}: locks can't be trusted there. Put --home on a local disk.")
+        return Finding(
+            "trouble", "file system", f"{kind}: locks can't be trusted there. Put --home on a local disk."
+        )
     return Finding("ok", "file system", kind or "not known")
 
 
@@ -122,7 +124,9 @@ def supervisor(home: Home) -> Iterator[Finding]:
         yield Finding("trouble", "store", trouble)
     rights = stat.S_IMODE(home.socket.stat().st_mode)
     if rights & 0o077:
-        yield Finding("trouble", "socket", f"open to others ({rights:o}): `finetop supervisor stop` makes it new")
+        yield Finding(
+            "trouble", "socket", f"open to others ({rights:o}): `finetop supervisor stop` makes it new"
+        )
     else:
         yield Finding("ok", "socket", f"for you only ({rights:o})")
 
@@ -158,5 +162,7 @@ def lingering() -> Finding:
     settings = Path("/etc/systemd/logind.conf")
     kills = settings.exists() and "\nKillUserProcesses=yes" in settings.read_text()
     if kills and asked.stdout.strip() != "yes":
-        return Finding("warning", "after logout", "systemd kills your jobs: `loginctl enable-linger` keeps them")
+        return Finding(
+            "warning", "after logout", "systemd kills your jobs: `loginctl enable-linger` keeps them"
+        )
     return Finding("ok", "after logout", "jobs go on")

@@ -15,7 +15,9 @@ ABOUT = "the items that changed, with both answers"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
     parser.add_argument("--task", default="", help="only this task")
-    parser.add_argument("--check", type=int, default=None, metavar="N", help="of this check (else the newest)")
+    parser.add_argument(
+        "--check", type=int, default=None, metavar="N", help="of this check (else the newest)"
+    )
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many rows")
 
 

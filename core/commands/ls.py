@@ -7,7 +7,16 @@ import argparse
 from finetop.core import protocol
 from finetop.core import run as data
 from finetop.core.client import Client
-from finetop.core.commands.output import ago, answer_words, number, plain, print_json, print_table, span, state_words
+from finetop.core.commands.output import (
+    ago,
+    answer_words,
+    number,
+    plain,
+    print_json,
+    print_table,
+    span,
+    state_words,
+)
 from finetop.core.home import Home
 
 ABOUT = "list the runs and whether they forgot"
@@ -16,7 +25,10 @@ ABOUT = "list the runs and whether they forgot"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("filter", nargs="?", default="", help="part of a name, model, method or tag")
     parser.add_argument(
-        "--sort", choices=("needs_you", "newest", "name", "loss"), default="needs_you", help="what comes first"
+        "--sort",
+        choices=("needs_you", "newest", "name", "loss"),
+        default="needs_you",
+        help="what comes first",
     )
     parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many rows")
 
@@ -28,7 +40,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
         print_json({"runs": plain(page.rows), "matching": page.matching, "total": page.total})
         return 0
     if not page.total:
-        print(f"No runs yet in {home.root}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours.")
+        print(
+            f"No runs yet in {home.root}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
+        )
     elif not page.rows:
         print(f"None of {page.total} runs matches {args.filter!r}.")
     else:
@@ -51,4 +65,12 @@ def line(row: data.RunRow) -> tuple[str, ...]:
     else:
         when = ago(state.ended)
     steps = f"{row.step}/{row.steps}" if row.steps else str(row.step)
-    return (row.name, row.method, state_words(row), steps, number(row.metrics.get("loss")), when, answer_words(row))
+    return (
+        row.name,
+        row.method,
+        state_words(row),
+        steps,
+        number(row.metrics.get("loss")),
+        when,
+        answer_words(row),
+    )

@@ -17,10 +17,16 @@ ABOUT = "queue a run of a recipe"
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting: train.learning_rate=1e-4"
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting: train.learning_rate=1e-4",
     )
     parser.add_argument("--name", help="the run's name (else the recipe's)")
-    parser.add_argument("--wait", action="store_true", help="follow it to its verdict; the exit code is the answer")
+    parser.add_argument(
+        "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -65,8 +65,8 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     last = max((sample.step for sample in found.samples), default=0)
     for sample in found.samples:
         if sample.step == last:
-            print(f"  sample     {clean_line(sample.prompt, limit=100)}\n             {clean(sample.text, limit=400)}")
+            print(
+                f"  sample     {clean_line(sample.prompt, limit=100)}\n             {clean(sample.text, limit=400)}"
+            )
     if not found.checks and isinstance(row.state, data.Finished):
         print(f"next: finetop check {row.name}")
-
-

@@ -18,7 +18,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     found = suites(home)
     if args.json:
-        print_json({"suites": [{"name": s.name, "about": s.about, "tasks": [t.name for t in s.tasks]} for s in found]})
+        print_json(
+            {
+                "suites": [
+                    {"name": s.name, "about": s.about, "tasks": [t.name for t in s.tasks]} for s in found
+                ]
+            }
+        )
         return 0
     print_table(
         ("suite", "tasks", "what it is"),

@@ -26,7 +26,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
             if args.json:
                 print_json({"supervisor": plain(facts), "trouble": trouble})
             else:
-                print(f"supervisor {facts.pid} of finetop {facts.version}, for {ago(facts.started)}, {facts.device}")
+                print(
+                    f"supervisor {facts.pid} of finetop {facts.version}, for {ago(facts.started)}, {facts.device}"
+                )
                 print(f"  home    {facts.home}\n  socket  {home.socket}")
                 print(f"  {trouble or 'all is well'}")
             return 0

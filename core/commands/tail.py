@@ -17,7 +17,9 @@ ABOUT = "follow a run's numbers, or its log"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
-    parser.add_argument("-n", "--lines", type=int, default=10, metavar="N", help="start with the last N steps")
+    parser.add_argument(
+        "-n", "--lines", type=int, default=10, metavar="N", help="start with the last N steps"
+    )
     parser.add_argument("--log", action="store_true", help="the job's own log in place of its numbers")
     parser.add_argument("--no-follow", action="store_true", help="print what is there, then end")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
@@ -65,7 +66,10 @@ def prepare(model: PreTrainedModel, options: Options) -> PeftModel:
         use_rslora=options.rslora,
         modules_to_save=list(options.modules_to_save) or None,
     )
-    wrapped = get_peft_model(model, config)
+    with warnings.catch_warnings():
+        # PEFT 0.21 still asks transformers by the old name of activation checkpointing
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        wrapped = get_peft_model(model, config)
     assert isinstance(wrapped, PeftModel)  # mixed models are not asked for
     return wrapped
 

@@ -31,7 +31,9 @@ def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | No
         "SELECT max(id) FROM checks WHERE run_id = ? AND (? IS NULL OR id = ?)", [run_id, check_id, check_id]
     ).fetchone()
     if found is None or found[0] is None:
-        raise NotFound("this run has no check yet." if check_id is None else f"this run has no check {check_id}.")
+        raise NotFound(
+            "this run has no check yet." if check_id is None else f"this run has no check {check_id}."
+        )
     job = int(found[0])
     rows = connection.execute(
         "SELECT t.task, t.item, t.score > b.score, b.score, t.score, b.answer, t.answer, b.answer_log_prob,"
@@ -44,7 +46,9 @@ def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | No
     return FlipsAnswer(job, [FlipRow(*row) for row in rows])
 
 
-def newest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int, step: int | None) -> tuple[int, str]:
+def newest_checkpoint(
+    connection: duckdb.DuckDBPyConnection, run_id: int, step: int | None
+) -> tuple[int, str]:
     """Find (step, path) of a run's checkpoint: the newest, or the one at a step.
 
     Raises NotFound naming the steps that there are.
@@ -54,9 +58,14 @@ def newest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int, step: 
         [run_id, step, step],
     ).fetchone()
     if found is None:
-        steps = [str(s) for (s,) in connection.execute(
-            "SELECT step FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
-        ).fetchall()]
+        steps = [
+            str(s)
+            for (s,) in connection.execute(
+                "SELECT step FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
+            ).fetchall()
+        ]
         hint = f"It has {', '.join(steps)}." if steps else "It has none yet: `finetop stop` saves one."
-        raise NotFound("this run has no checkpoint" + (f" at step {step}." if step is not None else "."), hint=hint)
+        raise NotFound(
+            "this run has no checkpoint" + (f" at step {step}." if step is not None else "."), hint=hint
+        )
     return int(found[0]), str(found[1])

@@ -90,7 +90,9 @@ def _read(file: Path, offset: int) -> bytes:
 
 def _move(connection: duckdb.DuckDBPyConnection, job_id: int, offset: int, *, skipping: bool) -> None:
     with transaction(connection):
-        connection.execute("UPDATE jobs SET bytes_read = ?, skipping = ? WHERE id = ?", [offset, skipping, job_id])
+        connection.execute(
+            "UPDATE jobs SET bytes_read = ?, skipping = ? WHERE id = ?", [offset, skipping, job_id]
+        )
 
 
 def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
@@ -113,7 +115,9 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
             batch.last[key] = value
     elif isinstance(event, events.Scores):
         for item in event.items:
-            batch.scores.append((run_id, job_id, event.model, event.key, event.task, *msgspec.structs.astuple(item)))
+            batch.scores.append(
+                (run_id, job_id, event.model, event.key, event.task, *msgspec.structs.astuple(item))
+            )
     elif isinstance(event, events.Phase):
         batch.phase = (line.t, event)
     elif isinstance(event, events.Started):
@@ -132,7 +136,10 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
 
 
 def _plain_row(
-    event: events.Sample | events.Checkpoint | events.Alarm | events.DataRead, run_id: int, job_id: int, at: float
+    event: events.Sample | events.Checkpoint | events.Alarm | events.DataRead,
+    run_id: int,
+    job_id: int,
+    at: float,
 ) -> tuple[str, tuple[Any, ...]]:
     """Turn an event that is one row of one table into that row."""
     fields = msgspec.structs.astuple(event)
@@ -156,12 +163,13 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
             [f"{batch.started.device} {batch.started.dtype}", _text(batch.started.versions), job_id],
         )
     if batch.planned is not None:
-        connection.execute(
-            "UPDATE jobs SET planned = ? WHERE id = ?", [_text(msgspec.to_builtins(batch.planned)), job_id]
-        )
+        planned = msgspec.structs.asdict(batch.planned)
+        connection.execute("UPDATE jobs SET planned = ? WHERE id = ?", [_text(planned), job_id])
         connection.execute("UPDATE runs SET steps = ? WHERE id = ?", [batch.planned.steps, run_id])
     if batch.first_row is not None:
-        connection.execute("UPDATE runs SET first_row = ? WHERE id = ?", [_text(batch.first_row.pieces), run_id])
+        connection.execute(
+            "UPDATE runs SET first_row = ? WHERE id = ?", [_text(batch.first_row.pieces), run_id]
+        )
     if batch.last:
         found = connection.execute("SELECT last FROM runs WHERE id = ?", [run_id]).fetchone()
         assert found is not None

@@ -51,7 +51,18 @@ def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
 
 def _jobs(connection: duckdb.DuckDBPyConnection, word: str) -> list[Job]:
     return [
-        Job(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state), asked, attempt, ended)
+        Job(
+            i,
+            run_id,
+            name,
+            verb,
+            msgspec.json.decode(args),
+            folder,
+            _state.decode(state),
+            asked,
+            attempt,
+            ended,
+        )
         for i, run_id, name, verb, args, folder, state, asked, attempt, ended in connection.execute(
             _SELECT, [word]
         ).fetchall()
@@ -85,7 +96,8 @@ def add_job(
 
 def set_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
     connection.execute(
-        "UPDATE jobs SET word = ?, state = ? WHERE id = ?", [data.word(state), _json.encode(state).decode(), job_id]
+        "UPDATE jobs SET word = ?, state = ? WHERE id = ?",
+        [data.word(state), _json.encode(state).decode(), job_id],
     )
 
 
@@ -105,7 +117,8 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobR
     return [
         data.JobRow(job_id, verb, _state.decode(state), attempt, folder, bad)
         for job_id, verb, state, attempt, folder, bad in connection.execute(
-            "SELECT id, verb, state, attempt, folder, bad_lines FROM jobs WHERE run_id = ? ORDER BY id", [run_id]
+            "SELECT id, verb, state, attempt, folder, bad_lines FROM jobs WHERE run_id = ? ORDER BY id",
+            [run_id],
         ).fetchall()
     ]
 

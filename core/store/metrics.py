@@ -8,7 +8,13 @@ from finetop.core.protocol import Curve, StepRow
 
 
 def curves(
-    connection: duckdb.DuckDBPyConnection, run_id: int, keys: list[str], *, columns: int, first: int, last: int
+    connection: duckdb.DuckDBPyConnection,
+    run_id: int,
+    keys: list[str],
+    *,
+    columns: int,
+    first: int,
+    last: int,
 ) -> list[Curve]:
     """Bin each key's values over [first, last] steps into `columns`: never raw points to a chart.
 

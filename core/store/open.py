@@ -54,23 +54,30 @@ def reason(path: Path, error: duckdb.Error) -> tuple[str]:
         return (f"{path} is in use by another process. {text}",)
     if "No space left" in text:
         return (f"no room on the disk for {path}. Free some, then try again.",)
-    return (f"{path} can't be read: {text} The run folders still hold everything; move the file away to start anew.",)
+    return (
+        f"{path} can't be read: {text} The run folders still hold everything; move the file away to start anew.",
+    )
 
 
 def migrations() -> list[tuple[str, str]]:
     """List (name, SQL) of all migrations in order."""
     folder = resources.files("finetop.core.store.migrations")
-    return sorted((entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql"))
+    return sorted(
+        (entry.name, entry.read_text()) for entry in folder.iterdir() if entry.name.endswith(".sql")
+    )
 
 
 def migrate(connection: duckdb.DuckDBPyConnection, path: Path, *, made_now: bool) -> None:
-    connection.execute("CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)")
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)"
+    )
     done = {name for (name,) in connection.execute("SELECT name FROM migrations").fetchall()}
     known = migrations()
     newer = sorted(done - {name for name, _ in known})
     if newer:
         raise StoreTrouble(
-            f"{path} was made by a newer finetop (it has {newer[-1]}).", hint="Install that version, or use another home."
+            f"{path} was made by a newer finetop (it has {newer[-1]}).",
+            hint="Install that version, or use another home.",
         )
     waiting = [(name, sql) for name, sql in known if name not in done]
     if waiting and not made_now:

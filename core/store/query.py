@@ -21,7 +21,9 @@ def select(cursor: duckdb.DuckDBPyConnection, query: str, *, limit: int, timeout
     except duckdb.Error as error:
         raise BadInput(f"this SQL can't be read: {_first(error)}") from error
     if len(statements) != 1 or statements[0].type is not duckdb.StatementType.SELECT:
-        raise BadInput("only one SELECT is allowed here.", hint='Try: finetop sql "SELECT name, step FROM runs"')
+        raise BadInput(
+            "only one SELECT is allowed here.", hint='Try: finetop sql "SELECT name, step FROM runs"'
+        )
     timer = threading.Timer(timeout_s, cursor.interrupt)
     timer.start()
     try:
@@ -30,7 +32,9 @@ def select(cursor: duckdb.DuckDBPyConnection, query: str, *, limit: int, timeout
         columns = [column[0] for column in cursor.description or []]
         rows = cursor.fetchmany(limit + 1)
     except duckdb.InterruptException as error:
-        raise BadInput(f"the query took over {timeout_s:g} s and was stopped.", hint="Ask for less.") from error
+        raise BadInput(
+            f"the query took over {timeout_s:g} s and was stopped.", hint="Ask for less."
+        ) from error
     except duckdb.Error as error:
         raise BadInput(f"this SQL failed: {_first(error)}") from error
     finally:

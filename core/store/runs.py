@@ -28,7 +28,9 @@ ORDERS: dict[str, str] = {
     "loss": "coalesce(CAST(last->>'loss' AS DOUBLE), 1e308), id DESC",
 }
 
-_COLUMNS = "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, alarm"
+_COLUMNS = (
+    "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, alarm"
+)
 _FROM = (
     "(SELECT r.*, (SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id) AS alarm FROM runs r{where}"
     " ORDER BY {order} LIMIT {limit} OFFSET {offset})"
@@ -36,7 +38,13 @@ _FROM = (
 
 
 def add_run(
-    connection: duckdb.DuckDBPyConnection, *, run_id: int, name: str, folder: str, recipe: dict[str, Any], source: str
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    run_id: int,
+    name: str,
+    folder: str,
+    recipe: dict[str, Any],
+    source: str,
 ) -> None:
     state = json_text.encode(data.Queued(place=0)).decode()
     connection.execute(
@@ -64,7 +72,12 @@ def next_run_id(connection: duckdb.DuckDBPyConnection) -> int:
 
 def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
     """Return the wanted name, or with -2, -3 … behind it when it is taken."""
-    taken = {n for (n,) in connection.execute("SELECT name FROM runs WHERE starts_with(name, ?)", [wanted]).fetchall()}
+    taken = {
+        n
+        for (n,) in connection.execute(
+            "SELECT name FROM runs WHERE starts_with(name, ?)", [wanted]
+        ).fetchall()
+    }
     if wanted not in taken:
         return wanted
     number = 2
@@ -79,10 +92,13 @@ def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]
     if found is None and run.isdecimal() and len(run) < 9:
         found = connection.execute("SELECT id, name FROM runs WHERE id = ?", [int(run)]).fetchone()
     if found is None:
-        names = [n for (n,) in connection.execute("SELECT name FROM runs ORDER BY id DESC LIMIT 1000").fetchall()]
+        names = [
+            n for (n,) in connection.execute("SELECT name FROM runs ORDER BY id DESC LIMIT 1000").fetchall()
+        ]
         hint = did_you_mean(run, names) if len(names) <= 8 else did_you_mean(run, names).partition(" is ")[0]
         raise NotFound(
-            f"there is no run {run!r}.", hint=hint if names and hint.startswith("Did") else "See `finetop ls`."
+            f"there is no run {run!r}.",
+            hint=hint if names and hint.startswith("Did") else "See `finetop ls`.",
         )
     return int(found[0]), str(found[1])
 
@@ -102,9 +118,9 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     state = _state.decode(state_text)
     brief = _brief.decode(brief_text) if brief_text else None
     alarmed = _one(connection, "SELECT count(*) FROM alarms WHERE run_id = ?", [run_id])[0] > 0
-    if isinstance(state, data.Failed | data.Lost):
-        rank = NEEDS_YOU
-    elif brief is not None and brief.verdict == "regressed" and not brief.accepted:
+    if isinstance(state, data.Failed | data.Lost) or (
+        brief is not None and brief.verdict == "regressed" and not brief.accepted
+    ):
         rank = NEEDS_YOU
     elif isinstance(state, data.Running):
         rank = NEEDS_YOU if alarmed else RUNNING
@@ -135,7 +151,7 @@ def page(
     found = connection.execute(f"SELECT {_COLUMNS} FROM {source} ORDER BY {order}", values).fetchall()
     total, need, running, queued = _one(
         connection,
-        "SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (state LIKE '%\"type\":\"running\"%'),"
+        'SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (state LIKE \'%"type":"running"%\'),'
         " count(*) FILTER (rank = 2) FROM runs",
     )
     matching = total
@@ -161,7 +177,23 @@ def row(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunRow:
 
 
 def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict[int, Any]) -> data.RunRow:
-    (run_id, name, model, method, objective, state_text, created, step, steps, last, brief, rank, tags, note, alarm) = found
+    (
+        run_id,
+        name,
+        model,
+        method,
+        objective,
+        state_text,
+        created,
+        step,
+        steps,
+        last,
+        brief,
+        rank,
+        tags,
+        note,
+        alarm,
+    ) = found
     state = _state.decode(state_text)
     if isinstance(state, data.Queued):
         state = waiting.get(run_id, state)
@@ -193,7 +225,8 @@ def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail
     )
     own_jobs = jobs.of_run(connection, run_id)
     train = connection.execute(
-        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb = 'train' ORDER BY id DESC LIMIT 1", [run_id]
+        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb = 'train' ORDER BY id DESC LIMIT 1",
+        [run_id],
     ).fetchone()
     device, versions, planned = train or ("", "{}", "{}")
     return data.RunDetail(
@@ -205,13 +238,15 @@ def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail
         checkpoints=[
             data.CheckpointRow(*found)
             for found in connection.execute(
-                "SELECT step, path, size_bytes, kind, time FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
+                "SELECT step, path, size_bytes, kind, time FROM checkpoints WHERE run_id = ? ORDER BY step",
+                [run_id],
             ).fetchall()
         ],
         samples=[
             data.SampleRow(*found)
             for found in connection.execute(
-                "SELECT step, index, prompt, text FROM samples WHERE run_id = ? ORDER BY index, step", [run_id]
+                "SELECT step, index, prompt, text FROM samples WHERE run_id = ? ORDER BY index, step",
+                [run_id],
             ).fetchall()
         ],
         data=[

@@ -72,7 +72,9 @@ def curves(supervisor: Supervisor, ask: protocol.Curves) -> protocol.CurvesAnswe
 def steps(supervisor: Supervisor, ask: protocol.EventsSince) -> protocol.EventsAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     return protocol.EventsAnswer(
-        metrics.steps(supervisor.connection, run_id, after=ask.after_step, limit=max(1, min(ask.limit, 10_000))),
+        metrics.steps(
+            supervisor.connection, run_id, after=ask.after_step, limit=max(1, min(ask.limit, 10_000))
+        ),
         runs.row(supervisor.connection, run_id),
         supervisor.revision,
     )

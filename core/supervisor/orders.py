@@ -36,7 +36,8 @@ def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswe
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise EnvironmentTrouble(
-            f"can't make {folder}: {error.strerror}.", hint="Nothing was queued. Free some room, then try again."
+            f"can't make {folder}: {error.strerror}.",
+            hint="Nothing was queued. Free some room, then try again.",
         ) from error
     try:
         with transaction(connection):

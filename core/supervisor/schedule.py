@@ -23,21 +23,35 @@ CHUNKS_A_BEAT = 8  # of one job's events, so that one flood can't starve the oth
 
 def beat(supervisor: Supervisor) -> None:
     """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then."""
-    connection = supervisor.connection
     supervisor.keepers[:] = [process for process in supervisor.keepers if process.poll() is None]
-    live = jobs.live(connection)
-    for job in live:
-        file = supervisor.home.root / job.folder / "events.jsonl"
-        for _ in range(CHUNKS_A_BEAT):
-            if not ingest.take_in(connection, job.id, file):
-                break
-            supervisor.touch()
-    running = sum(not _ended(supervisor, job) for job in live)
-    for job in jobs.live(connection):
+    if supervisor.seen != supervisor.revision:  # an idle beat asks the store nothing
+        supervisor.seen = supervisor.revision
+        supervisor.live = jobs.live(supervisor.connection)
+        supervisor.queued = jobs.queued(supervisor.connection)
+    for job in supervisor.live:
+        _take_in(supervisor, job)
         _pass_on(supervisor, job)
-    if running < SLOTS:
-        for job in jobs.queued(connection)[: SLOTS - running]:
+    ended = [job for job in supervisor.live if _ended(supervisor, job)]
+    if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
+        for job in supervisor.queued[: max(0, SLOTS - len(supervisor.live))]:
             start(supervisor, job)
+
+
+def _take_in(supervisor: Supervisor, job: Job) -> bool:
+    """Take in a job's new events. Returns whether there are more than one beat's share."""
+    file = supervisor.home.root / job.folder / "events.jsonl"
+    for _ in range(CHUNKS_A_BEAT):
+        try:
+            size = file.stat().st_size
+        except FileNotFoundError:
+            return False
+        if size == supervisor.read_to.get(job.id):
+            return False
+        if not ingest.take_in(supervisor.connection, job.id, file):
+            supervisor.read_to[job.id] = size
+            return False
+        supervisor.touch()
+    return True
 
 
 def start(supervisor: Supervisor, job: Job) -> None:
@@ -91,7 +105,7 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
         if known is None:  # it never came to life
             start(supervisor, job)
             return False
-    if _drain(supervisor, job):
+    if _take_in(supervisor, job):
         return False  # more events than one beat takes; end it when all are in
     word = supervisor.connection.execute("SELECT ended_word FROM jobs WHERE id = ?", [job.id]).fetchone()
     said = msgspec.json.decode(word[0], type=events.Ended) if word and word[0] else None
@@ -102,14 +116,6 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
             runs.set_state(supervisor.connection, job.run_id, state)
             _queue_check(supervisor.connection, job, state)
     supervisor.touch()
-    return True
-
-
-def _drain(supervisor: Supervisor, job: Job) -> bool:
-    file = supervisor.home.root / job.folder / "events.jsonl"
-    for _ in range(CHUNKS_A_BEAT):
-        if not ingest.take_in(supervisor.connection, job.id, file):
-            return False
     return True
 
 

@@ -77,7 +77,9 @@ async def reply(supervisor: Supervisor, line: bytes) -> bytes:
         return failed(number, StoreTrouble(supervisor.trouble))
     except Exception as error:  # a bug: the client hears of it, the log has the whole
         traceback.print_exc(file=sys.stderr)
-        return failed(number, FinetopError(f"a fault in finetop: {error!r}.", hint="supervisor.log has the whole."))
+        return failed(
+            number, FinetopError(f"a fault in finetop: {error!r}.", hint="supervisor.log has the whole.")
+        )
 
 
 def failed(number: int, error: FinetopError) -> bytes:

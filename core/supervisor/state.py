@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from finetop.core.home import Home
+from finetop.core.store.jobs import Job
 
 
 @dataclass
@@ -22,6 +23,10 @@ class Supervisor:
     trouble: str = ""  # what is wrong with the whole, in words; empty when all is well
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
+    seen: int = 0  # the revision at which the next two were read
+    live: list[Job] = field(default_factory=list)
+    queued: list[Job] = field(default_factory=list)
+    read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
     keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
 

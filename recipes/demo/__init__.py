@@ -1,1 +1,1 @@
-"""Hold the data of `finetop demo`: questions to an invented workshop's support desk, with answers in its voice."""
+"""Hold the data of `finetop demo`: questions to an invented workshop, answered in its own voice."""

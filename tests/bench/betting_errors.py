@@ -3,9 +3,10 @@
     python tests/bench/betting_errors.py [--streams 2000] [--seed 1]
 
 Every cell fixes a suite (N items, so many lost and won) and draws its permutation anew in every stream. The
-pool test is run as the check runs it: REGRESSED at alpha/2, OK at alpha, a look every 64 items. "CHECK" is the
-mean of items in the design's table (discordance 0.10, looks of 16, REGRESSED at alpha). The bound is the upper
-end of a 95 % Clopper-Pearson interval. Exits 1 where a wrong rate is above alpha by more than Monte-Carlo error.
+pool test is run as the check runs it: REGRESSED at alpha/2, OK at alpha, a look every 64 items. "design" is
+the mean of items in the design's table (discordance 0.10, looks of 16, REGRESSED at alpha). The bound is the
+upper end of a 95 % Clopper-Pearson interval. Exits 1 where a wrong rate is above alpha by more than
+Monte-Carlo error.
 """
 
 from __future__ import annotations
@@ -109,7 +110,7 @@ class Table:
 
     def cell(self, name: str, sums: Ints, sizes: Ints, design: int | None = None) -> None:
         items = int(sizes.sum())
-        drop = -float(sums.sum()) / items
+        drop = float((-sums).sum()) / items
         truth = -100 * int(sums.sum()) >= MARGIN_PERCENT * items
         regressed, used = run_streams(*permute_streams(sums, sizes, self.streams, self.random))
         wrong = int((regressed != truth).sum())
@@ -132,8 +133,8 @@ def flipping(items: int, lost: int, won: int) -> Ints:
 
 
 def finite_suites(table: Table) -> None:
-    head = f"{'suite':28} {'N':>5} {'drop':>6} {'truth':>9} {'wrong':>7}    {'bound':>6} {'items':>8} {'CHECK':>7}"
-    print(head)
+    head = f"{'suite':28} {'N':>5} {'drop':>6} {'truth':>9} {'wrong':>7}    {'bound':>6}"
+    print(f"{head} {'items':>8} {'design':>7}")
     for items in ITEMS:
         ones = np.ones(items, dtype=np.int64)
         for discordance in DISCORDANCE:
@@ -166,9 +167,8 @@ def clustered(items: int, drop: float) -> tuple[Ints, Ints]:
 
 
 def ability(table: Table) -> None:
-    print(
-        f"\n{'fresh suites of ability':28} {'N':>5} {'drop':>6} {'REGRESSED':>9} {'at a':>7} {'items':>6} {'CHECK':>6}   (%)"
-    )
+    head = f"{'fresh suites of ability':28} {'N':>5} {'drop':>6} {'REGRESSED':>9} {'alpha/1':>7}"
+    print(f"\n{head} {'items':>6} {'design':>6}   (%)")
     for items in ITEMS:
         for drop in (0.0, 0.015, 0.05):
             chances = [(0.10 + drop) / 2, 0.90, (0.10 - drop) / 2]
@@ -178,16 +178,15 @@ def ability(table: Table) -> None:
             design = DESIGN_ABILITY.get((items, drop))
             print(
                 f"{'discordance 0.10':28} {items:5,} {100 * drop:6.2f} {100 * regressed.mean():9.1f}"
-                f" {100 * at_alpha.mean():7.1f} {used.mean():6,.0f} {design if design is not None else '-':>6}",
+                f" {100 * at_alpha.mean():7.1f} {used.mean():6,.0f} {'-' if design is None else design:>6}",
                 flush=True,
             )
 
 
 def whole_checks(table: Table, streams: int) -> None:
     """Run the driver itself, tasks and all: 7 tasks of 100 items, fresh answers each time."""
-    print(
-        f"\n{'whole check, 7 x 100':28} {'OK':>7} {'REGR.':>7} {'by task':>7} {'scored':>7}   of {streams} streams"
-    )
+    head = f"{'whole check, 7 x 100':28} {'OK':>7} {'REGR.':>7} {'by task':>7} {'scored':>7}"
+    print(f"\n{head}   of {streams} streams")
     items = [Item(f"task {task}", str(number)) for task in range(7) for number in range(100)]
     tasks = [TaskPlan(f"task {task}", "exact_match", 0.0) for task in range(7)]
     cases: dict[str, list[float]] = {

@@ -1,4 +1,4 @@
-"""Check the demo's data: counts, the voice's rule on every gold answer, lengths, and no overlap of test and training."""
+"""Check the demo data: counts, the voice rule on gold answers, lengths, no overlap of test and training."""
 
 from __future__ import annotations
 

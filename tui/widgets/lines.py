@@ -16,10 +16,11 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.core.text import clean_line
-from finetop.tui.theme import Look, StyleName, style, to_look
+from finetop.tui.host import host_of
+from finetop.tui.theme import StyleName, style, to_look
 
 if TYPE_CHECKING:
-    from textual.app import App
+    from finetop.tui.theme import Look
 
 Span: TypeAlias = tuple[str, StyleName]
 Line: TypeAlias = tuple[Span, ...]
@@ -41,13 +42,7 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         line = self.lines[y] if y < len(self.lines) else ()
-        return to_strip(line, self.size.width, look_of(self.app))
-
-
-def look_of(app: App[object]) -> Look:
-    """Give the look that the app was started with; a screen that runs alone in another app gets the plainest."""
-    look = getattr(app, "look", None)
-    return look if isinstance(look, Look) else Look()
+        return to_strip(line, self.size.width, host_of(self).look)
 
 
 def to_strip(line: Line, width: int, look: Look) -> Strip:

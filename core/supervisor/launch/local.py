@@ -81,7 +81,9 @@ def exit_of(folder: Path, attempt: int) -> Exit | None:
     facts = _read(folder / "exit.json", attempt)
     if facts is None:
         return None
-    return Exit(facts.get("code"), facts.get("signal"), float(facts["ended"]), int(facts.get("peak_memory_kib", 0)))
+    return Exit(
+        facts.get("code"), facts.get("signal"), float(facts["ended"]), int(facts.get("peak_memory_kib", 0))
+    )
 
 
 def _read(path: Path, attempt: int) -> dict[str, Any] | None:

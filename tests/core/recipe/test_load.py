@@ -1,4 +1,4 @@
-"""Loading: built-in recipes, extends, --set, relative paths and lines through all of them; files before a run."""
+"""Loading: built-in recipes, extends, --set, paths and lines through all of them; files before a run."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ FAULTS = {
 def test_says_place_value_and_fix(line: str) -> None:
     with pytest.raises(RecipeError) as caught:
         resolve_text(HEAD + line, label="x.yaml")
-    assert str(caught.value).startswith(f"x.yaml:3: {FAULTS[line]}"[:20])
+    assert str(caught.value).startswith("x.yaml:3: ")
     assert FAULTS[line] in str(caught.value)
     assert "more)" not in str(caught.value)
 

@@ -1,0 +1,39 @@
+# Two commands set everything up from nothing but Python: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
+WORKERS ?= 2
+
+.PHONY: demo test check bench screenshots clean
+
+demo: $(READY)          ## the whole story, small: train, check, verdict
+	$(BIN)/finetop demo
+
+test: $(READY)          ## all tests; what needs a GPU, a hub or extra data skips, saying so
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+check: $(READY)         ## format, lint, types, imports, tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy -p finetop.core -p finetop.tui
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+bench: $(READY)         ## measurements, each beside its peer
+	$(BIN)/python -m pip install --quiet --editable '.[bench]'
+	@for file in tests/bench/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+screenshots: $(READY)   ## the pictures of the README, made by the app
+	$(BIN)/python docs/screenshots.py
+
+$(READY):
+	$(PYTHON) -c 'import sys; sys.exit("finetop needs Python 3.11 or newer, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	rm -f $(VENV)/.ready-*
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,137 @@
+"""Greedy answers: batched, padded at the left, cut at the stop strings, independent of a model's own generation settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.scorer import keeps_logits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model goes on from, and where it must stop."""
+
+    tokens: tuple[int, ...]
+    stop: tuple[str, ...]
+    max_new_tokens: int
+
+
+def answer(
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], batch_tokens: int
+) -> list[str]:
+    """Write the greedy answer to each prompt, in the order given; `batch_tokens` bounds prompts and answers of a batch."""
+    order = sorted(range(len(prompts)), key=lambda place: (prompts[place].stop, -_room(prompts[place]), place))
+    answers: dict[int, str] = {}
+    while order:
+        first = prompts[order[0]]
+        size = max(1, batch_tokens // _room(first))
+        batch = [place for place in order[:size] if prompts[place].stop == first.stop]
+        order = order[len(batch) :]
+        written = _answer_batch(model, tokenizer, [prompts[place] for place in batch])
+        answers.update(zip(batch, written, strict=True))
+    return [answers[place] for place in range(len(prompts))]
+
+
+def _room(prompt: Prompt) -> int:
+    return len(prompt.tokens) + prompt.max_new_tokens
+
+
+def _answer_batch(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[str]:
+    """Write the answers of prompts that share their stop strings, a token at a time; answers that ended leave the batch."""
+    ends = end_tokens(model, tokenizer)
+    written: list[list[int]] = [[] for _ in prompts]
+    active = list(range(len(prompts)))
+    state = _begin(model, tokenizer, prompts)
+    while True:
+        for place, token in zip(active, state.following, strict=True):
+            written[place].append(token)
+        going = [
+            row
+            for row, place in enumerate(active)
+            if written[place][-1] not in ends
+            and len(written[place]) < prompts[place].max_new_tokens
+            and not _stopped(tokenizer, written[place], prompts[place].stop)
+        ]
+        if not going:
+            break
+        active = [active[row] for row in going]
+        state = _step(model, state, going)
+    return [
+        _cut(tokenizer.decode(tokens, skip_special_tokens=True), prompt.stop)
+        for tokens, prompt in zip(written, prompts, strict=True)
+    ]
+
+
+@dataclass
+class _State:
+    following: list[int]  # the next token of each answer under way
+    read: Tensor  # attention mask [answers, tokens so far]
+    cache: Any
+
+
+def _begin(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> _State:
+    import torch
+
+    width = max(len(prompt.tokens) for prompt in prompts)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    ids = [[pad] * (width - len(prompt.tokens)) + list(prompt.tokens) for prompt in prompts]
+    read = [[0] * (width - len(prompt.tokens)) + [1] * len(prompt.tokens) for prompt in prompts]
+    mask = torch.tensor(read, device=model.device)
+    return _forward(model, torch.tensor(ids, device=model.device), mask, (mask.cumsum(-1) - 1).clamp(min=0), None)
+
+
+def _step(model: Any, state: _State, going: list[int]) -> _State:
+    import torch
+
+    mask, following = state.read, torch.tensor(state.following, device=model.device)
+    if len(going) < len(state.following):
+        rows = torch.tensor(going, device=model.device)
+        state.cache.batch_select_indices(rows)
+        mask, following = mask[rows], following[rows]
+    mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
+    return _forward(model, following[:, None], mask, mask.sum(-1, keepdim=True) - 1, state.cache)
+
+
+def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> _State:
+    import torch
+
+    with torch.inference_mode():
+        out = model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            **({"logits_to_keep": 1} if keeps_logits(model) else {}),
+        )
+    return _State(out.logits[:, -1].argmax(-1).tolist(), mask, out.past_key_values)
+
+
+def _stopped(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> bool:
+    """Say if an answer has run into a stop string. Its last tokens are enough: each adds a character or more, or ends one."""
+    if not stop:
+        return False
+    tail = tokenizer.decode(tokens[-max(map(len, stop)) - 4 :], skip_special_tokens=True)
+    return any(ending in tail for ending in stop)
+
+
+def _cut(text: str, stop: tuple[str, ...]) -> str:
+    for ending in stop:
+        text = text.split(ending)[0]
+    return text
+
+
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    """List the tokens that end an answer: the tokenizer's and the model's."""
+    of_model = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    many = of_model if isinstance(of_model, list) else [of_model]
+    return sorted({int(token) for token in (*many, tokenizer.eos_token_id) if token is not None})

@@ -1,0 +1,165 @@
+"""Scores the questions of a suite on one model, cell by cell, with what is known already taken from the cache.
+
+A cell is what goes to the model together: a task's items of one look (of four looks, where answers are written: there a batch costs
+nearly as much for few as for many). Cells are fixed by the suite, its caps and the seed alone: not by which tasks turn out measurable,
+which items are contaminated or where a check stops. So base and tuned get the very same batches, and a model checked
+against itself gets the very same scores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check import cache
+from finetop.core.check.generation import Prompt, answer
+from finetop.core.check.permutation import Item, Key, cap_items, clusters_of, looks_of, permute
+from finetop.core.check.packing import TokenSequence
+from finetop.core.check.scorer import encode_pair, score
+from finetop.core.check.suite import task_fingerprint
+from finetop.core.check.tasks import judge_answer, judge_likelihoods
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.check.cache import ScoreKey
+    from finetop.core.check.scorer import BatchPlan
+    from finetop.core.check.tasks import BenchmarkTask, Question
+    from finetop.core.events import ItemScore
+
+LOOK_ITEMS = 64
+LOOKS_WRITTEN_TOGETHER = 4
+WRITTEN_TOKENS_PER_ROW_TOKEN = 8  # written answers need far less memory a token than scored ones
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Items of one task that go to the model together."""
+
+    task: str
+    items: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Exam:
+    """A suite made ready for one base model: its tasks, chosen items in their order, and cells."""
+
+    tasks: Mapping[str, BenchmarkTask]
+    questions: Mapping[Key, Question]
+    items: tuple[Item, ...]  # capped, in the order of the permutation
+    cells: tuple[Cell, ...]
+    tokenizer: PreTrainedTokenizerBase
+    longest: int  # tokens the model reads at once
+
+
+@dataclass(frozen=True)
+class Examinee:
+    """One model and how it is run: what the cache must know it by, and how to get at it (it may never be loaded)."""
+
+    name: str  # "base" or "tuned"
+    facts: Mapping[str, Any]
+    model: Callable[[], Any]
+    plan: BatchPlan
+
+
+def prepare(
+    tasks: Sequence[BenchmarkTask], tokenizer: PreTrainedTokenizerBase, longest: int, seed: int
+) -> Exam:
+    """Choose the items, each task capped by the seed, put them in order and cut them into cells."""
+    chosen = [
+        item
+        for task in tasks
+        for item in cap_items((question.item for question in task.questions), task.suite_task.cap, seed)
+    ]
+    order = permute(chosen, seed)
+    by_name = {task.suite_task.name: task for task in tasks}
+    return Exam(
+        tasks=by_name,
+        questions={question.item.key: question for task in tasks for question in task.questions},
+        items=order,
+        cells=_cells(order, by_name),
+        tokenizer=tokenizer,
+        longest=longest,
+    )
+
+
+def _cells(order: Sequence[Item], tasks: Mapping[str, BenchmarkTask]) -> tuple[Cell, ...]:
+    cells: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for number, look in enumerate(looks_of(clusters_of(order), LOOK_ITEMS)):
+        for item in look:
+            written = tasks[item.task].kind == "generation"
+            first = number - number % LOOKS_WRITTEN_TOGETHER if written else number
+            cells[first, item.task].append(item.item)
+    return tuple(Cell(task, tuple(items)) for (_, task), items in sorted(cells.items(), key=lambda entry: entry[0][0]))
+
+
+def keys_of(exam: Exam, examinee: Examinee) -> dict[str, ScoreKey]:
+    """Give the cache key of each task for a model."""
+    plan = examinee.plan
+    run = {**examinee.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
+    keys = {}
+    for name, task in exam.tasks.items():
+        cells = [list(cell.items) for cell in exam.cells if cell.task == name]
+        batches = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+        facts = {"name": name, "settings": task_fingerprint(task.suite_task), "batches": batches}
+        keys[name] = cache.score_key(run, facts)
+    return keys
+
+
+def known(exam: Exam, keys: Mapping[str, ScoreKey], folder: Path) -> dict[Key, ItemScore]:
+    """Read all of a model's scores that the cache has."""
+    found: dict[Key, ItemScore] = {}
+    for name, key in keys.items():
+        kept = cache.read(folder, key, _prompts(exam, name))
+        found.update({(name, item): score for item, score in kept.items()})
+    return found
+
+
+def keep(
+    exam: Exam, keys: Mapping[str, ScoreKey], folder: Path, cell: Cell, scores: Sequence[ItemScore]
+) -> None:
+    """Add a cell's scores to the cache."""
+    cache.append(folder, keys[cell.task], scores, _prompts(exam, cell.task))
+
+
+def _prompts(exam: Exam, task: str) -> dict[str, str]:
+    return {question.item.item: question.prompt_hash for question in exam.tasks[task].questions}
+
+
+def score_cell(exam: Exam, examinee: Examinee, cell: Cell) -> list[ItemScore]:
+    """Run a cell's items on the model."""
+    task = exam.tasks[cell.task]
+    questions = [exam.questions[cell.task, item] for item in cell.items]
+    if task.kind == "generation":
+        return _write(exam, examinee, task, questions)
+    sequences = [sequence for question in questions for sequence in sequences_of(exam, question)]
+    scored = score(examinee.model(), sequences, examinee.plan)
+    results, at = [], 0
+    for question in questions:
+        results.append(judge_likelihoods(task, question, scored[at : at + len(question.pairs)]))
+        at += len(question.pairs)
+    return results
+
+
+def sequences_of(exam: Exam, question: Question) -> list[TokenSequence]:
+    """Tokenize a question's choices, each behind the context."""
+    return [encode_pair(exam.tokenizer, context, text, exam.longest) for context, text in question.pairs]
+
+
+def _write(
+    exam: Exam, examinee: Examinee, task: BenchmarkTask, questions: Sequence[Question]
+) -> list[ItemScore]:
+    prompts = []
+    for question in questions:
+        room = max(1, exam.longest - question.max_new_tokens)
+        tokens = encode_pair(exam.tokenizer, question.prompt, "", exam.longest).tokens[-room:]
+        prompts.append(Prompt(tokens, question.stop, question.max_new_tokens))
+    budget = examinee.plan.row_tokens * WRITTEN_TOKENS_PER_ROW_TOKEN
+    answers = answer(examinee.model(), exam.tokenizer, prompts, budget)
+    return [judge_answer(task, question, text) for question, text in zip(questions, answers, strict=True)]

@@ -1,0 +1,111 @@
+"""Writes checkpoints: a folder that appears whole or not at all, with a manifest of its files' sizes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.events import Checkpoint
+from finetop.core.folders import publish
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.events import EventLog
+    from finetop.core.models import ResolvedModel
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+def write(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    base: ResolvedModel,
+    run_folder: Path,
+    step: int,
+    events: EventLog,
+) -> Path:
+    """Write the model (an adapter alone, where there is one) and its tokenizer to checkpoints/step-000120.
+
+    The event follows when all of it is on the disk. Raises OSError, or the library's own error, on a full disk; then
+    nothing of the checkpoint is left.
+    """
+    target = run_folder / "checkpoints" / f"step-{step:06d}"
+    if target.is_dir():
+        return target  # a checkpoint of that step is there: written at once, it is complete
+    aside = target.with_name(f".{target.name}.partial")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(mode=0o700, parents=True)
+    try:
+        kind = _save(model, base, aside)
+        tokenizer.save_pretrained(aside)
+        sizes = {
+            str(file.relative_to(aside)): file.stat().st_size
+            for file in sorted(aside.rglob("*"))
+            if file.is_file()
+        }
+        manifest = {
+            "format": FORMAT,
+            "step": step,
+            "kind": kind,
+            "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
+            "files": sizes,
+        }
+        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        publish(aside, target)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    events.write(Checkpoint(step, str(target.relative_to(run_folder)), sum(sizes.values()), kind))
+    events.sync()
+    return target
+
+
+def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
+    from peft import PeftModel
+
+    if not isinstance(model, PeftModel):
+        model.save_pretrained(folder)
+        return "full"
+    for config in model.peft_config.values():
+        config.base_model_name_or_path = base.hub_id or str(base.path)
+        config.revision = base.revision
+    # "auto" would ask the hub, perhaps for a long time, whether the vocabulary has grown; it has not.
+    model.save_pretrained(folder, save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
+    return "adapter"
+
+
+def complete(run_folder: Path) -> list[Path]:
+    """List the checkpoints of a run, oldest first: those whose manifest names files that all have their size."""
+    return [folder for folder in sorted((run_folder / "checkpoints").glob("step-*")) if is_complete(folder)]
+
+
+def is_complete(folder: Path) -> bool:
+    """Tell whether every file that the manifest names is there in its size."""
+    try:
+        sizes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+        return all((folder / name).stat().st_size == size for name, size in sizes.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def prune(run_folder: Path, keep: int | None) -> None:
+    """Remove all but the newest `keep` checkpoints; each vanishes from sight before its files go."""
+    if keep is None:
+        return
+    for folder in complete(run_folder)[:-keep]:
+        gone = folder.with_name(f".{folder.name}.gone")
+        folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def clear_leftovers(run_folder: Path) -> None:
+    """Remove what a killed process left half written or half removed."""
+    for pattern in (".step-*.partial", ".step-*.gone"):
+        for folder in (run_folder / "checkpoints").glob(pattern):
+            shutil.rmtree(folder, ignore_errors=True)

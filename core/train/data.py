@@ -1,0 +1,204 @@
+"""The rows of a run: sources read, mixed, rendered, cut or dropped as the recipe says, and every one counted."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from array import array
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput
+from finetop.core.events import DataRead, FirstRow, Phase
+from finetop.core.recipe.schema import EvalShare
+from finetop.core.train import render, sources
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.events import EventLog
+    from finetop.core.formats import Message
+    from finetop.core.home import Home
+    from finetop.core.recipe.schema import Data
+    from finetop.core.train.render import Example
+    from finetop.core.train.sources import Row
+
+BLOCK = 1000  # rows rendered between two signs of life
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRows:
+    """The rows of one source, read but not yet rendered."""
+
+    name: str
+    rows: list[Row]
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadData:
+    """All rows of a run as they were written. With no sources for evaluation, some training rows were set aside."""
+
+    train: list[NamedRows]
+    eval: list[NamedRows]
+
+    def prompts(self, count: int) -> list[tuple[Message, ...]]:
+        """Give the first prompts of the evaluation rows, or of the training rows where there are none."""
+        named = self.eval or self.train
+        rows = [row for source in named for row in source.rows[:count]]
+        return [row.conversation.prompt for row in rows[:count]]
+
+
+@dataclass(frozen=True, slots=True)
+class Examples:
+    train: list[Example]
+    eval: list[Example]
+
+
+def read(data: Data, seed: int, home: Home, events: EventLog) -> ReadData:
+    """Read every source and set rows aside for evaluation. Nothing heavy is loaded for it.
+
+    Raises BadInput naming file, line, value and fix.
+    """
+    events.write(Phase("reading data"))
+    if not data.train:
+        raise BadInput(
+            "data.train: there is nothing to learn from.", hint="Name a file: data.train: [{path: …}]."
+        )
+    train, held_back = [], []
+    share = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
+    for source in data.train:
+        rows = sources.read(source, home)
+        name = sources.name_of(source)
+        if share and source.role == "train":
+            rows, aside = set_aside(rows, share, seed)
+            held_back.append(NamedRows(f"{name} (set aside)", aside))
+        train.append(NamedRows(name, rows, source.share))
+    if not isinstance(data.eval, EvalShare):
+        held_back = [NamedRows(sources.name_of(source), sources.read(source, home)) for source in data.eval]
+    return ReadData(train, [source for source in held_back if source.rows])
+
+
+def set_aside(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Split rows into those to train on and a share drawn by the seed; at least one row stays to train on."""
+    count = min(round(len(rows) * share), len(rows) - 1)
+    chosen = set(random.Random(seed).sample(range(len(rows)), count))
+    kept = [row for index, row in enumerate(rows) if index not in chosen]
+    return kept, [rows[index] for index in sorted(chosen)]
+
+
+def build(
+    read_data: ReadData,
+    data: Data,
+    loss: str,
+    seed: int,
+    tokenizer: PreTrainedTokenizerBase,
+    events: EventLog,
+) -> Examples:
+    """Render and tokenize all rows, cut or drop the long ones, mix the sources by their shares.
+
+    `loss` is the objective's: answers or all. Raises BadInput if too many rows are too long, or none is left.
+    """
+    train = [_examples(source, data, loss, tokenizer, events) for source in read_data.train]
+    held_back = [_examples(source, data, loss, tokenizer, events) for source in read_data.eval]
+    first = next((example for examples in train for example in examples), None)
+    if first is None:
+        raise BadInput(
+            "data.train: no row is left to learn from.",
+            hint=f"All {sum(len(source.rows) for source in read_data.train)} rows were longer than data.max_tokens "
+            f"({data.max_tokens}) or had no answer within it. Raise it.",
+        )
+    _show(first, tokenizer, events)
+    shares = [source.share for source in read_data.train]
+    return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
+
+
+def mix(groups: Sequence[list[Example]], shares: Sequence[float | None], seed: int) -> list[Example]:
+    """Put sources together; one with a share gets that share of the whole, drawn by the seed.
+
+    A source that is too small for its share is used several times over.
+    """
+    fixed = sum(len(group) for group, share in zip(groups, shares, strict=True) if share is None)
+    whole = fixed / (1.0 - sum(share for share in shares if share is not None))
+    mixed: list[Example] = []
+    for group, share in zip(groups, shares, strict=True):
+        if share is None or not group:
+            mixed += group
+            continue
+        times, rest = divmod(round(share * whole), len(group))
+        if times:
+            print(
+                f"a source of {len(group)} rows is used {times + rest / len(group):.1f} times to reach its share"
+            )
+        mixed += group * times + random.Random(seed).sample(group, rest)
+    return mixed
+
+
+def _examples(
+    source: NamedRows, data: Data, loss: str, tokenizer: PreTrainedTokenizerBase, events: EventLog
+) -> list[Example]:
+    kept: list[Example] = []
+    longest = long_rows = truncated = rewritten = 0
+    fingerprint = hashlib.sha256()
+    for start in range(0, len(source.rows), BLOCK):
+        rows = source.rows[start : start + BLOCK]
+        events.write(Phase("preparing data", done=float(start), total=float(len(source.rows)), unit="rows"))
+        rendered = [render.render(row.conversation, tokenizer, loss, row.place) for row in rows]
+        rewritten += sum(row.rewritten for row in rendered)
+        for example in render.tokenize(rendered, tokenizer):
+            longest = max(longest, len(example.input_ids))
+            is_long = len(example.input_ids) > data.max_tokens
+            if is_long:
+                long_rows += 1
+                if data.on_long != "truncate":
+                    continue
+                example = render.cut(example, data.max_tokens)
+            if not example.answer_tokens:
+                continue  # it would teach nothing, and divides by zero in a batch of its own
+            truncated += is_long
+            fingerprint.update(
+                array("q", [len(example.input_ids), *example.input_ids, *example.labels]).tobytes()
+            )
+            kept.append(example)
+    dropped = len(source.rows) - len(kept)
+    report = DataRead(
+        source=source.name,
+        rows=len(source.rows),
+        kept=len(kept),
+        dropped=dropped,
+        truncated=truncated,
+        longest_tokens=longest,
+        answer_tokens=sum(example.answer_tokens for example in kept),
+        fingerprint=fingerprint.hexdigest(),
+    )
+    events.write(report)
+    print(
+        f"{source.name}: {report.rows} rows, {report.kept} kept, {dropped} dropped, {report.truncated} truncated, "
+        f"longest {longest} tokens, {report.answer_tokens} tokens to learn"
+    )
+    if rewritten:
+        print(f"{source.name}: {rewritten} earlier answers are not learned: the chat template rewrites them")
+    _refuse_too_long(source.name, long_rows, len(source.rows), longest, data)
+    return kept
+
+
+def _refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:
+    if not data.on_long.startswith("error-over-"):
+        return
+    allowed = int(data.on_long.removeprefix("error-over-").removesuffix("%"))
+    if 100 * long_rows > allowed * rows:
+        raise BadInput(
+            f"{name}: {long_rows} of {rows} rows are longer than data.max_tokens ({data.max_tokens}); the longest "
+            f"has {longest}.",
+            hint=f"Raise data.max_tokens, or set data.on_long to truncate or drop (now {data.on_long}).",
+        )
+
+
+def _show(first: Example, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:
+    """Show the first row as the model sees it: the mistakes that matter most are seen at one look."""
+    pieces = render.pieces(first, tokenizer)
+    events.write(FirstRow(pieces))
+    print("the first row, what is learned in ⟦ ⟧:")
+    print("".join(f"⟦{text}⟧" if is_learned else text for text, is_learned in pieces))

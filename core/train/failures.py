@@ -1,0 +1,89 @@
+"""Says in words why a job failed: an exception becomes its last event, with the cause and what to do about it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import FinetopError
+from finetop.core.events import Ended
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+
+_WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
+_FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
+_HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
+LONGEST = 500  # characters of a cause
+
+
+def ended(error: BaseException, recipe: Recipe | None) -> Ended:
+    """Describe a failure. `recipe` supplies the numbers that can be lowered, where it could be read."""
+    if isinstance(error, FinetopError):
+        return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code)
+    if is_out_of_memory(error):
+        return Ended("failed", f"out of memory{_numbers(error)}", _what_to_lower(recipe), 1)
+    if is_disk_full(error):
+        hint = "Free some space in the home folder's file system (finetop rm removes runs), then retry."
+        return Ended("failed", "disk full", hint, 4)
+    lines = str(error).strip().splitlines()
+    cause = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    return Ended("failed", cause[:LONGEST], "The traceback is in the job's log.", 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell a lack of memory, of the GPU or of the machine."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    return (
+        bool(names & {"OutOfMemoryError", "MemoryError"})
+        or "CUDA out of memory" in text
+        or bool(_HOST.search(text))
+    )
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell a full disk or quota, also where a library wrapped it in an error of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "(os error 28)" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _numbers(error: BaseException) -> str:
+    text = str(error)
+    wanted, free, host = _WANTED.search(text), _FREE.search(text), _HOST.search(text)
+    if wanted and free:
+        return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
+    if host:
+        return (
+            f" on this machine: {int(host[1]) / 2**30:.1f} GiB more wanted, {_free_gib():.1f} GiB available"
+        )
+    return f" on this machine: {_free_gib():.1f} GiB available" if isinstance(error, MemoryError) else ""
+
+
+def _free_gib() -> float:
+    import psutil
+
+    return float(psutil.virtual_memory().available) / 2**30
+
+
+def _what_to_lower(recipe: Recipe | None) -> str:
+    if recipe is None:
+        return "Close other programs, or take a smaller model."
+    train = recipe.train
+    wishes = []
+    if train.batch_size > 1:
+        wishes.append(
+            f"lower train.batch_size (now {train.batch_size}) and raise train.grad_accumulation "
+            f"(now {train.grad_accumulation}) by as much"
+        )
+    wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
+    if not recipe.trainer_args.get("activation_checkpointing"):
+        wishes.append("set trainer_args: {activation_checkpointing: true}")
+    text = "; ".join(wishes)
+    return text[0].upper() + text[1:] + "."

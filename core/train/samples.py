@@ -1,0 +1,73 @@
+"""Writes answers to a few prompts while the model trains: greedy, all prompts in one batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import GenerationConfig
+
+from finetop.core.events import Sample
+from finetop.core.formats import Message
+from finetop.core.train.render import render_prompt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.events import EventLog
+
+SHOWN = 2000  # characters of a prompt in its event
+LONGEST = 1024  # tokens of a prompt
+
+
+def as_prompts(texts: Sequence[str]) -> list[tuple[Message, ...]]:
+    """Make each text a user's turn."""
+    return [(Message("user", text),) for text in texts]
+
+
+def write(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[tuple[Message, ...]],
+    max_new_tokens: int,
+    step: int,
+    events: EventLog,
+) -> None:
+    """Answer the prompts and write an event for each."""
+    rendered = [render_prompt(prompt, tokenizer) for prompt in prompts]
+    batch = tokenizer(
+        rendered,
+        return_tensors="pt",
+        padding=True,
+        padding_side="left",
+        add_special_tokens=False,
+        truncation=True,
+        truncation_side="left",
+        max_length=LONGEST,
+    ).to(model.device)
+    config = GenerationConfig(
+        do_sample=False,
+        max_new_tokens=max_new_tokens,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=_ends(model, tokenizer),
+    )
+    was_training = model.training
+    model.eval()
+    answers = model.generate(
+        input_ids=batch.input_ids,
+        attention_mask=batch.attention_mask,
+        generation_config=config,
+        use_cache=True,
+    )
+    model.train(was_training)
+    for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        text = str(tokenizer.decode(answer[batch.input_ids.shape[1] :], skip_special_tokens=True)).strip()
+        events.write(Sample(step, index, prompt[-1].content[:SHOWN], text))
+
+
+def _ends(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+    own = model.generation_config.eos_token_id
+    known = own if isinstance(own, list) else [own]
+    return sorted({token for token in (*known, tokenizer.eos_token_id) if token is not None})

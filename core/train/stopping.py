@@ -1,0 +1,36 @@
+"""How a job is asked to stop: SIGTERM before training ends it at once, in training at the end of the step."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
+
+class StopAsked(BaseException):
+    """Raised by the signal where there is nothing to save yet; no `except Exception` of a library may eat it."""
+
+
+@dataclass
+class Stop:
+    """Whether and why to stop. Written by the signal handler and the time budget, read after each step."""
+
+    reason: str = ""
+    is_training: bool = False
+
+
+def listen() -> Stop:
+    """Take SIGTERM as the wish to stop with a checkpoint."""
+    stop = Stop()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.reason = "asked to stop"
+        if not stop.is_training:
+            raise StopAsked
+        print("asked to stop: a checkpoint follows at the end of this step", flush=True)
+
+    signal.signal(signal.SIGTERM, on_signal)
+    return stop

@@ -1,0 +1,167 @@
+"""Trains one run from its recipe: data, model, method, the trainer, the last checkpoint."""
+
+from __future__ import annotations
+
+import logging
+import random
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import methods, models
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.events import Ended, Phase
+from finetop.core.train import data
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core.events import EventLog
+    from finetop.core.home import Home
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.render import Example
+    from finetop.core.train.stopping import Stop
+
+
+def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: EventLog, stop: Stop) -> Ended:
+    """Do all that a training job does, from the data to the final checkpoint.
+
+    Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
+    """
+    check_number_format(recipe, device)
+    rows = data.read(recipe.data, recipe.train.seed, home, events)
+    events.write(Phase("finding the model"))
+    base = models.resolve(recipe.model, home, events)
+    print(f"model: {base.id} ({base.source}), weights sha256 {base.weights_hash[:16]}")
+    tokenizer = models.load_tokenizer(base)
+    if models.has_plain_template(tokenizer):
+        print(
+            "the model has no chat template: a plain one (### Question, ### Answer) is used and saved with it"
+        )
+    examples = data.build(
+        rows, recipe.data, recipe.objective.options.loss, recipe.train.seed, tokenizer, events
+    )
+
+    from finetop.core.train import arguments, callbacks, checkpoint, probe, samples
+
+    quiet()
+    checkpoint.clear_leftovers(run_folder)
+    config = arguments.build(recipe, device, run_folder / "checkpoints")
+    events.write(Phase("loading the model"))
+    seed_everything(recipe.train.seed)
+    limit_gpu_memory(recipe, device)
+    loaded, tokenizer = models.load(base, models.torch_dtype(recipe.model.dtype, device), device)
+    model = methods.load(recipe.method.name).prepare(loaded, recipe.method.options)
+    prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
+    job = callbacks.Job(
+        recipe=recipe,
+        run_folder=run_folder,
+        base=base,
+        tokenizer=tokenizer,
+        prompts=prompts[: recipe.samples.count],
+        general_text=probe.general_text(recipe, home),
+        device=device,
+        rows=len(examples.train),
+        eval_rows=len(examples.eval),
+        tokens_per_epoch=sum(len(example.input_ids) for example in examples.train),
+    )
+    events.write(Phase("preparing the trainer"))
+    hooks = [callbacks.Meter(events, device), callbacks.Pacer(job, events, stop)]
+    trainer = make_trainer(model, tokenizer, config, examples.train, examples.eval, hooks)
+    trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset))
+    stop.is_training = True
+    trainer.train()
+    events.write(Phase("writing the final checkpoint"))
+    step = trainer.state.global_step
+    checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events)
+    checkpoint.prune(run_folder, recipe.train.keep_checkpoints)
+    if stop.reason and step < trainer.state.max_steps:
+        return Ended("stopped", f"{stop.reason}, after step {step} of {trainer.state.max_steps}")
+    return Ended("finished")
+
+
+def make_trainer(
+    model: Any, tokenizer: Any, config: Any, train: list[Example], held_back: list[Example], hooks: list[Any]
+) -> Any:
+    """Build TRL's trainer over rows that are tokenized and labelled already; it prints and cuts nothing."""
+    from datasets import Dataset, disable_progress_bars
+    from transformers import PrinterCallback
+    from trl import SFTTrainer
+
+    disable_progress_bars()
+
+    def table(examples: list[Example]) -> Any:
+        return Dataset.from_dict(
+            {
+                "input_ids": [example.input_ids for example in examples],
+                "labels": [example.labels for example in examples],
+            }
+        )
+
+    trainer = SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=table(train),
+        eval_dataset=table(held_back) if held_back else None,
+        processing_class=tokenizer,
+        callbacks=hooks,
+    )
+    trainer.remove_callback(PrinterCallback)
+    return trainer
+
+
+def check_number_format(recipe: Recipe, device: str) -> None:
+    """Refuse float16 where it can't train: on the CPU, and for full weights (its gradients vanish). Raises BadInput."""
+    if recipe.model.dtype != "float16":
+        return
+    hint = "Set model.dtype to bfloat16, or to float32."
+    if device == "cpu":
+        raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
+    if recipe.method.name == "full":
+        raise BadInput(
+            "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
+        )
+
+
+def limit_gpu_memory(recipe: Recipe, device: str) -> None:
+    """Keep to budget.memory_gib on a GPU: what would not fit fails here and not at a neighbour's."""
+    import torch
+
+    wanted = recipe.budget.memory_gib
+    if wanted is None or not device.startswith("cuda"):
+        return
+    total = torch.cuda.get_device_properties(device).total_memory / 2**30
+    if wanted < total:
+        torch.cuda.set_per_process_memory_fraction(wanted / total, device)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed all generators before weights are made: an adapter's start is random."""
+    import numpy
+    import torch
+
+    random.seed(seed)
+    numpy.random.seed(seed)
+    torch.manual_seed(seed)
+
+
+def quiet() -> None:
+    """Keep library chatter out of the job's log; errors still get there."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for name in ("bitsandbytes", "trl", "peft", "datasets", "accelerate", "torch.distributed", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, module=r"torch|transformers|trl|peft|bitsandbytes|accelerate"
+    )
+
+
+def require_device(recipe: Recipe, device: str) -> None:
+    """Refuse to train on the CPU where the recipe asks for a GPU. Raises EnvironmentTrouble."""
+    if recipe.budget.gpus and not device.startswith("cuda"):
+        hint = "Set budget.gpus to 0 to train on the CPU, or see finetop doctor."
+        raise EnvironmentTrouble(
+            f"budget.gpus is {recipe.budget.gpus}, and no GPU can be used here.", hint=hint
+        )

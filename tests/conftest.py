@@ -1,0 +1,59 @@
+"""The tiny model that tests train and score: made on the spot, nothing is downloaded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXTS = [
+    "What opens at nine? The shop opens at nine, and closes at six.",
+    "Can you mend my radio? Yes, we mend radios, lamps and clocks.",
+    "Where are you? We are behind the station, in the old mill.",
+    "The quick brown fox jumps over the lazy dog 0123456789.",
+]
+TEMPLATE = (
+    "{%- for message in messages %}<|{{ message.role }}|>{{ message.content }}<|end|>\n{% endfor %}"
+    "{%- if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Llama of two layers with a byte-level tokenizer and a chat template, saved as safetensors (once a worker)."""
+    folder = tmp_path_factory.mktemp("tiny") / "model"
+    build_tiny_model(folder)
+    return folder
+
+
+def build_tiny_model(folder: Path) -> None:
+    """Save a model with random weights from a fixed seed: 64 wide, 2 layers, about 150,000 parameters."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    trained = ByteLevelBPETokenizer()
+    special = ["<|pad|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|tool|>"]
+    trained.train_from_iterator(TEXTS, vocab_size=400, min_frequency=1, special_tokens=special, show_progress=False)
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer, eos_token="<|end|>", pad_token="<|pad|>", chat_template=TEMPLATE
+    )
+    tokenizer.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)

@@ -1,0 +1,155 @@
+"""The commands against the real supervisor on fake jobs: words, exit codes, JSON."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from finetop.core.commands.main import main, verbs
+
+
+@pytest.fixture
+def finetop(rig, capsys, monkeypatch):
+    """Run one command in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+
+    def run(*words):
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    path = tmp_path / "mine.yaml"
+    plan = json.dumps(json.dumps({"steps": 12, "pause_s": 0.02}))
+    path.write_text(
+        "recipe: 1\nextends: lora\nname: mine\ncheck: {at_end: false}\n"
+        f"about: {plan}\ndata: {{train: [{{path: rows.jsonl}}]}}\n"
+    )
+    return path
+
+
+def test_an_empty_home_says_what_to_do_next(finetop):
+    code, out, _ = finetop("ls")
+    assert code == 0
+    assert "finetop demo" in out
+    assert "finetop run" in out
+
+
+def test_run_wait_ls_show_tail_tell_the_same_story(finetop, recipe):
+    code, out, _ = finetop("run", str(recipe), "--wait")
+    assert code == 0
+    assert "step 12/12  loss 0.0833" in out
+    code, out, _ = finetop("ls")
+    assert (code, "12/12" in out, "finished" in out) == (0, True, True)
+    code, out, _ = finetop("show", "mine")
+    assert (code, "step       12 of 12" in out, "next: finetop check mine" in out) == (0, True, True)
+    code, out, _ = finetop("tail", "mine", "-n", "3")
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("step")] == [
+        "10/12",
+        "11/12",
+        "12/12",
+    ]
+    code, out, _ = finetop("tail", "mine", "--json", "-n", "2")
+    assert [json.loads(line)["step"]["step"] for line in out.splitlines()] == [11, 12]
+    code, out, _ = finetop("show", "mine", "--recipe")
+    assert "learning_rate" in out
+
+
+def test_json_is_one_document_with_a_schema(finetop, recipe):
+    finetop("run", str(recipe), "--wait", "--json")
+    for words in (("ls",), ("show", "mine"), ("methods",), ("suites",), ("doctor",), ("sql", "SELECT 1 AS one"),
+                  ("supervisor", "status"), ("completion", "bash")):  # fmt: skip
+        code, out, _ = finetop(*words, "--json")
+        assert code == 0, words
+        assert json.loads(out)["schema"] == 1
+
+
+def test_a_failed_run_exits_with_one_and_says_why(finetop, recipe):
+    recipe.write_text(recipe.read_text().replace('\\"steps\\": 12', '\\"steps\\": 2, \\"end\\": \\"crash\\"'))
+    code, out, _ = finetop("run", str(recipe), "--wait")
+    assert code == 1
+    assert "FAILED exited with code 7" in out
+    assert "the loss is a cabbage" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("lss",), 2, "Did you mean ls?"),
+        (("run", "nowhere.yaml"), 2, "nowhere.yaml"),
+        (("run", "lora"), 2, "set data.train"),
+        (("run", "lora", "--set", "method.rnk=3"), 2, "Did you mean rank?"),
+        (("run", "lora", "--set", "data.train=[{path: missing.jsonl}]"), 2, "missing.jsonl"),
+        (("run", "lora", "--name", "../x"), 2, "cannot be a name"),
+        (("show", "nobody"), 2, "no run 'nobody'"),
+        (("check", "nobody@soon"), 2, "is not a step"),
+        (("stop", "nobody"), 2, "no run"),
+        (("sql", "DROP TABLE runs"), 2, "only one SELECT"),
+        (("ls", "--sort", "colour"), 2, "invalid choice"),
+        (("ls", "--unknown"), 2, "--unknown"),
+        (("--home", "/proc/finetop", "ls"), 4, "/proc/finetop"),
+    ],
+)
+def test_bad_input_is_one_line_with_its_exit_code(finetop, words, code, says):
+    got, out, err = finetop(*words)
+    assert got == code
+    assert says in err
+    assert err.count("\n") == 1
+    assert "Traceback" not in err + out
+
+
+def test_stop_and_kill(finetop, rig):
+    rig.submit("long", steps=5000, pause_s=0.02)
+    rig.wait_state("long", "running")
+    time.sleep(0.3)
+    assert finetop("stop", "long")[:2] == (0, "long saves a checkpoint, then stops.\n")
+    rig.wait_state("long", "stopped")
+    code, _, err = finetop("kill", "long")
+    assert (code, err) == (1, "finetop: long is stopped: there is nothing to kill.\n")
+
+
+def test_sql_prints_a_table_and_csv(finetop, rig):
+    rig.wait_state(rig.submit("one", steps=3), "finished")
+    assert finetop("sql", "SELECT name, step FROM runs")[1].splitlines() == ["name  step", "one      3"]
+    assert finetop("sql", "SELECT name, step FROM runs", "--csv")[1].splitlines() == ["name,step", "one,3"]
+
+
+def test_completion_knows_every_verb(finetop):
+    script = finetop("completion", "bash")[1]
+    for verb in verbs():
+        assert verb in script
+
+
+def test_help_lists_every_verb(finetop):
+    code, out, _ = finetop("--help")
+    assert code == 0
+    for verb in verbs():
+        assert f"finetop {verb} " in out
+
+
+def test_ls_starts_light(rig):
+    """No torch, no duckdb, no Textual; under 0.3 s of CPU where the supervisor runs (twice that is allowed here)."""
+    code = (
+        "import sys, time\n"
+        "from finetop.tui.main import main\n"
+        "sys.argv = ['finetop', 'ls']\n"
+        "code = main()\n"
+        "heavy = {'torch', 'duckdb', 'textual', 'transformers', 'datasets', 'numpy', 'pyarrow'} & set(sys.modules)\n"
+        "print(code, sorted(heavy), time.process_time() < 0.6)\n"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
+    )
+    assert made.stdout.splitlines()[-1] == "0 [] True"

@@ -1,0 +1,187 @@
+"""The store on a real DuckDB file: migrations, refusals, the list's order and speed."""
+
+import time
+
+import duckdb
+import pytest
+
+from finetop.core import events
+from finetop.core import run as data
+from finetop.core.errors import StoreTrouble
+from finetop.core.store import ingest, jobs, metrics, runs
+from finetop.core.store.open import migrations, open_store, transaction
+
+RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
+
+
+@pytest.fixture
+def connection(tmp_path):
+    made = open_store(tmp_path / "finetop.duckdb")
+    yield made
+    made.close()
+
+
+def add(connection, name="fake"):
+    number = runs.next_run_id(connection)
+    runs.add_run(connection, run_id=number, name=name, folder=f"runs/{number}", recipe=RECIPE, source="")
+    job, _ = jobs.add_job(connection, run_id=number, verb="train", args={}, priority=10)
+    return number, job
+
+
+def write(tmp_path, *made):
+    path = tmp_path / "events.jsonl"
+    log = events.EventLog(path)
+    for event in made:
+        log.write(event)
+    log.close()
+    return path
+
+
+def test_opening_twice_changes_nothing_and_all_migrations_are_named(tmp_path):
+    path = tmp_path / "finetop.duckdb"
+    open_store(path).close()
+    again = open_store(path)
+    assert [n for (n,) in again.execute("SELECT name FROM migrations").fetchall()] == [
+        n for n, _ in migrations()
+    ]
+    again.close()
+    assert list(tmp_path.glob("*.before-*")) == []
+
+
+def test_an_older_database_is_backed_up_before_it_is_migrated(tmp_path, monkeypatch):
+    path = tmp_path / "finetop.duckdb"
+    open_store(path).close()
+    newer = [*migrations(), ("9999_more.sql", "CREATE TABLE more (a INTEGER)")]
+    monkeypatch.setattr("finetop.core.store.open.migrations", lambda: newer)
+    again = open_store(path)
+    assert again.execute("SELECT count(*) FROM more").fetchone() == (0,)
+    again.close()
+    assert (tmp_path / "finetop.duckdb.before-9999_more").exists()
+
+
+def test_a_newer_database_is_refused_in_words(tmp_path):
+    path = tmp_path / "finetop.duckdb"
+    made = open_store(path)
+    made.execute("INSERT INTO migrations VALUES ('9999_future.sql', 0)")
+    made.close()
+    with pytest.raises(StoreTrouble, match="newer finetop"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"not a database at all, whatever its name says" * 200])
+def test_a_damaged_database_is_refused_in_words_and_kept(tmp_path, damage):
+    path = tmp_path / "finetop.duckdb"
+    path.write_bytes(damage)
+    with pytest.raises(StoreTrouble, match="can't be read"):
+        open_store(path)
+    assert path.read_bytes() == damage
+
+
+def test_the_same_lines_taken_in_twice_are_there_once(connection, tmp_path):
+    _, job = add(connection)
+    path = write(tmp_path, *(events.metrics(step, {"loss": 1.0}) for step in range(1, 6)))
+    path.write_bytes(path.read_bytes() * 2)
+    while ingest.take_in(connection, job, path):
+        pass
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (5,)
+
+
+def test_a_line_cut_at_every_byte_is_taken_in_once_it_is_whole(connection, tmp_path):
+    _, job = add(connection)
+    path = write(tmp_path, *(events.metrics(step, {"loss": 1.0}) for step in range(1, 4)))
+    whole = path.read_bytes()
+    for size in range(len(whole) - 150, len(whole) + 1):
+        path.write_bytes(whole[:size])
+        ingest.take_in(connection, job, path)
+    rows = connection.execute("SELECT step FROM metrics ORDER BY step").fetchall()
+    assert rows == [(1,), (2,), (3,)]
+    assert connection.execute("SELECT bad_lines FROM jobs").fetchone() == (0,)
+
+
+def test_a_line_of_any_length_is_skipped_in_bounded_memory(connection, tmp_path):
+    _, job = add(connection)
+    path = write(tmp_path, events.metrics(1, {"loss": 1.0}))
+    with path.open("ab") as file:
+        for _ in range(12):
+            file.write(b"x" * (1 << 20))
+        file.write(b"\n")
+    log = events.EventLog(path)
+    log.write(events.Metrics(2, {"loss": 0.5}))
+    log.close()
+    raw = path.read_bytes().splitlines()[-1]
+    path.write_bytes(path.read_bytes().replace(raw, raw.replace(b'"n":1,', b'"n":2,')))
+    while ingest.take_in(connection, job, path):
+        pass
+    assert connection.execute("SELECT step FROM metrics ORDER BY step").fetchall() == [(1,), (2,)]
+    assert connection.execute("SELECT bad_lines FROM jobs").fetchone() == (1,)
+
+
+def test_when_the_commit_fails_neither_rows_nor_offset_move(connection, tmp_path, monkeypatch):
+    _, job = add(connection)
+    path = write(tmp_path, events.metrics(1, {"loss": 1.0}))
+
+    def no_room(*_):
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(ingest, "_write", no_room)
+    with pytest.raises(duckdb.IOException):
+        ingest.take_in(connection, job, path)
+    monkeypatch.undo()
+    assert connection.execute("SELECT bytes_read FROM jobs").fetchone() == (0,)
+    assert ingest.take_in(connection, job, path)
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (1,)
+
+
+def test_not_finite_is_null_and_flagged_and_does_not_poison_a_curve(connection, tmp_path):
+    number, job = add(connection)
+    path = write(
+        tmp_path,
+        events.metrics(1, {"loss": 2.0}),
+        events.metrics(2, {"loss": float("nan")}),
+        events.metrics(3, {"loss": 1.0}),
+    )
+    ingest.take_in(connection, job, path)
+    curve = metrics.curves(connection, number, ["loss"], columns=3, first=0, last=3)[0]
+    assert (curve.bad, curve.mean) == (1, [2.0, 1.0])
+    assert connection.execute("SELECT bad FROM metrics WHERE value IS NULL").fetchall() == [("nan",)]
+
+
+def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
+    states = [
+        ("done", data.Finished(1.0, 5.0)),
+        ("waits-first", data.Queued(0)),
+        ("waits-second", data.Queued(0)),
+        ("live", data.Running(2.0)),
+        ("broken", data.Failed(3.0, "out of memory")),
+        ("done-later", data.Finished(1.0, 9.0)),
+    ]
+    for name, state in states:
+        number, job = add(connection, name)
+        jobs.set_state(connection, job, state)
+        runs.set_state(connection, number, state)
+    page = runs.page(connection, text="", sort="needs_you", offset=0, limit=50, revision=0)
+    assert [row.name for row in page.rows] == [
+        "broken",
+        "live",
+        "waits-first",
+        "waits-second",
+        "done-later",
+        "done",
+    ]
+    assert (page.need_you, page.running, page.queued, page.total) == (1, 1, 2, 6)
+    found = runs.page(connection, text="WAITS", sort="newest", offset=1, limit=1, revision=0)
+    assert ([row.name for row in found.rows], found.matching) == (["waits-first"], 2)
+
+
+def test_a_page_of_ten_thousand_runs_is_one_small_query(connection):
+    text = '{"type":"finished","since":1.0,"ended":2.0}'
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended)"
+            " SELECT i, 'run-' || i, 'm', 'lora', 'sft', i, 'f', '{}', '', ?, 3, i FROM range(10000) t(i)",
+            [text],
+        )
+    began = time.process_time()
+    page = runs.page(connection, text="", sort="needs_you", offset=5000, limit=50, revision=0)
+    assert page.rows[0].name == "run-4999"
+    assert time.process_time() - began < 0.5  # about 0.01 s; this only catches a plan that went wrong

@@ -1,0 +1,66 @@
+"""A job for tests: writes numbered events, and the same to a side file that the product never sees.
+
+    python fake_job.py JOB_FOLDER
+
+What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"), garbage.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from finetop.core import events
+from finetop.core.run import read_spec
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    spec = read_spec(folder)
+    plan = json.loads(spec.recipe["about"] or "{}")
+    stopping = []
+    signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
+    log = events.EventLog(folder / "events.jsonl")
+    with (folder / "side.txt").open("a") as side:
+        log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
+        log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, 1))
+        if plan.get("grandchild"):
+            child = subprocess.Popen(
+                [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+            )
+            (folder / "grandchild.txt").write_text(str(child.pid))
+        for step in range(1, plan.get("steps", 10) + 1):
+            log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step)}))
+            side.write(f"{step}\n")
+            side.flush()
+            if plan.get("garbage") and step % 7 == 0:
+                with (folder / "events.jsonl").open("ab") as raw:
+                    raw.write(b'{"n": broken\n\xff\xfe\n')
+            log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))
+            if stopping:
+                log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", 10, "full"))
+                log.write(events.Ended("stopped"))
+                return 0
+            time.sleep(plan.get("pause_s", 0.0))
+    end = plan.get("end", "ok")
+    if end == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if end == "crash":
+        print("ValueError: the loss is a cabbage")
+        return 7
+    if end == "hang":
+        time.sleep(600)
+    if end == "failed":
+        log.write(events.Ended("failed", "bad data", "Mend row 17.", 2))
+        return 2
+    log.write(events.Checkpoint(plan.get("steps", 10), "checkpoints/last", 10, "full"))
+    log.write(events.Ended("finished"))
+    log.sync()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""A run's life under the real supervisor, with real keepers and processes."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from finetop.core import protocol
+from finetop.core.errors import BadInput, NotFound, Refused
+from finetop.core.keeper import alive
+
+
+def test_a_run_goes_from_queued_to_finished_with_its_numbers(rig):
+    name = rig.submit(steps=30)
+    row = rig.wait_state(name, "finished")
+    assert (row.step, row.steps) == (30, 30)
+    assert row.metrics["loss"] == pytest.approx(1 / 30)
+    curve = rig.ask(protocol.Curves(name, ["loss"], columns=10, last=30)).curves[0]
+    assert curve.column == list(range(10))
+    assert max(curve.high) == 1.0
+    assert curve.last_step == 30
+    steps = rig.ask(protocol.EventsSince(name, 25)).steps
+    assert [step.step for step in steps] == [26, 27, 28, 29, 30]
+
+
+def test_runs_wait_for_the_one_slot_and_start_in_order(rig):
+    first = rig.submit("first", steps=1000, pause_s=0.05)
+    second, third = rig.submit("second", steps=1), rig.submit("third", steps=1)
+    rig.wait_state(first, "running")
+    page = rig.ask(protocol.Runs())
+    places = {row.name: row.state.place for row in page.rows if row.name != first}
+    assert places == {"second": 1, "third": 2}
+    assert (page.running, page.queued, page.total) == (1, 2, 3)
+    rig.ask(protocol.Kill(first))
+    done = [rig.wait_state(name, "finished").state.since for name in (second, third)]
+    assert done == sorted(done)
+
+
+def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
+    name = rig.submit(steps=2000, pause_s=0.02)
+    rig.wait_state(name, "running")
+    time.sleep(0.5)
+    rig.ask(protocol.Stop(name))
+    row = rig.wait_state(name, "stopped")
+    assert row.state.how == "stop"
+    assert len(rig.ask(protocol.GetRun(name)).checkpoints) == 1
+
+    other = rig.submit(steps=2000, pause_s=0.02, grandchild=True)
+    rig.wait_state(other, "running")
+    file = rig.job_folder(other) / "grandchild.txt"
+    while not (file.exists() and file.read_text()):
+        time.sleep(0.02)
+    grandchild = int(file.read_text())
+    assert alive(grandchild)
+    rig.ask(protocol.Kill(other))
+    assert rig.wait_state(other, "stopped").state.how == "kill"
+    assert not alive(grandchild)
+
+
+def test_a_queued_run_leaves_the_queue_and_an_ended_one_can_not_be_stopped(rig):
+    busy = rig.submit("busy", steps=1000, pause_s=0.05)
+    waiting = rig.submit("waiting", steps=1)
+    rig.wait_state(busy, "running")
+    rig.ask(protocol.Stop(waiting))
+    assert rig.wait_state(waiting, "stopped").state.how == "cancel"
+    with pytest.raises(Exception, match="nothing to kill") as caught:
+        rig.ask(protocol.Kill(waiting))
+    assert caught.value.exit_code == Refused.exit_code
+
+
+@pytest.mark.parametrize(
+    ("end", "cause", "hint"),
+    [
+        ("die", "killed by signal 9", "memory"),
+        ("crash", "exited with code 7", "the loss is a cabbage"),
+        ("failed", "bad data", "Mend row 17."),
+    ],
+)
+def test_how_a_run_failed_is_said_in_words(rig, end, cause, hint):
+    row = rig.wait_state(rig.submit(steps=3, end=end), "failed")
+    assert row.state.cause == cause
+    assert hint in row.state.hint
+    assert row.step == 3
+    assert row.needs_you
+
+
+def test_garbage_between_events_is_counted_and_left_out(rig):
+    name = rig.submit(steps=30, garbage=True)
+    rig.wait_state(name, "finished")
+    assert [s.step for s in rig.ask(protocol.EventsSince(name)).steps] == list(range(1, 31))
+    assert rig.ask(protocol.GetRun(name)).jobs[0].bad_lines == 8
+
+
+def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
+    process = cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit(steps=150, pause_s=0.02)
+    cold_rig.wait_state(name, "running")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    cold_rig.start()
+    cold_rig.wait_ready()
+    row = cold_rig.wait_state(name, "finished")
+    assert row.step == 150
+    assert cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
+
+
+@pytest.mark.parametrize("point", ["supervisor-committed", "supervisor-spawned"])
+def test_killed_between_store_and_spawn_the_job_runs_exactly_once(cold_rig, point):
+    process = cold_rig.start()
+    cold_rig.wait_ready()
+    blocker = cold_rig.submit("blocker", steps=5000, pause_s=0.02)
+    cold_rig.wait_state(blocker, "running")
+    name = cold_rig.submit("victim", steps=20)
+    process.kill()
+    process.wait()
+    dying = cold_rig.start(FINETOP_ABORT_AT=point)
+    cold_rig.wait_ready()
+    cold_rig.ask(protocol.Kill(blocker))
+    assert dying.wait(20) == 99
+    cold_rig.start()
+    cold_rig.wait_ready()
+    cold_rig.wait_state(name, "finished")
+    side = (cold_rig.job_folder(name) / "side.txt").read_text().split()
+    assert side == [str(step) for step in range(1, 21)]
+
+
+def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_signalled(rig):
+    name = rig.submit(steps=5000, pause_s=0.02)
+    rig.wait_state(name, "running")
+    folder = rig.job_folder(name)
+    while not (folder / "keeper.json").exists():
+        time.sleep(0.02)
+    facts = json.loads((folder / "keeper.json").read_text())
+    os.kill(facts["pid"], signal.SIGKILL)
+    os.kill(facts["job_pid"], signal.SIGKILL)
+    # the pid now belongs to a stranger: this very test
+    (folder / "keeper.json").write_text(json.dumps({**facts, "pid": os.getpid()}))
+    row = rig.wait_state(name, "lost", timeout_s=30)
+    (folder / "keeper.json").unlink()
+    assert "vanished" in row.state.cause
+
+
+def test_names_are_found_by_number_and_near_misses_are_suggested(rig):
+    name = rig.submit("support-tone", steps=1)
+    again = rig.submit("support-tone", steps=1)
+    assert again == "support-tone-2"
+    number = rig.ask(protocol.GetRun(name)).row.id
+    assert rig.ask(protocol.GetRun(str(number))).row.name == name
+    with pytest.raises(BadInput, match="Did you mean support-tone"):
+        rig.ask(protocol.GetRun("suport-tone"))
+    assert NotFound.exit_code == BadInput.exit_code
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc", "a\0b", "x" * 300, "-rf", "a\nb", "\u202ex", "CON", ""])
+def test_names_that_can_not_be_are_refused_and_nothing_is_made(rig, name):
+    with pytest.raises(BadInput):
+        rig.submit(name, steps=1)
+    assert list(rig.home.runs.iterdir()) == []
+    assert rig.ask(protocol.Runs()).total == 0

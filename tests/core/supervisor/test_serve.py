@@ -1,0 +1,112 @@
+"""The socket: one supervisor a home, several clients, strangers, nonsense."""
+
+import json
+import os
+import socket
+import stat
+import time
+
+import pytest
+
+from finetop.core import protocol
+from finetop.core.client import Client, connect
+from finetop.core.errors import BadInput
+
+
+def test_of_twenty_started_at_once_one_stays(cold_rig):
+    processes = [cold_rig.start() for _ in range(20)]
+    cold_rig.wait_ready()
+    deadline = time.monotonic() + 30
+    while sum(process.poll() is None for process in processes) > 1 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [process.poll() for process in processes].count(None) == 1
+    assert {process.poll() for process in processes} == {None, 0}
+
+
+def test_the_socket_is_for_the_owner_alone(rig):
+    assert stat.S_IMODE(rig.home.socket.stat().st_mode) == 0o600
+    assert stat.S_IMODE(rig.home.root.stat().st_mode) == 0o700
+
+
+def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
+    with Client(rig.home, start=False) as one, Client(rig.home, start=False) as two:
+        before = one.ask(protocol.Runs()).revision
+        name = rig.submit(steps=1)
+        began = time.monotonic()
+        assert two.ask(protocol.Changes(before, 10.0)).revision != before
+        assert time.monotonic() - began < 5
+        rig.wait_state(name, "finished")
+        assert one.ask(protocol.Runs()).rows == two.ask(protocol.Runs()).rows
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"nonsense\n",
+        b'{"v":1,"id":1}\n',
+        b'{"v":1,"id":1,"ask":{"verb":"format_disk"}}\n',
+        b'{"v":1,"id":1,"ask":{"verb":"runs","limit":"many"}}\n',
+        b"[" * 5000 + b"\n",
+        b"\xff\xfe\n",
+    ],
+)
+def test_nonsense_is_answered_with_an_error_and_the_supervisor_lives(rig, line):
+    link = connect(rig.home, start=False)
+    link.sendall(line)
+    answer = json.loads(link.makefile("rb").readline())
+    assert answer["error"]["exit"] == 2
+    link.close()
+    rig.ask(protocol.Hello())
+
+
+def test_another_protocol_is_refused_in_words(rig):
+    link = connect(rig.home, start=False)
+    link.sendall(b'{"v":99,"id":3,"ask":{"verb":"hello"}}\n')
+    answer = json.loads(link.makefile("rb").readline())
+    assert "protocol 1" in answer["error"]["message"]
+    link.close()
+
+
+def test_a_request_over_the_limit_ends_that_connection_only(rig):
+    link = socket.socket(socket.AF_UNIX)
+    link.connect(str(rig.home.socket))
+    link.settimeout(20)
+    try:
+        for _ in range(20):
+            link.sendall(b"x" * (1 << 20))
+        assert link.recv(1) == b""
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+    link.close()
+    rig.ask(protocol.Hello())
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM runs",
+        "SELECT 1; SELECT 2",
+        "COPY runs TO '/tmp/finetop-should-not-be.csv'",
+        "ATTACH '/tmp/finetop-should-not-be.db'",
+        "SELECT * FROM read_text('/etc/hostname')",
+        "SET memory_limit = '1GB'",
+        "PRAGMA database_list",
+        "SELECT * FROM no_such_table",
+        "SELEKT",
+        "",
+    ],
+)
+def test_sql_reads_the_store_and_nothing_else(rig, query):
+    with pytest.raises(BadInput):
+        rig.ask(protocol.Sql(query))
+    assert not os.path.exists("/tmp/finetop-should-not-be.csv")
+
+
+def test_sql_has_a_time_limit_and_a_row_cap(rig):
+    answer = rig.ask(protocol.Sql("SELECT * FROM range(100)", 10))
+    assert (len(answer.rows), answer.cut) == (10, True)
+    began = time.monotonic()
+    with pytest.raises(BadInput, match="took over"):
+        rig.ask(protocol.Sql("SELECT count(*) FROM range(10000000) a, range(10000000) b", 10, 0.3))
+    assert time.monotonic() - began < 5
+    rig.ask(protocol.Hello())

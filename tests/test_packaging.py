@@ -1,0 +1,28 @@
+"""The wheel holds exactly what the tree holds: the hand-kept list of packages is complete."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+DATA = {".py", ".yaml", ".jsonl", ".sql", ".tcss", ".txt", ".typed"}
+
+
+def test_wheel_and_tree_hold_the_same_files(tmp_path):
+    made = subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stdout + made.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    tree = {
+        f"finetop/{file.relative_to(ROOT)}"
+        for top in ("core", "tui", "recipes")
+        for file in (ROOT / top).rglob("*")
+        if file.suffix in DATA and "__pycache__" not in file.parts
+    }
+    assert names == tree

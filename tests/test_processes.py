@@ -1,0 +1,76 @@
+"""What each process loads, and what it never does: read from sys.modules of the real processes."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+FORBIDDEN = {
+    "finetop.tui.app": {"torch", "duckdb", "transformers", "trl", "peft", "datasets", "lm_eval", "pyarrow"},
+    "finetop.tui.main": {
+        "torch",
+        "duckdb",
+        "transformers",
+        "trl",
+        "peft",
+        "datasets",
+        "textual",
+        "pyarrow",
+        "numpy",
+    },
+    "finetop.core.supervisor.__main__": {
+        "torch",
+        "transformers",
+        "trl",
+        "peft",
+        "datasets",
+        "textual",
+        "pyarrow",
+    },
+    "finetop.core.keeper": {"torch", "duckdb", "textual", "msgspec", "numpy", "finetop.core.events"},
+    "finetop.core.train.__main__": {"textual", "duckdb"},
+    "finetop.core.check.__main__": {"textual", "duckdb"},
+}
+
+
+@pytest.mark.parametrize("module", FORBIDDEN)
+def test_importing_a_process_loads_nothing_forbidden(module):
+    code = f"import sys, {module}; print(sorted(set(sys.argv[1].split(',')) & set(sys.modules)))"
+    made = subprocess.run(
+        [sys.executable, "-c", code, ",".join(FORBIDDEN[module])],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": ""},
+        cwd="/",
+    )
+    assert made.stdout.strip() == "[]"
+
+
+def test_a_supervisor_that_has_worked_has_loaded_no_torch():
+    """Deferred imports stay deferred: a beat, a page, a submit and a query in one process."""
+    code = """
+import asyncio, sys, tempfile
+from pathlib import Path
+from finetop.core import protocol
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import resolve_text
+from finetop.core.store.open import open_store
+from finetop.core.supervisor import answers, schedule
+from finetop.core.supervisor.state import Supervisor
+schedule.SLOTS = 0
+home = Home(Path(tempfile.mkdtemp()) / "h"); prepare(home)
+s = Supervisor(home, open_store(home.database))
+loaded = resolve_text("recipe: 1\\nextends: lora\\nname: x\\n")
+async def work():
+    await answers.answer(s, protocol.Submit(loaded.resolved, loaded.text, "x"))
+    schedule.beat(s)
+    for ask in (protocol.Hello(), protocol.Runs(), protocol.GetRun("x"), protocol.Curves("x", [], 10, 10),
+                protocol.Sql("SELECT 1"), protocol.Checks("x"), protocol.ReadLog("x")):
+        await answers.answer(s, ask)
+asyncio.run(work())
+print(sorted({"torch", "transformers", "trl", "peft", "datasets", "textual", "pyarrow"} & set(sys.modules)))
+"""
+    made = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert made.stdout.strip() == "[]"

@@ -1,0 +1,226 @@
+"""A supervisor in memory: answers the protocol's structs from a list of runs. Used by the tests of the app."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from finetop.core import protocol
+from finetop.core.errors import NotFound, NoSupervisor
+from finetop.core.home import Home
+from finetop.core.run import (
+    CheckBrief,
+    Failed,
+    Finished,
+    Queued,
+    RunDetail,
+    Running,
+    RunRow,
+    State,
+    Stopped,
+    TaskBrief,
+)
+from finetop.tui.app import FinetopApp
+from finetop.tui.theme import Look
+
+NOW = 1_790_000_520.0
+
+
+def make_check(
+    verdict: str = "regressed", drop: float | None = 9.1, reason: str = "", real_drop: bool = False, **more: Any
+) -> CheckBrief:
+    """Make the brief of a check of 412 of 3,000 items."""
+    values: dict[str, Any] = {
+        "check_id": 5,
+        "verdict": verdict,
+        "reason": reason,
+        "step": 1200,
+        "drop": drop,
+        "margin": 3.0,
+        "real_drop": real_drop,
+        "items_used": 412,
+        "items_total": 3000,
+        "suite": "quick",
+        "at": NOW - 2000,
+        "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("knowledge", 12.5, "lost"), TaskBrief("arc", 4.2, "open")],
+        "target": {"exact_match": [0.71, 0.91]},
+        **more,
+    }
+    return CheckBrief(**values)
+
+
+def make_row(id_: int, name: str, state: State, **more: Any) -> RunRow:
+    """Make a row of the list, with what most rows have."""
+    values: dict[str, Any] = {
+        "model": "smollm2-135m-instruct",
+        "method": "lora",
+        "objective": "sft",
+        "created": NOW - 9000,
+        "step": 1200,
+        "steps": 1200,
+        "metrics": {"loss": 0.9821, "eval_loss": 1.02, "learning_rate": 8.1e-5, "tokens_per_second": 4103.0},
+        "check": None,
+        "checking": None,
+        "needs_you": False,
+        **more,
+    }
+    return RunRow(id=id_, name=name, state=state, **values)
+
+
+def mixed_rows() -> list[RunRow]:
+    """Make a list with one of each kind that matters."""
+    ended = NOW - 2500
+    done = Finished(ended - 2460, ended)
+    return [
+        make_row(1, "support-full-1e-4", done, method="full", check=make_check(), needs_you=True),
+        make_row(
+            2,
+            "sql-lora-70b",
+            Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8).", NOW - 900, 1),
+            step=41,
+            steps=900,
+            metrics={"loss": 1.644},
+            needs_you=True,
+        ),
+        make_row(
+            3,
+            "legal-cpt",
+            Running(NOW - 800, "training", 311, 9000),
+            step=311,
+            steps=9000,
+            alarm="DRIFT .08 of .10",
+            needs_you=True,
+            left_s=10800.0,
+        ),
+        make_row(
+            4,
+            "support-r16",
+            Running(NOW - 800, "training", 820, 1200),
+            step=820,
+            left_s=380.0,
+            check=make_check("ok", 0.1, step=600),
+        ),
+        make_row(5, "support-r32", Running(NOW - 20, "loading model", 3.1, 8.0, "GB"), step=0, steps=0, metrics={}),
+        make_row(6, "support-r64", Queued(1, "wants 2 GPUs"), step=0, steps=600, metrics={}),
+        make_row(7, "smollm2-135m-instruct-support-lr2e-5-s2", Queued(2), step=0, metrics={}),
+        make_row(8, "support-full-1e-5", Finished(NOW - 14000, NOW - 10900), method="full", check=make_check("ok", 0.4)),
+        make_row(9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)),
+        make_row(10, "tiny", Finished(NOW - 199000, NOW - 190000), check=make_check("no_verdict", None, "at chance")),
+        make_row(11, "support-full-3e-4", done, method="full", check=make_check(drop=14.2, accepted="ana")),
+        make_row(12, "support-r4", done, checking=Running(NOW - 30, "scoring", 212.0, 640.0, "items", 40.0)),
+        make_row(13, "support-r2", Stopped(NOW - 4000, "stop", NOW - 5000), step=410),
+    ]
+
+
+def many_rows(number: int) -> list[RunRow]:
+    """Make a long list of finished runs."""
+    done = Finished(NOW - 5000, NOW - 4000)
+    return [make_row(i + 1, f"run-{i:05d}", done, check=make_check("ok", 0.4)) for i in range(number)]
+
+
+class FakeSupervisor:
+    """Runs in memory; `asked` holds every request but the waiting ones."""
+
+    def __init__(self, rows: list[RunRow]) -> None:
+        self.rows = rows
+        self.revision = 1
+        self.is_gone = False
+        self.asked: list[protocol.Ask] = []
+        self._changed = asyncio.Event()
+
+    def change(self, rows: list[RunRow] | None = None) -> None:
+        """Make the store newer."""
+        self.rows = self.rows if rows is None else rows
+        self.revision += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def leave(self) -> None:
+        """Be gone, as after a kill."""
+        self.is_gone = True
+        self._changed.set()
+
+    async def ask(self, ask: protocol.Ask) -> Any:
+        if self.is_gone:
+            raise NoSupervisor("no supervisor answers.")
+        if isinstance(ask, protocol.Changes):
+            while ask.since >= self.revision and not self.is_gone:
+                await self._changed.wait()
+            if self.is_gone:
+                raise NoSupervisor("the supervisor went away.")
+            return protocol.ChangesAnswer(self.revision)
+        self.asked.append(ask)
+        match ask:
+            case protocol.Hello():
+                return protocol.HelloAnswer("0.1.0", protocol.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
+            case protocol.Runs():
+                return self._runs(ask)
+            case protocol.GetRun():
+                return self._detail(ask.run)
+            case protocol.Curves():
+                low = [3.0 - i * 0.2 for i in range(10)]
+                curve = protocol.Curve("loss", list(range(10)), low, low, low, 1200, 1.0, 0)
+                return protocol.CurvesAnswer([curve])
+            case protocol.Check():
+                return protocol.CheckAnswer(40, ask.run, 1200)
+            case protocol.Stop() | protocol.Kill():
+                return protocol.Done(f"{ask.run} is being ended.")
+            case protocol.Submit():
+                return protocol.SubmitAnswer(99, ask.name, 3)
+        raise NotFound(f"not in the fake: {ask}")
+
+    def _runs(self, ask: protocol.Runs) -> protocol.RunsAnswer:
+        rows = [row for row in self.rows if ask.filter in f"{row.name} {row.model} {row.method}"]
+        if ask.sort == "name":
+            rows.sort(key=lambda row: row.name)
+        return protocol.RunsAnswer(
+            rows[ask.offset : ask.offset + ask.limit],
+            len(rows),
+            len(self.rows),
+            sum(row.needs_you for row in self.rows),
+            sum(isinstance(row.state, Running) for row in self.rows),
+            sum(isinstance(row.state, Queued) for row in self.rows),
+            self.revision,
+        )
+
+    def _detail(self, run: str) -> RunDetail:
+        row = next((row for row in self.rows if run in (row.name, str(row.id))), None)
+        if row is None:
+            raise NotFound(f"there is no run {run}.")
+        from finetop.core.recipe.load import resolve_text
+
+        text = "recipe: 1\nextends: lora\nname: kept\ndata: {train: [{path: 'builtin:demo/support_train.jsonl'}]}\n"
+        recipe = resolve_text(text, ["train.epochs=3"]).resolved
+        return RunDetail(row, "0001", recipe, text, [], [], [], [], [], [], [], "cpu", {}, {})
+
+    def close(self) -> None:
+        pass
+
+
+def make_app(fake: FakeSupervisor, folder: Path | None = None, start: Callable[[Home], None] | None = None) -> FinetopApp:
+    """Make the app on a fake supervisor, with a clock that stands and a machine that has a name."""
+
+    def no_start(home: Home) -> None:
+        raise NoSupervisor("the supervisor did not start.")
+
+    return FinetopApp(
+        Home(Path("/home/you/.finetop")),
+        connect=lambda home: fake,
+        start=no_start if start is None else start,
+        now=lambda: NOW,
+        machine="gpu-box-3",
+        look=Look("16"),
+        folder=Path("/nowhere") if folder is None else folder,
+        pace_s=0.01,
+    )
+
+
+def set_utc() -> None:
+    """Let clocks in pictures be the same everywhere."""
+    import os
+
+    os.environ["TZ"] = "UTC"
+    time.tzset()

@@ -1,0 +1,59 @@
+"""What a screen may ask of the app around it: the connection, the look, the clock, and a place for messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core import protocol
+    from finetop.tui.keys import Key
+    from finetop.tui.messages import Said
+    from finetop.tui.theme import Look, StyleName
+    from textual.dom import DOMNode
+
+
+class Asker(Protocol):
+    """One connection to a supervisor; finetop.core.client.AsyncClient is one, tests have another."""
+
+    async def ask(self, ask: protocol.Ask) -> Any: ...
+
+    def close(self) -> None: ...
+
+
+class Host(Protocol):
+    """The app, as its screens see it."""
+
+    look: Look
+    trouble: str  # what is wrong with the whole, in words; empty when nothing is
+    supervisor_is_lost: bool
+    said: Said | None  # the message above the footer, until the next key
+    messages: list[Said]
+    machine: str  # host name and devices, for the top row
+    home_shown: str
+    folder: Path  # where `finetop` was started: recipes are found here
+
+    def now(self) -> float: ...
+
+    async def ask(self, ask: protocol.Ask) -> Any: ...
+
+    def say(self, text: str, style: StyleName = "") -> None: ...
+
+    def hush(self) -> None: ...
+
+    def start_supervisor(self) -> object: ...
+
+    def keys_everywhere(self) -> Sequence[Key]: ...
+
+    def open_run(self, run: str) -> object: ...
+
+    def open_launch(self, *, from_run: str = "") -> object: ...
+
+    def show_runs(self, run: str = "") -> object: ...
+
+
+def host_of(node: DOMNode) -> Host:
+    """Give the app around a widget or screen."""
+    return cast("Host", node.app)

@@ -1,0 +1,50 @@
+"""Keys as data: what a key does, what the footer and the help say of it, and the command that does the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.binding import Binding
+
+from finetop.tui.widgets.lines import Line, line_width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key (or several that do the same) of a screen.
+
+    `keys` are Textual's names ("j,down"), `shown` is what the user reads, `label` the footer's word (none: not in
+    the footer), `action` the screen's action, `command` what does the same on the command line.
+    """
+
+    keys: str
+    shown: str
+    label: str
+    action: str
+    about: str
+    command: str = ""
+
+
+def bindings(keys: Sequence[Key]) -> list[Binding]:
+    """Bind keys to their actions."""
+    return [Binding(key.keys, key.action, key.about, show=False) for key in keys]
+
+
+def footer(keys: Sequence[Key], width: int) -> Line:
+    """Lay out the footer: most used first, `? keys` always last; what does not fit goes as a whole."""
+    spans: list[Line] = []
+    last: Line = (("?", "bold"), (" keys", "dim"))
+    left = width - 1 - line_width(last)
+    for key in keys:
+        if not key.label:
+            continue
+        entry: Line = ((key.shown, "bold"), (f" {key.label}  ", "dim"))
+        if line_width(entry) > left:
+            break
+        left -= line_width(entry)
+        spans.append(entry)
+    return ((" ", ""), *(span for entry in spans for span in entry), *last)

@@ -1,0 +1,31 @@
+"""Messages inside the app: what the live connection tells the current screen, and what was said to the user."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+if TYPE_CHECKING:
+    from finetop.tui.theme import StyleName
+
+
+class StoreChanged(Message):
+    """The store is newer than what was shown. A newer one replaces one that still waits."""
+
+    def __init__(self, revision: int) -> None:
+        super().__init__()
+        self.revision = revision
+
+    def can_replace(self, message: Message) -> bool:
+        return isinstance(message, StoreChanged)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message to the user: shown above the footer until the next key, and kept under :messages."""
+
+    at: float
+    text: str
+    style: StyleName = ""

@@ -1,0 +1,244 @@
+"""What is said of a run: its mark, the answer to "did it forget?", and what to do next. Words, mark and colour agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.text import clean_line
+from finetop.tui.theme import MARKS, Mark
+from finetop.tui.words import count, counted, long_span, ordinal, points, without_zero
+
+if TYPE_CHECKING:
+    from finetop.core.run import CheckBrief, RunRow
+    from finetop.tui.widgets.lines import Line, Span
+
+NOT_CHECKED = Mark("-", "-", "")
+SILENT_S = 180.0  # a running job that has said nothing for so long is named
+HEADINGS = ("needs you", "running", "queued", "done")
+
+
+def heading_of(row: RunRow) -> str:
+    """Name the part of the list "needs you first" that a run belongs to."""
+    if row.needs_you:
+        return HEADINGS[0]
+    if isinstance(row.state, Running):
+        return HEADINGS[1]
+    return HEADINGS[2] if isinstance(row.state, Queued) else HEADINGS[3]
+
+
+def mark_of(row: RunRow) -> Mark:
+    """Give the mark of a run: trouble first, then its verdict, then its state."""
+    state = row.state
+    if isinstance(state, Failed):
+        return MARKS["failed"]
+    if isinstance(state, Lost):
+        return MARKS["lost"]
+    if isinstance(state, Running):
+        return MARKS["alarm"] if row.alarm or state.silent_s > SILENT_S else MARKS["running"]
+    if isinstance(state, Queued):
+        return MARKS["queued"]
+    if row.checking is not None:
+        return MARKS["running"] if isinstance(row.checking, Running) else MARKS["queued"]
+    if row.check is not None:
+        return mark_of_check(row.check)
+    return MARKS["stopped"] if isinstance(state, Stopped) else NOT_CHECKED
+
+
+def mark_of_check(check: CheckBrief) -> Mark:
+    """Give the mark of a verdict."""
+    if check.verdict == "regressed" and check.accepted:
+        return MARKS["accepted"]
+    return MARKS[check.verdict]
+
+
+def forgot(row: RunRow) -> Line:
+    """Answer "did it forget?" in a few words, by the state of the run."""
+    state = row.state
+    match state:
+        case Failed():
+            return _capitals("FAILED", state.cause)
+        case Lost():
+            return _capitals("LOST", state.cause)
+        case Queued():
+            because = f", {clean_line(state.because)}" if state.because else ""
+            return ((f"{ordinal(state.place)}{because}", "dim"),)
+        case Running():
+            return _running(row, state)
+    if row.checking is not None:
+        return _checking(row.checking, short=True)
+    if row.check is not None:
+        return verdict_words(row.check)
+    if isinstance(state, Stopped):
+        how = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue"}[state.how]
+        return ((f"{how}, not checked" if state.how != "cancel" else how, "dim"),)
+    return (("not checked", "dim"),)
+
+
+def _capitals(word: str, words: str) -> Line:
+    return ((word, "red"), (f" {clean_line(words)}", "red"))
+
+
+def _running(row: RunRow, state: Running) -> Line:
+    if row.alarm:
+        return ((clean_line(row.alarm), "amber"),)
+    if state.silent_s > SILENT_S:
+        return (("SILENT", "amber mark"), (f" for {long_span(state.silent_s)}", "amber"))
+    if state.asked:
+        return ((f"{state.asked} asked", "dim"),)
+    if row.check is not None:
+        step = f" at step {row.check.step}" if row.check.step is not None else ""
+        return (*verdict_words(row.check, short=True), (step, ""))
+    drift = row.metrics.get("drift")
+    if drift is not None:
+        return ((f"drift {without_zero(drift)}", ""),)
+    return ((_progress(state), "dim"),)
+
+
+def _progress(state: Running) -> str:
+    phase = clean_line(state.phase) or "starting"
+    if phase == "training":
+        return "no check yet"
+    if state.done is not None and state.total:
+        return f"{phase} {state.done / state.total * 100:.0f} %"
+    return phase
+
+
+def _phase_sentence(state: Running) -> str:
+    phase = clean_line(state.phase) or "starting"
+    if state.done is None or not state.total:
+        return phase
+    unit = f" {clean_line(state.unit)}" if state.unit else ""
+    left = f", {long_span(state.left_s)} left" if state.left_s is not None else ""
+    return f"{phase}, {_amount(state.done)} of {_amount(state.total)}{unit}{left}"
+
+
+def _amount(number: float) -> str:
+    return count(int(number)) if number == int(number) else f"{number:,.1f}"
+
+
+def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
+    if isinstance(checking, Queued):
+        return ((f"check waits, {ordinal(checking.place)}", ""),)
+    left = f", {long_span(checking.left_s)} left" if checking.left_s is not None and not short else ""
+    if checking.done is not None and checking.total:
+        return ((f"checking {_amount(checking.done)} of {_amount(checking.total)}{left}", "cyan"),)
+    return ((f"checking{left}", "cyan"),)
+
+
+def verdict_words(check: CheckBrief, *, short: bool = False) -> Line:
+    """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9, a real drop`, `NO VERDICT at chance`."""
+    change = f" {points(check.drop)}" if check.drop is not None else ""
+    if check.verdict == "no_verdict":
+        reason = f" {clean_line(check.reason)}" if check.reason and not short else ""
+        return (("NO VERDICT", "amber mark"), (reason, "amber"))
+    if check.verdict == "ok":
+        return (("ok", "green"), (f"{change}{', a real drop' if check.real_drop and not short else ''}", ""))
+    if check.accepted:
+        return ((f"{change.strip()}, accepted", ""), (f" ({clean_line(check.accepted)})", "dim"))
+    return (("REGRESSED", "red"), (change, "red"))
+
+
+def verdict_sentence(check: CheckBrief) -> Line:
+    """Say a verdict in a sentence, with how it is known."""
+    mark = mark_of_check(check)
+    start: Line = ((f" {mark.mark} ", mark.style),)
+    items = f"{count(check.items_used)} of {counted(check.items_total, 'item')}"
+    limit = f"(limit {check.margin:.1f})"
+    lost = "" if check.drop is None else f"{abs(check.drop):.1f} points {'lost' if check.drop > 0 else 'won'}"
+    match check.verdict:
+        case "regressed":
+            word: Span = ("accepted", "bold") if check.accepted else ("REGRESSED", "red")
+            return (*start, word, (f"  {lost or 'a drop'} {limit}, proven on {items}", ""))
+        case "ok":
+            real = ", a real drop under the limit" if check.real_drop else ""
+            change = lost if check.drop else "no change"
+            return (*start, ("ok", "green"), (f"  {change} {limit}{real}, after {items}", ""))
+        case _:
+            return (*start, ("NO VERDICT", "amber mark"), (f"  {clean_line(check.reason)}", "amber"))
+
+
+def state_sentence(row: RunRow, now: float) -> Line:
+    """Say in a sentence how a run stands: the first row of its pane."""
+    mark = mark_of(row)
+    start: Line = ((f" {mark.mark} ", mark.style),)
+    state = row.state
+    match state:
+        case Failed() | Lost():
+            word = "FAILED" if isinstance(state, Failed) else "LOST"
+            return (*start, (word, "red"), (f"  {clean_line(state.cause)}", "red"))
+        case Queued():
+            because = f": {clean_line(state.because)}" if state.because else ""
+            return (*start, ("queued", "bold"), (f"  {ordinal(state.place)} in the queue{because}", ""))
+        case Running():
+            return (*start, *_running_sentence(row, state))
+    if row.checking is not None:
+        return (*start, *_checking(row.checking))
+    if row.check is not None:
+        return verdict_sentence(row.check)
+    if isinstance(state, Stopped):
+        kept = {"stop": "its checkpoint is kept", "kill": "nothing was saved at the end", "cancel": "it never ran"}
+        return (*start, ("stopped", "bold"), (f"  {kept[state.how]}; not checked for forgetting", ""))
+    return (*start, ("not checked", "bold"), ("  nobody knows yet whether it forgot", ""))
+
+
+def _running_sentence(row: RunRow, state: Running) -> Line:
+    if row.alarm:
+        return ((clean_line(row.alarm), "amber"),)
+    if state.silent_s > SILENT_S:
+        return (("SILENT", "amber mark"), (f"  no news from it for {long_span(state.silent_s)}", "amber"))
+    if state.asked:
+        return ((state.asked, "bold"), ("  was asked for and is under way", ""))
+    left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""
+    if row.step:
+        planned = f" of {count(row.steps)}" if row.steps else ""
+        words: Line = (("running", "cyan"), (f"  step {count(row.step)}{planned}{left}", ""))
+        if row.check is not None:
+            return (*words, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
+        return words
+    return (("running", "cyan"), (f"  {_phase_sentence(state)}", ""))
+
+
+def next_step(row: RunRow) -> tuple[str, str]:
+    """Say what to do next with a run: one key and its words."""
+    state = row.state
+    if isinstance(state, Failed | Lost):
+        return ("n", "a new run from this one, with that mended") if _hint(row) else ("enter", "read the end of its log")
+    if isinstance(state, Queued):
+        return "enter", "see what it will do"
+    if isinstance(state, Running):
+        return ("enter", "look at it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
+    if row.checking is not None:
+        return "enter", "watch the check"
+    if row.check is None:
+        if isinstance(state, Stopped) and not row.step:
+            return "n", "a new run from this one"
+        return "f", "check it for forgetting: the base model against this one, on the same items"
+    match row.check.verdict:
+        case "regressed":
+            return "enter", "see which answers were lost"
+        case "no_verdict":
+            return "enter", "see why it can't be told"
+        case _:
+            return "n", "a new run from this one"
+
+
+def _hint(row: RunRow) -> str:
+    return clean_line(row.state.hint) if isinstance(row.state, Failed) else ""
+
+
+def hint_of(row: RunRow) -> str:
+    """Give what a failed run's own error says to do about it."""
+    return _hint(row)
+
+
+def ended_at(row: RunRow) -> float | None:
+    """Give when a run ended; None while it has not."""
+    return row.state.ended if isinstance(row.state, Finished | Stopped | Failed | Lost) else None
+
+
+def ran_for(row: RunRow) -> float | None:
+    """Give how many seconds an ended run ran."""
+    ended = ended_at(row)
+    since = getattr(row.state, "since", None)
+    return None if ended is None or since is None else max(0.0, ended - since)

@@ -1,0 +1,229 @@
+"""What is around every screen: the top row, and at the bottom trouble, the next step or a question, and the footer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.tui.host import host_of
+from finetop.tui.keys import Key, footer
+from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
+from finetop.tui.widgets.lines import Line, Lines, line_width, spread
+from finetop.tui.words import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from textual import events
+
+PLACES = (("1", "Runs"), ("2", "Launch"))
+SMALLEST = (60, 20)
+_MOVES = ("up", "down", "pageup", "pagedown")
+
+
+class Top(Lines):
+    """The first row: where am I, on which machine, what time is it."""
+
+    DEFAULT_CSS = "Top { height: 1; }"
+
+    def __init__(self, place: str = "") -> None:
+        super().__init__(classes="frame")
+        self.place = place
+
+    def on_mount(self) -> None:
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Write the row again, after a minute or when the machine became known."""
+        places: list[tuple[str, bool]] = [(f" {key} {name} ", name == self.place) for key, name in PLACES]
+        left: Line = ((" finetop ", "bold"), (" ", ""))
+        for text, is_here in places:
+            left = (*left, (text, "reverse" if is_here else ""), (" ", ""))
+        host = host_of(self)
+        right: Line = ((host.machine, "dim"), ("  " if host.machine else "", ""), (f"{clock(host.now())} ", ""))
+        self.show((spread(left, right, self.size.width),))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer to a question: the key, its word in the footer, and what it does."""
+
+    key: str
+    label: str
+    do: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question above the footer. It names the thing and what is lost; esc always leaves all as it is."""
+
+    words: Line
+    answers: tuple[Answer, ...]
+    leave: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextQuestion:
+    """A text that is typed above the footer; `changed` hears every change, `done` the end and whether it is kept."""
+
+    label: str
+    entry: Entry
+    changed: Callable[[str], None]
+    done: Callable[[str, bool], None]
+    keep: str
+    leave: str
+
+
+class Bottom(Lines, can_focus=True):
+    """The last rows of every screen. It has the keyboard, so that a question hears the keys first."""
+
+    DEFAULT_CSS = "Bottom { height: 2; dock: bottom; }"
+
+    def __init__(self) -> None:
+        super().__init__(classes="frame")
+        self.next: tuple[Line, ...] = ()
+        self.keys: tuple[Key, ...] = ()
+        self.aside: Line = ()  # said at the right of a typed text: "12 match"
+        self.question: Question | TextQuestion | None = None
+        self.is_typed_above = False  # the screen itself takes letters as text
+
+    def on_mount(self) -> None:
+        self.redraw()
+
+    def on_resize(self) -> None:
+        self.redraw()
+
+    def offer(self, next_lines: Sequence[Line], keys: Sequence[Key]) -> None:
+        """Show what to do next, and the keys of what the cursor is on."""
+        self.next, self.keys = tuple(next_lines), tuple(keys)
+        self.redraw()
+
+    def ask(self, words: Line, answers: Sequence[Answer], *, leave: str) -> None:
+        """Put a question; its keys take the footer's place until it is answered."""
+        self.question = Question(words, tuple(answers), leave)
+        self.redraw()
+
+    def ask_text(
+        self,
+        label: str,
+        text: str,
+        *,
+        changed: Callable[[str], None],
+        done: Callable[[str, bool], None],
+        keep: str,
+        leave: str,
+    ) -> None:
+        """Let a text be typed above the footer."""
+        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave)
+        self.redraw()
+
+    def say_aside(self, words: Line) -> None:
+        """Say something beside the text that is being typed."""
+        self.aside = words
+        self.redraw()
+
+    def on_key(self, event: events.Key) -> None:
+        """Hear a key first: a message goes, a question takes it, else it goes on to the screen."""
+        host = host_of(self)
+        host.hush()
+        if self.question is None:
+            if host.supervisor_is_lost and event.character == "R" and not self.is_typed_above:
+                event.stop()
+                event.prevent_default()
+                host.start_supervisor()
+            return
+        if isinstance(self.question, TextQuestion) and event.key in _MOVES:
+            return  # the list behind the text goes on working
+        event.stop()
+        event.prevent_default()
+        if isinstance(self.question, TextQuestion):
+            self._type(self.question, event)
+        else:
+            self._answer(self.question, event)
+        self.redraw()
+
+    def on_paste(self, event: events.Paste) -> None:
+        if isinstance(self.question, TextQuestion):
+            event.stop()
+            self._changed(self.question, inserted(self.question.entry, event.text))
+            self.redraw()
+
+    def _answer(self, question: Question, event: events.Key) -> None:
+        if event.key == "escape":
+            self.question = None
+            return
+        for answer in question.answers:
+            if event.character == answer.key:
+                self.question = None
+                answer.do()
+                return
+
+    def _type(self, question: TextQuestion, event: events.Key) -> None:
+        if event.key in ("escape", "enter"):
+            self.question, self.aside = None, ()
+            question.done(question.entry.text, event.key == "enter")
+            return
+        entry = typed(question.entry, event.key, event.character)
+        if entry is not None:
+            self._changed(question, entry)
+
+    def _changed(self, question: TextQuestion, entry: Entry) -> None:
+        self.question = TextQuestion(
+            question.label, entry, question.changed, question.done, question.keep, question.leave
+        )
+        if entry.text != question.entry.text:
+            question.changed(entry.text)
+
+    def redraw(self) -> None:
+        """Write the rows again."""
+        lines = [*self._trouble(), *self._middle(), self._footer()]
+        if self.styles.height is None or self.styles.height.value != len(lines):
+            self.styles.height = len(lines)
+        self.show(lines)
+
+    def _trouble(self) -> list[Line]:
+        trouble = host_of(self).trouble
+        return [((" ✗ ", "red"), (trouble, "red"))] if trouble else []
+
+    def _middle(self) -> Sequence[Line]:
+        width = self.size.width
+        host = host_of(self)
+        if isinstance(self.question, TextQuestion):
+            label: Line = ((f" {self.question.label} ", "bold"),)
+            room = max(8, width - line_width(label) - line_width(self.aside) - 4)
+            text = drawn(self.question.entry, room)
+            return [spread((*label, *text), (*self.aside, (" ", "")), width)]
+        if isinstance(self.question, Question):
+            return [self.question.words]
+        if host.said is not None:
+            return [((f" {host.said.text}", host.said.style),)]
+        if host.supervisor_is_lost:
+            return [next_line("R", "start it again")]
+        return self.next or [()]
+
+    def _footer(self) -> Line:
+        width, height = self.screen.size
+        if width < SMALLEST[0] or height < SMALLEST[1]:
+            small = f"too small: {width}x{height}, needs {SMALLEST[0]}x{SMALLEST[1]}"
+            return ((f" {small}", "amber"),)
+        if isinstance(self.question, TextQuestion):
+            return _key_words((("enter", self.question.keep), ("esc", self.question.leave)))
+        if isinstance(self.question, Question):
+            answers = tuple((answer.key, answer.label) for answer in self.question.answers)
+            return _key_words((*answers, ("esc", self.question.leave)))
+        return footer(self.keys, width)
+
+
+def _key_words(pairs: Sequence[tuple[str, str]]) -> Line:
+    spans: Line = ((" ", ""),)
+    for key, words in pairs:
+        spans = (*spans, (key, "bold"), (f" {words}   ", ""))
+    return spans
+
+
+def next_line(key: str, words: str, *, before: str = "next") -> Line:
+    """Say what to do next: one key, and what it does and costs."""
+    return ((f" {before:>4}  ", "bold"), (key, "bold"), (f"  {words}", ""))

@@ -1,0 +1,145 @@
+"""Draws a run as one row of a list: which columns there are at which width, and what stands in each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from rich.cells import cell_len
+
+from finetop.core.text import clean_line
+from finetop.tui.verdicts import ended_at, forgot, mark_of
+from finetop.tui.widgets.lines import Line, line_width
+from finetop.tui.words import cut_end, cut_middle, of_steps, span, value, without_zero
+
+if TYPE_CHECKING:
+    from finetop.core.run import RunRow
+
+Sparks = dict[int, str]  # run's number -> its loss as blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: from which terminal width on it is shown, and how wide it is."""
+
+    title: str
+    width: int
+    side: Literal["left", "right"]
+    from_width: int
+    cell: Callable[[RunRow, float, Sparks], str]
+    gap: int = 2
+
+
+def _how(row: RunRow, now: float, sparks: Sparks) -> str:
+    return row.method if row.objective == "sft" else row.objective
+
+
+def _step(row: RunRow, now: float, sparks: Sparks) -> str:
+    return of_steps(row.step, row.steps)
+
+
+def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
+    if "loss" not in row.metrics and row.metrics.get("reward") is not None:
+        return f"r {without_zero(row.metrics['reward'] or 0.0)}"
+    return value(row.metrics.get("loss")) if "loss" in row.metrics else ""
+
+
+def _left(row: RunRow, now: float, sparks: Sparks) -> str:
+    """Time left of what runs; age of what ended, until the terminal is wide enough for a column of its own."""
+    if row.left_s is not None and ended_at(row) is None:
+        return span(row.left_s)
+    return _age(row, now, sparks)
+
+
+def _age(row: RunRow, now: float, sparks: Sparks) -> str:
+    ended = ended_at(row)
+    return "" if ended is None else span(now - ended)
+
+
+def _model(row: RunRow, now: float, sparks: Sparks) -> str:
+    return row.model.rstrip("/").rpartition("/")[2]
+
+
+def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
+    speed = row.metrics.get("tokens_per_second")
+    return "" if speed is None else f"{speed:,.0f}"
+
+
+def _spark(row: RunRow, now: float, sparks: Sparks) -> str:
+    return sparks.get(row.id, "")
+
+
+def _tags(row: RunRow, now: float, sparks: Sparks) -> str:
+    return " ".join(row.tags)
+
+
+COLUMNS = (
+    Column("how", 5, "left", 80, _how, gap=1),
+    Column("step", 9, "right", 80, _step),
+    Column("loss", 5, "right", 80, _loss),
+    Column("left", 4, "right", 80, _left),
+    Column("model", 14, "left", 100, _model),
+    Column("tok/s", 6, "right", 120, _speed),
+    Column("loss", 10, "left", 120, _spark),
+    Column("tags", 18, "left", 140, _tags),
+)
+_LEFT_OF_NAME = 4  # cursor, blank, mark, blank
+ANSWER = "did it forget?"
+
+
+def name_width(width: int) -> int:
+    """Give how wide the name's column is on a terminal of that width."""
+    return 20 if width < 80 else 22 if width < 120 else 24 if width < 140 else 27
+
+
+def head_line(width: int) -> Line:
+    """Write the titles of the columns."""
+    titles = "".join(" " * column.gap + _aside(column.title, column) for column in _columns(width))
+    return ((f"    {'run':<{name_width(width)}}{titles}  {ANSWER}", "dim"),)
+
+
+def run_line(row: RunRow, *, has_cursor: bool, width: int, now: float, sparks: Sparks) -> Line:
+    """Write a run as a row of the list, `width` cells wide at most."""
+    mark = mark_of(row)
+    name = cut_middle(clean_line(row.name), name_width(width))
+    cells: Line = (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        (" ", ""),
+        (mark.mark, mark.style),
+        (" ", ""),
+        (name, "bold" if has_cursor else ""),
+        (" " * (name_width(width) - cell_len(name)), ""),
+    )
+    for column in _columns(width):
+        text = clean_line(column.cell(row, now, sparks))
+        cells = (*cells, (" " * column.gap + _aside(text, column), ""))
+    return (*cells, ("  ", ""), *_fitted(forgot(row), width - line_width(cells) - 2))
+
+
+def waiting_line(*, has_cursor: bool) -> Line:
+    """Write a row whose run is not known yet."""
+    return (("▸", "reverse") if has_cursor else (" ", ""), ("   …", "dim"))
+
+
+def _columns(width: int) -> list[Column]:
+    return [column for column in COLUMNS if width >= column.from_width]
+
+
+def _aside(text: str, column: Column) -> str:
+    """Put a cell's text at its side; text is cut, a number that does not fit goes as a whole."""
+    if cell_len(text) > column.width:
+        text = cut_end(text, column.width) if column.side == "left" else "-"
+    blank = " " * (column.width - cell_len(text))
+    return text + blank if column.side == "left" else blank + text
+
+
+def _fitted(words: Line, width: int) -> Line:
+    """Cut the answer at its end; its first word and number come first, so they stay."""
+    fitted: Line = ()
+    for text, style in words:
+        room = width - line_width(fitted)
+        if room <= 0:
+            break
+        fitted = (*fitted, (cut_end(text, room), style))
+    return fitted

@@ -1,0 +1,157 @@
+"""A list of any length: it knows a count and a cursor, and asks for the rows that are in view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from textual.geometry import Region
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from finetop.tui.host import host_of
+from finetop.tui.widgets.lines import Line, to_strip
+
+if TYPE_CHECKING:
+    from textual import events
+
+DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it, width
+HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for none
+
+
+class Table(Widget):
+    """Rows drawn by the screen, with headings between them. Nothing moves but by a key.
+
+    The heading of the first row in view is always shown, so that no row stands without its heading.
+    """
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+        def __init__(self, index: int) -> None:
+            super().__init__()
+            self.index = index
+
+    class Scrolled(Message):
+        """Other rows came into view."""
+
+        def can_replace(self, message: Message) -> bool:
+            return isinstance(message, Table.Scrolled)
+
+    class Opened(Message):
+        """The row under the cursor was clicked."""
+
+    def __init__(
+        self, draw: DrawRow, heading_of: HeadingOf | None = None, *, id: str | None = None  # noqa: A002
+    ) -> None:
+        super().__init__(id=id)
+        self._draw = draw
+        self._heading_of = heading_of or (lambda index: "")
+        self.count = 0
+        self.cursor = 0
+        self.first = 0
+        self._laid_out: list[int | str] = []  # a row's index, or a heading
+
+    def show(self, count: int, cursor: int | None = None) -> None:
+        """Draw anew: there are `count` rows now, and the cursor is on that one (else where it was)."""
+        self.count = count
+        before = self.cursor
+        self.cursor = min(max(0, self.cursor if cursor is None else cursor), max(0, count - 1))
+        self.refresh_rows()
+        if self.cursor != before:
+            self.post_message(self.Moved(self.cursor))
+
+    def refresh_rows(self) -> None:
+        """Draw the rows in view again, after what they say has changed."""
+        self._lay_out()
+        self.refresh()
+
+    def move(self, rows: int) -> None:
+        """Move the cursor by so many rows, as far as there are any."""
+        self.go(self.cursor + rows)
+
+    def page(self, direction: int) -> None:
+        """Move the cursor by a page."""
+        self.move(direction * max(1, self.size.height - 2))
+
+    def go(self, index: int) -> None:
+        """Put the cursor on a row."""
+        index = min(max(0, index), max(0, self.count - 1))
+        if index == self.cursor:
+            return
+        before, self.cursor = self.cursor, index
+        was_laid_out = self._laid_out
+        self._lay_out()
+        if self._laid_out == was_laid_out:
+            for row in (before, index):
+                self.refresh(Region(0, self._laid_out.index(row), self.size.width, 1))
+        else:
+            self.refresh()
+        self.post_message(self.Moved(index))
+
+    def rows_in_view(self) -> tuple[int, int]:
+        """Give the first row in view and the one behind the last."""
+        rows = [entry for entry in self._laid_out if isinstance(entry, int)]
+        return (rows[0], rows[-1] + 1) if rows else (self.first, self.first)
+
+    def on_resize(self) -> None:
+        self.refresh_rows()
+        self.post_message(self.Scrolled())
+
+    def on_click(self, event: events.Click) -> None:
+        entry = self._laid_out[event.y] if event.y < len(self._laid_out) else ""
+        if isinstance(entry, int):
+            if entry == self.cursor:
+                self.post_message(self.Opened())
+            self.go(entry)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.move(3)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.move(-3)
+
+    def _lay_out(self) -> None:
+        first = self.first
+        self.first = min(self.first, self.cursor)
+        laid_out = self._entries()
+        while self.cursor not in laid_out and self.first < self.cursor:
+            self.first = max(self.first + 1, self.cursor - self.size.height + 1)
+            laid_out = self._entries()
+        # rows that went leave no gap at the end while others are above
+        while self.first > 0 and len(laid_out) < self.size.height:
+            self.first -= 1
+            longer = self._entries()
+            if self.cursor not in longer:
+                self.first += 1
+                break
+            laid_out = longer
+        self._laid_out = laid_out
+        if first != self.first:
+            self.post_message(self.Scrolled())
+
+    def _entries(self) -> list[int | str]:
+        entries: list[int | str] = []
+        above = ""
+        index = self.first
+        while len(entries) < self.size.height and index < self.count:
+            heading = self._heading_of(index)
+            if heading and heading != above:
+                entries.append(heading)
+                above = heading
+                if len(entries) == self.size.height:
+                    break
+            entries.append(index)
+            index += 1
+        return entries
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        look = host_of(self).look
+        if y >= len(self._laid_out):
+            return to_strip((), width, look)
+        entry = self._laid_out[y]
+        if isinstance(entry, str):
+            return to_strip(((f" {entry}", "dim"),), width, look)
+        return to_strip(self._draw(entry, entry == self.cursor, width), width, look)
