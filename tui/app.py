@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from textual import work
+from textual.app import App
+
 from finetop.core import protocol
 from finetop.core.client import AsyncClient, start_supervisor
 from finetop.core.errors import EnvironmentTrouble, FinetopError
@@ -21,16 +24,15 @@ from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.words import clock, counted
-from textual import work
-from textual.app import App
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from finetop.core.home import Home
-    from finetop.tui.host import Asker
     from textual.driver import Driver
     from textual.screen import Screen
+
+    from finetop.core.home import Home
+    from finetop.tui.host import Asker
 
 MINUTE_S = 60.0
 
@@ -252,7 +254,11 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     def action_leave(self) -> None:
         goes_on = counted(self.running, "run")
-        self.exit(f"{goes_on} go{'es' if self.running == 1 else ''} on. See them again with: finetop" if self.running else "")
+        self.exit(
+            f"{goes_on} go{'es' if self.running == 1 else ''} on. See them again with: finetop"
+            if self.running
+            else ""
+        )
 
     async def on_unmount(self) -> None:
         self._asker.close()
@@ -260,7 +266,10 @@ class FinetopApp(App[str], inherit_bindings=False):
 
 
 def run_app(home: Home) -> int:
-    """Run the app on this terminal until the user leaves; 0 is the exit code. Raises EnvironmentTrouble where there is no terminal."""
+    """Run the app on this terminal until the user leaves; 0 is the exit code.
+
+    Raises EnvironmentTrouble where there is no terminal.
+    """
     from finetop.tui.driver import DifferenceDriver
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM") == "dumb":

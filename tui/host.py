@@ -8,11 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from textual.dom import DOMNode
+
     from finetop.core import protocol
     from finetop.tui.keys import Key
     from finetop.tui.messages import Said
     from finetop.tui.theme import Look, StyleName
-    from textual.dom import DOMNode
 
 
 class Asker(Protocol):

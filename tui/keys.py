@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 
 from finetop.tui.widgets.lines import Line, line_width
 
@@ -29,15 +29,15 @@ class Key:
     command: str = ""
 
 
-def bindings(keys: Sequence[Key]) -> list[Binding]:
+def bindings(keys: Sequence[Key]) -> list[BindingType]:
     """Bind keys to their actions."""
     return [Binding(key.keys, key.action, key.about, show=False) for key in keys]
 
 
-def footer(keys: Sequence[Key], width: int) -> Line:
+def footer(keys: Sequence[Key], width: int, *, has_help: bool = True) -> Line:
     """Lay out the footer: most used first, `? keys` always last; what does not fit goes as a whole."""
     spans: list[Line] = []
-    last: Line = (("?", "bold"), (" keys", "dim"))
+    last: Line = (("?", "bold"), (" keys", "dim")) if has_help else ()
     left = width - 1 - line_width(last)
     for key in keys:
         if not key.label:

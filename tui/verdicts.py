@@ -1,4 +1,4 @@
-"""What is said of a run: its mark, the answer to "did it forget?", and what to do next. Words, mark and colour agree."""
+"""What is said of a run: its mark, the answer to "did it forget?", what to do next. Words, mark and colour agree."""
 
 from __future__ import annotations
 
@@ -177,7 +177,11 @@ def state_sentence(row: RunRow, now: float) -> Line:
     if row.check is not None:
         return verdict_sentence(row.check)
     if isinstance(state, Stopped):
-        kept = {"stop": "its checkpoint is kept", "kill": "nothing was saved at the end", "cancel": "it never ran"}
+        kept = {
+            "stop": "its checkpoint is kept",
+            "kill": "nothing was saved at the end",
+            "cancel": "it never ran",
+        }
         return (*start, ("stopped", "bold"), (f"  {kept[state.how]}; not checked for forgetting", ""))
     return (*start, ("not checked", "bold"), ("  nobody knows yet whether it forgot", ""))
 
@@ -194,7 +198,12 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
         planned = f" of {count(row.steps)}" if row.steps else ""
         words: Line = (("running", "cyan"), (f"  step {count(row.step)}{planned}{left}", ""))
         if row.check is not None:
-            return (*words, ("; ", ""), *verdict_words(row.check, short=True), (f" at step {row.check.step}", ""))
+            return (
+                *words,
+                ("; ", ""),
+                *verdict_words(row.check, short=True),
+                (f" at step {row.check.step}", ""),
+            )
         return words
     return (("running", "cyan"), (f"  {_phase_sentence(state)}", ""))
 
@@ -203,7 +212,11 @@ def next_step(row: RunRow) -> tuple[str, str]:
     """Say what to do next with a run: one key and its words."""
     state = row.state
     if isinstance(state, Failed | Lost):
-        return ("n", "a new run from this one, with that mended") if _hint(row) else ("enter", "read the end of its log")
+        return (
+            ("n", "a new run from this one, with that mended")
+            if _hint(row)
+            else ("enter", "read the end of its log")
+        )
     if isinstance(state, Queued):
         return "enter", "see what it will do"
     if isinstance(state, Running):

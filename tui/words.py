@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from rich.cells import cell_len, set_cell_size
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -120,7 +122,7 @@ def sparkline(values: list[float], width: int) -> str:
         return ""
     bins = min(width, len(values))
     edges = [i * len(values) // bins for i in range(bins + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in zip(edges, edges[1:], strict=False)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
     low, high = min(means), max(means)
     if high <= low:
         return _BLOCKS[0] * bins

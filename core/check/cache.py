@@ -1,7 +1,7 @@
-"""Item scores that are kept: HOME/scores/KEY.jsonl, one file for a model on a task under everything that can move a score.
+"""Item scores that are kept: HOME/scores/KEY.jsonl, a file for each model and task and all that can move a score.
 
-The first line is the whole key, so that a file can be told without its name; each further line is one item's score with the hash
-of its rendered prompt. Appended only, a line in one write; a torn line is scored again.
+The first line is the whole key, so that a file can be told without its name; each further line is one item's
+score with the hash of its rendered prompt. Appended only, a line in one write; a torn line is scored again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,10 @@ def score_key(model: Mapping[str, Any], task: Mapping[str, Any]) -> ScoreKey:
 
 
 def read(folder: Path, key: ScoreKey, prompts: Mapping[str, str]) -> dict[str, ItemScore]:
-    """Read the scores of items whose prompt (item -> hash) is still the same. Nothing where there is no file, or another key's."""
+    """Read the scores of items whose prompt (item -> hash) is still the same.
+
+    Nothing where there is no file, or another key's.
+    """
     try:
         lines = (folder / f"{key.name}.jsonl").read_bytes().split(b"\n")
     except OSError:

@@ -1,7 +1,7 @@
 """Which benchmark items the training data contains: learning them by heart hides what was forgotten.
 
-An item is contaminated when at least half of its 8-grams occur in the training rows, when a run of its words as long as LONG_RUN
-does, or, for items under 8 words, when a whole text of a training row says just the same.
+An item is contaminated when at least half of its 8-grams occur in the training rows, when a run of its words
+as long as LONG_RUN does, or, for items under 8 words, when a whole text of a training row says just the same.
 """
 
 from __future__ import annotations

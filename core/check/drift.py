@@ -1,4 +1,4 @@
-"""Drift on general text beside the verdict: nats per token under base and tuned model, and how far the tuned one diverges.
+"""Drift on general text, beside the verdict: nats per token under base and tuned model, and their divergence.
 
 An alarm, never a verdict: perplexity has no bounds, and a change of style alone moves it.
 """
@@ -32,7 +32,9 @@ def windows_of(text: str, tokenizer: PreTrainedTokenizerBase) -> Windows:
 
 def prompts_of(windows: Windows) -> dict[str, str]:
     """Name the windows as items of the cache, with a hash of their tokens."""
-    return {str(place): hashlib.sha256(repr(ids).encode()).hexdigest()[:24] for place, ids in enumerate(windows)}
+    return {
+        str(place): hashlib.sha256(repr(ids).encode()).hexdigest()[:24] for place, ids in enumerate(windows)
+    }
 
 
 def score_windows(model: Any, windows: Windows) -> list[ItemScore]:

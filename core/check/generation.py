@@ -1,11 +1,14 @@
-"""Greedy answers: batched, padded at the left, cut at the stop strings, independent of a model's own generation settings."""
+"""Greedy answers.
+
+Batched, padded at the left, cut at the stop strings, independent of a model's own generation settings.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scorer import keeps_logits
+from finetop.core.check.scorer import takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +31,10 @@ class Prompt:
 def answer(
     model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], batch_tokens: int
 ) -> list[str]:
-    """Write the greedy answer to each prompt, in the order given; `batch_tokens` bounds prompts and answers of a batch."""
-    order = sorted(range(len(prompts)), key=lambda place: (prompts[place].stop, -_room(prompts[place]), place))
+    """Write the greedy answer to each prompt, in the order given; a batch holds at most `batch_tokens`."""
+    order = sorted(
+        range(len(prompts)), key=lambda place: (prompts[place].stop, -_room(prompts[place]), place)
+    )
     answers: dict[int, str] = {}
     while order:
         first = prompts[order[0]]
@@ -46,7 +51,7 @@ def _room(prompt: Prompt) -> int:
 
 
 def _answer_batch(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[str]:
-    """Write the answers of prompts that share their stop strings, a token at a time; answers that ended leave the batch."""
+    """Write answers to prompts that share their stop strings; an answer that ended leaves the batch."""
     ends = end_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in prompts]
     active = list(range(len(prompts)))
@@ -86,7 +91,9 @@ def _begin(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Pro
     ids = [[pad] * (width - len(prompt.tokens)) + list(prompt.tokens) for prompt in prompts]
     read = [[0] * (width - len(prompt.tokens)) + [1] * len(prompt.tokens) for prompt in prompts]
     mask = torch.tensor(read, device=model.device)
-    return _forward(model, torch.tensor(ids, device=model.device), mask, (mask.cumsum(-1) - 1).clamp(min=0), None)
+    return _forward(
+        model, torch.tensor(ids, device=model.device), mask, (mask.cumsum(-1) - 1).clamp(min=0), None
+    )
 
 
 def _step(model: Any, state: _State, going: list[int]) -> _State:
@@ -104,20 +111,26 @@ def _step(model: Any, state: _State, going: list[int]) -> _State:
 def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> _State:
     import torch
 
+    memory = (
+        "cache" if takes(model, "cache") else "past_key_values"
+    )  # code that comes with a model may be older
     with torch.inference_mode():
         out = model(
             input_ids=ids,
             attention_mask=mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=True,
-            **({"logits_to_keep": 1} if keeps_logits(model) else {}),
+            **{memory: cache},
+            **({"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}),
         )
-    return _State(out.logits[:, -1].argmax(-1).tolist(), mask, out.past_key_values)
+    return _State(out.logits[:, -1].argmax(-1).tolist(), mask, getattr(out, memory))
 
 
 def _stopped(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> bool:
-    """Say if an answer has run into a stop string. Its last tokens are enough: each adds a character or more, or ends one."""
+    """Say if an answer has run into a stop string.
+
+    Its last tokens are enough: each adds a character or more, or ends one.
+    """
     if not stop:
         return False
     tail = tokenizer.decode(tokens[-max(map(len, stop)) - 4 :], skip_special_tokens=True)

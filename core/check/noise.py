@@ -1,6 +1,7 @@
 """The noise floor: the base model against itself under another batch plan, on the first items of the permutation.
 
-What flips here flips without any change to the weights; a difference of that size between two models means nothing.
+What flips here flips without any change to the weights; a difference of that size between two models means
+nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ def noise_exam(exam: Exam, device: str) -> Exam:
     most = ITEMS_CPU if device.startswith("cpu") else ITEMS
     likelihood = [item for item in exam.items if exam.tasks[item.task].kind == "likelihood"][:most]
     cells = tuple(
-        Cell(name, tuple(item.item for item in reversed(likelihood) if item.task == name)) for name in exam.tasks
+        Cell(name, tuple(item.item for item in reversed(likelihood) if item.task == name))
+        for name in exam.tasks
     )
     return replace(exam, items=tuple(likelihood), cells=tuple(cell for cell in cells if cell.items))
 

@@ -1,7 +1,8 @@
-"""Packs many token sequences into few rows without padding: a row is a tree of tokens, in which equal beginnings are one branch.
+"""Packs token sequences into few rows without padding: a row is a tree, in which equal beginnings are one branch.
 
-The continuations of one context, and questions that begin with the same template or examples, share what they share, and are run once.
-A token sees its ancestors alone, and its position is its depth, so that every sequence is read as if it were alone.
+The continuations of one context, and questions that begin with the same template or examples, share what they
+share, and are run once. A token sees its ancestors alone, and its position is its depth, so that every
+sequence is read as if it were alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TokenSequence:
-    """Tokens of which those from `scored_from` on are predicted, each from all before it. The first one never is."""
+    """Tokens of which those from `scored_from` on are predicted, each from all before it.
+
+    The first one never is.
+    """
 
     tokens: tuple[int, ...]
     scored_from: int
@@ -27,12 +31,17 @@ class TokenSequence:
 
 @dataclass
 class Row:
-    """One tree: parallel lists over its nodes, and for each sequence its place in the input and the nodes of its tokens."""
+    """One tree.
+
+    Parallel lists over its nodes, and for each sequence its place in the input and the nodes of its tokens.
+    """
 
     tokens: list[int] = field(default_factory=list)
     parents: list[int] = field(default_factory=list)
     depths: list[int] = field(default_factory=list)
-    paths: dict[int, list[int]] = field(default_factory=dict)  # sequence -> its nodes, from the first token on
+    paths: dict[int, list[int]] = field(
+        default_factory=dict
+    )  # sequence -> its nodes, from the first token on
     children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def new_nodes(self, tokens: Sequence[int]) -> int:
@@ -73,7 +82,8 @@ class Row:
 def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
     """Pack sequences into rows of at most `row_tokens` nodes, or one sequence more than that alone in its row.
 
-    The last token of a sequence is only predicted, never read. Rows are filled evenly: a short last row costs nearly a full one.
+    The last token of a sequence is only predicted, never read. Rows are filled evenly: a short last row costs
+    nearly a full one.
     """
     order = sorted(range(len(sequences)), key=lambda place: sequences[place].tokens)
     whole = Row()

@@ -1,7 +1,8 @@
-"""The scorer: log-probabilities of token sequences under a loaded causal language model, each shared beginning run once.
+"""The scorer: log-probabilities of token sequences under a causal language model, shared beginnings run once.
 
-Everything here is deterministic for a batch plan: two models that are compared get the same rows in the same order, since in bfloat16
-(and a little in float32) a row's neighbours and length move the last digits of a log-probability.
+Everything here is deterministic for a batch plan: two models that are compared get the same rows in the same
+order, since in bfloat16 (and a little in float32) a row's neighbours and length move the last digits of a
+log-probability.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ VERSION = 1  # of what a score means; part of every cache key
 ROW_TOKENS = {"cpu": 512}  # more hardly speeds a CPU up, and costs it more attention between strangers
 ROW_TOKENS_GPU = 4096
 LEAST_ROW_TOKENS = 64
-PROBE_TOLERANCE = {"torch.float32": 1e-3, "torch.float64": 1e-3}  # nats; 16-bit formats differ by layout alone
+PROBE_TOLERANCE = {
+    "torch.float32": 1e-3,
+    "torch.float64": 1e-3,
+}  # nats; 16-bit formats differ by layout alone
 PROBE_TOLERANCE_16_BIT = 1.0
 
 
@@ -40,7 +44,10 @@ class BatchPlan:
 
 @dataclass(frozen=True)
 class Scored:
-    """What a model gives a sequence's scored tokens: their summed log-probability (nats), and if it would write just them."""
+    """What a model gives a sequence's scored tokens.
+
+    Their summed log-probability (nats), and if it would write just them.
+    """
 
     log_prob: float
     is_greedy: bool
@@ -68,13 +75,21 @@ def score(model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan) -> li
     return [found[place] for place in range(len(sequences))]
 
 
-def _packed_rows(model: Any, sequences: Sequence[TokenSequence], row_tokens: int) -> Iterator[tuple[Tensor, dict[int, list[int]]]]:
-    """Run rows of packed sequences: log-probabilities at the nodes that predict, and each sequence's places among them."""
+def _packed_rows(
+    model: Any, sequences: Sequence[TokenSequence], row_tokens: int
+) -> Iterator[tuple[Tensor, dict[int, list[int]]]]:
+    """Run rows of packed sequences.
+
+    Log-probabilities at the nodes that predict, and each sequence's places among them.
+    """
     for row in pack(sequences, row_tokens):
-        kept = sorted({node for place, path in row.paths.items() for node in path[sequences[place].scored_from - 1 :]})
+        kept = sorted(
+            {node for place, path in row.paths.items() for node in path[sequences[place].scored_from - 1 :]}
+        )
         index = {node: place for place, node in enumerate(kept)}
         paths = {
-            place: [index[node] for node in path[sequences[place].scored_from - 1 :]] for place, path in row.paths.items()
+            place: [index[node] for node in path[sequences[place].scored_from - 1 :]]
+            for place, path in row.paths.items()
         }
         yield _run_row(model, row, kept), paths
 
@@ -85,7 +100,9 @@ def _run_row(model: Any, row: Row, kept: list[int]) -> Tensor:
 
     device, dtype = model.device, model.dtype
     visible = torch.from_numpy(row.visible()).to(device)
-    mask = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(~visible, torch.finfo(dtype).min)
+    mask = torch.zeros(visible.shape, dtype=dtype, device=device).masked_fill_(
+        ~visible, torch.finfo(dtype).min
+    )
     return _log_probs(
         model,
         torch.tensor(kept, device=device),
@@ -95,7 +112,9 @@ def _run_row(model: Any, row: Row, kept: list[int]) -> Tensor:
     )[0]
 
 
-def _plain_rows(model: Any, sequences: Sequence[TokenSequence], row_tokens: int) -> Iterator[tuple[Tensor, dict[int, list[int]]]]:
+def _plain_rows(
+    model: Any, sequences: Sequence[TokenSequence], row_tokens: int
+) -> Iterator[tuple[Tensor, dict[int, list[int]]]]:
     """Run one sequence a row, padded at the right, as every model can; longest first, `row_tokens` in a batch."""
     import torch
 
@@ -115,27 +134,29 @@ def _plain_rows(model: Any, sequences: Sequence[TokenSequence], row_tokens: int)
         )
         width = longest - first
         paths = {
-            place: [number * width + at - first for at in range(sequences[place].scored_from - 1, len(tokens))]
+            place: [
+                number * width + at - first for at in range(sequences[place].scored_from - 1, len(tokens))
+            ]
             for number, (place, tokens) in enumerate(zip(batch, inputs, strict=True))
         }
         yield log_probs.flatten(0, 1), paths
 
 
 def _log_probs(model: Any, kept: Tensor, **inputs: Tensor) -> Tensor:
-    """Give log-probabilities [batch, kept, vocabulary] in float32; the head runs on the kept positions alone where the model can."""
+    """Give log-probabilities [batch, kept, vocabulary] in float32; the head runs on kept positions alone if it can."""
     import torch
 
-    if keeps_logits(model):
+    if takes(model, "logits_to_keep"):
         logits = model(**inputs, logits_to_keep=kept, use_cache=False).logits
     else:
         logits = model(**inputs, use_cache=False).logits[:, kept]
     return torch.log_softmax(logits.float(), dim=-1)
 
 
-def keeps_logits(model: Any) -> bool:
-    """Say if a model can run its head on chosen positions alone."""
+def takes(model: Any, argument: str) -> bool:
+    """Say if a model's forward has an argument of this name, under its adapter if it has one."""
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(inner.forward).parameters
+    return argument in inspect.signature(inner.forward).parameters
 
 
 def packs_exactly(model: Any) -> bool:
@@ -150,7 +171,9 @@ def packs_exactly(model: Any) -> bool:
     except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError):
         return False
     tolerance = PROBE_TOLERANCE.get(str(model.dtype), PROBE_TOLERANCE_16_BIT)
-    return all(abs(one.log_prob - other.log_prob) <= tolerance for one, other in zip(plain, packed, strict=True))
+    return all(
+        abs(one.log_prob - other.log_prob) <= tolerance for one, other in zip(plain, packed, strict=True)
+    )
 
 
 def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
@@ -165,7 +188,7 @@ def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
 def encode_pair(
     tokenizer: PreTrainedTokenizerBase, context: str, continuation: str, longest: int
 ) -> TokenSequence:
-    """Tokenize a context and what follows it as the harness does; a context too long for the model loses its beginning."""
+    """Tokenize a context and what follows it as the harness does; a context that is too long loses its beginning."""
     if not context:
         first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         following = tokenizer.encode(continuation, add_special_tokens=False)
@@ -192,5 +215,8 @@ def _encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
 def longest_input(model_config: Any) -> int:
     """Give the most tokens that a model reads at once."""
     config = model_config.get_text_config()
-    known = [getattr(config, name, None) for name in ("max_position_embeddings", "n_positions", "max_sequence_length")]
+    known = [
+        getattr(config, name, None)
+        for name in ("max_position_embeddings", "n_positions", "max_sequence_length")
+    ]
     return next((length for length in known if isinstance(length, int) and length > 0), 2048)

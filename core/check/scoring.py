@@ -1,9 +1,9 @@
 """Scores the questions of a suite on one model, cell by cell, with what is known already taken from the cache.
 
-A cell is what goes to the model together: a task's items of one look (of four looks, where answers are written: there a batch costs
-nearly as much for few as for many). Cells are fixed by the suite, its caps and the seed alone: not by which tasks turn out measurable,
-which items are contaminated or where a check stops. So base and tuned get the very same batches, and a model checked
-against itself gets the very same scores.
+A cell is what goes to the model together: a task's items of one look (of four looks, where answers are
+written: there a batch costs nearly as much for few as for many). Cells are fixed by the suite, its caps and
+the seed alone: not by which tasks turn out measurable, which items are contaminated or where a check stops.
+So base and tuned get the very same batches, and a model checked against itself gets the very same scores.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.check import cache
 from finetop.core.check.generation import Prompt, answer
-from finetop.core.check.permutation import Item, Key, cap_items, clusters_of, looks_of, permute
 from finetop.core.check.packing import TokenSequence
+from finetop.core.check.permutation import Item, Key, cap_items, clusters_of, looks_of, permute
 from finetop.core.check.scorer import encode_pair, score
 from finetop.core.check.suite import task_fingerprint
 from finetop.core.check.tasks import judge_answer, judge_likelihoods
@@ -60,7 +60,10 @@ class Exam:
 
 @dataclass(frozen=True)
 class Examinee:
-    """One model and how it is run: what the cache must know it by, and how to get at it (it may never be loaded)."""
+    """One model and how it is run.
+
+    What the cache must know it by, and how to get at it (it may never be loaded).
+    """
 
     name: str  # "base" or "tuned"
     facts: Mapping[str, Any]
@@ -96,7 +99,9 @@ def _cells(order: Sequence[Item], tasks: Mapping[str, BenchmarkTask]) -> tuple[C
             written = tasks[item.task].kind == "generation"
             first = number - number % LOOKS_WRITTEN_TOGETHER if written else number
             cells[first, item.task].append(item.item)
-    return tuple(Cell(task, tuple(items)) for (_, task), items in sorted(cells.items(), key=lambda entry: entry[0][0]))
+    return tuple(
+        Cell(task, tuple(items)) for (_, task), items in sorted(cells.items(), key=lambda entry: entry[0][0])
+    )
 
 
 def keys_of(exam: Exam, examinee: Examinee) -> dict[str, ScoreKey]:

@@ -1,7 +1,7 @@
 """Suites of benchmark tasks: which there are, what is in their files, and every fault in them, with its line.
 
-A suite is one YAML file: the package's own in core/suites, a user's in HOME/suites. Nothing here imports torch or lm_eval: the
-command line lists suites.
+A suite is one YAML file: the package's own in core/suites, a user's in HOME/suites. Nothing here imports
+torch or lm_eval: the command line lists suites.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from finetop.core.data import stream_rows
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name, plain, quoted
 from finetop.core.recipe.strict_yaml import Node, Origin, parse, to_plain
 from finetop.core.recipe.words import type_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from finetop.core.home import Home
 
@@ -80,7 +81,9 @@ def suites(home: Home) -> tuple[Suite, ...]:
     for file in suite_files(home):
         suite = load_suite(file)
         if (other := read.get(suite.name)) is not None:
-            raise BadInput(f"Two suites are named {suite.name}: {other.file} and {file}.", hint="Rename one of them.")
+            raise BadInput(
+                f"Two suites are named {suite.name}: {other.file} and {file}.", hint="Rename one of them."
+            )
         read[suite.name] = suite
     return tuple(read[name] for name in sorted(read))
 
@@ -120,48 +123,45 @@ def load_suite(file: Path) -> Suite:
 
 
 def read_rows(task: SuiteTask) -> tuple[Row, ...]:
-    """Read a task's items. Raises BadInput with file and line for a row that is no item, or an id that comes twice."""
+    """Read a task's items.
+
+    Raises BadInput with file and line for a row that is no item, or an id that comes twice.
+    """
     rows: dict[str, Row] = {}
-    for number, values in _json_lines(Path(task.data)):
+    for number, values in stream_rows(Path(task.data)):
         place = f"{task.data}:{number}"
         identity = values.get("id")
         if isinstance(identity, int) and not isinstance(identity, bool):
             identity = str(identity)
         if not isinstance(identity, str) or not identity:
-            raise BadInput(f"{place}: id is {quoted(identity)}.", hint="Give every item a text of its own as id.")
+            raise BadInput(
+                f"{place}: id is {quoted(identity)}.", hint="Give every item a text of its own as id."
+            )
         if identity in rows:
-            raise BadInput(f"{place}: the id {quoted(identity)} comes twice.", hint="Give every item an id of its own.")
+            raise BadInput(
+                f"{place}: the id {quoted(identity)} comes twice.", hint="Give every item an id of its own."
+            )
         named = {key: values.get(key) or "" for key in ("category", "cluster")}
         for key, value in named.items():
             if not isinstance(value, str):
-                raise BadInput(f"{place}: {key} is {quoted(value)}, and must be text.", hint="Put it in quotes.")
+                raise BadInput(
+                    f"{place}: {key} is {quoted(value)}, and must be text.", hint="Put it in quotes."
+                )
         rows[identity] = Row(identity, named["category"], named["cluster"], {**values, "id": identity})
     if not rows:
-        raise BadInput(f"{task.data} has no items.", hint=f"Write one JSON object a line, or drop the task {task.name}.")
+        raise BadInput(
+            f"{task.data} has no items.", hint=f"Write one JSON object a line, or drop the task {task.name}."
+        )
     return tuple(rows.values())
 
 
 def task_fingerprint(task: SuiteTask) -> str:
-    """Hash (sha256, hex) all of a task that can change a score, its rows aside: those are keyed by their prompts."""
+    """Hash (sha256, hex) all of a task that can change a score, its rows aside.
+
+    Those are keyed by their prompts.
+    """
     scored = {field: getattr(task, field) for field in ("metric", "num_fewshot", "chat", "lm_eval")}
     return hashlib.sha256(msgspec.json.encode(scored, order="deterministic")).hexdigest()
-
-
-def _json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    try:
-        lines = file.read_bytes().splitlines()
-    except OSError as error:
-        raise BadInput(f"can't read {file}: {error.strerror or error}.") from error
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            values = msgspec.json.decode(line)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise BadInput(f"{file}:{number}: this is not JSON: {error}.", hint="Write one object a line.") from error
-        if not isinstance(values, dict):
-            raise BadInput(f"{file}:{number}: this is {quoted(values)}.", hint='Write an object: {"id": …}.')
-        yield number, values
 
 
 def _known_keys(node: Node, kind: type[msgspec.Struct], what: str) -> Mapping[str, Node]:
@@ -183,7 +183,9 @@ def _fields(node: Node, kind: type[msgspec.Struct], what: str, prefix: str) -> N
         child = entries.get(field.name)
         if child is None:
             if field.required:
-                raise RecipeError(f"{prefix}{field.name} is missing.", place=node.place, key=prefix + field.name)
+                raise RecipeError(
+                    f"{prefix}{field.name} is missing.", place=node.place, key=prefix + field.name
+                )
             continue
         value = to_plain(child)
         try:
@@ -221,5 +223,7 @@ def _no_twins(tasks: tuple[SuiteTask, ...], nodes: list[Node]) -> None:
     seen: set[str] = set()
     for task, node in zip(tasks, nodes, strict=True):
         if task.name in seen:
-            raise RecipeError(f"the task {task.name} comes twice.", place=node.place, key="name", hint="Rename one.")
+            raise RecipeError(
+                f"the task {task.name} comes twice.", place=node.place, key="name", hint="Rename one."
+            )
         seen.add(task.name)

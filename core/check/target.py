@@ -1,7 +1,7 @@
 """How well the model does what it was tuned for: the recipe's check.target on base and tuned model, row by row.
 
-`nats_per_token` is the loss of the gold answers alone behind their chat prompts (lower is better); `exact_match` and `rules` are shares
-of the rows whose greedy answer is the gold one, or keeps every rule.
+`nats_per_token` is the loss of the gold answers alone behind their chat prompts (lower is better);
+`exact_match` and `rules` are shares of the rows whose greedy answer is the gold one, or keeps every rule.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -64,7 +63,9 @@ class Paired(msgspec.Struct, frozen=True):
     rows: int
 
 
-def read_rows(target: Target, tokenizer: PreTrainedTokenizerBase, home: Home, longest: int) -> list[TargetRow]:
+def read_rows(
+    target: Target, tokenizer: PreTrainedTokenizerBase, home: Home, longest: int
+) -> list[TargetRow]:
     """Read and render the target's rows (the first ROWS). Raises BadInput for a row that can't be read."""
     from finetop.core.recipe.schema import Source
     from finetop.core.train import render, sources
@@ -114,7 +115,10 @@ def score_rows(
     """Score rows under one model; for nats_per_token `gold_log_prob` is the answer's, else `score` is 0 or 1."""
     if metric == "nats_per_token":
         scored = score(model, [row.sequence for row in rows], plan)
-        return [ItemScore(row.item, 0.0, gold_log_prob=one.log_prob) for row, one in zip(rows, scored, strict=True)]
+        return [
+            ItemScore(row.item, 0.0, gold_log_prob=one.log_prob)
+            for row, one in zip(rows, scored, strict=True)
+        ]
     most = min(LONGEST_ANSWER, max(row.answer_tokens for row in rows) + 16)
     prompts = [Prompt(row.prompt, (), most) for row in rows]
     answers = answer(model, tokenizer, prompts, plan.row_tokens * 8)
@@ -125,7 +129,11 @@ def score_rows(
 
 
 def _right(metric: Metric, text: str, gold: str, rules: Sequence[Rule]) -> bool:
-    return exact(text, gold) if metric == "exact_match" else all(keeps_rule(text.strip(), rule) for rule in rules)
+    return (
+        exact(text, gold)
+        if metric == "exact_match"
+        else all(keeps_rule(text.strip(), rule) for rule in rules)
+    )
 
 
 def keeps_rule(text: str, rule: Rule) -> bool:
@@ -154,10 +162,11 @@ def _is_json(text: str) -> bool:
     return True
 
 
-def task_facts(metric: Metric, target: Target) -> dict[str, Any]:
-    """Describe a metric for the cache's key; the rows are keyed by their own hashes."""
+def task_facts(metric: Metric, rows: Sequence[TargetRow], target: Target) -> dict[str, Any]:
+    """Describe a metric on these rows for the cache's key."""
     rules = [msgspec.to_builtins(rule) for rule in target.rules] if metric == "rules" else []
-    return {"name": f"target:{metric}", "settings": json.dumps(rules, sort_keys=True), "batches": Path(target.path).name}
+    batches = hashlib.sha256(json.dumps([row.prompt_hash for row in rows]).encode()).hexdigest()
+    return {"name": f"target:{metric}", "settings": json.dumps(rules, sort_keys=True), "batches": batches}
 
 
 def compare(

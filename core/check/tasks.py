@@ -1,6 +1,7 @@
-"""Turns a suite into questions: each task is one of the lm-evaluation-harness (0.4.13), asked and judged by its own code.
+"""Turns a suite into questions: a task is one of the lm-evaluation-harness (0.4.13), asked and judged by its code.
 
-Prompts, choices, filters and metrics are the harness's; rows come from the suite's file, so no data set is fetched or cached.
+Prompts, choices, filters and metrics are the harness's; rows come from the suite's file, so no data set is
+fetched or cached.
 """
 
 from __future__ import annotations
@@ -26,7 +27,11 @@ if TYPE_CHECKING:
     from finetop.core.check.suite import Suite
 
 Kind = Literal["likelihood", "generation"]
-KINDS: Mapping[str, Kind] = {"multiple_choice": "likelihood", "loglikelihood": "likelihood", "generate_until": "generation"}
+KINDS: Mapping[str, Kind] = {
+    "multiple_choice": "likelihood",
+    "loglikelihood": "likelihood",
+    "generate_until": "generation",
+}
 LONGEST_ANSWER_KEPT = 500  # characters
 LONGEST_WRITTEN = 64  # tokens of an answer, where a task says nothing
 FEWSHOT_SEED = 1234
@@ -60,7 +65,10 @@ class BenchmarkTask:
 
 
 class Documents(list[dict[str, Any]]):
-    """Rows as the harness reads a data set: a list that knows its columns. Arrow would refuse columns of mixed types."""
+    """Rows as the harness reads a data set.
+
+    A list that knows its columns. Arrow would refuse columns of mixed types.
+    """
 
     @property
     def features(self) -> dict[str, None]:
@@ -69,7 +77,10 @@ class Documents(list[dict[str, Any]]):
 
 
 def build(suite: Suite, tokenizer: PreTrainedTokenizerBase) -> tuple[BenchmarkTask, ...]:
-    """Build every task of a suite. Raises BadInput, with file and line, for settings that the harness does not take."""
+    """Build every task of a suite.
+
+    Raises BadInput, with file and line, for settings that the harness does not take.
+    """
     quiet()
     return tuple(
         build_task(task, place, tokenizer) for task, place in zip(suite.tasks, suite.places, strict=True)
@@ -105,7 +116,9 @@ def _harness_task(task: SuiteTask, rows: Sequence[Row], place: str) -> Any:
     known = set(TaskConfig.__dataclass_fields__)
     for key in task.lm_eval:
         if key not in known:
-            raise BadInput(f"{place}: lm_eval.{key} is no setting of the harness.", hint=did_you_mean(key[:60], known))
+            raise BadInput(
+                f"{place}: lm_eval.{key} is no setting of the harness.", hint=did_you_mean(key[:60], known)
+            )
     documents = Documents({**row.values} for row in rows)
     config: dict[str, Any] = {
         "task": task.name,
@@ -130,7 +143,9 @@ def _harness_task(task: SuiteTask, rows: Sequence[Row], place: str) -> Any:
 
 def _refused(task: SuiteTask, place: str, error: Exception) -> BadInput:
     said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    return BadInput(f"{place}: the harness refuses the task {task.name}: {said}", hint="Correct lm_eval there.")
+    return BadInput(
+        f"{place}: the harness refuses the task {task.name}: {said}", hint="Correct lm_eval there."
+    )
 
 
 def _chat(tokenizer: PreTrainedTokenizerBase) -> Callable[..., str]:
@@ -161,12 +176,16 @@ def _question(
 
     document = harness.eval_docs[number]
     # Examples are drawn anew for each item, so that its prompt does not hang on the items before it.
-    harness.set_fewshot_seed(int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big") ^ FEWSHOT_SEED)
+    harness.set_fewshot_seed(
+        int.from_bytes(hashlib.sha256(row.id.encode()).digest()[:4], "big") ^ FEWSHOT_SEED
+    )
     with_template: dict[str, Any] = {"apply_chat_template": render is not None, "chat_template": render}
     context = harness.fewshot_context(
         document, num_fewshot=task.num_fewshot, gen_prefix=harness.doc_to_prefix(document), **with_template
     )
-    made = harness.construct_requests(doc=document, ctx=context, metadata=(task.name, number, 1), **with_template)
+    made = harness.construct_requests(
+        doc=document, ctx=context, metadata=(task.name, number, 1), **with_template
+    )
     instances = tuple(made) if isinstance(made, list) else (made,)
     text = str(document.get("question") or document.get("prompt") or harness.doc_to_text(document))
     asked = [list(map(str, instance.args)) for instance in instances]
@@ -206,10 +225,8 @@ def judge_likelihoods(task: BenchmarkTask, question: Question, scored: Sequence[
     if not question.choices:
         return ItemScore(question.item.item, value, gold_log_prob=scored[0].log_prob)
     log_probs = [one.log_prob for one in scored[: len(question.choices)]]
-    lengths = {"acc_norm": len, "acc_bytes": lambda choice: len(choice.encode())}.get(task.suite_task.metric)
-    weighed = log_probs
-    if lengths is not None:
-        weighed = [each / max(1, lengths(choice)) for each, choice in zip(log_probs, question.choices, strict=True)]
+    lengths = [_length(choice, task.suite_task.metric) for choice in question.choices]
+    weighed = [each / length for each, length in zip(log_probs, lengths, strict=True)]
     picked = max(range(len(weighed)), key=weighed.__getitem__)
     gold = question.gold
     return ItemScore(
@@ -222,6 +239,13 @@ def judge_likelihoods(task: BenchmarkTask, question: Question, scored: Sequence[
         if gold is None
         else max((each for place, each in enumerate(log_probs) if place != gold), default=None),
     )
+
+
+def _length(choice: str, metric: str) -> int:
+    """Give what a metric divides a choice's log-probability by."""
+    if metric == "acc_norm":
+        return max(1, len(choice))
+    return max(1, len(choice.encode())) if metric == "acc_bytes" else 1
 
 
 def judge_answer(task: BenchmarkTask, question: Question, answer: str) -> ItemScore:
@@ -244,8 +268,8 @@ def _metric(task: BenchmarkTask, question: Question, responses: Sequence[Any]) -
     value = values[name]
     if not isinstance(value, int | float) or not 0 <= float(value) <= 1:
         raise BadInput(
-            f"{task.suite_task.name}: the metric {name} gave {str(value)[:60]} for item {question.item.item}.",
-            hint="Only scores in [0, 1] can decide.",
+            f"{task.suite_task.name}: the metric {name} gave {str(value)[:60]} for item
+            {question.item.item}.", hint="Only scores in [0, 1] can decide.",
         )
     return float(value)
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from finetop.core.check.permutation import Item, Key  # noqa: TC001 - msgspec reads the annotations
+from finetop.core.check.permutation import Item, Key
 
 Verdict = Literal["ok", "regressed", "no_verdict"]
 Mark = Literal["lost", "kept", "open", "unmeasurable"]

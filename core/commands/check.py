@@ -12,9 +12,8 @@ from finetop.core.commands.output import print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.home import Home
 
-ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
-
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
+ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

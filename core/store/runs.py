@@ -116,11 +116,10 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     """Work out whether a run needs a person: it failed, was lost, regressed and nobody accepted, or is in alarm."""
     state_text, brief_text = _one(connection, "SELECT state, brief FROM runs WHERE id = ?", [run_id])
     state = _state.decode(state_text)
-    brief = _brief.decode(brief_text) if brief_text else None
+    check = _brief.decode(brief_text) if brief_text else None
     alarmed = _one(connection, "SELECT count(*) FROM alarms WHERE run_id = ?", [run_id])[0] > 0
-    if isinstance(state, data.Failed | data.Lost) or (
-        brief is not None and brief.verdict == "regressed" and not brief.accepted
-    ):
+    regressed = check is not None and check.verdict == "regressed" and not check.accepted
+    if isinstance(state, data.Failed | data.Lost) or regressed:
         rank = NEEDS_YOU
     elif isinstance(state, data.Running):
         rank = NEEDS_YOU if alarmed else RUNNING
@@ -177,23 +176,8 @@ def row(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunRow:
 
 
 def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict[int, Any]) -> data.RunRow:
-    (
-        run_id,
-        name,
-        model,
-        method,
-        objective,
-        state_text,
-        created,
-        step,
-        steps,
-        last,
-        brief,
-        rank,
-        tags,
-        note,
-        alarm,
-    ) = found
+    run_id, name, model, method, objective, state_text, created, step, steps, last, check, rank = found[:12]
+    tags, note, alarm = found[12:]
     state = _state.decode(state_text)
     if isinstance(state, data.Queued):
         state = waiting.get(run_id, state)
@@ -208,7 +192,7 @@ def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict
         step=step,
         steps=steps,
         metrics=msgspec.json.decode(last),
-        check=_brief.decode(brief) if brief else None,
+        check=_brief.decode(check) if check else None,
         checking=checking.get(run_id),
         needs_you=rank == NEEDS_YOU,
         alarm=alarm or "",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from finetop.core import protocol
-from finetop.core.errors import NotFound, NoSupervisor
+from finetop.core.errors import NoSupervisor, NotFound
 from finetop.core.home import Home
 from finetop.core.run import (
     CheckBrief,
@@ -30,7 +30,11 @@ NOW = 1_790_000_520.0
 
 
 def make_check(
-    verdict: str = "regressed", drop: float | None = 9.1, reason: str = "", real_drop: bool = False, **more: Any
+    verdict: str = "regressed",
+    drop: float | None = 9.1,
+    reason: str = "",
+    real_drop: bool = False,
+    **more: Any,
 ) -> CheckBrief:
     """Make the brief of a check of 412 of 3,000 items."""
     values: dict[str, Any] = {
@@ -45,7 +49,11 @@ def make_check(
         "items_total": 3000,
         "suite": "quick",
         "at": NOW - 2000,
-        "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("knowledge", 12.5, "lost"), TaskBrief("arc", 4.2, "open")],
+        "worst": [
+            TaskBrief("arith", 22.0, "lost"),
+            TaskBrief("knowledge", 12.5, "lost"),
+            TaskBrief("arc", 4.2, "open"),
+        ],
         "target": {"exact_match": [0.71, 0.91]},
         **more,
     }
@@ -103,12 +111,27 @@ def mixed_rows() -> list[RunRow]:
             left_s=380.0,
             check=make_check("ok", 0.1, step=600),
         ),
-        make_row(5, "support-r32", Running(NOW - 20, "loading model", 3.1, 8.0, "GB"), step=0, steps=0, metrics={}),
+        make_row(
+            5, "support-r32", Running(NOW - 20, "loading model", 3.1, 8.0, "GB"), step=0, steps=0, metrics={}
+        ),
         make_row(6, "support-r64", Queued(1, "wants 2 GPUs"), step=0, steps=600, metrics={}),
         make_row(7, "smollm2-135m-instruct-support-lr2e-5-s2", Queued(2), step=0, metrics={}),
-        make_row(8, "support-full-1e-5", Finished(NOW - 14000, NOW - 10900), method="full", check=make_check("ok", 0.4)),
-        make_row(9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)),
-        make_row(10, "tiny", Finished(NOW - 199000, NOW - 190000), check=make_check("no_verdict", None, "at chance")),
+        make_row(
+            8,
+            "support-full-1e-5",
+            Finished(NOW - 14000, NOW - 10900),
+            method="full",
+            check=make_check("ok", 0.4),
+        ),
+        make_row(
+            9, "support-r8", Finished(NOW - 99000, NOW - 90000), check=make_check("ok", 1.9, real_drop=True)
+        ),
+        make_row(
+            10,
+            "tiny",
+            Finished(NOW - 199000, NOW - 190000),
+            check=make_check("no_verdict", None, "at chance"),
+        ),
         make_row(11, "support-full-3e-4", done, method="full", check=make_check(drop=14.2, accepted="ana")),
         make_row(12, "support-r4", done, checking=Running(NOW - 30, "scoring", 212.0, 640.0, "items", 40.0)),
         make_row(13, "support-r2", Stopped(NOW - 4000, "stop", NOW - 5000), step=410),
@@ -200,7 +223,9 @@ class FakeSupervisor:
         pass
 
 
-def make_app(fake: FakeSupervisor, folder: Path | None = None, start: Callable[[Home], None] | None = None) -> FinetopApp:
+def make_app(
+    fake: FakeSupervisor, folder: Path | None = None, start: Callable[[Home], None] | None = None
+) -> FinetopApp:
     """Make the app on a fake supervisor, with a clock that stands and a machine that has a name."""
 
     def no_start(home: Home) -> None:

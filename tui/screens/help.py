@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.screen import Screen
+
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
 from finetop.tui.words import cut_end
-from textual.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar
+
+from textual import work
+from textual.screen import Screen
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
@@ -12,43 +15,51 @@ from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.launch_form import (
+    IMPORTANT,
     Base,
     Form,
     builtin_base,
     checked,
     edited,
     file_base,
+    is_known,
     open_form,
     owner,
-    problem_at,
     recipe_files,
     run_base,
     source_of,
-    steps_of,
     train_path,
     value_of,
-    visible,
 )
 from finetop.tui.screens.launch_preview import NOTHING, Preview, look_at
-from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
-from finetop.tui.widgets.frame import Answer, Bottom, Top, next_line
-from finetop.tui.widgets.lines import Line, Lines, line_width, rule
-from finetop.tui.words import count, counted, cut_end, cut_middle
-from textual import work
-from textual.screen import Screen
+from finetop.tui.screens.launch_view import (
+    Part,
+    View,
+    beside,
+    field_lines,
+    next_words,
+    pane_lines,
+    recipe_lines,
+    scrolled,
+)
+from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
+from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.words import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.recipe.fields import Field
     from textual import events
     from textual.app import ComposeResult
 
+
 PAUSE_S = 0.3  # errors show when typing pauses for so long
-LABEL = 15  # cells
 
 EDIT = Key("enter", "enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
 QUEUE = Key("R", "R", "queue it", "queue", "queue the run", "finetop run RECIPE --set KEY=VALUE")
+SETTINGS = Key("", "enter", "settings", "enter", "")
+RECIPES = Key("", "tab", "recipes", "part", "")
 PART = Key("tab,shift+tab,left,right,h", "tab", "recipes, settings", "part", "recipes or settings")
 ALL = Key("v", "v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
 UNDO = Key("u", "u", "undo field", "undo", "take the field back to what the recipe says")
@@ -81,7 +92,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.form: Form | None = None
         self.base_at = 0
         self.field_at = 0
-        self.part: Literal["recipes", "settings"] = "recipes"
+        self.part: Part = "recipes"
         self.all_settings = False
         self.entry: Entry | None = None  # the field that is being typed
         self.preview: Preview = NOTHING
@@ -116,153 +127,42 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
-    def fields(self) -> tuple[tuple[str, Field], ...]:
-        return visible(self.form, all_settings=self.all_settings) if self.form is not None else ()
+    def view(self) -> View | None:
+        """What is seen, as plain data."""
+        if self.form is None:
+            return None
+        return View(self.form, self.part, self.field_at, self.all_settings, self.entry, self.preview)
 
     @property
     def key(self) -> str:
         """The setting under the cursor."""
-        fields = self.fields
-        return fields[self.field_at][1].key if self.field_at < len(fields) else ""
+        field = self.view.field if self.view is not None else None
+        return field.key if field is not None else ""
 
     def redraw(self) -> None:
         """Write everything again."""
-        if self.form is None:
+        view = self.view
+        if view is None:
             return
         width, height = self.query_one("#form").size
         left_width = 18 if width < 80 else 24
-        left, left_at = self._recipe_lines(left_width)
-        right, right_at = self._field_lines(width - left_width - 2, self.form)
-        left, right = _scrolled(left, left_at, height), _scrolled(right, right_at, height)
-        rows: list[Line] = []
-        for y in range(height):
-            cell = left[y] if y < len(left) else ()
-            blank = " " * (left_width - line_width(cell))
-            rows.append((*cell, (blank, ""), ("│", "dim"), *(right[y] if y < len(right) else ())))
+        titles = [base.title for base in self.bases]
+        has_cursor = self.part == "recipes"
+        left = recipe_lines(titles, self.own_from, self.base_at, has_cursor=has_cursor, width=left_width)
+        right = field_lines(view, width - left_width - 2)
+        rows = beside(scrolled(*left, height), scrolled(*right, height), left_width, height)
         self.query_one("#form", Lines).show(rows)
-        self.query_one("#pane", Lines).show(self._pane_lines(self.form, width))
+        self.query_one("#pane", Lines).show(pane_lines(view, width))
         bottom = self.query_one(Bottom)
         bottom.is_typed_above = self.entry is not None
-        bottom.offer([self._next_line(self.form)], self._footer_keys())
-
-    def _recipe_lines(self, width: int) -> tuple[list[Line], int]:
-        lines: list[Line] = [((" Recipes", "dim"),)]
-        cursor = 0
-        for index, base in enumerate(self.bases):
-            if index == self.own_from:
-                lines += [(), ((" Yours", "dim"),)]
-            is_here = index == self.base_at
-            if is_here:
-                cursor = len(lines)
-            name = cut_middle(clean_line(base.title), width - 3)
-            lines.append((self._cursor(is_here, "recipes"), (f" {name}", "bold" if is_here else "")))
-        return lines, cursor
-
-    def _cursor(self, is_here: bool, part: str) -> tuple[str, Literal["reverse", "bold", ""]]:
-        if not is_here:
-            return (" ", "")
-        return ("▸", "reverse") if part == self.part else ("▸", "bold")
-
-    def _field_lines(self, width: int, form: Form) -> tuple[list[Line], int]:
-        about = cut_end(clean_line(form.base.about), max(0, width - len(form.base.title) - 5))
-        lines: list[Line] = [((f"  {clean_line(form.base.title)}", "bold"), (f"  {about}", "dim"))]
-        fields = self.fields
-        label_width = LABEL if not self.all_settings else min(24, max(len(label) for label, _ in fields) + 1)
-        cursor = 0
-        for index, (label, field) in enumerate(fields):
-            is_here = index == self.field_at
-            if is_here:
-                cursor = len(lines)
-            lines.append(self._field_line(form, label, field, is_here=is_here, widths=(width, label_width)))
-        if not self.all_settings:
-            others = len(form.settings) - len(fields)
-            lines.append(((f"   {others} more settings: ", "dim"), ("v", "bold")))
-        return lines, cursor
-
-    def _field_line(self, form: Form, label: str, field: Field, *, is_here: bool, widths: tuple[int, int]) -> Line:
-        width, label_width = widths
-        problem = problem_at(form, field.key)
-        here = is_here and self.part == "settings"
-        start: Line = (
-            (" ", ""),
-            self._cursor(is_here and here, "settings"),
-            (f" {cut_middle(label, label_width - 1):<{label_width}}", "bold" if here else ""),
-        )
-        value_width = max(12, min(26, width - label_width - 22))
-        if here and self.entry is not None:
-            value: Line = drawn(self.entry, value_width)
-        else:
-            text = clean_line(value_of(form, field.key))
-            style: Literal["red", "bold", ""] = "red" if problem else "bold" if field.key in form.edits else ""
-            value = ((cut_middle(text, value_width), style),)
-        gap = " " * max(2, value_width + 2 - line_width(value))
-        return (*start, *value, (gap, ""), *self._aside(form, field, width - label_width - value_width - 5))
-
-    def _aside(self, form: Form, field: Field, width: int) -> Line:
-        """Say beside a field what is wrong with it, or what is worth knowing."""
-        problem = problem_at(form, field.key)
-        if problem is not None:
-            return ((cut_end(clean_line(problem.short), width), "red"),)
-        if field.key == "data.train" and self.preview.rows:
-            about = "about " if self.preview.is_estimate else ""
-            return (("✓", "green"), (f" {about}{counted(self.preview.rows, 'row')}", ""))
-        if field.key in form.edits and field.key != "name":
-            before = value_of(Form(form.base, before=form.before), field.key)
-            return ((cut_end(f"recipe: {before or 'none'}", width), "dim"),)
-        return ()
-
-    def _pane_lines(self, form: Form, width: int) -> list[Line]:
-        """Explain the field under the cursor, show the first row, and say how long the run is."""
-        lines: list[Line] = []
-        if self.part == "settings" and self.key:
-            field = dict((entry.key, entry) for _, entry in self.fields)[self.key]
-            problem = problem_at(form, self.key)
-            lines.append(rule(((self.key, "bold"),), width, ((cut_end(field.type, width // 2), "dim"), (" ", ""))))
-            lines.append(((f" {clean_line(field.about)}", ""),))
-            lines.append(((f" {clean_line(problem.whole)}", "red"),) if problem else ())
-        else:
-            lines.append(rule(((form.base.title, "bold"),), width))
-            lines.append(((f" {clean_line(form.base.about)}", ""),))
-            others = [problem for problem in form.problems if owner(form, problem.key) not in self._keys_shown()]
-            lines.append(((f" ✗ {clean_line(others[0].whole)}", "red"),) if others else ())
-        lines.append(rule((("first row", "dim"),), width))
-        lines.append(((f" {cut_end(clean_line(self.preview.first), width - 2)}", ""),))
-        lines.append(rule((("plan", "dim"),), width))
-        lines.append(self._plan_line(form))
-        return lines
-
-    def _plan_line(self, form: Form) -> Line:
-        if form.loaded is None:
-            return ((" known when nothing is left to mend", "dim"),)
-        recipe = form.loaded.recipe
-        if recipe.model.trust_remote_code:
-            return ((f" ✗ runs Python code that comes with {clean_line(recipe.model.id)}", "red"),)
-        rows = recipe.train.batch_size * recipe.train.grad_accumulation
-        steps = steps_of(form, self.preview.rows) if self.preview.rows else None
-        words = f" about {counted(steps, 'step')} of {counted(rows, 'row')}" if steps else f" steps of {counted(rows, 'row')}"
-        if recipe.check.at_end and recipe.check.general is not None:
-            words += f", then a check on {clean_line(recipe.check.general.suite)} (limit {recipe.check.general.margin:g})"
-        return ((words, ""),)
-
-    def _keys_shown(self) -> set[str]:
-        return {field.key for _, field in self.fields}
-
-    def _next_line(self, form: Form) -> Line:
-        if form.problems:
-            first = clean_line(owner(form, form.problems[0].key)) or "the recipe"
-            label = next((label for label, field in self.fields if field.key == first), first)
-            mend = counted(len(form.problems), "setting")
-            if self.part == "settings" and self.key == first:
-                return ((" next  ", "bold"), ("enter", "bold"), (f"  set {label}; {mend} to mend", ""))
-            return next_line("R", f"go to {label}: {mend} to mend")
-        return next_line("R", f"queue {clean_line(value_of(form, 'name'))}")
+        bottom.offer([next_words(view)], self._footer_keys())
 
     def _footer_keys(self) -> Sequence[Key]:
         if self.entry is not None:
             return WHILE_TYPING
         if self.part == "recipes":
-            return (Key("enter", "enter", "settings", "enter", ""), QUEUE, ALL, BACK)
-        return (EDIT, QUEUE, ALL, UNDO, Key("tab", "tab", "recipes", "part", ""), BACK)
+            return (SETTINGS, QUEUE, ALL, BACK)
+        return (EDIT, QUEUE, ALL, UNDO, RECIPES, BACK)
 
     # --- filling --------------------------------------------------------------------------------------
 
@@ -270,7 +170,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         """Show the recipe under the cursor; what was typed stays typed."""
         edits = dict(self.form.edits) if self.form is not None else {}
         self.form = open_form(self.bases[self.base_at], edits)
-        self.field_at = min(self.field_at, max(0, len(self.fields) - 1))
+        self._keep_cursor_in()
         self._after_check()
 
     async def fill_from_run(self, run: str) -> None:
@@ -283,7 +183,10 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             return
         base = run_base(clean_line(run), detail.recipe, host.folder)
         self.bases = [base, *(other for other in self.bases if not other.title.startswith("as "))]
-        self.own_from = next((i for i, other in enumerate(self.bases) if other.title.endswith((".yaml", ".yml"))), len(self.bases))
+        self.own_from = next(
+            (i for i, other in enumerate(self.bases) if other.title.endswith((".yaml", ".yml"))),
+            len(self.bases),
+        )
         self.form, self.base_at, self.field_at, self.part = open_form(base), 0, 0, "settings"
         self._after_check()
 
@@ -294,11 +197,16 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def _after_check(self) -> None:
         path = train_path(self.form) if self.form is not None else None
-        if path != self._previewed:
+        is_mended = self.form is not None and self.form.loaded is not None
+        if path != self._previewed and (is_mended or not self._has_data()):
             self._previewed, self.preview = path, NOTHING
             if path is not None:
                 self._look_at(path)
         self.redraw()
+
+    def _has_data(self) -> bool:
+        """Tell whether the form names data, so that what was seen of it may stay while something else is mended."""
+        return self.form is not None and bool(value_of(self.form, "data.train"))
 
     @work(exclusive=True)
     async def _look_at(self, path: str) -> None:
@@ -354,16 +262,18 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
                 self.base_at = at
                 self._open_base()
         else:
-            self.field_at = min(max(0, self.field_at + rows), max(0, len(self.fields) - 1))
+            self.field_at += rows
+            self._keep_cursor_in()
             self.redraw()
 
     def action_part(self) -> None:
-        self.part = "settings" if self.part == "recipes" else "recipes"
+        has_settings = self.view is not None and bool(self.view.fields)
+        self.part = "settings" if self.part == "recipes" and has_settings else "recipes"
         self.redraw()
 
     def action_enter(self) -> None:
         """Go to the settings, and there edit the one under the cursor."""
-        if self.part == "recipes":
+        if self.part == "recipes" and self.view is not None and self.view.fields:
             self.part = "settings"
             self._go_to_first_problem()
         elif self.form is not None and self.key:
@@ -390,7 +300,6 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if self.form is None:
             return
         if self.form.loaded is None:
-            self.part = "settings"
             self._go_to_first_problem()
             self.redraw()
             host_of(self).say(f"not queued: {self.form.problems[0].whole}", "red")
@@ -406,12 +315,17 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if self.form is None or not self.form.problems:
             return
         key = owner(self.form, self.form.problems[0].key)
-        if key not in self._keys_shown():
-            self.all_settings = True
-        self._put_cursor_on(key)
+        if is_known(self.form, key):
+            self.part = "settings"
+            self.all_settings = self.all_settings or key not in IMPORTANT
+            self._put_cursor_on(key)
+
+    def _keep_cursor_in(self) -> None:
+        count_of_fields = len(self.view.fields) if self.view is not None else 0
+        self.field_at = min(max(0, self.field_at), max(0, count_of_fields - 1))
 
     def _put_cursor_on(self, key: str) -> None:
-        keys = [field.key for _, field in self.fields]
+        keys = [field.key for _, field in self.view.fields] if self.view is not None else []
         self.field_at = keys.index(key) if key in keys else 0
 
     @work
@@ -420,17 +334,11 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             return
         host, loaded = host_of(self), self.form.loaded
         try:
-            answer = await host.ask(protocol.Submit(loaded.resolved, source_of(self.form), loaded.recipe.name))
+            answer = await host.ask(
+                protocol.Submit(loaded.resolved, source_of(self.form), loaded.recipe.name)
+            )
         except FinetopError as error:
             host.say(str(error), "red")
             return
         host.show_runs(answer.name)
         host.say(f"{answer.name} is queued, place {count(answer.place)}.")
-
-
-def _scrolled(lines: list[Line], cursor: int, height: int) -> list[Line]:
-    """Give the part of the lines in which the cursor is."""
-    if len(lines) <= height:
-        return lines
-    first = min(max(0, cursor - height // 2), len(lines) - height)
-    return lines[first : first + height]

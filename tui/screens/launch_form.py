@@ -99,7 +99,7 @@ def open_form(base: Base, edits: Mapping[str, str] | None = None) -> Form:
 def edited(form: Form, key: str, text: str | None) -> Form:
     """Put a text into a field, unchecked; None takes it back to what the recipe says."""
     edits = {name: typed for name, typed in form.edits.items() if name != key}
-    if text is not None and text != shown_value(form.before, key):
+    if text is not None and text != shown_value(form, key):
         edits[key] = text
     return replace(form, edits=edits)
 
@@ -125,6 +125,8 @@ def is_known(form: Form, key: str) -> bool:
 
 def visible(form: Form, *, all_settings: bool) -> tuple[tuple[str, Field], ...]:
     """List the fields to show, each with its label."""
+    if not form.before:
+        return ()  # the base can't be read: there is nothing to show of it
     known = {entry.key: entry for entry in form.settings}
     if all_settings:
         return tuple((key, entry) for key, entry in known.items())
@@ -133,29 +135,37 @@ def visible(form: Form, *, all_settings: bool) -> tuple[tuple[str, Field], ...]:
 
 def value_of(form: Form, key: str) -> str:
     """Give the text in a field: what was typed, else what the recipe says."""
-    return form.edits[key] if key in form.edits else shown_value(form.before, key)
+    return form.edits[key] if key in form.edits else shown_value(form, key)
 
 
-def shown_value(resolved: Mapping[str, Any], key: str) -> str:
-    """Write a setting of a resolved recipe as a person types it."""
-    found: Any = resolved
+def shown_value(form: Form, key: str) -> str:
+    """Write what the base says of a setting, as a person types it."""
+    found: Any = form.before
     for part in key.split("."):
         found = found.get(part) if isinstance(found, dict) else None
     if key == "data.train" and isinstance(found, list):
-        return _sources(found)
+        return _sources(found, form.base.folder)
     if isinstance(found, bool) or found is None:
         return "null" if found is None else str(found).lower()
     if isinstance(found, float):
-        return f"{found:g}".replace("e-0", "e-")
+        return _float(found)
     return found if isinstance(found, str) else str(found) if isinstance(found, int) else json.dumps(found)
 
 
-def _sources(sources: list[dict[str, Any]]) -> str:
-    """Write one plain file as its path, and anything else as the list it is."""
+def _float(number: float) -> str:
+    """Write small numbers as people write learning rates: 2e-4."""
+    if not number or abs(number) >= 0.001:
+        return f"{number:g}"
+    mantissa, _, exponent = f"{number:e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
+    """Write one plain file as its path (from the folder, if it is there), and anything else as the list it is."""
     given = [{key: entry for key, entry in source.items() if entry is not None} for source in sources]
     given = [{k: v for k, v in source.items() if (k, v) not in _PLAIN.items()} for source in given]
     if len(given) == 1 and list(given[0]) == ["path"]:
-        return str(given[0]["path"])
+        return str(given[0]["path"]).removeprefix(f"{folder}/")
     return json.dumps(given) if given else ""
 
 
@@ -181,18 +191,30 @@ def problem_at(form: Form, key: str) -> Problem | None:
 def owner(form: Form, key: str) -> str:
     """Name the field that a problem's key belongs to: data.train[0].path is that of data.train."""
     keys = [entry.key for entry in form.settings]
-    return max((known for known in keys if key == known or key.startswith((f"{known}[", f"{known}."))), key=len, default=key)
+    return max(
+        (known for known in keys if key == known or key.startswith((f"{known}[", f"{known}."))),
+        key=len,
+        default=key,
+    )
 
 
 def _problem(error: RecipeError) -> Problem:
     message = error.message.removeprefix(f"{error.place}: ").removeprefix("--set: ")
     short = message.removeprefix(f"{error.key}: ")
     if ", and must be " in short:
-        short = "must be " + short.partition(", and must be ")[2]
+        short = "must be " + _brief(short.partition(", and must be ")[2])
     if error.key == "data.train" and "nothing to learn from" in message:
         short, hint = "needs a .jsonl file", "Type the path of a .jsonl file with one row a line."
         return Problem(error.key, short, f"{message} {hint}")
     return Problem(error.key, short.rstrip("."), f"{message} {error.hint}".strip())
+
+
+def _brief(words: str) -> str:
+    """Say what a number must be in few words; the pane has all of them."""
+    for start in ("a whole number, ", "a whole number from ", "a number, ", "a number from ", "a number "):
+        if words.startswith(start):
+            return words.removeprefix(start)
+    return words
 
 
 def source_of(form: Form) -> str:
@@ -203,6 +225,14 @@ def source_of(form: Form) -> str:
     changes = "".join(f"#   {as_set(form, key, form.edits[key])}\n" for key in known)
     whole = json.dumps(json.loads(recipe_to_json(form.loaded.recipe)), indent=1)
     return f"# {form.base.title}, with these settings typed over it:\n{changes}{whole}\n"
+
+
+def about(form: Form) -> str:
+    """Say in a line what the base is for."""
+    if form.base.about:
+        return form.base.about
+    own = form.before.get("about")
+    return str(own) if own else f"starts from {form.before['extends']}" if form.before.get("extends") else ""
 
 
 def train_path(form: Form) -> str | None:
@@ -228,7 +258,9 @@ def steps_of(form: Form, rows: int) -> int | None:
 def recipe_files(folder: Path) -> Sequence[Path]:
     """List the recipes of a folder, by name, a hundred at most; none where it can't be read."""
     try:
-        found = sorted(path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file())
+        found = sorted(
+            path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()
+        )
     except OSError:
         return []
     return found[:100]

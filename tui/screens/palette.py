@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.screen import Screen
+
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.help import MOVES
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
-from textual.screen import Screen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +37,9 @@ class PaletteScreen(Screen["Key | None"], inherit_bindings=False):
         yield Bottom()
 
     def on_mount(self) -> None:
-        self.query_one("#about", Lines).show((((" Commands", "bold"), ("   type a part of the name", "dim")),))
+        self.query_one("#about", Lines).show(
+            (((" Commands", "bold"), ("   type a part of the name", "dim")),)
+        )
         self.query_one(Table).show(len(self._found))
         self.query_one(Bottom).ask_text(
             ":", "", changed=self._filter, done=self._done, keep="do it", leave="back"

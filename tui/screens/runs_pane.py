@@ -1,21 +1,28 @@
-"""The pane of the Runs screen: what is known of the run under the cursor, its verdict in words first."""
+"""What the Runs screen says around its list: how the whole stands, the run under the cursor, what to do next."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
-from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
-from finetop.tui.verdicts import ended_at, hint_of, ran_for, state_sentence
-from finetop.tui.widgets.lines import Line, rule
-from finetop.tui.words import clock, cut_middle, long_span, points, sparkline, value, without_zero
+from finetop.tui.verdicts import ended_at, hint_of, next_step, ran_for, state_sentence
+from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.lines import Line, line_width, rule, spread
+from finetop.tui.words import clock, count, counted, cut_middle, long_span, points, value, without_zero
 
 if TYPE_CHECKING:
-    from finetop.core.run import CheckBrief, RunRow
-    from finetop.tui.host import Host
+    from collections.abc import Mapping
 
-SPARK_COLUMNS = 10
+    from finetop.core.run import CheckBrief, RunRow
+    from finetop.tui.run_list import RunList, Sort
+    from finetop.tui.theme import StyleName
+
+SORT_WORDS: Mapping[Sort, str] = {
+    "needs_you": "needs you first",
+    "newest": "newest first",
+    "name": "by name",
+    "loss": "lowest loss first",
+}
 
 
 def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) -> list[Line]:
@@ -35,7 +42,9 @@ def _facts(row: RunRow, now: float) -> str:
     if ran is not None:
         facts.append(long_span(ran))
     if ended is not None:
-        facts.append(f"ended {clock(ended)}" if now - ended < 86400 else f"ended {long_span(now - ended)} ago")
+        facts.append(
+            f"ended {clock(ended)}" if now - ended < 86400 else f"ended {long_span(now - ended)} ago"
+        )
     return ", ".join(facts)
 
 
@@ -50,7 +59,8 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     target = _target(row.check) if row.check is not None else ""
     loss = _loss(row, spark)
     if target or loss:
-        lines.append(_labelled("target" if target else "loss", "     ".join(filter(None, [target, loss]))))
+        words = f"{target}     loss {loss}" if target and loss else target or loss
+        lines.append(_labelled("target" if target else "loss", words))
     if row.alarm and row.check is not None:
         lines.append(_labelled("alarm", clean_line(row.alarm)))
     numbers = _numbers(row)
@@ -69,7 +79,7 @@ def _worst(check: CheckBrief) -> Line:
     """Name the tasks with the largest drops; only what is proven lost is red."""
     line: Line = (("   worst  ", "dim"),)
     for task in check.worst[:4]:
-        style = "red" if task.mark == "lost" else ""
+        style: StyleName = "red" if task.mark == "lost" else ""
         line = (*line, (f"{clean_line(task.task)} ", ""), (points(task.drop), style), ("  ", ""))
     others = len(check.worst) - 4
     return (*line, (f"{others} more", "dim")) if others > 0 else line
@@ -88,7 +98,7 @@ def _loss(row: RunRow, spark: str) -> str:
     loss = row.metrics.get("loss")
     if loss is None:
         return ""
-    return f"loss {spark} {value(loss)}" if spark else f"loss {value(loss)}"
+    return f"{spark} {value(loss)}" if spark else value(loss)
 
 
 def _numbers(row: RunRow) -> str:
@@ -102,11 +112,54 @@ def _numbers(row: RunRow) -> str:
     return "   ".join(words)
 
 
-async def sparkline_of(host: Host, row: RunRow) -> str:
-    """Ask for a run's loss and draw it in blocks; nothing where there is none."""
-    ask = protocol.Curves(row.name, ["loss"], SPARK_COLUMNS, max(row.step, 1))
-    try:
-        answer: protocol.CurvesAnswer = await host.ask(ask)
-    except FinetopError:
-        return ""
-    return sparkline(answer.curves[0].mean, SPARK_COLUMNS) if answer.curves else ""
+def state_line(runs: RunList, width: int) -> Line:
+    """Say how the whole stands: how many need somebody, and in which order they are listed."""
+    answer = runs.answer
+    if answer is None:
+        return ((" asking the supervisor …", "dim"),)
+    right: Line = (*_order_words(runs), (" ", ""))
+    left: Line = ((f" {count(answer.need_you)} need you", "bold" if answer.need_you else "dim"),)
+    for words in (f"{answer.running} running", f"{answer.queued} queued", f"{count(answer.total)} in all"):
+        more: Line = (*left, (f"   {words}", ""))
+        if line_width(more) + 2 + line_width(right) <= width:
+            left = more
+    return spread(left, right, width)
+
+
+def _order_words(runs: RunList) -> Line:
+    if runs.filter:
+        words = f" {cut_middle(clean_line(runs.filter), 20)}: {count(runs.pages.matching)} match"
+        return (("/", "bold"), (words, "bold"))
+    if runs.pages.newcomers:
+        return (("o", "bold"), (f" takes in {runs.pages.newcomers} new", "bold"))
+    if runs.pages.reordered:
+        return (("o", "bold"), (" sorts again: the order changed", "dim"))
+    return (("o", "bold"), (f" sort: {SORT_WORDS[runs.sort]}", "dim"))
+
+
+def empty_lines(runs: RunList, home: str) -> list[Line]:
+    """Say why there is nothing to see."""
+    if runs.filter and runs.answer is not None:
+        hidden = f" 0 of {counted(runs.answer.total, 'run')} match   {clean_line(runs.filter)}"
+        return [(), ((hidden, ""),), ((f" {count(runs.answer.total)} match without it", "dim"),)]
+    return [
+        (),
+        ((f" No runs yet in {home}.", "bold"),),
+        (),
+        ((" A run tunes a model on your rows, then proves whether", ""),),
+        ((" it forgot what it could do before.", ""),),
+        (),
+        ((" On the command line:  ", "dim"), ("finetop demo   finetop run RECIPE", "")),
+    ]
+
+
+def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
+    """Say what to do next: with the run under the cursor, or where there is none."""
+    if row is not None:
+        return [next_line(*next_step(row))]
+    if not runs.is_empty:
+        return []
+    if runs.filter:
+        return [next_line("esc", "drop the filter")]
+    demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
+    return [demo, next_line("n", "start my own", before="or")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from textual.screen import Screen
+
 from finetop.tui.host import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.screens.help import BACK, MOVES
@@ -11,7 +13,6 @@ from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
 from finetop.tui.words import clock, counted
-from textual.screen import Screen
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult

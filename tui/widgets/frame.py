@@ -43,7 +43,11 @@ class Top(Lines):
         for text, is_here in places:
             left = (*left, (text, "reverse" if is_here else ""), (" ", ""))
         host = host_of(self)
-        right: Line = ((host.machine, "dim"), ("  " if host.machine else "", ""), (f"{clock(host.now())} ", ""))
+        right: Line = (
+            (host.machine, "dim"),
+            ("  " if host.machine else "", ""),
+            (f"{clock(host.now())} ", ""),
+        )
         self.show((spread(left, right, self.size.width),))
 
 
@@ -53,7 +57,7 @@ class Answer:
 
     key: str
     label: str
-    do: Callable[[], None]
+    do: Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +218,7 @@ class Bottom(Lines, can_focus=True):
         if isinstance(self.question, Question):
             answers = tuple((answer.key, answer.label) for answer in self.question.answers)
             return _key_words((*answers, ("esc", self.question.leave)))
-        return footer(self.keys, width)
+        return footer(self.keys, width, has_help=not self.is_typed_above)
 
 
 def _key_words(pairs: Sequence[tuple[str, str]]) -> Line:

@@ -29,7 +29,7 @@ Line: TypeAlias = tuple[Span, ...]
 class Lines(Widget):
     """A block of rows, each a line of spans, drawn from the top; rows without a line are blank."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002  # Textual's word
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.lines: tuple[Line, ...] = ()
 

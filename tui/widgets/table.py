@@ -43,7 +43,11 @@ class Table(Widget):
         """The row under the cursor was clicked."""
 
     def __init__(
-        self, draw: DrawRow, heading_of: HeadingOf | None = None, *, id: str | None = None  # noqa: A002
+        self,
+        draw: DrawRow,
+        heading_of: HeadingOf | None = None,
+        *,
+        id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self._draw = draw

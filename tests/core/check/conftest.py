@@ -1,0 +1,98 @@
+"""A suite of three small tasks, written to a folder: choices, written answers that rules verify, and general text."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SUITE = """\
+suite: 1
+name: tiny
+about: three tasks for tests
+text: text.txt
+tasks:
+  - name: numbers
+    data: numbers.jsonl
+    chance: 0.0
+    cap: 40
+    metric: acc
+    lm_eval:
+      output_type: multiple_choice
+      doc_to_text: "Question: {{question}}\\nAnswer:"
+      doc_to_target: gold
+      doc_to_choice: choices
+  - name: pairs
+    data: pairs.jsonl
+    chance: 0.0
+    metric: acc_norm
+    num_fewshot: 2
+    lm_eval:
+      output_type: multiple_choice
+      doc_to_text: "{{question}}"
+      doc_to_target: gold
+      doc_to_choice: choices
+  - name: orders
+    data: orders.jsonl
+    chance: 0.0
+    metric: follows
+    chat: true
+    lm_eval:
+      output_type: generate_until
+      doc_to_text: prompt
+      doc_to_target: answer
+      generation_kwargs: {until: ["\\n"], max_gen_toks: 6}
+"""
+
+
+def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
+    """Write rows as JSON lines."""
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture
+def suite_folder(tmp_path: Path) -> Path:
+    """HOME/suites with the suite `tiny`."""
+    folder = tmp_path / "home" / "suites"
+    folder.mkdir(parents=True)
+    (folder / "tiny.yaml").write_text(SUITE, encoding="utf-8")
+    (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 120)
+    numbers: list[dict[str, object]] = [
+        {
+            "id": f"n{at}",
+            "category": "even" if at % 2 == 0 else "odd",
+            "question": f"What is {at} and {at + 1}?",
+            "choices": [str(2 * at + 1), str(at), "none of these numbers"],
+            "gold": at % 3,
+        }
+        for at in range(60)
+    ]
+    write_rows(folder / "numbers.jsonl", numbers)
+    pairs: list[dict[str, object]] = [
+        {
+            "id": f"p{at}",
+            "category": "words",
+            "cluster": f"c{at // 2}",
+            "question": f"The shop number {at} is",
+            "choices": ["open now", "an old mill behind the station"],
+            "gold": at % 2,
+        }
+        for at in range(30)
+    ]
+    write_rows(folder / "pairs.jsonl", pairs)
+    orders: list[dict[str, object]] = [
+        {
+            "id": f"o{at}",
+            "category": "length",
+            "prompt": f"Say {at} in a word.",
+            "rules": [{"rule": "max_words", "value": 1 + at % 40}],
+            "answer": at if at % 2 else [str(at)],
+        }
+        for at in range(12)
+    ]
+    write_rows(folder / "orders.jsonl", orders)
+    return folder

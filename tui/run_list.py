@@ -1,0 +1,99 @@
+"""The list of runs that a screen looks at: asks for the rows in view, page by page, and keeps them up to date."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core import protocol
+from finetop.core.errors import FinetopError
+from finetop.core.run import Running
+from finetop.tui.pages import CHUNK, EMPTY, fresh, missing_chunk, place_of, refreshed, with_chunk, with_row
+from finetop.tui.words import sparkline
+
+if TYPE_CHECKING:
+    from finetop.core.run import RunRow
+
+Ask = Callable[[protocol.Ask], Awaitable[Any]]
+Sort = Literal["needs_you", "newest", "name", "loss"]
+SPARKS_S = 10.0  # the loss of a run that goes on is asked for again after so long
+SPARK_COLUMNS = 10
+
+
+class RunList:
+    """Which runs, in which order, and what is known of them. Every method may raise NoSupervisor."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.pages = EMPTY
+        self.answer: protocol.RunsAnswer | None = None  # the newest
+        self.filter = ""
+        self.sort: Sort = "needs_you"
+        self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
+        self._sparks_at: dict[int, float] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that there is nothing to show."""
+        return self.answer is not None and not self.pages.matching
+
+    async def load(self, run: str, at: RunRow | None) -> int | None:
+        """Start over in the store's order; give the place of the run of that name, else of the run `at`.
+
+        None when what is asked for has changed on the way: then it is to be loaded again.
+        """
+        asked = (self.filter, self.sort)
+        answer = await self._runs(0, CHUNK)
+        if asked != (self.filter, self.sort):
+            return None
+        self.pages = fresh(answer.rows, answer.matching)
+        place = next((i for i, row in enumerate(answer.rows) if run and row.name == run), None)
+        if place is None and at is not None:
+            place = place_of(self.pages, at.id)
+        return place or 0
+
+    async def load_missing(self, first: int, end: int) -> bool:
+        """Load one chunk of the rows [first, end) if any is not held; give whether something came."""
+        offset = missing_chunk(self.pages, first, end)
+        if offset is None:
+            return False
+        answer = await self._runs(offset, CHUNK)
+        before = len(self.pages.rows)
+        self.pages = with_chunk(self.pages, offset, answer.rows)
+        return len(self.pages.rows) > before
+
+    async def refresh(self, first: int, end: int) -> None:
+        """Bring the rows [first, end) up to date, each in its place."""
+        offset = first - first % CHUNK
+        answer = await self._runs(offset, max(CHUNK, end - offset))
+        self.pages = refreshed(self.pages, offset, answer.rows, answer.matching)
+        came = {row.id for row in answer.rows}
+        for index in range(first, end):
+            row = self.pages.rows.get(index)
+            if row is not None and row.id not in came:  # by now it is listed elsewhere
+                with contextlib.suppress(FinetopError):
+                    detail = await self._ask(protocol.GetRun(str(row.id)))
+                    self.pages = with_row(self.pages, index, detail.row)
+
+    async def load_spark(self, row: RunRow, now: float) -> bool:
+        """Load the loss of a run for a sparkline, if there is none or it is old; give whether it came."""
+        age = now - self._sparks_at.get(row.id, -SPARKS_S)
+        if not row.step or (
+            row.id in self._sparks_at and (age < SPARKS_S or not isinstance(row.state, Running))
+        ):
+            return False
+        self._sparks_at[row.id] = now
+        answer: protocol.CurvesAnswer = await self._ask(
+            protocol.Curves(row.name, ["loss"], SPARK_COLUMNS, row.step)
+        )
+        means = [mean for curve in answer.curves[:1] for mean in curve.mean]
+        self.sparks[row.id] = sparkline(means, SPARK_COLUMNS)
+        return True
+
+    async def _runs(self, offset: int, limit: int) -> protocol.RunsAnswer:
+        answer: protocol.RunsAnswer = await self._ask(
+            protocol.Runs(filter=self.filter, sort=self.sort, offset=offset, limit=limit)
+        )
+        self.answer = answer
+        return answer

@@ -1,0 +1,268 @@
+"""The metrics tab of the Run screen: the charts that decide, the other numbers, the end of the log, alarms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol import Curve
+from finetop.core.run import Failed, Lost, Queued, Running
+from finetop.core.text import clean_line
+from finetop.tui.screens.run_numbers import drift_forecast, drift_limit, metric_keys, shown, title_of
+from finetop.tui.screens.run_recipe import data_lines, plan_line
+from finetop.tui.verdicts import verdict_words
+from finetop.tui.widgets.chart import Series, View, columns_of, draw, plot_width, step_at, value_at
+from finetop.tui.widgets.lines import Line, line_width, rule
+from finetop.tui.widgets.log import last_rows
+from finetop.tui.widgets.wrap import wrapped
+from finetop.tui.words import count, cut_end, ordinal, without_zero
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.run import RunDetail, RunRow
+    from finetop.tui.widgets.axis import Scale
+    from finetop.tui.widgets.log import Tail
+
+SPARK = 16  # cells
+LOG = 10  # rows that four charts leave for the log
+_NUMBERS = 2  # rows
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a tab of some size is divided: charts in a grid, each with a title row; the log gets the rest."""
+
+    chart_columns: int
+    chart_rows: int
+    chart_width: int
+    chart_height: int  # with its title and its x axis
+
+    @property
+    def charts(self) -> int:
+        """How many charts there is room for."""
+        return self.chart_columns * self.chart_rows
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """All that is held for the metrics tab. `view` is what the curves were asked for."""
+
+    detail: RunDetail
+    curves: Mapping[str, Curve]
+    scales: Mapping[str, Scale]
+    sparks: Mapping[str, str]
+    view: View
+    tail: Tail
+    only_ascii: bool = False
+
+
+def layout_of(width: int, height: int, *, is_over: bool = False) -> Layout:
+    """Divide the tab: two charts side by side, four from 100x28 on; a run that failed leaves more to its log."""
+    columns = 2 if width >= 60 else 1
+    chart_width = width // 2 - 2 if columns == 2 else width - 1
+    if width >= 100 and height >= 28:
+        return Layout(columns, 2, chart_width, min(13, max(7, (height - _NUMBERS - 2 - LOG) // 2)))
+    wanted = height // 3 if is_over else height // 2
+    return Layout(columns, 1, chart_width, min(14, max(5, wanted)))
+
+
+def has_failed(row: RunRow) -> bool:
+    """Say whether a run ended with an error."""
+    return isinstance(row.state, Failed | Lost)
+
+
+def charted(row: RunRow, layout: Layout) -> list[str]:
+    """Choose the metrics that are drawn large."""
+    return metric_keys(row)[: layout.charts]
+
+
+def numbered(row: RunRow, layout: Layout) -> list[str]:
+    """Choose the metrics that are a number and a sparkline: what is left, but for the place of the check."""
+    return metric_keys(row)[layout.charts :][: 2 * _NUMBERS - 1]
+
+
+def wanted_keys(charts: list[str]) -> list[str]:
+    """Name the curves that the charts need."""
+    return [*charts, "eval_loss"] if "loss" in charts else charts
+
+
+def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
+    """Give what is drawn in a metric's chart."""
+    series = [Series(curves[key])] if key in curves else []
+    if key == "loss" and "eval_loss" in curves:
+        series.append(Series(curves["eval_loss"], is_points=True))
+    return series
+
+
+def metrics_lines(board: Board, width: int, height: int) -> list[Line]:
+    """Write the tab in `height` rows."""
+    row = board.detail.row
+    if isinstance(row.state, Queued):
+        return _waiting_lines(row.state)
+    if not metric_keys(row):
+        return _starting_lines(board, width, height)
+    failed = has_failed(row)
+    layout = layout_of(width, height, is_over=failed)
+    lines: list[Line] = []
+    charts = charted(row, layout)
+    for at in range(0, len(charts), layout.chart_columns):
+        lines += _chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
+    lines += _number_rows(board, layout, width)
+    below = _below_lines(board, width)
+    rows = max(0, height - len(lines) - len(below) - 1)
+    if rows:
+        lines.append(log_rule(width))
+        log = last_rows(board.tail, rows)
+        lines += [*log, *[()] * (rows - len(log))]
+    return [*lines, *below][:height]
+
+
+def log_rule(width: int) -> Line:
+    """Draw the rule above the log's end."""
+    return rule((("log, newest last", ""),), width, (("l", "bold"), (" whole log", "dim")))
+
+
+def _waiting_lines(state: Queued) -> list[Line]:
+    because = f": {clean_line(state.because)}" if state.because else ""
+    return [
+        (),
+        ((f"   {ordinal(state.place)} in the queue{because}.", "bold"),),
+        (("   It has no numbers before it starts. What it will do is under recipe.", "dim"),),
+    ]
+
+
+def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
+    """Say what is known before the first step: the data, the plan; the rest is the log."""
+    lines = [*data_lines(board.detail, width), *plan_line(board.detail)]
+    below = _below_lines(board, width)
+    rows = max(0, height - len(lines) - len(below) - 1)
+    log = last_rows(board.tail, rows)
+    return [*lines, log_rule(width), *log, *[()] * (rows - len(log)), *below][:height]
+
+
+def _chart_rows(board: Board, keys: list[str], layout: Layout, width: int) -> list[Line]:
+    drawn = [_chart(board, key, layout) for key in keys]
+    left, *others = drawn
+    if not others:
+        return left if layout.chart_columns == 1 else [_beside(line, (), width) for line in left]
+    return [_beside(a, b, width) for a, b in zip(left, others[0], strict=True)]
+
+
+def _beside(left: Line, right: Line, width: int) -> Line:
+    gap = width // 2 - 1 - line_width(left)
+    return (*left, (" " * max(0, gap), ""), ("│ ", "dim"), *right)
+
+
+def _chart(board: Board, key: str, layout: Layout) -> list[Line]:
+    series = series_of(key, board.curves)
+    limit = drift_limit(board.detail.recipe) if key == "drift" else None
+    picture = draw(
+        series,
+        width=layout.chart_width,
+        height=layout.chart_height - 1,
+        view=board.view,
+        scale=board.scales.get(key),
+        limit=limit,
+        only_ascii=board.only_ascii,
+    )
+    return [_title(board, key, series, limit, layout.chart_width), *picture]
+
+
+def _title(board: Board, key: str, series: list[Series], limit: float | None, width: int) -> Line:
+    """Write a chart's title: its newest values, or those at the cursor; what does not fit goes as a whole."""
+    view = board.view
+    parts: list[Line] = []
+    if view.cursor is not None:
+        parts.append(((f"step {count(step_at(view, view.cursor, plot_width(width)))}", "bold"),))
+    for one in series:
+        name = {"loss": "train ", "eval_loss": "eval "}.get(one.curve.key, "")
+        if view.cursor is not None:
+            number = value_at(one, view.cursor, view.smoothing)
+            text = "-" if number is None else shown(key, number)
+        else:
+            text = shown(key, board.detail.row.metrics.get(one.curve.key, one.curve.last_value))
+        point: Line = ((" •", "bold"),) if one.is_points else ()
+        parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
+    if limit is not None:
+        parts[-1:] = [(*part, (f" of {without_zero(limit)}", ""), (" nats a token", "dim")) for part in parts[-1:]]
+    bad = sum(one.curve.bad for one in series)
+    if bad:
+        parts.append(((f"{bad} not finite", "amber"),))
+    if view.smoothing:
+        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
+    if view.is_log:
+        parts.append((("log y", "dim"),))
+    line: Line = ((f" {title_of(key)}", "bold"),)
+    for part in parts:
+        if line_width(line) + 3 + line_width(part) <= width:
+            line = (*line, ("   ", ""), *part)
+    return line
+
+
+def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
+    half = width // 2 - 2 if layout.chart_columns == 2 else width - 1
+    cells = [_number(board, key, half) for key in numbered(board.detail.row, layout)]
+    cells.append(_check_cell(board.detail.row))
+    if layout.chart_columns == 1:
+        return cells[:_NUMBERS]
+    padded = [*cells, ()]
+    return [_beside(padded[at], padded[at + 1], width) for at in range(0, len(cells), 2)]
+
+
+def _number(board: Board, key: str, width: int) -> Line:
+    text = shown(key, board.detail.row.metrics[key])
+    line: Line = ((f" {cut_end(title_of(key), 11):<11} ", ""), (f"{text:<9}", "bold"))
+    spark = board.sparks.get(key, "")
+    return (*line, (" " + spark, "")) if line_width(line) + 1 + SPARK <= width else line
+
+
+def _check_cell(row: RunRow) -> Line:
+    label: Line = ((f" {'check':<11} ", ""),)
+    if isinstance(row.checking, Running):
+        state = row.checking
+        done = f" {state.done:.0f} of {state.total:.0f}" if state.done is not None and state.total else ""
+        return (*label, (f"under way{done}", "cyan"))
+    if isinstance(row.checking, Queued):
+        return (*label, ("waits for its turn", ""))
+    if row.check is None:
+        return (*label, ("none yet", "dim"))
+    step = f" at step {count(row.check.step)}" if row.check.step is not None else ""
+    return (*label, *verdict_words(row.check, short=True), (step, ""))
+
+
+def _below_lines(board: Board, width: int) -> list[Line]:
+    """Say what needs a person: the newest alarm, where drift is heading, how to mend what failed."""
+    detail = board.detail
+    if isinstance(detail.row.state, Failed) and detail.row.state.hint:
+        rows = wrapped(detail.row.state.hint, width - 10, 2)
+        return [((" mend    " if not at else "         ", "bold"), (text, "")) for at, text in enumerate(rows)]
+    if not isinstance(detail.row.state, Running):
+        return []
+    lines: list[Line] = []
+    if detail.alarms:
+        alarm = detail.alarms[-1]
+        words = f" {clean_line(alarm.text)}"
+        at = f", step {count(alarm.step)}" if str(alarm.step) not in words else ""
+        lines.append(((" ! ", "amber mark"), (clean_line(alarm.kind).upper(), "amber mark"), (words + at, "amber")))
+    forecast = _forecast(board, width)
+    return [*lines, *forecast]
+
+
+def _forecast(board: Board, width: int) -> list[Line]:
+    limit = drift_limit(board.detail.recipe)
+    curve, view = board.curves.get("drift"), board.view
+    if limit is None or curve is None or not board.detail.row.steps or view.last < board.detail.row.steps:
+        return []
+    columns = columns_of(layout_of(width, 0).chart_width)
+    step = drift_forecast(curve, limit, view.first, view.last, columns)
+    if step is None:
+        return []
+    words = f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {without_zero(limit)} near step"
+    return [((" ! ", "amber mark"), ("DRIFT", "amber mark"), (f"{words} {count(_rounded(step))}", "amber"))]
+
+
+def _rounded(step: int) -> int:
+    """Round a forecast: it is no better than to two digits, and a steady line costs no bytes."""
+    unit = 10 ** max(0, len(str(step)) - 2)
+    return round(step / unit) * unit

@@ -1,0 +1,111 @@
+"""The recipe tab of the Run screen: the first row with its learned part, what became of the data, every setting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.run import word
+from finetop.core.text import clean_line
+from finetop.tui.widgets.lines import Line, rule
+from finetop.tui.widgets.wrap import wrapped
+from finetop.tui.words import count, counted, cut_middle
+
+if TYPE_CHECKING:
+    from finetop.core.run import DataRow, RunDetail
+
+_LABEL = 10  # cells
+_FIRST_ROW = 8  # rows of each piece of the first row
+
+
+def recipe_lines(detail: RunDetail, width: int) -> list[Line]:
+    """Write the whole tab, as many rows as it needs."""
+    lines: list[Line] = []
+    if detail.first_row:
+        lines.append(rule((("first row as the model sees it", ""),), width, (("learned part in bold", "dim"),)))
+        for text, is_learned in detail.first_row:
+            lines += _piece(text, width, is_learned=is_learned)
+    if detail.data:
+        lines += [rule((("data", ""),), width), *data_lines(detail, width), *plan_line(detail)]
+    lines.append(rule((("settings, all defaults filled in", ""),), width))
+    lines += settings_lines(detail.recipe, width)
+    return [*lines, rule((("system", ""),), width), *_system_lines(detail, width)]
+
+
+def _piece(text: str, width: int, *, is_learned: bool) -> list[Line]:
+    label = "learned" if is_learned else "read"
+    rows = wrapped(text.strip("\n"), width - _LABEL - 1, _FIRST_ROW)
+    return [
+        ((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "bold" if is_learned else ""))
+        for at, row in enumerate(rows)
+    ]
+
+
+def data_lines(detail: RunDetail, width: int) -> list[Line]:
+    """Say of each source how many rows are used, and why others are not."""
+    return [_source_line(source, width) for source in detail.data]
+
+
+def _source_line(source: DataRow, width: int) -> Line:
+    name = cut_middle(clean_line(source.source).rstrip("/").rpartition("/")[2], max(12, width - 62))
+    words = f"  {counted(source.rows, 'row')}, {count(source.kept)} kept"
+    gone: Line = ()
+    if source.dropped:
+        gone = (*gone, (f", {count(source.dropped)} dropped", "bold"))
+    if source.truncated:
+        gone = (*gone, (f", {count(source.truncated)} cut short", "bold"))
+    longest = f"; longest {counted(source.longest_tokens, 'token')}" if source.longest_tokens else ""
+    return ((f" {'data':<{_LABEL - 1}}", "dim"), (name, ""), (words, ""), *gone, (longest, "dim"))
+
+
+def plan_line(detail: RunDetail) -> list[Line]:
+    """Say how long the run is and how much of the model learns."""
+    planned = detail.planned
+    if not planned.get("steps"):
+        return []
+    words = f"{counted(round(planned['steps']), 'step')}, {planned.get('epochs', 0):g} epochs"
+    words += f" over {counted(round(planned.get('rows', 0)), 'row')}"
+    learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
+    if learns and whole:
+        words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} million parameters learn"
+    return [((f" {'plan':<{_LABEL - 1}}", "dim"), (words, ""))]
+
+
+def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
+    """Write every setting as `section.name  value`, in the recipe's order."""
+    flat = _flat(recipe, "")
+    name_width = min(34, max((len(name) for name, _ in flat), default=0))
+    lines: list[Line] = []
+    for name, text in flat:
+        label = clean_line(name)
+        rows = wrapped(text, width - name_width - 4, 3) or [""]
+        lines.append(((f" {cut_middle(label, name_width):<{name_width}}  ", "dim"), (rows[0], "")))
+        lines += [((" " * (name_width + 3), ""), (row, "")) for row in rows[1:]]
+    return lines
+
+
+def _flat(node: Any, name: str) -> list[tuple[str, str]]:
+    if isinstance(node, dict) and node:
+        return [pair for key, value in node.items() for pair in _flat(value, f"{name}.{key}" if name else str(key))]
+    if isinstance(node, list) and any(isinstance(one, dict) for one in node):
+        return [pair for at, value in enumerate(node) for pair in _flat(value, f"{name}[{at}]")]
+    if isinstance(node, bool) or node is None:
+        return [(name, {True: "true", False: "false", None: "null"}[node])]
+    if isinstance(node, list):
+        return [(name, ", ".join(str(one) for one in node) or "none")]
+    return [(name, "none" if node == {} else str(node))]
+
+
+def _system_lines(detail: RunDetail, width: int) -> list[Line]:
+    facts = {"device": detail.device, "folder": detail.folder}
+    if detail.versions:
+        facts["versions"] = ", ".join(f"{name} {version}" for name, version in detail.versions.items())
+    jobs = [f"{job.id} {job.verb} {word(job.state)}" + (f" (attempt {job.attempt})" if job.attempt > 1 else "") for job in detail.jobs]
+    facts["jobs"] = ", ".join(jobs)
+    bad = sum(job.bad_lines for job in detail.jobs)
+    if bad:
+        facts["unread"] = f"{counted(bad, 'event line')} could not be read"
+    lines: list[Line] = []
+    for label, text in facts.items():
+        for at, row in enumerate(wrapped(text, width - _LABEL - 1, 4) if text else []):
+            lines.append(((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "")))
+    return lines

@@ -1,0 +1,37 @@
+"""The steps tab of the Run screen: its checkpoints, and what a check said of each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line
+from finetop.tui.verdicts import verdict_words
+from finetop.tui.widgets.lines import Line
+from finetop.tui.words import clock, count
+
+if TYPE_CHECKING:
+    from finetop.core.run import CheckpointRow, RunDetail
+
+
+def newest_first(detail: RunDetail) -> list[CheckpointRow]:
+    """Order the checkpoints as the tab shows them."""
+    return sorted(detail.checkpoints, key=lambda checkpoint: -checkpoint.step)
+
+
+def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
+    """Write the whole tab; the first line is the titles."""
+    if not detail.checkpoints:
+        return [(), (("   No checkpoint yet. S stops the run after it has saved one.", "dim"),)]
+    checks = {check.step: check for check in reversed(detail.checks)}
+    lines: list[Line] = [((f"   {'step':>9}  {'kind':<8} {'size':>9}  {'saved':<6} did it forget?", "dim"),)]
+    for at, checkpoint in enumerate(newest_first(detail)):
+        check = checks.get(checkpoint.step)
+        said: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
+        facts = f" {clean_line(checkpoint.kind):<8} {_size(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
+        style = "bold" if at == cursor else ""
+        lines.append((("▸" if at == cursor else " ", "reverse" if at == cursor else ""), (f"  {count(checkpoint.step):>9} ", style), (facts, ""), *said))
+    return lines
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"

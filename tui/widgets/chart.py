@@ -1,0 +1,245 @@
+"""A line chart in braille: from curves of min and max per column to lines of text. Pure functions, no state.
+
+A cell is 2 dots wide and 4 high, so a chart asks for two bins a cell (`columns_of`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from finetop.core.text import clean_line
+from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
+
+if TYPE_CHECKING:
+    from finetop.core.protocol import Curve
+    from finetop.tui.theme import StyleName
+    from finetop.tui.widgets.lines import Line
+
+GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
+_DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+_POINT, _ASCII_POINT = "•", "o"
+
+Band = tuple[int, int, int]  # dot column, topmost dot row, bottommost dot row
+Cell = tuple[str, "StyleName"]
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One curve of a chart: a line or single points; `end` is a letter behind its last point."""
+
+    curve: Curve
+    is_points: bool = False
+    end: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What part of a run is drawn, and how. `cursor` is a cell of the picture, `smoothing` from 0 (none) to 1."""
+
+    first: int
+    last: int
+    newest: int = 0
+    cursor: int | None = None
+    smoothing: float = 0.0
+    is_log: bool = False
+
+
+def plot_width(width: int) -> int:
+    """Give the cells of the picture itself."""
+    return max(0, width - GUTTER)
+
+
+def columns_of(width: int) -> int:
+    """Give how many bins a chart of that width draws."""
+    return 2 * plot_width(width)
+
+
+def smoothed(values: Sequence[float], weight: float) -> list[float]:
+    """Average each value with those before it, by exponentially falling weights that sum to 1."""
+    kept, total, shown = 0.0, 0.0, []
+    for value in values:
+        kept = weight * kept + (1 - weight) * value
+        total = weight * total + (1 - weight)
+        shown.append(kept / total)
+    return shown
+
+
+def bands_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
+    """List what is drawn of a curve: column, lowest and highest value; finite values only."""
+    curve = series.curve
+    if series.is_points:
+        found = list(zip(curve.column, curve.mean, curve.mean, strict=True))
+    elif smoothing:
+        means = smoothed(curve.mean, smoothing)
+        found = list(zip(curve.column, means, means, strict=True))
+    else:
+        found = list(zip(curve.column, curve.low, curve.high, strict=True))
+    return [band for band in found if math.isfinite(band[1]) and math.isfinite(band[2])]
+
+
+def fitted(scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None) -> Scale | None:
+    """Give the y axis for curves: the one so far, widened where they leave it; None while there is nothing to draw."""
+    bands = [band for one in series for band in bands_of(one, view.smoothing)]
+    lows = [low for _, low, _ in bands if low > 0 or not view.is_log]
+    highs = [high for _, _, high in bands if high > 0 or not view.is_log]
+    if not highs:
+        return scale
+    low, high = min(lows, default=min(highs)), max(highs)
+    if limit is not None and math.isfinite(limit) and (limit > 0 or not view.is_log):
+        low, high = min(low, limit), max(high, limit + 0.15 * abs(limit - low))
+    return widened(scale, low, high, is_log=view.is_log)
+
+
+def draw(
+    series: Sequence[Series],
+    *,
+    width: int,
+    height: int,
+    view: View,
+    scale: Scale | None,
+    limit: float | None = None,
+    only_ascii: bool = False,
+) -> list[Line]:
+    """Draw curves as `height` lines of at most `width` cells: the picture with its y labels, then the x axis.
+
+    A bin without points is a gap in a dense curve; points that are sparser than the columns are joined.
+    """
+    columns, rows = plot_width(width), height - 1
+    if columns < 2 or rows < 1:
+        return [()] * max(0, height)
+    blank: list[list[Cell]] = [[(" ", "")] * columns for _ in range(rows)]
+    axis: Line = ((" " * GUTTER, ""), (x_labels(view.first, view.last, view.newest, columns), "dim"))
+    if scale is None:
+        words = "nothing yet"[:columns]
+        blank[rows // 2][: len(words)] = [(letter, "dim") for letter in words]
+        return [*(((" " * GUTTER, ""), *_spans(row)) for row in blank), axis]
+    cells = _picture(series, view, scale, columns, rows, only_ascii=only_ascii)
+    limit_row = _limit_row(limit, scale, rows)
+    if limit_row is not None:
+        cells[limit_row] = [("-", "amber") if cell[0] == " " else cell for cell in cells[limit_row]]
+    if view.cursor is not None and 0 <= view.cursor < columns:
+        for row in cells:
+            row[view.cursor] = ("┊", "dim") if row[view.cursor][0] in " -" else (row[view.cursor][0], "reverse")
+    low, high = y_labels(scale)
+    lines: list[Line] = []
+    for y, row in enumerate(cells):
+        text = "limit" if y == limit_row else high if y == 0 else low if y == rows - 1 else ""
+        style: StyleName = "amber" if y == limit_row else "dim"
+        lines.append(((f"{text:>{LABEL}} ", style), *_spans(row)))
+    return [*lines, axis]
+
+
+def _picture(
+    series: Sequence[Series], view: View, scale: Scale, columns: int, rows: int, *, only_ascii: bool
+) -> list[list[Cell]]:
+    """Draw lines as dots, then points and end letters over them."""
+    dots = [[0] * columns for _ in range(rows)]
+    over: list[tuple[int, int, Cell]] = []
+    for one in series:
+        bands = _dot_bands(one, view, scale, columns, rows)
+        if one.is_points:
+            mark = _ASCII_POINT if only_ascii else _POINT
+            over += [(top // 4, column // 2, (mark, "bold")) for column, top, _ in bands]
+        else:
+            for column, top, bottom in _joined(bands):
+                for y in range(top, bottom + 1):
+                    dots[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
+        if one.end and bands and bands[-1][0] // 2 + 1 < columns:
+            over.append((bands[-1][1] // 4, bands[-1][0] // 2 + 1, (clean_line(one.end)[:1] or " ", "bold")))
+    cells: list[list[Cell]] = [
+        [(_cell(bits, only_ascii=only_ascii), "") for bits in row] for row in dots
+    ]
+    for y, x, cell in over:
+        cells[y][x] = cell
+    return cells
+
+
+def _dot_bands(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+    bands: list[Band] = []
+    for column, low, high in bands_of(one, view.smoothing):
+        top, bottom = share_of(scale, high), share_of(scale, low)
+        if not 0 <= column < 2 * columns or top is None:
+            continue
+        last = 4 * rows - 1
+        bands.append((column, round((1 - top) * last), last if bottom is None else round((1 - bottom) * last)))
+    return bands
+
+
+def _joined(bands: Sequence[Band]) -> list[Band]:
+    """Join neighbours to a line. In a dense curve a missing column stays a gap."""
+    gaps = [after[0] - before[0] for before, after in pairwise(bands)]
+    is_sparse = bool(gaps) and median(gaps) > 2
+    joined = list(bands)
+    for before, after in pairwise(bands):
+        if is_sparse or after[0] - before[0] <= 2:
+            joined += _between(before, after)
+    return joined
+
+
+def _between(before: Band, after: Band) -> list[Band]:
+    """Give the dots of a straight line between two bands, from the ends that face each other."""
+    (x0, top0, bottom0), (x1, top1, bottom1) = before, after
+    if top1 > bottom0:
+        y0, y1 = bottom0, top1
+    elif top0 > bottom1:
+        y0, y1 = top0, bottom1
+    else:
+        y0 = y1 = max(top0, top1)
+    steps = x1 - x0
+    heights = [round(y0 + (y1 - y0) * x / steps) for x in range(steps + 1)]
+    dots: list[Band] = [(x0 + x, y, y) for x, y in enumerate(heights) if 0 < x < steps]
+    for x, (here, there) in enumerate(pairwise(heights)):
+        # a jump of several rows: each of the two columns takes its half of it, so that the line has no hole
+        middle = (here + there) // 2
+        if there > here + 1:
+            dots += [(x0 + x, here, middle), (x0 + x + 1, middle + 1, there)]
+        elif here > there + 1:
+            dots += [(x0 + x, middle + 1, here), (x0 + x + 1, there, middle)]
+    return dots
+
+
+def _cell(bits: int, *, only_ascii: bool) -> str:
+    if not bits:
+        return " "
+    if only_ascii:
+        return "." if bits & 0xE4 and not bits & 0x1B else "'" if bits & 0x1B and not bits & 0xE4 else ":"
+    return chr(0x2800 + bits)
+
+
+def _limit_row(limit: float | None, scale: Scale, rows: int) -> int | None:
+    if limit is None or not math.isfinite(limit) or not scale.low <= limit <= scale.high:
+        return None
+    share = share_of(scale, limit)
+    return None if share is None else round((1 - share) * (4 * rows - 1)) // 4
+
+
+def _spans(row: Sequence[Cell]) -> Line:
+    """Put neighbouring cells of one style into one span."""
+    spans: list[Cell] = []
+    for text, style in row:
+        if spans and spans[-1][1] == style:
+            spans[-1] = (spans[-1][0] + text, style)
+        else:
+            spans.append((text, style))
+    return tuple(spans)
+
+
+def step_at(view: View, cell: int, columns: int) -> int:
+    """Give the step in the middle of a cell of the picture."""
+    return round(view.first + (cell + 0.5) * (view.last - view.first) / max(1, columns))
+
+
+def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:
+    """Give a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
+    curve = series.curve
+    values = smoothed(curve.mean, smoothing) if smoothing and not series.is_points else curve.mean
+    here = [value for column, value in zip(curve.column, values, strict=True) if column // 2 == cell]
+    if here:
+        return sum(here) / len(here)
+    before = [value for column, value in zip(curve.column, values, strict=True) if column // 2 < cell]
+    return before[-1] if before else None

@@ -1,0 +1,123 @@
+"""The end of a job's log: what was read of it so far, in bounded memory, and which of its rows are in view."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from finetop.core import protocol
+from finetop.core.text import clean_line
+from finetop.tui.widgets.wrap import wrapped
+
+if TYPE_CHECKING:
+    from finetop.tui.theme import StyleName
+    from finetop.tui.widgets.lines import Line
+
+LINES = 3000  # that are kept
+FIRST_BYTES = 1 << 16  # of the end, when a log is opened
+PIECE_BYTES = 1 << 18  # of one request after that
+_LONGEST = 8192  # characters of a line that has not ended
+
+_ALARM: Final = re.compile(r"alarm: |warning", re.IGNORECASE)
+_ERROR: Final = re.compile(r"[\w.]*(?:Error|Exception)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The lines of a log that are held: clean, without their ends. `open` is the raw text of one that goes on."""
+
+    lines: tuple[str, ...] = ()
+    dropped: int = 0  # lines that were held before and let go
+    open: str = ""
+    offset: int | None = None  # bytes read; None before the first piece
+
+    @property
+    def end(self) -> int:
+        """The number of the line behind the last, counted from the first that was ever held."""
+        return self.dropped + len(self.shown)
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The lines, with the one that goes on as its last."""
+        last = _shown(self.open)
+        return (*self.lines, last) if last else self.lines
+
+
+EMPTY: Final = Tail()
+
+
+def request(tail: Tail, run: str, job: int | None) -> protocol.ReadLog:
+    """Ask for what came since; for the end of the log at first."""
+    if tail.offset is None:
+        return protocol.ReadLog(run, job, -FIRST_BYTES, FIRST_BYTES)
+    return protocol.ReadLog(run, job, tail.offset, PIECE_BYTES)
+
+
+def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
+    """Take in a piece. Progress bars (carriage returns) show their newest state; a log that shrank starts anew."""
+    if tail.offset is not None and answer.size < tail.offset:
+        return Tail(dropped=tail.end)
+    text = answer.text
+    if tail.offset is None and answer.size > FIRST_BYTES:
+        text = text.partition("\n")[2]  # the first line was cut
+    *whole, rest = (tail.open + text).split("\n")
+    lines = (*tail.lines, *(_shown(line) for line in whole))
+    surplus = max(0, len(lines) - LINES)
+    return Tail(lines[surplus:], tail.dropped + surplus, _last_state(rest)[:_LONGEST], answer.next)
+
+
+def _last_state(line: str) -> str:
+    """Give the newest state of a line that writes over itself, with a return that ends it."""
+    body = line.rstrip("\r")
+    return body.rpartition("\r")[2] + line[len(body) :][:1]
+
+
+def _shown(line: str) -> str:
+    return clean_line(_last_state(line).rstrip("\r"))
+
+
+def last_rows(tail: Tail, height: int) -> list[Line]:
+    """Give the last lines, one a row."""
+    shown = tail.shown
+    return [_styled(line) for line in shown[max(0, len(shown) - height) :]] if height > 0 else []
+
+
+def view(tail: Tail, width: int, height: int, first: int | None) -> list[Line]:
+    """Give the rows in view: from line number `first` on, or the end; long lines go on in the next row."""
+    shown = tail.shown
+    rows: list[Line] = []
+    if first is None:
+        for line in reversed(shown):
+            rows = [*_rows(line, width), *rows]
+            if len(rows) >= height:
+                break
+        return rows[max(0, len(rows) - height) :] if height > 0 else []
+    for line in shown[max(0, first - tail.dropped) :]:
+        rows += _rows(line, width)
+        if len(rows) >= height:
+            break
+    return rows[:height]
+
+
+def scrolled(tail: Tail, first: int | None, by: int, height: int) -> int | None:
+    """Give the line that the view starts with after scrolling; None when it is at the end and follows it again."""
+    last_first = max(tail.dropped, tail.end - height)
+    at = (last_first if first is None else first) + by
+    return None if at >= last_first else max(tail.dropped, at)
+
+
+def _rows(line: str, width: int) -> list[Line]:
+    style = _style(line)
+    first, *more = wrapped(line, max(10, width - 4))
+    return [((f" {first}", style),), *(((f"   {row}", style),) for row in more)]
+
+
+def _styled(line: str) -> Line:
+    return ((f" {line}", _style(line)),)
+
+
+def _style(line: str) -> StyleName:
+    if _ERROR.match(line):
+        return "red"
+    return "amber" if _ALARM.match(line) else ""
