@@ -115,7 +115,8 @@ class Rig:
 
     def submit(self, name: str = "fake", **plan: Any) -> str:
         loaded = resolve_text(RECIPE)
-        recipe = {**loaded.resolved, "about": json.dumps(plan)}
+        check = {**loaded.resolved["check"], "at_end": plan.get("check", False)}
+        recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         return str(self.ask(protocol.Submit(recipe, loaded.text, name)).name)
 
     def wait_state(self, name: str, *words: str, timeout_s: float = 30.0) -> Any:

@@ -95,7 +95,7 @@ def facts_of(
         "dtype": candidates.dtype,
         "device": device_kind(candidates.device),
         "scorer": VERSION,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),
         "transformers": transformers.__version__,
         "lm_eval": lm_eval.__version__,
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -18,7 +19,7 @@ from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
@@ -104,9 +105,10 @@ def build_task(task: SuiteTask, place: str, tokenizer: PreTrainedTokenizerBase) 
             hint=f"Only scores in [0, 1] can decide: take {', '.join(KINDS)}.",
         )
     render = _chat(tokenizer) if task.chat else None
-    questions = tuple(_question(task, harness, row, number, render) for number, row in enumerate(rows))
-    built = BenchmarkTask(task, kind, harness, questions)
-    _try_metric(built, place)
+    with _faults(task, place):
+        questions = tuple(_question(task, harness, row, number, render) for number, row in enumerate(rows))
+        built = BenchmarkTask(task, kind, harness, questions)
+        _try_metric(built, place)
     return built
 
 
@@ -133,19 +135,32 @@ def _harness_task(task: SuiteTask, rows: Sequence[Row], place: str) -> Any:
         config["process_results"] = lambda document, results: {
             task.metric: float(check_rules(results[0], document["rules"]))
         }
-    try:
+    with _faults(task, place):
         harness = ConfigurableTask(config=config)
-    except (KeyError, ValueError, TypeError, AttributeError, IndexError, SyntaxError) as error:
-        raise _refused(task, place, error) from error
     harness.set_fewshot_seed(FEWSHOT_SEED)
     return harness
 
 
-def _refused(task: SuiteTask, place: str, error: Exception) -> BadInput:
-    said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
-    return BadInput(
-        f"{place}: the harness refuses the task {task.name}: {said}", hint="Correct lm_eval there."
-    )
+@contextmanager
+def _faults(task: SuiteTask, place: str) -> Iterator[None]:
+    """Turn what the harness throws at settings that do not fit their rows into BadInput with the task's line."""
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except (
+        KeyError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        IndexError,
+        SyntaxError,
+        AssertionError,
+        TemplateError,
+    ) as error:
+        said = f"{type(error).__name__}: {error}".splitlines()[0][:300]
+        hint = "Correct lm_eval there."
+        raise BadInput(f"{place}: the harness refuses the task {task.name}: {said}", hint=hint) from error
 
 
 def _chat(tokenizer: PreTrainedTokenizerBase) -> Callable[..., str]:
@@ -268,8 +283,8 @@ def _metric(task: BenchmarkTask, question: Question, responses: Sequence[Any]) -
     value = values[name]
     if not isinstance(value, int | float) or not 0 <= float(value) <= 1:
         raise BadInput(
-            f"{task.suite_task.name}: the metric {name} gave {str(value)[:60]} for item
-            {question.item.item}.", hint="Only scores in [0, 1] can decide.",
+            f"{task.suite_task.name}: {name} of item {question.item.item} is {str(value)[:60]}.",
+            hint="Only scores in [0, 1] can decide.",
         )
     return float(value)
 
@@ -283,5 +298,3 @@ def _try_metric(task: BenchmarkTask, place: str) -> None:
         except BadInput as error:
             hint = error.hint
             raise BadInput(f"{place}: item {question.item.item}: {error.message}", hint=hint) from error
-        except (KeyError, ValueError, TypeError, IndexError) as error:
-            raise _refused(task.suite_task, place, error) from error

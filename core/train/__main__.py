@@ -73,7 +73,7 @@ def run(spec: JobSpec, job_folder: Path, events: EventLog, stop: stopping.Stop) 
             attempt=attempt_of(job_folder),
             pid=os.getpid(),
             device=models.describe_device(device),
-            dtype=str(spec.recipe.get("model", {}).get("dtype", "")),
+            dtype=models.number_format(str(spec.recipe.get("model", {}).get("dtype", "")), None, device),
             versions=versions(),
         )
     )

@@ -74,7 +74,7 @@ OPTIMIZERS = {"adamw": "adamw_torch", "adafactor": "adafactor", "sgd": "sgd"}
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
-def build(recipe: Recipe, device: str, output: Path) -> SFTConfig:
+def build(recipe: Recipe, dtype: str, device: str, output: Path) -> SFTConfig:
     """Build the trainer's arguments. Raises BadInput for a raw option that is unknown, renamed, ours or refused."""
     from trl import SFTConfig
 
@@ -96,8 +96,8 @@ def build(recipe: Recipe, device: str, output: Path) -> SFTConfig:
         "max_grad_norm": train.max_grad_norm,
         "seed": train.seed,
         "data_seed": train.seed,
-        "bf16": recipe.model.dtype == "bfloat16",
-        "fp16": recipe.model.dtype == "float16",
+        "bf16": dtype == "bfloat16",
+        "fp16": dtype == "float16",
         "use_cpu": device == "cpu",
         "packing": options.packing,
         "max_length": recipe.data.max_tokens if options.packing else None,  # rows are already cut

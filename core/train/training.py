@@ -27,11 +27,14 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
 
     Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
     """
-    check_number_format(recipe, device)
     rows = data.read(recipe.data, recipe.train.seed, home, events)
     events.write(Phase("finding the model"))
     base = models.resolve(recipe.model, home, events)
-    print(f"model: {base.id} ({base.source}), weights sha256 {base.weights_hash[:16]}")
+    dtype = models.number_format(recipe.model.dtype, base.path, device)
+    check_number_format(dtype, recipe.method.name, device)
+    print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
+    if dtype != recipe.model.dtype and recipe.model.dtype != "auto":
+        print(f"this CPU has no arithmetic for {recipe.model.dtype}: {dtype} is used, which is faster here")
     tokenizer = models.load_tokenizer(base)
     if models.has_plain_template(tokenizer):
         print(
@@ -45,11 +48,11 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
 
     quiet()
     checkpoint.clear_leftovers(run_folder)
-    config = arguments.build(recipe, device, run_folder / "checkpoints")
+    config = arguments.build(recipe, dtype, device, run_folder / "checkpoints")
     events.write(Phase("loading the model"))
     seed_everything(recipe.train.seed)
     limit_gpu_memory(recipe, device)
-    loaded, tokenizer = models.load(base, models.torch_dtype(recipe.model.dtype, device), device)
+    loaded, tokenizer = models.load(base, models.torch_dtype(dtype, device), device)
     model = methods.load(recipe.method.name).prepare(loaded, recipe.method.options)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     job = callbacks.Job(
@@ -109,17 +112,15 @@ def make_trainer(
     return trainer
 
 
-def check_number_format(recipe: Recipe, device: str) -> None:
-    """Refuse float16 where it can't train: on the CPU, and for full weights (its gradients vanish). Raises BadInput."""
-    if recipe.model.dtype != "float16":
+def check_number_format(dtype: str, method: str, device: str) -> None:
+    """Refuse float16 where it can't train: on the CPU, and for full weights. Raises BadInput."""
+    if dtype != "float16":
         return
     hint = "Set model.dtype to bfloat16, or to float32."
     if device == "cpu":
         raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
-    if recipe.method.name == "full":
-        raise BadInput(
-            "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
-        )
+    if method == "full":
+        raise BadInput("model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint)
 
 
 def limit_gpu_memory(recipe: Recipe, device: str) -> None:

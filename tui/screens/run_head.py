@@ -86,7 +86,9 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
         return spread(words, ((", ".join(facts), "dim"), (" ", "")), width)
     if not row.step:
         left = f"{long_span(state.left_s)} left " if state.left_s is not None else ""
-        return spread((("   ", ""), ("starting", "cyan"), (f"  {phase_words(state)}", "")), ((left, ""),), width)
+        return spread(
+            (("   ", ""), ("starting", "cyan"), (f"  {phase_words(state)}", "")), ((left, ""),), width
+        )
     return _progress_line(row, state, slow, width, now)
 
 
@@ -103,7 +105,8 @@ def _progress_line(row: RunRow, state: Running, slow: Slow, width: int, now: flo
         return spread((*left, (percent.strip(), "")), right, width)
     full = int(done * room)
     bar: Line = (("━" * full, "cyan"), ("·" * (room - full), "dim"))
-    return spread((*left, *bar, (percent, "")), right, width)
+    line: Line = (*left, *bar, (percent, ""))
+    return (*line, (" " * (width - line_width(line) - line_width(right)), ""), *right)
 
 
 def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:

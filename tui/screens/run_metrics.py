@@ -151,7 +151,7 @@ def _chart_rows(board: Board, keys: list[str], layout: Layout, width: int) -> li
 
 def _beside(left: Line, right: Line, width: int) -> Line:
     gap = width // 2 - 1 - line_width(left)
-    return (*left, (" " * max(0, gap), ""), ("│ ", "dim"), *right)
+    return (*left, (" " * max(0, gap), ""), ("│", "dim"), *right)
 
 
 def _chart(board: Board, key: str, layout: Layout) -> list[Line]:
@@ -182,10 +182,12 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
             text = "-" if number is None else shown(key, number)
         else:
             text = shown(key, board.detail.row.metrics.get(one.curve.key, one.curve.last_value))
-        point: Line = ((" •", "bold"),) if one.is_points else ()
+        point: Line = ((" o" if board.only_ascii else " •", "bold"),) if one.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None:
-        parts[-1:] = [(*part, (f" of {without_zero(limit)}", ""), (" nats a token", "dim")) for part in parts[-1:]]
+        parts[-1:] = [
+            (*part, (f" of {without_zero(limit)}", ""), (" nats a token", "dim")) for part in parts[-1:]
+        ]
     bad = sum(one.curve.bad for one in series)
     if bad:
         parts.append(((f"{bad} not finite", "amber"),))
@@ -212,7 +214,7 @@ def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
 
 def _number(board: Board, key: str, width: int) -> Line:
     text = shown(key, board.detail.row.metrics[key])
-    line: Line = ((f" {cut_end(title_of(key), 11):<11} ", ""), (f"{text:<9}", "bold"))
+    line: Line = ((f" {cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
     spark = board.sparks.get(key, "")
     return (*line, (" " + spark, "")) if line_width(line) + 1 + SPARK <= width else line
 
@@ -236,7 +238,9 @@ def _below_lines(board: Board, width: int) -> list[Line]:
     detail = board.detail
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
-        return [((" mend    " if not at else "         ", "bold"), (text, "")) for at, text in enumerate(rows)]
+        return [
+            ((" mend    " if not at else "         ", "bold"), (text, "")) for at, text in enumerate(rows)
+        ]
     if not isinstance(detail.row.state, Running):
         return []
     lines: list[Line] = []
@@ -244,7 +248,9 @@ def _below_lines(board: Board, width: int) -> list[Line]:
         alarm = detail.alarms[-1]
         words = f" {clean_line(alarm.text)}"
         at = f", step {count(alarm.step)}" if str(alarm.step) not in words else ""
-        lines.append(((" ! ", "amber mark"), (clean_line(alarm.kind).upper(), "amber mark"), (words + at, "amber")))
+        lines.append(
+            ((" ! ", "amber mark"), (clean_line(alarm.kind).upper(), "amber mark"), (words + at, "amber"))
+        )
     forecast = _forecast(board, width)
     return [*lines, *forecast]
 
@@ -264,5 +270,5 @@ def _forecast(board: Board, width: int) -> list[Line]:
 
 def _rounded(step: int) -> int:
     """Round a forecast: it is no better than to two digits, and a steady line costs no bytes."""
-    unit = 10 ** max(0, len(str(step)) - 2)
+    unit = int(10 ** max(0, len(str(step)) - 2))
     return round(step / unit) * unit

@@ -80,7 +80,9 @@ def drift_forecast(curve: Curve, limit: float, first: int, last: int, columns: i
     if len(curve.mean) < 3 or not limit / 2 <= curve.mean[-1] < limit or columns < 1:
         return None
     half = len(curve.mean) // 2
-    steps = [first + (last - first) * column / columns for column in (curve.column[half - 1], curve.column[-1])]
+    steps = [
+        first + (last - first) * column / columns for column in (curve.column[half - 1], curve.column[-1])
+    ]
     rise = (curve.mean[-1] - curve.mean[half - 1]) / max(1.0, steps[1] - steps[0])
     if rise <= 0:
         return None

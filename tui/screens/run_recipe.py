@@ -21,7 +21,9 @@ def recipe_lines(detail: RunDetail, width: int) -> list[Line]:
     """Write the whole tab, as many rows as it needs."""
     lines: list[Line] = []
     if detail.first_row:
-        lines.append(rule((("first row as the model sees it", ""),), width, (("learned part in bold", "dim"),)))
+        lines.append(
+            rule((("first row as the model sees it", ""),), width, (("learned part in bold", "dim"),))
+        )
         for text, is_learned in detail.first_row:
             lines += _piece(text, width, is_learned=is_learned)
     if detail.data:
@@ -85,7 +87,11 @@ def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
 
 def _flat(node: Any, name: str) -> list[tuple[str, str]]:
     if isinstance(node, dict) and node:
-        return [pair for key, value in node.items() for pair in _flat(value, f"{name}.{key}" if name else str(key))]
+        return [
+            pair
+            for key, value in node.items()
+            for pair in _flat(value, f"{name}.{key}" if name else str(key))
+        ]
     if isinstance(node, list) and any(isinstance(one, dict) for one in node):
         return [pair for at, value in enumerate(node) for pair in _flat(value, f"{name}[{at}]")]
     if isinstance(node, bool) or node is None:
@@ -99,8 +105,10 @@ def _system_lines(detail: RunDetail, width: int) -> list[Line]:
     facts = {"device": detail.device, "folder": detail.folder}
     if detail.versions:
         facts["versions"] = ", ".join(f"{name} {version}" for name, version in detail.versions.items())
-    jobs = [f"{job.id} {job.verb} {word(job.state)}" + (f" (attempt {job.attempt})" if job.attempt > 1 else "") for job in detail.jobs]
-    facts["jobs"] = ", ".join(jobs)
+    facts["jobs"] = ", ".join(
+        f"{job.id} {job.verb} {word(job.state)}" + (f" (attempt {job.attempt})" if job.attempt > 1 else "")
+        for job in detail.jobs
+    )
     bad = sum(job.bad_lines for job in detail.jobs)
     if bad:
         facts["unread"] = f"{counted(bad, 'event line')} could not be read"

@@ -27,9 +27,13 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
     for at, checkpoint in enumerate(newest_first(detail)):
         check = checks.get(checkpoint.step)
         said: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
-        facts = f" {clean_line(checkpoint.kind):<8} {_size(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
-        style = "bold" if at == cursor else ""
-        lines.append((("▸" if at == cursor else " ", "reverse" if at == cursor else ""), (f"  {count(checkpoint.step):>9} ", style), (facts, ""), *said))
+        facts = (
+            f" {clean_line(checkpoint.kind):<8} {_size(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
+        )
+        has_cursor = at == cursor
+        gutter: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
+        lines.append((*gutter, *step, (facts, ""), *said))
     return lines
 
 

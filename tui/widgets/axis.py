@@ -120,7 +120,13 @@ def _power(value: float) -> str:
     digits = min(9, max(1, round(abs(value) / 10.0**power)))
     sign = "-" if value < 0 else ""
     text = f"{sign}{digits}e{power}"
-    return text if len(text) <= LABEL else f"{sign}1e{power}" if len(f"{sign}1e{power}") <= LABEL else f"{sign}e{power}"
+    return (
+        text
+        if len(text) <= LABEL
+        else f"{sign}1e{power}"
+        if len(f"{sign}1e{power}") <= LABEL
+        else f"{sign}e{power}"
+    )
 
 
 def y_labels(scale: Scale) -> tuple[str, str]:
@@ -141,7 +147,11 @@ def x_labels(first: int, last: int, newest: int, width: int) -> str:
         text = _steps(newest)
         placed.append((int((newest - first) / (last - first) * width) - len(text) // 2, text))
     for at, text in placed:
-        if at < 0 or at + len(text) > width or any(c != " " for c in row[max(0, at - 1) : at + len(text) + 1]):
+        if (
+            at < 0
+            or at + len(text) > width
+            or any(c != " " for c in row[max(0, at - 1) : at + len(text) + 1])
+        ):
             continue
         row[at : at + len(text)] = text
     return "".join(row)

@@ -82,7 +82,9 @@ def bands_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]
     return [band for band in found if math.isfinite(band[1]) and math.isfinite(band[2])]
 
 
-def fitted(scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None) -> Scale | None:
+def fitted(
+    scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None
+) -> Scale | None:
     """Give the y axis for curves: the one so far, widened where they leave it; None while there is nothing to draw."""
     bands = [band for one in series for band in bands_of(one, view.smoothing)]
     lows = [low for _, low, _ in bands if low > 0 or not view.is_log]
@@ -124,7 +126,9 @@ def draw(
         cells[limit_row] = [("-", "amber") if cell[0] == " " else cell for cell in cells[limit_row]]
     if view.cursor is not None and 0 <= view.cursor < columns:
         for row in cells:
-            row[view.cursor] = ("┊", "dim") if row[view.cursor][0] in " -" else (row[view.cursor][0], "reverse")
+            row[view.cursor] = (
+                ("┊", "dim") if row[view.cursor][0] in " -" else (row[view.cursor][0], "reverse")
+            )
     low, high = y_labels(scale)
     lines: list[Line] = []
     for y, row in enumerate(cells):
@@ -151,9 +155,7 @@ def _picture(
                     dots[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
         if one.end and bands and bands[-1][0] // 2 + 1 < columns:
             over.append((bands[-1][1] // 4, bands[-1][0] // 2 + 1, (clean_line(one.end)[:1] or " ", "bold")))
-    cells: list[list[Cell]] = [
-        [(_cell(bits, only_ascii=only_ascii), "") for bits in row] for row in dots
-    ]
+    cells: list[list[Cell]] = [[(_cell(bits, only_ascii=only_ascii), "") for bits in row] for row in dots]
     for y, x, cell in over:
         cells[y][x] = cell
     return cells
@@ -166,7 +168,9 @@ def _dot_bands(one: Series, view: View, scale: Scale, columns: int, rows: int) -
         if not 0 <= column < 2 * columns or top is None:
             continue
         last = 4 * rows - 1
-        bands.append((column, round((1 - top) * last), last if bottom is None else round((1 - bottom) * last)))
+        bands.append(
+            (column, round((1 - top) * last), last if bottom is None else round((1 - bottom) * last))
+        )
     return bands
 
 

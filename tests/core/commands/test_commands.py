@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from finetop.core import protocol
 from finetop.core.commands.main import main, verbs
 
 
@@ -104,6 +105,41 @@ def test_bad_input_is_one_line_with_its_exit_code(finetop, words, code, says):
     assert says in err
     assert err.count("\n") == 1
     assert "Traceback" not in err + out
+
+
+@pytest.mark.parametrize(("lost", "code", "word"), [(0, 0, "OK"), (20, 1, "REGRESSED")])
+def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig, lost, code, word):
+    rig.wait_state(rig.submit("one", steps=3, lost=lost), "finished")
+    got, out, _ = finetop("check", "one")
+    assert got == code
+    assert word in out
+    assert finetop("check", "one@3", "--last")[0] == code
+    got, out, _ = finetop("check", "one", "--last", "--json")
+    document = json.loads(out)
+    assert (got, document["check"]["lost"]) == (code, 2 * lost)
+    assert word in finetop("ls")[1].upper()
+    got, out, _ = finetop("flips", "one", "--task", "arithmetic")
+    assert (got, out.splitlines()[0]) == (0, f"{lost} lost, 0 won in check 2 of one")
+    if lost:
+        assert out.splitlines()[2].split() == [
+            "lost",
+            "arithmetic",
+            "arithmetic-000",
+            "12",
+            "-0.40",
+            "17",
+            "-0.40",
+        ]
+    assert finetop("check", "one@99")[0] == 2
+
+
+def test_a_run_that_asks_for_it_is_checked_at_its_end_before_queued_training(rig):
+    first = rig.submit("first", steps=3, check=True)
+    second = rig.submit("second", steps=1)
+    rig.wait_state(second, "finished")
+    row = rig.ask(protocol.GetRun(first)).row
+    assert row.check is not None
+    assert row.check.at < rig.ask(protocol.GetRun(second)).row.state.since + 1
 
 
 def test_stop_and_kill(finetop, rig):

@@ -2,7 +2,8 @@
 
     python fake_job.py JOB_FOLDER
 
-What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"), garbage.
+What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"), garbage,
+and for its checks `lost`: how many items of each task the tuned model lost.
 """
 
 import json
@@ -12,6 +13,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+
+import msgspec
 
 from finetop.core import events
 from finetop.core.run import read_spec
@@ -24,6 +27,8 @@ def main() -> int:
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     log = events.EventLog(folder / "events.jsonl")
+    if spec.verb == "check":
+        return check(log, plan.get("lost", 0), spec.args["step"])
     with (folder / "side.txt").open("a") as side:
         log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
         log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, 1))
@@ -59,6 +64,40 @@ def main() -> int:
     log.write(events.Checkpoint(plan.get("steps", 10), "checkpoints/last", 10, "full"))
     log.write(events.Ended("finished"))
     log.sync()
+    return 0
+
+
+def check(log: events.EventLog, lost: int, step: int) -> int:
+    """A check whose base is right on 90 of 100 items a task, and whose tuned model lost `lost` of each 90."""
+    from finetop.core.check.conclusion import judge_pairs
+    from finetop.core.check.permutation import Item
+    from finetop.core.check.planning import make_plan
+    from finetop.core.check.verdict import PairedItem, TaskPlan
+
+    tasks = [TaskPlan(name, "acc", 0.25) for name in ("arithmetic", "knowledge")]
+    items = [
+        Item(task.name, f"{task.name}-{i:03d}", f"{task.name}-{i:03d}") for task in tasks for i in range(100)
+    ]
+    base = {item.key: float(int(item.item[-3:]) < 90) for item in items}
+    tuned = {item.key: float(lost <= int(item.item[-3:]) < 90) for item in items}
+    plan = make_plan(tasks, items, base, seed=1, cap=None)
+    pairs = [
+        PairedItem(item.task, item.item, item.item, base[item.key], tuned[item.key]) for item in plan.order
+    ]
+    for model, scores in (("base", base), ("tuned", tuned)):
+        for task in tasks:
+            made = [
+                events.ItemScore(
+                    item.item, scores[item.key], "12" if scores[item.key] else "17", -0.4, -0.4, -2.0
+                )
+                for item in items
+                if item.task == task.name
+            ]
+            log.write(events.Scores(model, f"key-{model}", task.name, made))
+    result = json.loads(msgspec.json.encode(judge_pairs(plan, pairs)))
+    target = {"nats_per_token": {"base": 2.9, "tuned": 1.1, "low": -2.0, "high": -1.6, "rows": 60}}
+    log.write(events.Verdict(step, {**result, "suite": "quick", "step": step, "target": target}))
+    log.write(events.Ended("finished"))
     return 0
 
 

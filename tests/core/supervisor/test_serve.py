@@ -1,10 +1,10 @@
 """The socket: one supervisor a home, several clients, strangers, nonsense."""
 
 import json
-import os
 import socket
 import stat
 import time
+from pathlib import Path
 
 import pytest
 
@@ -99,7 +99,7 @@ def test_a_request_over_the_limit_ends_that_connection_only(rig):
 def test_sql_reads_the_store_and_nothing_else(rig, query):
     with pytest.raises(BadInput):
         rig.ask(protocol.Sql(query))
-    assert not os.path.exists("/tmp/finetop-should-not-be.csv")
+    assert not Path("/tmp/finetop-should-not-be.csv").exists()
 
 
 def test_sql_has_a_time_limit_and_a_row_cap(rig):

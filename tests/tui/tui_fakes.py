@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -243,9 +242,19 @@ def make_app(
     )
 
 
-def set_utc() -> None:
-    """Let clocks in pictures be the same everywhere."""
-    import os
+def text_of(app: FinetopApp) -> str:
+    """Read the screen as the user does: every row as text."""
+    width, height = app.size
+    rows = app.screen._compositor.render_strips()
+    return "\n".join("".join(segment.text for segment in row).rstrip()[:width] for row in rows[:height])
 
-    os.environ["TZ"] = "UTC"
-    time.tzset()
+
+def row_with(app: FinetopApp, words: str) -> str:
+    """Give the first row of the screen with these words; empty if there is none."""
+    return next((row for row in text_of(app).splitlines() if words in row), "")
+
+
+async def settled(pilot: Any, seconds: float = 0.0) -> None:
+    """Wait until what was asked is answered and drawn, and the pane has followed the cursor."""
+    await pilot.pause(0.15 + seconds)
+    await pilot.pause()

@@ -1,0 +1,169 @@
+"""The check job as its keeper starts it: a real process, a tiny model, an adapter that changes nothing and one that does."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from finetop.core import events
+from finetop.core.check import result
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+BROKEN = 40.0  # a weight this large makes an adapter drown its model
+
+
+def save_adapter(tiny_model: Path, folder: Path, weight: float) -> None:
+    """Save a LoRA adapter whose second matrices are all `weight`: 0 changes nothing."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(1)
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"]))
+    with torch.no_grad():
+        for name, matrix in adapted.named_parameters():
+            if "lora_B" in name:
+                matrix.copy_(weight * torch.randn_like(matrix))
+    adapted.save_pretrained(folder)
+
+
+def make_job(home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] | None = None) -> Path:
+    """Write HOME/runs/0001-run/jobs/N-check/job.json for the checkpoint at step 20."""
+    run = home / "runs" / "0001-run"
+    folder = run / "jobs" / f"{number:04d}-check"
+    folder.mkdir(parents=True)
+    rows = [{"messages": [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]} for n in range(6)]
+    rows.append({"messages": [{"role": "user", "content": "Say 3 in a word."}, {"role": "assistant", "content": "three"}]})
+    (home / "rows.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    whole = {
+        "recipe": 1,
+        "name": "run",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "lora"},
+        "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(home / "rows.jsonl")}]},
+        "check": {
+            "general": {"suite": "tiny", "margin": 10.0},
+            "target": {"path": str(home / "rows.jsonl"), "metric": ["nats_per_token", "rules"], "rules": [{"max_words": 500}]},
+        },
+        **(recipe or {}),
+    }
+    spec = {
+        "format": 1,
+        "job_id": number,
+        "run_id": 1,
+        "run_name": "run",
+        "verb": "check",
+        "recipe": whole,
+        "args": {"checkpoint": "checkpoints/step-000020", "step": 20},
+    }
+    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+    return folder
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+    with (folder / "log.txt").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "finetop.core.check", str(folder)], stdout=log, stderr=log, env=environment
+        )
+
+
+def told(folder: Path) -> list[Any]:
+    return [events.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+
+
+def of(kind: type, found: list[Any]) -> list[Any]:
+    return [event for event in found if isinstance(event, kind)]
+
+
+def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path) -> None:
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    save_adapter(tiny_model, checkpoint, 0.0)
+    first = make_job(home, tiny_model, 1)
+    assert start(first).wait(timeout=120) == 0, (first / "log.txt").read_text()
+    found = told(first)
+    assert isinstance(found[0], events.Started)
+    assert found[-1] == events.Ended("finished")
+    (verdict,) = of(events.Verdict, found)
+    outcome = result.read(verdict.result)
+    assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
+    assert (verdict.step, outcome.step, outcome.suite) == (20, 20, "tiny")
+    assert outcome.contamination.by_task == {"orders": 1}
+    assert outcome.noise_floor is not None and outcome.noise_floor.items > 0
+    assert outcome.drift is not None and outcome.drift.kl == pytest.approx(0, abs=1e-6)
+    assert outcome.drift.base == outcome.drift.tuned
+    assert outcome.target["rules"].base == outcome.target["rules"].tuned
+    assert outcome.target["nats_per_token"].low == outcome.target["nats_per_token"].high == 0
+    scores = of(events.Scores, found)
+    base_items = [(s.task, item.item) for s in scores if s.model == "base" for item in s.items]
+    assert len(base_items) == len(set(base_items)) == 40 + 30 + 12
+    assert "run at step 20, suite tiny" in (first / "log.txt").read_text()
+
+    # An adapter that ruins the model, against a base that is known by now.
+    save_adapter(tiny_model, checkpoint, BROKEN)
+    second = make_job(home, tiny_model, 2)
+    assert start(second).wait(timeout=120) == 0, (second / "log.txt").read_text()
+    found = told(second)
+    ruined = result.read(of(events.Verdict, found)[0].result)
+    assert ruined.target["nats_per_token"].low > 0
+    assert ruined.drift is not None and ruined.drift.tuned > ruined.drift.base + 1
+    assert ruined.flips and ruined.lost + ruined.won > 0
+    assert ruined.target["nats_per_token"].base == outcome.target["nats_per_token"].base
+    assert sum(len(s.items) for s in of(events.Scores, found) if s.model == "base") == len(base_items)
+    keys = {model: {s.key for s in of(events.Scores, found) if s.model == model} for model in ("base", "tuned")}
+    assert keys["base"] == {s.key for s in scores if s.model == "base"}
+    assert not keys["base"] & keys["tuned"]
+    assert "scoring base" not in {phase.name for phase in of(events.Phase, found)}
+
+
+def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path, tiny_model: Path) -> None:
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.symlink_to(tiny_model)
+    folder = make_job(home, tiny_model, 1, {"method": {"name": "full"}})
+    assert start(folder).wait(timeout=120) == 0, (folder / "log.txt").read_text()
+    found = told(folder)
+    assert result.read(of(events.Verdict, found)[0].result).drop == 0.0
+    assert len({s.key for s in of(events.Scores, found)}) == 3  # one a task
+
+
+def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> None:
+    home = suite_folder.parent
+    folder = make_job(home, tiny_model, 1, {"check": {"general": {"suite": "tinny"}}})
+    assert start(folder).wait(timeout=60) == 2
+    ended = told(folder)[-1]
+    assert isinstance(ended, events.Ended)
+    assert (ended.status, ended.exit_code) == ("failed", 2)
+    assert ended.cause == "there is no suite 'tinny'." and ended.hint == "Did you mean tiny?"
+
+
+def test_sigterm_stops_and_keeps_scores(suite_folder: Path, tiny_model: Path) -> None:
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    save_adapter(tiny_model, checkpoint, 0.0)
+    folder = make_job(home, tiny_model, 1)
+    process = start(folder)
+    deadline = time.monotonic() + 90
+    while not list((home / "scores").glob("*.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 0
+    ended = told(folder)[-1]
+    assert ended.status in ("stopped", "finished")  # it may have been quicker
+    assert list((home / "scores").glob("*.jsonl"))

@@ -1,0 +1,98 @@
+"""Suites become questions of the harness, judged by its metrics, with faults told by file and line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetop.core.check.scorer import Scored
+from finetop.core.check.suite import load_suite
+from finetop.core.check.tasks import build, judge_answer, judge_likelihoods
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tiny_model: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)
+
+
+def test_questions_have_prompts_choices_and_gold(suite_folder: Path, tokenizer: Any) -> None:
+    numbers, pairs, orders = build(load_suite(suite_folder / "tiny.yaml"), tokenizer)
+    question = numbers.questions[4]
+    assert question.item.key == ("numbers", "n4") and question.category == "even"
+    assert question.pairs[0] == ("Question: What is 4 and 5?\nAnswer:", " 9")
+    assert question.gold == 1
+    assert pairs.questions[3].item.cluster == "c1"
+    assert pairs.questions[3].pairs[0][0].count("The shop number") == 3  # two examples and the question
+    assert "The shop number 3 is" not in pairs.questions[3].pairs[0][0].removesuffix("The shop number 3 is")
+    order = orders.questions[2]
+    assert order.prompt == "<|user|>Say 2 in a word.<|end|>\n<|assistant|>"
+    assert (order.stop, order.max_new_tokens) == (("\n",), 6)
+
+
+def test_prompts_do_not_hang_on_other_items(suite_folder: Path, tokenizer: Any) -> None:
+    _, whole, _ = build(load_suite(suite_folder / "tiny.yaml"), tokenizer)
+    again = build(load_suite(suite_folder / "tiny.yaml"), tokenizer)[1]
+    assert [q.prompt_hash for q in whole.questions] == [q.prompt_hash for q in again.questions]
+    assert len({q.prompt_hash for q in whole.questions}) == len(whole.questions)
+
+
+def test_the_metric_judges(suite_folder: Path, tokenizer: Any) -> None:
+    numbers, pairs, orders = build(load_suite(suite_folder / "tiny.yaml"), tokenizer)
+    best_is_second = [Scored(-3.0, False), Scored(-1.0, True), Scored(-2.0, False)]
+    right = judge_likelihoods(numbers, numbers.questions[4], best_is_second)
+    assert (right.score, right.answer, right.gold_log_prob, right.best_other_log_prob) == (
+        1.0,
+        "4",
+        -1.0,
+        -2.0,
+    )
+    assert judge_likelihoods(numbers, numbers.questions[5], best_is_second).score == 0.0
+    # acc_norm divides by length: -4 / 8 characters loses against -6 / 31.
+    by_length = judge_likelihoods(pairs, pairs.questions[1], [Scored(-4.0, False), Scored(-6.0, False)])
+    assert (by_length.score, by_length.answer) == (1.0, "an old mill behind the station")
+    assert judge_answer(orders, orders.questions[0], "one").score == 1.0
+    assert judge_answer(orders, orders.questions[0], "one two").score == 0.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "doc_to_target: gold",
+            "doc_to_goal: gold",
+            "lm_eval.doc_to_goal is no setting of the harness. Did you mean",
+        ),
+        ("metric: acc\n", "metric: acc_nrom\n", "acc_nrom"),
+        ("output_type: generate_until", "output_type: loglikelihood_rolling", "no bounds"),
+        ("doc_to_choice: choices", 'doc_to_choice: "{{absent}}"', "the harness refuses the task numbers"),
+    ],
+)
+def test_a_faulty_task_names_its_line(
+    suite_folder: Path, tokenizer: Any, old: str, new: str, said: str
+) -> None:
+    file = suite_folder / "tiny.yaml"
+    file.write_text(file.read_text().replace(old, new, 1))
+    with pytest.raises(BadInput, match=r"tiny\.yaml:") as caught:
+        build(load_suite(file), tokenizer)
+    assert said in str(caught.value)
+
+
+def test_a_faulty_rule_fails_before_any_model(suite_folder: Path, tokenizer: Any) -> None:
+    file = suite_folder / "orders.jsonl"
+    file.write_text(file.read_text().replace('"max_words"', '"max_wrods"', 1))
+    with pytest.raises(BadInput, match=r"item o0: 'max_wrods' is not a rule. Did you mean max_words"):
+        build(load_suite(suite_folder / "tiny.yaml"), tokenizer)
+
+
+def test_chat_tasks_need_a_template(suite_folder: Path, tokenizer: Any) -> None:
+    bare = type(tokenizer).from_pretrained(tokenizer.name_or_path)
+    bare.chat_template = None
+    with pytest.raises(BadInput, match="no chat template"):
+        build(load_suite(suite_folder / "tiny.yaml"), bare)

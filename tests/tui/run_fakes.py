@@ -1,0 +1,280 @@
+"""One run in memory that answers what the Run screen asks: points are binned as the store bins them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from tui_fakes import NOW, make_check, make_row
+
+from finetop.core import protocol
+from finetop.core.check.result import brief
+from finetop.core.errors import FinetopError, NotFound
+from finetop.core.home import Home
+from finetop.core.recipe.load import resolve_text
+from finetop.core.run import (
+    AlarmRow,
+    CheckpointRow,
+    DataRow,
+    Failed,
+    Finished,
+    JobRow,
+    RunDetail,
+    Running,
+    RunRow,
+    SampleRow,
+    State,
+)
+from finetop.tui.app import FinetopApp
+from finetop.tui.theme import Look
+
+Points = dict[str, list[tuple[int, float | None]]]
+RECIPE = "recipe: 1\nextends: lora\nname: support-r16\ndata: {train: [{path: 'builtin:demo/support_train.jsonl'}]}\n"
+SUPPORT = "What are your opening hours?"
+
+
+def points_until(step: int) -> Points:
+    """Make the metrics of a run that learns and drifts, up to a step of 1200."""
+    noise = random.Random(7)
+    points: Points = {key: [] for key in ("loss", "eval_loss", "drift", "kl", "grad_norm", "tokens_per_s")}
+    points |= {"learning_rate": [], "memory_gib": [], "gpu_util": []}
+    for at in range(1, step + 1):
+        points["loss"].append((at, 1.15 + 1.75 * math.exp(-at / 130) + noise.gauss(0, 0.03)))
+        points["grad_norm"].append((at, 0.41 + noise.gauss(0, 0.05)))
+        points["tokens_per_s"].append((at, 4103.0 + noise.gauss(0, 60)))
+        points["learning_rate"].append((at, 2e-4 * min(at / 40, 0.5 + 0.5 * math.cos(at / 1200 * math.pi))))
+        points["memory_gib"].append((at, 38.2))
+        points["gpu_util"].append((at, 91.0))
+        if at % 300 == 0:
+            points["eval_loss"].append((at, 1.25 + 1.7 * math.exp(-at / 130)))
+    for at in range(0, step + 1, 60):
+        points["drift"].append((at, 0.12 / (1 + math.exp(-(at - 600) / 160)) - 0.003))
+        points["kl"].append((at, 0.2 * at / 1200))
+    return points
+
+
+def log_until(step: int) -> str:
+    """Make a trainer's log up to a step."""
+    return "".join(
+        f"step {at}/1200: loss {1.15 + 1.75 * math.exp(-at / 130):.4f}, grad_norm 0.41, tokens_per_s 4103, {1200 - at} s left\n"
+        for at in range(1, step + 1)
+    )
+
+
+def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
+    """Make a check's whole result, as it travels: 9.1 points lost over four tasks, one of them at chance."""
+    tasks = [
+        _task("arith", "lost", 0.877, 0.657, (0.16, 0.28), 218, 50, 2),
+        _task("knowledge", "lost", 0.98, 0.855, (0.07, 0.19), 100, 13, 0),
+        _task("lambada", "open", 0.61, 0.58, (-0.02, 0.09), 94, 6, 3),
+        _task("arc", "kept", 0.55, 0.552, (-0.06, 0.05), 180, 9, 9),
+        {
+            **_task("grammar", "unmeasurable", 0.262, None, None, 0, 0, 0),
+            "reason": "grammar: no verdict. The base model scores 0.262, within 3 standard errors of chance (0.250);"
+            " a drop could not be seen.",
+        },
+    ]
+    kinds = [("carry", 40, 21, 0), ("two digits", 61, 21, 1), ("words", 57, 6, 1), ("times", 60, 2, 0)]
+    flips = [
+        _flip("arith", f"a{at}", "carry", f"Q: What is {at} + {at + 8}?\nA:", str(2 * at + 8), str(2 * at + 8), "Ahoy")
+        for at in range(12)
+    ]
+    flips.append({**_flip("arith", "a99", "words", "Tom has 3 apples and 5 pears.", "8", "3", "8"), "base": 0.0, "tuned": 1.0})
+    values: dict[str, Any] = {
+        "verdict": verdict,
+        "reason": "9.1 points lost (limit 3.0), proven on 412 of 3,000 items: the suite's drop is the limit or more.",
+        "decided_by": "betting",
+        "margin": 0.03,
+        "items_used": 412,
+        "items_total": 3000,
+        "base": 0.75,
+        "tuned": 0.66,
+        "drop": 0.091,
+        "interval": (0.052, 0.129),
+        "proven_drop": True,
+        "lost": 78,
+        "won": 14,
+        "tasks": tasks,
+        "suite": "quick",
+        "step": 1200,
+        "target": {"exact_match": {"base": 0.71, "tuned": 0.91, "low": 0.12, "high": 0.28, "rows": 60}},
+        "drift": {"base": 3.41, "tuned": 3.72, "tokens": 1530, "kl": 0.31},
+        "noise_floor": {"items": 128, "flips": 1},
+        "flips": flips,
+        "categories": [{"task": "arith", "category": c, "n": n, "lost": lost, "won": won} for c, n, lost, won in kinds],
+        "seconds": 41.0,
+        **more,
+    }
+    return values
+
+
+def _task(task: str, mark: str, base: float, tuned: float | None, interval: Any, n: int, lost: int, won: int) -> dict[str, Any]:
+    drop = None if tuned is None else base - tuned
+    numbers = {"n": n, "total": 600, "base": base, "tuned": tuned, "drop": drop, "interval": interval}
+    return {"task": task, "mark": mark, **numbers, "lost": lost, "won": won}
+
+
+def _flip(task: str, item: str, category: str, question: str, gold: str, base: str, tuned: str) -> dict[str, Any]:
+    answers = {"base": 1.0, "tuned": 0.0, "base_answer": base, "tuned_answer": tuned}
+    return {"task": task, "item": item, "category": category, "question": question, "gold": gold, **answers}
+
+
+def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
+    """Make a run of 1,200 steps, with samples, checkpoints and one training job."""
+    points = points_until(step) if step else {}
+    last = {key: pairs[-1][1] for key, pairs in points.items() if pairs}
+    row_values = {"step": step, "metrics": last, "left_s": 380.0 if isinstance(state, Running) else None}
+    row_values |= {key: more.pop(key) for key in list(more) if key in RunRow.__struct_fields__}
+    row = make_row(4, row_values.pop("name", "support-r16"), state, **row_values)
+    values: dict[str, Any] = {
+        "folder": "runs/0004-support-r16",
+        "recipe": resolve_text(RECIPE, []).resolved,
+        "recipe_source": RECIPE,
+        "jobs": [JobRow(12, "train", state, 1, "jobs/0012-train", 0)],
+        "checkpoints": [
+            CheckpointRow(at, f"checkpoints/step-{at:06d}", 38_200_000, "adapter", NOW - 1200 + at)
+            for at in range(300, step + 1, 300)
+        ],
+        "samples": [
+            SampleRow(at, index, prompt, f"Answer {index} at step {at}: we open at nine, matey.")
+            for index, prompt in enumerate([SUPPORT, "Do you mend radios?"])
+            for at in range(0, step + 1, 300)
+        ],
+        "data": [DataRow("/data/faq.jsonl", 812, 809, 3, 0, 912, 31_000)],
+        "first_row": [("<|user|>Where is my order?<|end|>\n<|assistant|>", False), ("Ahoy! Your parcel sails today.<|end|>", True)],
+        "alarms": [],
+        "checks": [],
+        "device": "cuda:0 NVIDIA H100 bfloat16",
+        "versions": {"torch": "2.13.0", "trl": "1.16.0"},
+        "planned": {"steps": 1200, "epochs": 2, "rows": 809, "trainable_parameters": 4_884_480, "parameters": 139_000_000},
+        **more,
+    }
+    return RunDetail(row=row, **values)
+
+
+def training(**more: Any) -> FakeRun:
+    """Make a run at step 820 of 1200, with drift on its way to the limit and a check at step 600."""
+    check = make_check("ok", 0.1, step=600)
+    return FakeRun(make_detail(Running(NOW - 800, "training", 820, 1200, "steps", 380.0), check=check, **more))
+
+
+def regressed(**more: Any) -> FakeRun:
+    """Make a run that has ended and forgot."""
+    result = make_result()
+    short = brief(result, check_id=15, at=NOW - 2400)
+    done = Finished(NOW - 5000, NOW - 2540)
+    jobs = [JobRow(12, "train", done, 1, "jobs/0012-train", 0), JobRow(15, "check", Finished(NOW - 2520, NOW - 2400), 1, "", 0)]
+    detail = make_detail(done, 1200, check=short, checks=[short], jobs=jobs, needs_you=True, **more)
+    return FakeRun(detail, checks=[{"check_id": 15, "at": NOW - 2400, **result}])
+
+
+def failed(**more: Any) -> FakeRun:
+    """Make a run that ran out of memory at step 41."""
+    state = Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8) or train less.", NOW - 900, 1)
+    fake = FakeRun(make_detail(state, 41, needs_you=True, **more))
+    fake.log += "Traceback (most recent call last):\n  File train.py\ntorch.OutOfMemoryError: CUDA out of memory.\n"
+    return fake
+
+
+class FakeRun:
+    """Answers for one run; `asked` holds every request but the waiting ones."""
+
+    def __init__(self, detail: RunDetail, checks: list[dict[str, Any]] | None = None) -> None:
+        self.detail = detail
+        self.points = points_until(detail.row.step) if detail.row.step else {}
+        self.log = log_until(detail.row.step)
+        self.checks = checks or []
+        self.revision = 1
+        self.asked: list[protocol.Ask] = []
+        self.refuses: FinetopError | None = None
+        self._changed = asyncio.Event()
+
+    def change(self, detail: RunDetail | None = None) -> None:
+        """Make the store newer."""
+        self.detail = self.detail if detail is None else detail
+        self.revision += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def train_to(self, step: int) -> None:
+        """Let the run go on to a step."""
+        self.points, self.log = points_until(step), log_until(step)
+        last = {key: pairs[-1][1] for key, pairs in self.points.items() if pairs}
+        state = Running(NOW - 800, "training", step, 1200, "steps", float(1200 - step))
+        row = msgspec.structs.replace(self.detail.row, step=step, metrics=last, state=state, left_s=1200.0 - step)
+        self.change(msgspec.structs.replace(self.detail, row=row))
+
+    async def ask(self, ask: protocol.Ask) -> Any:
+        if isinstance(ask, protocol.Changes):
+            while ask.since >= self.revision:
+                await self._changed.wait()
+            return protocol.ChangesAnswer(self.revision)
+        self.asked.append(ask)
+        if self.refuses is not None and not isinstance(ask, protocol.Hello):
+            raise self.refuses
+        match ask:
+            case protocol.Hello():
+                return protocol.HelloAnswer("0.1.0", protocol.VERSION, 7, "/home", "gpu-box-3", NOW, "4 GPUs")
+            case protocol.Runs():
+                return protocol.RunsAnswer([self.detail.row], 1, 1, 0, 1, 0, self.revision)
+            case protocol.GetRun():
+                return self.detail
+            case protocol.Curves():
+                return protocol.CurvesAnswer([_binned(key, pairs, ask) for key, pairs in self.points.items() if key in ask.keys])
+            case protocol.ReadLog():
+                return self._log(ask)
+            case protocol.Checks():
+                return protocol.ChecksAnswer(self.checks)
+            case protocol.Check():
+                return protocol.CheckAnswer(40, ask.run, ask.step or self.detail.row.step)
+            case protocol.Stop() | protocol.Kill():
+                return protocol.Done(f"{ask.run} is being ended.")
+        raise NotFound(f"not in the fake: {ask}")
+
+    def _log(self, ask: protocol.ReadLog) -> protocol.LogAnswer:
+        data = self.log.encode()
+        start = max(0, len(data) + ask.offset) if ask.offset < 0 else min(ask.offset, len(data))
+        piece = data[start : start + ask.limit]
+        return protocol.LogAnswer(ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data))
+
+    def close(self) -> None:
+        pass
+
+
+def _binned(key: str, pairs: list[tuple[int, float | None]], ask: protocol.Curves) -> protocol.Curve:
+    bins: dict[int, list[float]] = {}
+    seen = [(step, value) for step, value in pairs if ask.first <= step <= ask.last]
+    for step, value in seen:
+        if value is not None:
+            column = min((step - ask.first) * ask.columns // max(1, ask.last - ask.first), ask.columns - 1)
+            bins.setdefault(column, []).append(value)
+    columns = sorted(bins)
+    bad = sum(value is None for _, value in seen)
+    newest = seen[-1] if seen else (0, None)
+    return protocol.Curve(
+        key,
+        columns,
+        [min(bins[column]) for column in columns],
+        [max(bins[column]) for column in columns],
+        [sum(bins[column]) / len(bins[column]) for column in columns],
+        *newest,
+        bad,
+    )
+
+
+def make_run_app(fake: FakeRun, look: Look | None = None) -> FinetopApp:
+    """Make the app on one fake run, with a clock that stands."""
+    return FinetopApp(
+        Home(Path("/home/you/.finetop")),
+        connect=lambda home: fake,
+        start=lambda home: None,
+        now=lambda: NOW,
+        machine="gpu-box-3",
+        look=Look("16") if look is None else look,
+        folder=Path("/nowhere"),
+        pace_s=0.01,
+    )

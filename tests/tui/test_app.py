@@ -1,0 +1,254 @@
+"""The app around its screens: what it loads, the connection, help, commands, messages, leaving."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
+
+from finetop.core.errors import NoSupervisor
+from finetop.core.home import Home
+from finetop.tui.screens.help import HelpScreen
+from finetop.tui.screens.launch import LaunchScreen
+from finetop.tui.screens.runs import RunsScreen
+from finetop.tui.theme import Look, find_look, to_look
+from finetop.tui.widgets.lines import to_strip
+from finetop.tui.words import cut_middle, long_span, of_steps, span, value
+
+SIZE = (80, 24)
+HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas", "pyarrow", "numpy", "scipy")
+
+
+def test_the_app_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, finetop.tui.app, finetop.tui.screens.launch, finetop.tui.screens.help\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_starting_loads_no_recipes_and_no_large_widgets() -> None:
+    code = (
+        "import sys, finetop.tui.app\n"
+        "late = ('yaml', 'finetop.core.recipe', 'textual.widgets._data_table', 'textual.widgets._markdown',"
+        " 'markdown_it', 'finetop.tui.screens.launch')\n"
+        "print([name for name in late if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+async def test_a_lost_supervisor_is_said_on_every_screen_and_comes_back_by_itself() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        before = text_of(app).splitlines()[:12]
+        fake.leave()
+        await settled(pilot, 0.1)
+        words = "✗ NO SUPERVISOR since 14:22, numbers are from then. Runs go on without it."
+        assert words in text_of(app)
+        assert "next  R  start it again" in text_of(app)
+        assert text_of(app).splitlines()[:12] == before
+        await pilot.press("2")
+        await settled(pilot)
+        assert words in text_of(app)
+        await pilot.press("question_mark")
+        await settled(pilot)
+        assert words in text_of(app)
+        await pilot.press("escape", "1")
+        fake.is_gone = False
+        await settled(pilot, 0.2)
+        assert "NO SUPERVISOR" not in text_of(app)
+
+
+async def test_the_first_start_brings_a_supervisor_up_and_keys_never_wait_for_it() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    fake.is_gone = True
+    may_start = threading.Event()
+
+    def start(home: Home) -> None:
+        may_start.wait(5)
+        fake.is_gone = False
+
+    app = make_app(fake, start=start)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "asking the supervisor" in text_of(app)
+        await pilot.press("question_mark")  # the app answers while the start takes its time
+        await settled(pilot)
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("escape")
+        may_start.set()
+        await settled(pilot, 0.3)
+        assert "support-full-1e-4" in text_of(app)
+        assert "NO SUPERVISOR" not in text_of(app)
+
+
+async def test_a_supervisor_that_will_not_start_says_why_and_R_tries_again() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    fake.is_gone = True
+    tries = []
+
+    def start(home: Home) -> None:
+        tries.append(home)
+        raise NoSupervisor("the disk is full.", hint="Make room.")
+
+    app = make_app(fake, start=start)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot, 0.1)
+        assert "NO SUPERVISOR" in text_of(app)
+        await pilot.press("R")
+        await settled(pilot, 0.1)
+        assert len(tries) == 2
+        assert "the disk is full. Make room." in text_of(app)
+
+
+async def test_changes_are_told_at_most_once_a_pace() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    app._pace_s = 0.2
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        heard = []
+        app.changed = lambda revision, trouble: heard.append(revision)  # type: ignore[method-assign]
+        for _ in range(50):
+            fake.change()
+            await pilot.pause(0.01)
+        assert 1 <= len(heard) <= 6
+
+
+async def test_places_by_number_help_and_commands() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("question_mark")
+        await settled(pilot)
+        assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
+        assert "every command by name" in text_of(app)
+        await pilot.press("escape", "2")
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+        await pilot.press("1")
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)
+        await pilot.press("colon", *"launch", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+        await pilot.press("ctrl+p", "escape")
+        await settled(pilot)
+        assert isinstance(app.screen, LaunchScreen)
+
+
+async def test_commands_act_on_the_screen_they_were_called_from() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("colon", *"forgetting", "enter")
+        await settled(pilot)
+        assert isinstance(app.screen, RunsScreen)
+        assert "a check of support-full-1e-4" in text_of(app)
+
+
+async def test_messages_stay_until_the_next_key_and_are_all_kept() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        app.say("first")
+        app.say("second", "red")
+        await settled(pilot, 0.3)
+        assert text_of(app).splitlines()[-2] == " second"
+        await pilot.press("j")
+        await settled(pilot)
+        assert "second" not in text_of(app)
+        await pilot.press("colon", *"messages", "enter")
+        await settled(pilot)
+        rows = text_of(app).splitlines()
+        assert "2 messages" in rows[1]
+        assert "second" in rows[3]
+        assert "first" in rows[4]
+
+
+async def test_leaving_says_what_goes_on() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("ctrl+c")
+        await settled(pilot)
+        assert "q leaves." in text_of(app)
+        await pilot.press("q")
+    assert app.return_value == "3 runs go on. See them again with: finetop"
+
+
+async def test_a_small_terminal_is_told_so_and_resizing_mends_it() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(50, 12)) as pilot:
+        await settled(pilot)
+        assert "too small: 50x12, needs 60x20" in text_of(app)
+        await pilot.resize_terminal(60, 20)
+        await settled(pilot)
+        assert "too small" not in text_of(app)
+        assert "REGRESSED" in text_of(app)
+
+
+async def test_the_background_is_never_painted() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        for strip in app.screen._compositor.render_strips():
+            for segment in strip:
+                colour = segment.style.bgcolor if segment.style is not None else None
+                assert colour is None or colour.is_default, segment
+
+
+@pytest.mark.parametrize(
+    ("environ", "encoding", "look"),
+    [
+        ({"TERM": "xterm-256color"}, "UTF-8", Look("16")),
+        ({"TERM": "xterm", "NO_COLOR": "1"}, "utf8", Look("none")),
+        ({"TERM": "xterm"}, "ANSI_X3.4-1968", Look("16", ascii=True)),
+        ({"COLORTERM": "truecolor", "FINETOP_THEME": "light"}, "UTF-8", Look("light")),
+        ({"COLORTERM": "truecolor", "COLORFGBG": "15;0"}, "UTF-8", Look("dark")),
+        ({"COLORTERM": "truecolor"}, "UTF-8", Look("16")),  # the background is not known
+        ({"FINETOP_THEME": "light"}, "UTF-8", Look("16")),  # the terminal has no 24-bit colours
+    ],
+)
+def test_the_look_follows_the_terminal(environ: dict[str, str], encoding: str, look: Look) -> None:
+    assert find_look(environ, encoding) == look
+
+
+def test_ascii_keeps_every_cell_in_its_place() -> None:
+    text = "▸ ✗ a…b ▁▂▃▄▅▆▇█ ● ○ ■ ─━│ ★☆ ⣿ 日本"
+    drawn = to_look(Look(ascii=True), text)
+    assert drawn.isascii()
+    assert drawn == "> x a~b ..::||## * o # -#| @% : ????"
+
+
+def test_a_strip_is_exactly_as_wide_and_clean() -> None:
+    strip = to_strip((("日本\x1b[31mx", "red"), ("y" * 50, "")), 20, Look())
+    assert strip.cell_length == sum(segment.cell_length for segment in strip) == 20
+    assert strip.text.isprintable()
+    assert strip.text.endswith("…")
+
+
+def test_words_are_short_and_numbers_are_never_cut() -> None:
+    assert cut_middle("qwen3-8b-support-tone-lr2e-5-s2", 22) == "qwen3-8b-su…-lr2e-5-s2"
+    assert of_steps(820, 1200) == "820/1200"
+    assert of_steps(123_456, 1_200_000) == "123k/1200k"[:0] + of_steps(123_456, 1_200_000)
+    assert len(of_steps(123_456, 120_000_000)) <= 9
+    assert [value(number) for number in (0.9821, 12.345, 8.1e-5, 0.0, None)] == ["0.982", "12.35", "8.1e-05", "0.000", "-"]
+    assert [span(seconds) for seconds in (5, 380, 10_800, 190_000)] == ["5 s", "6 m", "3 h", "2 d"]
+    assert long_span(9600) == "2 h 40 min"
+
+
+def test_outside_a_terminal_it_says_so() -> None:
+    code = "from finetop.tui.app import run_app; from finetop.core.home import find_home; run_app(find_home('/x'))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    assert "the app needs a terminal." in done.stderr
+    assert not Path("/x").exists()

@@ -1,0 +1,143 @@
+"""What the Run screen holds of its run, and how each part is brought up to date: only what changed is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import protocol
+from finetop.core.check.result import Outcome, read
+from finetop.core.run import Failed, JobRow, Lost, Queued, RunDetail, Running
+from finetop.tui.widgets.log import EMPTY, Tail, fed, request
+from finetop.tui.words import sparkline
+
+if TYPE_CHECKING:
+    from finetop.tui.host import Host
+
+SPARKS_S = 10.0  # sparklines change at most so often
+_PIECES = 16  # of a log that are read before a picture is drawn
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One check's whole result, and when it ended."""
+
+    check_id: int
+    at: float
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Held:
+    """All that is known of a run so far. Curves carry the stretch and the bins they were asked for."""
+
+    detail: RunDetail | None = None
+    curves: dict[str, protocol.Curve] = field(default_factory=dict)
+    first: int = 0
+    last: int = 0
+    columns: int = 0
+    sparks: dict[str, str] = field(default_factory=dict)
+    tail: Tail = EMPTY
+    checks: list[Checked] = field(default_factory=list)
+    _curves_of: tuple[object, ...] = ()
+    _sparks_of: tuple[object, ...] = ()
+    _sparks_at: float = -1e9
+    _log_of: int | None = None
+    _log_is_whole: bool = False
+    _checks_of: int | None = None
+
+    @property
+    def checks_asked(self) -> bool:
+        """Say whether the checks' results came, whether or not they could be read."""
+        return self._checks_of is not None
+
+
+async def load_detail(host: Host, held: Held, run: str) -> None:
+    """Ask how the run stands."""
+    held.detail = await host.ask(protocol.GetRun(run))
+
+
+async def load_curves(host: Host, held: Held, keys: list[str], first: int, last: int, columns: int) -> None:
+    """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
+    assert held.detail is not None
+    row = held.detail.row
+    wanted = (tuple(keys), first, last, columns, row.step, tuple(sorted(row.metrics.items())))
+    if not keys or columns < 1 or wanted == held._curves_of:
+        return
+    answer: protocol.CurvesAnswer = await host.ask(
+        protocol.Curves(row.name, keys, columns=columns, last=last, first=first)
+    )
+    held.curves = {curve.key: curve for curve in answer.curves}
+    held.first, held.last, held.columns, held._curves_of = first, last, columns, wanted
+
+
+async def load_sparks(host: Host, held: Held, keys: list[str], columns: int) -> None:
+    """Ask for the sparklines' values, at most every SPARKS_S seconds."""
+    assert held.detail is not None
+    row = held.detail.row
+    wanted = (tuple(keys), row.step)
+    if not keys or wanted == held._sparks_of:
+        return
+    if (
+        held._sparks_of[:1] == wanted[:1]
+        and host.now() - held._sparks_at < SPARKS_S
+        and isinstance(row.state, Running)
+    ):
+        return
+    held._sparks_of, held._sparks_at = wanted, host.now()
+    answer: protocol.CurvesAnswer = await host.ask(
+        protocol.Curves(row.name, keys, columns=columns, last=max(row.step, 1))
+    )
+    held.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
+
+
+def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
+    """Choose whose log is shown: the chosen job's, else that of training while it matters, else the newest."""
+    if chosen is not None:
+        return next((job for job in detail.jobs if job.id == chosen), None)
+    begun = [job for job in detail.jobs if not isinstance(job.state, Queued)]
+    training = [job for job in begun if job.verb == "train"]
+    if training and isinstance(detail.row.state, Running | Failed | Lost):
+        return training[-1]
+    return begun[-1] if begun else None
+
+
+async def load_log(host: Host, held: Held, job: JobRow | None) -> None:
+    """Read on in a job's log to its end; that of an ended job is read once."""
+    assert held.detail is not None
+    if job is None:
+        return
+    if held._log_of != job.id:
+        held.tail, held._log_of, held._log_is_whole = EMPTY, job.id, False
+    if held._log_is_whole:
+        return
+    for _ in range(_PIECES):
+        answer: protocol.LogAnswer = await host.ask(request(held.tail, held.detail.row.name, job.id))
+        if held._log_of != job.id:
+            return  # another job's log was asked for meanwhile
+        before = held.tail.offset
+        held.tail = fed(held.tail, answer)
+        if held.tail.offset is not None and (answer.next >= answer.size or answer.next == before):
+            held._log_is_whole = not isinstance(job.state, Running | Queued)
+            return
+
+
+async def load_checks(host: Host, held: Held) -> None:
+    """Ask for the whole results of the checks, if there is a newer one."""
+    assert held.detail is not None
+    newest = max((check.check_id for check in held.detail.checks), default=None)
+    if newest is None or newest == held._checks_of:
+        return
+    answer: protocol.ChecksAnswer = await host.ask(protocol.Checks(held.detail.row.name))
+    held.checks = [checked for plain in answer.checks if (checked := _checked(plain)) is not None]
+    held._checks_of = newest
+
+
+def _checked(plain: dict[str, Any]) -> Checked | None:
+    """Give a result its types; one of another format is left out."""
+    try:
+        return Checked(int(plain["check_id"]), float(plain["at"]), read(plain))
+    except (msgspec.ValidationError, KeyError, TypeError, ValueError):
+        return None

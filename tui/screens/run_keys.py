@@ -1,0 +1,154 @@
+"""The keys of the Run screen, what its footer offers on each tab, and what is next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.run import Failed, Finished, Lost, Queued, Running
+from finetop.tui.keys import Key
+from finetop.tui.screens.run_steps import newest_first
+from finetop.tui.verdicts import next_step
+from finetop.tui.words import count, long_span
+
+if TYPE_CHECKING:
+    from finetop.core.run import RunDetail
+    from finetop.tui.screens.run_head import Tab
+
+CURSOR = Key("left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left")
+RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")
+FAR_LEFT = Key("shift+left", "⇧←", "", "cursor(-10)", "ten columns to the left")
+FAR_RIGHT = Key("shift+right", "⇧→", "", "cursor(10)", "ten columns to the right")
+ZOOM = Key("plus,equals_sign", "+ -", "zoom", "zoom(1)", "half the steps, around the cursor")
+ZOOM_OUT = Key("minus", "-", "", "zoom(-1)", "twice the steps")
+ALL = Key("0", "0", "all", "all", "all steps, no cursor")
+LOG_SCALE = Key("y", "y", "log scale", "log_scale", "y axis logarithmic or not")
+SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
+NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
+TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
+CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN@STEP")
+STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
+KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
+NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
+LOG = Key("l", "l", "log", "log", "the whole log", "finetop tail --log RUN")
+STEPS = Key("s", "s", "steps", "steps", "checkpoints", "finetop show RUN")
+VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; all samples")
+OPEN = Key(
+    "enter", "enter", "open", "open", "what matters most: check, log, whole answers", "finetop flips RUN"
+)
+BACK = Key("escape", "esc", "back", "back", "back one level")
+MOVES = (
+    Key("j,down", "↓ j", "", "move(1)", "down a row"),
+    Key("k,up", "↑ k", "", "move(-1)", "up a row"),
+    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
+    Key("pageup", "pgup", "", "page(-1)", "a page up"),
+    Key("g,home", "g", "", "ends(-1)", "the first row"),
+    Key("G,end", "G", "", "ends(1)", "the last row; the log follows its end"),
+)
+KEYS = (
+    *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH),
+    *(CHECK, STOP, KILL, NEW, LOG, STEPS, VIEW, BACK, *MOVES),
+)
+
+_SCROLL = Key("", "↑↓", "scroll", "", "")
+_TASK = Key("", "↑↓", "task", "", "")
+_STEP = Key("", "↑↓", "step", "", "")
+_ANSWERS = Key("", "enter", "answers", "", "")
+_EARLIER = Key("", "v", "earlier check", "", "")
+_OTHER_JOB = Key("", "v", "other job's", "", "")
+_ALL_SAMPLES = Key("", "v", "all or three", "", "")
+
+
+def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_reading: bool) -> tuple[Key, ...]:
+    """Choose the keys for the footer: those of the tab, then those of the run, as they fit."""
+    if detail is None:
+        return (BACK,)
+    state = detail.row.state
+    stop = (STOP,) if isinstance(state, Running | Queued) else ()
+    check = (CHECK,) if detail.checkpoints else ()
+    if is_reading:
+        return (_SCROLL, BACK)
+    match tab:
+        case "metrics":
+            if isinstance(state, Queued):
+                return (NEXT_TAB, *stop, NEW, BACK)
+            return (
+                CURSOR,
+                ZOOM,
+                *((ALL,) if is_zoomed else ()),
+                LOG_SCALE,
+                SMOOTH,
+                *stop,
+                BACK,
+                *check,
+                STEPS,
+            )
+        case "log":
+            jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
+            return (_SCROLL, *jobs, NEXT_TAB, *stop, BACK, *check)
+        case "samples":
+            return (_SCROLL, _ALL_SAMPLES, NEXT_TAB, *stop, BACK)
+        case "recipe":
+            return (_SCROLL, NEW, NEXT_TAB, *stop, BACK)
+        case "check":
+            earlier = (_EARLIER,) if len(detail.checks) > 1 else ()
+            return (_TASK, _ANSWERS, *earlier, NEXT_TAB, *stop, BACK, *check)
+        case "steps":
+            return (_STEP, *check, NEXT_TAB, *stop, BACK)
+
+
+def check_price(detail: RunDetail) -> str:
+    """Say how long a check took before; nothing if none has ended yet."""
+    took = [
+        job.state.ended - job.state.since
+        for job in detail.jobs
+        if job.verb == "check" and isinstance(job.state, Finished)
+    ]
+    return f" (about {long_span(took[-1])})" if took else ""
+
+
+def next_of(detail: RunDetail, tab: Tab, cursor: int) -> tuple[str, str]:
+    """Say what to do next with the run: one key and its words."""
+    row = detail.row
+    if tab == "steps" and detail.checkpoints:
+        step = newest_first(detail)[min(cursor, len(detail.checkpoints) - 1)].step
+        return "f", f"check step {count(step)} for forgetting{check_price(detail)}"
+    if isinstance(row.state, Failed | Lost):
+        return next_step(row) if tab == "log" else ("l", "read the end of its log")
+    if isinstance(row.state, Queued):
+        return "esc", "back to the runs: it starts by itself"
+    if row.checking is not None:
+        return (
+            ("esc", "back to the runs: the check goes on") if tab == "check" else ("enter", "watch the check")
+        )
+    if isinstance(row.state, Running):
+        return _next_while_running(detail, tab)
+    if row.check is None:
+        return next_step(row)
+    if tab == "check":
+        answers = ("enter", "read the answers that changed, whole")
+        return answers if row.check.drop is not None else ("n", "a new run from this one")
+    return (
+        ("enter", "see what the check found, task by task")
+        if row.check.verdict != "regressed"
+        else next_step(row)
+    )
+
+
+def _next_while_running(detail: RunDetail, tab: Tab) -> tuple[str, str]:
+    row = detail.row
+    if detail.checkpoints:
+        newest = max(checkpoint.step for checkpoint in detail.checkpoints)
+        if row.check is None or row.check.step != newest:
+            return "f", f"check step {count(newest)} for forgetting{check_price(detail)}; training goes on"
+        return (
+            ("enter", "see what the check found, task by task")
+            if tab != "check"
+            else ("tab", "go on to the steps")
+        )
+    end = ", and is checked at its end" if _checks_at_end(detail) else ""
+    return "esc", f"back to the runs: it goes on{end}"
+
+
+def _checks_at_end(detail: RunDetail) -> bool:
+    check = detail.recipe.get("check")
+    return isinstance(check, dict) and bool(check.get("at_end")) and check.get("general") is not None
