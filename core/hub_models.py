@@ -1,4 +1,4 @@
-"""Models of the Hugging Face hub: ask for one, take it from the cache or download it, never hang on a dead network."""
+"""Models of the Hugging Face hub: asked for, taken from the cache or downloaded; never hangs without a network."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ _NOT_WANTED = ["*/*", "consolidated*"]  # other formats of the same weights
 def fetch(model_id: str, revision: str | None, trust_remote_code: bool, events: EventLog) -> tuple[Path, str]:
     """Give the folder and the commit of a model on the hub: the cached copy, if the hub can't be asked.
 
-    Raises BadInput if there is no such model or revision, EnvironmentTrouble if it is neither cached nor in reach.
+    Raises BadInput if there is no such model or revision, EnvironmentTrouble if it is neither cached nor
+    in reach.
     """
     answer = ask(model_id, revision)
     if isinstance(answer, BadInput):
@@ -55,7 +56,8 @@ def ask(
 ) -> str | BadInput | EnvironmentTrouble:
     """Ask the hub for the commit of a model or data set, for at most 8 seconds.
 
-    Gives back, and does not raise, BadInput if the hub says there is none, EnvironmentTrouble if it does not answer.
+    Gives back, and does not raise, BadInput if the hub says there is none, EnvironmentTrouble if it does
+    not answer.
     """
     from huggingface_hub import HfApi, errors
 
@@ -83,7 +85,7 @@ def ask(
             f"model.revision: {repository} has no revision {revision!r}.", hint="Check the spelling."
         )
     if isinstance(answer, errors.RepositoryNotFoundError | errors.HFValidationError):
-        hint = "Check the spelling (org/name), or give a folder that starts with ./ or /. Private? `hf auth login`."
+        hint = "Check the spelling (org/name), or give a folder (./ or /). If it is private: `hf auth login`."
         return BadInput(f"{key}: the hub has no {kind} {repository!r}.", hint=hint)
     return EnvironmentTrouble(
         f"{key}: {repository} is not here and the hub can't be reached ({_reason(answer)}).",

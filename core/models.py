@@ -1,7 +1,7 @@
 """Which model a recipe means, where its files lie, and how they become a model and a tokenizer.
 
-Training jobs and check jobs both come through here, so that they can't disagree on what the base model is. Weights
-are read from safetensors alone: no pickle is ever opened.
+Training jobs and check jobs both come through here, so that they can't disagree on what the base model is.
+Weights are read from safetensors alone: no pickle is ever opened.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class ResolvedModel:
 def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
     """Find the model that a recipe names, and download or convert it where that is needed.
 
-    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub is out of reach.
+    Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub is out of
+    reach.
     """
     from finetop.core import demo_model, hub_models
 
@@ -88,7 +89,7 @@ def check_folder(path: Path, model_id: str) -> None:
         )
     if not weight_files(path):
         raise BadInput(
-            f"model.id: {model_id} has no .safetensors weights, and pickled ones can run any code when opened.",
+            f"model.id: {model_id} has no .safetensors weights; pickled ones can run any code when opened.",
             hint="Convert it with save_pretrained of a recent transformers, and give the new folder.",
         )
 
@@ -183,7 +184,7 @@ def torch_dtype(name: str, device: str) -> torch.dtype:
     return dtype
 
 
-# For base models, which have no chat template. It is saved with every checkpoint, and the base model is scored with it.
+# For base models, which have no chat template. Saved with every checkpoint; the base is scored with it too.
 PLAIN_TEMPLATE = (
     "{%- for message in messages %}"
     "{%- if message.role == 'assistant' %}{{ '### Answer\n' + message.content + (eos_token or '') + '\n' }}"
@@ -246,7 +247,7 @@ def load(
         raise _unusable(resolved, "model", error) from error
     missing = sorted(found["missing_keys"])
     if missing:
-        # transformers fills them with random numbers and goes on; every later score would be of a broken model.
+        # transformers fills them with random numbers and goes on: every score would be of a broken model.
         raise BadInput(
             f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
             hint="Its files do not fit its config.json. Download it again, or give another model.",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- tree -->", "<!-- /tree -->"
+WIDTH = 100
 TOPS = ("core", "tui", "recipes")
 TOLD = {
     "pyproject.toml": "dependencies with their reasons, packages, tools",
@@ -60,8 +61,9 @@ def about(path: Path) -> str:
             path.suffix, ""
         )
     said = " ".join(said.split())
-    first = re.match(r".+?[.:](?= |$)", said)
-    return (first[0] if first else said).rstrip(".:")[:110]
+    first = re.match(r".+?[.](?= |$)", said)
+    sentence = (first[0] if first else said).rstrip(".")
+    return sentence if len(sentence) <= WIDTH else sentence[:WIDTH].rsplit(" ", 1)[0].rstrip(",:;") + " …"
 
 
 def main() -> int:

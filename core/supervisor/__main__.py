@@ -16,11 +16,12 @@ from finetop.core.errors import FinetopError
 from finetop.core.home import Home, find_home, prepare
 from finetop.core.store.open import open_store
 from finetop.core.supervisor.schedule import beat
-from finetop.core.supervisor.serve import listen, trouble_of
+from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
 
 BEAT_S = 0.2
 TROUBLE_BEAT_S = 2.0
+FULL_BYTES = 256 << 10
 
 
 def main() -> int:
@@ -65,9 +66,7 @@ async def live(supervisor: Supervisor) -> None:
             pause = BEAT_S
             try:
                 beat(supervisor)
-                if supervisor.trouble:
-                    supervisor.trouble = ""
-                    supervisor.touch()
+                say(supervisor, disk_trouble(supervisor.home))
             except (duckdb.Error, OSError) as error:
                 pause = TROUBLE_BEAT_S
                 recover(supervisor, error)
@@ -83,17 +82,30 @@ async def live(supervisor: Supervisor) -> None:
 
 def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:
     """Say what is wrong, and open the database again: after a failed write it refuses everything."""
-    words = trouble_of(error) if isinstance(error, duckdb.Error) else f"{error.strerror}: {error.filename}"
-    if supervisor.trouble != words:
-        print(f"{time.strftime('%F %T')} {words}", file=sys.stderr)
-        supervisor.trouble = words
-        supervisor.touch()
+    say(
+        supervisor,
+        trouble_of(error) if isinstance(error, duckdb.Error) else f"{error.strerror}: {error.filename}",
+    )
     if isinstance(error, duckdb.FatalException | duckdb.IOException | duckdb.InternalException):
         try:
             supervisor.connection.close()
             supervisor.connection = open_store(supervisor.home.database)
         except FinetopError as refused:
-            supervisor.trouble = refused.message
+            say(supervisor, refused.message)
+
+
+def say(supervisor: Supervisor, trouble: str) -> None:
+    """Keep what is wrong with the whole, or that nothing is, and tell it once to log and clients."""
+    if supervisor.trouble != trouble:
+        print(f"{time.strftime('%F %T')} {trouble or 'all is well again'}", file=sys.stderr)
+        supervisor.trouble = trouble
+        supervisor.touch()
+
+
+def disk_trouble(home: Home) -> str:
+    """Say that the disk is full before the store finds out: jobs that can't log have nothing for it to take in."""
+    facts = os.statvfs(home.root)
+    return DISK_FULL if facts.f_bavail * facts.f_frsize < FULL_BYTES else ""
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from finetop.core.supervisor.answers import answer
 from finetop.core.supervisor.state import Supervisor
 
 
+DISK_FULL = "the disk is full: new runs are refused and numbers may be missing until there is room."
+
+
 async def listen(supervisor: Supervisor) -> asyncio.Server:
     """Open the home's socket for its owner. The home's lock is held, so an old socket is nobody's."""
     path = supervisor.home.socket
@@ -92,5 +95,5 @@ def trouble_of(error: duckdb.Error) -> str:
     """Say in words what the store complains about."""
     text = str(error).splitlines()[0]
     if "No space left" in text or "full" in text.lower():
-        return "the disk is full: numbers wait in the run folders until there is room."
+        return DISK_FULL
     return f"the store can't be written: {text}"

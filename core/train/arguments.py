@@ -1,4 +1,4 @@
-"""Turns a recipe into TRL's SFTConfig: our defaults, and `trainer_args` checked against the installed class."""
+"""Turns a recipe into TRL's SFTConfig: our defaults, and `trainer_args` checked against that class."""
 
 from __future__ import annotations
 
@@ -46,11 +46,29 @@ ELSEWHERE = {
     "chat_template_path": "model.chat_template",
 }
 # Options that finetop's own reading, logging and saving rest on.
-OURS = (
-    "output_dir report_to logging_steps logging_strategy logging_nan_inf_filter disable_tqdm use_cpu push_to_hub "
-    "remove_unused_columns dataset_kwargs dataset_text_field model_init_kwargs eos_token pad_token shuffle_dataset "
-    "do_train do_eval do_predict resume_from_checkpoint load_best_model_at_end eval_on_start"
-).split()
+OURS = {
+    "output_dir",
+    "report_to",
+    "logging_steps",
+    "logging_strategy",
+    "logging_nan_inf_filter",
+    "disable_tqdm",
+    "use_cpu",
+    "push_to_hub",
+    "remove_unused_columns",
+    "dataset_kwargs",
+    "dataset_text_field",
+    "model_init_kwargs",
+    "eos_token",
+    "pad_token",
+    "shuffle_dataset",
+    "do_train",
+    "do_eval",
+    "do_predict",
+    "resume_from_checkpoint",
+    "load_best_model_at_end",
+    "eval_on_start",
+}
 # What older versions and tutorials call them.
 RENAMED = {
     "max_seq_length": "data.max_tokens of the recipe",
@@ -75,7 +93,7 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "
 
 
 def build(recipe: Recipe, dtype: str, device: str, output: Path) -> SFTConfig:
-    """Build the trainer's arguments. Raises BadInput for a raw option that is unknown, renamed, ours or refused."""
+    """Build the trainer's arguments. Raises BadInput for a raw option that is unknown, renamed or ours."""
     from trl import SFTConfig
 
     train, options = recipe.train, recipe.objective.options
@@ -130,7 +148,7 @@ def limit_steps(recipe: Recipe, rows: int) -> int:
 
 
 def check_raw(raw: dict[str, Any], known: set[str]) -> None:
-    """See that each raw option exists and is set nowhere else. Raises BadInput with what to use in its place."""
+    """See that each raw option exists and is set nowhere else. Raises BadInput that says what to use."""
     for name in raw:
         key = f"trainer_args.{name}"
         if name in ELSEWHERE:

@@ -1,4 +1,4 @@
-"""What happens around the trainer's steps: metrics, alarms, evaluation, the drift probe, samples, checkpoints, stop."""
+"""What happens around the steps: metrics, alarms, evaluation, the drift probe, samples, checkpoints, the end."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Job:
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """Writes the metrics of every step, where the run stands, and an alarm at the first value that is no number.
+    """Writes the metrics of every step, where the run stands, an alarm at the first value that is no number.
 
     The cost is about a tenth of a millisecond a step: one line, one look at /proc.
     """
@@ -204,7 +204,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.samples.took(time.monotonic() - before if step else 0.0)
 
     def _save(self, model: Any, step: int) -> None:
-        """Write a checkpoint on the way. A full disk here is an alarm, not the end: hours of work may yet be kept."""
+        """Write a checkpoint on the way. A full disk is an alarm here: hours of work may yet be kept."""
         self.events.write(Phase("writing a checkpoint"))
         try:
             checkpoint.write(model, self.job.tokenizer, self.job.base, self.job.run_folder, step, self.events)

@@ -31,8 +31,8 @@ def write(
 ) -> Path:
     """Write the model (an adapter alone, where there is one) and its tokenizer to checkpoints/step-000120.
 
-    The event follows when all of it is on the disk. Raises OSError, or the library's own error, on a full disk; then
-    nothing of the checkpoint is left.
+    The event follows when all of it is on the disk. Raises OSError, or the library's own error, on a full
+    disk; then nothing of the checkpoint is left.
     """
     target = run_folder / "checkpoints" / f"step-{step:06d}"
     if target.is_dir():
@@ -81,7 +81,7 @@ def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
 
 
 def complete(run_folder: Path) -> list[Path]:
-    """List the checkpoints of a run, oldest first: those whose manifest names files that all have their size."""
+    """List a run's checkpoints, oldest first: those whose manifest names files that all have their size."""
     return [folder for folder in sorted((run_folder / "checkpoints").glob("step-*")) if is_complete(folder)]
 
 

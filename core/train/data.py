@@ -1,4 +1,4 @@
-"""The rows of a run: sources read, mixed, rendered, cut or dropped as the recipe says, and every one counted."""
+"""The rows of a run: read, mixed, rendered, cut or dropped as the recipe says, and every one counted."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class NamedRows:
 
 @dataclass(frozen=True, slots=True)
 class ReadData:
-    """All rows of a run as they were written. With no sources for evaluation, some training rows were set aside."""
+    """All rows of a run as they were written; those for evaluation are of sources of their own, or set aside."""
 
     train: list[NamedRows]
     eval: list[NamedRows]
@@ -107,8 +107,7 @@ def build(
     if first is None:
         raise BadInput(
             "data.train: no row is left to learn from.",
-            hint=f"All {sum(len(source.rows) for source in read_data.train)} rows were longer than data.max_tokens "
-            f"({data.max_tokens}) or had no answer within it. Raise it.",
+            hint=f"All rows were longer than data.max_tokens ({data.max_tokens}), or had no answer within. Raise it.",
         )
     _show(first, tokenizer, events)
     shares = [source.share for source in read_data.train]
@@ -129,9 +128,7 @@ def mix(groups: Sequence[list[Example]], shares: Sequence[float | None], seed: i
             continue
         times, rest = divmod(round(share * whole), len(group))
         if times:
-            print(
-                f"a source of {len(group)} rows is used {times + rest / len(group):.1f} times to reach its share"
-            )
+            print(f"{len(group)} rows are used {times + rest / len(group):.1f} times to reach their share")
         mixed += group * times + random.Random(seed).sample(group, rest)
     return mixed
 
@@ -175,8 +172,8 @@ def _examples(
     )
     events.write(report)
     print(
-        f"{source.name}: {report.rows} rows, {report.kept} kept, {dropped} dropped, {report.truncated} truncated, "
-        f"longest {longest} tokens, {report.answer_tokens} tokens to learn"
+        f"{source.name}: {report.rows} rows, {report.kept} kept, {dropped} dropped, "
+        f"{truncated} truncated, longest {longest} tokens, {report.answer_tokens} tokens to learn"
     )
     if rewritten:
         print(f"{source.name}: {rewritten} earlier answers are not learned: the chat template rewrites them")
@@ -190,8 +187,8 @@ def _refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: D
     allowed = int(data.on_long.removeprefix("error-over-").removesuffix("%"))
     if 100 * long_rows > allowed * rows:
         raise BadInput(
-            f"{name}: {long_rows} of {rows} rows are longer than data.max_tokens ({data.max_tokens}); the longest "
-            f"has {longest}.",
+            f"{name}: {long_rows} of {rows} rows are longer than data.max_tokens ({data.max_tokens}); "
+            f"the longest has {longest}.",
             hint=f"Raise data.max_tokens, or set data.on_long to truncate or drop (now {data.on_long}).",
         )
 

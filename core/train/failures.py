@@ -1,4 +1,4 @@
-"""Says in words why a job failed: an exception becomes its last event, with the cause and what to do about it."""
+"""Says in words why a job failed: an exception becomes its last event, with cause and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When something is due: every so many steps, and for what only watches, at most a share of the training time."""
+"""When something is due: every so many steps; what only watches, within its share of the time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def steps_between(pace: int | float, total: int) -> int:
 
 @dataclass
 class Ration:
-    """Lets a costly look happen on its pace, but late where looks so far took more than their share of the time."""
+    """Lets a costly look happen on its pace, or later where looks so far took more than their share of time."""
 
     every: int
     spent_s: float = 0.0

@@ -1,7 +1,7 @@
 """The drift probe: how far the model has moved on general text since the run began, while it trains.
 
-`drift` is the rise of the cross-entropy in nats per token (the definition of PEFT's published benchmark); `kl` is the
-divergence of the model from its own start, KL(start || now) in nats per token, on the first window of the text.
+`drift` is the rise of the cross-entropy in nats per token (the definition of PEFT's published benchmark); `kl`
+is the divergence from its own start, KL(start || now) in nats per token, on the first window of the text.
 """
 
 from __future__ import annotations

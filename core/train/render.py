@@ -1,7 +1,7 @@
 """Turns a conversation into tokens and labels: the tokenizer's chat template, and which tokens are learned.
 
-What is learned is the difference of two renderings: the template of the turns before an answer, with the mark that
-the assistant is to speak, and the template with that answer. A token that is not learned has the label -100.
+What is learned is the difference of two renderings: the template of the turns before an answer, with the mark
+that the assistant is to speak, and the template with that answer. Any other token has the label -100.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss:
             spans.append((len(before), len(through)))
         elif is_last:
             raise BadInput(
-                f"{place}: the chat template writes the prompt differently once the answer is there, so the answer "
-                "can't be told from it.",
+                f"{place}: the chat template writes the prompt differently once the answer is there, so that "
+                "the answer can't be told from it.",
                 hint="Set model.chat_template to a template that only adds text, or objective.loss to all.",
             )
         else:

@@ -1,4 +1,4 @@
-"""Reads the data sources of a recipe into conversations, before anything heavy is loaded: a bad row fails at once."""
+"""Reads a recipe's data sources into conversations, before anything heavy is loaded: a bad row fails at once."""
 
 from __future__ import annotations
 

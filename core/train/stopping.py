@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class StopAsked(BaseException):
-    """Raised by the signal where there is nothing to save yet; no `except Exception` of a library may eat it."""
+    """Raised by the signal while there is nothing to save; no library's `except Exception` may eat it."""
 
 
 @dataclass

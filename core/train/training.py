@@ -120,7 +120,9 @@ def check_number_format(dtype: str, method: str, device: str) -> None:
     if device == "cpu":
         raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
     if method == "full":
-        raise BadInput("model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint)
+        raise BadInput(
+            "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
+        )
 
 
 def limit_gpu_memory(recipe: Recipe, device: str) -> None:

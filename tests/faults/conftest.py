@@ -1,97 +1,10 @@
-"""The `finetop` command in a real pseudo-terminal, read through an emulator."""
+"""The `finetop` command in a terminal."""
 
-import fcntl
-import os
-import pty
-import select
-import signal
-import struct
 import sys
-import termios
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
-import pyte
 import pytest
-
-
-class Terminal:
-    """A program in a pseudo-terminal of its own session, and the screen it drew."""
-
-    def __init__(self, command: list[str], home: Path, columns: int = 80, rows: int = 24) -> None:
-        self.screen = pyte.Screen(columns, rows)
-        self._stream = pyte.ByteStream(self.screen)
-        self.bytes = 0
-        self.pid, self.master = pty.fork()
-        if self.pid == 0:
-            os.environ.update(TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8", FINETOP_HOME=str(home))
-            os.execvp(command[0], command)
-        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def pump(self, seconds: float) -> None:
-        """Feed the emulator what the program writes, for so long."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            ready, _, _ = select.select([self.master], [], [], left)
-            if not ready:
-                return
-            try:
-                data = os.read(self.master, 65536)
-            except OSError:
-                return
-            if not data:
-                return
-            self.bytes += len(data)
-            if b"\x1b[6n" in data:  # a terminal answers where its cursor is
-                os.write(self.master, b"\x1b[1;1R" * data.count(b"\x1b[6n"))
-            self._stream.feed(clean(data))
-
-    def text(self) -> str:
-        return "\n".join(self.screen.display)
-
-    def wait_text(self, wanted: str, timeout_s: float = 20.0) -> str:
-        deadline = time.monotonic() + timeout_s
-        while wanted not in self.text():
-            assert time.monotonic() < deadline, f"{wanted!r} never came:\n{self.text()}"
-            self.pump(0.1)
-        return self.text()
-
-    def keys(self, text: str) -> None:
-        os.write(self.master, text.encode())
-
-    def wait_end(self, timeout_s: float) -> int:
-        """Wait until the program is gone. Returns its wait status."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return status
-            assert time.monotonic() < deadline, f"still there after {timeout_s} s:\n{self.text()}"
-            if self.master >= 0:
-                self.pump(0.05)
-            else:
-                time.sleep(0.05)
-
-    def hang_up(self) -> None:
-        """Pull the cable: the terminal is gone, the kernel sends SIGHUP."""
-        os.close(self.master)
-        self.master = -1
-
-    def close(self) -> None:
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        if self.master >= 0:
-            os.close(self.master)
-
-
-def clean(data: bytes) -> bytes:
-    """Drop the sequences that the emulator does not know and would print."""
-    import re
-
-    return re.sub(rb"\x1b\[[<=>?][0-9;]*[a-zA-Z$]p?|\x1b\[\?[0-9;]*\$p|\x1b\[[0-9;]*[tu]", b"", data)
+from terminal import Terminal
 
 
 @pytest.fixture

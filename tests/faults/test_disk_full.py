@@ -1,4 +1,4 @@
-"""A full disk: said in words, nothing corrupt, nothing half-made, training not killed by our logging, and back again."""
+"""A full disk: said in words, nothing corrupt or half-made, training not killed by our logging, and back again."""
 
 import subprocess
 import time
@@ -15,7 +15,9 @@ def small_disk(cold_rig):
     root = cold_rig.home.root
     root.mkdir(mode=0o700)
     made = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", str(root)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", str(root)],
+        capture_output=True,
+        check=False,
     )
     if made.returncode:
         pytest.skip("mounting a small file system needs root")
@@ -60,7 +62,9 @@ def test_a_full_disk_is_said_survived_and_left_behind(small_disk):
     rig.wait_state(name, "finished", timeout_s=60)
     assert rig.ask(protocol.Changes(0, 0.0)).trouble == ""
     assert rig.submit("third", steps=1) == "third"
-    stored = rig.ask(protocol.Sql("SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step", 10_000)).rows
+    stored = rig.ask(
+        protocol.Sql("SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step", 10_000)
+    ).rows
     side = {int(line) for line in (folder / "side.txt").read_text().split()}
     assert {count for _, count in stored} == {1}
     assert 4000 in dict(stored)

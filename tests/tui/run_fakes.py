@@ -17,7 +17,6 @@ from finetop.core.errors import FinetopError, NotFound
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
 from finetop.core.run import (
-    AlarmRow,
     CheckpointRow,
     DataRow,
     Failed,
@@ -165,7 +164,7 @@ def training(**more: Any) -> FakeRun:
 def regressed(**more: Any) -> FakeRun:
     """Make a run that has ended and forgot."""
     result = make_result()
-    short = brief(result, check_id=15, at=NOW - 2400)
+    short = brief(15, NOW - 2400, 1200, result)
     done = Finished(NOW - 5000, NOW - 2540)
     jobs = [JobRow(12, "train", done, 1, "jobs/0012-train", 0), JobRow(15, "check", Finished(NOW - 2520, NOW - 2400), 1, "", 0)]
     detail = make_detail(done, 1200, check=short, checks=[short], jobs=jobs, needs_you=True, **more)

@@ -240,15 +240,22 @@ def test_a_strip_is_exactly_as_wide_and_clean() -> None:
 def test_words_are_short_and_numbers_are_never_cut() -> None:
     assert cut_middle("qwen3-8b-support-tone-lr2e-5-s2", 22) == "qwen3-8b-su…-lr2e-5-s2"
     assert of_steps(820, 1200) == "820/1200"
-    assert of_steps(123_456, 1_200_000) == "123k/1200k"[:0] + of_steps(123_456, 1_200_000)
-    assert len(of_steps(123_456, 120_000_000)) <= 9
-    assert [value(number) for number in (0.9821, 12.345, 8.1e-5, 0.0, None)] == ["0.982", "12.35", "8.1e-05", "0.000", "-"]
+    assert of_steps(123_456, 120_000_000) == "123k/120M"
+    assert [value(number) for number in (0.9821, 12.345, 8.1e-5, 0.0, None)] == [
+        "0.982",
+        "12.35",
+        "8.1e-05",
+        "0.000",
+        "-",
+    ]
     assert [span(seconds) for seconds in (5, 380, 10_800, 190_000)] == ["5 s", "6 m", "3 h", "2 d"]
     assert long_span(9600) == "2 h 40 min"
 
 
 def test_outside_a_terminal_it_says_so() -> None:
     code = "from finetop.tui.app import run_app; from finetop.core.home import find_home; run_app(find_home('/x'))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
     assert "the app needs a terminal." in done.stderr
     assert not Path("/x").exists()

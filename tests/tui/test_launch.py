@@ -38,7 +38,13 @@ async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None
         await pilot.press("2")
         await settled(pilot)
         text = text_of(app)
-        for words in ("learning rate  2e-4", "rank           16", "epochs         2", "mine.yaml", "broken.yaml"):
+        for words in (
+            "learning rate  2e-4",
+            "rank           16",
+            "epochs         2",
+            "mine.yaml",
+            "broken.yaml",
+        ):
             assert words in text
         assert "needs a .jsonl file" in row_with(app, "data  ")
         assert "next  R  go to data: 1 setting to mend" in text
@@ -107,7 +113,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
         await pilot.press("2", "R")
         await settled(pilot)
         assert "▸ data" in row_with(app, "data  ")
-        assert "not queued: set data.train" in text_of(app)
+        assert "not queued: 1 setting to mend. data.train: needs a .jsonl file." in text_of(app)
         assert not submitted(fake)
 
 

@@ -164,6 +164,7 @@ class FakeSupervisor:
         """Be gone, as after a kill."""
         self.is_gone = True
         self._changed.set()
+        self._changed = asyncio.Event()
 
     async def ask(self, ask: protocol.Ask) -> Any:
         if self.is_gone:

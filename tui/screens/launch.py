@@ -45,7 +45,7 @@ from finetop.tui.screens.launch_view import (
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
-from finetop.tui.words import count
+from finetop.tui.words import count, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -302,7 +302,9 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if self.form.loaded is None:
             self._go_to_first_problem()
             self.redraw()
-            host_of(self).say(f"not queued: {self.form.problems[0].whole}", "red")
+            first = self.form.problems[0]
+            words = counted(len(self.form.problems), "setting")
+            host_of(self).say(f"not queued: {words} to mend. {first.key}: {first.short}.", "red")
             return
         model = self.form.loaded.recipe.model
         if model.trust_remote_code:

@@ -98,7 +98,7 @@ def field_lines(view: View, width: int) -> tuple[list[Line], int]:
 
 def _field_line(view: View, label: str, field: Field, width: int, label_width: int) -> Line:
     is_here = field is view.field
-    value_width = max(12, min(44, width - label_width - 24))
+    value_width = max(12, min(30, width - label_width - 24))
     aside = _aside(view, field, width - label_width - value_width - 5)
     room = value_width if aside else width - label_width - 4
     typed = view.entry if is_here else None
@@ -150,7 +150,8 @@ def _explained(view: View, width: int) -> list[Line]:
     form, field = view.form, view.field
     if field is not None:
         problem = problem_at(form, field.key)
-        kind: Line = ((cut_end(field.type, width // 2), "dim"), (" ", ""))
+        allowed = f"a path, or {field.type}" if field.key == "data.train" else field.type
+        kind: Line = ((cut_end(allowed, width // 2), "dim"), (" ", ""))
         words: Line = ((f" {clean_line(problem.whole)}", "red"),) if problem else ()
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
     shown = {entry.key for _, entry in view.fields}

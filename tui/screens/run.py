@@ -213,6 +213,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         lines = check_lines(
             checked.outcome,
             detail.row,
+            check_id=checked.check_id,
             at=checked.at,
             place=place,
             cursor=self.task_at,
@@ -229,7 +230,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         if keep is not None:
             top = min(max(top, keep - height + 1), keep)
         self.tops[self.tab] = top
-        where = f"rows {top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
+        where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
         return lines[top : top + height], where
 
     # --- what happens ---------------------------------------------------------------------------------

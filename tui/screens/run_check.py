@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.check.result import beside_lines, change, verdict_line, word, worst_first
-from finetop.core.run import Queued, Running
+from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
 from finetop.tui.screens.run_flips import flip_rows
 from finetop.tui.screens.run_head import phase_words
@@ -47,14 +47,29 @@ def under_way(checking: Running | Queued) -> Line:
     return (("   checking  ", "cyan"), (f"{phase_words(checking)}{left}", ""))
 
 
+def is_said_above(row: RunRow, check_id: int) -> bool:
+    """Say whether the head of the screen has this check's verdict already."""
+    is_over = not isinstance(row.state, Running | Queued | Failed | Lost) and row.checking is None
+    return is_over and row.check is not None and row.check.check_id == check_id
+
+
 def check_lines(
-    outcome: Outcome, row: RunRow, *, at: float, place: tuple[int, int], cursor: int, width: int, height: int
+    outcome: Outcome,
+    row: RunRow,
+    *,
+    check_id: int,
+    at: float,
+    place: tuple[int, int],
+    cursor: int,
+    width: int,
+    height: int,
 ) -> list[Line]:
     """Write the tab in `height` rows: result `place` (its number, of how many), with the cursor on a task."""
     top = [_facts(outcome, at, place, width)]
     if row.checking is not None:
         top.append(under_way(row.checking))
-    top += _verdict_lines(outcome, row, width)
+    if not is_said_above(row, check_id):
+        top += _verdict_lines(outcome, row, width)
     top += _beside(outcome, width)
     tasks = worst_first(outcome)
     if not tasks:
@@ -115,16 +130,16 @@ def _beside(outcome: Outcome, width: int) -> list[Line]:
 
 
 def _name_width(width: int) -> int:
-    return min(28, max(8, width - 64))
+    return min(28, max(8, width - 65))
 
 
 def _head(width: int) -> Line:
-    name = f"    {'task, worst first':<{_name_width(width)}}"
+    name = f"    {'worst first':<{_name_width(width)}}"
     if width < 72:
         return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
     return (
         (
-            f"{name}{'base':>6}{'now':>6}{'change':>8}  {'interval':<16}{'items':>13}{'lost':>5}{'won':>5}",
+            f"{name}{'base':>6}{'now':>6}{'change':>8}  {'interval':<16}{'items':>12}{'lost':>5}{'won':>5}",
             "dim",
         ),
     )
@@ -155,7 +170,7 @@ def _task_line(task: TaskResult, width: int, *, has_cursor: bool) -> Line:
         f"{change(task.interval[1])} to {change(task.interval[0])}" if task.interval is not None else ""
     )
     items = f"{count(task.n)} of {count(task.total)}"
-    return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>13}{flips}", ""))
+    return (*line, (scores, ""), *moved, (f"  {interval:<16}{items:>12}{flips}", ""))
 
 
 def _share(value: float | None) -> str:

@@ -69,7 +69,7 @@ def _flip_line(flip: Flip, question: int, gold: int, said: int) -> Line:
         (f" {mark.mark} ", mark.style),
         (
             _column(
-                flip.question.split("\n")[-1] if "\n" in flip.question else flip.question or flip.item,
+                flip.question or flip.item,
                 question,
             ),
             "",

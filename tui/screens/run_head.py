@@ -34,7 +34,7 @@ def slowly(before: Slow | None, row: RunRow, now: float) -> Slow:
     if before is not None and now - before.at < SLOW_S and isinstance(row.state, Running):
         return before
     left_s = row.left_s if row.left_s is not None or before is None else before.left_s
-    return Slow(now, left_s, _busy(row))
+    return Slow(now, left_s, _busy(row) if isinstance(row.state, Running) else "")
 
 
 def _busy(row: RunRow) -> str:

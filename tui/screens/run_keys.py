@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.core.run import Failed, Finished, Lost, Queued, Running
 from finetop.tui.keys import Key
 from finetop.tui.screens.run_steps import newest_first
-from finetop.tui.verdicts import next_step
+from finetop.tui.verdicts import hint_of, next_step
 from finetop.tui.words import count, long_span
 
 if TYPE_CHECKING:
@@ -69,8 +69,8 @@ def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_readi
         return (_SCROLL, BACK)
     match tab:
         case "metrics":
-            if isinstance(state, Queued):
-                return (NEXT_TAB, *stop, NEW, BACK)
+            if not detail.row.metrics:
+                return (NEXT_TAB, *stop, LOG, NEW, BACK)
             return (
                 CURSOR,
                 ZOOM,
@@ -113,7 +113,7 @@ def next_of(detail: RunDetail, tab: Tab, cursor: int) -> tuple[str, str]:
         step = newest_first(detail)[min(cursor, len(detail.checkpoints) - 1)].step
         return "f", f"check step {count(step)} for forgetting{check_price(detail)}"
     if isinstance(row.state, Failed | Lost):
-        return next_step(row) if tab == "log" else ("l", "read the end of its log")
+        return next_step(row) if hint_of(row) or tab == "log" else ("l", "read the end of its log")
     if isinstance(row.state, Queued):
         return "esc", "back to the runs: it starts by itself"
     if row.checking is not None:

@@ -9,13 +9,13 @@ from finetop.core.protocol import Curve
 from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
 from finetop.tui.screens.run_numbers import drift_forecast, drift_limit, metric_keys, shown, title_of
-from finetop.tui.screens.run_recipe import data_lines, plan_line
+from finetop.tui.screens.run_recipe import data_lines, plan_line, settings_lines
 from finetop.tui.verdicts import verdict_words
 from finetop.tui.widgets.chart import Series, View, columns_of, draw, plot_width, step_at, value_at
 from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.log import last_rows
 from finetop.tui.widgets.wrap import wrapped
-from finetop.tui.words import count, cut_end, ordinal, without_zero
+from finetop.tui.words import count, cut_end, without_zero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,7 +99,7 @@ def metrics_lines(board: Board, width: int, height: int) -> list[Line]:
     """Write the tab in `height` rows."""
     row = board.detail.row
     if isinstance(row.state, Queued):
-        return _waiting_lines(row.state)
+        return _waiting_lines(board.detail, width)[:height]
     if not metric_keys(row):
         return _starting_lines(board, width, height)
     failed = has_failed(row)
@@ -123,13 +123,10 @@ def log_rule(width: int) -> Line:
     return rule((("log, newest last", ""),), width, (("l", "bold"), (" whole log", "dim")))
 
 
-def _waiting_lines(state: Queued) -> list[Line]:
-    because = f": {clean_line(state.because)}" if state.because else ""
-    return [
-        (),
-        ((f"   {ordinal(state.place)} in the queue{because}.", "bold"),),
-        (("   It has no numbers before it starts. What it will do is under recipe.", "dim"),),
-    ]
+def _waiting_lines(detail: RunDetail, width: int) -> list[Line]:
+    """Show what a run will do, while it has no numbers."""
+    title = rule((("no numbers before it starts; this is what it will do", ""),), width)
+    return [title, *settings_lines(detail.recipe, width)]
 
 
 def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
@@ -184,10 +181,9 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
             text = shown(key, board.detail.row.metrics.get(one.curve.key, one.curve.last_value))
         point: Line = ((" o" if board.only_ascii else " •", "bold"),) if one.is_points else ()
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
-    if limit is not None:
-        parts[-1:] = [
-            (*part, (f" of {without_zero(limit)}", ""), (" nats a token", "dim")) for part in parts[-1:]
-        ]
+    if limit is not None and parts:
+        parts[-1] = (*parts[-1], (f" of {without_zero(limit)}", ""))
+        parts.append((("nats a token", "dim"),))
     bad = sum(one.curve.bad for one in series)
     if bad:
         parts.append(((f"{bad} not finite", "amber"),))
@@ -196,9 +192,13 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     if view.is_log:
         parts.append((("log y", "dim"),))
     line: Line = ((f" {title_of(key)}", "bold"),)
+    values = (view.cursor is not None) + len(series)  # the parts that the title is there for
+    if line_width(line) + sum(line_width(part) + 2 for part in parts[:values]) > width:
+        line = ()
     for part in parts:
-        if line_width(line) + 3 + line_width(part) <= width:
-            line = (*line, ("   ", ""), *part)
+        gap = 2 if line else 1
+        if line_width(line) + gap + line_width(part) <= width:
+            line = (*line, (" " * gap, ""), *part)
     return line
 
 
@@ -220,7 +220,8 @@ def _number(board: Board, key: str, width: int) -> Line:
 
 
 def _check_cell(row: RunRow) -> Line:
-    label: Line = ((f" {'check':<11} ", ""),)
+    step = row.check.step if row.check is not None and row.checking is None else None
+    label: Line = ((f" {'check' if step is None else f'check at {count(step)}':<11} ", ""),)
     if isinstance(row.checking, Running):
         state = row.checking
         done = f" {state.done:.0f} of {state.total:.0f}" if state.done is not None and state.total else ""
@@ -229,8 +230,7 @@ def _check_cell(row: RunRow) -> Line:
         return (*label, ("waits for its turn", ""))
     if row.check is None:
         return (*label, ("none yet", "dim"))
-    step = f" at step {count(row.check.step)}" if row.check.step is not None else ""
-    return (*label, *verdict_words(row.check, short=True), (step, ""))
+    return (*label, *verdict_words(row.check, short=True))
 
 
 def _below_lines(board: Board, width: int) -> list[Line]:

@@ -53,9 +53,13 @@ def shown(key: str, number: float | None) -> str:
     """Write a metric's value."""
     if number is None:
         return "not finite"
+    if abs(number) < 5e-9:
+        return "0"
     match key:
+        case "drift" | "kl" if abs(number) < 0.0005:
+            return ".00"
         case "drift" | "kl":
-            return without_zero(number, 2 if abs(number) >= 0.01 or number == 0 else 3)
+            return without_zero(number, 2 if abs(number) >= 0.01 else 3)
         case "tokens_per_s":
             return count(round(number)) if number >= 100 else f"{number:.1f}"
         case "memory_gib":

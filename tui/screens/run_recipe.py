@@ -68,7 +68,7 @@ def plan_line(detail: RunDetail) -> list[Line]:
     words += f" over {counted(round(planned.get('rows', 0)), 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
     if learns and whole:
-        words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} million parameters learn"
+        words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters learn"
     return [((f" {'plan':<{_LABEL - 1}}", "dim"), (words, ""))]
 
 

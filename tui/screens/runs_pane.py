@@ -117,7 +117,7 @@ def state_line(runs: RunList, width: int) -> Line:
     answer = runs.answer
     if answer is None:
         return ((" asking the supervisor …", "dim"),)
-    right: Line = (*_order_words(runs), (" ", ""))
+    right: Line = (*_order_words(runs), (" ", "")) if answer.total else ()
     left: Line = ((f" {count(answer.need_you)} need you", "bold" if answer.need_you else "dim"),)
     for words in (f"{answer.running} running", f"{answer.queued} queued", f"{count(answer.total)} in all"):
         more: Line = (*left, (f"   {words}", ""))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 _POINT, _ASCII_POINT = "•", "o"
+SPIKE = 4.0  # times the usual reach of a bin above or below its mean: such a bin is a spike, and seen
 
 Band = tuple[int, int, int]  # dot column, topmost dot row, bottommost dot row
 Cell = tuple[str, "StyleName"]
@@ -69,29 +70,44 @@ def smoothed(values: Sequence[float], weight: float) -> list[float]:
     return shown
 
 
-def bands_of(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
-    """List what is drawn of a curve: column, lowest and highest value; finite values only."""
+def _values(series: Series, smoothing: float) -> list[float]:
+    """Give what the line goes through: the mean of each bin, smoothed if that is wanted."""
+    means = series.curve.mean
+    return smoothed(means, smoothing) if smoothing and not series.is_points else means
+
+
+def _spikes(series: Series, smoothing: float) -> list[tuple[int, float, float]]:
+    """List what sticks out of the line: column, the bin's mean and its extreme. The usual noise stays out of sight."""
+    if smoothing or series.is_points or not series.curve.column:
+        return []
     curve = series.curve
-    if series.is_points:
-        found = list(zip(curve.column, curve.mean, curve.mean, strict=True))
-    elif smoothing:
-        means = smoothed(curve.mean, smoothing)
-        found = list(zip(curve.column, means, means, strict=True))
-    else:
-        found = list(zip(curve.column, curve.low, curve.high, strict=True))
-    return [band for band in found if math.isfinite(band[1]) and math.isfinite(band[2])]
+    spikes: list[tuple[int, float, float]] = []
+    for ends in (curve.high, curve.low):
+        reach = [abs(end - mean) for end, mean in zip(ends, curve.mean, strict=True)]
+        usual = median(reach)
+        found = zip(curve.column, curve.mean, ends, reach, strict=True)
+        spikes += [(column, mean, end) for column, mean, end, far in found if far > SPIKE * usual]
+    return spikes
+
+
+def _extent(series: Series, smoothing: float) -> list[float]:
+    """List the finite values between which the picture lies: all of them, so that noise is not blown up."""
+    values = _values(series, smoothing)
+    if not (smoothing or series.is_points):
+        values = [*series.curve.low, *series.curve.high, *values]
+    return [value for value in values if math.isfinite(value)]
 
 
 def fitted(
     scale: Scale | None, series: Sequence[Series], view: View, limit: float | None = None
 ) -> Scale | None:
     """Give the y axis for curves: the one so far, widened where they leave it; None while there is nothing to draw."""
-    bands = [band for one in series for band in bands_of(one, view.smoothing)]
-    lows = [low for _, low, _ in bands if low > 0 or not view.is_log]
-    highs = [high for _, _, high in bands if high > 0 or not view.is_log]
-    if not highs:
+    values = [
+        value for one in series for value in _extent(one, view.smoothing) if value > 0 or not view.is_log
+    ]
+    if not values:
         return scale
-    low, high = min(lows, default=min(highs)), max(highs)
+    low, high = min(values), max(values)
     if limit is not None and math.isfinite(limit) and (limit > 0 or not view.is_log):
         low, high = min(low, limit), max(high, limit + 0.15 * abs(limit - low))
     return widened(scale, low, high, is_log=view.is_log)
@@ -145,12 +161,12 @@ def _picture(
     dots = [[0] * columns for _ in range(rows)]
     over: list[tuple[int, int, Cell]] = []
     for one in series:
-        bands = _dot_bands(one, view, scale, columns, rows)
+        bands = _line(one, view, scale, columns, rows)
         if one.is_points:
             mark = _ASCII_POINT if only_ascii else _POINT
             over += [(top // 4, column // 2, (mark, "bold")) for column, top, _ in bands]
         else:
-            for column, top, bottom in _joined(bands):
+            for column, top, bottom in [*_joined(bands), *_strokes(one, view, scale, columns, rows)]:
                 for y in range(top, bottom + 1):
                     dots[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
         if one.end and bands and bands[-1][0] // 2 + 1 < columns:
@@ -161,26 +177,38 @@ def _picture(
     return cells
 
 
-def _dot_bands(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+def _dot_row(value: float, scale: Scale, rows: int) -> int | None:
+    share = share_of(scale, value) if math.isfinite(value) else None
+    return None if share is None else round((1 - share) * (4 * rows - 1))
+
+
+def _line(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+    """Give the dots that a curve goes through, one a column."""
     bands: list[Band] = []
-    for column, low, high in bands_of(one, view.smoothing):
-        top, bottom = share_of(scale, high), share_of(scale, low)
-        if not 0 <= column < 2 * columns or top is None:
-            continue
-        last = 4 * rows - 1
-        bands.append(
-            (column, round((1 - top) * last), last if bottom is None else round((1 - bottom) * last))
-        )
+    for column, value in zip(one.curve.column, _values(one, view.smoothing), strict=True):
+        row = _dot_row(value, scale, rows)
+        if row is not None and 0 <= column < 2 * columns:
+            bands.append((column, row, row))
+    return bands
+
+
+def _strokes(one: Series, view: View, scale: Scale, columns: int, rows: int) -> list[Band]:
+    """Draw each spike as a stroke from the line to its end."""
+    bands: list[Band] = []
+    for column, mean, end in _spikes(one, view.smoothing):
+        start, stop = _dot_row(mean, scale, rows), _dot_row(end, scale, rows)
+        if start is not None and stop is not None and 0 <= column < 2 * columns:
+            bands.append((column, min(start, stop), max(start, stop)))
     return bands
 
 
 def _joined(bands: Sequence[Band]) -> list[Band]:
     """Join neighbours to a line. In a dense curve a missing column stays a gap."""
     gaps = [after[0] - before[0] for before, after in pairwise(bands)]
-    is_sparse = bool(gaps) and median(gaps) > 2
+    usual = median(gaps) if gaps else 1
     joined = list(bands)
     for before, after in pairwise(bands):
-        if is_sparse or after[0] - before[0] <= 2:
+        if usual > 2 or after[0] - before[0] <= max(2, math.ceil(1.5 * usual)):
             joined += _between(before, after)
     return joined
 
@@ -240,10 +268,8 @@ def step_at(view: View, cell: int, columns: int) -> int:
 
 def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:
     """Give a curve's value at a cell: the mean of its bins there, else the newest before; None before the first."""
-    curve = series.curve
-    values = smoothed(curve.mean, smoothing) if smoothing and not series.is_points else curve.mean
-    here = [value for column, value in zip(curve.column, values, strict=True) if column // 2 == cell]
+    pairs = list(zip(series.curve.column, _values(series, smoothing), strict=True))
+    here = [value for column, value in pairs if column // 2 == cell]
     if here:
         return sum(here) / len(here)
-    before = [value for column, value in zip(curve.column, values, strict=True) if column // 2 < cell]
-    return before[-1] if before else None
+    return next((value for column, value in reversed(pairs) if column // 2 < cell), None)

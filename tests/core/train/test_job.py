@@ -1,0 +1,249 @@
+"""A whole training job in a process of its own, on a tiny model: what it writes, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetop.core import events
+from finetop.core.recipe.load import resolve_text
+from finetop.core.run import JobSpec
+from finetop.core.train import checkpoint
+
+# The job as a keeper starts it; at the end it tells which modules it must not have loaded.
+JOB = """
+import sys
+from finetop.core.train import __main__ as job
+code = job.main()
+print("FORBIDDEN", sorted({"textual", "duckdb"} & set(sys.modules)))
+raise SystemExit(code)
+"""
+# The same with a learning rate that no recipe may have: everything overflows in the second step.
+NAN_JOB = """
+import msgspec
+from finetop.core.train import __main__ as job
+read = job.recipe_from_json
+def hot(text, label):
+    recipe = read(text, label)
+    train = msgspec.structs.replace(recipe.train, learning_rate=1e30)
+    return msgspec.structs.replace(recipe, train=train)
+job.recipe_from_json = hot
+raise SystemExit(job.main())
+"""
+ROWS = [
+    {
+        "messages": [
+            {"role": "user", "content": f"What is {n}?"},
+            {"role": "assistant", "content": f"It is {n * n}."},
+        ]
+    }
+    for n in range(1, 41)
+]
+TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+
+
+def make_job(tmp_path, tiny_model, rows=ROWS, **sections):
+    data = tmp_path / "faq.jsonl"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe: dict[str, Any] = {
+        "recipe": 1,
+        "name": "tiny",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "lora"},
+        "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(data)}], "max_tokens": 64},
+        "train": {
+            "epochs": 2.0,
+            "batch_size": 4,
+            "grad_accumulation": 1,
+            "learning_rate": 0.05,
+            "keep_checkpoints": 2,
+        },
+        "samples": {"count": 2, "max_new_tokens": 4},
+        "check": {"at_end": False, "general": {"suite": "tiny"}},
+        "drift": {"every": 0.5, "limit": 0.0001},
+    }
+    for name, section in sections.items():
+        recipe[name] = {**recipe[name], **section} if isinstance(section, dict) else section
+    loaded = resolve_text(json.dumps(recipe))
+    suites = tmp_path / "home" / "suites"
+    suites.mkdir(parents=True)
+    (suites / "general.txt").write_text(TEXT)
+    (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
+    task = "{name: t, data: items.jsonl, chance: 0.0}"
+    (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
+    job = tmp_path / "home" / "runs" / "0001-tiny" / "jobs" / "0001-train"
+    job.mkdir(parents=True)
+    (job / "job.json").write_bytes(msgspec.json.encode(JobSpec(1, 1, 1, "tiny", "train", loaded.resolved)))
+    return job
+
+
+def start(job, code=JOB):
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, str(job)],
+        env=environment,
+        cwd=job,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(job, code=JOB):
+    process = start(job, code)
+    log, _ = process.communicate(timeout=300)
+    return process.returncode, log, read_events(job)
+
+
+def read_events(job):
+    lines = [events.decode(line) for line in (job / "events.jsonl").read_bytes().splitlines()]
+    assert [line.n for line in lines] == list(range(1, len(lines) + 1))
+    return [line.e for line in lines]
+
+
+def of(kind, happened):
+    return [event for event in happened if isinstance(event, kind)]
+
+
+def curve(key, happened):
+    return {event.step: event.values[key] for event in of(events.Metrics, happened) if key in event.values}
+
+
+def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
+    job = make_job(tmp_path, tiny_model)
+    code, log, happened = finish(job)
+    assert code == 0, log
+    assert happened[-1] == events.Ended("finished")
+    assert isinstance(happened[0], events.Started)
+    assert (happened[0].device, happened[0].dtype) == ("cpu", "float32") or happened[0].device.startswith(
+        "cuda"
+    )
+    (planned,) = of(events.Planned, happened)
+    assert (planned.steps, planned.rows, planned.eval_rows) == (18, 36, 4)
+    assert 0 < planned.trainable_parameters < planned.parameters / 2
+    loss = curve("loss", happened)
+    assert sorted(loss) == list(range(1, 19))
+    assert sum(loss[step] for step in (16, 17, 18)) < 0.85 * sum(loss[step] for step in (1, 2, 3))
+    for key in ("learning_rate", "grad_norm", "tokens_per_s", "tokens", "memory_gib", "epoch"):
+        assert sorted(curve(key, happened)) == list(range(1, 19)), key
+    eval_loss = curve("eval_loss", happened)
+    assert max(eval_loss) == 18
+    assert eval_loss[18] < eval_loss[min(eval_loss)]
+    drift = curve("drift", happened)
+    assert drift[0] == 0.0
+    assert drift[18] != 0.0
+    assert curve("kl", happened)[18] > 0.0
+    assert {sample.step for sample in of(events.Sample, happened)} >= {0, 18}
+    (first_row,) = of(events.FirstRow, happened)
+    assert [is_learned for _, is_learned in first_row.pieces] == [False, True]
+    assert first_row.pieces[-1][0].startswith("It is ")
+    kept = checkpoint.complete(job.parent.parent)
+    assert kept[-1].name == "step-000018"
+    assert len(kept) == 2
+    assert {path.name for path in kept[-1].iterdir()} >= {"adapter_model.safetensors", "tokenizer.json"}
+    assert of(events.Checkpoint, happened)[-1].kind == "adapter"
+    assert "⟦" in log
+    assert log.index("⟦") < log.index("step 1/18")
+    assert "FORBIDDEN []" in log
+    assert "Warning" not in log
+
+
+def test_full_tuning_saves_a_model_that_loads_and_differs_from_the_base(tmp_path, tiny_model):
+    job = make_job(
+        tmp_path,
+        tiny_model,
+        method={"name": "full"},
+        objective={"name": "sft", "packing": True},
+        train={"epochs": None, "max_steps": 3},
+        samples={"count": 0},
+        drift={"every": None},
+    )
+    code, log, happened = finish(job)
+    assert code == 0, log
+    (planned,) = of(events.Planned, happened)
+    assert planned.steps == 3
+    assert planned.trainable_parameters == planned.parameters
+    (folder,) = checkpoint.complete(job.parent.parent)[-1:]
+    from safetensors.numpy import load_file
+
+    before, after = (load_file(path / "model.safetensors") for path in (tiny_model, folder))
+    assert before.keys() == after.keys()
+    assert any((before[name] != after[name]).any() for name in before)
+    base = json.loads((folder / "manifest.json").read_text())["base"]
+    assert len(base["weights_hash"]) == 64
+
+
+def test_sigterm_saves_a_checkpoint_and_ends_as_stopped(tmp_path, tiny_model):
+    job = make_job(
+        tmp_path,
+        tiny_model,
+        train={"epochs": 5000.0, "save_every": 10**6, "eval_every": 10**6},
+        samples={"count": 0},
+        drift={"every": None},
+    )
+    process = start(job)
+    deadline = time.monotonic() + 200
+    while (
+        b'"metrics"' not in (job / "events.jsonl").read_bytes() if (job / "events.jsonl").exists() else True
+    ):
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    log, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, log
+    happened = read_events(job)
+    last_step = max(curve("loss", happened))
+    assert happened[-1].status == "stopped"
+    assert happened[-1].cause == f"asked to stop, after step {last_step} of 45000"
+    (saved,) = of(events.Checkpoint, happened)
+    assert saved.step == last_step
+    assert checkpoint.is_complete(job.parent.parent / saved.path)
+
+
+def test_a_loss_that_is_no_number_raises_one_alarm_and_is_kept_as_null(tmp_path, tiny_model):
+    job = make_job(
+        tmp_path,
+        tiny_model,
+        method={"name": "full"},
+        train={"epochs": None, "max_steps": 5, "schedule": "constant", "warmup_steps": 0},
+    )
+    code, log, happened = finish(job, NAN_JOB)
+    assert code == 0, log
+    (alarm,) = [alarm for alarm in of(events.Alarm, happened) if alarm.kind == "nan"]
+    bad = [event for event in of(events.Metrics, happened) if "loss" in event.bad or "grad_norm" in event.bad]
+    assert alarm.step == bad[0].step
+    assert all(event.values[key] is None for event in bad for key in event.bad)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sections", "code", "says"),
+    [
+        ([*ROWS[:16], {"messages": []}], {}, 2, "faq.jsonl:17: messages must be a list of turns."),
+        (
+            ROWS,
+            {"model": {"id": "no-such/model"}},
+            4,
+            "no-such/model is not here and the hub can't be reached",
+        ),
+    ],
+)
+def test_bad_input_ends_in_words_with_its_exit_code(tmp_path, tiny_model, rows, sections, code, says):
+    job = make_job(tmp_path, tiny_model, rows, **sections)
+    exit_code, log, happened = finish(job)
+    assert exit_code == code, log
+    assert happened[-1].status == "failed"
+    assert says in happened[-1].cause
+    assert happened[-1].hint
+    assert happened[-1].exit_code == code
+    assert "Traceback" in log
+    assert "loading the model" not in {phase.name for phase in of(events.Phase, happened)}

@@ -1,0 +1,71 @@
+"""The README is true: its commands run, its tree is the tree, its recipe loads, its pictures are there."""
+
+import re
+import shlex
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from finetop.core import protocol
+from finetop.core.commands.main import main
+from finetop.core.recipe.load import load_recipe
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[str]:
+    blocks = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+    return [line.partition("  #")[0].strip() for line in blocks.splitlines() if line.startswith("finetop ")]
+
+
+def test_every_command_runs_in_the_order_given(rig, monkeypatch, capsys):
+    """On fake jobs: what is tried here is that each line is understood and answered."""
+    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+    found = commands()
+    assert len(found) > 8
+    for line in found:
+        words = shlex.split(line)[1:]
+        if words[0] == "stop":
+            rig.submit("busy", steps=5000, pause_s=0.02)
+            rig.wait_state("busy", "running")
+            words[1] = "busy"
+        code = main(words)
+        captured = capsys.readouterr()
+        assert code == 0, (line, captured.err)
+        if words[0] == "run":
+            rig.wait_state(words[1], "finished")
+            deadline = time.monotonic() + 30
+            while rig.ask(protocol.GetRun(words[1])).row.check is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+
+def test_the_recipe_loads(tmp_path):
+    recipe = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)[1]
+    path = tmp_path / "support-tone.yaml"
+    path.write_text(recipe)
+    assert load_recipe(str(path)).recipe.method.name == "lora"
+
+
+def test_the_mistake_reads_as_shown(tmp_path, monkeypatch, capsys):
+    shown = re.search(r"```text\n(finetop: .*?)\n```", README, re.DOTALL)[1]
+    (tmp_path / "support-tone.yaml").write_text(
+        "recipe: 1\nname: support-tone\nextends: lora\nmethod:\n  rnk: 8\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "support-tone.yaml"]) == 2
+    assert capsys.readouterr().err.strip() == shown
+
+
+def test_the_tree_is_the_tree():
+    made = subprocess.run([sys.executable, str(ROOT / "docs" / "tree.py"), "--check"], check=False)
+    assert made.returncode == 0, "run `python docs/tree.py`"
+
+
+@pytest.mark.parametrize("picture", re.findall(r"\]\((docs/.+?\.svg)\)", README))
+def test_pictures_are_there_and_are_pictures(picture):
+    assert (ROOT / picture).read_text().lstrip().startswith("<svg")

@@ -1,0 +1,46 @@
+"""A picture of each state of a screen that matters, at 80x24 and 120x40."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SIZES = [(80, 24), (120, 40)]
+ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy!"}]}\n'
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+@pytest.mark.parametrize(
+    ("rows", "keys"),
+    [
+        ("mixed", []),
+        ("mixed", ["j", "j", "j", "S"]),
+        ("none", []),
+        ("mixed", ["slash", "q"]),
+        ("mixed", ["question_mark"]),
+        ("mixed", ["2"]),
+        ("mixed", ["2", "enter", "enter", *"faq.jsonl", "enter", "j", "j", "enter", "ctrl+u", "0", "enter"]),
+    ],
+    ids=["runs", "runs-stop", "runs-empty", "runs-filter", "help", "launch", "launch-error"],
+)
+def test_picture(
+    snap_compare: Callable[..., bool], tmp_path: Path, size: tuple[int, int], rows: str, keys: list[str]
+) -> None:
+    (tmp_path / "faq.jsonl").write_text(ROW * 40)
+    app = make_app(FakeSupervisor(mixed_rows() if rows == "mixed" else []), tmp_path)
+
+    async def press(pilot: Any) -> None:
+        await settled(pilot)
+        for key in keys:
+            await pilot.press(key)
+        await settled(pilot, 0.3)
+        shutil.rmtree(tmp_path, ignore_errors=True)
+
+    assert snap_compare(app, terminal_size=size, run_before=press)
