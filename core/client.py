@@ -73,7 +73,7 @@ class AsyncClient:
         self._number = 0
 
     async def ask(self, ask: protocol.Ask) -> Any:
-        """Send one request and return its answer. Connects again after a break; raises NoSupervisor if none is there."""
+        """Send one request and return its answer. Connects again after a break; raises NoSupervisor without one."""
         async with self._lock:
             try:
                 if self._writer is None:

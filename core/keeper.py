@@ -137,11 +137,11 @@ def kill_tree() -> None:
 def descendants(root: int) -> list[int]:
     """List all processes below one, from /proc."""
     children: dict[int, list[int]] = {}
-    for entry in os.listdir("/proc") if sys.platform == "linux" else []:
-        if entry.isdigit():
-            parent = stat_field(int(entry), 1)
+    for entry in Path("/proc").iterdir() if sys.platform == "linux" else []:
+        if entry.name.isdigit():
+            parent = stat_field(int(entry.name), 1)
             if parent is not None:
-                children.setdefault(int(parent), []).append(int(entry))
+                children.setdefault(int(parent), []).append(int(entry.name))
     found, front = [], [root]
     while front:
         below = [child for pid in front for child in children.get(pid, [])]

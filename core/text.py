@@ -22,19 +22,13 @@ def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
     Bidirectional controls are shown as <202E>, lone surrogates as ?, and each line is cut at `limit` bytes.
     """
     text = text.replace("\r\n", "\n")
-    if len(text) > limit and "\n" not in text[:limit] and "\n" not in text:
-        text = text[: limit + 1]
     lines = []
     for line in text.split("\n"):
         shown = line[: limit * 2].rsplit("\r", 1)[-1] if "\r" in line else line[: limit * 2]
         shown = _CONTROL.sub("", _ESCAPE.sub("", shown))
         shown = _BIDI.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
         data = shown.encode("utf-8", "replace")
-        if len(data) > limit:
-            shown = data[: limit - 3].decode("utf-8", "ignore") + "…"
-        else:
-            shown = data.decode("utf-8")
-        lines.append(shown)
+        lines.append(data.decode() if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…")
     return "\n".join(lines)
 
 

@@ -35,6 +35,8 @@ def mark_of(row: RunRow) -> Mark:
     if isinstance(state, Lost):
         return MARKS["lost"]
     if isinstance(state, Running):
+        if row.check is not None and row.check.verdict == "regressed":
+            return mark_of_check(row.check)
         return MARKS["alarm"] if row.alarm or state.silent_s > SILENT_S else MARKS["running"]
     if isinstance(state, Queued):
         return MARKS["queued"]
@@ -79,20 +81,31 @@ def _capitals(word: str, words: str) -> Line:
     return ((word, "red"), (f" {clean_line(words)}", "red"))
 
 
+def _alarm(text: str) -> Line:
+    """Say an alarm with its first word in capitals: a person must look."""
+    word, _, rest = clean_line(text).partition(" ")
+    return ((word.upper(), "amber mark"), (f" {rest}", "amber"))
+
+
 def _running(row: RunRow, state: Running) -> Line:
+    if row.check is not None and row.check.verdict == "regressed" and not row.check.accepted:
+        return (*verdict_words(row.check), (_at_step(row.check), "red"))
     if row.alarm:
-        return ((clean_line(row.alarm), "amber"),)
+        return _alarm(row.alarm)
     if state.silent_s > SILENT_S:
         return (("SILENT", "amber mark"), (f" for {long_span(state.silent_s)}", "amber"))
     if state.asked:
         return ((f"{state.asked} asked", "dim"),)
     if row.check is not None:
-        step = f" at step {row.check.step}" if row.check.step is not None else ""
-        return (*verdict_words(row.check, short=True), (step, ""))
+        return (*verdict_words(row.check, short=True), (_at_step(row.check), ""))
     drift = row.metrics.get("drift")
     if drift is not None:
         return ((f"drift {without_zero(drift)}", ""),)
     return ((_progress(state), "dim"),)
+
+
+def _at_step(check: CheckBrief) -> str:
+    return f" at step {check.step}" if check.step is not None else ""
 
 
 def _progress(state: Running) -> str:
@@ -188,7 +201,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
 
 def _running_sentence(row: RunRow, state: Running) -> Line:
     if row.alarm:
-        return ((clean_line(row.alarm), "amber"),)
+        return _alarm(row.alarm)
     if state.silent_s > SILENT_S:
         return (("SILENT", "amber mark"), (f"  no news from it for {long_span(state.silent_s)}", "amber"))
     if state.asked:

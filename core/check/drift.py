@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 WINDOW = 256  # tokens; each window is read without what came before it
 WINDOWS = 6
-KL_WINDOWS = 2
+KL_WINDOWS = 1
 
 Windows = tuple[tuple[int, ...], ...]
 

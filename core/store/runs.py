@@ -263,6 +263,6 @@ def briefs(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.Chec
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:
-    found = connection.execute(sql, values or []).fetchone()
+    found: tuple[Any, ...] | None = connection.execute(sql, values or []).fetchone()
     assert found is not None
     return found

@@ -18,7 +18,6 @@ from finetop.core.errors import BadInput, FinetopError, StoreTrouble
 from finetop.core.supervisor.answers import answer
 from finetop.core.supervisor.state import Supervisor
 
-
 DISK_FULL = "the disk is full: new runs are refused and numbers may be missing until there is room."
 
 

@@ -81,6 +81,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             loss = float(logs["eval_loss"])
             self.events.write(metrics(state.global_step, {"eval_loss": loss}))
             print(f"step {state.global_step}: eval_loss {loss:.4f}")
+            self._phase(state, time.monotonic())
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end
         now = time.monotonic()
@@ -99,6 +100,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             text = f"{bad} is {values[bad]} at step {state.global_step}: lower train.learning_rate"
             self.events.write(Alarm("nan", state.global_step, text))
             print(f"alarm: {text}")
+        if control.should_evaluate:
+            self.events.write(Phase("evaluating"))
 
     def _memory_gib(self) -> float:
         """Most memory held so far on the GPU, or held now on this machine."""
@@ -121,12 +124,20 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             except (ModuleNotFoundError, RuntimeError):
                 self.gpu_util = math.nan  # no driver library that tells it
 
+    def _phase(self, state: TrainerState, now: float) -> float:
+        """Say how far training is; gives back the seconds left, at the pace so far with all that is around."""
+        left_s = (now - self.began) / state.global_step * (state.max_steps - state.global_step)
+        done, total = float(state.global_step), float(state.max_steps)
+        self.events.write(Phase("training", done, total, "steps", round(left_s, 1)))
+        return left_s
+
 
 class Pacer(TrainerCallback):  # type: ignore[misc]
     """Decides after every step what is due: evaluation, drift, samples, a checkpoint, the end."""
 
-    def __init__(self, job: Job, events: EventLog, stop: Stop) -> None:
+    def __init__(self, job: Job, meter: Meter, events: EventLog, stop: Stop) -> None:
         self.job = job
+        self.meter = meter
         self.events = events
         self.stop = stop
         self.began = time.monotonic()
@@ -153,7 +164,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.samples = Ration(steps_between(recipe.train.eval_every, total))
         self._write_samples(model, 0)
         if recipe.drift.every is not None and self.job.general_text is not None:
-            self.events.write(Phase("measuring the start"))
+            self._now_does("measuring the start")
             self.drift = Ration(steps_between(recipe.drift.every, total))
             self.probe = probe.start(model, self.job.tokenizer, self.job.general_text, self.job.device)
             if self.probe is not None:
@@ -182,7 +193,13 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if step % steps_between(train.save_every, total) == 0 and not is_last:
             self._save(model, step)
 
+    def _now_does(self, name: str) -> None:
+        """Say what is done in place of training; the next metrics say that training goes on."""
+        self.events.write(Phase(name))
+        self.meter.shown = 0.0
+
     def _measure_drift(self, model: Any, start: probe.Probe, step: int) -> None:
+        self._now_does("measuring drift")
         before = time.monotonic()
         values = probe.measure(model, start)
         self.drift.took(time.monotonic() - before)
@@ -197,7 +214,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def _write_samples(self, model: Any, step: int) -> None:
         if not self.job.prompts:
             return
-        self.events.write(Phase("writing samples"))
+        self._now_does("writing samples")
         before = time.monotonic()
         max_new_tokens = self.job.recipe.samples.max_new_tokens
         samples.write(model, self.job.tokenizer, self.job.prompts, max_new_tokens, step, self.events)
@@ -205,7 +222,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
 
     def _save(self, model: Any, step: int) -> None:
         """Write a checkpoint on the way. A full disk is an alarm here: hours of work may yet be kept."""
-        self.events.write(Phase("writing a checkpoint"))
+        self._now_does("writing a checkpoint")
         try:
             checkpoint.write(model, self.job.tokenizer, self.job.base, self.job.run_folder, step, self.events)
         except Exception as error:

@@ -68,7 +68,8 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
         tokens_per_epoch=sum(len(example.input_ids) for example in examples.train),
     )
     events.write(Phase("preparing the trainer"))
-    hooks = [callbacks.Meter(events, device), callbacks.Pacer(job, events, stop)]
+    meter = callbacks.Meter(events, device)
+    hooks = [meter, callbacks.Pacer(job, meter, events, stop)]
     trainer = make_trainer(model, tokenizer, config, examples.train, examples.eval, hooks)
     trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset))
     stop.is_training = True

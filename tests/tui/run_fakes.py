@@ -58,10 +58,14 @@ def points_until(step: int) -> Points:
 
 def log_until(step: int) -> str:
     """Make a trainer's log up to a step."""
-    return "".join(
-        f"step {at}/1200: loss {1.15 + 1.75 * math.exp(-at / 130):.4f}, grad_norm 0.41, tokens_per_s 4103, {1200 - at} s left\n"
-        for at in range(1, step + 1)
-    )
+    noise = random.Random(3)
+    lines = []
+    for at in range(1, step + 1):
+        loss, norm = 1.15 + 1.75 * math.exp(-at / 130) + noise.gauss(0, 0.03), 0.41 + noise.gauss(0, 0.05)
+        pace = 4103 + noise.gauss(0, 60)
+        words = f"loss {loss:.4g}, grad_norm {norm:.4g}, tokens_per_s {pace:.4g}, {1200 - at} s left"
+        lines.append(f"step {at}/1200: {words}\n")
+    return "".join(lines)
 
 
 def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:

@@ -63,6 +63,18 @@ async def test_each_run_says_whether_it_forgot() -> None:
             assert words in row_with(app, f"{name} "), name
 
 
+async def test_a_run_that_forgets_while_it_trains_says_so_before_its_alarm() -> None:
+    check = make_check(step=600)
+    row = make_row(
+        1, "hot", Running(NOW - 800, "training"), step=700, check=check, alarm="drift is over", needs_you=True
+    )
+    app = make_app(FakeSupervisor([row]))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        assert "✗ hot" in cursor_row(app)
+        assert "REGRESSED -9.1 at ste" in cursor_row(app)
+
+
 async def test_headings_part_the_list_and_the_counts_stand_above() -> None:
     app = make_app(FakeSupervisor(mixed_rows()))
     async with app.run_test(size=(80, 36)) as pilot:

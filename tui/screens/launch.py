@@ -303,8 +303,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self._go_to_first_problem()
             self.redraw()
             first = self.form.problems[0]
-            words = counted(len(self.form.problems), "setting")
-            host_of(self).say(f"not queued: {words} to mend. {first.key}: {first.short}.", "red")
+            mend = counted(len(self.form.problems), "setting")
+            host_of(self).say(f"not queued: {mend} to mend. {first.key}: {first.short}.", "red")
             return
         model = self.form.loaded.recipe.model
         if model.trust_remote_code:

@@ -30,7 +30,7 @@ def scale_of(low: float, high: float, *, is_log: bool = False) -> Scale:
         reach = abs(low) * 0.1 or 1.0
         low, high = (low if low == 0 else low - reach), high + reach
     unit = 10.0 ** math.floor(math.log10(max(high - low, 1e-307))) / 10
-    rounded = Scale(math.floor(low / unit) * unit, math.ceil(high / unit) * unit)
+    rounded = Scale(min(low, math.floor(low / unit) * unit), max(high, math.ceil(high / unit) * unit))
     return rounded if rounded.low < rounded.high else Scale(low, high)
 
 
@@ -62,7 +62,7 @@ def widened(scale: Scale | None, low: float, high: float, *, is_log: bool = Fals
         new_high, span = new_high + span, span * 2
     while low < new_low:
         new_low, span = new_low - span, span * 2
-    return Scale(max(new_low, 0.0) if low >= 0 else new_low, new_high)
+    return Scale(max(new_low, 0.0) if min(low, scale.low) >= 0 else new_low, new_high)
 
 
 def share_of(scale: Scale, value: float) -> float | None:

@@ -62,7 +62,7 @@ def _model(row: RunRow, now: float, sparks: Sparks) -> str:
 
 
 def _speed(row: RunRow, now: float, sparks: Sparks) -> str:
-    speed = row.metrics.get("tokens_per_second")
+    speed = row.metrics.get("tokens_per_s")
     return "" if speed is None else f"{speed:,.0f}"
 
 

