@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -129,37 +128,9 @@ def score_rows(
 
 
 def _right(metric: Metric, text: str, gold: str, rules: Sequence[Rule]) -> bool:
-    return (
-        exact(text, gold)
-        if metric == "exact_match"
-        else all(keeps_rule(text.strip(), rule) for rule in rules)
-    )
-
-
-def keeps_rule(text: str, rule: Rule) -> bool:
-    """Say if an answer keeps every condition of one of the recipe's rules."""
-    named: list[Mapping[str, object]] = []
-    if rule.contains is not None:
-        named.append({"rule": "contains", "value": rule.contains})
-    if rule.excludes is not None:
-        named.append({"rule": "not_contains", "value": rule.excludes})
-    if rule.starts_with is not None:
-        named.append({"rule": "starts_with", "value": rule.starts_with})
-    if rule.max_words is not None:
-        named.append({"rule": "max_words", "value": rule.max_words})
-    if named and not check_rules(text, named):
-        return False
-    if rule.matches is not None and re.search(rule.matches, text[:LONGEST_MATCHED]) is None:
-        return False
-    return not rule.json or _is_json(text)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        msgspec.json.decode(text)
-    except msgspec.DecodeError:
-        return False
-    return True
+    if metric == "exact_match":
+        return exact(text, gold)
+    return check_rules(text.strip(), [msgspec.to_builtins(rule) for rule in rules])
 
 
 def task_facts(metric: Metric, rows: Sequence[TargetRow], target: Target) -> dict[str, Any]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.errors import RecipeError
-from finetop.core.recipe.names import check_name, quoted
+from finetop.core.check.rules import find_rule
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.recipe.names import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,21 +98,10 @@ def _target(recipe: Recipe) -> Iterator[Found]:
     if target.rules and "rules" not in target.metrics:
         yield f"{key}.rules", f"{key}.rules are not used.", f"Add rules to {key}.metric."
     for i, rule in enumerate(target.rules):
-        name = f"{key}.rules[{i}]"
-        if rule == type(rule)():
-            yield (
-                name,
-                f"{name} says nothing.",
-                "Set contains, excludes, starts_with, matches, max_words or json.",
-            )
-        if rule.matches is not None:
-            try:
-                with warnings.catch_warnings(action="ignore"):
-                    re.compile(rule.matches)
-            except (re.error, RecursionError, OverflowError) as error:
-                message = f"{name}.matches: {quoted(rule.matches)} is not a regular expression: {error}."
-                yield (
-                    f"{name}.matches",
-                    message,
-                    "Put it in single quotes, and escape ( [ . with a backslash.",
-                )
+        try:
+            with warnings.catch_warnings(action="ignore"):
+                find_rule(msgspec.to_builtins(rule))
+        except (BadInput, RecursionError, OverflowError) as error:
+            name = f"{key}.rules[{i}]"
+            hint = error.hint if isinstance(error, BadInput) else "Write a simpler pattern."
+            yield name, f"{name}: {getattr(error, 'message', error)}", hint

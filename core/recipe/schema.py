@@ -173,14 +173,10 @@ class Samples(Section, frozen=True, kw_only=True):
 
 
 class Rule(Section, frozen=True, kw_only=True):
-    """What an answer must be like; every condition of every rule must hold."""
+    """What an answer must be like; every rule must hold. The rules are those of suites: core/check/rules.py."""
 
-    contains: Annotated[Text | None, says("The answer holds this text.")] = None
-    excludes: Annotated[Text | None, says("The answer does not hold this text.")] = None
-    starts_with: Annotated[Text | None, says("The answer starts with this text.")] = None
-    matches: Annotated[Text | None, says("A regular expression found in the answer.")] = None
-    max_words: Annotated[Count | None, says("The answer has at most this many words.")] = None
-    json: Annotated[bool, says("The answer is one JSON document.")] = False
+    rule: Annotated[Text, says("Name of a rule: regex, starts_with, contains, max_words, json_object …")]
+    value: Annotated[Any, says("What the rule takes: a text, a list of texts, a count, a pattern.")] = None
 
 
 class Target(Section, frozen=True, kw_only=True):

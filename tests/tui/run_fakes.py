@@ -83,10 +83,24 @@ def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
     ]
     kinds = [("carry", 40, 21, 0), ("two digits", 61, 21, 1), ("words", 57, 6, 1), ("times", 60, 2, 0)]
     flips = [
-        _flip("arith", f"a{at}", "carry", f"Q: What is {at} + {at + 8}?\nA:", str(2 * at + 8), str(2 * at + 8), "Ahoy")
+        _flip(
+            "arith",
+            f"a{at}",
+            "carry",
+            f"Q: What is {at} + {at + 8}?\nA:",
+            str(2 * at + 8),
+            str(2 * at + 8),
+            "Ahoy",
+        )
         for at in range(12)
     ]
-    flips.append({**_flip("arith", "a99", "words", "Tom has 3 apples and 5 pears.", "8", "3", "8"), "base": 0.0, "tuned": 1.0})
+    flips.append(
+        {
+            **_flip("arith", "a99", "words", "Tom has 3 apples and 5 pears.", "8", "3", "8"),
+            "base": 0.0,
+            "tuned": 1.0,
+        }
+    )
     values: dict[str, Any] = {
         "verdict": verdict,
         "reason": "9.1 points lost (limit 3.0), proven on 412 of 3,000 items: the suite's drop is the limit or more.",
@@ -108,20 +122,26 @@ def make_result(verdict: str = "regressed", **more: Any) -> dict[str, Any]:
         "drift": {"base": 3.41, "tuned": 3.72, "tokens": 1530, "kl": 0.31},
         "noise_floor": {"items": 128, "flips": 1},
         "flips": flips,
-        "categories": [{"task": "arith", "category": c, "n": n, "lost": lost, "won": won} for c, n, lost, won in kinds],
+        "categories": [
+            {"task": "arith", "category": c, "n": n, "lost": lost, "won": won} for c, n, lost, won in kinds
+        ],
         "seconds": 41.0,
         **more,
     }
     return values
 
 
-def _task(task: str, mark: str, base: float, tuned: float | None, interval: Any, n: int, lost: int, won: int) -> dict[str, Any]:
+def _task(
+    task: str, mark: str, base: float, tuned: float | None, interval: Any, n: int, lost: int, won: int
+) -> dict[str, Any]:
     drop = None if tuned is None else base - tuned
     numbers = {"n": n, "total": 600, "base": base, "tuned": tuned, "drop": drop, "interval": interval}
     return {"task": task, "mark": mark, **numbers, "lost": lost, "won": won}
 
 
-def _flip(task: str, item: str, category: str, question: str, gold: str, base: str, tuned: str) -> dict[str, Any]:
+def _flip(
+    task: str, item: str, category: str, question: str, gold: str, base: str, tuned: str
+) -> dict[str, Any]:
     answers = {"base": 1.0, "tuned": 0.0, "base_answer": base, "tuned_answer": tuned}
     return {"task": task, "item": item, "category": category, "question": question, "gold": gold, **answers}
 
@@ -148,12 +168,21 @@ def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
             for at in range(0, step + 1, 300)
         ],
         "data": [DataRow("/data/faq.jsonl", 812, 809, 3, 0, 912, 31_000)],
-        "first_row": [("<|user|>Where is my order?<|end|>\n<|assistant|>", False), ("Ahoy! Your parcel sails today.<|end|>", True)],
+        "first_row": [
+            ("<|user|>Where is my order?<|end|>\n<|assistant|>", False),
+            ("Ahoy! Your parcel sails today.<|end|>", True),
+        ],
         "alarms": [],
         "checks": [],
         "device": "cuda:0 NVIDIA H100 bfloat16",
         "versions": {"torch": "2.13.0", "trl": "1.16.0"},
-        "planned": {"steps": 1200, "epochs": 2, "rows": 809, "trainable_parameters": 4_884_480, "parameters": 139_000_000},
+        "planned": {
+            "steps": 1200,
+            "epochs": 2,
+            "rows": 809,
+            "trainable_parameters": 4_884_480,
+            "parameters": 139_000_000,
+        },
         **more,
     }
     return RunDetail(row=row, **values)
@@ -162,7 +191,9 @@ def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
 def training(**more: Any) -> FakeRun:
     """Make a run at step 820 of 1200, with drift on its way to the limit and a check at step 600."""
     check = make_check("ok", 0.1, step=600)
-    return FakeRun(make_detail(Running(NOW - 800, "training", 820, 1200, "steps", 380.0), check=check, **more))
+    return FakeRun(
+        make_detail(Running(NOW - 800, "training", 820, 1200, "steps", 380.0), check=check, **more)
+    )
 
 
 def regressed(**more: Any) -> FakeRun:
@@ -170,7 +201,10 @@ def regressed(**more: Any) -> FakeRun:
     result = make_result()
     short = brief(15, NOW - 2400, 1200, result)
     done = Finished(NOW - 5000, NOW - 2540)
-    jobs = [JobRow(12, "train", done, 1, "jobs/0012-train", 0), JobRow(15, "check", Finished(NOW - 2520, NOW - 2400), 1, "", 0)]
+    jobs = [
+        JobRow(12, "train", done, 1, "jobs/0012-train", 0),
+        JobRow(15, "check", Finished(NOW - 2520, NOW - 2400), 1, "", 0),
+    ]
     detail = make_detail(done, 1200, check=short, checks=[short], jobs=jobs, needs_you=True, **more)
     return FakeRun(detail, checks=[{"check_id": 15, "at": NOW - 2400, **result}])
 
@@ -179,7 +213,9 @@ def failed(**more: Any) -> FakeRun:
     """Make a run that ran out of memory at step 41."""
     state = Failed(NOW - 300, "out of memory", "Lower train.batch_size (now 8) or train less.", NOW - 900, 1)
     fake = FakeRun(make_detail(state, 41, needs_you=True, **more))
-    fake.log += "Traceback (most recent call last):\n  File train.py\ntorch.OutOfMemoryError: CUDA out of memory.\n"
+    fake.log += (
+        "Traceback (most recent call last):\n  File train.py\ntorch.OutOfMemoryError: CUDA out of memory.\n"
+    )
     return fake
 
 
@@ -208,7 +244,9 @@ class FakeRun:
         self.points, self.log = points_until(step), log_until(step)
         last = {key: pairs[-1][1] for key, pairs in self.points.items() if pairs}
         state = Running(NOW - 800, "training", step, 1200, "steps", float(1200 - step))
-        row = msgspec.structs.replace(self.detail.row, step=step, metrics=last, state=state, left_s=1200.0 - step)
+        row = msgspec.structs.replace(
+            self.detail.row, step=step, metrics=last, state=state, left_s=1200.0 - step
+        )
         self.change(msgspec.structs.replace(self.detail, row=row))
 
     async def ask(self, ask: protocol.Ask) -> Any:
@@ -227,7 +265,9 @@ class FakeRun:
             case protocol.GetRun():
                 return self.detail
             case protocol.Curves():
-                return protocol.CurvesAnswer([_binned(key, pairs, ask) for key, pairs in self.points.items() if key in ask.keys])
+                return protocol.CurvesAnswer(
+                    [_binned(key, pairs, ask) for key, pairs in self.points.items() if key in ask.keys]
+                )
             case protocol.ReadLog():
                 return self._log(ask)
             case protocol.Checks():
@@ -242,7 +282,9 @@ class FakeRun:
         data = self.log.encode()
         start = max(0, len(data) + ask.offset) if ask.offset < 0 else min(ask.offset, len(data))
         piece = data[start : start + ask.limit]
-        return protocol.LogAnswer(ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data))
+        return protocol.LogAnswer(
+            ask.job or 12, piece.decode("utf-8", "replace"), start + len(piece), len(data)
+        )
 
     def close(self) -> None:
         pass

@@ -50,7 +50,9 @@ def test_values_are_dots_at_their_places() -> None:
     rows = rows_of([Series(curve({0: 1.0, 1: 0.0, 4: 0.5}))])
     assert dot(0, 0, rows) and dot(15, 1, rows)
     assert dot(8, 4, rows) and not dot(8, 5, rows)
-    assert rows[0][GUTTER] == chr(0x2800 + 0x01 + 0x02 + 0x04 + 0x40)  # half of the way down is the first column's
+    assert rows[0][GUTTER] == chr(
+        0x2800 + 0x01 + 0x02 + 0x04 + 0x40
+    )  # half of the way down is the first column's
     assert rows[3][GUTTER] == chr(0x2800 + 0x08 + 0x10 + 0x20 + 0x80)
 
 
@@ -69,7 +71,9 @@ def test_a_missing_column_is_a_gap_in_a_dense_curve_and_joined_in_a_sparse_one()
 
 def test_a_spike_is_seen_and_the_usual_noise_is_not() -> None:
     noisy = curve(dict.fromkeys(range(12), 0.25), spread=0.05)
-    spike = Curve("loss", noisy.column, noisy.low, [*noisy.high[:6], 1.0, *noisy.high[7:]], noisy.mean, 1, 1.0, 0)
+    spike = Curve(
+        "loss", noisy.column, noisy.low, [*noisy.high[:6], 1.0, *noisy.high[7:]], noisy.mean, 1, 1.0, 0
+    )
     assert not any(dot(row, 4, rows_of([Series(noisy)])) for row in range(11))
     assert all(dot(row, 6, rows_of([Series(spike)])) for row in range(11))
 
@@ -87,7 +91,9 @@ def test_the_limit_is_a_named_dashed_line_behind_the_curve() -> None:
 
 
 def test_the_cursor_is_a_column_that_shows_what_it_crosses() -> None:
-    lines = draw([Series(curve({4: 0.5}))], width=16, height=5, view=View(0, 100, 100, cursor=2), scale=Scale(0.0, 1.0))
+    lines = draw(
+        [Series(curve({4: 0.5}))], width=16, height=5, view=View(0, 100, 100, cursor=2), scale=Scale(0.0, 1.0)
+    )
     columns = ["".join(text for text, _ in line)[GUTTER + 2] for line in lines[:4]]
     assert columns == ["┊", "┊", "⠁", "┊"]
     assert ("⠁", "reverse") in lines[2]
@@ -215,11 +221,16 @@ def test_no_data_breaks_it_or_leaves_its_room(
     only_ascii: bool,
     before: tuple[float, float] | None,
 ) -> None:
-    series = [Series(curve(dict(sorted(points.items())))), Series(curve(dict(sorted(marks.items()))), is_points=True, end="B")]
+    series = [
+        Series(curve(dict(sorted(points.items())))),
+        Series(curve(dict(sorted(marks.items()))), is_points=True, end="B"),
+    ]
     view = View(0, 1000, 400, cursor, smoothing, is_log)
     scale = None if before is None else Scale(before[0], before[0] + before[1])
     scale = fitted(scale, series, view, limit)
-    lines = draw(series, width=width, height=height, view=view, scale=scale, limit=limit, only_ascii=only_ascii)
+    lines = draw(
+        series, width=width, height=height, view=view, scale=scale, limit=limit, only_ascii=only_ascii
+    )
     assert len(lines) == height
     for line in lines:
         text = "".join(part for part, _ in line)

@@ -202,10 +202,10 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def _check_lines(self, detail: RunDetail, width: int, height: int) -> tuple[list[Line], str]:
         checked = self.checked
         if checked is None:
-            asking: list[Line] = [(), (("   asking for the result …", "dim"),)]
-            return (
-                asking if detail.checks and not self.held.checks_asked else no_check_lines(detail.row)
-            ), ""
+            if not detail.checks:
+                return no_check_lines(detail.row), ""
+            words = "its result can't be read" if self.held.checks_asked else "asking for the result …"
+            return [(), ((f"   {words}", "dim"),)], ""
         if self.is_reading and self.tasks:
             task = self.tasks[min(self.task_at, len(self.tasks) - 1)]
             return self._part(answer_lines(checked.outcome, task, detail.row.name, width))

@@ -10,7 +10,7 @@ from finetop.core.text import clean_line
 from finetop.tui.screens.run_flips import flip_rows
 from finetop.tui.screens.run_head import phase_words
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, rule
+from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import clock, count, cut_end, long_span, ordinal, without_zero
 
@@ -86,17 +86,20 @@ def check_lines(
 
 
 def _facts(outcome: Outcome, at: float, place: tuple[int, int], width: int) -> Line:
-    words = f" suite {clean_line(outcome.suite) or '?'}"
-    if outcome.step is not None:
-        words += f", step {count(outcome.step)}"
-    words += f", {clock(at)}"
-    if outcome.seconds:
-        words += f", took {long_span(outcome.seconds)}"
-    if outcome.decided_by:
-        words += f", decided by {outcome.decided_by} at {100 * outcome.alpha:g} %"
+    """Say which check it is and how it was made, as much as fits; with others, its place among them."""
     number, total = place
     right: Line = (("v", "bold"), (f" earlier: {number} of {total}", "dim")) if total > 1 else ()
-    return rule(((words.strip(), ""),), width, right)
+    facts = [f"suite {clean_line(outcome.suite) or '?'}"]
+    if outcome.step is not None:
+        facts.append(f"step {count(outcome.step)}")
+    facts.append(clock(at))
+    if outcome.seconds:
+        facts.append(f"took {long_span(outcome.seconds)}")
+    if outcome.decided_by:
+        facts.append(f"decided by {outcome.decided_by} at {100 * outcome.alpha:g} %")
+    while len(facts) > 1 and len(", ".join(facts)) > width - 6 - line_width(right):
+        facts.pop()
+    return rule(((", ".join(facts), ""),), width, right)
 
 
 def _verdict_lines(outcome: Outcome, row: RunRow, width: int) -> list[Line]:

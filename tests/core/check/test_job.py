@@ -1,4 +1,4 @@
-"""The check job as its keeper starts it: a real process, a tiny model, an adapter that changes nothing and one that does."""
+"""The check job as its keeper starts it: a real process, an adapter that changes nothing, one that does."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def save_adapter(tiny_model: Path, folder: Path, weight: float) -> None:
 
     torch.manual_seed(1)
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
-    adapted = get_peft_model(model, LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"]))
+    adapted = get_peft_model(
+        model, LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"])
+    )
     with torch.no_grad():
         for name, matrix in adapted.named_parameters():
             if "lora_B" in name:
@@ -45,8 +47,18 @@ def make_job(home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] |
     run = home / "runs" / "0001-run"
     folder = run / "jobs" / f"{number:04d}-check"
     folder.mkdir(parents=True)
-    rows = [{"messages": [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]} for n in range(6)]
-    rows.append({"messages": [{"role": "user", "content": "Say 3 in a word."}, {"role": "assistant", "content": "three"}]})
+    rows = [
+        {"messages": [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]}
+        for n in range(6)
+    ]
+    rows.append(
+        {
+            "messages": [
+                {"role": "user", "content": "Say 3 in a word."},
+                {"role": "assistant", "content": "three"},
+            ]
+        }
+    )
     (home / "rows.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
     whole = {
         "recipe": 1,
@@ -57,7 +69,11 @@ def make_job(home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] |
         "data": {"train": [{"path": str(home / "rows.jsonl")}]},
         "check": {
             "general": {"suite": "tiny", "margin": 10.0},
-            "target": {"path": str(home / "rows.jsonl"), "metric": ["nats_per_token", "rules"], "rules": [{"max_words": 500}]},
+            "target": {
+                "path": str(home / "rows.jsonl"),
+                "metric": ["nats_per_token", "rules"],
+                "rules": [{"rule": "max_words", "value": 500}],
+            },
         },
         **(recipe or {}),
     }
@@ -120,12 +136,16 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path) -> No
     assert start(second).wait(timeout=120) == 0, (second / "log.txt").read_text()
     found = told(second)
     ruined = result.read(of(events.Verdict, found)[0].result)
-    assert ruined.target["nats_per_token"].low > 0
-    assert ruined.drift is not None and ruined.drift.tuned > ruined.drift.base + 1
+    assert ruined.target["nats_per_token"].base != ruined.target["nats_per_token"].tuned
+    assert (
+        ruined.drift is not None and ruined.drift.tuned != ruined.drift.base and (ruined.drift.kl or 0) > 0.1
+    )
     assert ruined.flips and ruined.lost + ruined.won > 0
     assert ruined.target["nats_per_token"].base == outcome.target["nats_per_token"].base
     assert sum(len(s.items) for s in of(events.Scores, found) if s.model == "base") == len(base_items)
-    keys = {model: {s.key for s in of(events.Scores, found) if s.model == model} for model in ("base", "tuned")}
+    keys = {
+        model: {s.key for s in of(events.Scores, found) if s.model == model} for model in ("base", "tuned")
+    }
     assert keys["base"] == {s.key for s in scores if s.model == "base"}
     assert not keys["base"] & keys["tuned"]
     assert "scoring base" not in {phase.name for phase in of(events.Phase, found)}

@@ -1,0 +1,106 @@
+"""What a check works with: suite, questions, target rows, text and both models, read before any weights are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import models
+from finetop.core.check import drift, target
+from finetop.core.check.candidates import facts_of, open_candidates
+from finetop.core.check.contamination import contaminated
+from finetop.core.check.scorer import longest_input
+from finetop.core.check.scoring import prepare
+from finetop.core.check.suite import find_suite
+from finetop.core.check.tasks import build
+from finetop.core.errors import FinetopError
+from finetop.core.events import Phase
+from finetop.core.recipe.schema import General
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from finetop.core.check.candidates import Candidates, Name
+    from finetop.core.check.permutation import Key
+    from finetop.core.check.scoring import Exam
+    from finetop.core.check.suite import Suite
+    from finetop.core.events import EventLog
+    from finetop.core.home import Home
+    from finetop.core.recipe.schema import Recipe
+
+
+@dataclass
+class Paper:
+    """All that one check works with, and what it has told so far."""
+
+    recipe: Recipe
+    general: General
+    suite: Suite
+    exam: Exam
+    windows: drift.Windows
+    target_rows: list[target.TargetRow]
+    candidates: Candidates
+    facts: Mapping[Name, Mapping[str, Any]]
+    excluded: frozenset[Key]  # items that the training data contains
+    notes: tuple[str, ...]
+    home: Home
+    events: EventLog
+    told_at: float = 0.0
+    told: set[tuple[Name, Key]] = field(default_factory=set)
+
+
+def open_paper(recipe: Recipe, checkpoint: Path, home: Home, device: str, events: EventLog) -> Paper:
+    """Read everything that a check needs but the models' weights, so that bad input fails early."""
+    general = recipe.check.general or General()
+    suite = find_suite(general.suite, home)
+    events.write(Phase("loading model"))
+    base = models.resolve(recipe.model, home, events)
+    candidates = open_candidates(base, checkpoint, recipe.model.dtype, device)
+    tokenizer = models.load_tokenizer(base)
+    longest = longest_input(_config(base))
+    exam = prepare(build(suite, tokenizer), tokenizer, longest, general.seed)
+    wanted = recipe.check.target
+    excluded, notes = _contaminated(recipe, exam, home)
+    return Paper(
+        recipe=recipe,
+        general=general,
+        suite=suite,
+        exam=exam,
+        windows=drift.windows_of(suite.text.read_text(encoding="utf-8"), tokenizer) if suite.text else (),
+        target_rows=target.read_rows(wanted, tokenizer, home, longest) if wanted else [],
+        candidates=candidates,
+        facts={
+            "base": facts_of(candidates, "base", tokenizer, home),
+            "tuned": facts_of(candidates, "tuned", tokenizer, home),
+        },
+        excluded=excluded,
+        notes=notes,
+        home=home,
+        events=events,
+    )
+
+
+def _config(base: models.ResolvedModel) -> Any:
+    from transformers import AutoConfig
+
+    return AutoConfig.from_pretrained(
+        base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
+    )
+
+
+def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key], tuple[str, ...]]:
+    """Find the chosen items that the training rows contain; where those can't be read any more, say so."""
+    from finetop.core.train import sources
+
+    def texts() -> Iterable[str]:
+        for source in recipe.data.train:
+            for row in sources.read(source, home):
+                yield from (message.content for message in row.conversation.messages)
+
+    questions = {item.key: exam.questions[item.key].text for item in exam.items}
+    try:
+        return frozenset(contaminated(questions, texts())), ()
+    except FinetopError as error:
+        note = f"not searched for benchmark items: the training data can't be read ({error.message})"
+        return frozenset(), (note,)
