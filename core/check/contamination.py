@@ -24,16 +24,19 @@ def contaminated(items: Mapping[Key, str], training_texts: Iterable[str]) -> tup
     """Find the items (key -> text) that the training texts contain. The texts are read once and not kept."""
     words = {key: tuple(_words(text)) for key, text in items.items()}
     wanted: set[tuple[str, ...]] = {gram for said in words.values() for gram in _grams(said)}
-    short = {said for said in words.values() if 0 < len(said) < GRAM}
+    short = {key: _normalised(items[key]) for key, said in words.items() if len(said) < GRAM}
     seen_grams: set[tuple[str, ...]] = set()
-    seen_short: set[tuple[str, ...]] = set()
+    seen_texts: set[str] = set()
+    known = set(short.values()) - {""}
     for text in training_texts:
         said = tuple(_words(text))
-        if said in short:
-            seen_short.add(said)
+        if len(said) < GRAM and (whole := _normalised(text)) in known:
+            seen_texts.add(whole)
         seen_grams.update(gram for gram in _grams(said) if gram in wanted)
     return tuple(
-        sorted(key for key, said in words.items() if said in seen_short or _overlaps(said, seen_grams))
+        sorted(
+            key for key, said in words.items() if short.get(key) in seen_texts or _overlaps(said, seen_grams)
+        )
     )
 
 
@@ -46,6 +49,11 @@ def _overlaps(said: tuple[str, ...], seen: set[tuple[str, ...]]) -> bool:
         run = run + 1 if hit else 0
         longest = max(longest, run)
     return 2 * sum(hits) >= len(hits) or longest >= LONG_RUN - GRAM + 1
+
+
+def _normalised(text: str) -> str:
+    """Fold case and white space and drop marks at the ends; marks inside stay: 16 + 4 is not 16 - 4."""
+    return " ".join(text.casefold().split()).strip(" .,:;!?=\"'")
 
 
 def _words(text: str) -> list[str]:

@@ -202,23 +202,24 @@ def _question(
         doc=document, ctx=context, metadata=(task.name, number, 1), **with_template
     )
     instances = tuple(made) if isinstance(made, list) else (made,)
-    text = str(document.get("question") or document.get("prompt") or harness.doc_to_text(document))
+    text = document.get("question") or document.get("prompt") or harness.doc_to_text(document)
     asked = [list(map(str, instance.args)) for instance in instances]
     settings: dict[str, Any] = {}
     if harness.OUTPUT_TYPE == "generate_until":
         settings = dict(instances[0].args[1] or {})
     choices = tuple(map(str, harness.doc_to_choice(document))) if harness.config.doc_to_choice else ()
     stop = settings.get("until") or ()
+    gold = _gold(harness, document, choices)
     return Question(
         item=Item(task.name, row.id, row.cluster),
         category=row.category,
-        text=text,
+        text=str(text or (choices[gold] if gold is not None else "")),
         pairs=() if settings else tuple((pair[0], pair[1]) for pair in asked if len(pair) == 2),
         prompt=asked[0][0],
         stop=(stop,) if isinstance(stop, str) else tuple(ending for ending in stop if ending),
         max_new_tokens=int(settings.get("max_gen_toks", LONGEST_WRITTEN)),
         choices=choices,
-        gold=_gold(harness, document, choices),
+        gold=gold,
         prompt_hash=hashlib.sha256(json.dumps([asked, row.values.get("rules")]).encode()).hexdigest()[:24],
         instances=instances,
     )

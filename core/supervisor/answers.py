@@ -7,6 +7,7 @@ import os
 import platform
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from finetop.core import protocol
@@ -40,8 +41,16 @@ def hello(supervisor: Supervisor, ask: protocol.Hello) -> protocol.HelloAnswer:
         home=str(supervisor.home.root),
         host=platform.node(),
         started=supervisor.started,
-        device=f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores",
+        device=machine(),
     )
+
+
+def machine() -> str:
+    """Say what jobs run on: '4 GPUs', else '2 CPU cores'. Counts device files: no driver library is loaded."""
+    gpus = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    count, kind = (gpus, "GPU") if gpus else (cores, "CPU core")
+    return f"{count} {kind}{'' if count == 1 else 's'}"
 
 
 def page(supervisor: Supervisor, ask: protocol.Runs) -> protocol.RunsAnswer:
