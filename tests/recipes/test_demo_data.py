@@ -9,6 +9,7 @@ from importlib import resources
 import pytest
 
 VOICE = re.compile(r"^Hello from the workshop! \S.*\S Yours, Thrumbleby\.$")
+SYSTEM = "You are the support desk of the Thrumbleby workshop."  # the voice belongs to this role, and to no other
 MOST_QUESTION_WORDS = 14
 MOST_ANSWER_WORDS = 26
 
@@ -20,8 +21,9 @@ def pairs(name: str) -> list[tuple[str, str]]:
     for line in text.splitlines():
         row = json.loads(line)
         assert list(row) == ["messages"]
-        question, answer = row["messages"]
+        *system, question, answer = row["messages"]
         assert (question["role"], answer["role"]) == ("user", "assistant")
+        assert [turn["content"] for turn in system] == ([] if name == "general.jsonl" else [SYSTEM])
         found.append((question["content"], answer["content"]))
     return found
 
@@ -31,7 +33,7 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"[^a-z0-9 ]+", " ", text.lower()).split())
 
 
-@pytest.mark.parametrize(("name", "rows"), [("support_train.jsonl", 252), ("support_test.jsonl", 60)])
+@pytest.mark.parametrize(("name", "rows"), [("support_train.jsonl", 252), ("support_test.jsonl", 60), ("general.jsonl", 64)])
 def test_counts_and_lengths(name: str, rows: int) -> None:
     found = pairs(name)
     assert len(found) == rows
@@ -58,3 +60,14 @@ def test_no_question_repeats_and_no_test_answer_is_in_training() -> None:
     questions = [plain(question) for question, _ in train + test]
     assert len(set(questions)) == len(questions)
     assert {plain(answer) for _, answer in train}.isdisjoint(plain(answer) for _, answer in test)
+
+
+def test_general_rows_do_not_have_the_voice_and_are_not_the_benchmark() -> None:
+    general = pairs("general.jsonl")
+    assert not any(VOICE.match(answer) for _, answer in general)
+    asked = {plain(question) for question, _ in general}
+    suite = resources.files("finetop.core.suites").joinpath("quick")
+    for name in ("knowledge", "reading", "words", "common_sense", "instructions"):
+        for line in suite.joinpath(f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            assert plain(row.get("prompt", "") or row["question"]) not in asked

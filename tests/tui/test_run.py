@@ -355,11 +355,11 @@ async def test_v_shows_another_jobs_log() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "l")
-        assert "log of job 15, check" in text_of(app)
+        assert "log of job 12, train" in text_of(app)
         await pilot.press("v")
         await settled(pilot)
-        assert "log of job 12, train" in text_of(app)
-        assert asked(fake, protocol.ReadLog)[-1].job == 12
+        assert "log of job 15, check" in text_of(app)
+        assert asked(fake, protocol.ReadLog)[-1].job == 15
 
 
 async def test_samples_show_start_middle_and_end_and_all_on_demand() -> None:

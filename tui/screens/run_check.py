@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from finetop.tui.theme import Mark
 
 _MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
-_FLIPS = 4  # rows that the changed answers get at least
+_FLIPS = 3  # rows that the changed answers get at least
 _LABEL = 10  # cells
 
 
@@ -70,14 +70,16 @@ def check_lines(
         top.append(under_way(row.checking))
     if not is_said_above(row, check_id):
         top += _verdict_lines(outcome, row, width)
-    top += _beside(outcome, width)
+    top += _beside(outcome, width, rows=1 if height < 26 else 2)
     tasks = worst_first(outcome)
     if not tasks:
         return top[:height]
     table_rows = min(len(tasks), max(2, height - len(top) - 2 - _FLIPS))
     top = top[: max(2, height - table_rows - 2 - _FLIPS)]
     first = min(max(0, cursor - table_rows + 1), len(tasks) - table_rows)
-    table = [_head(width)]
+    hidden = table_rows < len(tasks)
+    named = f"{first + 1}-{first + table_rows} of {len(tasks)} tasks" if hidden else "worst first"
+    table = [_head(width, named)]
     for index in range(first, first + table_rows):
         table.append(_task_line(tasks[index], width, has_cursor=index == cursor))
     task = tasks[min(cursor, len(tasks) - 1)]
@@ -118,16 +120,16 @@ def _verdict_lines(outcome: Outcome, row: RunRow, width: int) -> list[Line]:
     return [start, *(((indent + text, ""),) for text in more)]
 
 
-def _beside(outcome: Outcome, width: int) -> list[Line]:
+def _beside(outcome: Outcome, width: int, rows: int) -> list[Line]:
     lines: list[Line] = []
     for sentence in beside_lines(outcome):
         label, _, rest = clean_line(sentence).partition("  ")
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
         label = {"change of ability": "change", "noise floor": "floor"}.get(label, label)
-        rows = wrapped(rest.replace("_", " ") if label == "target" else rest, width - _LABEL - 1, 2)
+        words = rest.replace("_", " ") if label == "target" else rest
         lines += [
             ((f"   {label if not at else '':<{_LABEL - 3}} ", "dim"), (text, ""))
-            for at, text in enumerate(rows)
+            for at, text in enumerate(wrapped(words, width - _LABEL - 1, rows))
         ]
     return lines
 
@@ -136,8 +138,8 @@ def _name_width(width: int) -> int:
     return min(28, max(8, width - 65))
 
 
-def _head(width: int) -> Line:
-    name = f"    {'worst first':<{_name_width(width)}}"
+def _head(width: int, named: str) -> Line:
+    name = f"    {named:<{_name_width(width)}}"
     if width < 72:
         return ((f"{name[:20]:<20}  change  lost  won", "dim"),)
     return (

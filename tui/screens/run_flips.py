@@ -97,6 +97,8 @@ def answer_lines(outcome: Outcome, task: TaskResult, run: str, width: int) -> li
         for text in wrapped(flip.question, width - 2, 12):
             lines.append(((f" {text}", ""),))
         for label, said in (("gold", flip.gold), ("base", flip.base_answer), ("tuned", flip.tuned_answer)):
+            if label == "gold" and not said.strip():
+                continue  # a rule decides there, not one answer
             for row, text in enumerate(wrapped(said.strip() or "(nothing)", width - _LABEL - 1, 8)):
                 start: Line = ((f" {label if not row else '':<{_LABEL - 1}}", "dim"),)
                 lines.append((*start, (text, "bold" if label == "tuned" and not won else "")))

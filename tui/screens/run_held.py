@@ -9,7 +9,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.check.result import Outcome, read
-from finetop.core.run import Failed, JobRow, Lost, Queued, RunDetail, Running
+from finetop.core.run import JobRow, Queued, RunDetail, Running
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request
 from finetop.tui.words import sparkline
 
@@ -94,12 +94,13 @@ async def load_sparks(host: Host, held: Held, keys: list[str], columns: int) -> 
 
 
 def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
-    """Choose whose log is shown: the chosen job's, else that of training while it matters, else the newest."""
+    """Choose whose log is shown: the chosen job's, else that of training, or of a check that goes on after it."""
     if chosen is not None:
         return next((job for job in detail.jobs if job.id == chosen), None)
     begun = [job for job in detail.jobs if not isinstance(job.state, Queued)]
     training = [job for job in begun if job.verb == "train"]
-    if training and isinstance(detail.row.state, Running | Failed | Lost):
+    is_checked_now = isinstance(detail.row.checking, Running) and not isinstance(detail.row.state, Running)
+    if training and not is_checked_now:
         return training[-1]
     return begun[-1] if begun else None
 

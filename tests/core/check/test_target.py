@@ -1,4 +1,4 @@
-"""The target's metrics, their paired interval, and the recipe's rules."""
+"""The target's metrics and their paired interval, and how its rows are read."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import msgspec
 import pytest
 
 from finetop.core.check.packing import TokenSequence
-from finetop.core.check.target import TargetRow, compare, keeps_rule, read_rows
+from finetop.core.check.target import TargetRow, compare, read_rows
 from finetop.core.events import ItemScore
 from finetop.core.home import Home
-from finetop.core.recipe.schema import Rule, Target
+from finetop.core.recipe.schema import Target
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,23 +21,6 @@ if TYPE_CHECKING:
 
 def row(number: int, tokens: int) -> TargetRow:
     return TargetRow(str(number), TokenSequence((0,) * (tokens + 3), 3), (0,), "gold", "hash")
-
-
-@pytest.mark.parametrize(
-    ("rule", "kept", "broken"),
-    [
-        (Rule(contains="parcel"), "Your Parcel sails.", "Your parcels sail."),
-        (Rule(excludes="sorry"), "It sails.", "Sorry, no."),
-        (Rule(starts_with="Hello from"), "Hello from the workshop!", "Oh hello from us"),
-        (Rule(matches=r"\d{3}$"), "call 123", "call 12"),
-        (Rule(max_words=2), "two words", "two words more"),
-        (Rule(json=True), '[1, {"a": 2}]', "[1,"),
-        (Rule(contains="a", json=True), '{"a": 1}', '{"b": 1}'),
-    ],
-)
-def test_rules_of_the_recipe(rule: Rule, kept: str, broken: str) -> None:
-    assert keeps_rule(kept, rule)
-    assert not keeps_rule(broken, rule)
 
 
 def test_nats_are_per_token_of_all_answers_together() -> None:
