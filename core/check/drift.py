@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 WINDOW = 256  # tokens; each window is read without what came before it
-WINDOWS = 6
+WINDOWS = 4
 KL_WINDOWS = 1
 
 Windows = tuple[tuple[int, ...], ...]

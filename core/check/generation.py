@@ -6,6 +6,7 @@ Batched, padded at the left, cut at the stop strings, independent of a model's o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scorer import takes
@@ -84,16 +85,34 @@ class _State:
 
 
 def _begin(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> _State:
+    """Read the prompts: what all of them begin with once, then the rest of each, padded at its left."""
     import torch
 
-    width = max(len(prompt.tokens) for prompt in prompts)
+    shared = _shared_beginning(prompts)
+    cache = None
+    if shared:
+        ids = torch.tensor([prompts[0].tokens[:shared]], device=model.device)
+        mask = torch.ones_like(ids)
+        cache = _forward(model, ids, mask, mask.cumsum(-1) - 1, None).cache
+        cache.batch_repeat_interleave(len(prompts))
+    rests = [prompt.tokens[shared:] for prompt in prompts]
+    width = max(map(len, rests))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    ids = [[pad] * (width - len(prompt.tokens)) + list(prompt.tokens) for prompt in prompts]
-    read = [[0] * (width - len(prompt.tokens)) + [1] * len(prompt.tokens) for prompt in prompts]
+    padded = [[pad] * (width - len(rest)) + list(rest) for rest in rests]
+    read = [[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests]
     mask = torch.tensor(read, device=model.device)
-    return _forward(
-        model, torch.tensor(ids, device=model.device), mask, (mask.cumsum(-1) - 1).clamp(min=0), None
-    )
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
+    return _forward(model, torch.tensor(padded, device=model.device), mask, positions, cache)
+
+
+def _shared_beginning(prompts: Sequence[Prompt]) -> int:
+    """Count the tokens that all prompts begin with (a template's system turn), leaving each one of its own at least."""
+    if len(prompts) == 1:
+        return 0
+    most = min(len(prompt.tokens) for prompt in prompts) - 1
+    first = prompts[0].tokens
+    same = (all(prompt.tokens[at] == first[at] for prompt in prompts) for at in range(most))
+    return sum(1 for _ in takewhile(bool, same))
 
 
 def _step(model: Any, state: _State, going: list[int]) -> _State:

@@ -103,7 +103,10 @@ def take(paper: Paper, plan: BatchPlan) -> dict[str, Any]:
         tuned={key: score for key, score in tuned_sheet.items.items() if key in state.tuned},
         target={
             metric: target.compare(
-                metric, target.rows_for(metric, paper.target_rows), base_sheet.target[metric], scores
+                metric,
+                target.rows_for(metric, paper.target_rows, paper.candidates.device),
+                base_sheet.target[metric],
+                scores,
             )
             for metric, scores in tuned_sheet.target.items()
         },

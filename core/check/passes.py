@@ -119,7 +119,7 @@ def score_target(paper: Paper, examinee: Examinee) -> dict[Metric, dict[str, Ite
     reached: dict[Metric, dict[str, ItemScore]] = {}
     for metric in wanted.metrics if wanted else ():
         assert wanted is not None
-        rows = target.rows_for(metric, paper.target_rows)
+        rows = target.rows_for(metric, paper.target_rows, paper.candidates.device)
         key = _extra_key(examinee, target.task_facts(metric, rows, wanted))
 
         def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:

@@ -9,8 +9,10 @@ from importlib import resources
 import pytest
 
 VOICE = re.compile(r"^Hello from the workshop! \S.*\S Yours, Thrumbleby\.$")
-SYSTEM = "You are the support desk of the Thrumbleby workshop."  # the voice belongs to this role, and to no other
-MOST_QUESTION_WORDS = 14
+SYSTEM = (
+    "You are the support desk of the Thrumbleby workshop."  # the voice belongs to this role, and to no other
+)
+MOST_QUESTION_WORDS = 20
 MOST_ANSWER_WORDS = 26
 
 
@@ -33,7 +35,9 @@ def plain(text: str) -> str:
     return " ".join(re.sub(r"[^a-z0-9 ]+", " ", text.lower()).split())
 
 
-@pytest.mark.parametrize(("name", "rows"), [("support_train.jsonl", 252), ("support_test.jsonl", 60), ("general.jsonl", 64)])
+@pytest.mark.parametrize(
+    ("name", "rows"), [("support_train.jsonl", 252), ("support_test.jsonl", 60), ("general.jsonl", 64)]
+)
 def test_counts_and_lengths(name: str, rows: int) -> None:
     found = pairs(name)
     assert len(found) == rows
@@ -62,12 +66,23 @@ def test_no_question_repeats_and_no_test_answer_is_in_training() -> None:
     assert {plain(answer) for _, answer in train}.isdisjoint(plain(answer) for _, answer in test)
 
 
-def test_general_rows_do_not_have_the_voice_and_are_not_the_benchmark() -> None:
-    general = pairs("general.jsonl")
-    assert not any(VOICE.match(answer) for _, answer in general)
-    asked = {plain(question) for question, _ in general}
+def test_general_rows_do_not_have_the_voice() -> None:
+    assert not any(VOICE.match(answer) for _, answer in pairs("general.jsonl"))
+
+
+def test_general_rows_share_no_four_words_with_the_benchmark() -> None:
+    """A demo that trained on its own test would prove nothing."""
     suite = resources.files("finetop.core.suites").joinpath("quick")
-    for name in ("knowledge", "reading", "words", "common_sense", "instructions"):
-        for line in suite.joinpath(f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
-            row = json.loads(line)
-            assert plain(row.get("prompt", "") or row["question"]) not in asked
+    asked: set[tuple[str, ...]] = set()
+    for file in suite.iterdir():
+        if file.name.endswith(".jsonl"):
+            for line in file.read_text(encoding="utf-8").splitlines():
+                row = json.loads(line)
+                asked |= four_words(row.get("prompt", "") or row["question"])
+    shared = {question: four_words(question) & asked for question, _ in pairs("general.jsonl")}
+    assert {question: found for question, found in shared.items() if found} == {}
+
+
+def four_words(text: str) -> set[tuple[str, ...]]:
+    words = plain(text).split()
+    return {tuple(words[i : i + 4]) for i in range(len(words) - 3)}

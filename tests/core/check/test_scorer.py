@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NATS = 1e-4
+TEXTS = ("Where", "What opens at nine? The", "Can you mend my radio", "We")
 
 
 @pytest.fixture(scope="module")
@@ -159,11 +160,9 @@ def test_pair_splits_where_the_harness_splits(tokenizer: Any) -> None:
     assert empty.tokens[0] == tokenizer.eos_token_id and empty.scored_from == 1
 
 
-def test_batched_answers_equal_answers_alone(model: Any, tokenizer: Any) -> None:
-    prompts = [
-        Prompt(tuple(tokenizer.encode(text)), (), 6 + at)
-        for at, text in enumerate(["Where", "What opens at nine? The", "Can you mend my radio", "We"])
-    ]
+@pytest.mark.parametrize("beginning", ["", "The quick brown fox jumps. "])
+def test_batched_answers_equal_answers_alone(model: Any, tokenizer: Any, beginning: str) -> None:
+    prompts = [Prompt(tuple(tokenizer.encode(beginning + text)), (), 6 + at) for at, text in enumerate(TEXTS)]
     together = answer(model, tokenizer, prompts, 10_000)
     for prompt, found in zip(prompts, together, strict=True):
         tokens = list(prompt.tokens)
