@@ -28,7 +28,9 @@ def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
         shown = _CONTROL.sub("", _ESCAPE.sub("", shown))
         shown = _BIDI.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
         data = shown.encode("utf-8", "replace")
-        lines.append(data.decode() if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…")
+        lines.append(
+            data.decode() if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…"
+        )
     return "\n".join(lines)
 
 

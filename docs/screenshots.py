@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from a real home: `python docs/screenshots.py [--home DIR]`, after `finetop demo`."""
+"""Makes the pictures of the README from a real home, after `finetop demo`: `python docs/screenshots.py [--home DIR]`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ class Anonymous(AsyncClient):
 
     async def ask(self, ask: protocol.Ask) -> Any:
         answer = await super().ask(ask)
-        return msgspec.structs.replace(answer, host="gpu-box") if isinstance(answer, protocol.HelloAnswer) else answer
+        return (
+            msgspec.structs.replace(answer, host="gpu-box")
+            if isinstance(answer, protocol.HelloAnswer)
+            else answer
+        )
 
 
 async def picture(pilot: Pilot[str], name: str) -> None:

@@ -57,9 +57,10 @@ def about(path: Path) -> str:
         found = re.search(r"^(?:#|/\*|--)\s*(.+?)\s*(?:\*/)?$", text, re.MULTILINE)
         said = found[1] if found else ""
     else:
-        said = {".jsonl": f"{text.count(chr(10))} rows", ".txt": f"{len(text) / 1000:.0f} kB of general text"}.get(
-            path.suffix, ""
-        )
+        said = {
+            ".jsonl": f"{text.count(chr(10))} rows",
+            ".txt": f"{len(text) / 1000:.0f} kB of general text",
+        }.get(path.suffix, "")
     said = " ".join(said.split())
     first = re.match(r".+?[.](?= |$)", said)
     sentence = (first[0] if first else said).rstrip(".")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from finetop.core.check.scorer import BatchPlan
+
+TOKENS_PER_ROW_TOKEN = 16  # written answers need far less memory a token than scored ones
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
 
 
@@ -30,16 +33,16 @@ class Prompt:
 
 
 def answer(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], batch_tokens: int
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan
 ) -> list[str]:
-    """Write the greedy answer to each prompt, in the order given; a batch holds at most `batch_tokens`."""
+    """Write the greedy answer to each prompt, in the order given; the plan bounds a batch's tokens."""
     order = sorted(
         range(len(prompts)), key=lambda place: (prompts[place].stop, -_room(prompts[place]), place)
     )
     answers: dict[int, str] = {}
     while order:
         first = prompts[order[0]]
-        size = max(1, batch_tokens // _room(first))
+        size = max(1, plan.row_tokens * TOKENS_PER_ROW_TOKEN // _room(first))
         batch = [place for place in order[:size] if prompts[place].stop == first.stop]
         order = order[len(batch) :]
         written = _answer_batch(model, tokenizer, [prompts[place] for place in batch])

@@ -75,4 +75,4 @@ class PackedModel(TemplateLM):  # type: ignore[misc]
             longest = int(settings.get("max_gen_toks", LONGEST_ANSWER))
             tokens = encode_pair(self.tokenizer, text, "", self.longest).tokens
             prompts.append(Prompt(tokens, (stop,) if isinstance(stop, str) else tuple(stop), longest))
-        return answer(self.model, self.tokenizer, prompts, self.plan.row_tokens * 8)
+        return answer(self.model, self.tokenizer, prompts, self.plan)

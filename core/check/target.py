@@ -123,7 +123,7 @@ def score_rows(
         ]
     most = min(LONGEST_ANSWER, max(row.answer_tokens for row in rows) + 16)
     prompts = [Prompt(row.prompt, (), most) for row in rows]
-    answers = answer(model, tokenizer, prompts, plan.row_tokens * 8)
+    answers = answer(model, tokenizer, prompts, plan)
     return [
         ItemScore(row.item, float(_right(metric, text, row.gold, target.rules)), text[:500])
         for row, text in zip(rows, answers, strict=True)

@@ -9,8 +9,8 @@ from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, t
 
 from finetop.core import protocol
 from finetop.core.recipe.load import resolve_text
+from finetop.tui.launch.form import Form, builtin_base, edited, file_base, open_form, source_of
 from finetop.tui.screens.launch import PAUSE_S, LaunchScreen
-from finetop.tui.screens.launch_form import Form, builtin_base, edited, file_base, open_form, source_of
 from finetop.tui.screens.runs import RunsScreen
 
 if TYPE_CHECKING:

@@ -28,12 +28,12 @@ from finetop.core.run import (
     Stopped,
 )
 from finetop.tui.app import FinetopApp
+from finetop.tui.run.head import TABS, Tab
+from finetop.tui.run.keys import KEYS, footer_keys
+from finetop.tui.run.numbers import drift_forecast, metric_keys, shown
+from finetop.tui.run.zoom import Axis, Shown, moved, zoomed
 from finetop.tui.screens.launch import LaunchScreen
 from finetop.tui.screens.run import RunScreen
-from finetop.tui.screens.run_head import TABS, Tab
-from finetop.tui.screens.run_keys import KEYS, footer_keys
-from finetop.tui.screens.run_numbers import drift_forecast, metric_keys, shown
-from finetop.tui.screens.run_zoom import Axis, Shown, moved, zoomed
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.theme import Look
 

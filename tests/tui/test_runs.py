@@ -20,7 +20,7 @@ from tui_fakes import (
 
 from finetop.core import protocol
 from finetop.core.run import Finished, Queued, Running
-from finetop.tui.pages import CHUNK
+from finetop.tui.runs.pages import CHUNK
 from finetop.tui.screens import runs as runs_screen
 from finetop.tui.screens.launch import LaunchScreen
 from finetop.tui.screens.runs import RunsScreen

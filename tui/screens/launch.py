@@ -14,7 +14,7 @@ from finetop.core.recipe.sources import list_builtin
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.screens.launch_form import (
+from finetop.tui.launch.form import (
     IMPORTANT,
     Base,
     Form,
@@ -31,8 +31,8 @@ from finetop.tui.screens.launch_form import (
     train_path,
     value_of,
 )
-from finetop.tui.screens.launch_preview import NOTHING, Preview, look_at
-from finetop.tui.screens.launch_view import (
+from finetop.tui.launch.preview import NOTHING, Preview, look_at
+from finetop.tui.launch.view import (
     Part,
     View,
     beside,

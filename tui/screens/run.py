@@ -16,11 +16,11 @@ from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
-from finetop.tui.screens.run_ask import Order, can_end, kill_question, short_name, stop_question
-from finetop.tui.screens.run_check import check_lines, no_check_lines
-from finetop.tui.screens.run_flips import answer_lines
-from finetop.tui.screens.run_head import TABS, Slow, Tab, head_lines, slowly, tabs_line
-from finetop.tui.screens.run_held import (
+from finetop.tui.run.ask import Order, can_end, kill_question, short_name, stop_question
+from finetop.tui.run.check import check_lines, no_check_lines
+from finetop.tui.run.flips import answer_lines
+from finetop.tui.run.head import TABS, Slow, Tab, head_lines, slowly, tabs_line
+from finetop.tui.run.held import (
     Checked,
     Held,
     load_checks,
@@ -30,8 +30,8 @@ from finetop.tui.screens.run_held import (
     load_sparks,
     log_job,
 )
-from finetop.tui.screens.run_keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run_metrics import (
+from finetop.tui.run.keys import KEYS, footer_keys, next_of
+from finetop.tui.run.metrics import (
     SPARK,
     Board,
     Layout,
@@ -43,11 +43,11 @@ from finetop.tui.screens.run_metrics import (
     series_of,
     wanted_keys,
 )
-from finetop.tui.screens.run_numbers import drift_limit
-from finetop.tui.screens.run_recipe import recipe_lines
-from finetop.tui.screens.run_samples import sample_lines
-from finetop.tui.screens.run_steps import newest_first, step_lines
-from finetop.tui.screens.run_zoom import Axis, Shown, moved, smoother, stretch, zoomed
+from finetop.tui.run.numbers import drift_limit
+from finetop.tui.run.recipe import recipe_lines
+from finetop.tui.run.samples import sample_lines
+from finetop.tui.run.steps import newest_first, step_lines
+from finetop.tui.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
 from finetop.tui.widgets import log
 from finetop.tui.widgets.axis import Scale, x_end
 from finetop.tui.widgets.chart import View, columns_of, fitted, plot_width

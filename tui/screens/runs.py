@@ -16,13 +16,13 @@ from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
-from finetop.tui.run_list import RunList, Sort
-from finetop.tui.screens.runs_keys import KEYS, footer_keys
-from finetop.tui.screens.runs_pane import empty_lines, next_lines, pane_lines, state_line
+from finetop.tui.runs.held import RunList, Sort
+from finetop.tui.runs.keys import KEYS, footer_keys
+from finetop.tui.runs.pane import empty_lines, next_lines, pane_lines, state_line
+from finetop.tui.runs.row import head_line, run_line, waiting_line
 from finetop.tui.verdicts import heading_of
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
-from finetop.tui.widgets.run_row import head_line, run_line, waiting_line
 from finetop.tui.widgets.table import Table
 from finetop.tui.words import count, cut_middle
 

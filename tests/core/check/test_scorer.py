@@ -163,7 +163,7 @@ def test_pair_splits_where_the_harness_splits(tokenizer: Any) -> None:
 @pytest.mark.parametrize("beginning", ["", "The quick brown fox jumps. "])
 def test_batched_answers_equal_answers_alone(model: Any, tokenizer: Any, beginning: str) -> None:
     prompts = [Prompt(tuple(tokenizer.encode(beginning + text)), (), 6 + at) for at, text in enumerate(TEXTS)]
-    together = answer(model, tokenizer, prompts, 10_000)
+    together = answer(model, tokenizer, prompts, BatchPlan("packed", 512))
     for prompt, found in zip(prompts, together, strict=True):
         tokens = list(prompt.tokens)
         while len(tokens) < len(prompt.tokens) + prompt.max_new_tokens:
@@ -172,14 +172,14 @@ def test_batched_answers_equal_answers_alone(model: Any, tokenizer: Any, beginni
             if tokens[-1] == tokenizer.eos_token_id:
                 break
         assert found == tokenizer.decode(tokens[len(prompt.tokens) :], skip_special_tokens=True)
-    assert answer(model, tokenizer, prompts, 1) == together
+    assert answer(model, tokenizer, prompts, BatchPlan("packed", 1)) == together
 
 
 def test_answers_end_at_the_stop_string(model: Any, tokenizer: Any) -> None:
     prompt = tuple(tokenizer.encode("What opens at nine? The"))
-    (whole,) = answer(model, tokenizer, [Prompt(prompt, (), 12)], 1000)
+    (whole,) = answer(model, tokenizer, [Prompt(prompt, (), 12)], BatchPlan("packed", 64))
     stop = whole[3:5]
-    (cut,) = answer(model, tokenizer, [Prompt(prompt, (stop,), 12)], 1000)
+    (cut,) = answer(model, tokenizer, [Prompt(prompt, (stop,), 12)], BatchPlan("packed", 64))
     assert cut == whole.split(stop)[0]
 
 

@@ -85,7 +85,9 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
     }
     if step % 50 == 0:
         values["drift"] = step / 20_000
-    print(f"step {step}/{plan['steps']}: loss {1.0 / step:.4f}, grad_norm {values['grad_norm']:.4g}", flush=True)
+    print(
+        f"step {step}/{plan['steps']}: loss {1.0 / step:.4f}, grad_norm {values['grad_norm']:.4g}", flush=True
+    )
     return values
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.run import Running
-from finetop.tui.pages import CHUNK, EMPTY, fresh, missing_chunk, place_of, refreshed, with_chunk, with_row
+from finetop.tui.runs.pages import (
+    CHUNK,
+    EMPTY,
+    fresh,
+    missing_chunk,
+    place_of,
+    refreshed,
+    with_chunk,
+    with_row,
+)
 from finetop.tui.words import sparkline
 
 if TYPE_CHECKING:

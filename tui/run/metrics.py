@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from finetop.core.protocol import Curve
 from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
-from finetop.tui.screens.run_numbers import drift_forecast, drift_limit, metric_keys, shown, title_of
-from finetop.tui.screens.run_recipe import data_lines, plan_line, settings_lines
+from finetop.tui.run.numbers import drift_forecast, drift_limit, metric_keys, shown, title_of
+from finetop.tui.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.verdicts import verdict_words
 from finetop.tui.widgets.chart import Series, View, columns_of, draw, plot_width, step_at, value_at
 from finetop.tui.widgets.lines import Line, line_width, rule

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from finetop.core.check.result import beside_lines, change, verdict_line, word, worst_first
 from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
-from finetop.tui.screens.run_flips import flip_rows
-from finetop.tui.screens.run_head import phase_words
+from finetop.tui.run.flips import flip_rows
+from finetop.tui.run.head import phase_words
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.wrap import wrapped

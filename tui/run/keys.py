@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from finetop.core.run import Failed, Finished, Lost, Queued, Running
 from finetop.tui.keys import Key
-from finetop.tui.screens.run_steps import newest_first
+from finetop.tui.run.steps import newest_first
 from finetop.tui.verdicts import hint_of, next_step
 from finetop.tui.words import count, long_span
 
 if TYPE_CHECKING:
     from finetop.core.run import RunDetail
-    from finetop.tui.screens.run_head import Tab
+    from finetop.tui.run.head import Tab
 
 CURSOR = Key("left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left")
 RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.run import CheckBrief, RunRow
-    from finetop.tui.run_list import RunList, Sort
+    from finetop.tui.runs.held import RunList, Sort
     from finetop.tui.theme import StyleName
 
 SORT_WORDS: Mapping[Sort, str] = {

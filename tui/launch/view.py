@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from finetop.core.text import clean_line
-from finetop.tui.screens.launch_form import (
+from finetop.tui.launch.form import (
     about,
     is_known,
     owner,
@@ -24,8 +24,8 @@ from finetop.tui.words import counted, cut_end, cut_middle
 
 if TYPE_CHECKING:
     from finetop.core.recipe.fields import Field
-    from finetop.tui.screens.launch_form import Form
-    from finetop.tui.screens.launch_preview import Preview
+    from finetop.tui.launch.form import Form
+    from finetop.tui.launch.preview import Preview
     from finetop.tui.theme import StyleName
     from finetop.tui.widgets.entry import Entry
 
