@@ -1,4 +1,4 @@
-"""Makes the pictures of the README from a real home, after `finetop demo`: `python docs/screenshots.py [--home DIR]`."""
+"""Makes the pictures of the README from a real home: `python docs/screenshots.py [--home DIR]` after the demo."""
 
 from __future__ import annotations
 

@@ -220,9 +220,15 @@ def _question(
         max_new_tokens=int(settings.get("max_gen_toks", LONGEST_WRITTEN)),
         choices=choices,
         gold=gold,
-        prompt_hash=hashlib.sha256(json.dumps([asked, row.values.get("rules")]).encode()).hexdigest()[:24],
+        prompt_hash=_hash_item(asked, row),
         instances=instances,
     )
+
+
+def _hash_item(asked: list[list[str]], row: Row) -> str:
+    """Hash all of an item that can move its score: what the model gets, and the gold answer or rules in its row."""
+    judged = {key: value for key, value in row.values.items() if key not in ("category", "cluster")}
+    return hashlib.sha256(json.dumps([asked, judged], sort_keys=True).encode()).hexdigest()[:24]
 
 
 def _gold(harness: Any, document: Mapping[str, Any], choices: Sequence[str]) -> int | None:

@@ -113,7 +113,7 @@ def line(row: data.RunRow) -> tuple[str, ...]:
 
 
 def verdict_line(recipe: str, row: data.RunRow) -> str:
-    hope = {"ok": "to learn and remember", "regressed": "to learn and forget"}[EXPECTED[recipe]]
+    hope = {"ok": "to learn and remember", "regressed": "to forget"}[EXPECTED[recipe]]
     if as_expected(recipe, row):
         return f"✓ {row.name} was made {hope}, and did."
     came = row.check.verdict.replace("_", " ") if row.check else state_words(row)

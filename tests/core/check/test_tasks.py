@@ -96,3 +96,27 @@ def test_chat_tasks_need_a_template(suite_folder: Path, tokenizer: Any) -> None:
     bare.chat_template = None
     with pytest.raises(BadInput, match="no chat template"):
         build(load_suite(suite_folder / "tiny.yaml"), bare)
+
+
+def test_a_changed_gold_answer_or_rule_changes_the_hash(suite_folder: Path, tokenizer: Any) -> None:
+    before = build(load_suite(suite_folder / "tiny.yaml"), tokenizer)
+    for name, old, new in (("numbers", '"gold": 0', '"gold": 1'), ("orders", '"value": 1}', '"value": 2}')):
+        file = suite_folder / f"{name}.jsonl"
+        file.write_text(file.read_text().replace(old, new, 1))
+    after = build(load_suite(suite_folder / "tiny.yaml"), tokenizer)
+    for place in (0, 2):
+        hashes = [[q.prompt_hash for q in tasks[place].questions] for tasks in (before, after)]
+        assert [one != other for one, other in zip(*hashes, strict=True)] == [True] + [False] * (
+            len(hashes[0]) - 1
+        )
+
+
+def test_exact_match_of_written_answers_needs_no_network(suite_folder: Path, tokenizer: Any) -> None:
+    file = suite_folder / "tiny.yaml"
+    text = file.read_text().replace("metric: follows", "metric: exact_match")
+    file.write_text(text.replace("doc_to_target: answer", 'doc_to_target: "{{id}}"'))
+    rows = (suite_folder / "orders.jsonl").read_text().replace('"rules"', '"unused"')
+    (suite_folder / "orders.jsonl").write_text(rows)
+    orders = build(load_suite(file), tokenizer)[2]
+    assert judge_answer(orders, orders.questions[3], "o3").score == 1.0
+    assert judge_answer(orders, orders.questions[3], "o4").score == 0.0
