@@ -1,0 +1,40 @@
+"""Real data sets, where they are at hand (FINETOP_TEST_DATA): rows are read whole, or refused in one clear line."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from finetop.core.data import read_conversations
+from finetop.core.errors import BadInput
+
+DATA = Path(os.environ.get("FINETOP_TEST_DATA", "/nonexistent"))
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")
+
+
+@pytest.mark.parametrize(
+    ("file", "rows"),
+    [
+        ("json_mode/train.jsonl", 420),
+        ("medquad/train.jsonl", 700),
+        ("gsm8k_sft/train.jsonl", 800),
+        ("pubmedqa_sft/train.jsonl", 450),
+        ("support_tickets/train.jsonl", 68),
+        ("kb_contoso/qa_train.jsonl", 350),
+        ("tatqa/train.jsonl", 800),
+    ],
+)
+def test_conversations_are_read_whole(file, rows):
+    found = read_conversations(DATA / file)
+    assert len(found) == rows
+    assert all(conversation.answer.strip() for conversation in found)
+
+
+@pytest.mark.parametrize(
+    "file", ["dpo_en_demo/train.jsonl", "shakespeare/train.jsonl", "glaive_toolcall_en_demo/train.jsonl"]
+)
+def test_rows_of_another_shape_are_refused_with_place_and_fix(file):
+    with pytest.raises(BadInput) as caught:
+        read_conversations(DATA / file)
+    assert f"{Path(file).name}:1" in caught.value.message
+    assert caught.value.hint

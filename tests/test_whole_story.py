@@ -1,0 +1,80 @@
+"""From a recipe to a verdict with nothing faked: real supervisor, trainer, check and suite, on a tiny model."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def finetop(tmp_path):
+    """Run one command in a process of its own: (exit code, stdout, stderr). The supervisor ends with the test."""
+    environment = {**os.environ, "FINETOP_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+
+    def run(*words):
+        command = [sys.executable, "-m", "finetop.tui.main", *words]
+        made = subprocess.run(
+            command, capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
+        )
+        return made.returncode, made.stdout, made.stderr
+
+    yield run
+    run("supervisor", "stop")
+
+
+def test_a_recipe_becomes_a_verdict(finetop, tiny_model, tmp_path):
+    rows = [
+        {
+            "messages": [
+                {"role": "user", "content": f"Can you mend lamp {i}?"},
+                {"role": "assistant", "content": "Yes."},
+            ]
+        }
+        for i in range(24)
+    ]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "mine.yaml").write_text(
+        f"recipe: 1\nextends: lora\nname: mine\nmodel: {{id: {tiny_model}, dtype: float32}}\n"
+        "data: {train: [{path: rows.jsonl}], eval: {share: 0.2}}\n"
+        "train: {max_steps: 6, batch_size: 4, grad_accumulation: 1}\nsamples: {count: 1, max_new_tokens: 4}\n"
+        "check: {target: {path: rows.jsonl, metric: nats_per_token}}\n"
+    )
+    code, out, err = finetop("run", "mine.yaml", "--wait")
+    assert code == 3, out + err  # random weights guess: what is at chance can't be forgotten
+    assert "step 5/6" in out
+    assert "NO VERDICT" in out
+
+    code, out, _ = finetop("check", "mine", "--last", "--json")
+    check = json.loads(out)["check"]
+    assert (code, check["verdict"], check["suite"]) == (3, "no_verdict", "quick")
+    assert "chance" in check["reason"]
+    assert check["target"]["nats_per_token"]["tuned"] < check["target"]["nats_per_token"]["base"]
+
+    shown = json.loads(finetop("show", "mine", "--json")[1])["run"]
+    assert {sample["step"] for sample in shown["samples"]} >= {0, 6}
+    assert [checkpoint["kind"] for checkpoint in shown["checkpoints"]][-1] == "adapter"
+    assert any(learned for _, learned in shown["first_row"])
+    assert shown["data"][0]["kept"] == 24
+    assert {"loss", "eval_loss", "grad_norm", "learning_rate", "tokens_per_s", "memory_gib"} <= set(
+        shown["row"]["metrics"]
+    )
+
+
+def test_bad_row_and_missing_model_are_one_line_and_exit_two(finetop, tiny_model, tmp_path):
+    good = '{"prompt": "a", "completion": "b"}\n'
+    (tmp_path / "rows.jsonl").write_text(good * 16 + '{"prompt": "a"}\n' + good)
+    recipe = (
+        "recipe: 1\nextends: lora\nname: {}\nmodel: {{id: {}}}\ndata: {{train: [{{path: rows.jsonl}}]}}\n"
+    )
+    (tmp_path / "bad-row.yaml").write_text(recipe.format("bad-row", tiny_model))
+    code, out, _ = finetop("run", "bad-row.yaml", "--wait")
+    assert code == 2
+    assert "rows.jsonl:17" in out
+    (tmp_path / "no-model.yaml").write_text(recipe.format("no-model", "./nowhere"))
+    code, _, err = finetop("run", "no-model.yaml", "--wait")
+    assert code == 2
+    assert "no-model.yaml:4" in err and "nowhere" in err
+    code, out, _ = finetop("sql", "SELECT name FROM runs", "--csv")
+    assert out.split() == ["name", "bad-row"]
