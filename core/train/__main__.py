@@ -58,7 +58,10 @@ def main() -> int:
     except BaseException as error:
         traceback.print_exc()
         last = failures.ended(error, read_again(job_folder))
-    print(" ".join(word for word in (f"{last.status}:", last.cause, last.hint) if word), flush=True)
+    print(
+        " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
+        flush=True,
+    )
     events.write(last)
     events.sync()
     return last.exit_code

@@ -24,6 +24,9 @@ SORT_WORDS: Mapping[Sort, str] = {
     "loss": "lowest loss first",
 }
 
+PANE_WORDS = 68  # cells beside a label at 80 columns
+WORST = 3  # tasks named; four long names don't fit in 80 columns
+
 
 def pane_lines(row: RunRow, *, width: int, height: int, now: float, spark: str) -> list[Line]:
     """Write the pane in `height` rows: a rule with the facts, the verdict, and what it rests on."""
@@ -59,7 +62,8 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     target = _target(row.check) if row.check is not None else ""
     loss = _loss(row, spark)
     if target or loss:
-        words = f"{target}     loss {loss}" if target and loss else target or loss
+        both = f"{target}     loss {loss}"
+        words = both if target and loss and len(both) <= PANE_WORDS else target or loss
         lines.append(_labelled("target" if target else "loss", words))
     if row.alarm and row.check is not None:
         lines.append(_labelled("alarm", clean_line(row.alarm)))
@@ -78,10 +82,10 @@ def _labelled(label: str, words: str) -> Line:
 def _worst(check: CheckBrief) -> Line:
     """Name the tasks with the largest drops; only what is proven lost is red."""
     line: Line = (("   worst  ", "dim"),)
-    for task in check.worst[:4]:
+    for task in check.worst[:WORST]:
         style: StyleName = "red" if task.mark == "lost" else ""
         line = (*line, (f"{clean_line(task.task)} ", ""), (points(task.drop), style), ("  ", ""))
-    others = len(check.worst) - 4
+    others = len(check.worst) - WORST
     return (*line, (f"{others} more", "dim")) if others > 0 else line
 
 
@@ -118,7 +122,12 @@ def state_line(runs: RunList, width: int) -> Line:
     if answer is None:
         return ((" asking the supervisor …", "dim"),)
     right: Line = (*_order_words(runs), (" ", "")) if answer.total else ()
-    left: Line = ((f" {count(answer.need_you)} need you", "bold" if answer.need_you else "dim"),)
+    left: Line = (
+        (
+            f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you",
+            "bold" if answer.need_you else "dim",
+        ),
+    )
     for words in (f"{answer.running} running", f"{answer.queued} queued", f"{count(answer.total)} in all"):
         more: Line = (*left, (f"   {words}", ""))
         if line_width(more) + 2 + line_width(right) <= width:
