@@ -41,7 +41,7 @@ def resolve(folder, home, events, **settings):
     return models.resolve(Model(id=str(folder), **settings), home, events)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_local_model_loads_with_its_hash(copy, home, events):
     import torch
 
@@ -92,7 +92,7 @@ def test_a_folder_that_is_no_model_is_refused(copy, home, events, spoil, says):
         resolve(copy, home, events)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(copy, home, events, tmp_path):
     import torch
 
@@ -106,7 +106,7 @@ def test_a_model_with_code_of_its_own_is_refused_and_the_code_never_runs(copy, h
     assert not ran.exists()
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_missing_weights_are_not_filled_with_random_numbers(copy, home, events):
     import torch
     from safetensors.torch import load_file, save_file
@@ -151,7 +151,7 @@ def hub_error(kind):
     return made
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
@@ -167,7 +167,7 @@ def test_what_the_hub_refuses_is_bad_input(monkeypatch, kind, says):
         hub_models.fetch("org/name", "v9", False, None)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_hub_that_is_silent_is_not_waited_for(monkeypatch):
     import time
 
@@ -184,7 +184,7 @@ def test_a_hub_that_is_silent_is_not_waited_for(monkeypatch):
     assert time.monotonic() - began < 2
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch):
     monkeypatch.setattr(hub_models, "cached", lambda *_: None)
     monkeypatch.setattr(hub_models, "ask", lambda *_: EnvironmentTrouble("no hub"))

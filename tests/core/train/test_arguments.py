@@ -44,7 +44,7 @@ def test_a_known_raw_option_passes():
     arguments.check_raw({"adam_beta1": 0.8}, {"adam_beta1"})
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path):
     import dataclasses
 
@@ -61,7 +61,7 @@ def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path)
     }
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_defaults_lose_nothing_silently(tmp_path):
     config = arguments.build(recipe_with(learning_rate=3e-4, schedule="constant"), "float32", "cpu", tmp_path)
     assert config.max_length is None

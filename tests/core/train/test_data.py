@@ -158,7 +158,7 @@ def test_only_the_first_rows_are_used(tmp_path, events):
     assert [row.place for row in read.train[0].rows] == ["faq.jsonl:1", "faq.jsonl:2"]
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("saved", ["one", "splits", "parquet"])
 def test_local_data_sets_are_read(tmp_path, events, saved):
     import datasets
@@ -181,7 +181,7 @@ def test_local_data_sets_are_read(tmp_path, events, saved):
             data.read(Data(train=(Source(id=str(folder), split="test"),)), 1, Home(tmp_path), events)
 
 
-@pytest.mark.filterwarnings("default")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_data_set_that_is_not_there_is_named(tmp_path, events):
     with pytest.raises(BadInput, match="there is no folder"):
         data.read(Data(train=(Source(id=str(tmp_path / "none")),)), 1, Home(tmp_path), events)
