@@ -110,12 +110,16 @@ class ItemScore(msgspec.Struct, frozen=True):
 
 
 class Scores(msgspec.Struct, tag="scores", frozen=True):
-    """Item scores of one model on one task, as they come; `key` is the cache's full key."""
+    """Item scores of one model on one task, as they come; `key` is the cache's full key.
+
+    `step` tells the checks of one job apart; None where a job has one check, and for a base that all share.
+    """
 
     model: str  # "base" or "tuned"
     key: str
     task: str
     items: list[ItemScore]
+    step: int | None = None
 
 
 class Verdict(msgspec.Struct, tag="verdict", frozen=True):
@@ -123,6 +127,13 @@ class Verdict(msgspec.Struct, tag="verdict", frozen=True):
 
     step: int | None
     result: dict[str, Any]
+
+
+class Best(msgspec.Struct, tag="best", frozen=True):
+    """Of a run's checkpoints, this is the one to keep; `text` says why."""
+
+    step: int
+    text: str
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True):
@@ -146,6 +157,7 @@ Event = (
     | Alarm
     | Scores
     | Verdict
+    | Best
     | Ended
 )
 

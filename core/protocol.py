@@ -166,10 +166,11 @@ class FlipsAnswer(msgspec.Struct, frozen=True):
 
 
 class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):
-    """Queue a check of a run's checkpoint (None: the newest), ahead of queued training."""
+    """Queue a check of a run's checkpoint (None: the best it kept, else the newest), ahead of queued training."""
 
     run: str
     step: int | None = None
+    watch: bool = False  # a look that claims nothing, unless this step's check has a claim already
 
 
 class CheckAnswer(msgspec.Struct, frozen=True):

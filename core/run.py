@@ -115,6 +115,8 @@ class CheckBrief(msgspec.Struct, frozen=True):
     worst: list[TaskBrief]  # worst first
     target: dict[str, list[float | None]]  # metric -> [base, tuned]
     accepted: str = ""
+    claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
+    watch: bool = False  # a look that claims nothing
 
 
 class RunRow(msgspec.Struct, frozen=True):
@@ -145,6 +147,13 @@ class CheckpointRow(msgspec.Struct, frozen=True):
     size_bytes: int
     kind: str
     at: float
+
+
+class Best(msgspec.Struct, frozen=True):
+    """The checkpoint to keep, and why."""
+
+    step: int
+    text: str
 
 
 class SampleRow(msgspec.Struct, frozen=True):
@@ -197,3 +206,4 @@ class RunDetail(msgspec.Struct, frozen=True):
     device: str
     versions: dict[str, str]
     planned: dict[str, float]
+    best: Best | None = None

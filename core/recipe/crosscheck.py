@@ -26,7 +26,7 @@ def cross_problems(recipe: Recipe, places: Mapping[str, str], whole: str) -> lis
         check_name(recipe.name, places.get("name", whole))
     except RecipeError as error:
         problems.append(error)
-    for rule in (_not_built, _train, _data, _target):
+    for rule in (_not_built, _train, _data, _check, _target):
         for key, message, hint in rule(recipe):
             problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
     return problems
@@ -86,6 +86,19 @@ def _source(source: Source, key: str) -> Iterator[Found]:
                     f"{key}.{name} does not go with path.",
                     "A file has one part: leave it out.",
                 )
+
+
+def _check(recipe: Recipe) -> Iterator[Found]:
+    check = recipe.check
+    if check.every is not None and check.general is None:
+        hint = "Set check.general, or leave check.every out."
+        yield "check.every", "check.every has nothing to check: check.general is null.", hint
+    if check.on_fail != "flag" and check.every is None:
+        yield (
+            "check.on_fail",
+            f"check.on_fail is {check.on_fail}, and nothing is checked while it trains.",
+            "Set check.every, say to 0.25.",
+        )
 
 
 def _target(recipe: Recipe) -> Iterator[Found]:

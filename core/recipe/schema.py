@@ -209,6 +209,16 @@ class Check(Section, frozen=True, kw_only=True):
     """Did it learn, and did it forget?"""
 
     at_end: Annotated[bool, says("Check the tuned model when training ends.")] = True
+    every: Annotated[
+        Pace | None,
+        says(
+            "Check while it trains, every N steps (50) or share of the run (0.25); null for only at the end."
+        ),
+    ] = None
+    on_fail: Annotated[
+        Literal["flag", "stop", "keep-best"],
+        says("If it REGRESSED on the way: flag it, stop, or go on and keep the best checkpoint that is OK."),
+    ] = "flag"
     target: Annotated[Target | None, says("What it should be better at.")] = None
     general: Annotated[General | None, says("What it must not have forgotten; null for no check.")] = (
         General()

@@ -1,14 +1,74 @@
-"""Checks in the store: whole results, and the items that flipped between base and tuned model."""
+"""Checks in the store: whole results, the one that a run is known by, and the items that flipped."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import msgspec
 
+from finetop.core.check.result import brief
 from finetop.core.errors import NotFound
 from finetop.core.protocol import FlipRow, FlipsAnswer
+from finetop.core.run import Best
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from finetop.core import events
+
+_json = msgspec.json.Encoder()
+
+
+def add(
+    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, at: float, verdict: events.Verdict
+) -> None:
+    """Keep a check's result. A job that runs again and checks a step again replaces what it said before."""
+    told = connection.execute(
+        "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
+    ).fetchone()
+    if told is None:
+        told = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM checks").fetchone()
+    assert told is not None
+    short = brief(told[0], at, verdict.step, verdict.result)
+    connection.execute("DELETE FROM checks WHERE id = ?", [told[0]])
+    connection.execute(
+        "INSERT INTO checks (id, run_id, step, time, verdict, result, job_id, claim, watch)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            told[0],
+            run_id,
+            verdict.step,
+            at,
+            short.verdict,
+            _json.encode(verdict.result).decode(),
+            job_id,
+            short.claim,
+            short.watch,
+        ],
+    )
+
+
+def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
+    """Give the check that a run is known by, as the JSON of its brief.
+
+    The best checkpoint's where there is a best one, else the newest that claims something, else the newest.
+    """
+    best = best_of(connection, run_id)
+    found = connection.execute(
+        "SELECT id, time, step, result FROM checks WHERE run_id = ?"
+        " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, watch, id DESC LIMIT 1",
+        [run_id, -1 if best is None else best.step],
+    ).fetchone()
+    if found is None:
+        return None
+    check_id, at, step, result = found
+    return _json.encode(brief(check_id, at, step, msgspec.json.decode(result))).decode()
+
+
+def best_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> Best | None:
+    """Read which checkpoint a run keeps as its best, if its training named one."""
+    found = connection.execute("SELECT best FROM runs WHERE id = ?", [run_id]).fetchone()
+    return msgspec.json.decode(found[0], type=Best) if found is not None and found[0] else None
 
 
 def results(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[dict[str, Any]]:
@@ -25,43 +85,48 @@ def results(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[dict[str
 def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | None, task: str) -> FlipsAnswer:
     """List the items on which base and tuned model differ in one check, lost ones first, widest first.
 
-    Raises NotFound when the run has no such check.
+    Of an item that was scored again (out of memory, a second attempt) the last score counts. Raises NotFound
+    when the run has no such check.
     """
     found = connection.execute(
-        "SELECT max(id) FROM checks WHERE run_id = ? AND (? IS NULL OR id = ?)", [run_id, check_id, check_id]
+        "SELECT id, job_id, step FROM checks WHERE run_id = ? AND (? IS NULL OR id = ?) ORDER BY id DESC LIMIT 1",
+        [run_id, check_id, check_id],
     ).fetchone()
-    if found is None or found[0] is None:
+    if found is None:
         raise NotFound(
             "this run has no check yet." if check_id is None else f"this run has no check {check_id}."
         )
-    job = int(found[0])
+    chosen, job_id, step = found
     rows = connection.execute(
-        "SELECT t.task, t.item, t.score > b.score, b.score, t.score, b.answer, t.answer, b.answer_log_prob,"
-        " t.answer_log_prob FROM item_scores t JOIN item_scores b"
-        " ON b.job_id = t.job_id AND b.task = t.task AND b.item = t.item AND b.model = 'base'"
-        " WHERE t.job_id = ? AND t.model = 'tuned' AND t.score <> b.score AND (? = '' OR t.task = ?)"
+        "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
+        " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
+        " SELECT t.task, t.item, t.score > b.score, b.score, t.score, b.answer, t.answer, b.answer_log_prob,"
+        " t.answer_log_prob FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
+        " WHERE t.model = 'tuned' AND t.score <> b.score AND (? = '' OR t.task = ?)"
         " ORDER BY t.score > b.score, abs(t.score - b.score) DESC, t.task, t.item",
-        [job, task, task],
+        [job_id, step, task, task],
     ).fetchall()
-    return FlipsAnswer(job, [FlipRow(*row) for row in rows])
+    return FlipsAnswer(int(chosen), [FlipRow(*row) for row in rows])
 
 
 def newest_checkpoint(
     connection: duckdb.DuckDBPyConnection, run_id: int, step: int | None
 ) -> tuple[int, str]:
-    """Find (step, path) of a run's checkpoint: the newest, or the one at a step.
+    """Find (step, path) of a run's checkpoint: its best where it has one, else the newest; or the one at a step.
 
     Raises NotFound naming the steps that there are.
     """
+    best = best_of(connection, run_id) if step is None else None
     found = connection.execute(
-        "SELECT step, path FROM checkpoints WHERE run_id = ? AND (? IS NULL OR step = ?) ORDER BY step DESC LIMIT 1",
-        [run_id, step, step],
+        "SELECT step, path FROM checkpoints WHERE run_id = ? AND (? IS NULL OR step = ?)"
+        " ORDER BY (step = ?) DESC, step DESC LIMIT 1",
+        [run_id, step, step, -1 if best is None else best.step],
     ).fetchone()
     if found is None:
         steps = [
             str(s)
             for (s,) in connection.execute(
-                "SELECT step FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
+                "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
             ).fetchall()
         ]
         hint = f"It has {', '.join(steps)}." if steps else "It has none yet: `finetop stop` saves one."

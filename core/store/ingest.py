@@ -12,8 +12,7 @@ import msgspec
 
 from finetop.core import events
 from finetop.core import run as data
-from finetop.core.check.result import brief
-from finetop.core.store import jobs, runs
+from finetop.core.store import checks, jobs, runs
 from finetop.core.store.open import transaction
 
 CHUNK_BYTES = 4 << 20  # read at a time; a longer line is none of ours
@@ -37,6 +36,7 @@ class Batch:
     planned: events.Planned | None = None
     first_row: events.FirstRow | None = None
     verdicts: list[tuple[float, events.Verdict]] = field(default_factory=list)
+    best: events.Best | None = None
     ended: events.Ended | None = None
 
 
@@ -116,7 +116,15 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
     elif isinstance(event, events.Scores):
         for item in event.items:
             batch.scores.append(
-                (run_id, job_id, event.model, event.key, event.task, *msgspec.structs.astuple(item))
+                (
+                    run_id,
+                    job_id,
+                    event.model,
+                    event.key,
+                    event.task,
+                    *msgspec.structs.astuple(item),
+                    event.step,
+                )
             )
     elif isinstance(event, events.Phase):
         batch.phase = (line.t, event)
@@ -128,6 +136,8 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
         batch.first_row = event
     elif isinstance(event, events.Verdict):
         batch.verdicts.append((line.t, event))
+    elif isinstance(event, events.Best):
+        batch.best = event
     elif isinstance(event, events.Ended):
         batch.ended = event
     else:
@@ -178,14 +188,21 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
             [_text({**msgspec.json.decode(found[0]), **batch.last}), batch.step, run_id],
         )
     for at, verdict in batch.verdicts:
-        _add_check(connection, run_id, job_id, at, verdict)
+        checks.add(connection, run_id, job_id, at, verdict)
+    if batch.best is not None:
+        best = data.Best(batch.best.step, batch.best.text)
+        connection.execute("UPDATE runs SET best = ? WHERE id = ?", [_text(best), run_id])
+    if batch.verdicts or batch.best is not None:
+        connection.execute(
+            "UPDATE runs SET brief = ? WHERE id = ?", [checks.brief_of(connection, run_id), run_id]
+        )
     if batch.phase is not None:
         _show_phase(connection, run_id, job_id, *batch.phase)
     if batch.ended is not None:
         connection.execute(
             "UPDATE jobs SET ended_word = ? WHERE id = ?", [_json.encode(batch.ended).decode(), job_id]
         )
-    if batch.verdicts or "alarms" in batch.rows:
+    if batch.verdicts or batch.best is not None or "alarms" in batch.rows:
         runs.set_rank(connection, run_id)
 
 
@@ -203,18 +220,6 @@ def _show_phase(
     jobs.set_state(connection, job_id, state)
     if found[1] == "train":
         runs.set_state(connection, run_id, state)
-
-
-def _add_check(
-    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, at: float, verdict: events.Verdict
-) -> None:
-    short = brief(job_id, at, verdict.step, verdict.result)
-    connection.execute("DELETE FROM checks WHERE id = ?", [job_id])
-    connection.execute(
-        "INSERT INTO checks VALUES (?, ?, ?, ?, ?, ?)",
-        [job_id, run_id, verdict.step, at, short.verdict, _text(verdict.result)],
-    )
-    connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [_text(short), run_id])
 
 
 def _text(value: Any) -> str:

@@ -204,8 +204,8 @@ def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict
 
 def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail:
     """Read one run whole, but for its curves, log and item scores."""
-    folder, recipe, source, first_row = _one(
-        connection, "SELECT folder, recipe, source, first_row FROM runs WHERE id = ?", [run_id]
+    folder, recipe, source, first_row, best = _one(
+        connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
     )
     own_jobs = jobs.of_run(connection, run_id)
     train = connection.execute(
@@ -252,6 +252,7 @@ def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail
         device=device,
         versions=msgspec.json.decode(versions),
         planned=msgspec.json.decode(planned),
+        best=msgspec.json.decode(best, type=data.Best) if best else None,
     )
 
 

@@ -13,7 +13,7 @@ from finetop.core import protocol
 from finetop.core import run as data
 from finetop.core.errors import EnvironmentTrouble, Refused
 from finetop.core.recipe.load import check_name
-from finetop.core.store import checks, jobs, runs
+from finetop.core.store import checks, claims, jobs, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor.state import Supervisor
 
@@ -67,12 +67,13 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     if run_id in jobs.checks_under_way(connection):
         raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
+    claim = claims.claim_of(connection, run_id, step, watch=ask.watch)
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection,
             run_id=run_id,
             verb="check",
-            args={"step": step, "checkpoint": path},
+            args={"step": step, "checkpoint": path, **claim.args},
             priority=jobs.CHECK_PRIORITY,
         )
     supervisor.touch()

@@ -10,7 +10,7 @@ import msgspec
 
 from finetop.core import events, keeper
 from finetop.core import run as data
-from finetop.core.store import checks, ingest, jobs, runs
+from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
 from finetop.core.supervisor.launch import local
@@ -130,7 +130,7 @@ def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job, state: data.St
             connection,
             run_id=job.run_id,
             verb="check",
-            args={"step": step, "checkpoint": path},
+            args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
             priority=jobs.CHECK_PRIORITY,
         )
 

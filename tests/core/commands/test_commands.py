@@ -119,7 +119,7 @@ def test_check_answers_with_its_exit_code_and_flips_names_the_items(finetop, rig
     assert (got, document["check"]["lost"]) == (code, 2 * lost)
     assert word in finetop("ls")[1].upper()
     got, out, _ = finetop("flips", "one", "--task", "arithmetic")
-    assert (got, out.splitlines()[0]) == (0, f"{lost} lost, 0 won in check 2 of one")
+    assert (got, out.splitlines()[0]) == (0, f"{lost} lost, 0 won in check 1 of one")
     if lost:
         assert out.splitlines()[2].split() == [
             "lost",

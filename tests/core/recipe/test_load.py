@@ -184,6 +184,20 @@ def test_set_lays_values_over_the_recipe(tmp_path: Path) -> None:
     assert recipe.samples.prompts == ("x", "z")
 
 
+def test_checks_on_the_way_are_set_in_one_line(tmp_path: Path) -> None:
+    general = "{suite: quick, margin: 3.0, alpha: 0.05}"
+    text = (
+        "recipe: 1\nname: support-tone\nextends: lora\n"
+        "data: {train: [{path: faq.jsonl}]}\n"
+        "check: {target: {path: faq_test.jsonl, metric: exact_match}, "
+        f"general: {general}, every: 0.25, on_fail: flag}}\n"
+    )
+    check = load_recipe(write(tmp_path, "r.yaml", text), cwd=tmp_path).recipe.check
+    assert (check.every, check.on_fail, check.at_end) == (0.25, "flag", True)
+    keep = load_recipe("lora", ["check.every=20", "check.on_fail=keep-best"], cwd=tmp_path).recipe.check
+    assert (keep.every, keep.on_fail) == (20, "keep-best")
+
+
 def test_set_of_a_method_drops_old_options_whatever_the_order(tmp_path: Path) -> None:
     assert load_recipe("lora", ["method.name=full"], cwd=tmp_path).recipe.method.name == "full"
     both = load_recipe("full", ["method.rank=3", "method.name=lora"], cwd=tmp_path).recipe

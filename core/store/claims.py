@@ -1,0 +1,111 @@
+"""Which of a run's checks claim something, and as the how manieth: fixed when a check is queued, before it looks.
+
+A further checkpoint is a further chance of a wrong verdict. With `check.every` the k-th distinct checkpoint is
+the k-th claim, tested at alpha / (k (k + 1)). Without it the first checkpoint that is checked is the run's
+only claim, and a look at any other is marked "watch". To check the same again is the same claim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import duckdb
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A check's claim: 0 is the run's only one, k the k-th checkpoint's; `watch` claims nothing."""
+
+    claim: int = 0
+    watch: bool = False
+
+    @property
+    def args(self) -> dict[str, Any]:
+        """What the check's job is told."""
+        return {"claim": self.claim, "watch": self.watch}
+
+
+@dataclass(frozen=True)
+class Made:
+    """A check that was made, or is under way: what it looks at, under which settings of its own, as which claim."""
+
+    step: int | None
+    settings: Mapping[str, Any]
+    claim: Claim
+
+
+def claim_for(
+    made: Sequence[Made],
+    step: int | None,
+    settings: Mapping[str, Any],
+    *,
+    is_spent: bool,
+    watch: bool = False,
+) -> Claim:
+    """Decide what a check of a step claims, given the run's checks so far.
+
+    `is_spent` says that alpha is spent over checkpoints (`check.every`); `watch` asks for a mere look.
+    """
+    claims = [one for one in made if not one.claim.watch]
+    for one in claims:
+        if one.step == step and one.settings == settings:
+            return one.claim
+    if watch:
+        return Claim(watch=True)
+    if is_spent:
+        return Claim(1 + max((one.claim.claim for one in claims), default=0))
+    return Claim(watch=bool(claims))
+
+
+def claim_of(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: int,
+    step: int | None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    watch: bool = False,
+) -> Claim:
+    """Decide what a check that is queued now claims. A check that ended without a verdict has claimed nothing."""
+    found = connection.execute("SELECT recipe FROM runs WHERE id = ?", [run_id]).fetchone()
+    assert found is not None
+    is_spent = (msgspec.json.decode(found[0]).get("check") or {}).get("every") is not None
+    if is_spent and not watch:
+        watch = _trains(
+            connection, run_id
+        )  # it numbers its claims itself: one from outside would get a number twice
+    return claim_for(_made(connection, run_id), step, settings or {}, is_spent=is_spent, watch=watch)
+
+
+def _trains(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
+    found = connection.execute(
+        "SELECT count(*) FROM jobs WHERE run_id = ? AND verb = 'train' AND word IN ('queued', 'running')",
+        [run_id],
+    ).fetchone()
+    return found is not None and found[0] > 0
+
+
+def _made(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Made]:
+    told = connection.execute(
+        "SELECT c.step, j.args, c.claim, c.watch FROM checks c LEFT JOIN jobs j ON j.id = c.job_id"
+        " WHERE c.run_id = ? ORDER BY c.id",
+        [run_id],
+    ).fetchall()
+    made = [
+        Made(step, msgspec.json.decode(args or "{}").get("general") or {}, Claim(claim, watch))
+        for step, args, claim, watch in told
+    ]
+    under_way = connection.execute(
+        "SELECT args FROM jobs WHERE run_id = ? AND verb = 'check' AND word IN ('queued', 'running') ORDER BY id",
+        [run_id],
+    ).fetchall()
+    for (text,) in under_way:
+        args = msgspec.json.decode(text)
+        claim = Claim(args.get("claim", 0), args.get("watch", False))
+        made.append(Made(args.get("step"), args.get("general") or {}, claim))
+    return made

@@ -1,0 +1,176 @@
+"""Checks in the store: several of one job, told twice, the one a run is known by, and an older database."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import msgspec
+import pytest
+
+from finetop.core import events
+from finetop.core.store import checks, ingest, jobs, runs
+from finetop.core.store.open import migrations, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    made = open_store(tmp_path / "finetop.duckdb")
+    yield made
+    made.close()
+
+
+def add_run(connection: duckdb.DuckDBPyConnection, verb: str = "train") -> tuple[int, int]:
+    number = runs.next_run_id(connection)
+    runs.add_run(
+        connection, run_id=number, name=f"r{number}", folder=f"runs/{number}", recipe=RECIPE, source=""
+    )
+    return number, jobs.add_job(connection, run_id=number, verb=verb, args={}, priority=10)[0]
+
+
+def verdict(step: int, word: str = "ok", **more: Any) -> events.Verdict:
+    plain = {"verdict": word, "reason": "", "margin": 0.03, "items_used": 9, "items_total": 9, **more}
+    return events.Verdict(step, plain)
+
+
+def scores(model: str, step: int | None, **items: float) -> events.Scores:
+    made = [events.ItemScore(item, score) for item, score in items.items()]
+    return events.Scores(model, "key", "t", made, step)
+
+
+def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
+    log = events.EventLog(folder / f"{job}.jsonl")
+    for event in told:
+        log.write(event)
+    log.close()
+    while ingest.take_in(connection, job, folder / f"{job}.jsonl"):
+        pass
+
+
+def known_by(connection: duckdb.DuckDBPyConnection, run: int) -> tuple[int | None, str]:
+    check = runs.row(connection, run).check
+    assert check is not None
+    return check.step, check.verdict
+
+
+def test_two_checks_of_one_job_keep_their_own_flips(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = add_run(connection)
+    take_in(
+        connection,
+        job,
+        tmp_path,
+        scores("base", None, a=1.0, b=1.0, c=0.0),
+        scores("tuned", 10, a=0.0, b=1.0, c=0.0),
+        verdict(10),
+        scores("tuned", 20, a=1.0, b=0.0, c=1.0),
+        verdict(20, "regressed"),
+    )
+    first, second = sorted(one["check_id"] for one in checks.results(connection, run))
+    assert [flip.item for flip in checks.flips(connection, run, first, "").flips] == ["a"]
+    assert [(flip.item, flip.won) for flip in checks.flips(connection, run, None, "").flips] == [
+        ("b", False),
+        ("c", True),
+    ]
+    assert checks.flips(connection, run, None, "").check_id == second
+
+
+def test_a_second_attempt_replaces_what_the_first_said(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = add_run(connection)
+    told = (scores("base", None, a=1.0), scores("tuned", 10, a=0.0), verdict(10, "regressed"), verdict(20))
+    take_in(connection, job, tmp_path, *told)
+    again = (scores("base", None, a=1.0), scores("tuned", 10, a=1.0), verdict(10), verdict(20), verdict(30))
+    take_in(connection, job, tmp_path, *again)
+    found = {one["step"]: one["verdict"] for one in checks.results(connection, run)}
+    assert found == {10: "ok", 20: "ok", 30: "ok"}
+    assert connection.execute("SELECT count(*) FROM checks").fetchone() == (3,)
+    first = next(one["check_id"] for one in checks.results(connection, run) if one["step"] == 10)
+    assert checks.flips(connection, run, first, "").flips == []
+
+
+def test_the_same_events_in_two_files_worth_of_bytes_make_one_check(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = add_run(connection)
+    log = events.EventLog(tmp_path / "events.jsonl")
+    for event in (verdict(10), verdict(20)):
+        log.write(event)
+    log.close()
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(path.read_bytes() * 2)
+    while ingest.take_in(connection, job, path):
+        pass
+    assert [one["step"] for one in checks.results(connection, run)] == [20, 10]
+
+
+def test_a_run_is_known_by_its_newest_claim_and_by_its_best_checkpoint(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = add_run(connection)
+    take_in(connection, job, tmp_path, verdict(10, watch=True))
+    assert known_by(connection, run) == (10, "ok")
+    take_in(connection, job, tmp_path, verdict(20, claim=1), verdict(30, "regressed", claim=2))
+    assert known_by(connection, run) == (30, "regressed")
+    take_in(connection, job, tmp_path, verdict(5, watch=True))
+    assert known_by(connection, run) == (30, "regressed")
+    for step in (20, 30):
+        take_in(connection, job, tmp_path, events.Checkpoint(step, f"checkpoints/{step}", 1, "full"))
+    assert checks.newest_checkpoint(connection, run, None) == (30, "checkpoints/30")
+    take_in(connection, job, tmp_path, events.Best(20, "the last that is OK"))
+    assert known_by(connection, run) == (20, "ok")
+    assert checks.newest_checkpoint(connection, run, None) == (20, "checkpoints/20")
+    assert checks.newest_checkpoint(connection, run, 30) == (30, "checkpoints/30")
+    best = runs.detail(connection, run).best
+    assert best is not None and (best.step, best.text) == (20, "the last that is OK")
+    assert not runs.row(connection, run).needs_you
+
+
+def test_a_database_of_the_first_version_keeps_its_checks(tmp_path: Path) -> None:
+    path = tmp_path / "finetop.duckdb"
+    old = duckdb.connect(str(path))
+    name, first = migrations()[0]
+    old.execute(first)
+    old.execute("CREATE TABLE migrations (name VARCHAR NOT NULL, applied DOUBLE NOT NULL)")
+    old.execute("INSERT INTO migrations VALUES (?, 0)", [name])
+    old.execute(
+        "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank)"
+        " VALUES (1, 'old', 'm', 'lora', 'sft', 0, 'f', '{}', '', '{\"type\":\"queued\",\"place\":0}', 2)"
+    )
+    plain = msgspec.json.encode(verdict(40, "regressed").result).decode()
+    for job in (2, 5):
+        old.execute(
+            "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state)"
+            " VALUES (?, 1, 'check', '{}', 0, 0, 'j', 'finished', '{}')",
+            [job],
+        )
+        old.execute("INSERT INTO checks VALUES (?, 1, 40, 1.0, 'regressed', ?)", [job, plain])
+        for model, score in (("base", 1.0), ("tuned", 0.0 if job == 5 else 1.0)):
+            old.execute(
+                "INSERT INTO item_scores VALUES (1, ?, ?, 'key', 't', 'a', ?, '', NULL, NULL, NULL)",
+                [job, model, score],
+            )
+    old.close()
+    connection = open_store(path)
+    try:
+        assert [one["check_id"] for one in checks.results(connection, 1)] == [5, 2]
+        assert [flip.item for flip in checks.flips(connection, 1, 5, "").flips] == ["a"]
+        assert checks.flips(connection, 1, 2, "").flips == []
+        take_in(connection, 5, tmp_path, verdict(40))
+        assert [(one["check_id"], one["verdict"]) for one in checks.results(connection, 1)] == [
+            (5, "ok"),
+            (2, "regressed"),
+        ]
+        take_in(connection, 2, tmp_path, verdict(80))
+        assert [one["check_id"] for one in checks.results(connection, 1)] == [6, 5, 2]
+    finally:
+        connection.close()
+    assert path.with_name(f"{path.name}.before-0002_checks_of_checkpoints").exists()

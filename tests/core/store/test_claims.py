@@ -1,0 +1,107 @@
+"""Which check claims what: alphas over checkpoints, re-checks, mere looks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from finetop.core import events
+from finetop.core.check.betting import spend_alpha
+from finetop.core.store import ingest, jobs, runs
+from finetop.core.store.claims import Claim, Made, claim_for, claim_of
+from finetop.core.store.open import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
+RESULT = {"verdict": "ok", "reason": "", "margin": 0.03, "items_used": 1, "items_total": 1}
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    made = open_store(tmp_path / "finetop.duckdb")
+    yield made
+    made.close()
+
+
+def add_run(connection: duckdb.DuckDBPyConnection, every: float | None = None) -> int:
+    number = runs.next_run_id(connection)
+    recipe = {**RECIPE, "check": {"every": every}}
+    runs.add_run(
+        connection, run_id=number, name=f"r{number}", folder=f"runs/{number}", recipe=recipe, source=""
+    )
+    return number
+
+
+def queue(connection: duckdb.DuckDBPyConnection, run: int, step: int, claim: Claim) -> int:
+    args = {"step": step, "checkpoint": "c", **claim.args}
+    return jobs.add_job(connection, run_id=run, verb="check", args=args, priority=0)[0]
+
+
+def tell(folder: Path, job: int, *verdicts: tuple[int, Claim]) -> Path:
+    path = folder / f"{job}.jsonl"
+    log = events.EventLog(path)
+    for step, claim in verdicts:
+        log.write(events.Verdict(step, {**RESULT, **claim.args}))
+    log.close()
+    return path
+
+
+def test_each_new_checkpoint_spends_less_and_all_together_no_more_than_alpha() -> None:
+    made: list[Made] = []
+    for step in range(10, 1010, 10):
+        made.append(Made(step, {}, claim_for(made, step, {}, is_spent=True)))
+    assert [one.claim.claim for one in made] == list(range(1, 101))
+    spent = [spend_alpha(0.05, one.claim.claim) for one in made]
+    assert spent[:3] == pytest.approx([0.025, 0.05 / 6, 0.05 / 12])
+    assert sum(spent) < 0.05
+
+
+def test_a_recheck_keeps_its_claim_and_a_look_takes_none() -> None:
+    made = [Made(10, {}, Claim(1)), Made(20, {}, Claim(2)), Made(30, {}, Claim(watch=True))]
+    assert claim_for(made, 10, {}, is_spent=True) == Claim(1)
+    assert claim_for(made, 10, {}, is_spent=True, watch=True) == Claim(1)
+    assert claim_for(made, 40, {}, is_spent=True, watch=True) == Claim(watch=True)
+    assert claim_for(made, 30, {}, is_spent=True) == Claim(3)
+    assert claim_for(made, 10, {"margin": 1.0}, is_spent=True) == Claim(3), "another margin is another claim"
+
+
+def test_without_every_the_first_is_the_only_claim() -> None:
+    assert claim_for([], 20, {}, is_spent=False) == Claim()
+    made = [Made(20, {}, Claim())]
+    assert claim_for(made, 20, {}, is_spent=False) == Claim()
+    assert claim_for(made, 10, {}, is_spent=False) == Claim(watch=True)
+    assert claim_for(made, 20, {"margin": 1.0}, is_spent=False) == Claim(watch=True)
+    assert claim_for([Made(10, {}, Claim(watch=True))], 20, {}, is_spent=False) == Claim()
+
+
+def test_claims_come_from_results_and_from_checks_under_way(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run = add_run(connection, every=0.25)
+    train, _ = jobs.add_job(connection, run_id=run, verb="train", args={}, priority=10)
+    assert claim_of(connection, run, 5) == Claim(watch=True), "while it trains it numbers its claims itself"
+    ingest.take_in(connection, train, tell(tmp_path, train, (10, Claim(1)), (20, Claim(2))))
+    connection.execute("UPDATE jobs SET word = 'finished' WHERE id = ?", [train])
+    assert claim_of(connection, run, 20) == Claim(2)
+    assert claim_of(connection, run, 40) == Claim(3)
+    job = queue(connection, run, 40, Claim(3))
+    assert claim_of(connection, run, 50) == Claim(4)
+    connection.execute("UPDATE jobs SET word = 'failed' WHERE id = ?", [job])
+    assert claim_of(connection, run, 50) == Claim(3), "a check without a verdict has claimed nothing"
+
+
+def test_a_run_without_every_claims_once(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    run, other = add_run(connection), add_run(connection)
+    job = queue(connection, run, 40, claim_of(connection, run, 40))
+    assert claim_of(connection, run, 20) == Claim(watch=True)
+    ingest.take_in(connection, job, tell(tmp_path, job, (40, Claim())))
+    connection.execute("UPDATE jobs SET word = 'finished' WHERE id = ?", [job])
+    assert claim_of(connection, run, 20) == Claim(watch=True)
+    assert claim_of(connection, run, 40) == Claim()
+    assert claim_of(connection, other, 20) == Claim()
