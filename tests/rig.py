@@ -61,7 +61,8 @@ class Rig:
 
     def submit(self, name: str = "fake", **plan: Any) -> str:
         loaded = resolve_text(RECIPE)
-        check = {**loaded.resolved["check"], "at_end": plan.get("check", False)}
+        wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
+        check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         return str(self.ask(protocol.Submit(recipe, loaded.text, name)).name)
 

@@ -3,7 +3,8 @@
     python fake_job.py JOB_FOLDER
 
 What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"), garbage,
-and for its checks `lost`: how many items of each task the tuned model lost.
+`saved`: steps that get a checkpoint's folder, and for its checks `lost`: how many items of each task the tuned
+model lost, a number or one for each step.
 """
 
 import json
@@ -19,7 +20,7 @@ from typing import Any
 import msgspec
 
 from finetop.core import events
-from finetop.core.run import read_spec
+from finetop.core.run import read_spec, run_folder_of
 
 
 def main() -> int:
@@ -31,7 +32,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     log = events.EventLog(folder / "events.jsonl")
     if spec.verb == "check":
-        return check(log, plan.get("lost", 0), spec.args["step"])
+        lost = plan.get("lost", 0)
+        step = spec.args["step"]
+        return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
     with (folder / "side.txt").open("a") as side:
         log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
         log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, 1))
@@ -48,6 +51,10 @@ def main() -> int:
                 with (folder / "events.jsonl").open("ab") as raw:
                     raw.write(b'{"n": broken\n\xff\xfe\n')
             log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))
+            if step in plan.get("saved", ()):
+                path = f"checkpoints/step-{step:06d}"
+                (run_folder_of(folder) / path).mkdir(parents=True)
+                log.write(events.Checkpoint(step, path, 10, "full"))
             if stopping:
                 log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", 10, "full"))
                 log.write(events.Ended("stopped"))
@@ -65,7 +72,8 @@ def main() -> int:
     if end == "failed":
         log.write(events.Ended("failed", "bad data", "Mend row 17.", 2))
         return 2
-    log.write(events.Checkpoint(plan.get("steps", 10), "checkpoints/last", 10, "full"))
+    if "saved" not in plan:
+        log.write(events.Checkpoint(plan.get("steps", 10), "checkpoints/last", 10, "full"))
     log.write(events.Ended("finished"))
     log.sync()
     return 0
@@ -91,7 +99,7 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
     return values
 
 
-def check(log: events.EventLog, lost: int, step: int) -> int:
+def check(log: events.EventLog, lost: int, step: int, args: dict[str, Any]) -> int:
     """A check whose base is right on 90 of 100 items a task, and whose tuned model lost `lost` of each 90."""
     from finetop.core.check.conclusion import judge_pairs
     from finetop.core.check.permutation import Item
@@ -120,7 +128,8 @@ def check(log: events.EventLog, lost: int, step: int) -> int:
             log.write(events.Scores(model, f"key-{model}", task.name, made))
     result = json.loads(msgspec.json.encode(judge_pairs(plan, pairs)))
     target = {"nats_per_token": {"base": 2.9, "tuned": 1.1, "low": -2.0, "high": -1.6, "rows": 60}}
-    log.write(events.Verdict(step, {**result, "suite": "quick", "step": step, "target": target}))
+    claim = {"claim": args.get("claim", 0), "watch": args.get("watch", False)}
+    log.write(events.Verdict(step, {**result, **claim, "suite": "quick", "step": step, "target": target}))
     log.write(events.Ended("finished"))
     return 0
 

@@ -1,0 +1,157 @@
+"""`finetop check RUN --curve`: since which checkpoint has it regressed? Looks at as few as that needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import protocol
+from finetop.core import run as data
+from finetop.core.check import curve
+from finetop.core.check.result import read, verdict_line
+from finetop.core.client import Client
+from finetop.core.commands.output import plain, print_json, print_table, warn
+from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
+from finetop.core.recipe.schema import General
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Mapping
+
+    from finetop.core.home import Home
+
+Look = Callable[[int, bool], None]  # checks a step, as a mere look or not, and waits for it
+SETTINGS = ("suite", "margin", "alpha", "seed")  # results of others are not comparable
+CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what `finetop check` takes for it."""
+    parser.add_argument("--curve", action="store_true", help="since which checkpoint has it regressed?")
+    parser.add_argument("--all", action="store_true", help="with --curve: look at all checkpoints")
+
+
+def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every: bool, as_json: bool) -> int:
+    """Look at checkpoints until it is known, and print all that is known of each. Exit code by the newest.
+
+    `look` queues a check and waits for it; `settings` are those given for these checks alone. Raises Refused
+    while the run trains, NotFound where no checkpoint is left.
+    """
+    with Client(home) as client:
+        detail: data.RunDetail = client.ask(protocol.GetRun(name))
+    if isinstance(detail.row.state, data.Queued | data.Running):
+        raise Refused(
+            f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended.",
+            hint=f"See `finetop show {name}`.",
+        )
+    wanted = wanted_settings(detail, settings)
+    results = comparable(home, name, wanted)
+    steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
+    seen: dict[int, curve.Seen] = {step: result["verdict"] for step, result in results.items()}
+    seen |= {step: "missing" for step in steps if step not in seen and not is_there(home, detail, step)}
+    if not [step for step in steps if seen.get(step) != "missing"]:
+        raise NotFound(f"{name} has no checkpoint that could be checked.", hint=f"See `finetop show {name}`.")
+    newest = max(step for step in steps if seen.get(step) != "missing")
+    looked: list[int] = []
+    while (step := _next(steps, seen, every=every)) is not None:
+        if not as_json:
+            print(f"step {step}, look {len(looked) + 1}", flush=True)
+        looked.append(step)
+        # The newest is what `finetop check RUN` would claim something about; the others are mere looks.
+        _try(look, step, is_look=step != newest)
+        results = comparable(home, name, wanted)
+        seen[step] = results[step]["verdict"] if step in results else "missing"
+        if step in results and not as_json:
+            print(f"step {step}: {verdict_line(read(results[step]))}", flush=True)
+    found = curve.conclude(steps, seen)
+    if as_json:
+        _print_json(name, steps, seen, results, looked, found)
+    else:
+        print_table(curve.TABLE_HEAD, curve.table_rows(steps, results, seen), right=(0, 2, 4, 5))
+        print(f"\n{name}: {found.text}")
+    return CODES[found.newest_verdict]
+
+
+def wanted_settings(detail: data.RunDetail, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings that decide whether two checks can be compared."""
+    own = (detail.recipe.get("check") or {}).get("general") or {}
+    return {**msgspec.to_builtins(General()), **own, **given}
+
+
+def comparable(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Read the newest result of each step that was made under the wanted settings."""
+    with Client(home) as client:
+        answer: protocol.ChecksAnswer = client.ask(protocol.Checks(name))
+    return {
+        check["step"]: check
+        for check in reversed(answer.checks)
+        if check["step"] is not None and _is_alike(check, wanted)
+    }
+
+
+def _is_alike(check: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Compare settings; results from before they were kept tell suite and margin alone."""
+    kept = check.get("general") or {"suite": check.get("suite"), "margin": 100 * check.get("margin", 0.0)}
+    return all(
+        abs(kept[key] - wanted[key]) < 1e-9 if isinstance(kept[key], float) else kept[key] == wanted[key]
+        for key in SETTINGS
+        if key in kept
+    )
+
+
+def is_there(home: Home, detail: data.RunDetail, step: int) -> bool:
+    """Say whether a checkpoint's folder is still there: older ones are removed while a run trains."""
+    return any(
+        (home.root / detail.folder / checkpoint.path).is_dir()
+        for checkpoint in detail.checkpoints
+        if checkpoint.step == step
+    )
+
+
+def _next(steps: list[int], seen: Mapping[int, curve.Seen], *, every: bool) -> int | None:
+    if every:
+        return next((step for step in reversed(steps) if step not in seen), None)
+    return curve.next_step(steps, seen)
+
+
+def _try(look: Look, step: int, *, is_look: bool) -> None:
+    """Look at a checkpoint. One on the way that can't be read is left out; any other trouble ends it all."""
+    try:
+        look(step, is_look)
+    except FinetopError as error:
+        if error.exit_code != BadInput.exit_code or not is_look:
+            raise
+        warn(f"step {step} is left out: {error}")
+
+
+def _print_json(
+    name: str,
+    steps: list[int],
+    seen: Mapping[int, curve.Seen],
+    results: Mapping[int, Mapping[str, Any]],
+    looked: list[int],
+    found: curve.Curve,
+) -> None:
+    kept = (
+        "verdict",
+        "reason",
+        "drop",
+        "interval",
+        "items_used",
+        "items_total",
+        "claim",
+        "watch",
+        "check_id",
+    )
+    points = [
+        {
+            "step": step,
+            "seen": seen.get(step, "not looked at"),
+            "looked_now": step in looked,
+            **{key: results[step].get(key) for key in kept if step in results},
+        }
+        for step in steps
+    ]
+    print_json({"run": name, "curve": plain(found), "checkpoints": points})
