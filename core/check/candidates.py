@@ -30,10 +30,14 @@ ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 @dataclass
 class Candidates:
-    """Base and checkpoint, the number format and device they run in, and the one that is loaded."""
+    """Base and checkpoint, the number format and device they run in, and the one that is loaded.
+
+    While a model trains there is no checkpoint: `loaded` is the model in memory, as "base" before its first
+    step, as "tuned" after it.
+    """
 
     base: ResolvedModel
-    checkpoint: Path
+    checkpoint: Path | None
     dtype: str
     device: str
     loaded: Any = None
@@ -41,7 +45,9 @@ class Candidates:
 
     @property
     def is_adapter(self) -> bool:
-        """Say if the checkpoint is an adapter on the base model."""
+        """Say if the tuned model is an adapter on the base model."""
+        if self.checkpoint is None:
+            return hasattr(self.loaded, "disable_adapter")
         return (self.checkpoint / "adapter_config.json").is_file()
 
 
@@ -73,9 +79,11 @@ def facts_of(
 
     tuned = name == "tuned"
     weights, adapter = candidates.base.weights_hash, None
-    if tuned and candidates.is_adapter:
+    if tuned and candidates.checkpoint is None:
+        raise AssertionError("a model in memory has no lasting identity")
+    if tuned and candidates.checkpoint and candidates.is_adapter:
         adapter = adapter_hash(candidates.checkpoint)
-    elif tuned:
+    elif tuned and candidates.checkpoint:
         weights = models.weights_hash(candidates.checkpoint, home)
     return {
         "weights": weights,
@@ -124,7 +132,7 @@ def as_base(candidates: Candidates) -> Iterator[Any]:
     if not candidates.is_adapter:
         yield _load(candidates, "base")
         return
-    model = _load(candidates, "tuned")
+    model = candidates.loaded if candidates.checkpoint is None else _load(candidates, "tuned")
     with model.disable_adapter():
         yield model
 
@@ -137,6 +145,8 @@ def as_tuned(candidates: Candidates) -> Iterator[Any]:
 
 def _load(candidates: Candidates, name: Name) -> Any:
     if candidates.loaded_name != name:
+        if candidates.checkpoint is None:
+            raise AssertionError(f"the model in memory is the {candidates.loaded_name} one, not the {name}")
         candidates.loaded = None  # before the next is loaded: two full models may not fit
         candidates.loaded_name = ""
         free_memory(candidates.device)

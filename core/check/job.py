@@ -7,11 +7,12 @@ scored stays in the cache.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from finetop.core import models
 from finetop.core.check import conclusion, drift, noise, planning, sequential, target
-from finetop.core.check.candidates import as_tuned, free_memory
+from finetop.core.check.candidates import as_tuned, free_memory, open_candidates
 from finetop.core.check.outcome import assemble
 from finetop.core.check.paper import open_paper
 from finetop.core.check.passes import (
@@ -27,11 +28,12 @@ from finetop.core.check.passes import (
 )
 from finetop.core.check.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
 from finetop.core.check.scoring import LOOK_ITEMS, Examinee, keys_of, known
-from finetop.core.check.verdict import TaskPlan
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.events import Phase
 from finetop.core.train import failures
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from finetop.core.check.candidates import Name
@@ -41,20 +43,51 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Recipe
 
+Answer = TypeVar("Answer")
 
-def check(recipe: Recipe, checkpoint: Path, home: Home, device: str, events: EventLog) -> dict[str, Any]:
+
+@dataclass(frozen=True)
+class BaseSide:
+    """What the base scored, under which batch plan, and how many items flip there by themselves."""
+
+    sheet: Sheet
+    plan: BatchPlan
+    noise_floor: dict[str, int]
+
+
+def check(
+    recipe: Recipe,
+    checkpoint: Path,
+    home: Home,
+    device: str,
+    events: EventLog,
+    *,
+    claim: int = 0,
+    watch: bool = False,
+) -> dict[str, Any]:
     """Check a checkpoint against its base and give the result as plain data.
 
     Raises BadInput for a recipe, suite or checkpoint that can't be used, EnvironmentTrouble where even the
     smallest batch does not fit the memory.
     """
     began = time.monotonic()
-    paper = open_paper(recipe, checkpoint, home, device, events)
+    events.write(Phase("loading model"))
+    base = models.resolve(recipe.model, home, events)
+    candidates = open_candidates(base, checkpoint, recipe.model.dtype, device)
+    paper = open_paper(recipe, candidates, home, events)
+    found = in_smaller_batches(
+        paper, lambda plan: judge(paper, take_base(paper, plan), claim=claim, watch=watch)
+    )
+    return {**found, "seconds": round(time.monotonic() - began, 1)}
+
+
+def in_smaller_batches(paper: Paper, take: Callable[[BatchPlan], Answer]) -> Answer:
+    """Do a part of a check under the device's batch plan; out of memory, do it again in rows half as long."""
+    device = paper.candidates.device
     plan = plan_for(device)
     while True:
         try:
-            found = take(paper, plan)
-            break
+            return take(plan)
         except (RuntimeError, MemoryError) as error:
             if not failures.is_out_of_memory(error):
                 raise
@@ -67,27 +100,27 @@ def check(recipe: Recipe, checkpoint: Path, home: Home, device: str, events: Eve
         paper.told.clear()
         plan = plan.halved()
         print(f"out of memory: both models are scored again in rows of {plan.row_tokens} tokens", flush=True)
-    return {**found, "seconds": round(time.monotonic() - began, 1)}
 
 
-def take(paper: Paper, plan: BatchPlan) -> dict[str, Any]:
-    """Run the whole check under one batch plan."""
-    base_sheet, plan, floor = take_base(paper, plan)
+def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) -> dict[str, Any]:
+    """Score the tuned model until the check is decided, and give the result as plain data."""
     items = [item for item in paper.exam.items if item.key not in paper.excluded]
+    scores = {key: score.score for key, score in base.sheet.items.items()}
     check_plan = planning.make_plan(
-        [TaskPlan(task.name, task.metric, task.chance) for task in paper.suite.tasks],
+        paper.exam.plans,
         items,
-        {key: score.score for key, score in base_sheet.items.items()},
+        scores,
         seed=paper.general.seed,
         cap=None,
         margin=paper.general.margin / 100,
         alpha=paper.general.alpha,
         look_items=LOOK_ITEMS,
         excluded=paper.excluded,
+        claim=claim,
+        watch=watch,
     )
-    state = sequential.begin(check_plan, {key: score.score for key, score in base_sheet.items.items()})
-    examinee = _examinee(paper, "tuned", plan)
-    tuned_sheet, state = take_tuned(paper, examinee, state)
+    state = sequential.begin(check_plan, scores)
+    tuned_sheet, state = take_tuned(paper, _examinee(paper, "tuned", base.plan), state)
     result: CheckResult = conclusion.conclude(state)
     kl = None
     if paper.candidates.is_adapter and paper.windows:
@@ -99,13 +132,13 @@ def take(paper: Paper, plan: BatchPlan) -> dict[str, Any]:
         exam=paper.exam,
         excluded=sorted(paper.excluded),
         notes=paper.notes,
-        base=base_sheet.items,
+        base=base.sheet.items,
         tuned={key: score for key, score in tuned_sheet.items.items() if key in state.tuned},
         target={
             metric: target.compare(
                 metric,
                 target.rows_for(metric, paper.target_rows, paper.candidates.device),
-                base_sheet.target[metric],
+                base.sheet.target[metric],
                 scores,
             )
             for metric, scores in tuned_sheet.target.items()
@@ -113,20 +146,20 @@ def take(paper: Paper, plan: BatchPlan) -> dict[str, Any]:
         drift=None
         if not paper.windows
         else {
-            "base": drift.nats_per_token(paper.windows, base_sheet.windows),
+            "base": drift.nats_per_token(paper.windows, base.sheet.windows),
             "tuned": drift.nats_per_token(paper.windows, tuned_sheet.windows),
             "tokens": sum(len(window) - 1 for window in paper.windows),
             "kl": kl,
         },
-        noise_floor=floor,
+        noise_floor=base.noise_floor,
         models={
-            name: {**facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
+            name: {**(facts or {}), "layout": base.plan.layout, "row_tokens": base.plan.row_tokens}
             for name, facts in paper.facts.items()
         },
     )
 
 
-def take_base(paper: Paper, plan: BatchPlan) -> tuple[Sheet, BatchPlan, dict[str, int]]:
+def take_base(paper: Paper, plan: BatchPlan) -> BaseSide:
     """Score the base on every item, and against itself, from the cache as far as that goes."""
     examinee = _examinee(paper, "base", plan)
     with LoadedWhenAsked(paper, "base") as model:
@@ -141,7 +174,7 @@ def take_base(paper: Paper, plan: BatchPlan) -> tuple[Sheet, BatchPlan, dict[str
         windows = score_windows(paper, examinee)
         reached = score_target(paper, examinee)
     flips = noise.flips(items, floor)
-    return Sheet(items, windows, reached), examinee.plan, {"items": len(floor), "flips": flips}
+    return BaseSide(Sheet(items, windows, reached), examinee.plan, {"items": len(floor), "flips": flips})
 
 
 def take_tuned(paper: Paper, examinee: Examinee, state: sequential.Check) -> tuple[Sheet, sequential.Check]:

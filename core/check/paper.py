@@ -7,19 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import models
 from finetop.core.check import drift, target
-from finetop.core.check.candidates import facts_of, open_candidates
+from finetop.core.check.candidates import facts_of
 from finetop.core.check.contamination import contaminated
 from finetop.core.check.scorer import longest_input
 from finetop.core.check.scoring import prepare
 from finetop.core.check.suite import find_suite
 from finetop.core.check.tasks import build
 from finetop.core.errors import FinetopError
-from finetop.core.events import Phase
 from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
     from finetop.core.check.candidates import Candidates, Name
     from finetop.core.check.permutation import Key
@@ -41,25 +39,24 @@ class Paper:
     windows: drift.Windows
     target_rows: list[target.TargetRow]
     candidates: Candidates
-    facts: Mapping[Name, Mapping[str, Any]]
+    facts: Mapping[Name, Mapping[str, Any] | None]  # None: a model in memory that nothing can be kept of
     excluded: frozenset[Key]  # items that the training data contains
     notes: tuple[str, ...]
     home: Home
     events: EventLog
+    step: int | None = None  # of the model that is checked while it trains
     told_at: float = 0.0
     told: set[tuple[Name, Key]] = field(default_factory=set)
 
 
-def open_paper(recipe: Recipe, checkpoint: Path, home: Home, device: str, events: EventLog) -> Paper:
+def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: EventLog) -> Paper:
     """Read everything that a check needs but the models' weights, so that bad input fails early."""
     general = recipe.check.general or General()
     suite = find_suite(general.suite, home)
-    events.write(Phase("loading model"))
-    base = models.resolve(recipe.model, home, events)
-    candidates = open_candidates(base, checkpoint, recipe.model.dtype, device)
+    base = candidates.base
     tokenizer = models.load_tokenizer(base)
     longest = longest_input(_config(base))
-    exam = prepare(build(suite, tokenizer), tokenizer, longest, general.seed)
+    exam = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
     excluded, notes = _contaminated(recipe, exam, home)
     return Paper(
@@ -72,7 +69,7 @@ def open_paper(recipe: Recipe, checkpoint: Path, home: Home, device: str, events
         candidates=candidates,
         facts={
             "base": facts_of(candidates, "base", tokenizer, home),
-            "tuned": facts_of(candidates, "tuned", tokenizer, home),
+            "tuned": facts_of(candidates, "tuned", tokenizer, home) if candidates.checkpoint else None,
         },
         excluded=excluded,
         notes=notes,

@@ -67,11 +67,8 @@ def score_items(
 ) -> dict[Key, ItemScore]:
     """Score every cell of an exam that the cache does not have."""
     keys = keys_of(exam, examinee)
-    scores = {
-        key: score for key, score in known(exam, keys, paper.home.scores).items() if key in exam.questions
-    }
     wanted = {item.key for item in exam.items}
-    scores = {key: score for key, score in scores.items() if key in wanted}
+    scores = {key: score for key, score in known(exam, keys, paper.home.scores).items() if key in wanted}
     if tell:
         tell_scores(paper, "base", keys, scores)
     began, fresh, before = time.monotonic(), 0, len(scores)
@@ -133,20 +130,27 @@ def score_target(paper: Paper, examinee: Examinee) -> dict[Metric, dict[str, Ite
     return reached
 
 
-def _extra_key(examinee: Examinee, task: Mapping[str, Any]) -> ScoreKey:
+def _extra_key(examinee: Examinee, task: Mapping[str, Any]) -> ScoreKey | None:
+    if examinee.facts is None:
+        return None
     plan = examinee.plan
     return cache.score_key({**examinee.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}, task)
 
 
 def _kept(
-    paper: Paper, key: ScoreKey, prompts: Mapping[str, str], work: Callable[[], list[ItemScore]], phase: str
+    paper: Paper,
+    key: ScoreKey | None,
+    prompts: Mapping[str, str],
+    work: Callable[[], list[ItemScore]],
+    phase: str,
 ) -> list[ItemScore]:
     """Take scores from the cache if all are there, else do the work and keep it."""
-    found = cache.read(paper.home.scores, key, prompts)
+    found = cache.read(paper.home.scores, key, prompts) if key else {}
     if len(found) < len(prompts):
         paper.events.write(Phase(phase))
         scores = work()
-        cache.append(paper.home.scores, key, scores, prompts)
+        if key:
+            cache.append(paper.home.scores, key, scores, prompts)
         found = {score.item: score for score in scores}
     return [found[item] for item in prompts]
 
@@ -167,7 +171,9 @@ def tell_scores(
             paper.told.add((name, key))
             by_task.setdefault(key[0], []).append(score)
     for task, items in by_task.items():
-        paper.events.write(Scores(name, keys[task].name, task, items))
+        kept_under = keys[task].name if keys else ""
+        step = paper.step if name == "tuned" else None
+        paper.events.write(Scores(name, kept_under, task, items, step))
 
 
 def tell_phase(paper: Paper, phase: str, done: int, total: int, began: float, fresh: int, left: int) -> None:

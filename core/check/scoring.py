@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.check import cache
 from finetop.core.check.generation import Prompt, answer
+from finetop.core.check.judging import judge_answer, judge_likelihoods
 from finetop.core.check.packing import TokenSequence
 from finetop.core.check.permutation import Item, Key, cap_items, clusters_of, looks_of, permute
 from finetop.core.check.scorer import encode_pair, score
-from finetop.core.check.suite import task_fingerprint
-from finetop.core.check.tasks import judge_answer, judge_likelihoods
+from finetop.core.check.tasks import ask, chance_of
+from finetop.core.check.verdict import TaskPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -50,7 +51,9 @@ class Exam:
     """A suite made ready for one base model: its tasks, chosen items in their order, and cells."""
 
     tasks: Mapping[str, BenchmarkTask]
+    plans: tuple[TaskPlan, ...]  # of each task, what decides
     questions: Mapping[Key, Question]
+    prompts: Mapping[str, Mapping[str, str]]  # of each task, item -> hash of its prompt
     items: tuple[Item, ...]  # capped, in the order of the permutation
     cells: tuple[Cell, ...]
     tokenizer: PreTrainedTokenizerBase
@@ -65,7 +68,7 @@ class Examinee:
     """
 
     name: str  # "base" or "tuned"
-    facts: Mapping[str, Any]
+    facts: Mapping[str, Any] | None  # None: nothing of it is kept in the cache
     model: Callable[[], Any]
     plan: BatchPlan
 
@@ -73,17 +76,26 @@ class Examinee:
 def prepare(
     tasks: Sequence[BenchmarkTask], tokenizer: PreTrainedTokenizerBase, longest: int, seed: int
 ) -> Exam:
-    """Choose the items, each task capped by the seed, put them in order and cut them into cells."""
-    chosen = [
-        item
-        for task in tasks
-        for item in cap_items((question.item for question in task.questions), task.suite_task.cap, seed)
-    ]
+    """Choose the items, each task capped by the seed, ask them, put them in order and cut them into cells."""
+    by_name = {task.name: task for task in tasks}
+    chosen: list[Item] = []
+    asked: dict[str, tuple[Question, ...]] = {}
+    for task in tasks:
+        kept = cap_items((document.item for document in task.documents), task.suite_task.cap, seed)
+        chosen.extend(kept)
+        asked[task.name] = ask(task, kept, tokenizer)
     order = permute(chosen, seed)
-    by_name = {task.suite_task.name: task for task in tasks}
     return Exam(
         tasks=by_name,
-        questions={question.item.key: question for task in tasks for question in task.questions},
+        plans=tuple(
+            TaskPlan(task.name, task.metric, chance_of(task, asked[task.name]), task.suite_task.weight)
+            for task in tasks
+        ),
+        questions={question.item.key: question for questions in asked.values() for question in questions},
+        prompts={
+            name: {question.item.item: question.prompt_hash for question in questions}
+            for name, questions in asked.items()
+        },
         items=order,
         cells=_cells(order, by_name),
         tokenizer=tokenizer,
@@ -104,14 +116,16 @@ def _cells(order: Sequence[Item], tasks: Mapping[str, BenchmarkTask]) -> tuple[C
 
 
 def keys_of(exam: Exam, examinee: Examinee) -> dict[str, ScoreKey]:
-    """Give the cache key of each task for a model."""
+    """Give the cache key of each task for a model; none for one that nothing is kept of."""
+    if examinee.facts is None:
+        return {}
     plan = examinee.plan
     run = {**examinee.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
     keys = {}
     for name, task in exam.tasks.items():
         cells = [list(cell.items) for cell in exam.cells if cell.task == name]
         batches = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
-        facts = {"name": name, "settings": task_fingerprint(task.suite_task), "batches": batches}
+        facts = {"name": name, "settings": task.fingerprint, "batches": batches}
         keys[name] = cache.score_key(run, facts)
     return keys
 
@@ -120,7 +134,7 @@ def known(exam: Exam, keys: Mapping[str, ScoreKey], folder: Path) -> dict[Key, I
     """Read all of a model's scores that the cache has."""
     found: dict[Key, ItemScore] = {}
     for name, key in keys.items():
-        kept = cache.read(folder, key, _prompts(exam, name))
+        kept = cache.read(folder, key, exam.prompts[name])
         found.update({(name, item): score for item, score in kept.items()})
     return found
 
@@ -128,12 +142,9 @@ def known(exam: Exam, keys: Mapping[str, ScoreKey], folder: Path) -> dict[Key, I
 def keep(
     exam: Exam, keys: Mapping[str, ScoreKey], folder: Path, cell: Cell, scores: Sequence[ItemScore]
 ) -> None:
-    """Add a cell's scores to the cache."""
-    cache.append(folder, keys[cell.task], scores, _prompts(exam, cell.task))
-
-
-def _prompts(exam: Exam, task: str) -> dict[str, str]:
-    return {question.item.item: question.prompt_hash for question in exam.tasks[task].questions}
+    """Add a cell's scores to the cache; those of a model without a key are not kept."""
+    if keys:
+        cache.append(folder, keys[cell.task], scores, exam.prompts[cell.task])
 
 
 def score_cell(exam: Exam, examinee: Examinee, cell: Cell) -> list[ItemScore]:

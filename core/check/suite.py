@@ -1,7 +1,9 @@
 """Suites of benchmark tasks: which there are, what is in their files, and every fault in them, with its line.
 
-A suite is one YAML file: the package's own in core/suites, a user's in HOME/suites. Nothing here imports
-torch or lm_eval: the command line lists suites.
+A suite is one YAML file: the package's own in core/suites, a user's in HOME/suites or anywhere, named by its
+path. A task has its rows from one of three places: `data`, a .jsonl file; `task`, a task or group of the
+lm-evaluation-harness by name; `yaml`, a file that describes a task for the harness. Nothing here imports torch
+or lm_eval: the command line lists suites.
 """
 
 from __future__ import annotations
@@ -27,17 +29,31 @@ if TYPE_CHECKING:
 BUILT_IN = Path(__file__).parent.parent / "suites"
 
 
-class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One task of a suite: its rows, its metric, and the harness's own settings under lm_eval."""
+Shape = Literal["choice", "pair", "cloze", "written"]
+Name = Annotated[str, Meta(min_length=1, max_length=80)]
+PathText = Annotated[str, Meta(min_length=1)]
 
-    name: Annotated[str, Meta(min_length=1, max_length=80)]
-    data: Annotated[str, Meta(min_length=1)]  # a .jsonl file; read: its absolute path
-    chance: Annotated[float, Meta(ge=0, lt=1)]  # what guessing scores
+
+class SuiteTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One task of a suite: where its items are, how they are asked and judged, and how much it counts."""
+
+    name: Name = ""  # left out: the harness's name, or the file's
+    data: PathText | None = None  # a .jsonl file; read: its absolute path
+    task: Name | None = None  # a task, group or tag of the harness
+    yaml: PathText | None = None  # a task's YAML file; read: its absolute path
+    shape: Shape | None = None  # how plain rows are asked; None: as their keys say (see plain_tasks)
+    examples: PathText | None = (
+        None  # a .jsonl file with the examples of num_fewshot, the same for every item
+    )
+    cluster: Name | None = None  # a column: items with the same value there belong together
+    chance: Annotated[float, Meta(ge=0, lt=1)] | None = None  # what guessing scores; None: worked out
     cap: Annotated[int, Meta(ge=1)] | None = None  # at most so many items are drawn; None for all
     weight: Annotated[float, Meta(gt=0)] = 1.0
-    metric: Annotated[str, Meta(min_length=1)] = "acc"
-    num_fewshot: Annotated[int, Meta(ge=0, le=100)] = 0
+    metric: Name | None = None  # None: the first of the task's own with scores in [0, 1]
+    filter: Name | None = None  # of a task with several, by name; None: the first
+    num_fewshot: Annotated[int, Meta(ge=0, le=100)] | None = None  # None: as the task says, else none
     chat: bool = False  # the prompt is a user's turn in the model's chat template
+    trust_code: bool = False  # run Python that comes with a YAML (!function), or that a model wrote
     lm_eval: dict[str, Any] = {}
 
 
@@ -67,6 +83,7 @@ class Row(msgspec.Struct, frozen=True):
     category: str
     cluster: str
     values: dict[str, Any]
+    place: str = ""  # file:line
 
 
 def suite_files(home: Home) -> tuple[Path, ...]:
@@ -88,11 +105,22 @@ def suites(home: Home) -> tuple[Suite, ...]:
     return tuple(read[name] for name in sorted(read))
 
 
+def is_path(name: str) -> bool:
+    """Tell a suite's file from its name: it starts with /, ./, ../ or ~."""
+    return name.startswith(("/", "./", "../", "~"))
+
+
 def find_suite(name: str, home: Home) -> Suite:
-    """Give the suite of this name. Raises NotFound with a suggestion, BadInput for a faulty file."""
+    """Give the suite of this name, or of this file. Raises NotFound with a suggestion, BadInput for a faulty file."""
+    if is_path(name):
+        return load_suite(Path(name).expanduser())
     known = {suite.name: suite for suite in suites(home)}
     if name not in known:
-        raise NotFound(f"there is no suite {quoted(name)}.", hint=did_you_mean(name[:60], known))
+        is_file = name.endswith((".yaml", ".yml"))
+        hint = (
+            f"A file starts with ./ or /: write ./{name[:60]}." if is_file else did_you_mean(name[:60], known)
+        )
+        raise NotFound(f"there is no suite {quoted(name)}.", hint=hint)
     return known[name]
 
 
@@ -110,7 +138,7 @@ def load_suite(file: Path) -> Suite:
     _fields(root, _File, "a suite", "")
     read = msgspec.convert(to_plain(root), _File)
     check_name(read.name, entries["name"].place)
-    tasks = tuple(_task(task, node, file) for task, node in zip(read.tasks, parts, strict=True))
+    tasks = tuple(_task(task, node) for task, node in zip(read.tasks, parts, strict=True))
     _no_twins(tasks, parts)
     return Suite(
         name=read.name,
@@ -123,14 +151,38 @@ def load_suite(file: Path) -> Suite:
 
 
 def read_rows(task: SuiteTask) -> tuple[Row, ...]:
-    """Read a task's items.
+    """Read the items of a task's own file. Where no row has an id, the line's number is one.
 
     Raises BadInput with file and line for a row that is no item, or an id that comes twice.
     """
+    assert task.data is not None
+    return _read_rows(Path(task.data), task.name, task.cluster or "cluster")
+
+
+def read_examples(task: SuiteTask) -> tuple[Row, ...]:
+    """Read the few-shot examples of a task's own file. Raises BadInput with file and line, or if they are too few."""
+    if task.examples is None:
+        return ()
+    rows = _read_rows(Path(task.examples), task.name, "cluster")
+    wanted = task.num_fewshot or 0
+    if len(rows) < wanted:
+        raise BadInput(
+            f"{task.examples} has {len(rows)} examples, and num_fewshot of {task.name} is {wanted}.",
+            hint="Add examples, or lower num_fewshot.",
+        )
+    return rows
+
+
+def _read_rows(file: Path, name: str, cluster: str) -> tuple[Row, ...]:
     rows: dict[str, Row] = {}
-    for number, values in stream_rows(Path(task.data)):
-        place = f"{task.data}:{number}"
+    numbered = False
+    for number, values in stream_rows(file):
+        place = f"{file}:{number}"
         identity = values.get("id")
+        if not rows:
+            numbered = "id" not in values
+        if numbered and "id" not in values:
+            identity = number
         if isinstance(identity, int) and not isinstance(identity, bool):
             identity = str(identity)
         if not isinstance(identity, str) or not identity:
@@ -141,16 +193,16 @@ def read_rows(task: SuiteTask) -> tuple[Row, ...]:
             raise BadInput(
                 f"{place}: the id {quoted(identity)} comes twice.", hint="Give every item an id of its own."
             )
-        named = {key: values.get(key) or "" for key in ("category", "cluster")}
+        named = {key: values.get(key) or "" for key in ("category", cluster)}
         for key, value in named.items():
             if not isinstance(value, str):
                 raise BadInput(
                     f"{place}: {key} is {quoted(value)}, and must be text.", hint="Put it in quotes."
                 )
-        rows[identity] = Row(identity, named["category"], named["cluster"], {**values, "id": identity})
+        rows[identity] = Row(identity, named["category"], named[cluster], {**values, "id": identity}, place)
     if not rows:
         raise BadInput(
-            f"{task.data} has no items.", hint=f"Write one JSON object a line, or drop the task {task.name}."
+            f"{file} has no items.", hint=f"Write one JSON object a line, or drop the task {name}."
         )
     return tuple(rows.values())
 
@@ -160,7 +212,10 @@ def task_fingerprint(task: SuiteTask) -> str:
 
     Those are keyed by their prompts.
     """
-    scored = {field: getattr(task, field) for field in ("metric", "num_fewshot", "chat", "lm_eval")}
+    scored = {
+        field: getattr(task, field)
+        for field in ("metric", "filter", "shape", "num_fewshot", "chat", "lm_eval")
+    }
     return hashlib.sha256(msgspec.json.encode(scored, order="deterministic")).hexdigest()
 
 
@@ -205,10 +260,45 @@ def _nodes(node: Node | None, root: Node, key: str) -> list[Node]:
     return node.value
 
 
-def _task(task: SuiteTask, node: Node, file: Path) -> SuiteTask:
+SOURCES = ("data", "task", "yaml")
+PATHS = ("data", "yaml", "examples")
+ONLY_DATA = ("shape", "examples")
+
+
+def _task(task: SuiteTask, node: Node) -> SuiteTask:
+    """Check what a task's fields say together, name it and make its paths absolute."""
     assert isinstance(node.value, dict)
-    check_name(task.name, node.value["name"].place)
-    return msgspec.structs.replace(task, data=str(_data_file(task.data, node.value["data"], "data")))
+    given = [source for source in SOURCES if getattr(task, source) is not None]
+    if len(given) != 1:
+        said = f"both {given[0]} and {given[1]}" if given else "no data, task or yaml"
+        raise RecipeError(
+            f"a task has {said}.",
+            place=node.place,
+            hint="Set one: data (a .jsonl file), task (the harness's name) or yaml (a task's file).",
+        )
+    for key in ONLY_DATA:
+        if getattr(task, key) is not None and task.data is None:
+            place = node.value[key].place
+            raise RecipeError(
+                f"{key} does not go with {given[0]}.",
+                place=place,
+                key=key,
+                hint="It is for rows of a data file.",
+            )
+    if task.yaml is not None and task.lm_eval:
+        raise RecipeError(
+            "lm_eval does not go with yaml.",
+            place=node.value["lm_eval"].place,
+            hint="Write it into that file.",
+        )
+    name = task.name or task.task or Path(task.data or task.yaml or "").stem
+    check_name(name, node.value["name"].place if "name" in node.value else node.place)
+    paths = {
+        key: str(_data_file(getattr(task, key), node.value[key], key))
+        for key in PATHS
+        if getattr(task, key) is not None
+    }
+    return msgspec.structs.replace(task, name=name, **paths)
 
 
 def _data_file(path: str, node: Node, key: str) -> Path:
@@ -224,6 +314,9 @@ def _no_twins(tasks: tuple[SuiteTask, ...], nodes: list[Node]) -> None:
     for task, node in zip(tasks, nodes, strict=True):
         if task.name in seen:
             raise RecipeError(
-                f"the task {task.name} comes twice.", place=node.place, key="name", hint="Rename one."
+                f"the task {task.name} comes twice.",
+                place=node.place,
+                key="name",
+                hint="Give one another name.",
             )
         seen.add(task.name)

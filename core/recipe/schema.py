@@ -197,7 +197,7 @@ class Target(Section, frozen=True, kw_only=True):
 class General(Section, frozen=True, kw_only=True):
     """What the tuned model must not have forgotten."""
 
-    suite: Annotated[Text, says("Name of the suite of tasks.")] = "quick"
+    suite: Annotated[Text, an_id("Name of the suite of tasks, or its file (starts with ./ or /).")] = "quick"
     margin: Annotated[
         float, Meta(gt=0, le=100), says("The drop that counts as forgetting, in points of 100.")
     ] = 3.0
