@@ -23,14 +23,12 @@ ITEMS_CPU = 48  # keeps it under 10 s of two cores for a model of 135M parameter
 
 
 def noise_exam(exam: Exam, device: str) -> Exam:
-    """Give the first items by likelihood, cut into cells of other sizes and in the opposite order."""
-    most = ITEMS_CPU if device.startswith("cpu") else ITEMS
-    likelihood = [item for item in exam.items if exam.tasks[item.task].kind == "likelihood"][:most]
+    """Give the first items, cut into cells of other sizes and in the opposite order."""
+    first = exam.items[: ITEMS_CPU if device.startswith("cpu") else ITEMS]
     cells = tuple(
-        Cell(name, tuple(item.item for item in reversed(likelihood) if item.task == name))
-        for name in exam.tasks
+        Cell(name, tuple(item.item for item in reversed(first) if item.task == name)) for name in exam.tasks
     )
-    return replace(exam, items=tuple(likelihood), cells=tuple(cell for cell in cells if cell.items))
+    return replace(exam, items=first, cells=tuple(cell for cell in cells if cell.items))
 
 
 def other_plan(examinee: Examinee) -> Examinee:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import models
-from finetop.core.check import drift, target
+from finetop.core.check import drift, provenance, target
 from finetop.core.check.candidates import facts_of
 from finetop.core.check.contamination import contaminated
 from finetop.core.check.scorer import longest_input
@@ -59,6 +59,7 @@ def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: Event
     exam = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
     excluded, notes = _contaminated(recipe, exam, home)
+    notes = (*notes, *provenance.notes(candidates, tokenizer, recipe.model.chat_template is not None))
     return Paper(
         recipe=recipe,
         general=general,

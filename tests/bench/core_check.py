@@ -1,0 +1,171 @@
+"""The whole check of a healthy tuned model on six public benchmarks, against the harness on both models.
+
+    FINETOP_TEST_DATA=DATA python tests/bench/core_check.py --tuned CHECKPOINT [--items 500] [--batch-size 8]
+
+The tasks are those of the suite `core`, from local files. The check runs in a job's own process, loading and all: with
+nothing in the cache, then with the base's scores there. The harness's stock model scores the same items of the base
+model once; both models would cost it twice that (the tuned one, with its adapter, a little more). CPU seconds, user and
+system, of each process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetop.core import demo_model
+from finetop.core.check.result import read, verdict_line
+from finetop.core.events import EventLog, Verdict, decode
+from finetop.core.home import Home
+from finetop.core.home import prepare as prepare_home
+
+TASKS = {
+    "arc_easy": "acc_norm",
+    "piqa": "acc_norm",
+    "hellaswag": "acc_norm",
+    "lambada_openai": "acc",
+    "openbookqa": "acc_norm",
+    "blimp": "acc",
+}
+STOCK = """
+import json, sys
+from pathlib import Path
+import torch, yaml
+import lm_eval
+from lm_eval.models.huggingface import HFLM
+model, data, batch_size, chosen = sys.argv[1], Path(sys.argv[2]), sys.argv[3], json.loads(Path(sys.argv[4]).read_text())
+configs = []
+for name in chosen:
+    config = yaml.safe_load((data / "lm_eval_tasks" / "open" / f"rx_{name}.yaml").read_text())
+    files = config["dataset_kwargs"]["data_files"]
+    config["dataset_kwargs"]["data_files"] = {split: str(data / path) for split, path in files.items()}
+    configs.append(config)
+stock = HFLM(pretrained=model, dtype="float32", batch_size=batch_size, device=sys.argv[6])
+samples = {f"rx_{name}": indices for name, indices in chosen.items()}
+found = lm_eval.simple_evaluate(stock, tasks=configs, samples=samples, log_samples=False, bootstrap_iters=0)
+Path(sys.argv[5]).write_text(json.dumps({name: {k: v for k, v in values.items() if isinstance(v, float)}
+                                         for name, values in found["results"].items()}))
+"""
+
+
+def cpu_seconds(command: list[str], **settings: str) -> float:
+    """Run a command to its end -> user and system seconds of it and its children. Raises on failure."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, env={**os.environ, **settings})
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def write_suite(home: Home, data: Path, items: int) -> None:
+    lines = ["suite: 1", "name: core-local", "tasks:"]
+    for name, metric in TASKS.items():
+        file = data / "lm_eval_tasks" / "open" / f"rx_{name}.yaml"
+        lines.append(f"  - {{name: {name}, yaml: {file}, metric: {metric}, cap: {items}}}")
+    (home.root / "suites").mkdir(exist_ok=True)
+    (home.root / "suites" / "core-local.yaml").write_text("\n".join(lines) + "\n")
+
+
+def write_job(home: Home, base: str, number: int) -> Path:
+    folder = home.root / "runs" / "0001-bench" / "jobs" / f"{number:04d}-check"
+    folder.mkdir(parents=True)
+    recipe = {
+        "recipe": 1,
+        "name": "bench",
+        "model": {"id": base, "dtype": "float32"},
+        "method": {"name": "lora"},
+        "objective": {"name": "sft"},
+        "check": {"general": {"suite": "core-local"}},
+    }
+    spec = {"format": 1, "job_id": number, "run_id": 1, "run_name": "bench", "verb": "check", "recipe": recipe,
+            "args": {"checkpoint": "checkpoints/step-000001", "step": 1}}  # fmt: skip
+    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+    return folder
+
+
+def check(folder: Path) -> tuple[float, Any]:
+    """Run one check job -> CPU seconds, its outcome."""
+    spent = cpu_seconds([sys.executable, "-m", "finetop.core.check", str(folder)])
+    told = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    return spent, read(next(event for event in told if isinstance(event, Verdict)).result)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--tuned", type=Path, help="the adapter of a healthy run (else: skipped)")
+    parser.add_argument("--items", type=int, default=500, help="of each task")
+    parser.add_argument("--batch-size", default="8", help="of the harness's model")
+    parser.add_argument("--home", help="a home folder with the model in it (else a new one)")
+    options = parser.parse_args()
+    data = Path(os.environ.get("FINETOP_TEST_DATA", ""))
+    if options.tuned is None or not (data / "lm_eval_tasks").is_dir():
+        print("skipped: give --tuned CHECKPOINT, and FINETOP_TEST_DATA")
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        models_home = Home(Path(options.home or folder))
+        prepare_home(models_home)
+        base = str(demo_model.find(None, models_home, EventLog(Path(folder) / "events.jsonl"))[0])
+        home = Home(Path(folder) / "home")
+        prepare_home(home)
+        write_suite(home, data, options.items)
+        checkpoint = home.root / "runs" / "0001-bench" / "checkpoints" / "step-000001"
+        shutil.copytree(options.tuned.resolve(), checkpoint)
+        first, outcome = check(write_job(home, base, 1))
+        print(f"{verdict_line(outcome)}\nbase not cached  {first:8.0f} s of CPU", flush=True)
+        second, outcome = check(write_job(home, base, 2))
+        shutil.rmtree(home.root / "runs" / "0001-bench" / "jobs")
+        print(f"again, all cached{second:8.0f} s", flush=True)
+        # the tuned model anew, as after another training: its scores alone are taken out of the cache
+        for file in home.scores.glob("*.jsonl"):
+            with file.open("rb") as lines:
+                key = json.loads(next(lines))["key"]
+            if key["model"]["adapter"] is not None:
+                file.unlink()
+        third, outcome = check(write_job(home, base, 3))
+        print(
+            f"base cached      {third:8.0f} s   {outcome.items_scored} of {outcome.items_total} items",
+            flush=True,
+        )
+        chosen = chosen_items(home, data, options.items)
+        (Path(folder) / "chosen.json").write_text(json.dumps(chosen))
+        from finetop.core import models
+
+        words = [base, str(data), options.batch_size, f"{folder}/chosen.json", f"{folder}/out.json",
+                 models.pick_device()]  # fmt: skip
+        stock = cpu_seconds([sys.executable, "-W", "ignore", "-c", STOCK, *words])
+        found = json.loads((Path(folder) / "out.json").read_text())
+    print(f"harness, one model {stock:6.0f} s ({sum(map(len, chosen.values()))} items)\n")
+    print(f"both models by the harness / check, base not cached  {2 * stock / first:5.1f}x   (wanted 5)")
+    print(f"both models by the harness / check, base cached      {2 * stock / third:5.1f}x   (wanted 10)\n")
+    for task in outcome.tasks:
+        metric = TASKS[task.task]
+        theirs = next((v for k, v in found[f"rx_{task.task}"].items() if k.startswith(f"{metric},")), None)
+        print(f"{task.task:16} {metric:9} base: harness {theirs}, its items {task.total}, mark {task.mark}")
+    return 0
+
+
+def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
+    """Give the numbers of the items that the check chose, by task, so that the harness scores the very same."""
+    from finetop.core.check.permutation import cap_items
+    from finetop.core.check.suite import find_suite
+    from finetop.core.check.tasks import build
+
+    return {
+        task.name: sorted(
+            int(item.item) for item in cap_items((one.item for one in task.documents), items, seed=1)
+        )
+        for task in build(find_suite("core-local", home))
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())

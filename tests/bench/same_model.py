@@ -1,0 +1,137 @@
+"""A model against itself, and against one that is known to be bad: what flips, and which verdicts come out.
+
+    python tests/bench/same_model.py [--suite quick] [--seeds 20] [--tuned CHECKPOINT] [--skip-bfloat16]
+
+Every item of the suite is scored under each variant: other batches (rows a third as long, items the other way
+round), an adapter of zeros, bfloat16 against float32, and a checkpoint that is known to be bad. Then each seed draws
+its own order, and the check runs look by look as it does live. Exits 1 where a seed calls a model REGRESSED against
+itself, or does not find the bad one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import LoraConfig, get_peft_model
+
+from finetop.core import models
+from finetop.core.check.candidates import open_candidates
+from finetop.core.check.conclusion import judge_pairs
+from finetop.core.check.job import LOOK_ITEMS
+from finetop.core.check.planning import make_plan
+from finetop.core.check.scorer import BatchPlan, longest_input, plan_for
+from finetop.core.check.scoring import Cell, Examinee, prepare, score_cell
+from finetop.core.check.suite import find_suite
+from finetop.core.check.tasks import build
+from finetop.core.check.verdict import PairedItem
+from finetop.core.events import EventLog
+from finetop.core.home import Home
+from finetop.core.home import prepare as prepare_home
+from finetop.core.recipe.schema import Model
+
+if TYPE_CHECKING:
+    from finetop.core.check.permutation import Key
+    from finetop.core.check.scoring import Exam
+    from finetop.core.models import ResolvedModel
+
+Scores = dict["Key", float]
+
+
+def score_all(exam: Exam, model: Any, plan: BatchPlan, *, turned: bool = False) -> Scores:
+    """Score every item of an exam on a model that is loaded."""
+    examinee = Examinee("base", None, lambda: model, plan)
+    cells = [replace(cell, items=cell.items[::-1]) if turned else cell for cell in exam.cells]
+    if turned:
+        cells = [Cell(cell.task, cell.items) for cell in cells[::-1]]
+    began = time.process_time()
+    found = {
+        (cell.task, score.item): score.score for cell in cells for score in score_cell(exam, examinee, cell)
+    }
+    print(
+        f"  {len(found):,} items in {time.process_time() - began:.0f} s of CPU", file=sys.stderr, flush=True
+    )
+    return found
+
+
+def with_zero_adapter(model: Any) -> Any:
+    """Put an adapter on the model whose product is zero."""
+    return get_peft_model(
+        model, LoraConfig(task_type="CAUSAL_LM", r=16, target_modules="all-linear", init_lora_weights=True)
+    ).eval()
+
+
+def verdicts(exam: Exam, base: Scores, other: Scores, seeds: int) -> tuple[list[str], list[int]]:
+    """Check `other` against `base` in as many orders as there are seeds -> verdicts, items used."""
+    pairs = [
+        PairedItem(item.task, item.item, item.cluster, base[item.key], other[item.key]) for item in exam.items
+    ]
+    said, used = [], []
+    for seed in range(seeds):
+        plan = make_plan(exam.plans, exam.items, base, seed=seed, cap=None, look_items=LOOK_ITEMS)
+        result = judge_pairs(plan, pairs, until="decided")
+        said.append(result.verdict)
+        used.append(result.items_scored)
+    return said, used
+
+
+def load(base: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
+    return models.load(base, dtype, device)[0].eval()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--suite", default="quick")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--home", help="a home folder with the model in it (else a new one)")
+    parser.add_argument("--tuned", type=Path, help="a checkpoint that is known to be bad")
+    parser.add_argument(
+        "--skip-bfloat16", action="store_true", help="it is slow on a CPU without such arithmetic"
+    )
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(Path(options.home or folder))
+        prepare_home(home)
+        device = models.pick_device()
+        base = models.resolve(Model(), home, EventLog(Path(folder) / "events.jsonl"))
+        tokenizer = models.load_tokenizer(base)
+        model = load(base, torch.float32, device)
+        exam = prepare(build(find_suite(options.suite, home)), tokenizer, longest_input(model.config), 1)
+        plan = plan_for(device)
+        usual = score_all(exam, model, plan)
+        variants = {
+            "other batches": score_all(exam, model, BatchPlan(plan.layout, plan.row_tokens // 3), turned=True)
+        }
+        if not options.skip_bfloat16:
+            variants["bfloat16"] = score_all(exam, load(base, torch.bfloat16, device), plan)
+        variants["zero adapter"] = score_all(exam, with_zero_adapter(model), plan)
+        if options.tuned is not None:
+            model = None
+            candidates = open_candidates(base, options.tuned, "float32", device)
+            bad, _ = models.load_checkpoint(base, options.tuned, torch.float32, candidates.device)
+            variants["known bad"] = score_all(exam, bad.eval(), plan)
+    print(f"{'against the base':18} {'flips':>12} {'OK':>5} {'REGRESSED':>10} {'none':>5} {'items used':>20}")
+    failed = False
+    for name, scores in variants.items():
+        lost = sum(scores[key] < usual[key] for key in usual)
+        won = sum(scores[key] > usual[key] for key in usual)
+        said, used = verdicts(exam, usual, scores, options.seeds)
+        wanted = "regressed" if name == "known bad" else "ok"
+        failed |= any(verdict != wanted for verdict in said)
+        span = f"{mean(used):.0f} ({min(used)}-{max(used)}) of {len(exam.items)}"
+        print(
+            f"{name:18} {f'-{lost} +{won}':>12} {said.count('ok'):5} {said.count('regressed'):10}"
+            f" {said.count('no_verdict'):5} {span:>20}"
+        )
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
