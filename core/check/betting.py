@@ -2,6 +2,8 @@
 
 D = tuned - base in [-1, 1] for an item; for a cluster its sum over the largest cluster's size, so that D
 stays in [-1, 1], and the margin is rescaled alike, so that the claim stays about the mean drop of an item.
+Where tasks are weighted, an item is a cluster of its weight's size: every sum and size here is then
+multiplied by a whole number, and the claim is about the weighted mean.
 Evidence is the mean wealth of nine bettors, each with a constant stake: a nonnegative supermartingale while
 the claim it bets against holds, so that it ever passes 1/alpha with probability at most alpha, whenever one
 looks or stops (Ville; Waudby-Smith & Ramdas 2024, arXiv:2010.09686).
@@ -88,10 +90,10 @@ class PoolTest:
     Each answer has its own alpha, since only one of them can be wrong for a given suite.
     """
 
-    full_drop: Exact  # margin * items: the summed drop from which on the suite is REGRESSED
+    full_drop: Exact  # margin * sizes: the summed drop from which on the suite is REGRESSED
     largest: int
     clusters_left: int
-    items_left: int
+    items_left: int  # their weight, where they are weighted
     alpha_regressed: float
     alpha_ok: float
     total: Exact  # the sum of tuned - base so far
@@ -142,11 +144,11 @@ def feed_pool(test: PoolTest, sums: Sequence[Exact], sizes: Sequence[int]) -> Po
     """
     if not sums:
         return test
-    differences = np.array([float(total) for total in sums]) / test.largest
+    differences = np.array([float(total / test.largest) for total in sums])
     regressed, ok = log_growth(
         differences,
-        np.array(float(test.total) / test.largest),
-        float(test.full_drop) / test.largest,
+        np.array(float(test.total / test.largest)),
+        float(test.full_drop / test.largest),
         test.clusters_left,
     )
     return _decide(
@@ -190,12 +192,16 @@ class Sample:
 
 
 def sample(sums: Sequence[Exact], sizes: Sequence[int], largest: int) -> Sample:
-    """Gather clusters (sums of tuned - base and sizes); `largest` is the largest size of the whole suite."""
-    distinct = Counter(zip(sums, sizes, strict=True))
+    """Gather clusters (sums of tuned - base and sizes); `largest` is the largest size that can be drawn."""
+    return sample_of_tally(Counter(zip(sums, sizes, strict=True)), largest)
+
+
+def sample_of_tally(tally: Mapping[tuple[Exact, int], int], largest: int) -> Sample:
+    """Gather clusters that are counted already: how many have this sum of tuned - base and this size."""
     return Sample(
-        np.array([float(total) / largest for total, _ in distinct]),
-        np.array([size / largest for _, size in distinct]),
-        np.array([float(count) for count in distinct.values()]),
+        np.array([float(total / largest) for total, _ in tally]),
+        np.array([size / largest for _, size in tally]),
+        np.array([float(count) for count in tally.values()]),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from math import exp
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from finetop.core.check.sequential import (
     begin,
     feed,
     next_items,
-    sample_of,
+    sample_of_pool,
+    sample_of_task,
     suspicious_tasks,
     verdict_so_far,
 )
@@ -53,11 +55,11 @@ def conclude(check: Check) -> CheckResult:
     if verdict == "regressed" and check.pool.decision != "regressed":
         by = "task"
     seen = [item for cluster in check.clusters[: check.consumed] for item in cluster]
-    drop = float(-check.pool.total / len(seen)) if seen else None
-    interval = confidence_sequence(sample_of(check, range(check.consumed)), plan.alpha)
+    drop = float(-check.pool.total / sum(check.weights[item.task] for item in seen)) if seen else None
+    interval = confidence_sequence(sample_of_pool(check), plan.alpha)
     flips = sum_flips([_flips(check, task, [i for i in seen if i.task == task.name]) for task in plan.tasks])
     binary = flips.lost_corrected is not None
-    power = _power(plan, flips) if binary else ()
+    power = _power(check, flips) if binary else ()
     reason = reason_of(verdict, by, plan, len(seen), drop, lost_rows)
     if verdict == "no_verdict" and check.pool.decision == "ok":
         names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
@@ -72,8 +74,8 @@ def conclude(check: Check) -> CheckResult:
         items_used=len(seen),
         items_scored=len(check.tuned),
         items_total=len(plan.order),
-        base=_mean(check.base, seen),
-        tuned=_mean(check.tuned, seen),
+        base=_mean(check.base, seen, check.weights),
+        tuned=_mean(check.tuned, seen, check.weights),
         drop=drop,
         interval=interval,
         proven_drop=interval[0] > 0,
@@ -86,6 +88,10 @@ def conclude(check: Check) -> CheckResult:
         power=power,
         tasks=(*rows, *(left_out(task) for task in plan.unmeasurable)),
         plan_hash=plan.hash,
+        alpha_total=plan.alpha_total,
+        claim=plan.claim,
+        watch=plan.watch,
+        weighted=plan.weighted,
     )
 
 
@@ -108,13 +114,18 @@ def judge_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = 
     return conclude(check)
 
 
-def _power(plan: CheckPlan, flips: Flips) -> tuple[Power, ...]:
-    """Estimate the suite's power from the flips that cancel out, what an unchanged model would show too."""
+def _power(check: Check, flips: Flips) -> tuple[Power, ...]:
+    """Estimate the suite's power from the flips that cancel out, what an unchanged model would show too.
+
+    A weighted suite is as good as an unweighted one of fewer items: (sum of weights)^2 / sum of squares (Kish).
+    """
     both_ways = 2 * (min(flips.lost, flips.won) + 1) / (flips.items + 2)
+    margin, weights = check.plan.margin, [check.weights[item.task] for item in check.plan.order]
+    items = round(Fraction(sum(weights) ** 2, sum(weight**2 for weight in weights)))
     return tuple(
-        Power(drop, chance_of_regressed(len(plan.order), plan.margin, both_ways + drop, drop))
+        Power(drop, chance_of_regressed(items, margin, both_ways + drop, drop))
         for drop in POWER_DROPS
-        if drop == 0 or drop > plan.margin
+        if drop == 0 or drop > margin
     )
 
 
@@ -132,13 +143,14 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
         base=_mean(check.base, seen or [item for item in check.plan.order if item.task == task.name]) or 0.0,
         tuned=_mean(check.tuned, seen),
         drop=evidence.drop if seen else None,
-        interval=confidence_sequence(sample_of(check, places), check.plan.alpha) if seen else None,
+        interval=confidence_sequence(sample_of_task(check, task.name), check.plan.alpha) if seen else None,
         lost=flips.lost,
         won=flips.won,
         lost_corrected=flips.lost_corrected,
         won_corrected=flips.won_corrected,
         mcnemar_p=mcnemar_p(flips.lost, flips.won) if flips.lost_corrected is not None else None,
         e_value=exp(min(evidence.of_drop, 700.0)) if seen else None,
+        weight=task.weight,
     )
 
 
@@ -148,5 +160,12 @@ def _flips(check: Check, task: TaskPlan, seen: Sequence[Item]) -> Flips:
     )
 
 
-def _mean(scores: Mapping[Key, float], items: Sequence[Item]) -> float | None:
-    return sum(scores[item.key] for item in items) / len(items) if items else None
+def _mean(
+    scores: Mapping[Key, float], items: Sequence[Item], weights: Mapping[str, int] | None = None
+) -> float | None:
+    if not items:
+        return None
+    if weights is None:
+        return sum(scores[item.key] for item in items) / len(items)
+    total = sum(weights[item.task] for item in items)
+    return sum(weights[item.task] * scores[item.key] for item in items) / total

@@ -19,7 +19,7 @@ import msgspec
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 Key = tuple[str, str]
 PLAN_VERSION = 1
@@ -77,17 +77,22 @@ def clusters_of(order: Iterable[Item]) -> tuple[Cluster, ...]:
     return tuple(tuple(cluster) for _, cluster in groupby(order, key=lambda item: item.group))
 
 
-def looks_of(clusters: Iterable[Cluster], size: int) -> tuple[tuple[Item, ...], ...]:
-    """Cut an order of clusters into looks of `size` items or a few more, never through a cluster."""
-    looks: list[tuple[Item, ...]] = []
+def first_look(clusters: Iterable[Cluster], size: int) -> tuple[Item, ...]:
+    """Take `size` items or a few more from the front, never through a cluster; what comes after stays unread."""
     look: list[Item] = []
     for cluster in clusters:
         look.extend(cluster)
         if len(look) >= size:
-            looks.append(tuple(look))
-            look = []
-    if look:
-        looks.append(tuple(look))
+            break
+    return tuple(look)
+
+
+def looks_of(clusters: Iterable[Cluster], size: int) -> tuple[tuple[Item, ...], ...]:
+    """Cut an order of clusters into looks of `size` items or a few more, never through a cluster."""
+    left = iter(clusters)
+    looks: list[tuple[Item, ...]] = []
+    while look := first_look(left, size):
+        looks.append(look)
     return tuple(looks)
 
 
@@ -101,9 +106,17 @@ def hash_plan(
     look_items: int,
     order: Sequence[Item],
     excluded: Sequence[Key],
+    weights: Mapping[str, int] | None = None,
+    claim: int = 0,
+    watch: bool = False,
 ) -> str:
-    """Hash (SHA-256, hex) all that is fixed before looking; metrics are (task, metric, chance)."""
-    fixed = {
+    """Hash (SHA-256, hex) all that is fixed before looking.
+
+    metrics are (task, metric, chance); weights are the smallest whole numbers in their ratio, alpha is the
+    whole one. Equal weights and a run's only claim add nothing, so that plans without them keep the hash
+    they always had.
+    """
+    fixed: dict[str, object] = {
         "version": PLAN_VERSION,
         "margin": repr(float(margin)),
         "alpha": repr(float(alpha)),
@@ -114,6 +127,10 @@ def hash_plan(
         "order": [[item.task, item.item, item.cluster] for item in order],
         "excluded": sorted(list(key) for key in set(excluded)),
     }
+    if weights and len(set(weights.values())) > 1:
+        fixed["weights"] = sorted([task, str(weight)] for task, weight in weights.items())
+    if claim or watch:
+        fixed["standing"] = "watch" if watch else claim
     canonical = json.dumps(fixed, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return sha256(canonical.encode("ascii")).hexdigest()
 

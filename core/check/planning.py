@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from fractions import Fraction
+from math import gcd, isfinite, lcm
 from typing import TYPE_CHECKING
 
+from finetop.core.check.betting import spend_alpha
 from finetop.core.check.permutation import Item, Key, cap_items, clusters_of, hash_plan, permute
 from finetop.core.check.statistics import measure
 from finetop.core.check.verdict import CheckPlan, TaskPlan, Unmeasurable
@@ -22,6 +24,24 @@ def choose_items(
     return cap_items((item for item in items if item.key not in out), cap, seed)
 
 
+def whole_weights(tasks: Sequence[TaskPlan]) -> dict[str, int]:
+    """Give each task's weight as the smallest whole numbers in the same ratio: 0.5 and 1.5 are 1 and 3.
+
+    Sums of right and wrong answers so stay integers, and equal weights of any size are 1. Raises BadInput
+    where a weight is not a number above 0.
+    """
+    for task in tasks:
+        if not isfinite(task.weight) or task.weight <= 0:
+            raise BadInput(
+                f"{task.name}: its weight is {task.weight:g}.", hint="Give a number above 0; 1 is usual."
+            )
+    read = [Fraction(repr(float(task.weight))) for task in tasks]
+    common = lcm(*(weight.denominator for weight in read))
+    whole = [int(weight * common) for weight in read]
+    shared = gcd(*whole)
+    return {task.name: weight // shared for task, weight in zip(tasks, whole, strict=True)}
+
+
 def make_plan(
     tasks: Sequence[TaskPlan],
     items: Iterable[Item],
@@ -33,12 +53,15 @@ def make_plan(
     alpha: float = 0.05,
     look_items: int = 64,
     excluded: Iterable[Key] = (),
+    claim: int = 0,
+    watch: bool = False,
 ) -> CheckPlan:
     """Fix a check before looking: cap, drop the tasks that could not show a drop, permute the rest, hash.
 
     `items` are all of the suite's, `base` the base's scores of at least those that `choose_items` picks.
-    Raises BadInput for a margin or alpha out of range, an item of no task, or a base score that is missing or
-    not in [0, 1].
+    `claim` 0 is the run's only claim and has all of alpha; the k-th checkpoint that a claim is made about has
+    alpha / (k (k + 1)); a `watch` is tested at alpha and claims nothing. Raises BadInput for a margin, alpha,
+    weight or claim out of range, an item of no task, or a base score that is missing or not in [0, 1].
     """
     if not 0 < margin <= 1:
         raise BadInput(
@@ -48,6 +71,12 @@ def make_plan(
         raise BadInput(f"alpha is {alpha:g}.", hint="Give a probability between 0 and 1, say 0.05.")
     if look_items < 1:
         raise BadInput(f"look_items is {look_items}.", hint="Give at least 1 item a look; 64 is usual.")
+    if claim < 0 or (claim and watch):
+        raise BadInput(
+            f"claim is {claim}{' and watch is set' if watch else ''}.",
+            hint="Give 0 for the run's only claim, k for its k-th, or watch for no claim.",
+        )
+    weights = whole_weights(tasks)
     out = frozenset(excluded)
     by_task: dict[str, list[Item]] = {task.name: [] for task in tasks}
     for item in choose_items(items, cap=cap, seed=seed, excluded=out):
@@ -78,10 +107,16 @@ def make_plan(
         look_items=look_items,
         order=order,
         excluded=sorted(out),
+        weights=weights,
+        claim=claim,
+        watch=watch,
     )
     return CheckPlan(
         margin=margin,
-        alpha=alpha,
+        alpha=spend_alpha(alpha, claim) if claim else alpha,
+        alpha_total=alpha,
+        claim=claim,
+        watch=watch,
         seed=seed,
         cap=cap,
         look_items=look_items,

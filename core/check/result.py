@@ -105,6 +105,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     power: tuple[Power, ...] = ()
     tasks: tuple[TaskResult, ...] = ()
     plan_hash: str = ""
+    alpha_total: float = 0.05
+    claim: int = 0
+    watch: bool = False
+    weighted: bool = False
     format: int = FORMAT
     suite: str = ""
     step: int | None = None
@@ -150,7 +154,21 @@ def change(drop: float | None) -> str:
 
 
 def verdict_line(outcome: Outcome) -> str:
-    """Say the verdict in one line: 'REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 672 items'."""
+    """Say the verdict in one line: 'REGRESSED  9.1 points lost (limit 3.0), proven on 412 of 672 items'.
+
+    A further claim of a run and a look on the way are marked at the end: '; claim 2', '; watch, no claim'.
+    """
+    return _answer(outcome) + standing(outcome)
+
+
+def standing(outcome: Outcome) -> str:
+    """Mark what part a check has in its run's claims, for the end of a line."""
+    if outcome.watch:
+        return "; watch, no claim"
+    return f"; claim {outcome.claim}" if outcome.claim else ""
+
+
+def _answer(outcome: Outcome) -> str:
     if outcome.verdict == "no_verdict" or outcome.drop is None:
         return f"{word(outcome)}  {outcome.reason}"
     if outcome.decided_by == "task":
@@ -161,6 +179,8 @@ def verdict_line(outcome: Outcome) -> str:
     )
     how = "certain" if outcome.decided_by == "arithmetic" else "proven"
     used = f"{outcome.items_used:,} of {outcome.items_total:,} items"
+    if outcome.weighted:
+        moved += ", weighted"
     return f"{word(outcome)}  {moved} (limit {points(outcome.margin)}), {how} on {used}"
 
 
@@ -171,8 +191,11 @@ def worst_first(outcome: Outcome) -> tuple[TaskResult, ...]:
 
 def task_table(outcome: Outcome) -> str:
     """Lay the tasks out as a table for a terminal, worst first."""
-    head = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
+    head: tuple[str, ...] = ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items")
     rows = [head, *(_task_cells(task) for task in worst_first(outcome))]
+    if outcome.weighted:
+        weights = ("weight", *(_weight_cell(task) for task in worst_first(outcome)))
+        rows = [(*row, weight) for row, weight in zip(rows, weights, strict=True)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     left = {0, 1}
     lines = [
@@ -204,6 +227,10 @@ def _task_cells(task: TaskResult) -> tuple[str, ...]:
     )
 
 
+def _weight_cell(task: TaskResult) -> str:
+    return "-" if task.mark == "unmeasurable" else f"{task.weight:g}"
+
+
 def target_line(metric: str, score: TargetScore) -> str:
     """Say how a target metric moved.
 
@@ -224,7 +251,7 @@ def beside_lines(outcome: Outcome) -> list[str]:
     lines = []
     if outcome.interval is not None:
         low, high = outcome.interval
-        sure = f"{100 * (1 - outcome.alpha):g} %"
+        sure = f"{100 * (1 - outcome.alpha):.4g} %"
         lines.append(f"change of ability  {change(high)} to {change(low)} points ({sure}, at any time)")
     if outcome.items_used:
         luck = ""

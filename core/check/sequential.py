@@ -24,7 +24,7 @@ The pool test bets along the permutation without a gap, so items scored out of t
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from math import log
 from typing import TYPE_CHECKING, Literal
@@ -41,19 +41,14 @@ from finetop.core.check.betting import (
     log_wealth_of_drop,
     log_wealth_under,
     sample,
+    sample_of_tally,
 )
-from finetop.core.check.permutation import (
-    Cluster,
-    Item,
-    Key,
-    clusters_of,
-    looks_of,
-)
-from finetop.core.check.planning import score_of, valid_score
+from finetop.core.check.permutation import Cluster, Item, Key, clusters_of, first_look
+from finetop.core.check.planning import score_of, valid_score, whole_weights
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from finetop.core.check.verdict import (
         CheckPlan,
@@ -70,6 +65,8 @@ class TaskEvidence:
 
     n: int = 0
     total: int = 0
+    change: Exact = 0  # the sum of tuned - base
+    tally: Mapping[tuple[Exact, int], int] = field(default_factory=dict)  # clusters of this change and size
     drop: float = 0.0
     of_drop: float = 0.0
     under_margin: float = 0.0
@@ -87,6 +84,8 @@ class Check:
     clusters: tuple[Cluster, ...]
     pool: PoolTest | None  # None where no task is measurable
     cluster_of: Mapping[Key, int]
+    weights: Mapping[str, int]  # of a task's items in the pool
+    largest: Mapping[str, int]  # items in a task's largest cluster
     tuned: Mapping[Key, float] = field(default_factory=dict)
     totals: Mapping[int, Exact] = field(default_factory=dict)  # complete clusters: sum of tuned - base
     consumed: int = 0  # clusters the pool has seen: the longest prefix of the permutation without a gap
@@ -97,14 +96,13 @@ def begin(plan: CheckPlan, base: Mapping[Key, float], *, until: Until = "decided
     """Start a check with the base's scores of every item of the plan."""
     clusters = clusters_of(plan.order)
     scores = {item.key: score_of(base, item, "base") for item in plan.order}
-    totals: dict[str, int] = defaultdict(int)
-    for item in plan.order:
-        totals[item.task] += 1
+    totals = Counter(item.task for item in plan.order)
+    weights = whole_weights(plan.tasks)
     pool = None
     if clusters:
         pool = begin_pool(
             exact(plan.margin),
-            [len(cluster) for cluster in clusters],
+            [weights[cluster[0].task] * len(cluster) for cluster in clusters],
             alpha_regressed=plan.alpha / 2,
             alpha_ok=plan.alpha,
         )
@@ -115,6 +113,8 @@ def begin(plan: CheckPlan, base: Mapping[Key, float], *, until: Until = "decided
         clusters=clusters,
         pool=pool,
         cluster_of={item.key: place for place, cluster in enumerate(clusters) for item in cluster},
+        weights=weights,
+        largest={cluster[0].task: len(cluster) for cluster in sorted(clusters, key=len)},
         tasks={task.name: TaskEvidence(total=totals[task.name]) for task in plan.tasks},
     )
 
@@ -126,12 +126,14 @@ def go_on(check: Check) -> Check:
 
 def next_items(check: Check) -> tuple[Item, ...]:
     """Give the next look: the items to score on the tuned model now; none once the check has finished."""
-    left = [cluster for place, cluster in enumerate(check.clusters) if place not in check.totals]
+    places = range(check.consumed, len(check.clusters))
+    left = (check.clusters[place] for place in places if place not in check.totals)
     if check.until == "decided" and check.pool and (check.pool.decision or _lost(check)):
         wanted = set() if _proven(check) == "regressed" else set(suspicious_tasks(check))
-        left = [cluster for cluster in left if cluster[0].task in wanted]
-    looks = looks_of(left, check.plan.look_items)
-    return looks[0] if looks else ()
+        left = (cluster for cluster in left if cluster[0].task in wanted)
+        if not wanted:
+            return ()
+    return first_look(left, check.plan.look_items)
 
 
 def feed(check: Check, tuned: Mapping[Key, float]) -> Check:
@@ -147,20 +149,23 @@ def feed(check: Check, tuned: Mapping[Key, float]) -> Check:
         if (task, item) in check.tuned:
             raise BadInput(f"{task}: item {item} has a score already.", hint="Feed each item once.")
     known = {**check.tuned, **{key: valid_score(key, score, "tuned") for key, score in tuned.items()}}
-    totals = dict(check.totals)
+    completed: dict[int, Exact] = {}
     for place in sorted({check.cluster_of[key] for key in tuned}):
         cluster = check.clusters[place]
         if all(item.key in known for item in cluster):
-            totals[place] = sum((exact(known[i.key]) - exact(check.base[i.key]) for i in cluster), 0)
+            completed[place] = sum((exact(known[i.key]) - exact(check.base[i.key]) for i in cluster), 0)
+    totals = {**check.totals, **completed}
     consumed = check.consumed
     while consumed in totals:
         consumed += 1
-    fresh = range(check.consumed, consumed)
-    pool = check.pool and feed_pool(
-        check.pool, [totals[place] for place in fresh], [len(check.clusters[place]) for place in fresh]
+    moved = replace(
+        check,
+        tuned=known,
+        totals=totals,
+        consumed=consumed,
+        pool=check.pool and feed_pool(check.pool, *_weighed(check, totals, range(check.consumed, consumed))),
     )
-    moved = replace(check, tuned=known, totals=totals, consumed=consumed, pool=pool)
-    return replace(moved, tasks=_weigh_tasks(moved))
+    return replace(moved, tasks=_weigh_tasks(moved, completed))
 
 
 def verdict_so_far(check: Check) -> Verdict | None:
@@ -197,32 +202,54 @@ def _lost(check: Check) -> bool:
     return any(task.mark == "lost" for task in check.tasks.values())
 
 
-def _weigh_tasks(check: Check) -> dict[str, TaskEvidence]:
-    """Bring every task's evidence up to date and mark the tasks."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for place in check.totals:
-        places[check.clusters[place][0].task].append(place)
-    weighed: dict[str, TaskEvidence] = {}
-    for name, before in check.tasks.items():
-        n = sum(len(check.clusters[place]) for place in places[name])
-        if n == before.n:
-            weighed[name] = before
-            continue
-        drawn = sample_of(check, places[name])
-        of_drop = log_wealth_of_drop(drawn, 0.0)
-        under = float(log_mean_exp(log_wealth_under(drawn, check.plan.margin)))
-        weighed[name] = replace(
-            before,
-            n=n,
-            drop=float(-sum((check.totals[place] for place in places[name]), 0) / n),
-            of_drop=max(before.of_drop, float(log_mean_exp(of_drop))),
-            under_margin=max(before.under_margin, under),
-            projected=float(log_mean_exp(of_drop * (before.total / n))),
-        )
+def _weighed(
+    check: Check, totals: Mapping[int, Exact], places: Iterable[int]
+) -> tuple[list[Exact], list[int]]:
+    """Give clusters as the pool counts them: their sums of tuned - base and sizes, times their task's weight."""
+    clusters = [(place, check.clusters[place]) for place in places]
+    weights = [check.weights[cluster[0].task] for _, cluster in clusters]
+    return (
+        [weight * totals[place] for weight, (place, _) in zip(weights, clusters, strict=True)],
+        [weight * len(cluster) for weight, (_, cluster) in zip(weights, clusters, strict=True)],
+    )
+
+
+def _weigh_tasks(check: Check, completed: Mapping[int, Exact]) -> dict[str, TaskEvidence]:
+    """Bring the evidence of every task with newly completed clusters up to date and mark the tasks."""
+    fresh: dict[str, list[tuple[Exact, int]]] = defaultdict(list)
+    for place, change in completed.items():
+        cluster = check.clusters[place]
+        fresh[cluster[0].task].append((change, len(cluster)))
+    weighed = dict(check.tasks)
+    for name, clusters in fresh.items():
+        weighed[name] = _weigh_task(check, name, clusters)
     fallen = holm({name: task.of_drop for name, task in weighed.items()}, check.plan.alpha / 2)
     return {
         name: replace(task, mark=_mark(check.plan, task, name in fallen)) for name, task in weighed.items()
     }
+
+
+def _weigh_task(check: Check, name: str, fresh: Sequence[tuple[Exact, int]]) -> TaskEvidence:
+    """Add clusters (sum of tuned - base, size) to a task's evidence; its bets are over its own largest cluster."""
+    before = check.tasks[name]
+    tally = dict(before.tally)
+    for cluster in fresh:
+        tally[cluster] = tally.get(cluster, 0) + 1
+    n = before.n + sum(size for _, size in fresh)
+    change = sum((total for total, _ in fresh), before.change)
+    drawn = sample_of_tally(tally, check.largest[name])
+    of_drop = log_wealth_of_drop(drawn, 0.0)
+    under = float(log_mean_exp(log_wealth_under(drawn, check.plan.margin)))
+    return replace(
+        before,
+        n=n,
+        change=change,
+        tally=tally,
+        drop=float(-change / n),
+        of_drop=max(before.of_drop, float(log_mean_exp(of_drop))),
+        under_margin=max(before.under_margin, under),
+        projected=float(log_mean_exp(of_drop * (before.total / n))),
+    )
 
 
 def _mark(plan: CheckPlan, task: TaskEvidence, fallen: bool) -> Mark:
@@ -231,10 +258,12 @@ def _mark(plan: CheckPlan, task: TaskEvidence, fallen: bool) -> Mark:
     return "kept" if task.under_margin >= -log(plan.alpha) else "open"
 
 
-def sample_of(check: Check, places: Iterable[int]) -> Sample:
-    """Gather complete clusters as fresh draws."""
-    chosen = list(places)
+def sample_of_pool(check: Check) -> Sample:
+    """Gather what the pool has seen as fresh draws, weighted."""
     largest = check.pool.largest if check.pool else 1
-    return sample(
-        [check.totals[place] for place in chosen], [len(check.clusters[place]) for place in chosen], largest
-    )
+    return sample(*_weighed(check, check.totals, range(check.consumed)), largest)
+
+
+def sample_of_task(check: Check, name: str) -> Sample:
+    """Gather what is known of a task as fresh draws."""
+    return sample_of_tally(check.tasks[name].tally, check.largest[name])

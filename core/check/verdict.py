@@ -30,11 +30,15 @@ class PairedItem(msgspec.Struct, frozen=True):
 
 
 class TaskPlan(msgspec.Struct, frozen=True):
-    """A task, the metric that decides, and what guessing scores there (1/choices, majority label, or 0)."""
+    """A task, the metric that decides, and what guessing scores there (1/choices, majority label, or 0).
+
+    Each of its items counts `weight` (> 0) times in the suite's mean; only the ratios of weights matter.
+    """
 
     name: str
     metric: str
     chance: float
+    weight: float = 1.0
 
 
 class Unmeasurable(msgspec.Struct, frozen=True):
@@ -60,10 +64,18 @@ class Unmeasurable(msgspec.Struct, frozen=True):
 
 
 class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """All that is fixed before looking: `order` is the permutation, `hash` covers all but `unmeasurable`."""
+    """All that is fixed before looking: `order` is the permutation, `hash` covers all but `unmeasurable`.
+
+    `alpha` is what this check spends of `alpha_total`, what was asked for: all of it where the check is its
+    run's only claim (claim 0), a share where it is the k-th (claim k). A `watch` is no claim and spends
+    nothing: it is tested at alpha_total.
+    """
 
     margin: float
     alpha: float
+    alpha_total: float
+    claim: int = 0
+    watch: bool = False
     seed: int
     cap: int | None
     look_items: int
@@ -72,6 +84,11 @@ class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
     unmeasurable: tuple[Unmeasurable, ...] = ()
     excluded: tuple[Key, ...] = ()
     hash: str = ""
+
+    @property
+    def weighted(self) -> bool:
+        """Say whether some tasks' items count more than others'."""
+        return len({task.weight for task in self.tasks}) > 1
 
 
 class Power(msgspec.Struct, frozen=True):
@@ -85,7 +102,7 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
     """One task: n of total items seen, means over those, and the mark.
 
     e_value is the strongest evidence at any look against "the ability did not fall"; its inverse is an
-    anytime-valid p-value.
+    anytime-valid p-value. Nothing here is weighted; `weight` is what each item counts in the whole.
     """
 
     task: str
@@ -103,14 +120,16 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
     mcnemar_p: float | None = None
     e_value: float | None = None
     reason: str = ""
+    weight: float = 1.0
 
 
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict and all that is shown beside it.
 
     Numbers of the whole are over the items_used first items of the permutation; items_scored counts further
-    ones that a suspicious task was given. interval is the anytime-valid confidence sequence of the ability's
-    drop; proven_drop says that it excludes 0.
+    ones that a suspicious task was given. base, tuned, drop and interval are weighted by task where the
+    suite is; flips and discordance count items. interval is the anytime-valid confidence sequence of the
+    ability's drop; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total.
     """
 
     verdict: Verdict
@@ -136,6 +155,10 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     power: tuple[Power, ...]
     tasks: tuple[TaskResult, ...]
     plan_hash: str
+    alpha_total: float
+    claim: int = 0
+    watch: bool = False
+    weighted: bool = False
     noise_floor: float | None = None
 
     @property
@@ -159,7 +182,7 @@ def no_verdict(plan: CheckPlan, reason: str, *, items_scored: int = 0) -> CheckR
         verdict="no_verdict",
         reason=reason,
         decided_by="",
-        claims=(),
+        claims=standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total),
         margin=plan.margin,
         alpha=plan.alpha,
         items_used=0,
@@ -179,6 +202,10 @@ def no_verdict(plan: CheckPlan, reason: str, *, items_scored: int = 0) -> CheckR
         power=(),
         tasks=tuple(left_out(task) for task in plan.unmeasurable),
         plan_hash=plan.hash,
+        alpha_total=plan.alpha_total,
+        claim=plan.claim,
+        watch=plan.watch,
+        weighted=plan.weighted,
     )
 
 
@@ -213,7 +240,8 @@ def reason_of(
     if drop is None or by == "task":
         named = ", ".join(f"{task.task} {points(-(task.drop or 0.0))}" for task in lost_tasks)
         return f"a task is lost: {named} ({limit}), proven on {sum(task.n for task in lost_tasks):,} items."
-    change = f"{points(abs(drop))} points {'lost' if drop >= 0 else 'gained'}"
+    weighted = ", weighted by task" if plan.weighted else ""
+    change = f"{points(abs(drop))} points {'lost' if drop >= 0 else 'gained'}{weighted}"
     how = "certain" if by == "arithmetic" else "proven"
     side = (
         "the suite's drop is the limit or more"
@@ -221,6 +249,15 @@ def reason_of(
         else "the suite's drop is under the limit"
     )
     return f"{change} ({limit}), {how} on {of_items}: {side}."
+
+
+def standing_of(claim: int, watch: bool, alpha: float, alpha_total: float) -> tuple[str, ...]:
+    """Say what part a check has in its run's claims, in one line; nothing for a run's only claim."""
+    if watch:
+        return ("watch: a look on the way, no claim.",)
+    if claim:
+        return (f"claim {claim} of this run: {alpha:.2g} of alpha {alpha_total:g} is spent here.",)
+    return ()
 
 
 def claims_of(
@@ -234,6 +271,8 @@ def claims_of(
     """Write out what is claimed, about what, and how often such a claim is wrong."""
     tasks = len(plan.tasks)
     suite = f"all {len(plan.order):,} items of {tasks} task{'s' if tasks != 1 else ''}"
+    if plan.weighted:
+        suite += ", weighted by task,"
     lines = []
     if verdict == "ok":
         lines.append(f"Over {suite} the drop is under {points(plan.margin)} points")
@@ -244,12 +283,13 @@ def claims_of(
     if lines:
         certain = by == "arithmetic"
         lines[0] += (
-            "; arithmetic, not a guess." if certain else f"; wrong with probability at most {plan.alpha:g}."
+            "; arithmetic, not a guess." if certain else f"; wrong with probability at most {plan.alpha:.3g}."
         )
+    lines.extend(standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total))
     low, high = interval
     lines.append(
-        f"Ability: the drop lies between {points(low)} and {points(high)} points, at every look at once,"
-        f" with probability {1 - plan.alpha:g}."
+        f"Ability{' (weighted)' if plan.weighted else ''}: the drop lies between {points(low)} and"
+        f" {points(high)} points, at every look at once, with probability {1 - plan.alpha:.4g}."
     )
     if proven_drop and verdict == "ok":
         lines.append("A real drop, under your limit.")
