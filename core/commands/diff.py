@@ -1,0 +1,118 @@
+"""`finetop diff BASE TUNED`: the verdict on two sample logs of lm-evaluation-harness; no model is loaded."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from finetop.core.check.diff import JOINED, Asked, diff
+from finetop.core.check.result import read, report
+from finetop.core.commands import reports
+from finetop.core.commands.output import print_json, print_table
+from finetop.core.errors import BadInput
+from finetop.core.home import Home
+
+CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
+ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("base", metavar="A", help="the base's samples_*.jsonl, or a folder of them")
+    parser.add_argument("tuned", metavar="B", help="the tuned model's")
+    parser.add_argument(
+        "--metric",
+        action="append",
+        default=[],
+        metavar="[TASK=]NAME",
+        help="what decides (else the first of acc, exact_match, acc_norm, or any in [0, 1]); may come again",
+    )
+    parser.add_argument("--filter", default="", metavar="NAME", help="of tasks with several (else the first)")
+    parser.add_argument(
+        "--margin", type=float, default=3.0, metavar="POINTS", help="a drop of this or more is REGRESSED (3)"
+    )
+    parser.add_argument("--alpha", type=float, default=0.05, help="how often a verdict may be wrong (0.05)")
+    parser.add_argument("--seed", type=int, default=1, help="of the draw and the order of items (1)")
+    parser.add_argument(
+        "--cap",
+        type=int,
+        default=None,
+        metavar="N",
+        help="at most N items a task (500 where there are several tasks; 0: all)",
+    )
+    parser.add_argument(
+        "--joined",
+        type=float,
+        default=JOINED,
+        metavar="SHARE",
+        help="no verdict where fewer items are in both logs, asked alike (0.9)",
+    )
+    reports.arguments(parser)
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    silent = reports.on_stdout(args)
+    asked = Asked(
+        metrics=metrics_of(args.metric),
+        filter=args.filter,
+        margin=args.margin / 100,
+        alpha=args.alpha,
+        seed=args.seed,
+        cap=args.cap,
+        joined=args.joined,
+    )
+    found = diff(Path(args.base).expanduser(), Path(args.tuned).expanduser(), asked)
+    name = f"{args.base} -> {args.tuned}"
+    reports.write(args, name, read(found))
+    if args.json:
+        print_json({"base": args.base, "tuned": args.tuned, "check": found})
+    elif not silent:
+        print(report(name, found))
+        print()
+        print_joined(found["joined"]["tasks"])
+    return CODES[str(found["verdict"])]
+
+
+def metrics_of(words: list[str]) -> dict[str, str]:
+    """Read --metric: TASK=NAME for one task, NAME for all others. Raises BadInput for what is empty or twice."""
+    metrics: dict[str, str] = {}
+    for word in words:
+        task, _, name = word.rpartition("=")
+        if not name or word.startswith("="):
+            raise BadInput(f"--metric {word[:60]!r} names no metric.", hint="Give NAME or TASK=NAME.")
+        if task in metrics:
+            raise BadInput(
+                f"--metric: {task or 'the metric of all tasks'} comes twice.", hint="Give it once."
+            )
+        metrics[task] = name
+    return metrics
+
+
+def print_joined(tasks: list[dict[str, Any]]) -> None:
+    """Print what joined of each compared task, and what did not."""
+    head = (
+        "joined of task",
+        "metric",
+        "filter",
+        "joined",
+        "only A",
+        "only B",
+        "other prompt",
+        "other target",
+        "no score",
+    )
+    rows = [
+        (
+            task["task"],
+            task["metric"],
+            task["filter"] or "-",
+            *(
+                str(task[key])
+                for key in ("joined", "only_base", "only_tuned", "other_prompt", "other_target", "no_score")
+            ),
+        )
+        for task in tasks
+        if not task["left_out"]
+    ]
+    if rows:
+        print_table(head, rows, right=range(3, 9))
