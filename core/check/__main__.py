@@ -20,6 +20,7 @@ from finetop.core.errors import BadInput
 from finetop.core.events import FORMAT, Ended, EventLog, Started, Verdict
 from finetop.core.home import Home
 from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.schema import General
 from finetop.core.run import JobSpec, home_of, read_spec, run_folder_of
 from finetop.core.train import failures, stopping
 
@@ -86,8 +87,11 @@ def run(spec: JobSpec, job_folder: Path, events: EventLog) -> None:
     recipe: Recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json")
     relative, step = checkpoint_of(spec)
     checkpoint = run_folder_of(job_folder) / relative
-    found = job.check(recipe, checkpoint, Home(home_of(job_folder)), device, events)
-    found = {**found, "step": step, "checkpoint": relative}
+    claim, watch = claim_of(spec)
+    home = Home(home_of(job_folder))
+    found = job.check(recipe, checkpoint, home, device, events, claim=claim, watch=watch)
+    general = msgspec.to_builtins(recipe.check.general or General())
+    found = {**found, "step": step, "checkpoint": relative, "general": general}
     events.write(Verdict(step, found))
     print(result.report(spec.run_name, found), flush=True)
 
@@ -98,6 +102,12 @@ def checkpoint_of(spec: JobSpec) -> tuple[str, int | None]:
     if not isinstance(path, str) or not path or Path(path).is_absolute() or ".." in Path(path).parts:
         raise BadInput(f"job.json: args.checkpoint is {path!r}.", hint="Name a folder inside of the run's.")
     return path, step if isinstance(step, int) else None
+
+
+def claim_of(spec: JobSpec) -> tuple[int, bool]:
+    """Read which claim of the run this is (0: its only one), or that it is a mere look."""
+    claim = spec.args.get("claim", 0)
+    return (claim if isinstance(claim, int) and claim >= 0 else 0), bool(spec.args.get("watch", False))
 
 
 def attempt_of(job_folder: Path) -> int:

@@ -1,4 +1,4 @@
-"""What happens around the steps: metrics, alarms, evaluation, the drift probe, samples, checkpoints, the end."""
+"""What happens around the steps: metrics, alarms, evaluation, drift, samples, checkpoints, checks, the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from finetop.core.events import Alarm, Phase, Planned, metrics
-from finetop.core.train import checkpoint, probe, samples
+from finetop.core.train import checkpoint, checks, probe, samples
 from finetop.core.train.failures import is_disk_full
 from finetop.core.train.pace import Ration, steps_between
 
@@ -141,8 +141,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 class Pacer(TrainerCallback):  # type: ignore[misc]
     """Decides after every step what is due: evaluation, drift, samples, a checkpoint, the end."""
 
-    def __init__(self, job: Job, meter: Meter, events: EventLog, stop: Stop) -> None:
+    def __init__(
+        self, job: Job, meter: Meter, events: EventLog, stop: Stop, way: checks.OnTheWay | None
+    ) -> None:
         self.job = job
+        self.way = way
         self.meter = meter
         self.events = events
         self.stop = stop
@@ -196,8 +199,29 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self._measure_drift(model, self.probe, step)
         if self.samples.asks(step, time.monotonic()) or is_last:
             self._write_samples(model, step)
-        if step % steps_between(train.save_every, total) == 0 and not is_last:
+        if self.way is not None and checks.is_due(self.way, step, total):
+            if self._save(model, step):
+                self._check(self.way, step)
+            control.should_evaluate |= self.way.keeps_best and self.job.eval_rows > 0
+            if self.stop.reason:
+                control.should_training_stop = True
+                control.should_evaluate &= is_last
+        elif step % steps_between(train.save_every, total) == 0 and not is_last:
             self._save(model, step)
+
+    def on_evaluate(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self.way is not None and "eval_loss" in kwargs["metrics"]:
+            self.way.eval_losses[state.global_step] = float(kwargs["metrics"]["eval_loss"])
+
+    def _check(self, way: checks.OnTheWay, step: int) -> None:
+        """Check the checkpoint that was just written, while its model is in memory."""
+        self._now_does("checking")
+        folder = checkpoint.folder_of(self.job.run_folder, step)
+        outcome = checks.look(way, step, str(folder.relative_to(self.job.run_folder)))
+        if outcome is not None:
+            checks.react(way, step, outcome)
 
     def _now_does(self, name: str) -> None:
         """Say what is done in place of training; the next metrics say that training goes on."""
@@ -226,8 +250,11 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         samples.write(model, self.job.tokenizer, self.job.prompts, max_new_tokens, step, self.events)
         self.samples.took(time.monotonic() - before if step else 0.0)
 
-    def _save(self, model: Any, step: int) -> None:
-        """Write a checkpoint on the way. A full disk is an alarm here: hours of work may yet be kept."""
+    def _save(self, model: Any, step: int) -> bool:
+        """Write a checkpoint on the way; returns whether it is there.
+
+        A full disk is an alarm here: hours of work may yet be kept.
+        """
         self._now_does("writing a checkpoint")
         try:
             checkpoint.write(model, self.job.tokenizer, self.job.base, self.job.run_folder, step, self.events)
@@ -237,5 +264,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             text = f"disk full: the checkpoint of step {step} could not be written; training goes on"
             self.events.write(Alarm("disk", step, text))
             print(f"alarm: {text}")
-            return
-        checkpoint.prune(self.job.run_folder, self.job.recipe.train.keep_checkpoints)
+            return False
+        keep = self.job.recipe.train.keep_checkpoints
+        checkpoint.prune(self.job.run_folder, keep, checks.spared(self.way))
+        return True

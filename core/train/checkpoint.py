@@ -10,6 +10,7 @@ from finetop.core.events import Checkpoint
 from finetop.core.folders import publish
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -34,7 +35,7 @@ def write(
     The event follows when all of it is on the disk. Raises OSError, or the library's own error, on a full
     disk; then nothing of the checkpoint is left.
     """
-    target = run_folder / "checkpoints" / f"step-{step:06d}"
+    target = folder_of(run_folder, step)
     if target.is_dir():
         return target  # a checkpoint of that step is there: written at once, it is complete
     aside = target.with_name(f".{target.name}.partial")
@@ -63,6 +64,11 @@ def write(
     events.write(Checkpoint(step, str(target.relative_to(run_folder)), sum(sizes.values()), kind))
     events.sync()
     return target
+
+
+def folder_of(run_folder: Path, step: int) -> Path:
+    """Name the folder of a step's checkpoint."""
+    return run_folder / "checkpoints" / f"step-{step:06d}"
 
 
 def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
@@ -94,11 +100,16 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def prune(run_folder: Path, keep: int | None) -> None:
-    """Remove all but the newest `keep` checkpoints; each vanishes from sight before its files go."""
+def prune(run_folder: Path, keep: int | None, spared: Collection[int] = ()) -> None:
+    """Remove all but the newest `keep` checkpoints and those of the spared steps.
+
+    Each vanishes from sight before its files go.
+    """
     if keep is None:
         return
     for folder in complete(run_folder)[:-keep]:
+        if folder in {folder_of(run_folder, step) for step in spared}:
+            continue
         gone = folder.with_name(f".{folder.name}.gone")
         folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)

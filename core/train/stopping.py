@@ -1,4 +1,7 @@
-"""How a job is asked to stop: SIGTERM before training ends it at once, in training at the end of the step."""
+"""How a job is asked to stop: SIGTERM before training ends it at once, in training at the end of the step.
+
+A check on the way is broken off at once too; training then ends with the checkpoint it has.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ class Stop:
 
     reason: str = ""
     is_training: bool = False
+    is_checking: bool = False  # training pauses for a check, which is broken off at once
 
 
 def listen() -> Stop:
@@ -28,7 +32,7 @@ def listen() -> Stop:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         stop.reason = "asked to stop"
-        if not stop.is_training:
+        if not stop.is_training or stop.is_checking:
             raise StopAsked
         print("asked to stop: a checkpoint follows at the end of this step", flush=True)
 

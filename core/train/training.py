@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +45,7 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
         rows, recipe.data, recipe.objective.options.loss, recipe.train.seed, tokenizer, events
     )
 
-    from finetop.core.train import arguments, callbacks, checkpoint, probe, samples
+    from finetop.core.train import arguments, callbacks, checkpoint, checks, probe, samples
 
     quiet()
     checkpoint.clear_leftovers(run_folder)
@@ -54,6 +55,7 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
     limit_gpu_memory(recipe, device)
     loaded, tokenizer = models.load(base, models.torch_dtype(dtype, device), device)
     model = methods.load(recipe.method.name).prepare(loaded, recipe.method.options)
+    way = checks.begin(recipe, base, model, home, events, stop, dtype=dtype, device=device)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     job = callbacks.Job(
         recipe=recipe,
@@ -69,15 +71,17 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
     )
     events.write(Phase("preparing the trainer"))
     meter = callbacks.Meter(events, device)
-    hooks = [meter, callbacks.Pacer(job, meter, events, stop)]
+    hooks = [meter, callbacks.Pacer(job, meter, events, stop, way)]
     trainer = make_trainer(model, tokenizer, config, examples.train, examples.eval, hooks)
     trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset))
     stop.is_training = True
+    began = time.monotonic()
     trainer.train()
     events.write(Phase("writing the final checkpoint"))
     step = trainer.state.global_step
     checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events)
-    checkpoint.prune(run_folder, recipe.train.keep_checkpoints)
+    checkpoint.prune(run_folder, recipe.train.keep_checkpoints, checks.spared(way))
+    checks.finish(way, step, time.monotonic() - began)
     if stop.reason and step < trainer.state.max_steps:
         return Ended("stopped", f"{stop.reason}, after step {step} of {trainer.state.max_steps}")
     return Ended("finished")

@@ -1,0 +1,280 @@
+"""Checks while a model trains: the base scored before step 1, then the model in memory at due checkpoints.
+
+Training goes on as if nothing had looked: its random numbers, modes and wrapped forwards are put back, so that
+its losses are the same bit for bit. What a REGRESSED leads to is check.on_fail's to say.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import numpy
+import torch
+
+from finetop.core.check import job
+from finetop.core.check.candidates import Candidates, free_memory
+from finetop.core.check.paper import open_paper
+from finetop.core.check.result import read, verdict_line
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.events import Alarm, Best, Phase, Verdict
+from finetop.core.train.pace import steps_between
+from finetop.core.train.stopping import StopAsked
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from finetop.core.check.job import BaseSide
+    from finetop.core.check.paper import Paper
+    from finetop.core.check.result import Outcome
+    from finetop.core.check.scorer import BatchPlan
+    from finetop.core.events import EventLog
+    from finetop.core.home import Home
+    from finetop.core.models import ResolvedModel
+    from finetop.core.recipe.schema import Check, Recipe
+    from finetop.core.train.stopping import Stop
+
+Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
+
+
+@dataclass
+class OnTheWay:
+    """The checks of one training run: what they work with, and what they have said so far."""
+
+    check: Check
+    model: Any
+    paper: Paper
+    base: BaseSide
+    plain: Forwards
+    stop: Stop
+    events: EventLog
+    spent_s: float  # on the base and on all checks
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by step
+    eval_losses: dict[int, float] = field(default_factory=dict)  # by step
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.check.on_fail == "keep-best"
+
+
+def begin(
+    recipe: Recipe,
+    base: ResolvedModel,
+    model: Any,
+    home: Home,
+    events: EventLog,
+    stop: Stop,
+    *,
+    dtype: str,
+    device: str,
+) -> OnTheWay | None:
+    """Score the base, before the trainer wraps the model: full weights as loaded, or the adapter off.
+
+    None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
+    EnvironmentTrouble where even the smallest batch does not fit the memory.
+    """
+    if recipe.check.every is None or recipe.check.general is None:
+        return None
+    began = time.monotonic()
+    events.write(Phase("scoring base"))
+    candidates = Candidates(base, None, dtype, device, loaded=model, loaded_name="base")
+    plain = own_forwards(model)
+    with undisturbed(model, plain):
+        paper = open_paper(recipe, candidates, home, events)
+        side = job.in_smaller_batches(paper, lambda plan: job.take_base(paper, plan))
+    free_memory(device)
+    candidates.loaded_name = "tuned"
+    seconds = time.monotonic() - began
+    print(f"check: the base is scored on {len(side.sheet.items)} items, {seconds:.1f} s", flush=True)
+    return OnTheWay(recipe.check, model, paper, side, plain, stop, events, seconds)
+
+
+def is_due(way: OnTheWay, step: int, total: int) -> bool:
+    """Say whether to check at this step.
+
+    The last is left to the check at the end, unless the best is kept: the last may be it.
+    """
+    assert way.check.every is not None
+    if step == total and way.check.at_end:
+        return way.keeps_best
+    return step % steps_between(way.check.every, total) == 0
+
+
+def look(way: OnTheWay, step: int, checkpoint: str) -> Outcome | None:
+    """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
+
+    None where a wish to stop came in between, or where the memory did not suffice.
+    """
+    began = time.monotonic()
+    device = way.paper.candidates.device
+    way.paper.step = step
+    way.paper.told = {(name, key) for name, key in way.paper.told if name != "tuned"}
+    claim = len(way.outcomes.keys() - {step}) + 1
+    free_memory(device)
+    try:
+        with undisturbed(way.model, way.plain):
+            result = interruptible(
+                way.stop,
+                lambda: job.in_smaller_batches(way.paper, lambda plan: _judge(way, plan, claim)),
+            )
+    except (EnvironmentTrouble, OutOfReach) as error:
+        way.events.write(Alarm("check", step, f"CHECK of step {step} failed: {error}"))
+        print(f"alarm: the check of step {step} failed: {error}", flush=True)
+        result = None
+    free_memory(device)
+    seconds = time.monotonic() - began
+    way.spent_s += seconds
+    if result is None:
+        return None
+    general = msgspec.to_builtins(way.paper.general)
+    more = {"step": step, "checkpoint": checkpoint, "general": general, "seconds": round(seconds, 1)}
+    way.events.write(Verdict(step, {**result, **more}))
+    outcome = read(result)
+    way.outcomes[step] = outcome
+    print(f"check at step {step}: {verdict_line(outcome)}; {seconds:.1f} s", flush=True)
+    return outcome
+
+
+class OutOfReach(Exception):
+    """The base of a full tuning can't be scored again once it has moved."""
+
+
+def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> dict[str, Any]:
+    """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
+    if plan.row_tokens < way.base.plan.row_tokens:
+        if not way.paper.candidates.is_adapter:
+            raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
+        way.base = job.take_base(way.paper, plan)
+    return job.judge(way.paper, way.base, claim=claim)
+
+
+def interruptible(stop: Stop, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Work until done, or until a wish to stop comes in: then None, and training goes on to its end."""
+    try:
+        try:
+            stop.is_checking = True
+            if stop.reason:
+                return None
+            return work()
+        finally:
+            stop.is_checking = False
+    except StopAsked:
+        stop.is_checking = False
+        return None
+
+
+def react(way: OnTheWay, step: int, outcome: Outcome) -> None:
+    """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
+    if outcome.verdict != "regressed" or way.keeps_best:
+        return
+    words = verdict_line(outcome).partition("  ")[2]
+    text = f"REGRESSED at step {step}: {words}"
+    if way.check.on_fail == "stop":
+        way.stop.reason = way.stop.reason or f"{text} (check.on_fail is stop)"
+        text = f"{text}; training stops"
+    way.events.write(Alarm("check", step, text))
+    print(f"alarm: {text}", flush=True)
+
+
+def best_step(way: OnTheWay) -> int | None:
+    """Choose the checkpoint to keep: of those that are OK the one with the lowest evaluation loss.
+
+    The last of equals; without evaluation losses, the last that is OK. None if none is.
+    """
+    fine = [step for step, outcome in sorted(way.outcomes.items()) if outcome.verdict == "ok"]
+    measured = [step for step in fine if math.isfinite(way.eval_losses.get(step, math.nan))]
+    if measured:
+        return min(measured, key=lambda step: (way.eval_losses[step], -step))
+    return fine[-1] if fine else None
+
+
+def spared(way: OnTheWay | None) -> set[int]:
+    """Name the checkpoints that must not be removed: the best so far, and an OK one whose loss is not known yet."""
+    if way is None or not way.keeps_best:
+        return set()
+    best = best_step(way)
+    newest = max((step for step, outcome in way.outcomes.items() if outcome.verdict == "ok"), default=None)
+    return {step for step in (best, newest) if step is not None}
+
+
+def finish(way: OnTheWay | None, last_step: int, training_s: float) -> None:
+    """Tell which checkpoint is the best, or that none is OK, and what the checks cost."""
+    if way is None:
+        return
+    share = 100 * way.spent_s / max(training_s, way.spent_s, 1e-9)
+    print(
+        f"checks on the way: {len(way.outcomes)}, {way.spent_s:.0f} s, {share:.0f} % of the time", flush=True
+    )
+    if not way.keeps_best or not way.outcomes:
+        return
+    best = best_step(way)
+    if best is None:
+        text = f"NO CHECKPOINT is OK: none of the {len(way.outcomes)} that were checked; the newest is kept"
+        way.events.write(Alarm("check", last_step, text))
+        print(f"alarm: {text}", flush=True)
+        return
+    fine = sum(outcome.verdict == "ok" for outcome in way.outcomes.values())
+    loss = way.eval_losses.get(best)
+    why = "the last one" if loss is None else f"the lowest evaluation loss ({loss:.4f})"
+    text = (
+        f"step {best}: OK, with {why} of {fine} that are OK"
+        if loss is not None
+        else f"step {best}: {why} that is OK"
+    )
+    way.events.write(Best(best, text))
+    print(f"kept as the best: {text}", flush=True)
+
+
+def own_forwards(model: torch.nn.Module) -> Forwards:
+    """Note which modules carry a forward of their own: a trainer wraps some, for autocast and its fused loss."""
+    return {module: module.__dict__["forward"] for module in model.modules() if "forward" in module.__dict__}
+
+
+@contextmanager
+def undisturbed(model: torch.nn.Module, plain: Forwards) -> Iterator[None]:
+    """Let a training model be looked at: in evaluation mode, its forwards plain; then put everything back.
+
+    Training flags, gradient flags (an adapter switched off and on sets them), random numbers.
+    """
+    in_training = [module for module in model.modules() if module.training]
+    moves = [(weight, weight.requires_grad) for weight in model.parameters()]
+    wrapped = own_forwards(model)
+    state = _random_state()
+    model.eval()
+    _carry(model, plain)
+    try:
+        yield
+    finally:
+        _carry(model, wrapped)
+        for module in in_training:
+            module.training = True
+        for weight, is_moving in moves:
+            if weight.requires_grad != is_moving:
+                weight.requires_grad_(is_moving)
+        _put_back(state)
+
+
+def _carry(model: torch.nn.Module, forwards: Forwards) -> None:
+    for module in model.modules():
+        if module in forwards:
+            module.__dict__["forward"] = forwards[module]
+        else:
+            module.__dict__.pop("forward", None)
+
+
+def _random_state() -> tuple[Any, Any, Any, list[Any]]:
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    return random.getstate(), numpy.random.get_state(), torch.get_rng_state(), on_gpus
+
+
+def _put_back(state: tuple[Any, Any, Any, list[Any]]) -> None:
+    random.setstate(state[0])
+    numpy.random.set_state(state[1])
+    torch.set_rng_state(state[2])
+    if state[3]:
+        torch.cuda.set_rng_state_all(state[3])
