@@ -165,6 +165,7 @@ def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path
 
 def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> None:
     home = suite_folder.parent
+    (home / "runs" / "0001-run" / "checkpoints" / "step-000020").mkdir(parents=True)
     folder = make_job(home, tiny_model, 1, {"check": {"general": {"suite": "tinny"}}})
     assert start(folder).wait(timeout=60) == 2
     ended = told(folder)[-1]
