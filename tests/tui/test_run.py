@@ -18,6 +18,7 @@ from finetop.core.check.result import brief
 from finetop.core.errors import NotFound, Refused
 from finetop.core.run import (
     AlarmRow,
+    Best,
     CheckpointRow,
     Finished,
     JobRow,
@@ -431,9 +432,27 @@ async def test_v_goes_to_earlier_checks() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "enter")
+        assert row_with(app, "by step") == "   by step  600 ✓ -0.4  1,200 ✗ -9.1"
         await pilot.press("v")
         assert "earlier: 2 of 2" in text_of(app)
         assert "ok, a real drop  0.4 points lost" in text_of(app)
+
+
+async def test_many_checked_steps_fit_one_row_newest_last() -> None:
+    fake = regressed()
+    early = make_result("ok", reason="ok", drop=0.004)
+    earlier = [brief(12 - at, NOW - 5000, 1100 - 100 * at, early) for at in range(11)]
+    checks = [*fake.detail.checks, *earlier]
+    fake.detail = msgspec.structs.replace(fake.detail, checks=checks, best=Best(900, "the lowest loss"))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "enter")
+        row = row_with(app, "by step")
+        assert row.startswith("   by step  …  ") and row.endswith("1,100 ✓ -0.4  1,200 ✗ -9.1")
+        assert len(row) <= 80
+        await pilot.press("s")
+        await settled(pilot)
+        assert row_with(app, " 900 ").endswith("ok -0.4, a real drop, kept as the best")
 
 
 async def test_an_accepted_regression_is_not_red_any_more() -> None:

@@ -10,6 +10,7 @@ from finetop.core.text import clean_line
 from finetop.tui.run.flips import flip_rows
 from finetop.tui.run.head import phase_words
 from finetop.tui.theme import MARKS
+from finetop.tui.verdicts import mark_of_check
 from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import clock, count, cut_end, long_span, ordinal, without_zero
@@ -17,7 +18,7 @@ from finetop.tui.words import clock, count, cut_end, long_span, ordinal, without
 if TYPE_CHECKING:
     from finetop.core.check.result import Outcome
     from finetop.core.check.verdict import TaskResult
-    from finetop.core.run import RunRow
+    from finetop.core.run import RunDetail, RunRow
     from finetop.tui.theme import Mark
 
 _MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
@@ -55,7 +56,7 @@ def is_said_above(row: RunRow, check_id: int) -> bool:
 
 def check_lines(
     outcome: Outcome,
-    row: RunRow,
+    detail: RunDetail,
     *,
     check_id: int,
     at: float,
@@ -65,7 +66,8 @@ def check_lines(
     height: int,
 ) -> list[Line]:
     """Write the tab in `height` rows: result `place` (its number, of how many), with the cursor on a task."""
-    top = [_facts(outcome, at, place, width)]
+    row = detail.row
+    top = [_facts(outcome, at, place, width), *_by_step(detail, width)]
     if row.checking is not None:
         top.append(under_way(row.checking))
     if not is_said_above(row, check_id):
@@ -102,6 +104,25 @@ def _facts(outcome: Outcome, at: float, place: tuple[int, int], width: int) -> L
     while len(facts) > 1 and len(", ".join(facts)) > width - 6 - line_width(right):
         facts.pop()
     return rule(((", ".join(facts), ""),), width, right)
+
+
+def _by_step(detail: RunDetail, width: int) -> list[Line]:
+    """Say in one line what was found at each checkpoint, where several were checked: the newest that fit."""
+    by_step = {check.step: check for check in reversed(detail.checks) if check.step is not None}
+    if len(by_step) < 2:
+        return []
+    found: list[Line] = []
+    for step in sorted(by_step, reverse=True):
+        check = by_step[step]
+        mark = mark_of_check(check)
+        moved = "" if check.drop is None else f" {change(check.drop / 100)}"
+        piece: Line = ((f"  {count(step)} ", ""), (mark.mark, mark.style), (moved, ""))
+        if _LABEL + 2 + sum(map(line_width, found)) + line_width(piece) > width:
+            found.append((("  …", "dim"),))
+            break
+        found.append(piece)
+    start: Line = ((f"   {'by step':<{_LABEL - 3}}", "dim"),)
+    return [start + tuple(span for piece in reversed(found) for span in piece)]
 
 
 def _verdict_lines(outcome: Outcome, row: RunRow, width: int) -> list[Line]:

@@ -46,7 +46,7 @@ class Held:
     _sparks_at: float = -1e9
     _log_of: int | None = None
     _log_is_whole: bool = False
-    _checks_of: int | None = None
+    _checks_of: tuple[int, float] | None = None
 
     @property
     def checks_asked(self) -> bool:
@@ -128,7 +128,8 @@ async def load_log(host: Host, held: Held, job: JobRow | None) -> None:
 async def load_checks(host: Host, held: Held) -> None:
     """Ask for the whole results of the checks, if there is a newer one."""
     assert held.detail is not None
-    newest = max((check.check_id for check in held.detail.checks), default=None)
+    # A second attempt of a job replaces the results of its first: same number, another time.
+    newest = max(((check.check_id, check.at) for check in held.detail.checks), default=None)
     if newest is None or newest == held._checks_of:
         return
     answer: protocol.ChecksAnswer = await host.ask(protocol.Checks(held.detail.row.name))

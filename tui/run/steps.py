@@ -33,7 +33,9 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
         has_cursor = at == cursor
         gutter: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
         step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
-        lines.append((*gutter, *step, (facts, ""), *said))
+        is_best = detail.best is not None and detail.best.step == checkpoint.step
+        kept: Line = ((", kept as the best", "bold"),) if is_best else ()
+        lines.append((*gutter, *step, (facts, ""), *said, *kept))
     return lines
 
 

@@ -212,7 +212,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         place = (self.held.checks.index(checked) + 1, len(self.held.checks))
         lines = check_lines(
             checked.outcome,
-            detail.row,
+            detail,
             check_id=checked.check_id,
             at=checked.at,
             place=place,
