@@ -50,7 +50,6 @@ def conclude(check: Check) -> CheckResult:
         return no_verdict(plan, reason)
     verdict: Verdict = verdict_so_far(check) or "no_verdict"
     rows = tuple(_task_result(check, task) for task in plan.tasks)
-    lost_rows = tuple(row for row in rows if row.mark == "lost")
     by: DecidedBy = "" if verdict == "no_verdict" else check.pool.by
     if verdict == "regressed" and check.pool.decision != "regressed":
         by = "task"
@@ -60,7 +59,7 @@ def conclude(check: Check) -> CheckResult:
     flips = sum_flips([_flips(check, task, [i for i in seen if i.task == task.name]) for task in plan.tasks])
     binary = flips.lost_corrected is not None
     power = _power(check, flips) if binary else ()
-    reason = reason_of(verdict, by, plan, len(seen), drop, lost_rows)
+    reason = reason_of(verdict, by, plan, len(seen), drop, rows)
     if verdict == "no_verdict" and check.pool.decision == "ok":
         names = ", ".join(f"{name} {-100 * check.tasks[name].drop:.1f}" for name in suspicious_tasks(check))
         reason = f"stopped early: the suite's drop is under the limit, but these tasks may be lost: {names}."

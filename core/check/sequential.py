@@ -8,8 +8,11 @@ measurable tasks at alpha/2 and its estimate is the margin or more; it is kept w
 more" is refuted at alpha, for that task alone (a kept mark decides nothing). Evidence counts at its peak over
 the looks, as Ville's inequality allows, so that a proof is not lost again.
 
-**When it stops.** At REGRESSED, from either source, at once: nothing can take it back. At OK only when no
-task could still turn out lost. A task is suspicious when it is open, its estimate is the margin or more, and
+**When it stops.** At REGRESSED, from either source, nothing can take it back; it stops at once, unless it is
+the pool's, no task is lost yet and a single one is suspicious, which is then asked to the end to be named. (A
+task of seven that lost 40 points was named in 98 of 100 checks before, that lost 20 in 91; where all tasks
+fall, several are suspicious and nothing more is asked.) At OK it stops when no task could still turn out
+lost. A task is suspicious when it is open, its estimate is the margin or more, and
 its evidence, going on to grow at the pace so far, would pass the bar by its last item. Then items of
 suspicious tasks alone are asked for, in the order of the permutation, until each is lost, looks harmless or
 is used up; the pool's answer stands meanwhile. Evidence from betting holds at whatever moment one stops, so
@@ -129,10 +132,10 @@ def next_items(check: Check) -> tuple[Item, ...]:
     places = range(check.consumed, len(check.clusters))
     left = (check.clusters[place] for place in places if place not in check.totals)
     if check.until == "decided" and check.pool and (check.pool.decision or _lost(check)):
-        wanted = set() if _proven(check) == "regressed" else set(suspicious_tasks(check))
-        left = (cluster for cluster in left if cluster[0].task in wanted)
+        wanted = _asked_still(check)
         if not wanted:
             return ()
+        left = (cluster for cluster in left if cluster[0].task in wanted)
     return first_look(left, check.plan.look_items)
 
 
@@ -189,6 +192,14 @@ def suspicious_tasks(check: Check) -> tuple[str, ...]:
         and task.n < task.total
         and task.projected >= bar
     )
+
+
+def _asked_still(check: Check) -> tuple[str, ...]:
+    """Name the tasks of which more items are asked though an answer is proven."""
+    suspicious = suspicious_tasks(check)
+    if _proven(check) == "regressed" and (_lost(check) or len(suspicious) > 1):
+        return ()
+    return suspicious
 
 
 def _proven(check: Check) -> Verdict | None:

@@ -230,15 +230,16 @@ def reason_of(
     plan: CheckPlan,
     used: int,
     drop: float | None,
-    lost_tasks: tuple[TaskResult, ...],
+    tasks: tuple[TaskResult, ...],
 ) -> str:
-    """Say in one line what is proven and on how many items."""
+    """Say in one line what is proven, on how many items, and which tasks are lost."""
+    lost_tasks = [task for task in tasks if task.mark == "lost"]
     of_items = f"{used:,} of {len(plan.order):,} items"
     limit = f"limit {points(plan.margin)}"
     if verdict == "no_verdict":
         return f"stopped after {of_items}, before either answer was proven ({limit} points)."
+    named = ", ".join(f"{task.task} {points(-(task.drop or 0.0))}" for task in lost_tasks)
     if drop is None or by == "task":
-        named = ", ".join(f"{task.task} {points(-(task.drop or 0.0))}" for task in lost_tasks)
         return f"a task is lost: {named} ({limit}), proven on {sum(task.n for task in lost_tasks):,} items."
     weighted = ", weighted by task" if plan.weighted else ""
     change = f"{points(abs(drop))} points {'lost' if drop >= 0 else 'gained'}{weighted}"
@@ -248,6 +249,10 @@ def reason_of(
         if verdict == "regressed"
         else "the suite's drop is under the limit"
     )
+    if verdict == "regressed" and len(tasks) > 1:
+        worst = max(tasks, key=lambda task: task.drop or 0.0)
+        alone = f"{worst.task} {points(-(worst.drop or 0.0))}, not proven alone"
+        side += f"; lost: {named}" if named else f"; worst: {alone}"
     return f"{change} ({limit}), {how} on {of_items}: {side}."
 
 

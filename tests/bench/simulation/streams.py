@@ -1,0 +1,197 @@
+"""Suites to simulate, many random orders of each at once, and the pool test run over them.
+
+The pool test is run as the check runs it: REGRESSED at alpha/2, OK at alpha, a look every 64 items, the bets and the
+wealth those of core/check/betting.py. Only the bookkeeping is done for all streams at once; `agrees_with_the_check`
+compares it with the check's own, stream by stream.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.stats import beta
+
+from finetop.core.check.betting import BETS, begin_pool, exact, feed_pool, log_growth, log_mean_exp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
+
+ALPHA = 0.05
+MARGIN_PERCENT = 3
+LOOK_ITEMS = 64
+STREAMS_AT_ONCE = 500  # 10,000 items of so many streams are 40 MB
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Clusters of a suite: sums of tuned - base and sizes, both weighted, and items, which are not."""
+
+    name: str
+    sums: Ints
+    sizes: Ints
+    items: Ints
+
+    @property
+    def drop(self) -> float:
+        return float(-self.sums.sum() / self.sizes.sum())
+
+    @property
+    def fallen(self) -> bool:
+        """Say whether the drop is the margin or more, in whole numbers."""
+        return bool(-100 * int(self.sums.sum()) >= MARGIN_PERCENT * int(self.sizes.sum()))
+
+    @property
+    def look_clusters(self) -> int:
+        return max(1, round(LOOK_ITEMS * len(self.sums) / int(self.items.sum())))
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What each stream said, and after how many items."""
+
+    regressed: Bools
+    used: Ints
+
+    def wrong(self, suite: Suite) -> int:
+        return int((self.regressed != suite.fallen).sum())
+
+
+def plain(name: str, items: int, discordance: float, drop: float) -> Suite:
+    """Make single items of which (discordance + drop) / 2 are lost and (discordance - drop) / 2 won."""
+    changed = max(discordance, abs(drop))
+    sums = flips(items, round(items * (changed + drop) / 2), round(items * (changed - drop) / 2))
+    return Suite(name, sums, np.ones_like(sums), np.ones_like(sums))
+
+
+def flips(items: int, lost: int, won: int) -> Ints:
+    sums = np.zeros(items, dtype=np.int64)
+    sums[:lost], sums[lost : lost + won] = -1, 1
+    return sums
+
+
+def clustered(name: str, items: int, drop: float, discordance: float = 0.10) -> Suite:
+    """Make clusters of 1 to 8 items that flip whole, one way."""
+    sizes: list[int] = []
+    while sum(sizes) < items:
+        sizes.append(min(1 + len(sizes) % 8, items - sum(sizes)))
+    sums = np.zeros(len(sizes), dtype=np.int64)
+    changed = max(discordance, drop)
+    lost, won = items * (changed + drop) / 2, items * (changed - drop) / 2
+    for place, size in enumerate(sizes):
+        if lost >= size:
+            sums[place], lost = -size, lost - size
+        elif won >= size:
+            sums[place], won = size, won - size
+    return Suite(name, sums, np.array(sizes), np.array(sizes))
+
+
+def weighted(
+    name: str, task_items: Sequence[int], weights: Sequence[int], lost: Sequence[float], discordance: float
+) -> Suite:
+    """Make tasks of so many single items that weigh so much each; of task k the share lost[k] is lost on top."""
+    sums, sizes = [], []
+    for items, weight, share in zip(task_items, weights, lost, strict=True):
+        both = round(items * max(discordance - share, 0.0) / 2)
+        sums.append(weight * flips(items, both + round(items * share), both))
+        sizes.append(np.full(items, weight, dtype=np.int64))
+    every = np.concatenate(sums)
+    return Suite(name, every, np.concatenate(sizes), np.ones_like(every))
+
+
+def orders(suite: Suite, streams: int, random: np.random.Generator) -> Iterator[Ints]:
+    """Draw orders of the clusters, uniform and independent, [some streams, clusters] at a time."""
+    for start in range(0, streams, STREAMS_AT_ONCE):
+        some = min(STREAMS_AT_ONCE, streams - start)
+        yield random.permuted(np.tile(np.arange(len(suite.sums), dtype=np.int32), (some, 1)), axis=1)
+
+
+def run_pool(
+    suite: Suite, streams: int, random: np.random.Generator, alpha_regressed: float = ALPHA / 2
+) -> Runs:
+    """Run the pool test over so many orders of one suite."""
+    parts = [run_orders(suite, order, alpha_regressed) for order in orders(suite, streams, random)]
+    return Runs(
+        np.concatenate([part.regressed for part in parts]), np.concatenate([part.used for part in parts])
+    )
+
+
+def run_orders(suite: Suite, order: Ints, alpha_regressed: float = ALPHA / 2) -> Runs:
+    """Run the pool test over given orders of the clusters, [streams, clusters]."""
+    return run_differences(
+        suite.sums[order], suite.sizes[order], suite.items[order], suite.look_clusters, alpha_regressed
+    )
+
+
+def run_differences(
+    sums: Ints, sizes: Ints, items: Ints, look: int, alpha_regressed: float = ALPHA / 2
+) -> Runs:
+    """Run the pool test over streams of clusters in drawn order, all three [streams, clusters]."""
+    streams, clusters = sums.shape
+    weight, largest = int(sizes[0].sum()), int(sizes.max())
+    regressed, used = np.zeros(streams, dtype=bool), np.zeros(streams, dtype=np.int64)
+    live = np.arange(streams)
+    total, left, drawn = (np.full(streams, start, dtype=np.int64) for start in (0, weight, 0))
+    log_regressed, log_ok = np.zeros((len(BETS), streams)), np.zeros((len(BETS), streams))
+    for start in range(0, clusters, look):
+        now = sums[live, start : start + look]
+        grown = log_growth(
+            now / largest, total / largest, MARGIN_PERCENT * weight / 100 / largest, clusters - start
+        )
+        log_regressed, log_ok = log_regressed + grown[0], log_ok + grown[1]
+        total = total + now.sum(axis=1)
+        left = left - sizes[live, start : start + look].sum(axis=1)
+        drawn = drawn + items[live, start : start + look].sum(axis=1)
+        surely_regressed = -100 * (total + left) >= MARGIN_PERCENT * weight
+        surely_ok = -100 * (total - left) < MARGIN_PERCENT * weight
+        says_regressed = surely_regressed | (
+            ~surely_ok & (log_mean_exp(log_regressed.T) >= -log(alpha_regressed))
+        )
+        says_ok = surely_ok | (~says_regressed & (log_mean_exp(log_ok.T) >= -log(ALPHA)))
+        done = says_regressed | says_ok
+        regressed[live[done]], used[live[done]] = says_regressed[done], drawn[done]
+        go_on = ~done
+        live, total, left, drawn = live[go_on], total[go_on], left[go_on], drawn[go_on]
+        log_regressed, log_ok = log_regressed[:, go_on], log_ok[:, go_on]
+        if not live.size:
+            break
+    return Runs(regressed, used)
+
+
+def agrees_with_the_check(suite: Suite, streams: int, random: np.random.Generator) -> bool:
+    """Feed the same orders to the check's own pool test, one by one, and compare answers and items used."""
+    (order,) = orders(suite, streams, random)
+    runs = run_orders(suite, order)
+    for stream, places in enumerate(order):
+        test = begin_pool(
+            exact(MARGIN_PERCENT / 100), suite.sizes.tolist(), alpha_regressed=ALPHA / 2, alpha_ok=ALPHA
+        )
+        used = 0
+        for start in range(0, len(places), suite.look_clusters):
+            look = places[start : start + suite.look_clusters]
+            test = feed_pool(test, suite.sums[look].tolist(), suite.sizes[look].tolist())
+            used += int(suite.items[look].sum())
+            if test.decision:
+                break
+        if (test.decision == "regressed", used) != (bool(runs.regressed[stream]), int(runs.used[stream])):
+            return False
+    return True
+
+
+def bounds(wrong: int, streams: int) -> tuple[float, float]:
+    """Bound a rate from both sides (95 %, Clopper-Pearson)."""
+    low = float(beta.ppf(0.025, wrong, streams - wrong + 1)) if wrong else 0.0
+    high = float(beta.ppf(0.975, wrong + 1, streams - wrong)) if wrong < streams else 1.0
+    return low, high
+
+
+def surely_above(wrong: int, streams: int, allowed: float, cells: int = 1) -> bool:
+    """Say whether a rate is above what is allowed beyond Monte-Carlo error, be it one of many cells."""
+    return wrong > 0 and float(beta.ppf(0.025 / cells, wrong, streams - wrong + 1)) > allowed
