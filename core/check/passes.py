@@ -51,7 +51,8 @@ class LoadedWhenAsked:
 
     def __call__(self) -> Any:
         if self.turn is None:
-            self.paper.events.write(Phase("loading model"))
+            if self.paper.candidates.checkpoint is not None:  # else it trains, and is in memory
+                self.paper.events.write(Phase("loading model"))
             self.turn = (as_base if self.name == "base" else as_tuned)(self.paper.candidates)
             self.model = self.turn.__enter__()
         return self.model

@@ -54,8 +54,11 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     for checkpoint in found.checkpoints:
         size = checkpoint.size_bytes / 1e6
         print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")
+    if found.best is not None:
+        print(f"  best       {clean_line(found.best.text)}")
     for check in found.checks:
-        print(f"  check      at step {check.step}: {short_answer(check)}, {ago(check.at)} ago")
+        standing = ", watch" if check.watch else f", claim {check.claim}" if check.claim else ""
+        print(f"  check      at step {check.step}: {short_answer(check)}{standing}, {ago(check.at)} ago")
     for alarm in found.alarms:
         print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}")
     for job in found.jobs:
