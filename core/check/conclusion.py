@@ -149,7 +149,7 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
         won_corrected=flips.won_corrected,
         mcnemar_p=mcnemar_p(flips.lost, flips.won) if flips.lost_corrected is not None else None,
         e_value=exp(min(evidence.of_drop, 700.0)) if seen else None,
-        weight=task.weight,
+        weight=task.weight if check.plan.weighted else 1.0,  # only ratios matter
     )
 
 

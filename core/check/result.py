@@ -196,7 +196,7 @@ def task_table(outcome: Outcome) -> str:
     if outcome.weighted:
         weights = ("weight", *(_weight_cell(task) for task in worst_first(outcome)))
         rows = [(*row, weight) for row, weight in zip(rows, weights, strict=True)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     left = {0, 1}
     lines = [
         "  ".join(

@@ -6,8 +6,9 @@ Every stream draws fresh answers and a fresh order, and feeds look after look to
 for no more, as a check of models does. "wrong" is a stream where what was said is false: the pool's answer about all
 items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for nothing" (the second
 alone) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost. That a collapse goes unseen
-is no false statement but a lack of power, and is what 1 - "REGRESSED" shows. Exits 1 where a rate of falsehood is above
-what is allowed by more than Monte-Carlo error, or a collapse of 40 points is missed in more than 1 stream of 100.
+is no false statement but a lack of power, and is what 1 - "REGRESSED" shows. Exits 1 where a rate of falsehood is
+above what is allowed by more than Monte-Carlo error, or a lone collapse of 40 points is missed in more than 1 stream of
+100 or not named in more than 3.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.permutation import Cluster, Key
 
-COLLAPSE = 0.40  # a loss that must not be missed
+COLLAPSE = 0.40  # a loss of one task that must be found and named
 
 
 @dataclass(frozen=True)
@@ -176,9 +177,11 @@ def main() -> int:
             sum(one.named for one in every) / streams,
         )
         failed |= surely_above(wrong, streams, ALPHA) or surely_above(nothing, streams, ALPHA / 2)
-        failed |= max(case.drops) >= COLLAPSE and named < 0.99
+        one_fell = len(case.fallen) == 1
+        if one_fell and max(case.drops) >= COLLAPSE:
+            failed |= regressed < 0.99 or named < 0.97
         print(
-            f"{case.name:30} {sum(case.items):4} {regressed:9.4f} {f'{named:7.4f}' if len(case.fallen) == 1 else '      -'}"
+            f"{case.name:30} {sum(case.items):4} {regressed:9.4f} {f'{named:7.4f}' if one_fell else '      -'}"
             f" {sum(one.by_task for one in every) / streams:7.4f}"
             f" {nothing / streams:8.4f} <= {bounds(nothing, streams)[1]:.4f}"
             f" {wrong / streams:7.4f} <= {bounds(wrong, streams)[1]:.4f}"

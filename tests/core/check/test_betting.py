@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from finetop.core.check.betting import (
     BETS,
     PoolTest,
+    Sample,
     begin_pool,
     confidence_sequence,
     exact,
@@ -289,6 +290,29 @@ def test_confidence_sequence_holds_at_all_looks_at_once() -> None:
         limits = [confidence_sequence(sample(differences[:n], [1] * n, 1), 0.2) for n in range(64, 385, 64)]
         missed += not all(low <= 0.05 <= high for low, high in limits)
     assert 0 < missed / streams <= 0.2
+
+
+@pytest.mark.parametrize("drop", [0.0, 0.05, 0.3])
+@pytest.mark.parametrize("sizes", [(1,), (1, 2, 5), (1, 4)])  # single items; clusters, or items so weighted
+def test_the_true_drop_is_covered_at_every_look_at_once(sizes: tuple[int, ...], drop: float) -> None:
+    # A limit passes the true drop when the wealth bet against it passes 2/alpha: all streams at once.
+    random, streams, alpha = np.random.default_rng(11), 1500, 0.2
+    flips = [(-1, drop + 0.05), (0, 0.9 - drop), (1, 0.05)]
+    kinds = [(change * size, size, chance / len(sizes)) for size in sizes for change, chance in flips]
+    sums, widths, chances = (np.array(column) for column in zip(*kinds, strict=True))
+    counts = random.multinomial(32, chances, size=(30, streams)).cumsum(axis=0).astype(float)
+    missed = np.zeros(streams, dtype=bool)
+    for look in counts:
+        drawn = Sample(sums / max(sizes), widths / max(sizes), look.T)  # a column for each stream
+        for wealth in (log_wealth_of_drop(drawn, drop), log_wealth_under(drawn, drop)):
+            missed |= log_mean_exp(wealth.T) >= log(2 / alpha)
+    for stream in np.flatnonzero(missed)[:3].tolist() + np.flatnonzero(~missed)[:3].tolist():
+        limits = [
+            confidence_sequence(Sample(sums / max(sizes), widths / max(sizes), look[stream]), alpha)
+            for look in counts
+        ]
+        assert missed[stream] == any(not low <= drop <= high for low, high in limits)
+    assert 0.01 < missed.mean() <= alpha + 3 * (alpha * (1 - alpha) / streams) ** 0.5
 
 
 def test_holm() -> None:

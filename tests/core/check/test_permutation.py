@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetop.core.check.permutation import Item, cap_items, clusters_of, hash_plan, looks_of, permute
+from finetop.core.check.permutation import (
+    Item,
+    cap_items,
+    clusters_of,
+    first_look,
+    hash_plan,
+    looks_of,
+    permute,
+)
 from finetop.core.errors import BadInput
 
 
@@ -127,6 +135,16 @@ def test_hash_ignores_the_order_of_tasks_and_exclusions() -> None:
     assert hash_plan(**turned) == hash_plan(**PLAN)  # type: ignore[arg-type]
 
 
+def test_equal_weights_and_the_only_claim_leave_the_hash_as_it_was() -> None:
+    assert hash_plan(**PLAN, weights={"a": 1, "b": 1}, claim=0, watch=False) == hash_plan(**PLAN)  # type: ignore[arg-type]
+
+
+def test_the_first_look_leaves_the_rest_unread() -> None:
+    clusters = iter(clusters_of(permute(suite({"a": 100}, 3), 1)))
+    assert 10 <= len(first_look(clusters, 10)) < 13
+    assert sum(len(cluster) for cluster in clusters) > 85
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -140,6 +158,9 @@ def test_hash_ignores_the_order_of_tasks_and_exclusions() -> None:
         {"order": permute(suite({"a": 3, "b": 2}), 1)},
         {"order": permute(suite({"a": 3, "b": 3}), 1)[::-1]},
         {"excluded": []},
+        {"weights": {"a": 1, "b": 2}},
+        {"claim": 1},
+        {"watch": True},
     ],
 )
 def test_hash_covers_everything(change: dict[str, object]) -> None:

@@ -16,12 +16,18 @@ from finetop.core.check.verdict import PairedItem, TaskPlan
 TASKS = ("arith", "knowledge", "guesses")
 
 
-def checked(lost: dict[str, int], margin: float = 0.03, until: Any = "decided") -> dict[str, Any]:
+def checked(
+    lost: dict[str, int],
+    margin: float = 0.03,
+    until: Any = "decided",
+    weights: tuple[float, ...] = (1.0, 1.0, 1.0),
+    **standing: Any,
+) -> dict[str, Any]:
     """Run the statistics on three tasks of 200 items, of which so many are lost; `guesses` is at chance."""
     items = [Item(task, str(number)) for task in TASKS for number in range(200)]
     base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
-    plans = [TaskPlan(task, "acc", 0.25) for task in TASKS]
-    plan = make_plan(plans, items, base, seed=1, cap=None, margin=margin)
+    plans = [TaskPlan(task, "acc", 0.25, weight) for task, weight in zip(TASKS, weights, strict=True)]
+    plan = make_plan(plans, items, base, seed=1, cap=None, margin=margin, **standing)
     pairs = [
         PairedItem(i.task, i.item, "", base[i.key], 0.0 if int(i.item) < lost.get(i.task, 0) else base[i.key])
         for i in plan.order
@@ -57,6 +63,43 @@ def test_no_verdict_says_why() -> None:
     found = {**checked({}), "verdict": "no_verdict", "reason": "models not scored alike", "drop": None}
     assert result.verdict_line(result.read(found)) == "NO VERDICT  models not scored alike"
     assert result.short_answer(result.brief(5, 1.0, None, found)) == "NO VERDICT: models not scored alike"
+
+
+def test_a_claim_of_several_and_a_watch_say_so() -> None:
+    second = checked({}, claim=2)
+    assert result.verdict_line(result.read(second)).endswith(" of 400 items; claim 2")
+    assert "claim 2 of this run: 0.0083 of alpha 0.05 is spent here." in result.report("run", second)
+    assert "wrong with probability at most 0.00833." in result.report("run", second)
+    assert "points (99.17 %, at any time)" in result.report("run", second)
+    look = checked({}, watch=True)
+    assert result.verdict_line(result.read(look)).endswith(" of 400 items; watch, no claim")
+    assert "watch: a look on the way, no claim." in result.report("run", look)
+    only = result.report("run", checked({}))
+    assert "claim" not in only and "watch" not in only
+    assert result.brief(5, 1.0, 120, second).claim == 2
+    assert result.brief(5, 1.0, 120, look).watch
+
+
+def test_a_result_from_before_claims_and_weights_can_be_read() -> None:
+    old = {
+        key: value
+        for key, value in checked({}).items()
+        if key not in ("claim", "watch", "alpha_total", "weighted")
+    }
+    outcome = result.read(old)
+    assert (outcome.claim, outcome.watch, outcome.weighted) == (0, False, False)
+    assert result.verdict_line(outcome) == result.verdict_line(result.read(checked({})))
+
+
+def test_weights_are_said_where_they_differ() -> None:
+    found = checked({"arith": 60}, until="all", weights=(3.0, 1.0, 1.0))
+    lines = result.task_table(result.read(found)).splitlines()
+    assert lines[0].endswith("  weight")
+    assert [line.split()[-1] for line in lines[1:]] == ["3", "1", "-"]
+    assert "  22.5 points lost, weighted (limit 3.0), certain on 400 of 400 items" in result.verdict_line(
+        result.read(found)
+    )
+    assert "weight" not in result.report("run", checked({"arith": 60}, until="all", weights=(3.0, 3.0, 3.0)))
 
 
 def test_table_has_the_worst_first_and_the_unmeasurable_last() -> None:
