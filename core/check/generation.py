@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scorer import takes
+from finetop.core.check.forward import keeps_cache, longest_packed, read_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+    from finetop.core.check.prefixes import PrefixMemory
     from finetop.core.check.scorer import BatchPlan
 
 TOKENS_PER_ROW_TOKEN = 16  # written answers need far less memory a token than scored ones
 LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
+LEAST_SHARED = 8  # tokens that all prompts of a batch begin with, and that are worth a step of their own
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,59 @@ class Prompt:
 
 
 def answer(
-    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], plan: BatchPlan
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    plan: BatchPlan,
+    memory: PrefixMemory | None = None,
 ) -> list[str]:
-    """Write the greedy answer to each prompt, in the order given; the plan bounds a batch's tokens."""
-    order = sorted(
-        range(len(prompts)), key=lambda place: (prompts[place].stop, -_room(prompts[place]), place)
-    )
+    """Write the greedy answer to each prompt, in the order given; the plan bounds a batch's tokens.
+
+    `memory` keeps beginnings that later calls share; what an error passes through leaves nothing in it.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode():
+            if not keeps_cache(model):
+                return [_answer_alone(model, tokenizer, prompt) for prompt in prompts]
+            return _answer_all(model, tokenizer, prompts, plan, memory)
+    except BaseException:
+        if memory is not None:
+            memory.clear()
+        raise
+
+
+def _answer_all(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    plan: BatchPlan,
+    memory: PrefixMemory | None,
+) -> list[str]:
+    kept = memory if plan.layout == "packed" else None  # where packing is not exact, neither is going on
+    most = longest_packed(model.config)
+    short = [_room(prompt) <= most for prompt in prompts]
+    begins = [
+        kept.prefixes.longest(prompt) if kept is not None and short[place] else -1
+        for place, prompt in enumerate(prompts)
+    ]
+
+    def alike(place: int) -> tuple[bool, int, tuple[str, ...]]:
+        return short[place], begins[place], prompts[place].stop
+
+    order = sorted(range(len(prompts)), key=lambda place: (*alike(place), -_room(prompts[place]), place))
     answers: dict[int, str] = {}
     while order:
-        first = prompts[order[0]]
-        size = max(1, plan.row_tokens * TOKENS_PER_ROW_TOKEN // _room(first))
-        batch = [place for place in order[:size] if prompts[place].stop == first.stop]
+        first = order[0]
+        size = max(1, plan.row_tokens * TOKENS_PER_ROW_TOKEN // _room(prompts[first]))
+        batch = [place for place in order[:size] if alike(place) == alike(first)]
         order = order[len(batch) :]
-        written = _answer_batch(model, tokenizer, [prompts[place] for place in batch])
-        answers.update(zip(batch, written, strict=True))
+        together = [prompts[place] for place in batch]
+        known = _known(model, kept, begins[first], plan)
+        shared = _shared_beginning(together) if short[first] else 0  # padding behind it would shift a window
+        state = _begin(model, tokenizer, together, known, shared)
+        answers.update(zip(batch, _write(model, tokenizer, together, state), strict=True))
     return [answers[place] for place in range(len(prompts))]
 
 
@@ -54,30 +95,46 @@ def _room(prompt: Prompt) -> int:
     return len(prompt.tokens) + prompt.max_new_tokens
 
 
-def _answer_batch(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> list[str]:
+def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan) -> tuple[Any, int]:
+    """Give the cache of a kept beginning for one row, and its length in tokens; none for the number -1."""
+    if memory is None or number < 0:
+        return None, 0
+    past = memory.past(model, number, plan.row_tokens)
+    return past.fresh(1), past.length
+
+
+def _write(
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], state: _State
+) -> list[str]:
     """Write answers to prompts that share their stop strings; an answer that ended leaves the batch."""
     ends = end_tokens(model, tokenizer)
     written: list[list[int]] = [[] for _ in prompts]
     active = list(range(len(prompts)))
-    state = _begin(model, tokenizer, prompts)
     while True:
         for place, token in zip(active, state.following, strict=True):
             written[place].append(token)
         going = [
             row
             for row, place in enumerate(active)
-            if written[place][-1] not in ends
-            and len(written[place]) < prompts[place].max_new_tokens
-            and not _stopped(tokenizer, written[place], prompts[place].stop)
+            if not _has_ended(tokenizer, written[place], prompts[place], ends)
         ]
         if not going:
             break
         active = [active[row] for row in going]
         state = _step(model, state, going)
-    return [
-        _cut(tokenizer.decode(tokens, skip_special_tokens=True), prompt.stop)
-        for tokens, prompt in zip(written, prompts, strict=True)
-    ]
+    return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+
+
+def _answer_alone(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
+    """Write one answer, all of it read anew for each token, where no cache of earlier ones can be passed."""
+    import torch
+
+    ends = end_tokens(model, tokenizer)
+    written: list[int] = []
+    while not written or not _has_ended(tokenizer, written, prompt, ends):
+        ids = torch.tensor([[*prompt.tokens, *written]], device=model.device)
+        written.append(int(model(input_ids=ids, use_cache=False).logits[0, -1].argmax()))
+    return _text(tokenizer, written, prompt.stop)
 
 
 @dataclass
@@ -87,24 +144,31 @@ class _State:
     cache: Any
 
 
-def _begin(model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt]) -> _State:
+def _begin(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    known: tuple[Any, int],
+    shared: int,
+) -> _State:
     """Read the prompts: what all of them begin with once, then the rest of each, padded at its left."""
     import torch
 
-    shared = _shared_beginning(prompts)
-    cache = None
-    if shared:
-        ids = torch.tensor([prompts[0].tokens[:shared]], device=model.device)
-        mask = torch.ones_like(ids)
-        cache = _forward(model, ids, mask, mask.cumsum(-1) - 1, None).cache
+    cache, begun = known
+    if shared - begun >= LEAST_SHARED:
+        ids = torch.tensor([prompts[0].tokens[begun:shared]], device=model.device)
+        mask = torch.ones((1, shared), dtype=torch.long, device=model.device)
+        _, cache = read_on(model, ids, torch.arange(begun, shared, device=model.device)[None], mask, cache)
+        begun = shared
+    if cache is not None and len(prompts) > 1:
         cache.batch_repeat_interleave(len(prompts))
-    rests = [prompt.tokens[shared:] for prompt in prompts]
+    rests = [prompt.tokens[begun:] for prompt in prompts]
     width = max(map(len, rests))
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     padded = [[pad] * (width - len(rest)) + list(rest) for rest in rests]
-    read = [[1] * shared + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests]
+    read = [[1] * begun + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests]
     mask = torch.tensor(read, device=model.device)
-    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, shared:]
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, begun:]
     return _forward(model, torch.tensor(padded, device=model.device), mask, positions, cache)
 
 
@@ -131,42 +195,39 @@ def _step(model: Any, state: _State, going: list[int]) -> _State:
 
 
 def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> _State:
-    import torch
+    logits, cache = read_on(model, ids, positions, mask, cache)
+    return _State(logits.argmax(-1).tolist(), mask, cache)
 
-    memory = (
-        "cache" if takes(model, "cache") else "past_key_values"
-    )  # code that comes with a model may be older
-    with torch.inference_mode():
-        out = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            use_cache=True,
-            **{memory: cache},
-            **({"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}),
-        )
-    return _State(out.logits[:, -1].argmax(-1).tolist(), mask, getattr(out, memory))
+
+def _has_ended(
+    tokenizer: PreTrainedTokenizerBase, tokens: list[int], prompt: Prompt, ends: frozenset[int]
+) -> bool:
+    return (
+        tokens[-1] in ends or len(tokens) >= prompt.max_new_tokens or _stopped(tokenizer, tokens, prompt.stop)
+    )
 
 
 def _stopped(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> bool:
-    """Say if an answer has run into a stop string.
+    """Say if an answer has run into a stop string, which may be the text of a special token.
 
     Its last tokens are enough: each adds a character or more, or ends one.
     """
     if not stop:
         return False
-    tail = tokenizer.decode(tokens[-max(map(len, stop)) - 4 :], skip_special_tokens=True)
+    tail = tokenizer.decode(tokens[-max(map(len, stop)) - 4 :])
     return any(ending in tail for ending in stop)
 
 
-def _cut(text: str, stop: tuple[str, ...]) -> str:
+def _text(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> str:
+    """Decode an answer without special tokens, up to the first stop string."""
+    text = str(tokenizer.decode(tokens, skip_special_tokens=True))
     for ending in stop:
         text = text.split(ending)[0]
     return text
 
 
-def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
     """List the tokens that end an answer: the tokenizer's and the model's."""
     of_model = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
     many = of_model if isinstance(of_model, list) else [of_model]
-    return sorted({int(token) for token in (*many, tokenizer.eos_token_id) if token is not None})
+    return frozenset(int(token) for token in (*many, tokenizer.eos_token_id) if token is not None)

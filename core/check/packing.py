@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+OVERFULL = (
+    1.5  # a row may be so much longer than its longest sequence, to keep one context's choices together
+)
+
 
 @dataclass(frozen=True)
 class TokenSequence:
@@ -43,6 +47,7 @@ class Row:
         default_factory=dict
     )  # sequence -> its nodes, from the first token on
     children: dict[tuple[int, int], int] = field(default_factory=dict)
+    longest: int = 0  # tokens of the longest sequence
 
     def new_nodes(self, tokens: Sequence[int]) -> int:
         """Count the nodes that these tokens would add."""
@@ -68,6 +73,7 @@ class Row:
             path.append(child)
             node = child
         self.paths[sequence] = path
+        self.longest = max(self.longest, len(tokens))
 
     def visible(self) -> NDArray[np.bool_]:
         """Say which nodes each node sees: itself and its ancestors. [nodes, nodes]"""
@@ -79,8 +85,23 @@ class Row:
         return seen
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """Rows that go to the model together, aligned at the right; whatever predicts is among the last `kept` columns.
+
+    tokens and depths [rows, columns], visible [rows, columns, columns]; for each sequence its row and the
+    columns that predict its scored tokens, counted among the kept ones.
+    """
+
+    tokens: NDArray[np.int64]
+    depths: NDArray[np.int64]
+    visible: NDArray[np.bool_]
+    kept: int
+    predicting: dict[int, tuple[int, list[int]]]
+
+
 def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
-    """Pack sequences into rows of at most `row_tokens` nodes, or one sequence more than that alone in its row.
+    """Pack sequences into rows of at most `row_tokens` nodes, or a longer one with what shares most of it.
 
     The last token of a sequence is only predicted, never read. Rows are filled evenly: a short last row costs
     nearly a full one.
@@ -96,9 +117,64 @@ def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
     rows = [Row()]
     for place in order:
         tokens = sequences[place].tokens[:-1]
-        filled = len(rows[-1].tokens)
-        full = filled + rows[-1].new_nodes(tokens) > row_tokens
-        if filled and (full or (filled >= even and rows[-1].new_nodes(tokens) > len(tokens) // 2)):
+        if rows[-1].tokens and _begins_a_row(rows[-1], tokens, row_tokens, even):
             rows.append(Row())
         rows[-1].add(place, tokens)
     return rows
+
+
+def _begins_a_row(row: Row, tokens: Sequence[int], row_tokens: int, even: int) -> bool:
+    """Say if a sequence goes to a new row: not where the row holds most of it already."""
+    new = row.new_nodes(tokens)
+    if new <= len(tokens) // 2:
+        return len(row.tokens) + new > max(row_tokens, OVERFULL * max(row.longest, len(tokens)))
+    return len(row.tokens) + new > row_tokens or len(row.tokens) >= even
+
+
+def sheets(rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens: int) -> list[Sheet]:
+    """Put rows of like length together, longest first, `most_tokens` in a sheet, or one row more than that."""
+    order = sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
+    made = []
+    while order:
+        size = max(1, most_tokens // max(1, len(rows[order[0]].tokens)))
+        together, order = order[:size], order[size:]
+        made.append(_sheet([rows[number] for number in together], sequences))
+    return made
+
+
+def _sheet(rows: Sequence[Row], sequences: Sequence[TokenSequence]) -> Sheet:
+    """Lay rows out, each with its predicting nodes last, so that the head runs on one range of columns."""
+    ordered = [_predicting_last(row, sequences) for row in rows]
+    columns = max(len(row.tokens) for row in rows)
+    kept = max(late for _, late in ordered)
+    tokens = np.zeros((len(rows), columns), dtype=np.int64)
+    depths = np.zeros((len(rows), columns), dtype=np.int64)
+    visible = np.zeros((len(rows), columns, columns), dtype=np.bool_)
+    visible[:, range(columns), range(columns)] = (
+        True  # padding sees itself alone, so that nothing is undefined
+    )
+    predicting: dict[int, tuple[int, list[int]]] = {}
+    for number, (row, (order, _)) in enumerate(zip(rows, ordered, strict=True)):
+        left = columns - len(row.tokens)
+        tokens[number, left:] = np.array(row.tokens)[order]
+        depths[number, left:] = np.array(row.depths)[order]
+        visible[number, left:, left:] = row.visible()[np.ix_(order, order)]
+        column = np.empty(len(order), dtype=np.int64)
+        column[order] = np.arange(len(order)) + left - (columns - kept)
+        for place, path in row.paths.items():
+            predicting[place] = (number, column[path[sequences[place].scored_from - 1 :]].tolist())
+    return Sheet(tokens, depths, visible, kept, predicting)
+
+
+def _predicting_last(row: Row, sequences: Sequence[TokenSequence]) -> tuple[NDArray[np.int64], int]:
+    """Order a row's nodes: first those that predict nothing, then the rest, and count these.
+
+    What comes behind a predicting node is late with it, so that parents stay before their children.
+    """
+    late = np.zeros(len(row.tokens), dtype=np.bool_)
+    for place, path in row.paths.items():
+        late[path[sequences[place].scored_from - 1 :]] = True
+    for node, parent in enumerate(row.parents):
+        if parent >= 0 and late[parent]:
+            late[node] = True
+    return np.concatenate([np.flatnonzero(~late), np.flatnonzero(late)]), int(late.sum())
