@@ -9,7 +9,7 @@ from finetop.core import models
 from finetop.core.check import drift, provenance, target
 from finetop.core.check.candidates import facts_of
 from finetop.core.check.contamination import contaminated
-from finetop.core.check.scorer import longest_input
+from finetop.core.check.forward import longest_input
 from finetop.core.check.scoring import prepare
 from finetop.core.check.suite import find_suite
 from finetop.core.check.tasks import build
@@ -55,7 +55,7 @@ def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: Event
     suite = find_suite(general.suite, home)
     base = candidates.base
     tokenizer = models.load_tokenizer(base)
-    longest = longest_input(_config(base))
+    longest = longest_input(_config(base), tokenizer)
     exam = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
     excluded, notes = _contaminated(recipe, exam, home)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check import cache
 from finetop.core.check.generation import Prompt, answer
 from finetop.core.check.judging import judge_answer, judge_likelihoods
-from finetop.core.check.packing import TokenSequence
 from finetop.core.check.permutation import Item, Key, cap_items, clusters_of, looks_of, permute
-from finetop.core.check.scorer import encode_pair, score
+from finetop.core.check.prefixes import PrefixMemory, find, room_for
+from finetop.core.check.scorer import encode_pair, encode_prompt, score
 from finetop.core.check.tasks import ask, chance_of
 from finetop.core.check.verdict import TaskPlan
 
@@ -30,9 +30,13 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.check.cache import ScoreKey
+    from finetop.core.check.packing import TokenSequence
+    from finetop.core.check.prefixes import Prefixes
     from finetop.core.check.scorer import BatchPlan
     from finetop.core.check.tasks import BenchmarkTask, Question
     from finetop.core.events import ItemScore
+
+Inputs = tuple["TokenSequence | Prompt", ...]
 
 LOOK_ITEMS = 64
 LOOKS_WRITTEN_TOGETHER = 11  # a suite of 700 items: a step of 96 answers takes 1.5 times one of 40 on a CPU
@@ -56,8 +60,9 @@ class Exam:
     prompts: Mapping[str, Mapping[str, str]]  # of each task, item -> hash of its prompt
     items: tuple[Item, ...]  # capped, in the order of the permutation
     cells: tuple[Cell, ...]
+    inputs: Mapping[Key, Inputs]  # of each item, as tokens
+    prefixes: Mapping[str, Prefixes]  # of each task: beginnings that its items share
     tokenizer: PreTrainedTokenizerBase
-    longest: int  # tokens the model reads at once
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,7 @@ class Examinee:
     facts: Mapping[str, Any] | None  # None: nothing of it is kept in the cache
     model: Callable[[], Any]
     plan: BatchPlan
+    memories: dict[str, PrefixMemory] = field(default_factory=dict)  # by task; of this model alone
 
 
 def prepare(
@@ -85,6 +91,10 @@ def prepare(
         chosen.extend(kept)
         asked[task.name] = ask(task, kept, tokenizer)
     order = permute(chosen, seed)
+    inputs = {
+        name: {question.item.key: _inputs(question, tokenizer, longest) for question in questions}
+        for name, questions in asked.items()
+    }
     return Exam(
         tasks=by_name,
         plans=tuple(
@@ -98,8 +108,9 @@ def prepare(
         },
         items=order,
         cells=_cells(order, by_name),
+        inputs={key: one for of_task in inputs.values() for key, one in of_task.items()},
+        prefixes={name: find(of_task.values()) for name, of_task in inputs.items()},
         tokenizer=tokenizer,
-        longest=longest,
     )
 
 
@@ -124,7 +135,7 @@ def keys_of(exam: Exam, examinee: Examinee) -> dict[str, ScoreKey]:
     keys = {}
     for name, task in exam.tasks.items():
         cells = [list(cell.items) for cell in exam.cells if cell.task == name]
-        batches = hashlib.sha256(json.dumps(cells).encode()).hexdigest()
+        batches = hashlib.sha256(json.dumps([cells, exam.prefixes[name].tokens]).encode()).hexdigest()
         facts = {"name": name, "settings": task.fingerprint, "batches": batches}
         keys[name] = cache.score_key(run, facts)
     return keys
@@ -151,29 +162,33 @@ def score_cell(exam: Exam, examinee: Examinee, cell: Cell) -> list[ItemScore]:
     """Run a cell's items on the model."""
     task = exam.tasks[cell.task]
     questions = [exam.questions[cell.task, item] for item in cell.items]
+    inputs = [exam.inputs[question.item.key] for question in questions]
+    memory = _memory(exam, examinee, cell.task)
+    together: Any = [one for of_item in inputs for one in of_item]
     if task.kind == "generation":
-        return _write(exam, examinee, task, questions)
-    sequences = [sequence for question in questions for sequence in sequences_of(exam, question)]
-    scored = score(examinee.model(), sequences, examinee.plan)
-    results, at = [], 0
-    for question in questions:
-        results.append(judge_likelihoods(task, question, scored[at : at + len(question.pairs)]))
-        at += len(question.pairs)
-    return results
+        answers = answer(examinee.model(), exam.tokenizer, together, examinee.plan, memory)
+        return [judge_answer(task, question, text) for question, text in zip(questions, answers, strict=True)]
+    scored = iter(score(examinee.model(), together, examinee.plan, memory))
+    return [
+        judge_likelihoods(task, question, [next(scored) for _ in of_item])
+        for question, of_item in zip(questions, inputs, strict=True)
+    ]
 
 
-def sequences_of(exam: Exam, question: Question) -> list[TokenSequence]:
-    """Tokenize a question's choices, each behind the context."""
-    return [encode_pair(exam.tokenizer, context, text, exam.longest) for context, text in question.pairs]
+def _memory(exam: Exam, examinee: Examinee, task: str) -> PrefixMemory | None:
+    """Give what the model remembers of a task's shared beginnings; None where it has none."""
+    if not exam.prefixes[task].tokens:
+        return None
+    if task not in examinee.memories:
+        sharing = sum(bool(prefixes.tokens) for prefixes in exam.prefixes.values())
+        room = room_for(str(examinee.model().device)) // sharing
+        examinee.memories[task] = PrefixMemory(exam.prefixes[task], room)
+    return examinee.memories[task]
 
 
-def _write(
-    exam: Exam, examinee: Examinee, task: BenchmarkTask, questions: Sequence[Question]
-) -> list[ItemScore]:
-    prompts = []
-    for question in questions:
-        room = max(1, exam.longest - question.max_new_tokens)
-        tokens = encode_pair(exam.tokenizer, question.prompt, "", exam.longest).tokens[-room:]
-        prompts.append(Prompt(tokens, question.stop, question.max_new_tokens))
-    answers = answer(examinee.model(), exam.tokenizer, prompts, examinee.plan)
-    return [judge_answer(task, question, text) for question, text in zip(questions, answers, strict=True)]
+def _inputs(question: Question, tokenizer: PreTrainedTokenizerBase, longest: int) -> Inputs:
+    """Tokenize a question: each choice behind the context, or the prompt alone."""
+    if question.pairs:
+        return tuple(encode_pair(tokenizer, context, text, longest) for context, text in question.pairs)
+    tokens = encode_prompt(tokenizer, question.prompt, longest, question.max_new_tokens)
+    return (Prompt(tokens, question.stop, question.max_new_tokens),)

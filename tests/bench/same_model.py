@@ -25,9 +25,10 @@ from peft import LoraConfig, get_peft_model
 from finetop.core import models
 from finetop.core.check.candidates import open_candidates
 from finetop.core.check.conclusion import judge_pairs
+from finetop.core.check.forward import longest_input
 from finetop.core.check.job import LOOK_ITEMS
 from finetop.core.check.planning import make_plan
-from finetop.core.check.scorer import BatchPlan, longest_input, plan_for
+from finetop.core.check.scorer import BatchPlan, plan_for
 from finetop.core.check.scoring import Cell, Examinee, prepare, score_cell
 from finetop.core.check.suite import find_suite
 from finetop.core.check.tasks import build
@@ -103,7 +104,9 @@ def main() -> int:
         base = models.resolve(Model(), home, EventLog(Path(folder) / "events.jsonl"))
         tokenizer = models.load_tokenizer(base)
         model = load(base, torch.float32, device)
-        exam = prepare(build(find_suite(options.suite, home)), tokenizer, longest_input(model.config), 1)
+        exam = prepare(
+            build(find_suite(options.suite, home)), tokenizer, longest_input(model.config, tokenizer), 1
+        )
         plan = plan_for(device)
         usual = score_all(exam, model, plan)
         variants = {
