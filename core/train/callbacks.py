@@ -175,7 +175,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         if recipe.drift.every is not None and self.job.general_text is not None:
             self._now_does("measuring the start")
             self.drift = Ration(steps_between(recipe.drift.every, total))
+            before = time.monotonic()
             self.probe = probe.start(model, self.job.tokenizer, self.job.general_text, self.job.device)
+            self.drift.took(time.monotonic() - before)
             if self.probe is not None:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
 

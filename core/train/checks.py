@@ -53,6 +53,7 @@ class OnTheWay:
     plain: Forwards
     stop: Stop
     events: EventLog
+    began: float  # seconds of the monotonic clock, before the base was scored
     spent_s: float  # on the base and on all checks
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by step
     eval_losses: dict[int, float] = field(default_factory=dict)  # by step
@@ -91,7 +92,7 @@ def begin(
     candidates.loaded_name = "tuned"
     seconds = time.monotonic() - began
     print(f"check: the base is scored on {len(side.sheet.items)} items, {seconds:.1f} s", flush=True)
-    return OnTheWay(recipe.check, model, paper, side, plain, stop, events, seconds)
+    return OnTheWay(recipe.check, model, paper, side, plain, stop, events, began, seconds)
 
 
 def is_due(way: OnTheWay, step: int, total: int) -> bool:
@@ -202,14 +203,13 @@ def spared(way: OnTheWay | None) -> set[int]:
     return {step for step in (best, newest) if step is not None}
 
 
-def finish(way: OnTheWay | None, last_step: int, training_s: float) -> None:
+def finish(way: OnTheWay | None, last_step: int) -> None:
     """Tell which checkpoint is the best, or that none is OK, and what the checks cost."""
     if way is None:
         return
-    share = 100 * way.spent_s / max(training_s, way.spent_s, 1e-9)
-    print(
-        f"checks on the way: {len(way.outcomes)}, {way.spent_s:.0f} s, {share:.0f} % of the time", flush=True
-    )
+    share = 100 * way.spent_s / max(time.monotonic() - way.began, 1e-9)
+    cost = f"{way.spent_s:.0f} s with the base, {share:.0f} % of the time"
+    print(f"checks on the way: {len(way.outcomes)}, {cost}", flush=True)
     if not way.keeps_best or not way.outcomes:
         return
     best = best_step(way)
@@ -220,12 +220,10 @@ def finish(way: OnTheWay | None, last_step: int, training_s: float) -> None:
         return
     fine = sum(outcome.verdict == "ok" for outcome in way.outcomes.values())
     loss = way.eval_losses.get(best)
-    why = "the last one" if loss is None else f"the lowest evaluation loss ({loss:.4f})"
-    text = (
-        f"step {best}: OK, with {why} of {fine} that are OK"
-        if loss is not None
-        else f"step {best}: {why} that is OK"
-    )
+    if loss is None:
+        text = f"step {best}: the last one that is OK, of {fine}"
+    else:
+        text = f"step {best}: OK, with the lowest evaluation loss ({loss:.4f}) of {fine} that are OK"
     way.events.write(Best(best, text))
     print(f"kept as the best: {text}", flush=True)
 

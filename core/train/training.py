@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -75,13 +74,12 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
     trainer = make_trainer(model, tokenizer, config, examples.train, examples.eval, hooks)
     trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset))
     stop.is_training = True
-    began = time.monotonic()
     trainer.train()
     events.write(Phase("writing the final checkpoint"))
     step = trainer.state.global_step
     checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events)
     checkpoint.prune(run_folder, recipe.train.keep_checkpoints, checks.spared(way))
-    checks.finish(way, step, time.monotonic() - began)
+    checks.finish(way, step)
     if stop.reason and step < trainer.state.max_steps:
         return Ended("stopped", f"{stop.reason}, after step {step} of {trainer.state.max_steps}")
     return Ended("finished")

@@ -100,6 +100,18 @@ def test_checkpoints_that_were_removed_are_told_as_gone(rig: Rig, finetop: Finet
     assert finetop("check", "four", "--curve")[0] == 2
 
 
+def test_a_run_that_kept_its_best_is_checked_there(rig: Rig, finetop: Finetop) -> None:
+    submit(rig, "five", 6, best=4, check=True, every=0.5)
+    assert finetop("tail", "five")[0] == 0, "waits for the check at the end"
+    code, out, _ = finetop("check", "five")
+    assert (code, "five at step 4" in out) == (0, True)
+    assert {check["step"] for check in rig.ask(protocol.Checks("five")).checks} == {4}, "at the end too"
+    assert finetop("check", "five@10")[0] == 1
+    row = rig.ask(protocol.GetRun("five")).row
+    assert (row.check.step, row.check.verdict) == (4, "ok"), "a run is known by what it keeps"
+    assert "best       step 4: the last one that is OK" in finetop("show", "five")[1]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [

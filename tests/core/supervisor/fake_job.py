@@ -3,8 +3,8 @@
     python fake_job.py JOB_FOLDER
 
 What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"), garbage,
-`saved`: steps that get a checkpoint's folder, and for its checks `lost`: how many items of each task the tuned
-model lost, a number or one for each step.
+`saved`: steps that get a checkpoint's folder, `best`: the one that is kept, and for its checks `lost`: how many
+items of each task the tuned model lost, a number or one for each step.
 """
 
 import json
@@ -72,6 +72,8 @@ def main() -> int:
     if end == "failed":
         log.write(events.Ended("failed", "bad data", "Mend row 17.", 2))
         return 2
+    if "best" in plan:
+        log.write(events.Best(plan["best"], f"step {plan['best']}: the last one that is OK"))
     if "saved" not in plan:
         log.write(events.Checkpoint(plan.get("steps", 10), "checkpoints/last", 10, "full"))
     log.write(events.Ended("finished"))

@@ -337,7 +337,7 @@ def way_with(
     recipe = resolve_text(
         json.dumps({"recipe": 1, "name": "x", "check": {"every": 2, "on_fail": on_fail, **more}})
     ).recipe
-    way = checks.OnTheWay(recipe.check, None, None, None, {}, stopping.Stop(), None, 0.0)  # type: ignore[arg-type]
+    way = checks.OnTheWay(recipe.check, None, None, None, {}, stopping.Stop(), None, 0.0, 0.0)  # type: ignore[arg-type]
     way.outcomes = {step: read({"verdict": word, **plain}) for step, word in outcomes.items()}
     way.eval_losses = losses
     return way
