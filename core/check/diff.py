@@ -20,7 +20,7 @@ from finetop.core.check.conclusion import judge_pairs
 from finetop.core.check.permutation import Item
 from finetop.core.check.planning import make_plan
 from finetop.core.check.result import FORMAT
-from finetop.core.check.sample_text import QUESTION_KEPT, answer_of, gold_of, question_of
+from finetop.core.check.sample_text import answer_of, gold_of, question_of
 from finetop.core.check.samples import DocKey, Sample, SampleLog, TaskLog, read_log, read_row
 from finetop.core.check.verdict import CheckPlan, CheckResult, PairedItem, TaskPlan, no_verdict
 from finetop.core.errors import BadInput, did_you_mean
@@ -45,7 +45,6 @@ NEVER_DECIDE = frozenset(
 CAP = 500  # items a task, where there are several
 JOINED = 0.9
 FLIPS_KEPT = 300
-LOOKS = 32  # every item is at hand; a look of 64 would make 50,000 items take minutes
 SURE = 1 - 1e-9  # chance of a task whose target is always the same, which has to be below 1
 
 
@@ -113,6 +112,15 @@ class _Compared:
     pairs: Mapping[DocKey, _Pair]
 
 
+@dataclass(frozen=True)
+class _Drawn:
+    """An item of the plan."""
+
+    task: _Compared
+    pair: _Pair
+    scores: PairedItem
+
+
 def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
     """Compare the log of a tuned model with its base's: the whole result, as result.read takes it.
 
@@ -130,13 +138,14 @@ def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
         compared += [found] if found else []
     whole = Joined(sum(j.joined for j in joins), sum(j.union for j in joins if not j.left_out), tuple(joins))
     plan = _plan(compared, asked)
-    result = _judge(plan, compared, whole, asked)
+    drawn = _drawn(plan, compared)
+    result = _judge(plan, drawn, whole, asked)
     return {
         **msgspec.to_builtins(result),
         "format": FORMAT,
         "notes": _notes(base, tuned, whole, asked, plan),
-        "flips": _flips(plan, compared) if result.items_used else [],
-        "categories": _categories(plan, compared) if result.items_used else [],
+        "flips": _flips(drawn) if result.items_used else [],
+        "categories": _categories(drawn) if result.items_used else [],
         "models": {"base": _model(base), "tuned": _model(tuned)},
         "joined": {**msgspec.to_builtins(whole), "share": whole.share, "asked": asked.joined},
         "seconds": time.monotonic() - started,
@@ -231,8 +240,10 @@ def _filters(base: TaskLog, tuned: TaskLog, wanted: str) -> tuple[str, str] | No
     common = [name for name in here if name in there]
     if common:
         return common[0], common[0]
-    unnamed = [names for names in (here, there) if names[0] in ("", "#1")]
-    return (here[0], there[0]) if unnamed else None
+    if not any(names[0] in ("", "#1") for names in (here, there)):
+        return None
+    place = next((names.index(wanted) for names in (here, there) if wanted in names), 0)
+    return (here[place], there[place]) if place < min(len(here), len(there)) else None
 
 
 def _metric(
@@ -335,7 +346,6 @@ def _chance(log: TaskLog, samples: Sequence[Sample]) -> float:
 def _plan(compared: Sequence[_Compared], asked: Asked) -> CheckPlan:
     """Fix items, caps and order before any of the tuned model's scores is looked at."""
     cap = asked.cap if asked.cap is not None else CAP if len(compared) > 1 else 0
-    sizes = [min(len(task.pairs), cap or len(task.pairs)) for task in compared]
     items = [Item(task.plan.name, _name(key)) for task in compared for key in task.pairs]
     base = {
         (task.plan.name, _name(key)): pair.base.score(task.base_place)
@@ -350,16 +360,15 @@ def _plan(compared: Sequence[_Compared], asked: Asked) -> CheckPlan:
         cap=cap or None,
         margin=asked.margin,
         alpha=asked.alpha,
-        look_items=max(64, sum(sizes) // LOOKS),
     )
 
 
-def _judge(plan: CheckPlan, compared: Sequence[_Compared], whole: Joined, asked: Asked) -> CheckResult:
-    if not compared:
+def _judge(plan: CheckPlan, drawn: Sequence[_Drawn], whole: Joined, asked: Asked) -> CheckResult:
+    if all(task.left_out for task in whole.tasks):
         return no_verdict(plan, "no task could be compared: " + "; ".join(map(_left_out, whole.tasks)) + ".")
     if whole.share < asked.joined:
         return no_verdict(plan, _too_few(whole, asked.joined))
-    return judge_pairs(plan, [pair for _, _, pair in _drawn(plan, compared)])
+    return judge_pairs(plan, [entry.scores for entry in drawn])
 
 
 def _too_few(whole: Joined, bar: float) -> str:
@@ -378,7 +387,7 @@ def _too_few(whole: Joined, bar: float) -> str:
     )
 
 
-def _drawn(plan: CheckPlan, compared: Sequence[_Compared]) -> list[tuple[_Compared, _Pair, PairedItem]]:
+def _drawn(plan: CheckPlan, compared: Sequence[_Compared]) -> list[_Drawn]:
     """Give the plan's items with both samples and scores."""
     by_key = {
         (task.plan.name, _name(key)): (task, pair) for task in compared for key, pair in task.pairs.items()
@@ -387,42 +396,44 @@ def _drawn(plan: CheckPlan, compared: Sequence[_Compared]) -> list[tuple[_Compar
     for item in plan.order:
         task, pair = by_key[item.key]
         before, after = pair.base.score(task.base_place), pair.tuned.score(task.tuned_place)
-        drawn.append((task, pair, PairedItem(item.task, item.item, "", before, after)))
+        drawn.append(_Drawn(task, pair, PairedItem(item.task, item.item, "", before, after)))
     return drawn
 
 
-def _flips(plan: CheckPlan, compared: Sequence[_Compared]) -> list[dict[str, Any]]:
+def _flips(drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
     """List the items that changed with both answers, lost ones first; texts are read from the files again."""
-    changed = [entry for entry in _drawn(plan, compared) if entry[2].base != entry[2].tuned]
-    changed.sort(key=lambda entry: (entry[2].tuned - entry[2].base, entry[2].task, entry[2].item))
-    flips = []
-    for task, pair, scores in changed[:FLIPS_KEPT]:
-        before, after = read_row(task.base, pair.base), read_row(task.tuned, pair.tuned)
-        flips.append(
-            {
-                "task": scores.task,
-                "item": pair.base.doc_id,
-                "category": "",
-                "question": question_of(before)[:QUESTION_KEPT],
-                "gold": gold_of(before),
-                "base": scores.base,
-                "tuned": scores.tuned,
-                "base_answer": answer_of(before, task.plan.metric),
-                "tuned_answer": answer_of(after, task.plan.metric),
-            }
-        )
-    return flips
+    changed = [entry for entry in drawn if entry.scores.base != entry.scores.tuned]
+    changed.sort(
+        key=lambda entry: (entry.scores.tuned - entry.scores.base, entry.scores.task, entry.scores.item)
+    )
+    return [_flip(entry) for entry in changed[:FLIPS_KEPT]]
 
 
-def _categories(plan: CheckPlan, compared: Sequence[_Compared]) -> list[dict[str, Any]]:
+def _flip(entry: _Drawn) -> dict[str, Any]:
+    task, pair, scores = entry.task, entry.pair, entry.scores
+    before, after = read_row(task.base, pair.base), read_row(task.tuned, pair.tuned)
+    return {
+        "task": scores.task,
+        "item": pair.base.doc_id,
+        "category": "",
+        "question": question_of(before),
+        "gold": gold_of(before),
+        "base": scores.base,
+        "tuned": scores.tuned,
+        "base_answer": answer_of(before, task.plan.metric),
+        "tuned_answer": answer_of(after, task.plan.metric),
+    }
+
+
+def _categories(drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
     """Count lost and won items by task, most losses first; logs know no finer categories."""
     seen: Counter[str] = Counter()
     lost: Counter[str] = Counter()
     won: Counter[str] = Counter()
-    for _, _, pair in _drawn(plan, compared):
-        seen[pair.task] += 1
-        lost[pair.task] += pair.tuned < pair.base
-        won[pair.task] += pair.tuned > pair.base
+    for scores in (entry.scores for entry in drawn):
+        seen[scores.task] += 1
+        lost[scores.task] += scores.tuned < scores.base
+        won[scores.task] += scores.tuned > scores.base
     order = sorted(seen, key=lambda task: (-lost[task], task))
     return [
         {"task": task, "category": "", "n": seen[task], "lost": lost[task], "won": won[task]}

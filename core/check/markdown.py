@@ -17,8 +17,8 @@ TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters
 TEXT_SHOWN = 120
 SIGNS = {"ok": "✅", "regressed": "❌", "no_verdict": "⚪"}
 # What Markdown or HTML would read as markup; @ would send mail to whoever has that name, # link an issue, and
-# an address becomes a link without any mark.
-_MARKUP = re.compile(r"[\\`*_{}\[\]<>#!|~&@$]|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+# an address becomes a link without any mark. Within a word _ is itself.
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#!|~&@$]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 
 
 def markdown(name: str, outcome: Outcome) -> str:

@@ -13,13 +13,13 @@ ANSWER_KEPT = 500
 
 
 def question_of(row: Mapping[str, Any]) -> str:
-    """Give the prompt's last 500 characters (few-shot examples come first), or the document's first text."""
+    """Give the prompt's last 500 characters (few-shot examples come first), or the document's longest text."""
     prompts = [prompt for prompt, _ in _arguments(row)]
     prompt = next((text for text in map(_text, prompts) if text.strip()), "")
     if not prompt:
         document = row.get("doc")
         texts = document.values() if isinstance(document, dict) else [document]
-        prompt = next((text for text in texts if isinstance(text, str) and text.strip()), "")
+        prompt = max((text for text in texts if isinstance(text, str)), key=len, default="")
     prompt = prompt.strip()
     return prompt if len(prompt) <= QUESTION_KEPT else "…" + prompt[1 - QUESTION_KEPT :]
 

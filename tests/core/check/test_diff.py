@@ -273,6 +273,8 @@ def test_an_old_log_joins_a_new_one_by_the_place_of_its_filters(tmp_path: Path) 
     logs(tmp_path, {"gsm8k": old}, {"gsm8k": new})
     found = compare(tmp_path)
     assert (task_of(found, "gsm8k")["joined"], task_of(found, "gsm8k")["filter"]) == (50, "#1")
+    second = compare(tmp_path, filter="loose")
+    assert (task_of(second, "gsm8k")["filter"], second["tasks"][0]["base"]) == ("#2", 1.0)
 
 
 def test_filters_without_a_common_name_leave_the_task_out(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def test_long_results_stay_under_a_comments_limit() -> None:
         ("a|b", "a&#124;b"),
         ("[x](http://evil)", "&#91;x&#93;(http&#58;//evil)"),
         ("see www.evil.example", "see www&#46;evil.example"),
-        ("`code` *bold* a_b", "&#96;code&#96; &#42;bold&#42; a&#95;b"),
+        ("`code` *bold* a_b _i_", "&#96;code&#96; &#42;bold&#42; a_b &#95;i&#95;"),
         ("@all #12 &amp; \\", "&#64;all &#35;12 &#38;amp; &#92;"),
         ("two\nlines\x1b[31m\x00", "two lines"),
         ("fine: 3.0 points (limit 5), -1 to +2", "fine: 3.0 points (limit 5), -1 to +2"),
