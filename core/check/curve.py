@@ -159,6 +159,6 @@ def _row(step: int, result: Mapping[str, Any]) -> tuple[str, ...]:
     outcome = read(result)
     # An interval of the drop from low to high is one of the change from -high to -low.
     interval = outcome.interval and f"{change(outcome.interval[1])} to {change(outcome.interval[0])}"
-    claim = "watch" if result.get("watch") else str(result.get("claim") or "the only one")
+    claim = "watch" if outcome.watch else str(outcome.claim or "the only one")
     items = f"{outcome.items_used:,} of {outcome.items_total:,}"
     return (str(step), word(outcome), change(outcome.drop), interval or "-", items, claim)

@@ -333,6 +333,6 @@ def brief(
         worst=[TaskBrief(task.task, 100 * (task.drop or 0.0), task.mark) for task in worst_first(outcome)],
         target={metric: [score.base, score.tuned] for metric, score in outcome.target.items()},
         accepted=accepted,
-        claim=int(result.get("claim") or 0),
-        watch=bool(result.get("watch")),
+        claim=outcome.claim,
+        watch=outcome.watch,
     )
