@@ -76,6 +76,8 @@ def read_on(
     """
     name = cache_argument(model)
     last = {"logits_to_keep": 1} if takes(model, "logits_to_keep") else {}
+    if mask is not None and cache is not None and all(getattr(cache, "is_linear", [False])):
+        mask = mask[:, -ids.shape[1] :]  # a state that holds what was read has no places to mask
     out = model(
         input_ids=ids, attention_mask=mask, position_ids=positions, use_cache=True, **{name: cache}, **last
     )

@@ -65,16 +65,15 @@ def _answer_all(
     plan: BatchPlan,
     memory: PrefixMemory | None,
 ) -> list[str]:
-    kept = memory if plan.layout == "packed" else None  # where packing is not exact, neither is going on
-    most = longest_packed(model.config)
-    short = [_room(prompt) <= most for prompt in prompts]
+    most = longest_packed(model.config) if plan.layout == "packed" else 0
+    splits = [_room(prompt) <= most for prompt in prompts]  # where packing is not exact, neither is going on
     begins = [
-        kept.prefixes.longest(prompt) if kept is not None and short[place] else -1
+        memory.prefixes.longest(prompt) if memory is not None and splits[place] else -1
         for place, prompt in enumerate(prompts)
     ]
 
     def alike(place: int) -> tuple[bool, int, tuple[str, ...]]:
-        return short[place], begins[place], prompts[place].stop
+        return splits[place], begins[place], prompts[place].stop
 
     order = sorted(range(len(prompts)), key=lambda place: (*alike(place), -_room(prompts[place]), place))
     answers: dict[int, str] = {}
@@ -84,8 +83,8 @@ def _answer_all(
         batch = [place for place in order[:size] if alike(place) == alike(first)]
         order = order[len(batch) :]
         together = [prompts[place] for place in batch]
-        known = _known(model, kept, begins[first], plan)
-        shared = _shared_beginning(together) if short[first] else 0  # padding behind it would shift a window
+        known = _known(model, memory, begins[first], plan)
+        shared = _shared_beginning(together) if splits[first] else 0  # padding behind it would shift a window
         state = _begin(model, tokenizer, together, known, shared)
         answers.update(zip(batch, _write(model, tokenizer, together, state), strict=True))
     return [answers[place] for place in range(len(prompts))]
