@@ -19,14 +19,19 @@ if TYPE_CHECKING:
 Found = tuple[str, str, str]  # key, message, hint
 
 
-def cross_problems(recipe: Recipe, places: Mapping[str, str], whole: str) -> list[RecipeError]:
-    """Find what the types cannot say; `whole` is the place of settings that nobody wrote."""
+def cross_problems(
+    recipe: Recipe, places: Mapping[str, str], whole: str, *, to_train: bool
+) -> list[RecipeError]:
+    """Find what the types cannot say; `whole` is the place of settings that nobody wrote.
+
+    `to_train` is false of a recipe that only says what is checked and how.
+    """
     problems = []
     try:
         check_name(recipe.name, places.get("name", whole))
     except RecipeError as error:
         problems.append(error)
-    for rule in (_not_built, _train, _data, _check, _target):
+    for rule in (*((_trains_quantized,) if to_train else ()), _not_built, _train, _data, _check, _target):
         for key, message, hint in rule(recipe):
             problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
     return problems
@@ -39,13 +44,14 @@ def _place(key: str, places: Mapping[str, str], whole: str) -> str:
     return places.get(key, whole)
 
 
+def _trains_quantized(recipe: Recipe) -> Iterator[Found]:
+    quantize = recipe.model.quantize
+    if quantize != "none":
+        key = "model.quantize"
+        yield key, f"{key}: training on {quantize} weights is not built yet.", "Leave it at none."
+
+
 def _not_built(recipe: Recipe) -> Iterator[Found]:
-    if recipe.model.quantize != "none":
-        yield (
-            "model.quantize",
-            f"model.quantize: {recipe.model.quantize} is not built yet.",
-            "Leave it at none.",
-        )
     for field in msgspec.structs.fields(type(recipe.protect)):
         if getattr(recipe.protect, field.name):
             key = f"protect.{field.name}"

@@ -108,13 +108,17 @@ def recipe_to_json(recipe: Recipe) -> str:
     return msgspec.json.encode(recipe_to_mapping(recipe)).decode()
 
 
-def recipe_from_json(text: str | bytes, label: str = "recipe.json") -> Recipe:
-    """Read what recipe_to_json wrote, checked as strictly as a file. Raises RecipeError."""
+def recipe_from_json(text: str | bytes, label: str = "recipe.json", *, to_train: bool = True) -> Recipe:
+    """Read what recipe_to_json wrote, checked as strictly as a file. Raises RecipeError.
+
+    `to_train` is false where nothing is trained: a check may hold weights in fewer bits, training may not.
+    """
     try:
         decoded = msgspec.json.decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise RecipeError(f"is not JSON: {error}.", place=label) from error
-    recipe, problems, _ = read_recipe(_checked_root(from_plain(decoded, Origin(label, Path.cwd()))))
+    root = _checked_root(from_plain(decoded, Origin(label, Path.cwd())))
+    recipe, problems, _ = read_recipe(root, to_train=to_train)
     _raise_first(problems)
     assert recipe is not None
     return recipe

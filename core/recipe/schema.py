@@ -52,7 +52,8 @@ class Model(Section, frozen=True, kw_only=True):
         says("Number format of the weights; auto takes what the model was saved in."),
     ] = "bfloat16"
     quantize: Annotated[
-        Literal["none", "nf4", "int8"], says("Hold the frozen weights in fewer bits (only none so far).")
+        Literal["none", "nf4", "int8"],
+        says("Hold the linear layers' weights in fewer bits (to check with; not to train)."),
     ] = "none"
     revision: Annotated[Text | None, says("Branch, tag or commit on the hub; null for the newest.")] = None
     trust_remote_code: Annotated[

@@ -23,16 +23,19 @@ if TYPE_CHECKING:
 _MISSING = object()
 
 
-def read_recipe(root: Node) -> tuple[Recipe | None, list[RecipeError], dict[str, str]]:
+def read_recipe(
+    root: Node, *, to_train: bool = True
+) -> tuple[Recipe | None, list[RecipeError], dict[str, str]]:
     """Read a whole merged tree: the recipe, or None and every problem; and the place of each setting.
 
-    Places are by dotted key (`data.train[0].path` -> `faq.yaml:7`), of the settings that were written.
+    `to_train` is false of a recipe that only says what is checked and how. Places are by dotted key
+    (`data.train[0].path` -> `faq.yaml:7`), of the settings that were written.
     """
     reader = _Reader()
     recipe = reader.read(root, Recipe, "")
     problems = list(reader.problems)
     if isinstance(recipe, Recipe) and not problems:
-        problems += cross_problems(recipe, reader.places, root.place)
+        problems += cross_problems(recipe, reader.places, root.place, to_train=to_train)
     return (None if problems else recipe), problems, reader.places
 
 

@@ -27,7 +27,7 @@ FAULTS = {
     "objective: {name: dpo}": "objective.name: there is no objective 'dpo'.",
     "objective: {loss: prompts}": "objective.loss is 'prompts', and must be one of answers, all.",
     "model: {dtype: fp16}": "model.dtype is 'fp16', and must be one of auto, bfloat16, float16, float32.",
-    "model: {quantize: nf4}": "model.quantize: nf4 is not built yet.",
+    "model: {quantize: nf4}": "model.quantize: training on nf4 weights is not built yet.",
     "model: {trust_remote_code: yes}": "model.trust_remote_code is 'yes', and must be true or false.",
     "model: 3": "model is 3, and must be a mapping.",
     "modle: {id: x}": "modle is not a section of a recipe. Did you mean model?",
