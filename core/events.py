@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -190,6 +191,7 @@ class EventLog:
         self._number = self._resume()
         self.lost = 0
         self._torn = False  # the last line was cut by a full disk
+        self._turn = threading.Lock()  # what goes on beside the work tells its events, too
 
     def _resume(self) -> int:
         size = os.fstat(self._file).st_size
@@ -206,6 +208,10 @@ class EventLog:
         return 0
 
     def write(self, event: Event) -> None:
+        with self._turn:
+            self._write(event)
+
+    def _write(self, event: Event) -> None:
         self._number += 1
         self._encoder.encode_into(Line(self._number, time.time(), event), self._buffer)
         self._buffer += b"\n"

@@ -11,6 +11,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core import run as data
+from finetop.core.check.suite import find_suite
 from finetop.core.errors import EnvironmentTrouble, Refused
 from finetop.core.recipe.load import check_name
 from finetop.core.store import checks, claims, jobs, runs
@@ -21,9 +22,12 @@ from finetop.core.supervisor.state import Supervisor
 def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswer:
     """Queue a run: its folder with the recipe, then its rows. On any trouble neither is left.
 
-    Raises BadInput for a name that can't be, EnvironmentTrouble when the folder can't be made.
+    Raises BadInput for a name that can't be or a suite that can't be read, NotFound for one that is not there,
+    EnvironmentTrouble when the folder can't be made.
     """
     check_name(ask.name, "name")
+    if general := ask.recipe.get("check", {}).get("general"):
+        find_suite(general["suite"], supervisor.home)  # now, and not after hours of training
     connection = supervisor.connection
     run_id = runs.next_run_id(connection)
     name = runs.free_name(connection, ask.name)

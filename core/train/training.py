@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import methods, models
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Ended, Phase
-from finetop.core.train import data
+from finetop.core.train import data, suite_data
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,6 +43,8 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
     examples = data.build(
         rows, recipe.data, recipe.objective.options.loss, recipe.train.seed, tokenizer, events
     )
+
+    suite_data.look_ahead(recipe, home, events)
 
     from finetop.core.train import arguments, callbacks, checkpoint, checks, probe, samples
 
