@@ -129,7 +129,7 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
     elif isinstance(event, events.Phase):
         batch.phase = (line.t, event)
     elif isinstance(event, events.Started):
-        batch.started = event
+        batch.started, batch.best = event, None  # an attempt's best is its own
     elif isinstance(event, events.Planned):
         batch.planned = event
     elif isinstance(event, events.FirstRow):
@@ -189,13 +189,15 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
         )
     for at, verdict in batch.verdicts:
         checks.add(connection, run_id, job_id, at, verdict)
-    if batch.best is not None:
-        best = data.Best(batch.best.step, batch.best.text)
-        connection.execute("UPDATE runs SET best = ? WHERE id = ?", [_text(best), run_id])
-    if batch.verdicts or batch.best is not None:
+    if batch.started is not None or batch.best is not None:
+        best = batch.best and _text(data.Best(batch.best.step, batch.best.text))
         connection.execute(
-            "UPDATE runs SET brief = ? WHERE id = ?", [checks.brief_of(connection, run_id), run_id]
+            "UPDATE runs SET best = ? WHERE id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
+            [best, run_id, job_id],
         )
+    if batch.verdicts or batch.started is not None or batch.best is not None:
+        brief = checks.brief_of(connection, run_id)
+        connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [brief, run_id])
     if batch.phase is not None:
         _show_phase(connection, run_id, job_id, *batch.phase)
     if batch.ended is not None:

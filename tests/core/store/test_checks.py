@@ -134,6 +134,21 @@ def test_a_run_is_known_by_its_newest_claim_and_by_its_best_checkpoint(
     assert not runs.row(connection, run).needs_you
 
 
+def test_a_new_attempt_forgets_the_best_of_the_one_before(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = add_run(connection)
+    started = events.Started(1, 1, 1, "cpu", "float32", {})
+    take_in(connection, job, tmp_path, started, verdict(10), events.Best(10, "x"), verdict(20, "regressed"))
+    assert known_by(connection, run) == (10, "ok")
+    check = jobs.add_job(connection, run_id=run, verb="check", args={}, priority=0)[0]
+    take_in(connection, check, tmp_path, started)
+    assert runs.detail(connection, run).best is not None, "a check is no attempt at training"
+    take_in(connection, job, tmp_path, events.Best(10, "y"), started)
+    assert runs.detail(connection, run).best is None
+    assert known_by(connection, run) == (20, "regressed")
+
+
 def test_a_database_of_the_first_version_keeps_its_checks(tmp_path: Path) -> None:
     path = tmp_path / "finetop.duckdb"
     old = duckdb.connect(str(path))
