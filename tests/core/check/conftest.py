@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,3 +96,26 @@ def suite_folder(tmp_path: Path) -> Path:
     ]
     write_rows(folder / "orders.jsonl", orders)
     return folder
+
+
+@pytest.fixture(scope="session")
+def loud_model(tiny_model: Path) -> Any:
+    """The tiny model with ten times its weights: at the usual size all log-probabilities are nearly alike."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    torch.set_num_threads(1)
+    loaded = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
+    with torch.no_grad():
+        for weights in loaded.parameters():
+            if weights.dim() > 1:
+                weights.mul_(10)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer(tiny_model: Path) -> Any:
+    """The tiny model's tokenizer."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(tiny_model)

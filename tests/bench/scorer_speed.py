@@ -1,0 +1,220 @@
+"""What the scorer costs beside the harness's own model, in CPU seconds of this process, medians of interleaved rounds.
+
+    python tests/bench/scorer_speed.py [--home FOLDER] [--threads 2] [--rounds 3] [--items 16]
+
+SmolLM2-135M-Instruct in float32, found (or fetched) as a run finds it. Ours is called as a check calls it, with
+about ten items at a time and a memory of shared beginnings that is empty when a round begins; the harness's
+model gets all requests at once, in the batch size that was fastest of 1, 4, 8 and 16. With FINETOP_TEST_DATA the
+items are of arc_easy (contexts of 52 to 80 tokens, zero-shot) and mmlu (5-shot, two subjects), else made up
+in the same lengths. Targets: zero-shot 3.9 times, 5-shot 8 times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import random
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CELL = 10  # items that a check scores together
+BATCH_SIZES = (1, 4, 8, 16)
+WORDS = (
+    "the",
+    "of",
+    "water",
+    "river",
+    "light",
+    "small",
+    "how",
+    "energy",
+    "plant",
+    "because",
+    "cell",
+    "heat",
+    "moves",
+)
+TARGETS = {"zero-shot, 4 choices": 3.9, "5-shot, 4 letters": 8.0}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question: what comes before, and each choice as it is written behind."""
+
+    context: str
+    choices: tuple[str, ...]
+
+
+def _rows(name: str) -> list[dict[str, Any]] | None:
+    folder = os.environ.get("FINETOP_TEST_DATA")
+    if not folder:
+        return None
+    return [json.loads(line) for line in (Path(folder) / name).read_text(encoding="utf-8").splitlines()]
+
+
+def _words(rng: random.Random, count: int) -> str:
+    return " ".join(rng.choice(WORDS) for _ in range(count))
+
+
+def zero_shot(tokenizer: Any, items: int) -> list[Item]:
+    """Questions with contexts of about 64 tokens and four choices of a few tokens each."""
+    rows = _rows("arc_easy/open.jsonl")
+    if rows is None:
+        rng = random.Random(1)
+        return [
+            Item(f"Question: {_words(rng, 58)}?\nAnswer:", tuple(" " + _words(rng, 5) for _ in range(4)))
+            for _ in range(items)
+        ]
+    made = [
+        Item(f"Question: {row['question']}\nAnswer:", tuple(" " + t for t in row["choices"]["text"]))
+        for row in rows
+    ]
+    fitting = [
+        item for item in made if 52 <= len(tokenizer.encode(item.context)) <= 80 and len(item.choices) == 4
+    ]
+    return fitting[:items]
+
+
+def five_shot(tokenizer: Any, items: int) -> list[Item]:
+    """Questions of two subjects behind five examples each, answered by a letter."""
+    open_rows, shots = _rows("mmlu/open.jsonl"), _rows("mmlu/dev.jsonl")
+    if open_rows is None or shots is None:
+        rng = random.Random(2)
+        shots = [_made_up(rng, subject) for subject in ("rivers", "plants") for _ in range(5)]
+        open_rows = [_made_up(rng, subject) for subject in ("rivers", "plants") for _ in range(items)]
+    made: list[Item] = []
+    subjects = list(dict.fromkeys(row["subject"] for row in open_rows))
+    for subject in subjects[1:3]:
+        head = f"The following are multiple choice questions (with answers) about {subject}.\n\n"
+        examples = "".join(
+            f"{_asked(row)} {'ABCD'[row['answer']]}\n\n" for row in shots if row["subject"] == subject
+        )
+        asked = [row for row in open_rows if row["subject"] == subject][: items // 2]
+        made += [Item(head + examples + _asked(row), (" A", " B", " C", " D")) for row in asked]
+    return made
+
+
+def _made_up(rng: random.Random, subject: str) -> dict[str, Any]:
+    return {
+        "subject": subject,
+        "question": _words(rng, 50) + "?",
+        "choices": [_words(rng, 8) for _ in range(4)],
+        "answer": rng.randrange(4),
+    }
+
+
+def _asked(row: dict[str, Any]) -> str:
+    choices = "\n".join(f"{letter}. {text}" for letter, text in zip("ABCD", row["choices"], strict=True))
+    return f"{row['question'].strip()}\n{choices}\nAnswer:"
+
+
+def ours(model: Any, tokenizer: Any, items: list[Item]) -> list[float]:
+    """Score as a check does."""
+    from finetop.core.check.prefixes import PrefixMemory, find, room_for
+    from finetop.core.check.scorer import encode_pair, plan_for, score
+
+    asked = [[encode_pair(tokenizer, item.context, text, 8192) for text in item.choices] for item in items]
+    memory = PrefixMemory(find(asked), room_for("cpu"))
+    found: list[float] = []
+    for at in range(0, len(asked), CELL):
+        cell = [sequence for item in asked[at : at + CELL] for sequence in item]
+        found += [one.log_prob for one in score(model, cell, plan_for("cpu"), memory)]
+    return found
+
+
+def stock(model: Any, tokenizer: Any, items: list[Item], batch_size: int) -> list[float]:
+    """Score with the harness's own model."""
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    harness = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
+    asked = [
+        Instance("loglikelihood", {}, (item.context, text), 0) for item in items for text in item.choices
+    ]
+    return [log_prob for log_prob, _ in harness.loglikelihood(asked, disable_tqdm=True)]
+
+
+def cpu_s(work: Callable[[], object]) -> float:
+    """Time a piece of work in CPU seconds of this process, all threads."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def compare(name: str, model: Any, tokenizer: Any, items: list[Item], rounds: int) -> None:
+    """Print one line: CPU seconds a hundred items, and how many times ours is faster."""
+    few = items[:: max(1, len(items) // 4)][:4]
+    costs = {size: cpu_s(lambda size=size: stock(model, tokenizer, few, size)) for size in BATCH_SIZES}
+    best = min(costs, key=lambda size: costs[size])
+    apart = max(
+        abs(a - b)
+        for a, b in zip(ours(model, tokenizer, few), stock(model, tokenizer, few, best), strict=True)
+    )
+    pairs = [
+        (cpu_s(lambda: ours(model, tokenizer, items)), cpu_s(lambda: stock(model, tokenizer, items, best)))
+        for _ in range(rounds)
+    ]
+    mine, theirs = (statistics.median(pair[at] for pair in pairs) for at in (0, 1))
+    ratio = statistics.median(pair[1] / pair[0] for pair in pairs)
+    each = 100 / len(items)
+    print(
+        f"{name:22} {len(items):5} {mine * each:12.1f} {theirs * each:13.1f} {best:6} {ratio:7.2f}x "
+        f"{TARGETS[name]:6.1f}x {apart:10.1e}",
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Print the table."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    options.add_argument("--home", type=Path)
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--items", type=int, default=16)
+    given = options.parse_args()
+
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    torch.set_num_threads(given.threads)
+    with tempfile.TemporaryDirectory() as aside:
+        folder = _demo_model(given.home or Path(aside))
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+    print(f"float32, {given.threads} threads, load {os.getloadavg()[0]:.1f}, rounds {given.rounds}")
+    print(
+        f"{'':22} {'items':>5} {'ours s/100':>12} {'stock s/100':>13} {'batch':>6} {'ratio':>8} {'goal':>7} {'nats':>9}"
+    )
+    compare("zero-shot, 4 choices", model, tokenizer, zero_shot(tokenizer, given.items), given.rounds)
+    compare("5-shot, 4 letters", model, tokenizer, five_shot(tokenizer, given.items), given.rounds)
+    return 0
+
+
+def _demo_model(root: Path) -> Path:
+    from finetop.core import demo_model
+    from finetop.core.events import EventLog
+    from finetop.core.home import Home, prepare
+
+    home = Home(root)
+    prepare(home)
+    folder, _, _ = demo_model.find(None, home, EventLog(root / "scorer_speed.events"))
+    return folder
+
+
+if __name__ == "__main__":
+    sys.exit(main())
