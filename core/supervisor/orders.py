@@ -71,13 +71,14 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     if run_id in jobs.checks_under_way(connection):
         raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
-    claim = claims.claim_of(connection, run_id, step, watch=ask.watch)
+    args: dict[str, Any] = {"step": step, "checkpoint": path}
+    claim = claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch)
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection,
             run_id=run_id,
             verb="check",
-            args={"step": step, "checkpoint": path, **claim.args},
+            args={**args, **claim.args},
             priority=jobs.CHECK_PRIORITY,
         )
     supervisor.touch()
