@@ -7,6 +7,7 @@ It appends events to events.jsonl and prints for people; the keeper has both out
 from __future__ import annotations
 
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -54,6 +55,8 @@ def run(
     faulthandler.register(signal.SIGUSR2)  # all stacks into the log, for a job that seems to hang
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
+    # On a CPU it says that a faster kernel is missing, and of each matrix product that its inputs are cast.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     stop = stopping.listen()
     events = EventLog(job_folder / "events.jsonl")
     try:

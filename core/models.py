@@ -10,9 +10,10 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.train.failures import is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from finetop.core.events import EventLog
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Model
+
+Quantize = Literal["none", "nf4", "int8"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,7 @@ class ResolvedModel:
     weights_hash: str  # sha256 over the safetensors
     trust_remote_code: bool = False
     chat_template: str | None = None  # replaces the tokenizer's own
+    quantize: Quantize = "none"  # how its linear layers are held
 
 
 def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
@@ -65,6 +69,7 @@ def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
         weights_hash=weights_hash(path, home),
         trust_remote_code=model.trust_remote_code,
         chat_template=_read_template(model.chat_template),
+        quantize=model.quantize,
     )
 
 
@@ -227,13 +232,15 @@ def has_plain_template(tokenizer: PreTrainedTokenizerBase) -> bool:
 def load(
     resolved: ResolvedModel, dtype: torch.dtype, device: str
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load the model onto the device, and its tokenizer.
+    """Load the model onto the device, its linear layers quantised where `resolved` says so, and its tokenizer.
 
-    Raises BadInput if it is no causal language model, needs code of its own, or lacks weights.
+    Raises BadInput if it is no causal language model, needs code of its own, or lacks weights, and
+    EnvironmentTrouble if it can't be quantised here.
     """
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(resolved)
+    placed = quantized(resolved, dtype, device)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             resolved.path,
@@ -242,7 +249,15 @@ def load(
             trust_remote_code=resolved.trust_remote_code,
             local_files_only=True,
             output_loading_info=True,
+            **placed,
         )
+    except (ImportError, RuntimeError) as error:
+        if resolved.quantize == "none" or is_out_of_memory(error):
+            raise
+        raise EnvironmentTrouble(
+            f"model.quantize: {resolved.quantize} can't be had here: {str(error).strip().splitlines()[0][:300]}",
+            hint="Set model.quantize to none (--quantize none), or mend bitsandbytes.",
+        ) from error
     except (OSError, ValueError, KeyError) as error:
         raise _unusable(resolved, "model", error) from error
     missing = sorted(found["missing_keys"])
@@ -252,7 +267,36 @@ def load(
             f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
-    return model.to(device), tokenizer
+    return (model if placed else model.to(device)), tokenizer
+
+
+def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:
+    """Say how a model is loaded in fewer bits by bitsandbytes; nothing for whole numbers in `dtype`.
+
+    nf4: arXiv:2305.14314, with the scales quantised too; int8: arXiv:2208.07339, without its outliers' detour, which
+    looks at all rows of a batch: with it, what stands beside a text moved its logits by 3.5 (SmolLM2-135M),
+    without it by nothing, at the same loss (3.23 nats). Linear layers alone, but for the head.
+    """
+    saved = json.loads((resolved.path / "config.json").read_text(encoding="utf-8")).get("quantization_config")
+    if resolved.quantize == "none":
+        return {"device_map": {"": device}} if saved else {}
+    if saved:
+        raise BadInput(
+            f"model.quantize: {resolved.id} is saved in fewer bits already.",
+            hint="Set model.quantize to none.",
+        )
+    from transformers import BitsAndBytesConfig
+
+    if resolved.quantize == "nf4":
+        config = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=dtype,
+        )
+    else:
+        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
+    return {"quantization_config": config, "device_map": {"": device}}
 
 
 def load_checkpoint(

@@ -47,6 +47,24 @@ class SubmitAnswer(msgspec.Struct, frozen=True):
     place: int
 
 
+class Import(msgspec.Struct, tag_field="verb", tag="import", frozen=True):
+    """Adopt a model that was made elsewhere as a run. `recipe`, `source` and `name` as in Submit."""
+
+    recipe: dict[str, Any]
+    source: str
+    name: str
+    path: str  # the folder that it lies in, absolute
+    steps: list[int]  # of the checkpoints that the folder holds now
+    copy: bool = False  # its weights into the home; else they are linked
+    reuse: bool = False  # answer with the run that this folder was adopted as before, if there is one
+
+
+class ImportAnswer(msgspec.Struct, frozen=True):
+    run_id: int
+    name: str
+    reused: bool
+
+
 class Runs(msgspec.Struct, tag_field="verb", tag="runs", frozen=True):
     filter: str = ""  # part of the name, model, method or tag
     sort: Literal["needs_you", "newest", "name", "loss"] = "needs_you"
@@ -171,6 +189,7 @@ class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):
     run: str
     step: int | None = None
     watch: bool = False  # a look that claims nothing, unless this step's check has a claim already
+    general: dict[str, Any] = {}  # settings of check.general for this check alone: suite, margin, seed
 
 
 class CheckAnswer(msgspec.Struct, frozen=True):
@@ -226,6 +245,7 @@ class Shutdown(msgspec.Struct, tag_field="verb", tag="shutdown", frozen=True):
 Ask = (
     Hello
     | Submit
+    | Import
     | Runs
     | GetRun
     | Curves
@@ -244,6 +264,7 @@ Ask = (
 ANSWERS: dict[type, type] = {
     Hello: HelloAnswer,
     Submit: SubmitAnswer,
+    Import: ImportAnswer,
     Runs: RunsAnswer,
     GetRun: RunDetail,
     Curves: CurvesAnswer,

@@ -1,7 +1,8 @@
 """Runs, their jobs and their states as plain data: what the store keeps and every client shows.
 
-A run is one experiment. Its jobs are processes: one that trains, then any number that check. A run's state is
-its training job's; each state carries its own facts, so that an impossible one can't be written.
+A run is one experiment. Its jobs are processes: one that makes it (by training, or by adopting what was trained
+elsewhere), then any number that check. A run's state is that of the job that makes it; each state carries its own
+facts, so that an impossible one can't be written.
 """
 
 from __future__ import annotations
@@ -58,6 +59,9 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     since: float | None = None
 
 
+Verb = Literal["train", "check", "import"]
+MAKES_A_RUN = ("train", "import")  # verbs of the job whose state is its run's
+
 State = Queued | Running | Finished | Stopped | Failed | Lost
 Ending = Finished | Stopped | Failed | Lost
 
@@ -68,15 +72,16 @@ def word(state: State) -> str:
 
 
 class JobSpec(msgspec.Struct, frozen=True):
-    """What a job's process needs to know: job.json in its folder. No absolute paths: a home can move."""
+    """What a job's process needs to know: job.json in its folder. No paths into the home: it can move."""
 
     format: int
     job_id: int
     run_id: int
     run_name: str
-    verb: Literal["train", "check"]
+    verb: Verb
     recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_json
-    args: dict[str, Any] = {}  # check: {"checkpoint": "checkpoints/step-000120", "step": 120}
+    # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
+    args: dict[str, Any] = {}
 
 
 def read_spec(job_folder: Path) -> JobSpec:

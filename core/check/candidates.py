@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core import models
@@ -91,6 +92,7 @@ def facts_of(
         "tokenizer": _sha(tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)),
         "template": _sha(str(tokenizer.chat_template)),
         "dtype": candidates.dtype,
+        "quantize": _quantize(candidates.base),
         "device": device_kind(candidates.device),
         "scorer": VERSION,
         "torch": str(torch.__version__),
@@ -170,6 +172,15 @@ def free_memory(device: str) -> None:
     gc.collect()
     if device.startswith("cuda"):
         torch.cuda.empty_cache()
+
+
+def _quantize(base: ResolvedModel) -> str:
+    """Say how the linear layers are held, and by which version of what."""
+    return (
+        base.quantize
+        if base.quantize == "none"
+        else f"{base.quantize}, bitsandbytes {version('bitsandbytes')}"
+    )
 
 
 def _sha(text: str) -> str:

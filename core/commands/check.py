@@ -1,78 +1,182 @@
-"""`finetop check RUN[@STEP]`: did it forget? Exit 0 ok, 1 regressed, 3 no verdict."""
+"""`finetop check RUN[@STEP]` or `--model PATH --base PATH`: did it forget? Exit 0 ok, 1 regressed, 3 no verdict."""
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from finetop.core import protocol
-from finetop.core.check.result import report
+from finetop.core.adopt.recipe import Wanted, adopted
+from finetop.core.check.result import read, report
+from finetop.core.check.suite import find_suite
 from finetop.core.client import Client
-from finetop.core.commands import curve_of, follow
+from finetop.core.commands import adopting, curve_of, follow, reports
 from finetop.core.commands.output import print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.home import Home
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
+OF_MODEL = ("base", "name", "data")  # they say what --model is, and say nothing of a run
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is checked, under which settings of its own, and whether stdout is for something else."""
+
+    name: str
+    step: int | None
+    settings: dict[str, Any]
+    silent: bool
+
+    @property
+    def text(self) -> str:
+        """RUN or RUN@STEP."""
+        return self.name if self.step is None else f"{self.name}@{self.step}"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN[@STEP]", help="a run, or one of its checkpoints")
+    parser.add_argument("run", nargs="?", metavar="RUN[@STEP]", help="a run, or one of its checkpoints")
+    parser.add_argument(
+        "--model",
+        default="",
+        metavar="PATH",
+        help="a model made elsewhere, in place of RUN: see finetop import",
+    )
+    adopting.arguments(parser)
+    parser.add_argument(
+        "--suite", default="", metavar="NAME|FILE.yaml", help="check on this (else the recipe's)"
+    )
+    parser.add_argument(
+        "--margin",
+        type=float,
+        metavar="POINTS",
+        help="a drop of this or more is REGRESSED (else the recipe's)",
+    )
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help="order in which items are drawn (else the recipe's)"
+    )
     parser.add_argument("--last", action="store_true", help="print the newest check there is; run none")
+    reports.arguments(parser)
     curve_of.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    name, _, step_text = args.run.partition("@")
-    if step_text and not step_text.isdecimal():
-        raise BadInput(f"{args.run}: {step_text!r} is not a step.", hint="Try RUN@120.")
-    if args.curve or args.all:
-        return curve(args, home, name, step_text)
-    if not args.last:
-        check_now(home, name, int(step_text) if step_text else None, quiet=args.json)
-    with Client(home) as client:
-        found: list[dict[str, object]] = client.ask(protocol.Checks(name)).checks
-    if step_text:
-        found = [check for check in found if check["step"] == int(step_text)]
-    if not found:
-        raise FinetopError(f"{args.run} has no check yet.", hint=f"Run `finetop check {args.run}`.")
-    if args.json:
-        print_json({"run": name, "check": found[0]})
+    silent = reports.on_stdout(args) or args.json
+    settings = settings_of(args, home)
+    require_sense(args, settings)
+    if args.model:
+        asked = Asked(adopt(args, home, silent), None, settings, silent)
     else:
-        print(report(name, found[0]))
-    return CODES[str(found[0]["verdict"])]
+        name, _, step_text = args.run.partition("@")
+        if step_text and not step_text.isdecimal():
+            raise BadInput(f"{args.run}: {step_text!r} is not a step.", hint="Try RUN@120.")
+        asked = Asked(name, int(step_text) if step_text else None, settings, silent)
+    if args.curve:
+        return curve(home, asked, every=args.all)
+    if not args.last:
+        check_now(home, asked)
+    found = newest(home, asked)
+    reports.write(args, asked.name, read(found))
+    if args.json:
+        print_json({"run": asked.name, "check": found})
+    elif not silent:
+        print(report(asked.name, found))
+    return CODES[str(found["verdict"])]
 
 
-def curve(args: argparse.Namespace, home: Home, name: str, step_text: str) -> int:
-    """Look at several checkpoints. Raises BadInput where the words don't go together."""
-    if not args.curve:
-        raise BadInput("--all goes with --curve.", hint=f"Try `finetop check {name} --curve --all`.")
-    if step_text or args.last:
+def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
+    """Gather the settings that are for these checks alone. Raises for a suite that is not there or can't be read."""
+    given: dict[str, Any] = {}
+    if args.suite:
+        find_suite(args.suite, home)
+        is_file = args.suite.startswith(("/", "./", "../", "~"))
+        given["suite"] = str(Path(args.suite).expanduser().absolute()) if is_file else args.suite
+    if args.margin is not None:
+        given["margin"] = args.margin
+    if args.seed is not None:
+        given["seed"] = args.seed
+    return given
+
+
+def require_sense(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+    """Refuse words that don't go together. Raises BadInput."""
+    if bool(args.run) == bool(args.model):
+        said = f"both {args.run} and --model" if args.run else "neither a run nor --model"
         raise BadInput(
-            f"--curve looks at all of a run, not at {'--last' if args.last else f'step {step_text}'}.",
-            hint=f"Try `finetop check {name} --curve`.",
+            f"{said}: say what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
         )
+    of_model = [f"--{word}" for word in OF_MODEL if getattr(args, word)]
+    if args.quantize != "none":
+        of_model.append("--quantize")
+    if args.run and of_model:
+        raise BadInput(f"{of_model[0]} goes with --model; a run knows its own.", hint="Leave it out.")
+    if args.all and not args.curve:
+        raise BadInput(
+            "--all goes with --curve.", hint=f"Try `finetop check {args.run or 'RUN'} --curve --all`."
+        )
+    if args.curve and (args.last or "@" in (args.run or "")):
+        word = "--last" if args.last else f"step {args.run.partition('@')[2]}"
+        name = (args.run or "RUN").partition("@")[0]
+        raise BadInput(
+            f"--curve looks at all of a run, not at {word}.", hint=f"Try `finetop check {name} --curve`."
+        )
+    if args.curve and (args.junit or args.markdown):
+        raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
+    if args.last and settings:
+        raise BadInput(
+            f"--last prints what there is, whatever --{next(iter(settings))} says.",
+            hint="Leave one of them out.",
+        )
+
+
+def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
+    """Adopt the model, or find the run that it was adopted as, and give the run's name."""
+    wanted = Wanted(
+        path=args.model,
+        cwd=Path.cwd(),
+        base=args.base,
+        name=args.name,
+        data=tuple(args.data),
+        quantize=args.quantize,
+    )
+    asked = adopting.queue(home, adopted(wanted), reuse=True)
+    adopting.until_adopted(home, asked.name, quiet=silent)
+    return asked.name
+
+
+def newest(home: Home, asked: Asked) -> dict[str, Any]:
+    """Read the newest check of a run, or of the step that was asked for. Raises FinetopError if there is none."""
+    with Client(home) as client:
+        found: list[dict[str, Any]] = client.ask(protocol.Checks(asked.name)).checks
+    found = [check for check in found if asked.step in (None, check["step"])]
+    if not found:
+        raise FinetopError(f"{asked.text} has no check yet.", hint=f"Run `finetop check {asked.text}`.")
+    return found[0]
+
+
+def curve(home: Home, asked: Asked, *, every: bool) -> int:
+    """Look at several checkpoints, each under the same settings."""
 
     def look(step: int, is_look: bool) -> None:
-        check_now(home, name, step, quiet=args.json, watch=is_look)
+        check_now(home, Asked(asked.name, step, asked.settings, asked.silent), watch=is_look)
 
-    return curve_of.run(home, name, look, settings={}, every=args.all, as_json=args.json)
+    return curve_of.run(home, asked.name, look, settings=asked.settings, every=every, as_json=asked.silent)
 
 
-def check_now(home: Home, name: str, step: int | None, *, quiet: bool, watch: bool = False) -> None:
+def check_now(home: Home, asked: Asked, *, watch: bool = False) -> None:
     """Queue a check and wait for it. Raises FinetopError with the cause when its job fails."""
+    name = asked.name
     with Client(home) as client:
-        asked: protocol.CheckAnswer = client.ask(protocol.Check(name, step, watch=watch))
-    follow.until_over(home, name, (lambda new: None) if quiet else follow.Progress(steps=False))
+        queued: protocol.CheckAnswer = client.ask(
+            protocol.Check(name, asked.step, watch=watch, general=asked.settings)
+        )
+    follow.until_over(home, name, (lambda new: None) if asked.silent else follow.Progress(steps=False))
     with Client(home) as client:
         jobs = client.ask(protocol.GetRun(name)).jobs
-    job = next(job for job in jobs if job.id == asked.job_id)
-    cause = getattr(job.state, "cause", "")
-    if cause or getattr(job.state, "how", ""):
-        error = FinetopError(
-            f"the check of {name} ended without a verdict: {cause or 'it was stopped'}.",
-            hint=getattr(job.state, "hint", "") or f"See `finetop tail --log {name}`.",
-        )
-        code = getattr(job.state, "exit_code", None)
-        error.exit_code = code if code in (2, 3, 4) else 4
-        raise error
+    job = next(job for job in jobs if job.id == queued.job_id)
+    adopting.require_finished(
+        job.state, f"the check of {name} ended without a verdict", f"See `finetop tail --log {name}`."
+    )

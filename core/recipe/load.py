@@ -73,11 +73,19 @@ def load_recipe(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = 
 
 
 def resolve_text(
-    text: str, sets: Sequence[str] = (), cwd: Path | None = None, *, label: str = "recipe"
+    text: str,
+    sets: Sequence[str] = (),
+    cwd: Path | None = None,
+    *,
+    label: str = "recipe",
+    to_train: bool = True,
 ) -> Loaded:
-    """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError."""
+    """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError.
+
+    `to_train` is false where nothing is trained: see recipe_from_json.
+    """
     cwd = Path.cwd() if cwd is None else cwd
-    return _resolve(text, Origin(label, cwd), None, sets, cwd)
+    return _resolve(text, Origin(label, cwd), None, sets, cwd, to_train=to_train)
 
 
 def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) -> list[RecipeError]:
@@ -111,7 +119,8 @@ def recipe_to_json(recipe: Recipe) -> str:
 def recipe_from_json(text: str | bytes, label: str = "recipe.json", *, to_train: bool = True) -> Recipe:
     """Read what recipe_to_json wrote, checked as strictly as a file. Raises RecipeError.
 
-    `to_train` is false where nothing is trained: a check may hold weights in fewer bits, training may not.
+    `to_train` is false where nothing is trained: a check may hold weights in fewer bits, which training may not, and
+    of a model that was made elsewhere method and objective may be none of ours.
     """
     try:
         decoded = msgspec.json.decode(text)
@@ -124,9 +133,11 @@ def recipe_from_json(text: str | bytes, label: str = "recipe.json", *, to_train:
     return recipe
 
 
-def _resolve(text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path) -> Loaded:
+def _resolve(
+    text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
+) -> Loaded:
     root, chain = _merged(text, origin, path, sets, cwd)
-    recipe, problems, places = read_recipe(root)
+    recipe, problems, places = read_recipe(root, to_train=to_train)
     _raise_first(problems)
     assert recipe is not None
     return Loaded(recipe, text, path, recipe_to_mapping(recipe), places, chain)

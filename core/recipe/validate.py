@@ -31,7 +31,7 @@ def read_recipe(
     `to_train` is false of a recipe that only says what is checked and how. Places are by dotted key
     (`data.train[0].path` -> `faq.yaml:7`), of the settings that were written.
     """
-    reader = _Reader()
+    reader = _Reader(to_train)
     recipe = reader.read(root, Recipe, "")
     problems = list(reader.problems)
     if isinstance(recipe, Recipe) and not problems:
@@ -42,7 +42,8 @@ def read_recipe(
 class _Reader:
     """Walks tree and types side by side, collecting problems in place of stopping at the first."""
 
-    def __init__(self) -> None:
+    def __init__(self, to_train: bool) -> None:
+        self.to_train = to_train
         self.problems: list[RecipeError] = []
         self.places: dict[str, str] = {}
 
@@ -85,7 +86,10 @@ class _Reader:
         return self.struct(node.value, node, kind, key, owner=key)
 
     def choice(self, node: Node, kind: type[Method | Objective], package: ModuleType, key: str) -> Any:
-        """Read `method:` or `objective:`: a name, and the options of the module of that name."""
+        """Read `method:` or `objective:`: a name, and the options of the module of that name.
+
+        Where nothing is trained, the name may be anybody's, and its options are not looked at.
+        """
         if not isinstance(node.value, dict):
             hint = f"Write {key}: {{name: …}}."
             return self.problem(
@@ -102,6 +106,8 @@ class _Reader:
         try:
             module: ModuleType = package.load(name)
         except NotFound as error:
+            if not self.to_train:
+                return kind(name=name, options={key: to_plain(child) for key, child in options.items()})
             message = f"{key}.name: there is no {key} {quoted(name)}."
             return self.problem(place, f"{key}.name", message, error.hint)
         read = self.struct(options, node, module.Options, key, owner=name)

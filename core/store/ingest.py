@@ -220,7 +220,7 @@ def _show_phase(
         state, phase=phase.name, done=phase.done, total=phase.total, unit=phase.unit, left_s=phase.left_s
     )
     jobs.set_state(connection, job_id, state)
-    if found[1] == "train":
+    if found[1] in data.MAKES_A_RUN:
         runs.set_state(connection, run_id, state)
 
 

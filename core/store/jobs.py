@@ -25,7 +25,7 @@ class Job:
     id: int
     run_id: int
     run_name: str
-    verb: str
+    verb: data.Verb
     args: dict[str, Any]
     folder: str  # relative to the home
     state: data.State
@@ -123,6 +123,21 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobR
     ]
 
 
+def imports(
+    connection: duckdb.DuckDBPyConnection, path: str
+) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:
+    """List runs adopted from a folder, or about to be, newest first: number, name, recipe, the job's args."""
+    return [
+        (run_id, name, msgspec.json.decode(recipe), msgspec.json.decode(args))
+        for run_id, name, recipe, args in connection.execute(
+            "SELECT r.id, r.name, r.recipe, j.args FROM jobs j JOIN runs r ON r.id = j.run_id"
+            " WHERE j.verb = 'import' AND j.word IN ('queued', 'running', 'finished') AND j.args->>'path' = ?"
+            " ORDER BY j.id DESC",
+            [path],
+        ).fetchall()
+    ]
+
+
 def places(connection: duckdb.DuckDBPyConnection) -> dict[int, data.Queued]:
     """Map each waiting run to its place in the queue: 1 starts next."""
     waiting = connection.execute(
@@ -131,7 +146,7 @@ def places(connection: duckdb.DuckDBPyConnection) -> dict[int, data.Queued]:
     return {
         run_id: data.Queued(place, "waits for the one job slot")
         for place, (run_id, verb) in enumerate(waiting, 1)
-        if verb == "train"
+        if verb in data.MAKES_A_RUN
     }
 
 

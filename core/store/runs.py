@@ -202,21 +202,29 @@ def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict
     )
 
 
+def recipe(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any]:
+    """Read a run's resolved recipe."""
+    found: dict[str, Any] = msgspec.json.decode(
+        _one(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])[0]
+    )
+    return found
+
+
 def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail:
     """Read one run whole, but for its curves, log and item scores."""
-    folder, recipe, source, first_row, best = _one(
+    folder, recipe_text, source, first_row, best = _one(
         connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
     )
     own_jobs = jobs.of_run(connection, run_id)
     train = connection.execute(
-        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb = 'train' ORDER BY id DESC LIMIT 1",
+        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb <> 'check' ORDER BY id DESC LIMIT 1",
         [run_id],
     ).fetchone()
     device, versions, planned = train or ("", "{}", "{}")
     return data.RunDetail(
         row=row(connection, run_id),
         folder=folder,
-        recipe=msgspec.json.decode(recipe),
+        recipe=msgspec.json.decode(recipe_text),
         recipe_source=source,
         jobs=own_jobs,
         checkpoints=[

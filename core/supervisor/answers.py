@@ -116,6 +116,7 @@ async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.Cha
 _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Hello: hello,
     protocol.Submit: orders.submit,
+    protocol.Import: orders.adopt,
     protocol.Runs: page,
     protocol.GetRun: one_run,
     protocol.Curves: curves,

@@ -1,4 +1,4 @@
-"""What people tell the supervisor to do: queue a run, check one, stop, kill."""
+"""What people tell the supervisor to do: queue a run, adopt one, check one, stop, kill."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import msgspec
 from finetop.core import protocol
 from finetop.core import run as data
 from finetop.core.check.suite import find_suite
-from finetop.core.errors import EnvironmentTrouble, Refused
+from finetop.core.errors import BadInput, EnvironmentTrouble, Refused
 from finetop.core.recipe.load import check_name
+from finetop.core.recipe.schema import General
 from finetop.core.store import checks, claims, jobs, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor.state import Supervisor
@@ -25,17 +26,62 @@ def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswe
     Raises BadInput for a name that can't be or a suite that can't be read, NotFound for one that is not there,
     EnvironmentTrouble when the folder can't be made.
     """
-    check_name(ask.name, "name")
-    if general := ask.recipe.get("check", {}).get("general"):
+    run_id, name = _add_run(
+        supervisor, ask.name, ask.recipe, ask.source, verb="train", args={}, priority=jobs.TRAIN_PRIORITY
+    )
+    return protocol.SubmitAnswer(run_id, name, jobs.places(supervisor.connection)[run_id].place)
+
+
+def adopt(supervisor: Supervisor, ask: protocol.Import) -> protocol.ImportAnswer:
+    """Make a run of a model that was made elsewhere, and queue the job that looks at it, ahead of training.
+
+    With `reuse`, the run that the same folder was linked as before, on the same base, answers. Raises as `submit`.
+    """
+    if not Path(ask.path).is_absolute():
+        raise BadInput(f"path is {ask.path!r}.", hint="Give an absolute path.")
+    if ask.reuse:
+        for run_id, name, recipe, args in jobs.imports(supervisor.connection, ask.path):
+            if _is_the_same(ask, recipe, args):
+                return protocol.ImportAnswer(run_id, name, True)
+    args = {"path": ask.path, "steps": ask.steps, "copy": ask.copy}
+    run_id, name = _add_run(
+        supervisor, ask.name, ask.recipe, ask.source, verb="import", args=args, priority=jobs.CHECK_PRIORITY
+    )
+    return protocol.ImportAnswer(run_id, name, False)
+
+
+def _is_the_same(ask: protocol.Import, recipe: dict[str, Any], args: dict[str, Any]) -> bool:
+    """Tell whether a folder was adopted before just so: a copy is of what it held then, so only links are."""
+    return (
+        not args["copy"]
+        and not ask.copy
+        and args["steps"] == ask.steps
+        and all(recipe[key] == ask.recipe[key] for key in ("model", "method", "data"))
+    )
+
+
+def _add_run(
+    supervisor: Supervisor,
+    wanted: str,
+    recipe: dict[str, Any],
+    source: str,
+    *,
+    verb: str,
+    args: dict[str, Any],
+    priority: int,
+) -> tuple[int, str]:
+    """Make a run: its folder with the recipe, then its rows and the job that makes it. Returns number and name."""
+    check_name(wanted, "name")
+    if general := recipe.get("check", {}).get("general"):
         find_suite(general["suite"], supervisor.home)  # now, and not after hours of training
     connection = supervisor.connection
     run_id = runs.next_run_id(connection)
-    name = runs.free_name(connection, ask.name)
+    name = runs.free_name(connection, wanted)
     folder = supervisor.home.run_folder(run_id, name)
     try:
         folder.mkdir(mode=0o700, parents=True)
-        (folder / "recipe.yaml").write_text(ask.source)
-        facts = {"format": 1, "id": run_id, "name": name, "created": time.time(), "recipe": ask.recipe}
+        (folder / "recipe.yaml").write_text(source)
+        facts = {"format": 1, "id": run_id, "name": name, "created": time.time(), "recipe": recipe}
         (folder / "run.json").write_bytes(msgspec.json.encode(facts))
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -50,21 +96,22 @@ def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswe
                 run_id=run_id,
                 name=name,
                 folder=str(folder.relative_to(supervisor.home.root)),
-                recipe=ask.recipe,
-                source=ask.source,
+                recipe=recipe,
+                source=source,
             )
-            jobs.add_job(connection, run_id=run_id, verb="train", args={}, priority=jobs.TRAIN_PRIORITY)
+            jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
     supervisor.touch()
-    return protocol.SubmitAnswer(run_id, name, jobs.places(connection)[run_id].place)
+    return run_id, name
 
 
 def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
     """Queue a check of a run's checkpoint, ahead of queued training.
 
-    Raises NotFound without such a checkpoint, Refused while a check of this run is under way.
+    Raises NotFound without such a checkpoint, BadInput for settings that can't be, Refused while a check of this
+    run is under way.
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -72,6 +119,8 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
     if run_id in jobs.checks_under_way(connection):
         raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
     args: dict[str, Any] = {"step": step, "checkpoint": path}
+    if settings := own_settings(ask.general, runs.recipe(connection, run_id)):
+        args["general"] = settings
     claim = claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch)
     with transaction(connection):
         job_id, _ = jobs.add_job(
@@ -83,6 +132,19 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
         )
     supervisor.touch()
     return protocol.CheckAnswer(job_id, name, step)
+
+
+def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
+    """Keep of a check's settings those that differ from its run's: asked for or not, they are the same claim.
+
+    Raises BadInput for a setting that check.general has not, or a value that it can't have.
+    """
+    try:
+        wanted = msgspec.to_builtins(msgspec.convert(given, General))
+    except msgspec.ValidationError as error:
+        raise BadInput(f"check.general: {error}.", hint="See `finetop check --help`.") from error
+    own = (recipe.get("check") or {}).get("general") or msgspec.to_builtins(General())
+    return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
 
 
 def stop(supervisor: Supervisor, ask: protocol.Stop) -> protocol.Done:
@@ -108,12 +170,12 @@ def _end(supervisor: Supervisor, run: str, what: str) -> protocol.Done:
             assert isinstance(job.state, data.Running)
             state_asked = msgspec.structs.replace(job.state, asked="kill" if what == "kill" else "stop")
             jobs.set_state(connection, job.id, state_asked)
-            if job.verb == "train":
+            if job.verb in data.MAKES_A_RUN:
                 runs.set_state(connection, run_id, state_asked)
         for job in waiting:
             cancelled = data.Stopped(ended=time.time(), how="cancel")
             jobs.set_state(connection, job.id, cancelled)
-            if job.verb == "train":
+            if job.verb in data.MAKES_A_RUN:
                 runs.set_state(connection, run_id, cancelled)
     supervisor.touch()
     if not live:

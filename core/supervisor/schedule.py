@@ -63,7 +63,7 @@ def start(supervisor: Supervisor, job: Job) -> None:
     with transaction(supervisor.connection):
         attempt = jobs.begin_attempt(supervisor.connection, job.id)
         jobs.set_state(supervisor.connection, job.id, state)
-        if job.verb == "train":
+        if job.verb in data.MAKES_A_RUN:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
     keeper.abort_at("supervisor-committed")
@@ -74,15 +74,13 @@ def start(supervisor: Supervisor, job: Job) -> None:
 
 
 def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:
-    found = supervisor.connection.execute("SELECT recipe FROM runs WHERE id = ?", [job.run_id]).fetchone()
-    assert found is not None
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
         run_id=job.run_id,
         run_name=job.run_name,
-        verb="check" if job.verb == "check" else "train",
-        recipe=msgspec.json.decode(found[0]),
+        verb=job.verb,
+        recipe=runs.recipe(supervisor.connection, job.run_id),
         args=job.args,
     )
     (folder / "job.json").write_bytes(msgspec.json.encode(spec))
@@ -112,7 +110,7 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
     state = ending(job, facts, said, last_words(folder), rebooted=facts is None and rebooted)
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, state)
-        if job.verb == "train":
+        if job.verb in data.MAKES_A_RUN:
             runs.set_state(supervisor.connection, job.run_id, state)
             _queue_check(supervisor.connection, job, state)
     supervisor.touch()
@@ -120,10 +118,8 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
 
 
 def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) -> None:
-    """After training, queue the check that the recipe asks for: in the same transaction, so it can't get lost."""
-    found = connection.execute("SELECT recipe FROM runs WHERE id = ?", [job.run_id]).fetchone()
-    assert found is not None
-    wanted = msgspec.json.decode(found[0]).get("check", {}).get("at_end", True)
+    """When a run is made, queue the check that its recipe asks for: in the same transaction, so it can't get lost."""
+    wanted = runs.recipe(connection, job.run_id).get("check", {}).get("at_end", True)
     if wanted and isinstance(state, data.Finished):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
         jobs.add_job(

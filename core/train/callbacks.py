@@ -14,6 +14,7 @@ from transformers import TrainerCallback
 from finetop.core.events import Alarm, Phase, Planned, metrics
 from finetop.core.train import checkpoint, checks, probe, samples
 from finetop.core.train.failures import is_disk_full
+from finetop.core.train.metric_names import NAMES, WANTED
 from finetop.core.train.pace import Ration, steps_between
 
 if TYPE_CHECKING:
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
     from finetop.core.train.stopping import Stop
 
 PHASE_S = 1.0  # between two signs of progress, lines of the log, looks at the GPU
-NAMES = {"mean_token_accuracy": "token_accuracy", "num_tokens": "tokens"}
-WANTED = ("loss", "grad_norm", "learning_rate", "epoch", "token_accuracy", "entropy", "tokens")
 
 
 @dataclass(frozen=True)

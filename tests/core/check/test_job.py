@@ -231,3 +231,30 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     scores = of(events.Scores, told(folder))
     last = {(s.model, s.task, item.item): s.key for s in scores for item in s.items}
     assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all of the last plan
+
+
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+def test_a_check_in_fewer_bits(suite_folder: Path, tiny_model: Path, quantize: str) -> None:
+    """An adapter that changes nothing changes nothing there either, and neither does what stands beside a text."""
+    home = suite_folder.parent
+    checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
+    save_adapter(tiny_model, checkpoint, 0.0)
+    model = {"id": str(tiny_model), "dtype": "float32", "quantize": quantize}
+    folder = make_job(home, tiny_model, 1, {"model": model})
+    assert start(folder).wait(timeout=120) == 0, (folder / "log.txt").read_text()
+    found = told(folder)
+    outcome = result.read(of(events.Verdict, found)[0].result)
+    assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
+    assert outcome.drift is not None and outcome.drift.base == outcome.drift.tuned
+    for name in ("base", "tuned"):
+        assert outcome.models[name]["quantize"].startswith(f"{quantize}, bitsandbytes ")
+    log = (folder / "log.txt").read_text()
+    assert "gemm_4bit" not in log and "will be cast" not in log
+
+    # The same in all bits has other scores, and other drift.
+    plain = make_job(home, tiny_model, 2)
+    assert start(plain).wait(timeout=120) == 0, (plain / "log.txt").read_text()
+    of_plain = told(plain)
+    whole = result.read(of(events.Verdict, of_plain)[0].result)
+    assert whole.drift is not None and whole.drift.base != outcome.drift.base
+    assert not {s.key for s in of(events.Scores, found)} & {s.key for s in of(events.Scores, of_plain)}

@@ -1,0 +1,1 @@
+"""Models that were made elsewhere: what their folders hold, whether it fits the base, and how they become runs."""

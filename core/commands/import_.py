@@ -1,0 +1,51 @@
+"""`finetop import PATH`: adopt an adapter, a full model or a Trainer's output folder that was made elsewhere."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from finetop.core.adopt.recipe import Wanted, adopted
+from finetop.core.check.suite import find_suite
+from finetop.core.commands import adopting
+from finetop.core.commands.output import plain, print_json
+from finetop.core.home import Home
+
+ABOUT = "adopt a model that was made elsewhere as a run"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "path", metavar="PATH", help="a PEFT adapter, a full model, or a Trainer's output folder"
+    )
+    adopting.arguments(parser)
+    parser.add_argument("--suite", default="", metavar="NAME|FILE.yaml", help="what it is checked on (quick)")
+    parser.add_argument(
+        "--copy", action="store_true", help="copy the weights into the home (else: link them)"
+    )
+    parser.add_argument("--check", action="store_true", help="queue a check of it too")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    if args.suite:
+        find_suite(args.suite, home)
+    wanted = Wanted(
+        path=args.path,
+        cwd=Path.cwd(),
+        base=args.base,
+        name=args.name,
+        data=tuple(args.data),
+        quantize=args.quantize,
+        general={"suite": args.suite} if args.suite else {},
+        at_end=args.check,
+    )
+    asked = adopting.queue(home, adopted(wanted), copy=args.copy)
+    detail = adopting.until_adopted(home, asked.name, quiet=args.json)
+    if args.json:
+        print_json({"run": plain(detail.row), "checkpoints": plain(detail.checkpoints)})
+        return 0
+    steps = ", ".join(str(one.step) for one in detail.checkpoints)
+    kept = "copied" if args.copy else "linked"
+    print(f"{asked.name}: {detail.row.method} on {detail.row.model}, {kept}, at step {steps}")
+    print(f"next: finetop check {asked.name}{' --last' if args.check else ''}")
+    return 0
