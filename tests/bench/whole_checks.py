@@ -7,8 +7,8 @@ for no more, as a check of models does. "wrong" is a stream where what was said 
 items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for nothing" (the second
 alone) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost. That a collapse goes unseen
 is no false statement but a lack of power, and is what 1 - "REGRESSED" shows. Exits 1 where a rate of falsehood is
-above what is allowed by more than Monte-Carlo error, or a lone collapse of 40 points is missed in more than 1 stream of
-100 or not named in more than 3.
+above what is allowed by more than Monte-Carlo error, or a lone collapse of 40 points is missed in more than 2 streams
+of 100 or not named in more than 3.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def main() -> int:
         failed |= surely_above(wrong, streams, ALPHA) or surely_above(nothing, streams, ALPHA / 2)
         one_fell = len(case.fallen) == 1
         if one_fell and max(case.drops) >= COLLAPSE:
-            failed |= regressed < 0.99 or named < 0.97
+            failed |= regressed < 0.98 or named < 0.97
         print(
             f"{case.name:30} {sum(case.items):4} {regressed:9.4f} {f'{named:7.4f}' if one_fell else '      -'}"
             f" {sum(one.by_task for one in every) / streams:7.4f}"
