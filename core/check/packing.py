@@ -101,42 +101,43 @@ class Sheet:
 
 
 def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
-    """Pack sequences into rows of at most `row_tokens` nodes, or a longer one with what shares most of it.
+    """Pack sequences into rows of about `row_tokens` nodes; what shares most of its tokens stays together.
 
     The last token of a sequence is only predicted, never read. Rows are filled evenly: a short last row costs
-    nearly a full one.
+    nearly a full one. One row may be longer, by half of a context with its choices.
     """
     order = sorted(range(len(sequences)), key=lambda place: sequences[place].tokens)
     whole = Row()
     for place in order:
         whole.add(place, sequences[place].tokens[:-1])
-    rows_needed = max(1, -(-len(whole.tokens) // row_tokens))
-    if rows_needed == 1:
-        return [whole]
-    even = -(-len(whole.tokens) // rows_needed)
-    rows = [Row()]
+    even = len(whole.tokens) / max(1, -(-len(whole.tokens) // row_tokens))
+    rows, closed = [Row()], 0
     for place in order:
         tokens = sequences[place].tokens[:-1]
-        if rows[-1].tokens and _begins_a_row(rows[-1], tokens, row_tokens, even):
+        if rows[-1].tokens and _begins_a_row(rows[-1], tokens, row_tokens, even * len(rows) - closed):
+            closed += len(rows[-1].tokens)
             rows.append(Row())
         rows[-1].add(place, tokens)
     return rows
 
 
-def _begins_a_row(row: Row, tokens: Sequence[int], row_tokens: int, even: int) -> bool:
-    """Say if a sequence goes to a new row: not where the row holds most of it already."""
-    new = row.new_nodes(tokens)
+def _begins_a_row(row: Row, tokens: Sequence[int], row_tokens: int, even: float) -> bool:
+    """Say if a sequence goes to a new row: where that leaves this one nearer to its even share.
+
+    But not if the row holds most of the sequence already.
+    """
+    filled, new = len(row.tokens), row.new_nodes(tokens)
     if new <= len(tokens) // 2:
-        return len(row.tokens) + new > max(row_tokens, OVERFULL * max(row.longest, len(tokens)))
-    return len(row.tokens) + new > row_tokens or len(row.tokens) >= even
+        return filled + new > OVERFULL * max(row_tokens, row.longest, len(tokens))
+    return filled + new / 2 > even
 
 
 def sheets(rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens: int) -> list[Sheet]:
-    """Put rows of like length together, longest first, `most_tokens` in a sheet, or one row more than that."""
+    """Put rows of like length together, longest first, about `most_tokens` in a sheet, one row at least."""
     order = sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
     made = []
     while order:
-        size = max(1, most_tokens // max(1, len(rows[order[0]].tokens)))
+        size = max(1, round(most_tokens / max(1, len(rows[order[0]].tokens))))
         together, order = order[:size], order[size:]
         made.append(_sheet([rows[number] for number in together], sequences))
     return made
