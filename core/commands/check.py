@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from finetop.core import protocol
 from finetop.core.adopt.recipe import Wanted, adopted
 from finetop.core.check.result import read, report
@@ -16,6 +18,8 @@ from finetop.core.commands import adopting, curve_of, follow, reports
 from finetop.core.commands.output import print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.home import Home
+from finetop.core.recipe.schema import General
+from finetop.core.recipe.words import type_words
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
@@ -88,16 +92,24 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
-    """Gather the settings that are for these checks alone. Raises for a suite that is not there or can't be read."""
+    """Gather the settings that are for these checks alone.
+
+    Raises BadInput for a value that can't be, NotFound for a suite that is not there.
+    """
     given: dict[str, Any] = {}
     if args.suite:
         find_suite(args.suite, home)
         is_file = args.suite.startswith(("/", "./", "../", "~"))
         given["suite"] = str(Path(args.suite).expanduser().absolute()) if is_file else args.suite
-    if args.margin is not None:
-        given["margin"] = args.margin
-    if args.seed is not None:
-        given["seed"] = args.seed
+    types = {field.name: field.type for field in msgspec.structs.fields(General)}
+    for key in ("margin", "seed"):
+        value = getattr(args, key)
+        if value is None:
+            continue
+        try:
+            given[key] = msgspec.convert(value, types[key])
+        except msgspec.ValidationError as error:
+            raise BadInput(f"--{key} is {value}, and must be {type_words(types[key])}.") from error
     return given
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.check.result import Outcome, read
-from finetop.core.run import JobRow, Queued, RunDetail, Running
+from finetop.core.run import MAKES_A_RUN, JobRow, Queued, RunDetail, Running
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request
 from finetop.tui.words import sparkline
 
@@ -98,7 +98,7 @@ def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
     if chosen is not None:
         return next((job for job in detail.jobs if job.id == chosen), None)
     begun = [job for job in detail.jobs if not isinstance(job.state, Queued)]
-    training = [job for job in begun if job.verb == "train"]
+    training = [job for job in begun if job.verb in MAKES_A_RUN]
     is_checked_now = isinstance(detail.row.checking, Running) and not isinstance(detail.row.state, Running)
     if training and not is_checked_now:
         return training[-1]

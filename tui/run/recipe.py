@@ -65,7 +65,8 @@ def plan_line(detail: RunDetail) -> list[Line]:
     if not planned.get("steps"):
         return []
     words = f"{counted(round(planned['steps']), 'step')}, {planned.get('epochs', 0):g} epochs"
-    words += f" over {counted(round(planned.get('rows', 0)), 'row')}"
+    if rows := round(planned.get("rows", 0)):  # of a model that was made elsewhere they are not known
+        words += f" over {counted(rows, 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
     if learns and whole:
         words += f"; {learns / 1e6:,.1f} of {whole / 1e6:,.0f} M parameters learn"

@@ -32,7 +32,7 @@ class Column:
 
 
 def _how(row: RunRow, now: float, sparks: Sparks) -> str:
-    return row.method if row.objective == "sft" else row.objective
+    return row.method if row.objective in ("sft", "imported") else row.objective
 
 
 def _step(row: RunRow, now: float, sparks: Sparks) -> str:
