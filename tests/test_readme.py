@@ -1,13 +1,16 @@
 """The README is true: its commands run, its tree is the tree, its recipe loads, its pictures are there."""
 
+import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from sample_logs import choice_row, write_log
 
 from finetop.core import protocol
 from finetop.core.commands.main import main
@@ -22,13 +25,30 @@ def commands() -> list[str]:
     return [line.partition("  #")[0].strip() for line in blocks.splitlines() if line.startswith("finetop ")]
 
 
-def test_every_command_runs_in_the_order_given(rig, monkeypatch, capsys):
+def made_elsewhere(folder: Path, tiny_model: Path) -> None:
+    """What the commands name: a base model, an adapter, the sample logs of two models."""
+    (folder / "base").symlink_to(tiny_model)
+    (folder / "adapter").mkdir()
+    config = {"peft_type": "LORA", "base_model_name_or_path": "base", "r": 2, "target_modules": ["q_proj"]}
+    (folder / "adapter" / "adapter_config.json").write_text(json.dumps(config))
+    shutil.copy(tiny_model / "model.safetensors", folder / "adapter" / "adapter_model.safetensors")
+    for name in ("base", "tuned"):
+        rows = [choice_row(number, number % 10 > 0) for number in range(200)]
+        write_log(folder / f"logs-of-{name}", "shops", rows)
+
+
+def test_every_command_runs_in_the_order_given(rig, tiny_model, tmp_path, monkeypatch, capsys):
     """On fake jobs: what is tried here is that each line is understood and answered."""
     monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    made_elsewhere(tmp_path / "here", tiny_model)
     found = commands()
     assert len(found) > 8
     for line in found:
         words = shlex.split(line)[1:]
+        if "@60" in line:
+            words[1] = words[1].replace("@60", "@10")  # a fake job's last step
         if words[0] == "stop":
             rig.submit("busy", steps=5000, pause_s=0.02)
             rig.wait_state("busy", "running")
