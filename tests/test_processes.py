@@ -31,6 +31,9 @@ FORBIDDEN = {
     "finetop.core.keeper": {"torch", "duckdb", "textual", "msgspec", "numpy", "finetop.core.events"},
     "finetop.core.train.__main__": {"textual", "duckdb"},
     "finetop.core.check.__main__": {"textual", "duckdb"},
+    "finetop.core.adopt.__main__": {"textual", "duckdb", "torch", "transformers", "peft"},
+    "finetop.core.commands.import_": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
+    "finetop.core.commands.check": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
 }
 
 

@@ -1,0 +1,274 @@
+"""`finetop import` and `finetop check --model`, with the real supervisor, jobs and scorer on a tiny model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rig import Rig
+
+from finetop.core.commands.main import main
+from finetop.core.home import Home, prepare
+
+Run = Callable[..., tuple[int, str, str]]
+
+SUITE = """\
+suite: 1
+name: mini
+tasks:
+  - name: sums
+    data: sums.jsonl
+    chance: 0.0
+    metric: acc
+    lm_eval:
+      output_type: multiple_choice
+      doc_to_text: "Question: {{question}}\\nAnswer:"
+      doc_to_target: gold
+      doc_to_choice: choices
+"""
+
+
+@pytest.fixture
+def finetop(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Run]:
+    """Run one command in this process, in the test's folder: (exit code, stdout, stderr)."""
+    home = Home(tmp_path / "home")
+    monkeypatch.setenv("FINETOP_HOME", str(home.root))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.chdir(tmp_path)
+    prepare(home)
+    rig = Rig(home)
+    with home.log.open("ab") as log:
+        command = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)]
+        rig.processes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True))
+    rig.wait_ready()
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    yield run
+    rig.stop_all()
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> str:
+    (tmp_path / "mini.yaml").write_text(SUITE)
+    rows = [
+        {
+            "id": f"n{at}",
+            "question": f"What is {at} and {at + 1}?",
+            "choices": [str(2 * at + 1), str(at), "none of these numbers"],
+            "gold": at % 3,
+        }
+        for at in range(60)
+    ]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return "./mini.yaml"
+
+
+def save_adapter(base: Path, folder: Path, weight: float) -> None:
+    """Write a LoRA adapter as PEFT does, whose second matrices are all `weight` times noise: 0 changes nothing."""
+    import numpy
+    from safetensors.numpy import save_file
+
+    random = numpy.random.default_rng(1)
+    folder.mkdir(exist_ok=True)
+    matrices = {}
+    for layer in range(2):
+        name = f"base_model.model.model.layers.{layer}.mlp.down_proj"
+        matrices[f"{name}.lora_A.weight"] = random.normal(size=(2, 128)).astype("float32")
+        matrices[f"{name}.lora_B.weight"] = (weight * random.normal(size=(64, 2))).astype("float32")
+    save_file(matrices, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+    config = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": str(base),
+        "r": 2,
+        "lora_alpha": 4,
+        "target_modules": ["down_proj"],
+    }
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def trainer_folder(tiny_model: Path, tmp_path: Path) -> Path:
+    """A Trainer's output folder with two checkpoints and a log of 20 steps."""
+    folder = tmp_path / "tone"
+    folder.mkdir()
+    for step, weight in ((10, 0.0), (20, 0.1)):
+        save_adapter(tiny_model, folder / f"checkpoint-{step}", weight)
+        log = [
+            {"step": at, "loss": 3.0 - at / 10, "learning_rate": 1e-4, "epoch": at / 20}
+            for at in range(1, step + 1)
+        ]
+        log.append({"step": step, "eval_loss": 2.5, "epoch": step / 20})
+        state = {"global_step": step, "max_steps": 20, "num_train_epochs": 1, "log_history": log}
+        (folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps(state))
+    return folder
+
+
+def shown(finetop: Run, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(finetop("show", name, "--json")[1])["run"]
+    return found
+
+
+def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(
+    finetop: Run, trainer_folder: Path, suite: str, tmp_path: Path
+) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "What is 3 and 4?", "completion": "7"}\n')
+    code, out, err = finetop("import", "tone", "--suite", suite, "--data", "rows.jsonl", "--check")
+    assert code == 0, err
+    assert "tone: lora on" in out and "linked, at step 10, 20" in out
+    run = shown(finetop, "tone")
+    row = run["row"]
+    assert (row["state"]["type"], row["method"], row["objective"]) == ("finished", "lora", "imported")
+    assert (row["step"], row["steps"]) == (20, 20)
+    assert (row["metrics"]["loss"], row["metrics"]["eval_loss"]) == (1.0, 2.5)
+    assert [one["step"] for one in run["checkpoints"]] == [10, 20]
+    link = tmp_path / "home" / run["folder"] / "checkpoints" / "step-000020"
+    assert link.readlink() == trainer_folder / "checkpoint-20"
+    assert "step 20/20  loss 1.0000  eval 2.5000" in finetop("tail", "tone", "-n", "1")[1]
+    assert "finetop import" not in finetop("ls")[1] and "tone" in finetop("ls")[1]
+
+    # It was queued with the import; waiting for the run waits for it.
+    assert "finished" in finetop("tail", "tone")[1]
+    code, out, _ = finetop("check", "tone", "--last", "--json")
+    check = json.loads(out)["check"]
+    assert (check["step"], check["suite"]) == (20, "mini")
+    assert check["contamination"]["by_task"] == {"sums": 1}  # a row of --data asks the same
+    assert code == {"ok": 0, "regressed": 1, "no_verdict": 3}[check["verdict"]]
+
+
+def test_a_model_is_checked_by_its_path_and_known_again(
+    finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
+) -> None:
+    save_adapter(tiny_model, tmp_path / "mine", 0.0)
+    words = ("check", "--model", "mine", "--base", str(tiny_model), "--suite", suite, "--margin", "10")
+    code, out, err = finetop(*words, "--markdown", "report.md", "--junit", "report.xml")
+    assert code == 0, out + err
+    assert "mine at step 0, suite mini" in out
+    assert "limit 10.0" in out
+    assert "mini" in (tmp_path / "report.md").read_text()
+    assert "<testsuite" in (tmp_path / "report.xml").read_text()
+
+    # The same folder, trained further: the same run, and every item of it scored anew.
+    save_adapter(tiny_model, tmp_path / "mine", 40.0)
+    code, out, err = finetop(*words, "--json")
+    document = json.loads(out)
+    assert document["run"] == "mine", err
+    assert document["check"]["lost"] + document["check"]["won"] > 0
+    assert (document["check"]["claim"], document["check"]["watch"]) == (0, False)
+    found = json.loads(finetop("ls", "--json")[1])["runs"]
+    assert [one["name"] for one in found] == ["mine"]
+    jobs = [job["verb"] for job in shown(finetop, "mine")["jobs"]]
+    assert jobs == ["import", "check", "check"]
+
+    # Another setting is another question: a look, where the run has its claim. The run's own recipe is as it was.
+    code, out, _ = finetop("check", "mine", "--suite", suite, "--margin", "10.5", "--seed", "2", "--json")
+    check = json.loads(out)["check"]
+    assert check["watch"] is True
+    assert {key: check["general"][key] for key in ("margin", "seed")} == {"margin": 10.5, "seed": 2}
+    assert shown(finetop, "mine")["recipe"]["check"]["general"]["suite"] == "quick"
+
+
+def test_a_model_in_fewer_bits_is_another_run(
+    finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
+) -> None:
+    save_adapter(tiny_model, tmp_path / "mine", 0.0)
+    code, out, err = finetop("check", "--model", "mine", "--quantize", "nf4", "--suite", suite, "--json")
+    assert code == 0, out + err
+    check = json.loads(out)["check"]
+    assert check["drop"] == 0
+    assert check["models"]["tuned"]["quantize"].startswith("nf4, bitsandbytes")
+
+
+def test_full_models_copies_and_names(finetop: Run, tiny_model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    shutil.copytree(tiny_model, tmp_path / "whole")
+    (tmp_path / "whole" / "training_args.bin").write_bytes(b"a pickle")
+    code, out, err = finetop(
+        "import", "whole", "--base", str(tiny_model), "--name", "mine", "--copy", "--json"
+    )
+    assert code == 0, err
+    document = json.loads(out)
+    assert (document["run"]["name"], document["run"]["method"]) == ("mine", "full")
+    (saved,) = document["checkpoints"]
+    copy = tmp_path / "home" / "runs" / "0001-mine" / saved["path"]
+    assert not copy.is_symlink() and (copy / "model.safetensors").is_file()
+    assert not (copy / "training_args.bin").exists()
+
+
+def other_base(tiny_model: Path, folder: Path) -> None:
+    import shutil
+
+    import numpy
+    from safetensors.numpy import load_file, save_file
+
+    shutil.copytree(tiny_model, folder)
+    weights = load_file(folder / "model.safetensors")
+    cut = {
+        name: numpy.ascontiguousarray(value[:, :96]) if "down_proj" in name else value
+        for name, value in weights.items()
+    }
+    save_file(cut, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def test_a_wrong_base_fails_the_import_in_one_line(finetop: Run, tiny_model: Path, tmp_path: Path) -> None:
+    save_adapter(tiny_model, tmp_path / "mine", 0.0)
+    other_base(tiny_model, tmp_path / "other")
+    code, _, err = finetop("import", "mine", "--base", "other")
+    assert code == 2
+    assert "the import of mine failed:" in err
+    assert "down_proj takes 96 inputs, and the adapter's 128. Give the base" in err
+    assert err.count("\n") == 1
+    assert shown(finetop, "mine")["row"]["state"]["type"] == "failed"
+    code, _, err = finetop("check", "--model", "mine", "--base", "org/nowhere")
+    assert code == 4
+    assert "org/nowhere is not here and the hub can't be reached" in err and "--base ID|FOLDER" in err
+
+
+def test_what_can_be_seen_at_once_needs_no_job(
+    finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
+) -> None:
+    save_adapter(tiny_model, tmp_path / "mine", 0.0)
+    save_adapter(tiny_model, tmp_path / "pickled", 0.0)
+    (tmp_path / "pickled" / "adapter_model.safetensors").rename(tmp_path / "pickled" / "adapter_model.bin")
+    for words, code, says in (
+        (("import", "gone"), 2, "there is no folder"),
+        (("import", "pickled"), 2, "a pickle, which can run any code"),
+        (("import", str(tiny_model)), 2, "Add --base ID|FOLDER."),
+        (("import", "mine", "--base", "./gone"), 2, "--base: there is no folder"),
+        (("import", "mine", "--data", "gone.jsonl"), 2, "--data: there is no file"),
+        (("import", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
+        (("import", "mine", "--name", "a b"), 2, "cannot be a name"),
+        (("check", "--model", "gone"), 2, "there is no folder"),
+        (("check",), 2, "neither a run nor --model"),
+        (("check", "mine", "--model", "mine"), 2, "both mine and --model"),
+        (("check", "mine", "--base", "x"), 2, "--base goes with --model"),
+        (("check", "mine", "--quantize", "nf4"), 2, "--quantize goes with --model"),
+        (("check", "mine", "--margin", "0"), 2, "--margin is 0.0, and must be"),
+        (("check", "mine", "--seed", "-1"), 2, "--seed is -1, and must be"),
+        (("check", "mine", "--suite", "quik"), 2, "Did you mean quick?"),
+        (
+            ("check", "mine", "--last", "--margin", "2"),
+            2,
+            "--last prints what there is, whatever --margin says",
+        ),
+        (("check", "mine", "--curve", "--junit", "x.xml"), 2, "--junit and --markdown report one check"),
+        (("check", "mine", "--json", "--junit", "-"), 2, "would mix on stdout"),
+        (("check", "mine"), 2, "there is no run 'mine'"),
+    ):
+        got, out, err = finetop(*words)
+        assert (got, says in err, err.count("\n")) == (code, True, 1), (words, out, err)
+    assert json.loads(finetop("ls", "--json")[1])["runs"] == []
