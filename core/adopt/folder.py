@@ -20,7 +20,8 @@ Kind = Literal["adapter", "full"]
 CONFIGS: dict[Kind, str] = {"adapter": "adapter_config.json", "full": "config.json"}
 _CHECKPOINT = re.compile(r"(?:checkpoint|step)-(\d{1,9})")  # the Trainer's, and ours
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-LONGEST_JSON = 64 << 20  # bytes; a trainer's state of a million steps has 200 MB, and is nobody's
+STATE = "trainer_state.json"
+LONGEST_JSON = 256 << 20  # bytes; a trainer's state has about 150 a step that is logged
 # Virtual tokens stand before the text and are no weights on the base: ours packs texts behind one another.
 PROMPT_LEARNING = (
     "PROMPT_TUNING",
@@ -80,14 +81,7 @@ class AdapterConfig:
 
 def look(path: Path) -> Found:
     """Tell what a folder holds. Raises BadInput if that is nothing which can be checked."""
-    if not path.is_dir():
-        raise (
-            BadInput(*_no_folder(path))
-            if not path.exists()
-            else BadInput(
-                f"{plain(str(path))} is a file.", hint=f"Give its folder: {plain(str(path.parent))}."
-            )
-        )
+    _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
     checkpoints = tuple(
         Weights(step, folder, kind)
@@ -109,20 +103,28 @@ def look(path: Path) -> Found:
     return Found(path, checkpoints, own, _state_of(path, checkpoints))
 
 
-def _no_folder(path: Path) -> tuple[str]:
-    near = ""
-    if path.parent.is_dir():
-        near = did_you_mean(path.name, [one.name for one in path.parent.iterdir() if one.is_dir()])
+def _require_folder(path: Path) -> None:
+    if path.is_dir():
+        return
+    if path.exists():
+        raise BadInput(f"{plain(str(path))} is a file.", hint=f"Give its folder: {plain(str(path.parent))}.")
+    beside = _folders_in(path.parent) if path.parent.is_dir() else []
+    near = did_you_mean(path.name, [folder.name for folder in beside])
     hint = near if near.startswith("Did") else "Check the spelling."
-    return (f"there is no folder {plain(str(path))}. {hint}",)
+    raise BadInput(f"there is no folder {plain(str(path))}.", hint=hint)
 
 
 def _checkpoint_folders(path: Path) -> list[tuple[Path, re.Match[str]]]:
-    return [
-        (folder, match)
-        for folder in path.iterdir()
-        if (match := _CHECKPOINT.fullmatch(folder.name)) and folder.is_dir()
-    ]
+    return [(folder, match) for folder in _folders_in(path) if (match := _CHECKPOINT.fullmatch(folder.name))]
+
+
+def _folders_in(path: Path) -> list[Path]:
+    try:
+        return [one for one in path.iterdir() if one.is_dir()]
+    except OSError as error:
+        raise BadInput(
+            f"{plain(str(path))} can't be listed: {error.strerror}.", hint="Check its permissions."
+        ) from error
 
 
 def kind_of(folder: Path) -> Kind | None:
@@ -196,14 +198,15 @@ def read_json(file: Path) -> dict[str, Any]:
 
 def _state_of(path: Path, checkpoints: tuple[Weights, ...]) -> Path | None:
     """Find the trainer's state with the longest history: the folder's own, or the newest checkpoint's."""
-    places = [path, *(one.folder for one in reversed(checkpoints))]
-    files = [file for place in places if (file := place / "trainer_state.json").is_file()]
-    return max(files, key=lambda file: (_global_step(file), file.parent == path), default=None)
+    own = path / STATE
+    newest = (file for one in reversed(checkpoints) if (file := one.folder / STATE).is_file())
+    files = [file for file in (own, next(newest, own)) if file.is_file()]
+    return max(files, key=_global_step, default=None)
 
 
 def _step_of(folder: Path, *, after: int) -> int:
     """Tell the step of a folder's own model: its trainer's, its manifest's, its name's; not before its checkpoints'."""
-    state, manifest = folder / "trainer_state.json", folder / "manifest.json"
+    state, manifest = folder / STATE, folder / "manifest.json"
     named = _CHECKPOINT.fullmatch(folder.name)
     said = 0
     if state.is_file():
