@@ -124,7 +124,7 @@ class Scores(msgspec.Struct, tag="scores", frozen=True):
 
 
 class Verdict(msgspec.Struct, tag="verdict", frozen=True):
-    """The outcome of a check: the whole result as plain data (see core/check/result.py)."""
+    """The outcome of a check: the whole result as plain data (see core/check/telling/result.py)."""
 
     step: int | None
     result: dict[str, Any]

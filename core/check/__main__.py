@@ -31,7 +31,7 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
     """Say who runs on what, then check."""
     from finetop.core import models
     from finetop.core.check import job as checking
-    from finetop.core.check import result
+    from finetop.core.check.telling import result
 
     device = models.pick_device()
     dtype = str(spec.recipe.get("model", {}).get("dtype", ""))

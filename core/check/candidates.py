@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core import models
-from finetop.core.check.scorer import VERSION
+from finetop.core.check.scoring.scorer import VERSION
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core.check.result import change, read, word
+from finetop.core.check.telling.result import change, read, word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

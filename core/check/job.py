@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from finetop.core import models
-from finetop.core.check import conclusion, drift, noise, planning, sequential, target
 from finetop.core.check.candidates import as_tuned, free_memory, open_candidates
+from finetop.core.check.deciding import conclusion, planning, sequential
 from finetop.core.check.outcome import assemble
 from finetop.core.check.paper import open_paper
 from finetop.core.check.passes import (
@@ -26,8 +26,9 @@ from finetop.core.check.passes import (
     tell_phase,
     tell_scores,
 )
-from finetop.core.check.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
-from finetop.core.check.scoring import LOOK_ITEMS, Examinee, keys_of, known
+from finetop.core.check.scoring import drift, noise, target
+from finetop.core.check.scoring.cells import LOOK_ITEMS, Examinee, keys_of, known
+from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.events import Phase
 from finetop.core.train import failures
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.check.candidates import Name
+    from finetop.core.check.deciding.verdict import CheckResult
     from finetop.core.check.paper import Paper
-    from finetop.core.check.verdict import CheckResult
     from finetop.core.events import EventLog
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Recipe

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.result import FORMAT
+from finetop.core.check.telling.result import FORMAT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.check.permutation import Key
-    from finetop.core.check.scoring import Exam
-    from finetop.core.check.target import Paired
-    from finetop.core.check.verdict import CheckResult
+    from finetop.core.check.deciding.permutation import Key
+    from finetop.core.check.deciding.verdict import CheckResult
+    from finetop.core.check.scoring.cells import Exam
+    from finetop.core.check.scoring.target import Paired
     from finetop.core.events import ItemScore
 
 FLIPS_KEPT = 300

@@ -6,23 +6,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import models
-from finetop.core.check import drift, provenance, target
+from finetop.core.check import provenance
+from finetop.core.check.asking.contamination import contaminated
+from finetop.core.check.asking.suite import find_suite
+from finetop.core.check.asking.tasks import build
 from finetop.core.check.candidates import facts_of
-from finetop.core.check.contamination import contaminated
-from finetop.core.check.forward import longest_input
-from finetop.core.check.scoring import prepare
-from finetop.core.check.suite import find_suite
-from finetop.core.check.tasks import build
+from finetop.core.check.scoring import drift, target
+from finetop.core.check.scoring.cells import prepare
+from finetop.core.check.scoring.forward import longest_input
 from finetop.core.errors import FinetopError
 from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from finetop.core.check.asking.suite import Suite
     from finetop.core.check.candidates import Candidates, Name
-    from finetop.core.check.permutation import Key
-    from finetop.core.check.scoring import Exam
-    from finetop.core.check.suite import Suite
+    from finetop.core.check.deciding.permutation import Key
+    from finetop.core.check.scoring.cells import Exam
     from finetop.core.events import EventLog
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Recipe

@@ -9,19 +9,19 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check import cache, drift, target
 from finetop.core.check.candidates import as_base, as_tuned
-from finetop.core.check.scoring import Cell, Exam, Examinee, keep, keys_of, known, score_cell
+from finetop.core.check.scoring import cache, drift, target
+from finetop.core.check.scoring.cells import Cell, Exam, Examinee, keep, keys_of, known, score_cell
 from finetop.core.events import Phase, Scores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
-    from finetop.core.check.cache import ScoreKey
     from finetop.core.check.candidates import Name
+    from finetop.core.check.deciding.permutation import Key
     from finetop.core.check.paper import Paper
-    from finetop.core.check.permutation import Key
+    from finetop.core.check.scoring.cache import ScoreKey
     from finetop.core.events import ItemScore
     from finetop.core.recipe.schema import Metric
 

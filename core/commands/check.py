@@ -11,8 +11,8 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.adopt.recipe import Wanted, adopted
-from finetop.core.check.result import read, report
-from finetop.core.check.suite import find_suite
+from finetop.core.check.asking.suite import find_suite
+from finetop.core.check.telling.result import read, report
 from finetop.core.client import Client
 from finetop.core.commands import adopting, curve_of, follow, reports
 from finetop.core.commands.output import print_json

@@ -10,7 +10,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core import run as data
 from finetop.core.check import curve
-from finetop.core.check.result import read, verdict_line
+from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.client import Client
 from finetop.core.commands.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused

@@ -11,7 +11,7 @@ import sys
 
 from finetop.core import protocol
 from finetop.core import run as data
-from finetop.core.check.result import report, short_answer
+from finetop.core.check.telling.result import report, short_answer
 from finetop.core.client import Client
 from finetop.core.commands.follow import Progress, until_over
 from finetop.core.commands.output import number, plain, print_json, print_table, state_words

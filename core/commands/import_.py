@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from finetop.core.adopt.recipe import Wanted, adopted
-from finetop.core.check.suite import find_suite
+from finetop.core.check.asking.suite import find_suite
 from finetop.core.commands import adopting
 from finetop.core.commands.output import plain, print_json
 from finetop.core.home import Home

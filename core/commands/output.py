@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from finetop.core import run as data
-from finetop.core.check.result import short_answer
+from finetop.core.check.telling.result import short_answer
 from finetop.core.text import clean_line
 
 SCHEMA = 1

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from finetop.core.check.junit import junit
-from finetop.core.check.markdown import markdown
-from finetop.core.check.result import Outcome
+from finetop.core.check.telling.junit import junit
+from finetop.core.check.telling.markdown import markdown
+from finetop.core.check.telling.result import Outcome
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.recipe.names import plain
 

@@ -6,7 +6,7 @@ import argparse
 
 from finetop.core import protocol
 from finetop.core import run as data
-from finetop.core.check.result import short_answer
+from finetop.core.check.telling.result import short_answer
 from finetop.core.client import Client
 from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words
 from finetop.core.home import Home

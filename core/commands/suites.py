@@ -8,7 +8,7 @@ import subprocess
 import sys
 from typing import Any
 
-from finetop.core.check.suite import Suite, SuiteTask, find_suite, suites
+from finetop.core.check.asking.suite import Suite, SuiteTask, find_suite, suites
 from finetop.core.commands.output import print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
@@ -50,7 +50,7 @@ def fetch(name: str | None, home: Home) -> int:
     if not name:
         raise BadInput("--fetch needs a suite.", hint="Say which: `finetop suites core --fetch`.")
     find_suite(name, home)
-    command = [sys.executable, "-m", "finetop.core.check.fetch", name, str(home.root)]
+    command = [sys.executable, "-m", "finetop.core.check.asking.fetch", name, str(home.root)]
     quiet = {
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "TRANSFORMERS_VERBOSITY": "error",

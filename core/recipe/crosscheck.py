@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.check.rules import find_rule
+from finetop.core.check.asking.rules import find_rule
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.recipe.names import check_name
 

@@ -174,7 +174,7 @@ class Samples(Section, frozen=True, kw_only=True):
 
 
 class Rule(Section, frozen=True, kw_only=True):
-    """What an answer must be like; every rule must hold. The rules are those of suites: core/check/rules.py."""
+    """What an answer must be like; every rule must hold. The rules are those of suites: core/check/asking/rules.py."""
 
     rule: Annotated[Text, says("Name of a rule: regex, starts_with, contains, max_words, json_object …")]
     value: Annotated[Any, says("What the rule takes: a text, a list of texts, a count, a pattern.")] = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.result import brief
+from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound
 from finetop.core.protocol import FlipRow, FlipsAnswer
 from finetop.core.run import Best

@@ -9,7 +9,7 @@ import duckdb
 import msgspec
 
 from finetop.core import run as data
-from finetop.core.check.result import brief
+from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import RunsAnswer
 from finetop.core.store import jobs

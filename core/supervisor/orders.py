@@ -11,7 +11,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core import run as data
-from finetop.core.check.suite import find_suite
+from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, Refused
 from finetop.core.recipe.load import check_name
 from finetop.core.recipe.schema import General

@@ -20,7 +20,7 @@ import torch
 from finetop.core.check import job
 from finetop.core.check.candidates import Candidates, free_memory
 from finetop.core.check.paper import open_paper
-from finetop.core.check.result import read, verdict_line
+from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.events import Alarm, Best, Phase, Verdict
 from finetop.core.train.pace import steps_between
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from finetop.core.check.job import BaseSide
     from finetop.core.check.paper import Paper
-    from finetop.core.check.result import Outcome
-    from finetop.core.check.scorer import BatchPlan
+    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.telling.result import Outcome
     from finetop.core.events import EventLog
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy, log_softmax
 
-from finetop.core.check.suite import find_suite
+from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import FinetopError
 
 if TYPE_CHECKING:

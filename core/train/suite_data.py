@@ -8,11 +8,11 @@ import sys
 import threading
 from typing import TYPE_CHECKING
 
-from finetop.core.check.suite import find_suite
+from finetop.core.check.asking.suite import find_suite
 from finetop.core.events import Alarm
 
 if TYPE_CHECKING:
-    from finetop.core.check.suite import Suite
+    from finetop.core.check.asking.suite import Suite
     from finetop.core.events import EventLog
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Recipe
@@ -38,7 +38,7 @@ def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread
 def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
     """Run the fetching in a process of its own: its libraries would stay in the trainer's memory."""
     done = subprocess.run(
-        [sys.executable, "-m", "finetop.core.check.fetch", name, str(home.root)],
+        [sys.executable, "-m", "finetop.core.check.asking.fetch", name, str(home.root)],
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

@@ -24,7 +24,7 @@ from typing import Any
 import msgspec
 
 from finetop.core import demo_model
-from finetop.core.check.result import read, verdict_line
+from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.events import EventLog, Verdict, decode
 from finetop.core.home import Home
 from finetop.core.home import prepare as prepare_home
@@ -155,9 +155,9 @@ def main() -> int:
 
 def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
     """Give the numbers of the items that the check chose, by task, so that the harness scores the very same."""
-    from finetop.core.check.permutation import cap_items
-    from finetop.core.check.suite import find_suite
-    from finetop.core.check.tasks import build
+    from finetop.core.check.asking.suite import find_suite
+    from finetop.core.check.asking.tasks import build
+    from finetop.core.check.deciding.permutation import cap_items
 
     return {
         task.name: sorted(

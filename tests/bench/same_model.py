@@ -23,24 +23,24 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from finetop.core import models
+from finetop.core.check.asking.suite import find_suite
+from finetop.core.check.asking.tasks import build
 from finetop.core.check.candidates import open_candidates
-from finetop.core.check.conclusion import judge_pairs
-from finetop.core.check.forward import longest_input
+from finetop.core.check.deciding.conclusion import judge_pairs
+from finetop.core.check.deciding.planning import make_plan
+from finetop.core.check.deciding.verdict import PairedItem
 from finetop.core.check.job import LOOK_ITEMS
-from finetop.core.check.planning import make_plan
-from finetop.core.check.scorer import BatchPlan, plan_for
-from finetop.core.check.scoring import Cell, Examinee, prepare, score_cell
-from finetop.core.check.suite import find_suite
-from finetop.core.check.tasks import build
-from finetop.core.check.verdict import PairedItem
+from finetop.core.check.scoring.cells import Cell, Examinee, prepare, score_cell
+from finetop.core.check.scoring.forward import longest_input
+from finetop.core.check.scoring.scorer import BatchPlan, plan_for
 from finetop.core.events import EventLog
 from finetop.core.home import Home
 from finetop.core.home import prepare as prepare_home
 from finetop.core.recipe.schema import Model
 
 if TYPE_CHECKING:
-    from finetop.core.check.permutation import Key
-    from finetop.core.check.scoring import Exam
+    from finetop.core.check.deciding.permutation import Key
+    from finetop.core.check.scoring.cells import Exam
     from finetop.core.models import ResolvedModel
 
 Scores = dict["Key", float]

@@ -127,8 +127,8 @@ def _asked(row: dict[str, Any]) -> str:
 
 def ours(model: Any, tokenizer: Any, items: list[Item]) -> list[float]:
     """Score as a check does."""
-    from finetop.core.check.prefixes import PrefixMemory, find, room_for
-    from finetop.core.check.scorer import encode_pair, plan_for, score
+    from finetop.core.check.scoring.prefixes import PrefixMemory, find, room_for
+    from finetop.core.check.scoring.scorer import encode_pair, plan_for, score
 
     asked = [[encode_pair(tokenizer, item.context, text, 8192) for text in item.choices] for item in items]
     memory = PrefixMemory(find(asked), room_for("cpu"))

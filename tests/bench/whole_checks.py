@@ -2,13 +2,13 @@
 
     python tests/bench/whole_checks.py [--streams 2000] [--seed 1]
 
-Every stream draws fresh answers and a fresh order, and feeds look after look to core/check/sequential.py until it asks
-for no more, as a check of models does. "wrong" is a stream where what was said is false: the pool's answer about all
-items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for nothing" (the second
-alone) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost. That a collapse goes unseen
-is no false statement but a lack of power, and is what 1 - "REGRESSED" shows. Exits 1 where a rate of falsehood is
-above what is allowed by more than Monte-Carlo error, or a lone collapse of 40 points is missed in more than 2 streams
-of 100 or not named in more than 3.
+Every stream draws fresh answers and a fresh order, and feeds look after look to core/check/deciding/sequential.py
+until it asks for no more, as a check of models does. "wrong" is a stream where what was said is false: the pool's
+answer about all items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for
+nothing" (the second alone) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost.
+That a collapse goes unseen is no false statement but a lack of power, and is what 1 - "REGRESSED" shows. Exits 1
+where a rate of falsehood is above what is allowed by more than Monte-Carlo error, or a lone collapse of 40 points
+is missed in more than 2 streams of 100 or not named in more than 3.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ import msgspec
 import numpy as np
 from simulation.streams import ALPHA, MARGIN_PERCENT, bounds, surely_above
 
-from finetop.core.check import sequential
-from finetop.core.check.permutation import Item, clusters_of
-from finetop.core.check.planning import make_plan, whole_weights
-from finetop.core.check.verdict import CheckPlan, TaskPlan
+from finetop.core.check.deciding import sequential
+from finetop.core.check.deciding.permutation import Item, clusters_of
+from finetop.core.check.deciding.planning import make_plan, whole_weights
+from finetop.core.check.deciding.verdict import CheckPlan, TaskPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.check.permutation import Cluster, Key
+    from finetop.core.check.deciding.permutation import Cluster, Key
 
 COLLAPSE = 0.40  # a loss of one task that must be found and named
 

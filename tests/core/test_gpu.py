@@ -23,8 +23,8 @@ def test_packed_scores_on_the_gpu_are_those_of_the_cpu(tiny_model):
     import torch
     from transformers import AutoModelForCausalLM
 
-    from finetop.core.check.packing import TokenSequence
-    from finetop.core.check.scorer import plan_for, score
+    from finetop.core.check.scoring.packing import TokenSequence
+    from finetop.core.check.scoring.scorer import plan_for, score
 
     sequences = [TokenSequence(tuple((7 * i + 3 * n) % 300 for i in range(24)), 18) for n in range(40)]
     found = []

@@ -263,6 +263,6 @@ def test_a_bitsandbytes_that_can_not_is_said_in_words(copy, home, events, monkey
         raise ImportError("Using `bitsandbytes` 4-bit quantization requires bitsandbytes")
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", refuse)
-    with pytest.raises(EnvironmentTrouble, match="model.quantize: nf4 can't be had here") as told:
+    with pytest.raises(EnvironmentTrouble, match=r"model\.quantize: nf4 can't be had here") as told:
         models.load(resolve(copy, home, events, quantize="nf4"), None, "cpu")
     assert "--quantize none" in told.value.hint

@@ -12,7 +12,7 @@ import msgspec
 from tui_fakes import NOW, make_check, make_row
 
 from finetop.core import protocol
-from finetop.core.check.result import brief
+from finetop.core.check.telling.result import brief
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text

@@ -14,7 +14,7 @@ from run_fakes import FakeRun, failed, make_detail, make_result, make_run_app, r
 from tui_fakes import NOW, make_check, row_with, settled, text_of
 
 from finetop.core import protocol
-from finetop.core.check.result import brief
+from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, Refused
 from finetop.core.run import (
     AlarmRow,

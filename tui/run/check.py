@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.check.result import beside_lines, change, verdict_line, word, worst_first
+from finetop.core.check.telling.result import beside_lines, change, verdict_line, word, worst_first
 from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
 from finetop.tui.run.flips import flip_rows
@@ -16,8 +16,8 @@ from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import clock, count, cut_end, long_span, ordinal, without_zero
 
 if TYPE_CHECKING:
-    from finetop.core.check.result import Outcome
-    from finetop.core.check.verdict import TaskResult
+    from finetop.core.check.deciding.verdict import TaskResult
+    from finetop.core.check.telling.result import Outcome
     from finetop.core.run import RunDetail, RunRow
     from finetop.tui.theme import Mark
 

@@ -13,8 +13,8 @@ from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import counted, cut_end
 
 if TYPE_CHECKING:
-    from finetop.core.check.result import Flip, Outcome
-    from finetop.core.check.verdict import TaskResult
+    from finetop.core.check.deciding.verdict import TaskResult
+    from finetop.core.check.telling.result import Flip, Outcome
 
 _KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
 _LABEL = 10  # cells

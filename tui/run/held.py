@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.check.result import Outcome, read
+from finetop.core.check.telling.result import Outcome, read
 from finetop.core.run import MAKES_A_RUN, JobRow, Queued, RunDetail, Running
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request
 from finetop.tui.words import sparkline

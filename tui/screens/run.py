@@ -10,7 +10,7 @@ from textual import on, work
 from textual.screen import Screen
 
 from finetop.core import protocol
-from finetop.core.check.result import worst_first
+from finetop.core.check.telling.result import worst_first
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
-    from finetop.core.check.verdict import TaskResult
+    from finetop.core.check.deciding.verdict import TaskResult
     from finetop.core.run import RunDetail, RunRow
 
 

@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from finetop.core import models
-from finetop.core.check import cache, passes, provenance
+from finetop.core.check import passes, provenance
+from finetop.core.check.asking.suite import find_suite
+from finetop.core.check.asking.tasks import build
 from finetop.core.check.candidates import facts_of, open_candidates
-from finetop.core.check.scorer import BatchPlan
-from finetop.core.check.scoring import Examinee, keys_of, prepare
-from finetop.core.check.suite import find_suite
-from finetop.core.check.tasks import build
+from finetop.core.check.scoring import cache
+from finetop.core.check.scoring.cells import Examinee, keys_of, prepare
+from finetop.core.check.scoring.scorer import BatchPlan
 from finetop.core.events import EventLog
 from finetop.core.home import Home
 from finetop.core.recipe.schema import Model

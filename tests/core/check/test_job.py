@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from finetop.core import events
-from finetop.core.check import result
+from finetop.core.check.telling import result
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -198,7 +198,8 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     import torch
     from transformers import AutoModelForCausalLM
 
-    from finetop.core.check import job, passes, scoring
+    from finetop.core.check import job, passes
+    from finetop.core.check.scoring import cells
     from finetop.core.home import Home
     from finetop.core.recipe.load import recipe_from_json
     from finetop.core.run import read_spec
@@ -214,7 +215,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
         home, tiny_model, 1, {"method": {"name": "full"}, "check": {"general": {"suite": "tiny"}}}
     )
     used: list[tuple[str, int]] = []
-    real = scoring.score_cell
+    real = cells.score_cell
 
     def short_of_memory(exam: Any, examinee: Any, cell: Any) -> Any:
         used.append((examinee.name, examinee.plan.row_tokens))

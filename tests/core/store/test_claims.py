@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from finetop.core import events
-from finetop.core.check.betting import spend_alpha
+from finetop.core.check.deciding.betting import spend_alpha
 from finetop.core.store import ingest, jobs, runs
 from finetop.core.store.claims import Claim, Made, claim_for, claim_of
 from finetop.core.store.open import open_store

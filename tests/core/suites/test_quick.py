@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from finetop.core.check.rules import check_rules
-from finetop.core.check.suite import Suite, SuiteTask, load_suite, read_rows
-from finetop.core.check.tasks import Documents
+from finetop.core.check.asking.rules import check_rules
+from finetop.core.check.asking.suite import Suite, SuiteTask, load_suite, read_rows
+from finetop.core.check.asking.tasks import Documents
 
 if TYPE_CHECKING:
-    from finetop.core.check.suite import Row
+    from finetop.core.check.asking.suite import Row
 
 ITEMS = 96
 NAMES = ("knowledge", "arithmetic", "common_sense", "reading", "words", "grammar", "instructions")

@@ -103,10 +103,10 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
 
 def check(log: events.EventLog, lost: int, step: int, args: dict[str, Any]) -> int:
     """A check whose base is right on 90 of 100 items a task, and whose tuned model lost `lost` of each 90."""
-    from finetop.core.check.conclusion import judge_pairs
-    from finetop.core.check.permutation import Item
-    from finetop.core.check.planning import make_plan
-    from finetop.core.check.verdict import PairedItem, TaskPlan
+    from finetop.core.check.deciding.conclusion import judge_pairs
+    from finetop.core.check.deciding.permutation import Item
+    from finetop.core.check.deciding.planning import make_plan
+    from finetop.core.check.deciding.verdict import PairedItem, TaskPlan
 
     tasks = [TaskPlan(name, "acc", 0.25) for name in ("arithmetic", "knowledge")]
     items = [

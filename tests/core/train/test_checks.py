@@ -16,7 +16,7 @@ import torch
 from finetop.core import events
 from finetop.core.check import job as check_job
 from finetop.core.check import passes
-from finetop.core.check.result import read
+from finetop.core.check.telling.result import read
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import checkpoint, checks, stopping, training

@@ -1,0 +1,1 @@
+"""The same verdict on logs that lm-evaluation-harness wrote elsewhere."""

@@ -1,0 +1,73 @@
+"""Drift on general text, beside the verdict: nats per token under base and tuned model, and their divergence.
+
+An alarm, never a verdict: perplexity has no bounds, and a change of style alone moves it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.scoring.scorer import window_log_probs
+from finetop.core.events import ItemScore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+WINDOW = 256  # tokens; each window is read without what came before it
+WINDOWS = 4
+KL_WINDOWS = 1
+
+Windows = tuple[tuple[int, ...], ...]
+
+
+def windows_of(text: str, tokenizer: PreTrainedTokenizerBase) -> Windows:
+    """Cut the beginning of a text into windows of WINDOW tokens; none if it is shorter than one."""
+    most = WINDOW * WINDOWS
+    ids = tokenizer(text[: most * 16], add_special_tokens=False, verbose=False).input_ids[:most]
+    return tuple(tuple(ids[at : at + WINDOW]) for at in range(0, len(ids) - WINDOW + 1, WINDOW))
+
+
+def prompts_of(windows: Windows) -> dict[str, str]:
+    """Name the windows as items of the cache, with a hash of their tokens."""
+    return {
+        str(place): hashlib.sha256(repr(ids).encode()).hexdigest()[:24] for place, ids in enumerate(windows)
+    }
+
+
+def score_windows(model: Any, windows: Windows) -> list[ItemScore]:
+    """Score each window; `gold_log_prob` is the summed log-probability of all its tokens but the first."""
+    return [
+        ItemScore(str(place), 0.0, gold_log_prob=_log_prob_of(window_log_probs(model, ids), ids))
+        for place, ids in enumerate(windows)
+    ]
+
+
+def nats_per_token(windows: Windows, scores: Sequence[ItemScore]) -> float | None:
+    """Average over all predicted tokens of all windows; None without any."""
+    tokens = sum(len(ids) - 1 for ids in windows)
+    return -sum(score.gold_log_prob or 0.0 for score in scores) / tokens if tokens else None
+
+
+def divergence(tuned: Any, as_base: Callable[[], Any], windows: Windows) -> float | None:
+    """Compute KL(base || tuned) in nats per token on the first windows, where one loaded model can be both.
+
+    `as_base` gives a context manager in which the model is its own base.
+    """
+    total, tokens = 0.0, 0
+    for ids in windows[:KL_WINDOWS]:
+        with as_base():
+            base = window_log_probs(tuned, ids)
+        moved = window_log_probs(tuned, ids)
+        total += float((base.exp() * (base - moved)).sum(-1).double().sum())
+        tokens += len(ids) - 1
+    return total / tokens if tokens else None
+
+
+def _log_prob_of(log_probs: Any, ids: Sequence[int]) -> float:
+    import torch
+
+    labels = torch.tensor(list(ids[1:]), device=log_probs.device)
+    return float(log_probs.gather(1, labels[:, None]).double().sum())

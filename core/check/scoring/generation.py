@@ -1,0 +1,232 @@
+"""Greedy answers.
+
+Batched, padded at the left, cut at the stop strings, independent of a model's own generation settings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.check.scoring.forward import keeps_cache, longest_packed, read_on
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.check.scoring.prefixes import PrefixMemory
+    from finetop.core.check.scoring.scorer import BatchPlan
+
+TOKENS_PER_ROW_TOKEN = 16  # written answers need far less memory a token than scored ones
+LONGEST_ANSWER = 256  # tokens, where a task sets no limit of its own
+LEAST_SHARED = 8  # tokens that all prompts of a batch begin with, and that are worth a step of their own
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What the model goes on from, and where it must stop."""
+
+    tokens: tuple[int, ...]
+    stop: tuple[str, ...]
+    max_new_tokens: int
+
+
+def answer(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    plan: BatchPlan,
+    memory: PrefixMemory | None = None,
+) -> list[str]:
+    """Write the greedy answer to each prompt, in the order given; the plan bounds a batch's tokens.
+
+    `memory` keeps beginnings that later calls share; what an error passes through leaves nothing in it.
+    """
+    import torch
+
+    try:
+        with torch.inference_mode():
+            if not keeps_cache(model):
+                return [_answer_alone(model, tokenizer, prompt) for prompt in prompts]
+            return _answer_all(model, tokenizer, prompts, plan, memory)
+    except BaseException:
+        if memory is not None:
+            memory.clear()
+        raise
+
+
+def _answer_all(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    plan: BatchPlan,
+    memory: PrefixMemory | None,
+) -> list[str]:
+    most = longest_packed(model.config) if plan.layout == "packed" else 0
+    splits = [_room(prompt) <= most for prompt in prompts]  # where packing is not exact, neither is going on
+    begins = [
+        memory.prefixes.longest(prompt) if memory is not None and splits[place] else -1
+        for place, prompt in enumerate(prompts)
+    ]
+
+    def alike(place: int) -> tuple[bool, int, tuple[str, ...]]:
+        return splits[place], begins[place], prompts[place].stop
+
+    order = sorted(range(len(prompts)), key=lambda place: (*alike(place), -_room(prompts[place]), place))
+    answers: dict[int, str] = {}
+    while order:
+        first = order[0]
+        size = max(1, plan.row_tokens * TOKENS_PER_ROW_TOKEN // _room(prompts[first]))
+        batch = [place for place in order[:size] if alike(place) == alike(first)]
+        order = order[len(batch) :]
+        together = [prompts[place] for place in batch]
+        known = _known(model, memory, begins[first], plan)
+        shared = _shared_beginning(together) if splits[first] else 0  # padding behind it would shift a window
+        state = _begin(model, tokenizer, together, known, shared)
+        answers.update(zip(batch, _write(model, tokenizer, together, state), strict=True))
+    return [answers[place] for place in range(len(prompts))]
+
+
+def _room(prompt: Prompt) -> int:
+    return len(prompt.tokens) + prompt.max_new_tokens
+
+
+def _known(model: Any, memory: PrefixMemory | None, number: int, plan: BatchPlan) -> tuple[Any, int]:
+    """Give the cache of a kept beginning for one row, and its length in tokens; none for the number -1."""
+    if memory is None or number < 0:
+        return None, 0
+    past = memory.past(model, number, plan.row_tokens)
+    return past.fresh(1), past.length
+
+
+def _write(
+    model: Any, tokenizer: PreTrainedTokenizerBase, prompts: Sequence[Prompt], state: _State
+) -> list[str]:
+    """Write answers to prompts that share their stop strings; an answer that ended leaves the batch."""
+    ends = end_tokens(model, tokenizer)
+    written: list[list[int]] = [[] for _ in prompts]
+    active = list(range(len(prompts)))
+    while True:
+        for place, token in zip(active, state.following, strict=True):
+            written[place].append(token)
+        going = [
+            row
+            for row, place in enumerate(active)
+            if not _has_ended(tokenizer, written[place], prompts[place], ends)
+        ]
+        if not going:
+            break
+        active = [active[row] for row in going]
+        state = _step(model, state, going)
+    return [_text(tokenizer, tokens, prompt.stop) for tokens, prompt in zip(written, prompts, strict=True)]
+
+
+def _answer_alone(model: Any, tokenizer: PreTrainedTokenizerBase, prompt: Prompt) -> str:
+    """Write one answer, all of it read anew for each token, where no cache of earlier ones can be passed."""
+    import torch
+
+    ends = end_tokens(model, tokenizer)
+    written: list[int] = []
+    while not written or not _has_ended(tokenizer, written, prompt, ends):
+        ids = torch.tensor([[*prompt.tokens, *written]], device=model.device)
+        written.append(int(model(input_ids=ids, use_cache=False).logits[0, -1].argmax()))
+    return _text(tokenizer, written, prompt.stop)
+
+
+@dataclass
+class _State:
+    following: list[int]  # the next token of each answer under way
+    read: Tensor  # attention mask [answers, tokens so far]
+    cache: Any
+
+
+def _begin(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    known: tuple[Any, int],
+    shared: int,
+) -> _State:
+    """Read the prompts: what all of them begin with once, then the rest of each, padded at its left."""
+    import torch
+
+    cache, begun = known
+    if shared - begun >= LEAST_SHARED:
+        ids = torch.tensor([prompts[0].tokens[begun:shared]], device=model.device)
+        mask = torch.ones((1, shared), dtype=torch.long, device=model.device)
+        _, cache = read_on(model, ids, torch.arange(begun, shared, device=model.device)[None], mask, cache)
+        begun = shared
+    if cache is not None and len(prompts) > 1:
+        cache.batch_repeat_interleave(len(prompts))
+    rests = [prompt.tokens[begun:] for prompt in prompts]
+    width = max(map(len, rests))
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    padded = [[pad] * (width - len(rest)) + list(rest) for rest in rests]
+    read = [[1] * begun + [0] * (width - len(rest)) + [1] * len(rest) for rest in rests]
+    mask = torch.tensor(read, device=model.device)
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)[:, begun:]
+    return _forward(model, torch.tensor(padded, device=model.device), mask, positions, cache)
+
+
+def _shared_beginning(prompts: Sequence[Prompt]) -> int:
+    """Count the tokens that all prompts begin with (a template's system turn), leaving each one of its own at least."""
+    if len(prompts) == 1:
+        return 0
+    most = min(len(prompt.tokens) for prompt in prompts) - 1
+    first = prompts[0].tokens
+    same = (all(prompt.tokens[at] == first[at] for prompt in prompts) for at in range(most))
+    return sum(1 for _ in takewhile(bool, same))
+
+
+def _step(model: Any, state: _State, going: list[int]) -> _State:
+    import torch
+
+    mask, following = state.read, torch.tensor(state.following, device=model.device)
+    if len(going) < len(state.following):
+        rows = torch.tensor(going, device=model.device)
+        state.cache.batch_select_indices(rows)
+        mask, following = mask[rows], following[rows]
+    mask = torch.cat([mask, mask.new_ones(len(going), 1)], dim=1)
+    return _forward(model, following[:, None], mask, mask.sum(-1, keepdim=True) - 1, state.cache)
+
+
+def _forward(model: Any, ids: Tensor, mask: Tensor, positions: Tensor, cache: Any) -> _State:
+    logits, cache = read_on(model, ids, positions, mask, cache)
+    return _State(logits.argmax(-1).tolist(), mask, cache)
+
+
+def _has_ended(
+    tokenizer: PreTrainedTokenizerBase, tokens: list[int], prompt: Prompt, ends: frozenset[int]
+) -> bool:
+    return (
+        tokens[-1] in ends or len(tokens) >= prompt.max_new_tokens or _stopped(tokenizer, tokens, prompt.stop)
+    )
+
+
+def _stopped(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> bool:
+    """Say if an answer has run into a stop string, which may be the text of a special token.
+
+    Its last tokens are enough: each adds a character or more, or ends one.
+    """
+    if not stop:
+        return False
+    tail = tokenizer.decode(tokens[-max(map(len, stop)) - 4 :])
+    return any(ending in tail for ending in stop)
+
+
+def _text(tokenizer: PreTrainedTokenizerBase, tokens: list[int], stop: tuple[str, ...]) -> str:
+    """Decode an answer without special tokens, up to the first stop string."""
+    text = str(tokenizer.decode(tokens, skip_special_tokens=True))
+    for ending in stop:
+        text = text.split(ending)[0]
+    return text
+
+
+def end_tokens(model: Any, tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """List the tokens that end an answer: the tokenizer's and the model's."""
+    of_model = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    many = of_model if isinstance(of_model, list) else [of_model]
+    return frozenset(int(token) for token in (*many, tokenizer.eos_token_id) if token is not None)

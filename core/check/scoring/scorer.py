@@ -1,0 +1,341 @@
+"""The scorer: log-probabilities of token sequences under a causal language model, shared beginnings run once.
+
+Everything here is deterministic for a batch plan: two models that are compared get the same rows in the same
+order, since in bfloat16 (and a little in float32) a row's neighbours and length move the last digits of a
+log-probability.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core.check.scoring.forward import (
+    has_virtual_tokens,
+    logits_at,
+    longest_input,
+    longest_packed,
+    mask_for,
+    takes,
+)
+from finetop.core.check.scoring.packing import Sheet, TokenSequence, pack, sheets
+from finetop.core.check.scoring.prefixes import Past, Prefixes, PrefixMemory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+__all__ = [
+    "BatchPlan",
+    "Scored",
+    "encode_pair",
+    "encode_prompt",
+    "longest_input",
+    "packs_exactly",
+    "plan_for",
+    "score",
+    "takes",
+    "window_log_probs",
+]
+
+VERSION = 2  # of what a score means; part of every cache key
+ROW_TOKENS = {"cpu": 512}  # read at once; more hardly speeds a CPU up
+ROW_TOKENS_GPU = 4096
+ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as fewer strangers are looked at
+LEAST_ROW_TOKENS = 64
+# A text that is scored as a whole shares little with others, and is run as the harness runs it: attention to a
+# first token without a context is ill-conditioned, and in rows of trees such texts were off by 2e-4 nats.
+WHOLE = 1
+HEAD_ROWS = 256  # tokens whose log-probabilities are computed at once: a copy of their logits is 50 MB
+PROBE_TRUNK = 24  # tokens, the first half of them once kept as a beginning
+PROBE_BRANCHES = 12
+PROBE_TOLERANCE = {
+    "torch.float32": 1e-3,
+    "torch.float64": 1e-3,
+}  # nats a token; 16-bit formats differ by layout alone
+PROBE_TOLERANCE_16_BIT = 0.25
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """How sequences are put together for the model, and how many tokens it reads at once.
+
+    Plans that differ give scores that are not compared.
+    """
+
+    layout: Literal["packed", "plain"]
+    row_tokens: int
+
+    def halved(self) -> BatchPlan:
+        """Give the plan to try after the memory ran out."""
+        return BatchPlan(self.layout, self.row_tokens // 2)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a model gives a sequence's scored tokens.
+
+    Their summed log-probability (nats), and if it would write just them.
+    """
+
+    log_prob: float
+    is_greedy: bool
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Logits [positions, vocabulary], and for each sequence the positions that predict its scored tokens."""
+
+    logits: Tensor
+    predicting: dict[int, list[int]]
+
+
+def plan_for(device: str) -> BatchPlan:
+    """Give the batch plan that a device starts with."""
+    return BatchPlan("packed", ROW_TOKENS.get(device.split(":")[0], ROW_TOKENS_GPU))
+
+
+def score(
+    model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None = None
+) -> list[Scored]:
+    """Score every sequence, in the order given; `memory` keeps beginnings that later calls share.
+
+    What an error passes through leaves nothing in the memory: if it ran out, the next try needs the room.
+    """
+    import torch
+
+    found = {place: Scored(0.0, True) for place in range(len(sequences))}  # of nothing, as it stands
+    try:
+        with torch.inference_mode():
+            for read in _reads(model, sequences, plan, memory):
+                found.update(_scores(read, sequences))
+    except BaseException:
+        if memory is not None:
+            memory.clear()
+        raise
+    return [found[place] for place in range(len(sequences))]
+
+
+def _scores(read: _Read, sequences: Sequence[TokenSequence]) -> dict[int, Scored]:
+    """Sum the log-probabilities of each sequence's scored tokens, in float64."""
+    pairs = sorted(
+        (position, place, token)
+        for place, positions in read.predicting.items()
+        for position, token in zip(
+            positions, sequences[place].tokens[sequences[place].scored_from :], strict=True
+        )
+    )
+    totals = dict.fromkeys(read.predicting, 0.0)
+    greedy = dict.fromkeys(read.predicting, True)
+    for at in range(0, len(pairs), HEAD_ROWS):
+        some = pairs[at : at + HEAD_ROWS]
+        for (_, place, _), (log_prob, is_best) in zip(some, _token_scores(read.logits, some), strict=True):
+            totals[place] += log_prob
+            greedy[place] &= is_best
+    return {place: Scored(totals[place], greedy[place]) for place in totals}
+
+
+def _token_scores(logits: Tensor, pairs: Sequence[tuple[int, int, int]]) -> list[tuple[float, bool]]:
+    """Give the log-probability of one token at each position, and if it is the likeliest.
+
+    Normalized as the harness does, in float32: summed over 49,000 tokens that errs by up to 1e-5 nats.
+    """
+    import torch
+
+    used = sorted({position for position, _, _ in pairs})
+    row_of = {position: row for row, position in enumerate(used)}
+    rows = torch.tensor([row_of[position] for position, _, _ in pairs], device=logits.device)
+    tokens = torch.tensor([token for _, _, token in pairs], device=logits.device)
+    log_probs = torch.log_softmax(logits[torch.tensor(used, device=logits.device)].float(), dim=-1)
+    best = log_probs.argmax(-1)[rows] == tokens
+    return list(zip(log_probs[rows, tokens].tolist(), best.tolist(), strict=True))
+
+
+def _reads(
+    model: Any, sequences: Sequence[TokenSequence], plan: BatchPlan, memory: PrefixMemory | None
+) -> Iterator[_Read]:
+    """Run all sequences: packed, each group behind its shared beginning, or plain where packing is not exact."""
+    scored = [place for place, one in enumerate(sequences) if one.scored_from < len(one.tokens)]
+    most = longest_packed(model.config)
+    long = [place for place in scored if len(sequences[place].tokens) - 1 > most]
+    short = sorted(set(scored) - set(long))
+    alone = [place for place in short if plan.layout == "plain" or sequences[place].scored_from == WHOLE]
+    for places in (long, alone):  # never in one batch: their angles may differ
+        yield from _plain(model, sequences, places, plan.row_tokens)
+    groups: dict[int, list[int]] = {}
+    for place in sorted(set(short) - set(alone)):
+        number = memory.prefixes.longest(sequences[place]) if memory is not None else -1
+        groups.setdefault(number, []).append(place)
+    row = min(ROW, plan.row_tokens, most, longest_input(model.config))
+    for number, places in sorted(groups.items()):
+        past = memory.past(model, number, plan.row_tokens) if memory is not None and number >= 0 else None
+        yield from _packed(model, sequences, places, row, plan.row_tokens, past)
+
+
+def _packed(
+    model: Any,
+    sequences: Sequence[TokenSequence],
+    places: Sequence[int],
+    row: int,
+    row_tokens: int,
+    past: Past | None,
+) -> Iterator[_Read]:
+    """Run sequences that begin alike, without that beginning, as rows of trees."""
+    begun = past.length if past is not None else 0
+    rests = [
+        TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
+        for place in places
+    ]
+    for sheet in sheets(pack(rests, row), rests, row_tokens):
+        logits = _run_sheet(model, sheet, past)
+        predicting = {
+            places[number]: [at * sheet.kept + column for column in columns]
+            for number, (at, columns) in sheet.predicting.items()
+        }
+        yield _Read(logits.flatten(0, 1), predicting)
+
+
+def _run_sheet(model: Any, sheet: Sheet, past: Past | None) -> Tensor:
+    """Run a sheet and give the logits [rows, kept, vocabulary]."""
+    import torch
+
+    device, (rows, columns) = model.device, sheet.tokens.shape
+    begun, cache = 0, None
+    if past is not None:
+        begun, cache = past.length, past.fresh(rows)
+    seen = torch.from_numpy(sheet.visible).to(device)
+    return logits_at(
+        model,
+        torch.from_numpy(sheet.tokens).to(device),
+        torch.arange(columns - sheet.kept, columns, device=device),
+        cache,
+        position_ids=torch.from_numpy(sheet.depths).to(device) + begun,
+        attention_mask=mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
+    )
+
+
+def _plain(
+    model: Any, sequences: Sequence[TokenSequence], places: Sequence[int], row_tokens: int
+) -> Iterator[_Read]:
+    """Run one sequence a row, padded at the right, as every model can; longest first, `row_tokens` at once."""
+    import torch
+
+    order = sorted(places, key=lambda place: (-len(sequences[place].tokens), place))
+    while order:
+        longest = len(sequences[order[0]].tokens) - 1
+        batch, order = order[: max(1, row_tokens // longest)], order[max(1, row_tokens // longest) :]
+        inputs = [sequences[place].tokens[:-1] for place in batch]
+        first = min(sequences[place].scored_from for place in batch) - 1
+        padded = [[*tokens, *[0] * (longest - len(tokens))] for tokens in inputs]
+        read = [[1] * len(tokens) + [0] * (longest - len(tokens)) for tokens in inputs]
+        logits = logits_at(
+            model,
+            torch.tensor(padded, device=model.device),
+            torch.arange(first, longest, device=model.device),
+            attention_mask=torch.tensor(read, device=model.device),
+        )
+        width = longest - first
+        predicting = {
+            place: [
+                number * width + at - first for at in range(sequences[place].scored_from - 1, len(tokens))
+            ]
+            for number, (place, tokens) in enumerate(zip(batch, inputs, strict=True))
+        }
+        yield _Read(logits.flatten(0, 1), predicting)
+
+
+def packs_exactly(model: Any) -> bool:
+    """Try if the model takes a mask of our own, and goes on from a beginning that was read before.
+
+    The same sequences packed, packed behind a kept beginning (read, then used again), and plain must score
+    alike. In 16-bit formats they can't quite, so the mean over all sequences is what counts there.
+    """
+    import torch
+
+    if has_virtual_tokens(model):
+        return False
+    sequences = _probe(int(model.config.get_text_config().vocab_size))
+    beginning = sequences[0].tokens[: PROBE_TRUNK // 2]
+    memory = PrefixMemory(Prefixes((beginning,), (-1,)), limit_bytes=1 << 30)
+    plain = score(model, sequences, BatchPlan("plain", 1))
+    plan = BatchPlan("packed", 512)
+    tolerance = PROBE_TOLERANCE.get(str(model.dtype), PROBE_TOLERANCE_16_BIT)
+    for kept in (None, memory, memory):
+        try:
+            packed = score(model, sequences, plan, kept)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError, NotImplementedError, AttributeError, IndexError):
+            return False
+        apart = [abs(one.log_prob - other.log_prob) for one, other in zip(plain, packed, strict=True)]
+        if not sum(apart) / len(apart) <= tolerance:  # a NaN is no pass
+            return False
+    return True
+
+
+def _probe(vocabulary: int) -> list[TokenSequence]:
+    """Make branches of one scored token each, far from their trunk in a row: distances read off the row go wrong."""
+    trunk = [(7 * place + 11) % vocabulary for place in range(PROBE_TRUNK)]
+    branches = [
+        [(13 * place + 5 * branch + 3) % vocabulary for place in range(6)] for branch in range(PROBE_BRANCHES)
+    ]
+    return [TokenSequence((*trunk, *branch), PROBE_TRUNK + 5) for branch in branches]
+
+
+def window_log_probs(model: Any, window: Sequence[int]) -> Tensor:
+    """Give the log-probabilities [tokens - 1, vocabulary] of what may follow each token of a text but the last."""
+    import torch
+
+    with torch.inference_mode():
+        ids = torch.tensor([list(window)[:-1]], device=model.device)
+        logits = logits_at(model, ids, torch.arange(ids.shape[1], device=model.device))
+        return torch.log_softmax(logits[0].float(), dim=-1)
+
+
+def encode_pair(
+    tokenizer: PreTrainedTokenizerBase, context: str, continuation: str, longest: int
+) -> TokenSequence:
+    """Tokenize a context and what follows it as the harness does; a context that is too long loses its beginning.
+
+    Nothing is scored where nothing follows: the context then ends as it is written.
+    """
+    if not context:
+        first = prefix_token(tokenizer)
+        following = tokenizer.encode(continuation, add_special_tokens=False)
+        before = [first]
+        if following[:1] == [first]:
+            before, following = following[:1], following[1:]
+    elif not continuation:
+        before, following = encode_text(tokenizer, context), []
+    else:
+        spaces = len(context) - len(context.rstrip())
+        if spaces:
+            context, continuation = context[:-spaces], context[-spaces:] + continuation
+        before = encode_text(tokenizer, context)
+        following = encode_text(tokenizer, context + continuation)[len(before) :]
+    tokens = (*before, *following)[-(longest + 1) :]
+    return TokenSequence(tokens, max(1, len(tokens) - len(following)))
+
+
+def encode_prompt(
+    tokenizer: PreTrainedTokenizerBase, text: str, longest: int, max_new_tokens: int
+) -> tuple[int, ...]:
+    """Tokenize what an answer goes on from, as the harness does; its beginning is lost to make room for the answer."""
+    tokens = encode_text(tokenizer, text) or [prefix_token(tokenizer)]
+    return tuple(tokens[-max(1, longest - max_new_tokens) :])
+
+
+def prefix_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Give the token that a text without a context begins behind."""
+    first = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    return int(first)
+
+
+def encode_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Tokenize, with the tokenizer's special tokens unless the text begins with one already (a chat template's)."""
+    first = tokenizer.bos_token or tokenizer.eos_token
+    begins = first is not None and text.startswith(str(first))
+    ids: list[int] = tokenizer.encode(text, **({"add_special_tokens": False} if begins else {}))
+    return ids

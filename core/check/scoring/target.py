@@ -1,0 +1,168 @@
+"""How well the model does what it was tuned for: the recipe's check.target on base and tuned model, row by row.
+
+`nats_per_token` is the loss of the gold answers alone behind their chat prompts (lower is better);
+`exact_match` and `rules` are shares of the rows whose greedy answer is the gold one, or keeps every rule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.check.asking.rules import check_rules, exact
+from finetop.core.check.scoring.generation import LONGEST_ANSWER, Prompt, answer
+from finetop.core.check.scoring.packing import TokenSequence
+from finetop.core.check.scoring.scorer import score
+from finetop.core.errors import BadInput
+from finetop.core.events import ItemScore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.home import Home
+    from finetop.core.recipe.schema import Metric, Rule, Target
+
+ROWS = 200  # at most so many rows are scored
+ROWS_WRITTEN = 200  # and so many are answered,
+ROWS_WRITTEN_CPU = 24  # or so many on a CPU: to write a row costs several times as much as to read it
+LONGEST_MATCHED = 2_000  # characters that a pattern of the recipe is tried on
+NORMAL_95 = 1.959964
+
+
+@dataclass(frozen=True)
+class TargetRow:
+    """One row: its tokens, of which those from `scored_from` on are the answer, and the prompt to answer."""
+
+    item: str
+    sequence: TokenSequence
+    prompt: tuple[int, ...]
+    gold: str
+    prompt_hash: str
+
+    @property
+    def answer_tokens(self) -> int:
+        """Count the tokens of the gold answer."""
+        return len(self.sequence.tokens) - self.sequence.scored_from
+
+
+class Paired(msgspec.Struct, frozen=True):
+    """A metric under both models; low to high is the 95 % interval of tuned - base, from the paired rows."""
+
+    base: float
+    tuned: float
+    low: float
+    high: float
+    rows: int
+
+
+def read_rows(
+    target: Target, tokenizer: PreTrainedTokenizerBase, home: Home, longest: int
+) -> list[TargetRow]:
+    """Read and render the target's rows (the first ROWS). Raises BadInput for a row that can't be read."""
+    from finetop.core.recipe.schema import Source
+    from finetop.core.train import render, sources
+
+    read = sources.read(Source(path=target.path, rows=ROWS), home)
+    rows = []
+    for number, row in enumerate(read):
+        rendered = render.render(row.conversation, tokenizer, "answers", row.place)
+        (example,) = render.tokenize([rendered], tokenizer)
+        ids = example.input_ids[: longest + 1]
+        last = _last_answer(example.labels[: len(ids)])
+        prompt = render.render_prompt(row.conversation.prompt, tokenizer, row.place)
+        digest = hashlib.sha256(json.dumps([ids, last, row.conversation.answer]).encode()).hexdigest()[:24]
+        rows.append(
+            TargetRow(
+                item=str(number),
+                sequence=TokenSequence(tuple(ids), max(1, last)),
+                prompt=tuple(tokenizer.encode(prompt, add_special_tokens=False)[-longest:]),
+                gold=row.conversation.answer,
+                prompt_hash=digest,
+            )
+        )
+    return [row for row in rows if row.answer_tokens > 0]
+
+
+def _last_answer(labels: Sequence[int]) -> int:
+    """Find where the last run of learned tokens begins."""
+    at = len(labels)
+    while at and labels[at - 1] != -100:
+        at -= 1
+    return at
+
+
+def rows_for(metric: Metric, rows: Sequence[TargetRow], device: str) -> Sequence[TargetRow]:
+    """Give the rows that a metric is measured on."""
+    if metric == "nats_per_token":
+        return rows
+    return rows[: ROWS_WRITTEN_CPU if device.startswith("cpu") else ROWS_WRITTEN]
+
+
+def score_rows(
+    metric: Metric,
+    rows: Sequence[TargetRow],
+    target: Target,
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    plan: BatchPlan,
+) -> list[ItemScore]:
+    """Score rows under one model; for nats_per_token `gold_log_prob` is the answer's, else `score` is 0 or 1."""
+    if metric == "nats_per_token":
+        scored = score(model, [row.sequence for row in rows], plan)
+        return [
+            ItemScore(row.item, 0.0, gold_log_prob=one.log_prob)
+            for row, one in zip(rows, scored, strict=True)
+        ]
+    most = min(LONGEST_ANSWER, max(row.answer_tokens for row in rows) + 16)
+    prompts = [Prompt(row.prompt, (), most) for row in rows]
+    answers = answer(model, tokenizer, prompts, plan)
+    return [
+        ItemScore(row.item, float(_right(metric, text, row.gold, target.rules)), text[:500])
+        for row, text in zip(rows, answers, strict=True)
+    ]
+
+
+def _right(metric: Metric, text: str, gold: str, rules: Sequence[Rule]) -> bool:
+    if metric == "exact_match":
+        return exact(text, gold)
+    return check_rules(text.strip(), [msgspec.to_builtins(rule) for rule in rules])
+
+
+def task_facts(metric: Metric, rows: Sequence[TargetRow], target: Target) -> dict[str, Any]:
+    """Describe a metric on these rows for the cache's key."""
+    rules = [msgspec.to_builtins(rule) for rule in target.rules] if metric == "rules" else []
+    batches = hashlib.sha256(json.dumps([row.prompt_hash for row in rows]).encode()).hexdigest()
+    return {"name": f"target:{metric}", "settings": json.dumps(rules, sort_keys=True), "batches": batches}
+
+
+def compare(
+    metric: Metric, rows: Sequence[TargetRow], base: Mapping[str, ItemScore], tuned: Mapping[str, ItemScore]
+) -> Paired:
+    """Average a metric under both models, with the paired normal interval of the difference.
+
+    Nats are per token over all answers together, so the difference is a ratio: its error is linearised.
+    """
+    if not rows:
+        raise BadInput("check.target has no row with an answer.", hint="Give rows that end with an answer.")
+    weights = [float(row.answer_tokens) if metric == "nats_per_token" else 1.0 for row in rows]
+    befores = [_value(metric, base[row.item]) for row in rows]
+    afters = [_value(metric, tuned[row.item]) for row in rows]
+    total = sum(weights)
+    before, after = sum(befores) / total, sum(afters) / total
+    change = after - before
+    residuals = [new - old - change * w for new, old, w in zip(afters, befores, weights, strict=True)]
+    few = len(rows) / (len(rows) - 1) if len(rows) > 1 else 1.0
+    stderr = math.sqrt(few * sum(residual**2 for residual in residuals)) / total
+    return Paired(before, after, change - NORMAL_95 * stderr, change + NORMAL_95 * stderr, len(rows))
+
+
+def _value(metric: Metric, kept: ItemScore) -> float:
+    return -(kept.gold_log_prob or 0.0) if metric == "nats_per_token" else kept.score

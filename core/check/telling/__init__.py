@@ -1,0 +1,1 @@
+"""A check's result in words and in the formats of others."""

@@ -1,0 +1,98 @@
+"""Scores are found again under the same key, and never under another one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from finetop.core.check.scoring import cache
+from finetop.core.events import ItemScore
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODEL: dict[str, Any] = {
+    "weights": "w",
+    "adapter": None,
+    "tokenizer": "t",
+    "template": "j",
+    "dtype": "bfloat16",
+    "device": "cpu",
+    "scorer": 1,
+    "torch": "2",
+    "layout": "packed",
+    "row_tokens": 512,
+}
+TASK: dict[str, Any] = {"name": "numbers", "settings": "s", "batches": "b"}
+PROMPTS = {"a": "hash of a", "b": "hash of b"}
+SCORES = [ItemScore("a", 1.0, "9", -0.5, -0.5, -2.0), ItemScore("b", 0.0)]
+
+
+def filled(folder: Path) -> cache.ScoreKey:
+    key = cache.score_key(MODEL, TASK)
+    cache.append(folder, key, SCORES, PROMPTS)
+    return key
+
+
+def test_scores_come_back_as_they_were(tmp_path: Path) -> None:
+    key = filled(tmp_path)
+    assert cache.read(tmp_path, key, PROMPTS) == {score.item: score for score in SCORES}
+    assert [file.stem for file in tmp_path.iterdir()] == [key.name]
+
+
+@pytest.mark.parametrize("changed", sorted(MODEL))
+def test_no_fact_of_the_model_may_differ(tmp_path: Path, changed: str) -> None:
+    filled(tmp_path)
+    other = cache.score_key({**MODEL, changed: "another"}, TASK)
+    assert cache.read(tmp_path, other, PROMPTS) == {}
+
+
+@pytest.mark.parametrize("changed", sorted(TASK))
+def test_no_fact_of_the_task_may_differ(tmp_path: Path, changed: str) -> None:
+    filled(tmp_path)
+    assert cache.read(tmp_path, cache.score_key(MODEL, {**TASK, changed: "another"}), PROMPTS) == {}
+
+
+def test_a_changed_prompt_is_scored_again(tmp_path: Path) -> None:
+    key = filled(tmp_path)
+    assert list(cache.read(tmp_path, key, {**PROMPTS, "a": "another"})) == ["b"]
+
+
+def test_a_file_under_a_foreign_name_is_not_believed(tmp_path: Path) -> None:
+    key = filled(tmp_path)
+    other = cache.score_key({**MODEL, "adapter": "x"}, TASK)
+    (tmp_path / f"{key.name}.jsonl").rename(tmp_path / f"{other.name}.jsonl")
+    assert cache.read(tmp_path, other, PROMPTS) == {}
+
+
+@pytest.mark.parametrize("cut", [1, 5, 40])
+def test_a_torn_last_line_is_left_aside_and_mended(tmp_path: Path, cut: int) -> None:
+    key = filled(tmp_path)
+    file = tmp_path / f"{key.name}.jsonl"
+    file.write_bytes(file.read_bytes()[:-cut])
+    known = cache.read(tmp_path, key, PROMPTS)
+    assert known["a"] == SCORES[0]
+    cache.append(tmp_path, key, [SCORES[1]], PROMPTS)
+    assert cache.read(tmp_path, key, PROMPTS) == {score.item: score for score in SCORES}
+
+
+def test_a_torn_header_starts_the_file_anew(tmp_path: Path) -> None:
+    key = filled(tmp_path)
+    file = tmp_path / f"{key.name}.jsonl"
+    file.write_bytes(file.read_bytes()[:20])
+    assert cache.read(tmp_path, key, PROMPTS) == {}
+    cache.append(tmp_path, key, SCORES, PROMPTS)
+    assert len(cache.read(tmp_path, key, PROMPTS)) == 2
+
+
+def test_adapter_hash_follows_weights_and_scale(tmp_path: Path) -> None:
+    from finetop.core.check.candidates import adapter_hash
+
+    (tmp_path / "adapter_config.json").write_text('{"r": 8, "lora_alpha": 16}')
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
+    before = adapter_hash(tmp_path)
+    (tmp_path / "adapter_config.json").write_text('{"r": 8, "lora_alpha": 32}')
+    scaled = adapter_hash(tmp_path)
+    (tmp_path / "adapter_model.safetensors").write_bytes(b"other weights")
+    assert len({before, scaled, adapter_hash(tmp_path)}) == 3

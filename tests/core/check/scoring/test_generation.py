@@ -1,0 +1,144 @@
+"""Answers written in batches, behind kept beginnings and past stop strings are those written one at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from finetop.core.check.scoring.generation import Prompt, answer
+from finetop.core.check.scoring.prefixes import PrefixMemory, find
+from finetop.core.check.scoring.scorer import BatchPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+TEXTS = ("Where", "What opens at nine? The", "Can you mend my radio", "We")
+LONG = "The quick brown fox jumps over the lazy dog, and we mend radios behind the station. " * 4
+PLAN = BatchPlan("packed", 512)
+
+
+def written_alone(model: Any, tokenizer: Any, prompt: Prompt) -> str:
+    """Write an answer with a forward of the whole text for each token."""
+    tokens = list(prompt.tokens)
+    while len(tokens) < len(prompt.tokens) + prompt.max_new_tokens:
+        with torch.no_grad():
+            tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+        if tokens[-1] == tokenizer.eos_token_id:
+            break
+    return str(tokenizer.decode(tokens[len(prompt.tokens) :], skip_special_tokens=True))
+
+
+def prompts_behind(tokenizer: Any, beginning: str, longest: int = 6) -> list[Prompt]:
+    return [
+        Prompt(tuple(tokenizer.encode(beginning + text)), (), longest + at) for at, text in enumerate(TEXTS)
+    ]
+
+
+@pytest.mark.parametrize("beginning", ["", "The quick brown fox jumps. ", LONG])
+def test_batched_answers_equal_answers_alone(loud_model: Any, tiny_tokenizer: Any, beginning: str) -> None:
+    prompts = prompts_behind(tiny_tokenizer, beginning)
+    together = answer(loud_model, tiny_tokenizer, prompts, PLAN)
+    assert together == [written_alone(loud_model, tiny_tokenizer, prompt) for prompt in prompts]
+    assert answer(loud_model, tiny_tokenizer, prompts, BatchPlan("packed", 1)) == together
+    assert answer(loud_model, tiny_tokenizer, prompts, BatchPlan("plain", 512)) == together
+
+
+def test_answers_behind_kept_beginnings_equal_answers_alone(loud_model: Any, tiny_tokenizer: Any) -> None:
+    prompts = prompts_behind(tiny_tokenizer, LONG) + prompts_behind(tiny_tokenizer, "")
+    memory = PrefixMemory(find([prompt] for prompt in prompts), 1 << 30)
+    wanted = [written_alone(loud_model, tiny_tokenizer, prompt) for prompt in prompts]
+    assert answer(loud_model, tiny_tokenizer, prompts, PLAN, memory) == wanted
+    assert memory.held_bytes > 0
+    assert [answer(loud_model, tiny_tokenizer, [one], PLAN, memory)[0] for one in prompts] == wanted
+
+
+def test_answers_of_a_model_with_a_short_window(tiny_tokenizer: Any) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    torch.manual_seed(1)
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = MistralConfig(
+        vocab_size=len(tiny_tokenizer), num_key_value_heads=1, sliding_window=16, pad_token_id=0, **sizes
+    )
+    config.eos_token_id = tiny_tokenizer.eos_token_id
+    model = MistralForCausalLM(config).eval()
+    with torch.no_grad():
+        for weights in model.parameters():
+            if weights.dim() > 1:
+                weights.mul_(10)
+    prompts = prompts_behind(tiny_tokenizer, LONG)
+    memory = PrefixMemory(find([prompt] for prompt in prompts), 1 << 30)
+    wanted = [written_alone(model, tiny_tokenizer, prompt) for prompt in prompts]
+    assert answer(model, tiny_tokenizer, prompts, PLAN, memory) == wanted
+
+
+def test_answers_end_at_the_stop_string(loud_model: Any, tiny_tokenizer: Any) -> None:
+    prompt = tuple(tiny_tokenizer.encode("What opens at nine? The"))
+    (whole,) = answer(loud_model, tiny_tokenizer, [Prompt(prompt, (), 12)], PLAN)
+    stop = whole[3:5]
+    (cut,) = answer(loud_model, tiny_tokenizer, [Prompt(prompt, (stop,), 12)], PLAN)
+    assert cut == whole.split(stop)[0]
+
+
+class Dictating:
+    """A model that writes given tokens, whatever it reads."""
+
+    def __init__(self, model: Any, tokens: Sequence[int], first: int) -> None:
+        self.config, self.device, self.generation_config = model.config, model.device, None
+        self.tokens, self.first, self.calls = tokens, first, 0
+
+    def __call__(self, **inputs: Any) -> Any:
+        return self.forward(**inputs)
+
+    def forward(
+        self,
+        input_ids: Any = None,
+        attention_mask: Any = None,
+        position_ids: Any = None,
+        cache: Any = None,
+        **_: Any,
+    ) -> Any:
+        from types import SimpleNamespace
+
+        at = attention_mask.shape[1] - self.first
+        self.calls += 1
+        logits = torch.zeros(len(input_ids), input_ids.shape[1], self.config.vocab_size)
+        logits[:, -1, self.tokens[at]] = 1.0
+        return SimpleNamespace(logits=logits, cache=cache)
+
+
+def test_a_special_token_can_be_a_stop_string(loud_model: Any, tiny_tokenizer: Any) -> None:
+    user = tiny_tokenizer.convert_tokens_to_ids("<|user|>")
+    tokens = [*tiny_tokenizer.encode("We mend"), user, *tiny_tokenizer.encode("radios and clocks")]
+    model = Dictating(loud_model, tokens, first=3)
+    (text,) = answer(model, tiny_tokenizer, [Prompt((1, 2, 3), ("<|user|>",), len(tokens))], PLAN)
+    assert text == "We mend"
+    assert model.calls == len(tiny_tokenizer.encode("We mend")) + 1
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing.*:FutureWarning")  # peft on transformers 5.24
+def test_learned_tokens_before_the_input_are_not_read_twice(tiny_model: Any, tiny_tokenizer: Any) -> None:
+    from peft import PromptTuningConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    from finetop.core.check.scoring.packing import TokenSequence
+    from finetop.core.check.scoring.scorer import packs_exactly, score
+
+    base = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    model = get_peft_model(base, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5)).eval()
+    with torch.no_grad():
+        for weights in base.parameters():
+            if weights.dim() > 1:
+                weights.mul_(10)
+    assert not packs_exactly(model)
+    prompts = prompts_behind(tiny_tokenizer, "")
+    wanted = [written_alone(model, tiny_tokenizer, prompt) for prompt in prompts]
+    assert answer(model, tiny_tokenizer, prompts, PLAN) == wanted
+    tokens = tuple(range(10, 25))
+    with torch.no_grad():
+        log_probs = torch.log_softmax(model(input_ids=torch.tensor([tokens[:-1]])).logits[0, 5:].float(), -1)
+    right = sum(float(log_probs[at - 1, tokens[at]]) for at in range(9, 15))
+    (found,) = score(model, [TokenSequence(tokens, 9)], BatchPlan("plain", 64))
+    assert found.log_prob == pytest.approx(right, abs=1e-4)

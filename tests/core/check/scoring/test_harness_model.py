@@ -1,0 +1,89 @@
+"""As a model of the harness, the scorer gives what the stock model gives, request by request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
+
+from finetop.core.check.scoring.harness_model import PackedModel
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+NATS = 1e-4
+LONG = "Where are you? We are behind the station. " * 40
+
+
+def asked(kind: str, arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
+    return [
+        Instance(kind, {}, given, 0, metadata=("task", number, 1)) for number, given in enumerate(arguments)
+    ]
+
+
+@pytest.fixture(params=[512, 64], ids=["whole", "cut"])
+def both(request: Any, loud_model: Any, tiny_tokenizer: Any) -> tuple[PackedModel, HFLM]:
+    """Ours and the stock model, at the model's full length and at a short one, which cuts most inputs."""
+    stock = HFLM(pretrained=loud_model, tokenizer=tiny_tokenizer, batch_size=2, max_length=request.param)
+    return PackedModel(loud_model, tiny_tokenizer, max_length=request.param), stock
+
+
+def test_log_likelihoods(both: tuple[PackedModel, HFLM]) -> None:
+    ours, stock = both
+    pairs = [
+        ("What opens at nine?", " The shop"),
+        ("What opens at nine? ", "radios"),
+        ("What opens at nine?\n", " a dog"),
+        ("", "We mend clocks."),
+        ("", "<|end|>We mend clocks."),
+        ("<|end|>We mend", " radios."),
+        (LONG[:1200], " behind the station"),
+        (LONG[:1200], " in the old mill"),
+        ("<|user|>Can you mend my radio?<|end|>\n<|assistant|>", "Yes"),
+    ]
+    found = ours.loglikelihood(asked("loglikelihood", pairs))
+    wanted = stock.loglikelihood(asked("loglikelihood", pairs), disable_tqdm=True)
+    for pair, one, other in zip(pairs, found, wanted, strict=True):
+        assert one[0] == pytest.approx(other[0], abs=NATS), pair
+        assert one[1] == other[1], pair
+
+
+def test_rolling_windows_are_the_harnesss(both: tuple[PackedModel, HFLM]) -> None:
+    ours, stock = both
+    texts = [(LONG,), ("We mend radios.",), (LONG[:900],)]
+    found = ours.loglikelihood_rolling(asked("loglikelihood_rolling", texts))
+    wanted = stock.loglikelihood_rolling(asked("loglikelihood_rolling", texts), disable_tqdm=True)
+    assert found == pytest.approx(wanted, rel=1e-6)
+
+
+def test_answers(both: tuple[PackedModel, HFLM]) -> None:
+    ours, stock = both
+    prompts = ["What opens at nine?", "What opens at nine?\n\n", "We mend ", LONG[:1200], "<|end|>We"]
+    for settings in (
+        {"until": ["station", "\n"], "max_gen_toks": 12},
+        {"until": "e", "max_new_tokens": 9, "do_sample": False, "temperature": 0.0},
+        {"until": ["<|user|>"], "max_gen_toks": 16},
+    ):
+        requests = [(prompt, settings) for prompt in prompts]
+        wanted = []
+        for request in requests:  # alone: in a batch the stock model pads after a chat template's first token
+            wanted += stock.generate_until(asked("generate_until", [request]), disable_tqdm=True)
+        assert ours.generate_until(asked("generate_until", requests)) == wanted
+
+
+def test_an_answer_is_256_tokens_long_at_most_where_a_task_sets_no_limit(
+    loud_model: Any, tiny_tokenizer: Any
+) -> None:
+    ours = PackedModel(loud_model, tiny_tokenizer)
+    assert ours._prompt("We", {"until": ["\n"]}).max_new_tokens == 256
+    long = ours._prompt(LONG, {"until": ["\n"], "max_gen_toks": 500})
+    assert len(long.tokens) == 512 - 500
+
+
+def test_sampled_answers_are_refused(loud_model: Any, tiny_tokenizer: Any) -> None:
+    ours = PackedModel(loud_model, tiny_tokenizer)
+    with pytest.raises(BadInput, match=r"temperature 0\.7"):
+        ours.generate_until(asked("generate_until", [("We", {"do_sample": True, "temperature": 0.7})]))
