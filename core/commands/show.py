@@ -40,7 +40,10 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     print(f"  state      {state_words(row)}")
     if isinstance(row.state, data.Failed) and row.state.hint:
         print(f"             {clean_line(row.state.hint)}")
-    print(f"  step       {row.step} of {row.steps or '?'}   {found.device}")
+    if row.steps or row.step:
+        print(f"  step       {row.step} of {row.steps or '?'}   {found.device}")
+    elif found.device.strip():
+        print(f"  where      {found.device.strip()}")
     if answer_words(row):
         print(f"  forgot?    {answer_words(row)}")
     shown = ", ".join(f"{key} {value:.4g}" for key, value in sorted(row.metrics.items()) if value is not None)

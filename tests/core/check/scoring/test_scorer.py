@@ -8,36 +8,22 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core.check.scoring.generation import Prompt, answer
-from finetop.core.check.scoring.packing import TokenSequence, pack
-from finetop.core.check.scoring.scorer import BatchPlan, encode_pair, packs_exactly, score, window_log_probs
+from finetop.core.check.scoring.packing import TokenSequence
+from finetop.core.check.scoring.prefixes import PrefixMemory, find
+from finetop.core.check.scoring.scorer import (
+    BatchPlan,
+    encode_pair,
+    encode_prompt,
+    packs_exactly,
+    score,
+    window_log_probs,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NATS = 1e-4
-TEXTS = ("Where", "What opens at nine? The", "Can you mend my radio", "We")
-
-
-@pytest.fixture(scope="module")
-def model(tiny_model: Path) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    torch.set_num_threads(1)
-    # Ten times the usual size of weights: at the usual one all log-probabilities are nearly alike.
-    loaded = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
-    with torch.no_grad():
-        for weights in loaded.parameters():
-            if weights.dim() > 1:
-                weights.mul_(10)
-    return loaded
-
-
-@pytest.fixture(scope="module")
-def tokenizer(tiny_model: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(tiny_model)
 
 
 def alone(model: Any, sequence: TokenSequence) -> tuple[float, bool]:
@@ -75,131 +61,160 @@ def some_sequences(count: int, seed: int) -> list[TokenSequence]:
     "plan",
     [BatchPlan("packed", 512), BatchPlan("packed", 48), BatchPlan("packed", 1), BatchPlan("plain", 256)],
 )
-def test_scores_equal_a_forward_of_each_sequence_alone(model: Any, plan: BatchPlan) -> None:
+def test_scores_equal_a_forward_of_each_sequence_alone(loud_model: Any, plan: BatchPlan) -> None:
     sequences = some_sequences(12, seed=3)
-    for found, sequence in zip(score(model, sequences, plan), sequences, strict=True):
-        log_prob, greedy = alone(model, sequence)
+    for found, sequence in zip(score(loud_model, sequences, plan), sequences, strict=True):
+        log_prob, greedy = alone(loud_model, sequence)
         assert found.log_prob == pytest.approx(log_prob, abs=NATS)
         assert found.is_greedy == greedy
 
 
-def test_greedy_continuation_is_found(model: Any) -> None:
+def test_greedy_continuation_is_found(loud_model: Any) -> None:
     tokens = [5, 9, 11]
     for _ in range(3):
         with torch.no_grad():
-            tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
-    (found,) = score(model, [TokenSequence(tuple(tokens), 3)], BatchPlan("packed", 64))
+            tokens.append(int(loud_model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
+    (found,) = score(loud_model, [TokenSequence(tuple(tokens), 3)], BatchPlan("packed", 64))
     assert found.is_greedy
 
 
-def test_same_plan_gives_the_very_same_numbers(model: Any) -> None:
+def test_same_plan_gives_the_very_same_numbers(loud_model: Any) -> None:
     sequences = some_sequences(6, seed=5)
     plan = BatchPlan("packed", 64)
-    assert score(model, sequences, plan) == score(model, sequences, plan)
+    assert score(loud_model, sequences, plan) == score(loud_model, sequences, plan)
 
 
-def test_shared_beginnings_are_packed_once() -> None:
-    sequences = [
-        TokenSequence((1, 2, 3, 4), 3),
-        TokenSequence((1, 2, 3, 5), 3),
-        TokenSequence((1, 2, 9, 9, 9), 2),
-    ]
-    (row,) = pack(sequences, 100)
-    assert row.tokens == [1, 2, 3, 9, 9]
-    assert row.depths == [0, 1, 2, 2, 3]
-    seen = row.visible()
-    assert not seen[3, 2] and seen[4, 3] and seen[4, 0]
-
-
-def test_rows_keep_to_their_length_and_are_filled_evenly() -> None:
-    rng = random.Random(1)
-    sequences = [TokenSequence(tuple(rng.randrange(10_000) for _ in range(21)), 10) for _ in range(20)]
-    rows = pack(sequences, 150)
-    lengths = [len(row.tokens) for row in rows]
-    assert max(lengths) <= 150
-    assert min(lengths) >= 100
-    assert sorted(place for row in rows for place in row.paths) == list(range(20))
-
-
-def test_a_model_that_ignores_the_mask_is_found_out(model: Any) -> None:
+def test_a_model_that_ignores_the_mask_is_found_out(loud_model: Any) -> None:
     class Deaf:
-        config, device, dtype = model.config, model.device, model.dtype
+        config, device, dtype = loud_model.config, loud_model.device, loud_model.dtype
 
         def __call__(self, **inputs: Any) -> Any:
             return self.forward(**inputs)
 
         def forward(self, attention_mask: Any = None, logits_to_keep: Any = None, **inputs: Any) -> Any:
-            return model(logits_to_keep=logits_to_keep, **inputs)
+            return loud_model(logits_to_keep=logits_to_keep, **inputs)
 
     class Refusing(Deaf):
         def forward(self, attention_mask: Any = None, logits_to_keep: Any = None, **inputs: Any) -> Any:
             if attention_mask is not None and attention_mask.dim() == 4:
                 raise ValueError("only 2-d masks")
-            return model(attention_mask=attention_mask, logits_to_keep=logits_to_keep, **inputs)
+            return loud_model(attention_mask=attention_mask, logits_to_keep=logits_to_keep, **inputs)
 
-    assert packs_exactly(model)
+    assert packs_exactly(loud_model)
     assert not packs_exactly(Deaf())
     assert not packs_exactly(Refusing())
 
 
-def test_window_is_a_plain_forward(model: Any) -> None:
+def test_window_is_a_plain_forward(loud_model: Any) -> None:
     ids = list(range(20))
-    found = window_log_probs(model, ids)
+    found = window_log_probs(loud_model, ids)
     assert found.shape[0] == 19
-    assert float(found[3, 4]) == pytest.approx(alone(model, TokenSequence((0, 1, 2, 3, 4), 4))[0], abs=NATS)
+    assert float(found[3, 4]) == pytest.approx(
+        alone(loud_model, TokenSequence((0, 1, 2, 3, 4), 4))[0], abs=NATS
+    )
 
 
-def test_pair_splits_where_the_harness_splits(tokenizer: Any) -> None:
-    pair = encode_pair(tokenizer, "The shop opens ", "at nine", longest=100)
-    assert tokenizer.decode(pair.tokens) == "The shop opens at nine"
-    assert tokenizer.decode(pair.tokens[pair.scored_from :]) == " at nine"
-    short = encode_pair(tokenizer, "The shop opens at", " nine", longest=4)
+def test_pair_splits_where_the_harness_splits(tiny_tokenizer: Any) -> None:
+    pair = encode_pair(tiny_tokenizer, "The shop opens ", "at nine", longest=100)
+    assert tiny_tokenizer.decode(pair.tokens) == "The shop opens at nine"
+    assert tiny_tokenizer.decode(pair.tokens[pair.scored_from :]) == " at nine"
+    short = encode_pair(tiny_tokenizer, "The shop opens at", " nine", longest=4)
     assert len(short.tokens) == 5
-    assert tokenizer.decode(short.tokens[short.scored_from :]) == " nine"
-    empty = encode_pair(tokenizer, "", "nine", longest=10)
-    assert empty.tokens[0] == tokenizer.eos_token_id and empty.scored_from == 1
+    assert tiny_tokenizer.decode(short.tokens[short.scored_from :]) == " nine"
+    empty = encode_pair(tiny_tokenizer, "", "nine", longest=10)
+    assert empty.tokens[0] == tiny_tokenizer.eos_token_id and empty.scored_from == 1
 
 
-@pytest.mark.parametrize("beginning", ["", "The quick brown fox jumps. "])
-def test_batched_answers_equal_answers_alone(model: Any, tokenizer: Any, beginning: str) -> None:
-    prompts = [Prompt(tuple(tokenizer.encode(beginning + text)), (), 6 + at) for at, text in enumerate(TEXTS)]
-    together = answer(model, tokenizer, prompts, BatchPlan("packed", 512))
-    for prompt, found in zip(prompts, together, strict=True):
-        tokens = list(prompt.tokens)
-        while len(tokens) < len(prompt.tokens) + prompt.max_new_tokens:
-            with torch.no_grad():
-                tokens.append(int(model(input_ids=torch.tensor([tokens])).logits[0, -1].argmax()))
-            if tokens[-1] == tokenizer.eos_token_id:
-                break
-        assert found == tokenizer.decode(tokens[len(prompt.tokens) :], skip_special_tokens=True)
-    assert answer(model, tokenizer, prompts, BatchPlan("packed", 1)) == together
+def test_nothing_to_score_is_scored_as_nothing(loud_model: Any) -> None:
+    for layout in ("packed", "plain"):
+        found = score(loud_model, [TokenSequence((5,), 1), TokenSequence((5, 6), 1)], BatchPlan(layout, 64))
+        assert (found[0].log_prob, found[0].is_greedy) == (0.0, True)
+        assert found[1].log_prob < 0
 
 
-def test_answers_end_at_the_stop_string(model: Any, tokenizer: Any) -> None:
-    prompt = tuple(tokenizer.encode("What opens at nine? The"))
-    (whole,) = answer(model, tokenizer, [Prompt(prompt, (), 12)], BatchPlan("packed", 64))
-    stop = whole[3:5]
-    (cut,) = answer(model, tokenizer, [Prompt(prompt, (stop,), 12)], BatchPlan("packed", 64))
-    assert cut == whole.split(stop)[0]
+def test_prompts_end_as_they_are_written(tiny_tokenizer: Any) -> None:
+    text = "We mend radios.\n\n"
+    assert encode_pair(tiny_tokenizer, text, "", 100).tokens == tuple(tiny_tokenizer.encode(text))
+    assert encode_prompt(tiny_tokenizer, text, 100, 10) == tuple(tiny_tokenizer.encode(text))
+    assert encode_prompt(tiny_tokenizer, text * 9, 100, 97) == tuple(tiny_tokenizer.encode(text * 9)[-3:])
+    assert encode_prompt(tiny_tokenizer, "", 100, 10) == (tiny_tokenizer.eos_token_id,)
 
 
-def test_harness_model_gives_what_the_stock_model_gives(model: Any, tokenizer: Any) -> None:
-    from lm_eval.api.instance import Instance
-    from lm_eval.models.huggingface import HFLM
+def test_a_continuation_that_is_too_long_keeps_its_end(tiny_tokenizer: Any) -> None:
+    text = " radios and lamps and clocks"
+    ids = tiny_tokenizer.encode(text)
+    cut = encode_pair(tiny_tokenizer, "We mend", text, len(ids) - 3)
+    assert (cut.tokens, cut.scored_from) == (tuple(ids[2:]), 1)
 
-    from finetop.core.check.scoring.harness_model import PackedModel
 
-    ours = PackedModel(model, tokenizer)
-    stock = HFLM(pretrained=model, tokenizer=tokenizer, batch_size=2, dtype="float32")
-    pairs = [("What opens at nine?", f" {word}") for word in ("The shop", "radios", "a dog")] + [
-        ("", "We mend clocks.")
-    ]
-    asked = [Instance("loglikelihood", {}, pair, 0) for pair in pairs]
-    for found, wanted in zip(
-        ours.loglikelihood(asked), stock.loglikelihood(asked, disable_tqdm=True), strict=True
-    ):
-        assert found[0] == pytest.approx(wanted[0], abs=NATS)
-        assert found[1] == wanted[1]
-    texts = [Instance("loglikelihood_rolling", {}, ("Where are you? We are behind the station. " * 40,), 0)]
-    (long,) = ours.loglikelihood_rolling(texts)
-    assert long == pytest.approx(stock.loglikelihood_rolling(texts, disable_tqdm=True)[0], rel=1e-2)
+def _kinds() -> dict[str, tuple[Callable[[], Any], bool]]:
+    """Architectures by name, and if their attention can be packed: windows, experts, learned places, slopes, states."""
+    import transformers as hf
+
+    tokens = {"vocab_size": 320, "pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 2}
+    llama = {
+        **tokens,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 256,
+    }
+    mamba = {**tokens, "hidden_size": 32, "num_hidden_layers": 2, "state_size": 8}
+    return {
+        "qwen2": (lambda: hf.Qwen2Config(**llama), True),
+        "gpt2": (lambda: hf.GPT2Config(**tokens, n_embd=32, n_layer=2, n_head=4, n_positions=256), True),
+        "gpt_neox": (
+            lambda: hf.GPTNeoXConfig(
+                **{key: value for key, value in llama.items() if key != "num_key_value_heads"}
+            ),
+            True,
+        ),
+        "gemma3": (lambda: hf.Gemma3TextConfig(**llama, head_dim=8, sliding_window=24), True),
+        "mistral, window 24": (lambda: hf.MistralConfig(**llama, sliding_window=24), True),
+        "mixtral": (lambda: hf.MixtralConfig(**llama, num_local_experts=4, num_experts_per_tok=2), True),
+        "bloom": (lambda: hf.BloomConfig(**tokens, hidden_size=32, n_layer=2, n_head=4), False),
+        "mpt": (lambda: hf.MptConfig(**tokens, d_model=32, n_heads=4, n_layers=2, max_seq_len=256), False),
+        "mamba": (lambda: hf.MambaConfig(**mamba), False),
+    }
+
+
+@pytest.mark.parametrize("kind", _kinds())
+def test_architectures_pack_exactly_or_say_that_they_do_not(kind: str) -> None:
+    from transformers import AutoModelForCausalLM
+
+    torch.manual_seed(2)
+    config, packs = _kinds()[kind]
+    made = AutoModelForCausalLM.from_config(config()).float().eval()
+    with torch.no_grad():
+        for weights in made.parameters():
+            if weights.dim() > 1 and float(weights.std()) < 0.1:
+                weights.mul_(8)
+    assert packs_exactly(made) is packs
+    rng = random.Random(7)
+    header = [rng.randrange(3, 320) for _ in range(50)]
+    items = []
+    for at in range(8):
+        context = [*(header if at % 2 else []), *(rng.randrange(3, 320) for _ in range(5 + at))]
+        items.append([TokenSequence((*context, 5 + choice, 9, 11), len(context)) for choice in range(3)])
+    memory = PrefixMemory(find(items), 1 << 30)
+    sequences = [sequence for item in items for sequence in item]
+    plan = BatchPlan("packed" if packs else "plain", 128)
+    for found, sequence in zip(score(made, sequences, plan, memory), sequences, strict=True):
+        assert found.log_prob == pytest.approx(alone(made, sequence)[0], abs=NATS)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+def test_quantised_weights(tiny_model: Path) -> None:
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    settings = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    made = AutoModelForCausalLM.from_pretrained(
+        tiny_model, dtype=torch.float32, quantization_config=settings, device_map={"": "cpu"}
+    ).eval()
+    assert any(weights.dtype == torch.uint8 for weights in made.parameters())
+    assert packs_exactly(made)
+    sequences = some_sequences(8, seed=4)
+    for found, sequence in zip(score(made, sequences, BatchPlan("packed", 128)), sequences, strict=True):
+        assert found.log_prob == pytest.approx(alone(made, sequence)[0], abs=NATS)
