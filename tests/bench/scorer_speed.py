@@ -1,6 +1,6 @@
 """What the scorer costs beside the harness's own model, in CPU seconds of this process, medians of interleaved rounds.
 
-    python tests/bench/scorer_speed.py [--home FOLDER] [--threads 2] [--rounds 3] [--items 20] [--only zero|five]
+    python tests/bench/scorer_speed.py [--home FOLDER] [--threads 2] [--rounds 3] [--items 20] [--only zero|letters|texts]
 
 SmolLM2-135M-Instruct in float32, found (or fetched) as a run finds it. Ours is called as a check calls it, with
 about ten items at a time and a memory of shared beginnings that is empty when a round begins; the harness's
@@ -45,7 +45,7 @@ WORDS = (
     "heat",
     "moves",
 )
-TARGETS = {"zero-shot, 4 choices": 3.9, "5-shot, 4 letters": 8.0}
+TARGETS = {"zero-shot, 4 choices": 3.9, "5-shot, 4 letters": 8.0, "5-shot, 4 texts": 8.0}
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,11 @@ def zero_shot(tokenizer: Any, items: int) -> list[Item]:
     return fitting[:items]
 
 
-def five_shot(tokenizer: Any, items: int) -> list[Item]:
-    """Questions of two subjects behind five examples each (of mean length among all subjects), answered by a letter."""
+def five_shot(tokenizer: Any, items: int, *, letters: bool) -> list[Item]:
+    """Questions of two subjects behind five examples each (of mean length among all subjects).
+
+    Answered by a letter, whose four scores the harness's model takes from one pass, or by the choice's text.
+    """
     open_rows, shots = _rows("mmlu/open.jsonl"), _rows("mmlu/dev.jsonl")
     if open_rows is None or shots is None:
         rng = random.Random(2)
@@ -99,7 +102,10 @@ def five_shot(tokenizer: Any, items: int) -> list[Item]:
     mean = statistics.mean(lengths.values())
     for subject in sorted(heads, key=lambda subject: abs(lengths[subject] - mean))[:2]:
         asked = [row for row in open_rows if row["subject"] == subject][: items // 2]
-        made += [Item(heads[subject] + _asked(row), (" A", " B", " C", " D")) for row in asked]
+        for row in asked:
+            choices = "ABCD" if letters else row["choices"]
+            question = _asked(row) if letters else f"{row['question'].strip()}\nAnswer:"
+            made.append(Item(heads[subject] + question, tuple(f" {text}" for text in choices)))
     return made
 
 
@@ -190,7 +196,7 @@ def main() -> int:
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--items", type=int, default=20)
-    options.add_argument("--only", choices=["zero", "five"])
+    options.add_argument("--only", choices=["zero", "letters", "texts"])
     given = options.parse_args()
 
     import torch
@@ -208,10 +214,14 @@ def main() -> int:
     print(
         f"{'':22} {'items':>5} {'ours s/100':>12} {'stock s/100':>13} {'batch':>6} {'ratio':>8} {'goal':>7} {'nats':>9}"
     )
-    if given.only != "five":
+    if given.only in (None, "zero"):
         compare("zero-shot, 4 choices", model, tokenizer, zero_shot(tokenizer, given.items), given.rounds)
-    if given.only != "zero":
-        compare("5-shot, 4 letters", model, tokenizer, five_shot(tokenizer, 2 * given.items), given.rounds)
+    if given.only in (None, "letters"):
+        letters = five_shot(tokenizer, 2 * given.items, letters=True)
+        compare("5-shot, 4 letters", model, tokenizer, letters, given.rounds)
+    if given.only in (None, "texts"):
+        texts = five_shot(tokenizer, max(2, given.items // 2), letters=False)
+        compare("5-shot, 4 texts", model, tokenizer, texts, given.rounds)
     return 0
 
 
