@@ -1,6 +1,6 @@
 """What the scorer costs beside the harness's own model, in CPU seconds of this process, medians of interleaved rounds.
 
-    python tests/bench/scorer_speed.py [--home FOLDER] [--threads 2] [--rounds 3] [--items 20] [--only zero|letters|texts]
+    python tests/bench/scorer_speed.py [--home FOLDER] [--threads 2] [--rounds 3] [--items 20] [--only zero]
 
 SmolLM2-135M-Instruct in float32, found (or fetched) as a run finds it. Ours is called as a check calls it, with
 about ten items at a time and a memory of shared beginnings that is empty when a round begins; the harness's

@@ -103,33 +103,40 @@ class Sheet:
 def pack(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
     """Pack sequences into rows of about `row_tokens` nodes; what shares most of its tokens stays together.
 
-    The last token of a sequence is only predicted, never read. Rows are filled evenly: a short last row costs
-    nearly a full one. One row may be longer, by half of a context with its choices.
+    The last token of a sequence is only predicted, never read. Rows get nearly the same length, so that little
+    is padded where they lie side by side: bundles go, largest first, to the row that is shortest so far.
     """
-    order = sorted(range(len(sequences)), key=lambda place: sequences[place].tokens)
+    bundles = _bundles(sequences, row_tokens)
     whole = Row()
-    for place in order:
+    for place in sorted(range(len(sequences)), key=lambda place: sequences[place].tokens):
         whole.add(place, sequences[place].tokens[:-1])
-    even = len(whole.tokens) / max(1, -(-len(whole.tokens) // row_tokens))
-    rows, closed = [Row()], 0
-    for place in order:
-        tokens = sequences[place].tokens[:-1]
-        if rows[-1].tokens and _begins_a_row(rows[-1], tokens, row_tokens, even * len(rows) - closed):
-            closed += len(rows[-1].tokens)
-            rows.append(Row())
-        rows[-1].add(place, tokens)
+    rows = [Row() for _ in range(min(len(bundles), max(1, -(-len(whole.tokens) // row_tokens))))]
+    if len(rows) == 1:
+        return [whole]
+    for bundle in sorted(
+        bundles, key=lambda bundle: -len(bundle.tokens)
+    ):  # stable: equal ones in token order
+        row = min(rows, key=lambda row: len(row.tokens))
+        for place in bundle.paths:
+            row.add(place, sequences[place].tokens[:-1])
     return rows
 
 
-def _begins_a_row(row: Row, tokens: Sequence[int], row_tokens: int, even: float) -> bool:
-    """Say if a sequence goes to a new row: where that leaves this one nearer to its even share.
+def _bundles(sequences: Sequence[TokenSequence], row_tokens: int) -> list[Row]:
+    """Put sequences that share most of their tokens into one tree each, in the order of their tokens.
 
-    But not if the row holds most of the sequence already.
+    A tree may be longer than a row by half, to keep a long context and its choices together.
     """
-    filled, new = len(row.tokens), row.new_nodes(tokens)
-    if new <= len(tokens) // 2:
-        return filled + new > OVERFULL * max(row_tokens, row.longest, len(tokens))
-    return filled + new / 2 > even
+    bundles: list[Row] = []
+    for place in sorted(range(len(sequences)), key=lambda place: sequences[place].tokens):
+        tokens = sequences[place].tokens[:-1]
+        last = bundles[-1] if bundles else Row()
+        new = last.new_nodes(tokens)
+        most = OVERFULL * max(row_tokens, last.longest, len(tokens))
+        if not bundles or new > len(tokens) // 2 or len(last.tokens) + new > most:
+            bundles.append(Row())
+        bundles[-1].add(place, tokens)
+    return bundles
 
 
 def sheets(rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens: int) -> list[Sheet]:
@@ -137,7 +144,11 @@ def sheets(rows: Sequence[Row], sequences: Sequence[TokenSequence], most_tokens:
     order = sorted(range(len(rows)), key=lambda number: (-len(rows[number].tokens), number))
     made = []
     while order:
-        size = max(1, round(most_tokens / max(1, len(rows[order[0]].tokens))))
+        longest = max(1, len(rows[order[0]].tokens))
+        left = max(
+            1, round(len(order) * longest / most_tokens)
+        )  # sheets: a short last one costs nearly a full one
+        size = max(1, -(-len(order) // left))
         together, order = order[:size], order[size:]
         made.append(_sheet([rows[number] for number in together], sequences))
     return made
