@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from finetop.core.check.logs.diff import JOINED, Asked, diff
+from finetop.core.check.logs.diff import diff
+from finetop.core.check.logs.joining import JOINED, Asked
 from finetop.core.check.telling.result import read, report
 from finetop.core.commands import reports
 from finetop.core.commands.output import print_json, print_table

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from sample_logs import DATE, Row, choice_row, right, sha, write_log, write_results, written_row
 
-from finetop.core.check.logs.diff import CAP, Asked, diff
+from finetop.core.check.logs.diff import CAP, diff
+from finetop.core.check.logs.joining import Asked
 from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.errors import BadInput
 
