@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from finetop.core.check.asking.plain_tasks import Documents
 from finetop.core.check.asking.rules import check_rules
 from finetop.core.check.asking.suite import Suite, SuiteTask, load_suite, read_rows
-from finetop.core.check.asking.tasks import Documents
 
 if TYPE_CHECKING:
     from finetop.core.check.asking.suite import Row

@@ -400,6 +400,7 @@ def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
     import torch
     from lm_eval.loggers import EvaluationTracker
     from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     (tmp_path / "rows.jsonl").write_text(
@@ -449,6 +450,7 @@ def test_the_harness_itself(tmp_path: Path, tiny_model: Path) -> None:
         found = lm_eval.simple_evaluate(
             HFLM(pretrained=model, tokenizer=tokenizer, batch_size=8, device="cpu"),
             tasks=tasks,
+            task_manager=TaskManager(include_defaults=False),
             log_samples=True,
             bootstrap_iters=0,
             evaluation_tracker=tracker,
