@@ -262,7 +262,7 @@ def beside_lines(outcome: Outcome) -> list[str]:
     lines += [f"target  {target_line(metric, score)}" for metric, score in outcome.target.items()]
     if outcome.drift is not None:
         kl = f", KL {outcome.drift.kl:.3f}" if outcome.drift.kl is not None else ""
-        rise = outcome.drift.tuned - outcome.drift.base
+        rise = round(outcome.drift.tuned - outcome.drift.base, 3) + 0.0  # no -0.000
         moved = f"{outcome.drift.base:.3f} -> {outcome.drift.tuned:.3f}"
         lines.append(f"drift  {rise:+.3f} nats per token on general text ({moved}{kl})")
     if outcome.noise_floor is not None and outcome.noise_floor.items:
