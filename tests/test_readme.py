@@ -59,7 +59,7 @@ def test_every_command_runs_in_the_order_given(rig, tiny_model, tmp_path, monkey
         if words[0] == "run":
             rig.wait_state(words[1], "finished")
             deadline = time.monotonic() + 30
-            while rig.ask(protocol.GetRun(words[1])).row.check is None:
+            while (row := rig.ask(protocol.GetRun(words[1])).row).check is None or row.checking is not None:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 
