@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 from finetop.core import protocol
 from finetop.core import run as data
-from finetop.core.adopt.recipe import Adopted
+from finetop.core.adopt.recipe import Adopted, Wanted
 from finetop.core.client import Client
 from finetop.core.commands import follow
 from finetop.core.errors import FinetopError
@@ -35,6 +37,22 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=("none", "nf4", "int8"),
         default="none",
         help="hold both models' linear layers in fewer bits",
+    )
+
+
+def wanted(
+    args: argparse.Namespace, path: str, *, general: Mapping[str, Any] | None = None, at_end: bool = False
+) -> Wanted:
+    """Gather what the words say of the folder at `path`."""
+    return Wanted(
+        path=path,
+        cwd=Path.cwd(),
+        base=args.base,
+        name=args.name,
+        data=tuple(args.data),
+        quantize=args.quantize,
+        general=general or {},
+        at_end=at_end,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.adopt.recipe import Wanted, adopted
+from finetop.core.adopt.recipe import adopted
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.check.telling.result import read, report
 from finetop.core.client import Client
@@ -146,15 +146,7 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any]) -> None:
 
 def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
     """Adopt the model, or find the run that it was adopted as, and give the run's name."""
-    wanted = Wanted(
-        path=args.model,
-        cwd=Path.cwd(),
-        base=args.base,
-        name=args.name,
-        data=tuple(args.data),
-        quantize=args.quantize,
-    )
-    asked = adopting.queue(home, adopted(wanted), reuse=True)
+    asked = adopting.queue(home, adopted(adopting.wanted(args, args.model)), reuse=True)
     adopting.until_adopted(home, asked.name, quiet=silent)
     return asked.name
 

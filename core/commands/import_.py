@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
-from finetop.core.adopt.recipe import Wanted, adopted
+from finetop.core.adopt.recipe import adopted
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.commands import adopting
 from finetop.core.commands.output import plain, print_json
@@ -29,16 +28,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     if args.suite:
         find_suite(args.suite, home)
-    wanted = Wanted(
-        path=args.path,
-        cwd=Path.cwd(),
-        base=args.base,
-        name=args.name,
-        data=tuple(args.data),
-        quantize=args.quantize,
-        general={"suite": args.suite} if args.suite else {},
-        at_end=args.check,
-    )
+    general = {"suite": args.suite} if args.suite else {}
+    wanted = adopting.wanted(args, args.path, general=general, at_end=args.check)
     asked = adopting.queue(home, adopted(wanted), copy=args.copy)
     detail = adopting.until_adopted(home, asked.name, quiet=args.json)
     if args.json:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
-import sys
 from typing import Any
 
+from finetop.core.check.asking import fetch as fetching
 from finetop.core.check.asking.suite import Suite, SuiteTask, find_suite, suites
 from finetop.core.commands.output import print_json, print_table
 from finetop.core.errors import BadInput
@@ -50,13 +49,7 @@ def fetch(name: str | None, home: Home) -> int:
     if not name:
         raise BadInput("--fetch needs a suite.", hint="Say which: `finetop suites core --fetch`.")
     find_suite(name, home)
-    command = [sys.executable, "-m", "finetop.core.check.asking.fetch", name, str(home.root)]
-    quiet = {
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "TOKENIZERS_PARALLELISM": "false",
-    }
-    return subprocess.run(command, env={**os.environ, **quiet}, check=False).returncode
+    return subprocess.run(fetching.command(name, home), check=False).returncode
 
 
 def tell(suite: Suite) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from typing import TYPE_CHECKING
 
+from finetop.core.check.asking import fetch
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.events import Alarm
 
@@ -38,7 +38,7 @@ def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread
 def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
     """Run the fetching in a process of its own: its libraries would stay in the trainer's memory."""
     done = subprocess.run(
-        [sys.executable, "-m", "finetop.core.check.asking.fetch", name, str(home.root)],
+        fetch.command(name, home),
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,

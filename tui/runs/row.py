@@ -84,7 +84,6 @@ COLUMNS = (
     Column("loss", 10, "left", 120, _spark),
     Column("tags", 18, "left", 140, _tags),
 )
-_LEFT_OF_NAME = 4  # cursor, blank, mark, blank
 ANSWER = "did it forget?"
 
 

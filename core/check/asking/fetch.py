@@ -6,6 +6,7 @@ A process of its own: the command line must not import the libraries for that. P
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -14,9 +15,18 @@ from finetop.core.errors import FinetopError
 from finetop.core.home import Home
 
 
+def command(suite: str, home: Home) -> list[str]:
+    """Give the command line that opens a suite's tasks."""
+    return [sys.executable, "-m", "finetop.core.check.asking.fetch", suite, str(home.root)]
+
+
 def main(words: list[str]) -> int:
     """Open every task of the suite, in order, and go on past those that fail."""
     suite_name, home = words
+    from finetop.core.job import SETTINGS
+
+    for key, value in SETTINGS.items():
+        os.environ.setdefault(key, value)
     from finetop.core.check.asking import harness_tasks, tasks
 
     suite = find_suite(suite_name, Home(Path(home)))

@@ -16,7 +16,6 @@ from finetop.core.check.scoring.forward import (
     longest_input,
     longest_packed,
     mask_for,
-    takes,
 )
 from finetop.core.check.scoring.packing import Sheet, TokenSequence, pack, sheets
 from finetop.core.check.scoring.prefixes import Past, Prefixes, PrefixMemory
@@ -26,19 +25,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
-
-__all__ = [
-    "BatchPlan",
-    "Scored",
-    "encode_pair",
-    "encode_prompt",
-    "longest_input",
-    "packs_exactly",
-    "plan_for",
-    "score",
-    "takes",
-    "window_log_probs",
-]
 
 VERSION = 2  # of what a score means; part of every cache key
 ROW_TOKENS = {"cpu": 512}  # read at once; more hardly speeds a CPU up

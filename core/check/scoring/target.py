@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 ROWS = 200  # at most so many rows are scored
 ROWS_WRITTEN = 200  # and so many are answered,
 ROWS_WRITTEN_CPU = 24  # or so many on a CPU: to write a row costs several times as much as to read it
-LONGEST_MATCHED = 2_000  # characters that a pattern of the recipe is tried on
 NORMAL_95 = 1.959964
 
 
