@@ -1,7 +1,7 @@
 """The two models of a check: found, identified for the cache, and loaded when needed, never both at once.
 
 With an adapter there is one model in memory, with its adapter off for the base and on for the tuned one. A
-full checkpoint takes the base's place; a base whose scores are all known is never loaded.
+full checkpoint and its base take each other's place; a base whose scores are all known is never loaded.
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ class Candidates:
         if self.checkpoint is None:
             return hasattr(self.loaded, "disable_adapter")
         return (self.checkpoint / "adapter_config.json").is_file()
+
+    def is_loaded(self, name: Name) -> bool:
+        """Say if this one of the two is had without loading; a model that trains is in memory."""
+        return self.checkpoint is None or self.loaded_name == ("tuned" if self.is_adapter else name)
 
 
 def open_candidates(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> Candidates:

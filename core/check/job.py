@@ -1,7 +1,8 @@
-"""One check from start to verdict: the base scored in full, then the tuned model, look by look, until decided.
+"""One check from start to verdict: the base measured on a sample, then both models, look by look, until decided.
 
-Running out of memory halves the batches, and both models are scored anew in the smaller ones. Whatever was
-scored stays in the cache.
+The base is scored on what the looks ask for and no more. Running out of memory halves the batches, and both
+models are scored anew in the smaller ones. Whatever was scored stays in the cache, where a later check of
+another model fills up what is missing of the base.
 """
 
 from __future__ import annotations
@@ -16,18 +17,21 @@ from finetop.core.check.deciding import conclusion, planning, sequential
 from finetop.core.check.outcome import assemble
 from finetop.core.check.paper import open_paper
 from finetop.core.check.passes import (
-    LoadedWhenAsked,
+    Pace,
     Sheet,
-    is_missing,
-    score_into,
+    Sitting,
     score_items,
+    score_missing,
     score_target,
     score_windows,
+    sit,
     tell_phase,
     tell_scores,
+    turn,
+    unscored,
 )
 from finetop.core.check.scoring import drift, noise, target
-from finetop.core.check.scoring.cells import LOOK_ITEMS, Examinee, keys_of, known
+from finetop.core.check.scoring.cells import LOOK_ITEMS, Examinee
 from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.events import Phase
@@ -38,6 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.check.candidates import Name
+    from finetop.core.check.deciding.permutation import Item
     from finetop.core.check.deciding.verdict import CheckResult
     from finetop.core.check.paper import Paper
     from finetop.core.events import EventLog
@@ -45,15 +50,17 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 Answer = TypeVar("Answer")
+BASE_AHEAD_ITEMS = 512  # a healthy model's check takes 360 to 660 where the suite is large
 
 
 @dataclass(frozen=True)
 class BaseSide:
-    """What the base scored, under which batch plan, and how many items flip there by themselves."""
+    """What the base scored before the looks, under which batch plan, and how many items flip there by themselves."""
 
     sheet: Sheet
     plan: BatchPlan
     noise_floor: dict[str, int]
+    whole: bool = False  # all items, as it can't be had any more
 
 
 def check(
@@ -104,13 +111,13 @@ def in_smaller_batches(paper: Paper, take: Callable[[BatchPlan], Answer]) -> Ans
 
 
 def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) -> dict[str, Any]:
-    """Score the tuned model until the check is decided, and give the result as plain data."""
-    items = [item for item in paper.exam.items if item.key not in paper.excluded]
-    scores = {key: score.score for key, score in base.sheet.items.items()}
+    """Score both models until the check is decided, and give the result as plain data."""
+    before = sit(paper, paper.exam, _examinee(paper, "base", base.plan), base.sheet.items)
+    after = sit(paper, paper.exam, _examinee(paper, "tuned", base.plan))
     check_plan = planning.make_plan(
         paper.exam.plans,
-        items,
-        scores,
+        paper.exam.items,
+        before.values,
         seed=paper.general.seed,
         cap=None,
         margin=paper.general.margin / 100,
@@ -119,9 +126,11 @@ def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) 
         excluded=paper.excluded,
         claim=claim,
         watch=watch,
+        sample=paper.exam.stages,
     )
-    state = sequential.begin(check_plan, scores)
-    tuned_sheet, state = take_tuned(paper, _examinee(paper, "tuned", base.plan), state)
+    state = take_pairs(paper, before, after, sequential.begin(check_plan))
+    with turn(paper, after) as now:
+        windows, reached = score_windows(paper, now.examinee), score_target(paper, now.examinee)
     result: CheckResult = conclusion.conclude(state)
     kl = None
     if paper.candidates.is_adapter and paper.windows:
@@ -133,8 +142,8 @@ def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) 
         exam=paper.exam,
         excluded=sorted(paper.excluded),
         notes=paper.notes,
-        base=base.sheet.items,
-        tuned={key: score for key, score in tuned_sheet.items.items() if key in state.tuned},
+        base=before.scores,
+        tuned={key: score for key, score in after.scores.items() if key in state.tuned},
         target={
             metric: target.compare(
                 metric,
@@ -142,13 +151,13 @@ def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) 
                 base.sheet.target[metric],
                 scores,
             )
-            for metric, scores in tuned_sheet.target.items()
+            for metric, scores in reached.items()
         },
         drift=None
         if not paper.windows
         else {
             "base": drift.nats_per_token(paper.windows, base.sheet.windows),
-            "tuned": drift.nats_per_token(paper.windows, tuned_sheet.windows),
+            "tuned": drift.nats_per_token(paper.windows, windows),
             "tokens": sum(len(window) - 1 for window in paper.windows),
             "kl": kl,
         },
@@ -160,48 +169,75 @@ def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) 
     )
 
 
-def take_base(paper: Paper, plan: BatchPlan) -> BaseSide:
-    """Score the base on every item, and against itself, from the cache as far as that goes."""
-    examinee = _examinee(paper, "base", plan)
-    with LoadedWhenAsked(paper, "base") as model:
-        examinee = replace(examinee, model=model)
-        missing = is_missing(paper, examinee)
-        if missing and plan.layout == "packed" and not packs_exactly(model()):
-            examinee = replace(examinee, plan=BatchPlan("plain", plan.row_tokens))
-        items = score_items(paper, paper.exam, examinee, "scoring base")
-        other = noise.other_plan(examinee)
-        quick = noise.noise_exam(paper.exam, paper.candidates.device)
-        floor = score_items(paper, quick, other, "noise floor", tell=False)
-        windows = score_windows(paper, examinee)
-        reached = score_target(paper, examinee)
-    flips = noise.flips(items, floor)
-    return BaseSide(Sheet(items, windows, reached), examinee.plan, {"items": len(floor), "flips": flips})
+def take_base(paper: Paper, plan: BatchPlan, *, whole: bool = False) -> BaseSide:
+    """Score the base on what must be known before the looks, from the cache as far as that goes.
+
+    That is the sample that says which tasks are measurable, itself in other batches, drift and target; the
+    `whole` suite where the base can't be had later.
+    """
+    other_batches = noise.noise_exam(paper.exam, paper.candidates.device)
+    with turn(paper, sit(paper, paper.exam, _examinee(paper, "base", plan))) as sitting:
+        begins = (*_sampled(paper, sitting), *other_batches.items)
+        if (
+            plan.layout == "packed"
+            and unscored(sitting, begins)
+            and not packs_exactly(sitting.examinee.model())
+        ):
+            plan = BatchPlan("plain", plan.row_tokens)
+            sitting = sit(paper, paper.exam, replace(sitting.examinee, plan=plan))
+        if whole:
+            score_items(paper, sitting, paper.exam.items, "scoring base")
+            tell_scores(paper, sitting, paper.exam.items)
+        _measure_base(paper, sitting)
+        score_items(paper, sitting, other_batches.items, "measuring base")
+        other = sit(paper, other_batches, noise.other_plan(sitting.examinee))
+        score_items(paper, other, other_batches.items, "noise floor")
+        windows = score_windows(paper, sitting.examinee)
+        reached = score_target(paper, sitting.examinee)
+    floor = {item.key: other.scores[item.key] for item in other_batches.items}
+    flips = noise.flips(sitting.scores, floor)
+    sheet = Sheet(sitting.scores, windows, reached)
+    return BaseSide(sheet, plan, {"items": len(floor), "flips": flips}, whole)
 
 
-def take_tuned(paper: Paper, examinee: Examinee, state: sequential.Check) -> tuple[Sheet, sequential.Check]:
-    """Score the tuned model look by look until the check is decided; then its target and drift."""
-    keys = keys_of(paper.exam, examinee)
-    scores = known(paper.exam, keys, paper.home.scores)
-    cell_of = {(cell.task, item): cell for cell in paper.exam.cells for item in cell.items}
-    began, total, fresh = time.monotonic(), len(state.plan.order), 0
-    with LoadedWhenAsked(paper, "tuned") as model:
-        examinee = replace(examinee, model=model)
-        while look := sequential.next_items(state):
-            for item in look:
-                if item.key in scores:
-                    continue
-                score_into(paper, paper.exam, examinee, keys, cell_of[item.key], scores)
-                fresh += len(cell_of[item.key].items)
-                tell_phase(
-                    paper, "scoring tuned", len(state.tuned), total, began, fresh, total - len(state.tuned)
-                )
-            tell_scores(paper, "tuned", keys, {item.key: scores[item.key] for item in look})
-            state = sequential.feed(state, {item.key: scores[item.key].score for item in look})
-            tell_phase(
-                paper, "scoring tuned", len(state.tuned), total, began, fresh, total - len(state.tuned)
-            )
-        sheet = Sheet(scores, score_windows(paper, examinee), score_target(paper, examinee))
-    return sheet, state
+def _sampled(paper: Paper, sitting: Sitting) -> tuple[Item, ...]:
+    return planning.sampled(paper.exam.plans, sitting.values, paper.exam.stages, paper.excluded)
+
+
+def _measure_base(paper: Paper, sitting: Sitting) -> None:
+    """Score the base on ever more of each task's sample, until it is known which tasks are measurable."""
+    while unscored(sitting, sample := _sampled(paper, sitting)):
+        score_items(paper, sitting, sample, "measuring base")
+    tell_scores(paper, sitting, sample)
+
+
+def take_pairs(paper: Paper, base: Sitting, tuned: Sitting, state: sequential.Check) -> sequential.Check:
+    """Score both models look by look until the check is decided.
+
+    An adapter is switched off and on for each look. A full checkpoint and its base take each other's place
+    in memory, so the base is scored ahead there: on as many items as were needed so far, so that a check of
+    any length loads them a handful of times.
+    """
+    order, pace = state.plan.order, Pace()
+    phase = "scoring base and tuned" if unscored(base, order) else "scoring tuned"
+
+    def tell() -> None:
+        left = len(unscored(base, order)) + len(unscored(tuned, order))
+        tell_phase(paper, phase, len(state.tuned), len(order), pace, left)
+
+    while look := sequential.next_items(state):
+        if unscored(base, look):
+            many = None if paper.candidates.is_adapter else max(BASE_AHEAD_ITEMS, len(state.tuned))
+            with turn(paper, base) as now:
+                score_missing(paper, now, sequential.next_items(state, many), pace, tell)
+        with turn(paper, tuned) as now:
+            score_missing(paper, now, look, pace, tell)
+        for sitting in (base, tuned):
+            tell_scores(paper, sitting, look)
+        fed = [{item.key: sitting.scores[item.key].score for item in look} for sitting in (base, tuned)]
+        state = sequential.feed(state, *fed)
+        tell()
+    return state
 
 
 def _examinee(paper: Paper, name: Name, plan: BatchPlan) -> Examinee:

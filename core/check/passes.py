@@ -1,12 +1,14 @@
 """The passes over a model that make up a check: items, drift windows, target rows, each from the cache if it can be.
 
-Each pass tells its progress, and writes item scores to the events, so that the run's folder holds all of them.
+Each pass tells its progress; the item scores that count are written to the events, so that the run's folder
+holds them.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.candidates import as_base, as_tuned
@@ -15,11 +17,11 @@ from finetop.core.check.scoring.cells import Cell, Exam, Examinee, keep, keys_of
 from finetop.core.events import Phase, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
 
     from finetop.core.check.candidates import Name
-    from finetop.core.check.deciding.permutation import Key
+    from finetop.core.check.deciding.permutation import Item, Key
     from finetop.core.check.paper import Paper
     from finetop.core.check.scoring.cache import ScoreKey
     from finetop.core.events import ItemScore
@@ -37,6 +39,43 @@ class Sheet:
     target: dict[Metric, dict[str, ItemScore]]
 
 
+@dataclass(frozen=True)
+class Sitting:
+    """One model at its exam: how it is asked, and what it has scored so far, from the cache or anew."""
+
+    exam: Exam
+    examinee: Examinee
+    keys: Mapping[str, ScoreKey]  # of the cache, by task; none where nothing is kept
+    cell_of: Mapping[Key, Cell]
+    scores: dict[Key, ItemScore]  # grows
+
+    @property
+    def values(self) -> dict[Key, float]:
+        """Give the scores as the statistics take them."""
+        return {key: score.score for key, score in self.scores.items()}
+
+
+def sit(
+    paper: Paper, exam: Exam, examinee: Examinee, scored: Mapping[Key, ItemScore] | None = None
+) -> Sitting:
+    """Open an exam for a model: with what it has `scored` already and what the cache knows."""
+    keys = keys_of(exam, examinee)
+    return Sitting(
+        exam=exam,
+        examinee=examinee,
+        keys=keys,
+        cell_of={(cell.task, item): cell for cell in exam.cells for item in cell.items},
+        scores={**known(exam, keys, paper.home.scores), **(scored or {})},
+    )
+
+
+@contextmanager
+def turn(paper: Paper, sitting: Sitting) -> Iterator[Sitting]:
+    """Let a sitting's model be had, loaded at its first use; its adapter is put back when the turn ends."""
+    with LoadedWhenAsked(paper, sitting.examinee.name) as model:
+        yield replace(sitting, examinee=replace(sitting.examinee, model=model))
+
+
 class LoadedWhenAsked:
     """A model that is loaded at its first call, and whose adapter is put back when its turn ends."""
 
@@ -51,7 +90,7 @@ class LoadedWhenAsked:
 
     def __call__(self) -> Any:
         if self.turn is None:
-            if self.paper.candidates.checkpoint is not None:  # else it trains, and is in memory
+            if not self.paper.candidates.is_loaded(self.name):
                 self.paper.events.write(Phase("loading model"))
             self.turn = (as_base if self.name == "base" else as_tuned)(self.paper.candidates)
             self.model = self.turn.__enter__()
@@ -63,41 +102,43 @@ class LoadedWhenAsked:
             self.turn.__exit__(*error)
 
 
-def score_items(
-    paper: Paper, exam: Exam, examinee: Examinee, phase: str, *, tell: bool = True
-) -> dict[Key, ItemScore]:
-    """Score every cell of an exam that the cache does not have."""
-    keys = keys_of(exam, examinee)
-    wanted = {item.key for item in exam.items}
-    scores = {key: score for key, score in known(exam, keys, paper.home.scores).items() if key in wanted}
-    if tell:
-        tell_scores(paper, "base", keys, scores)
-    began, fresh, before = time.monotonic(), 0, len(scores)
-    for cell in exam.cells:
-        if all((cell.task, item) in scores for item in cell.items):
+@dataclass
+class Pace:
+    """How quickly items are scored, of one model or both by turns: what the time left is told by."""
+
+    began: float = field(default_factory=time.monotonic)
+    fresh: int = 0  # items scored since
+
+
+def unscored(sitting: Sitting, items: Iterable[Item]) -> list[Item]:
+    """Give the items that the model has no score of."""
+    return [item for item in items if item.key not in sitting.scores]
+
+
+def score_missing(
+    paper: Paper, sitting: Sitting, items: Sequence[Item], pace: Pace, tell: Callable[[], None]
+) -> None:
+    """Score the items that have no score yet, in their cells, and keep them; `tell` says how far it is."""
+    for item in items:
+        if item.key in sitting.scores:
             continue
-        tell_phase(paper, phase, len(scores), len(wanted), began, fresh, len(wanted) - before - fresh)
-        found = score_into(paper, exam, examinee, keys, cell, scores)
-        fresh += len(cell.items)
-        if tell:
-            tell_scores(paper, "base", keys, found)
-    return scores
+        tell()
+        cell = sitting.cell_of[item.key]
+        found = score_cell(sitting.exam, sitting.examinee, cell)
+        keep(sitting.exam, sitting.keys, paper.home.scores, cell, found)
+        sitting.scores.update({(cell.task, score.item): score for score in found})
+        pace.fresh += len(cell.items)
 
 
-def score_into(
-    paper: Paper,
-    exam: Exam,
-    examinee: Examinee,
-    keys: Mapping[str, ScoreKey],
-    cell: Cell,
-    scores: dict[Key, ItemScore],
-) -> dict[Key, ItemScore]:
-    """Score a cell, keep it in the cache and add it to the scores."""
-    found = score_cell(exam, examinee, cell)
-    keep(exam, keys, paper.home.scores, cell, found)
-    new = {(cell.task, score.item): score for score in found}
-    scores.update(new)
-    return new
+def score_items(paper: Paper, sitting: Sitting, items: Sequence[Item], phase: str) -> None:
+    """Score the items that have no score yet, as a phase of their own."""
+    pace = Pace()
+
+    def tell() -> None:
+        left = len(unscored(sitting, items))
+        tell_phase(paper, phase, len(items) - left, len(items), pace, left)
+
+    score_missing(paper, sitting, items, pace, tell)
 
 
 def score_windows(paper: Paper, examinee: Examinee) -> list[ItemScore]:
@@ -156,32 +197,24 @@ def _kept(
     return [found[item] for item in prompts]
 
 
-def is_missing(paper: Paper, examinee: Examinee) -> bool:
-    """Say if the base must be loaded to be scored on some item."""
-    found = known(paper.exam, keys_of(paper.exam, examinee), paper.home.scores)
-    return any(item.key not in found for item in paper.exam.items)
-
-
-def tell_scores(
-    paper: Paper, name: Name, keys: Mapping[str, ScoreKey], scores: Mapping[Key, ItemScore]
-) -> None:
-    """Write scores to the events, each item once, so that the run's folder holds all of them."""
+def tell_scores(paper: Paper, sitting: Sitting, items: Iterable[Item]) -> None:
+    """Write the scores of items to the events, each once, so that the run's folder holds all that counts."""
+    name = sitting.examinee.name
     by_task: dict[str, list[ItemScore]] = {}
-    for key, score in scores.items():
-        if (name, key) not in paper.told:
-            paper.told.add((name, key))
-            by_task.setdefault(key[0], []).append(score)
-    for task, items in by_task.items():
-        kept_under = keys[task].name if keys else ""
-        step = paper.step if name == "tuned" else None
-        paper.events.write(Scores(name, kept_under, task, items, step))
+    for item in items:
+        if (name, item.key) not in paper.told:
+            paper.told.add((name, item.key))
+            by_task.setdefault(item.task, []).append(sitting.scores[item.key])
+    for task, scores in by_task.items():
+        kept_under = sitting.keys[task].name if sitting.keys else ""
+        paper.events.write(Scores(name, kept_under, task, scores, paper.step if name == "tuned" else None))
 
 
-def tell_phase(paper: Paper, phase: str, done: int, total: int, began: float, fresh: int, left: int) -> None:
+def tell_phase(paper: Paper, phase: str, done: int, total: int, pace: Pace, left: int) -> None:
     """Say how far it is; the time left is what the items left would take at the pace so far, at most."""
     now = time.monotonic()
     if now - paper.told_at < SLOWEST_PHASE_S:
         return
     paper.told_at = now
-    left_s = round(left * (now - began) / fresh, 1) if fresh else None
+    left_s = round(left * (now - pace.began) / pace.fresh, 1) if pace.fresh else None
     paper.events.write(Phase(phase, done, total, "items", left_s))

@@ -1,4 +1,7 @@
-"""Checks while a model trains: the base scored before step 1, then the model in memory at due checkpoints.
+"""Checks while a model trains: the base measured before step 1, then the model in memory at due checkpoints.
+
+An adapter is switched off where a check needs more of the base; full weights are moved by then, so their base
+is scored whole at the start.
 
 Training goes on as if nothing had looked: its random numbers, modes and wrapped forwards are put back, so that
 its losses are the same bit for bit. What a REGRESSED leads to is check.on_fail's to say.
@@ -74,7 +77,7 @@ def begin(
     dtype: str,
     device: str,
 ) -> OnTheWay | None:
-    """Score the base, before the trainer wraps the model: full weights as loaded, or the adapter off.
+    """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
 
     None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
     EnvironmentTrouble where even the smallest batch does not fit the memory.
@@ -82,12 +85,13 @@ def begin(
     if recipe.check.every is None or recipe.check.general is None:
         return None
     began = time.monotonic()
-    events.write(Phase("scoring base"))
+    whole = not has_its_base(model)
+    events.write(Phase("scoring base" if whole else "measuring base"))
     candidates = Candidates(base, None, dtype, device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
     with undisturbed(model, plain):
         paper = open_paper(recipe, candidates, home, events)
-        side = job.in_smaller_batches(paper, lambda plan: job.take_base(paper, plan))
+        side = job.in_smaller_batches(paper, lambda plan: job.take_base(paper, plan, whole=whole))
     free_memory(device)
     candidates.loaded_name = "tuned"
     seconds = time.monotonic() - began
@@ -141,14 +145,26 @@ def look(way: OnTheWay, step: int, checkpoint: str) -> Outcome | None:
     return outcome
 
 
+def has_its_base(model: Any) -> bool:
+    """Say if the base can be had from the model while it trains: an adapter, and nothing moves without it.
+
+    Weights that belong to the adapter carry its name (PEFT's `…lora_A.default.weight`); a bias that is trained
+    in the base itself does not, and stays moved when the adapter is off.
+    """
+    if not hasattr(model, "disable_adapter"):
+        return False
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    return all(model.active_adapter in name.split(".") for name in names)
+
+
 class OutOfReach(Exception):
-    """The base of a full tuning can't be scored again once it has moved."""
+    """A base that was tuned in place can't be scored again once it has moved."""
 
 
 def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> dict[str, Any]:
     """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
     if plan.row_tokens < way.base.plan.row_tokens:
-        if not way.paper.candidates.is_adapter:
+        if way.base.whole:
             raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
         way.base = job.take_base(way.paper, plan)
     return job.judge(way.paper, way.base, claim=claim)

@@ -133,9 +133,9 @@ class Streams:
         base, tuned = self.answers()
         order: Sequence[Cluster] = self.shuffler.sample(self.clusters, len(self.clusters))
         plan = msgspec.structs.replace(self.plan, order=tuple(item for one in order for item in one))
-        check = sequential.begin(plan, base)
+        check = sequential.begin(plan)
         while look := sequential.next_items(check):
-            check = sequential.feed(check, {item.key: tuned[item.key] for item in look})
+            check = sequential.feed(check, base, {item.key: tuned[item.key] for item in look})
         return self.judge(check, base, tuned)
 
     def judge(self, check: sequential.Check, base: dict[Key, float], tuned: dict[Key, float]) -> Told:

@@ -113,9 +113,10 @@ def judge_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = 
         return no_verdict(
             plan, f"{len(missing):,} of {len(plan.order):,} items could not be joined (first: {first})."
         )
-    check = begin(plan, {item.key: by_key[item.key].base for item in plan.order}, until=until)
+    base = {item.key: by_key[item.key].base for item in plan.order}
+    check = begin(plan, until=until)
     while look := next_items(check):
-        check = feed(check, {item.key: by_key[item.key].tuned for item in look})
+        check = feed(check, base, {item.key: by_key[item.key].tuned for item in look})
     return conclude(check)
 
 
@@ -145,7 +146,7 @@ def _task_result(check: Check, task: TaskPlan) -> TaskResult:
         mark=evidence.mark,
         n=evidence.n,
         total=evidence.total,
-        base=_mean(check.base, seen or [item for item in check.plan.order if item.task == task.name]) or 0.0,
+        base=_mean(check.base, seen),
         tuned=_mean(check.tuned, seen),
         drop=evidence.drop if seen else None,
         interval=confidence_sequence(sample_of_task(check, task.name), check.plan.alpha) if seen else None,

@@ -1,15 +1,17 @@
-"""Which items a check asks, and in which order: seeded caps, one permutation of clusters, looks, a hash.
+"""Which items a check asks, and in which order: seeded caps and samples, one permutation of clusters, looks, a hash.
 
 Every choice is an order by SHA-256 of (purpose, seed, task, cluster), not a random generator: the same on
 every platform and numpy version, whatever order the items come in. So caps are nested (the 100 items of a
 small cap are among the 500 of a large one, and their scores are reused), and an item or task that leaves does
-not move the others. The cap and the permutation hash under different purposes: under one, a task cut from
-67,000 items to 100 would keep only its smallest hashes and come first.
+not move the others. Cap, sample and permutation hash under different purposes. Under one, a task cut from 67,000 items
+to 100 would keep only its smallest hashes and come first; and what the sample says of the base would say
+something of the items that are looked at first.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ import msgspec
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator
 
 Key = tuple[str, str]
 PLAN_VERSION = 1
@@ -43,6 +45,9 @@ class Item(msgspec.Struct, frozen=True, order=True):
 
 
 Cluster = tuple[Item, ...]
+Stages = Mapping[
+    str, Sequence[Sequence[Item]]
+]  # of each task: its sample's parts, in the order they are taken
 
 
 def cap_items(items: Iterable[Item], cap: int | None, seed: int) -> tuple[Item, ...]:
@@ -65,6 +70,30 @@ def cap_items(items: Iterable[Item], cap: int | None, seed: int) -> tuple[Item, 
         taken[task] = already + len(cluster)
         chosen.extend(cluster)
     return tuple(sorted(chosen))
+
+
+def sample_stages(items: Iterable[Item], first: int, seed: int) -> dict[str, tuple[Cluster, ...]]:
+    """Cut every task's items into the parts of a sample that doubles: `first` items, as many again, and so on.
+
+    Whole clusters, so a part may hold a few more; a rest of at most half of what came before it joins the
+    last part (317 items: 100, 100, 117; 150: all at once). Raises BadInput where an item comes twice.
+    """
+    clusters: dict[str, list[Cluster]] = {}
+    for cluster in _seeded(items, seed, "sample"):
+        clusters.setdefault(cluster[0].task, []).append(cluster)
+    return {task: _doubling(of_task, first) for task, of_task in sorted(clusters.items())}
+
+
+def _doubling(clusters: Sequence[Cluster], first: int) -> tuple[Cluster, ...]:
+    rest: Iterator[Cluster] = iter(clusters)
+    taken, left = 0, sum(map(len, clusters))
+    parts: list[Cluster] = []
+    while part := first_look(rest, taken or first):
+        taken, left = taken + len(part), left - len(part)
+        if 2 * left <= taken:
+            part += tuple(item for cluster in rest for item in cluster)
+        parts.append(part)
+    return tuple(parts)
 
 
 def permute(items: Iterable[Item], seed: int) -> tuple[Item, ...]:
@@ -109,12 +138,13 @@ def hash_plan(
     weights: Mapping[str, int] | None = None,
     claim: int = 0,
     watch: bool = False,
+    sample: Stages | None = None,
 ) -> str:
     """Hash (SHA-256, hex) all that is fixed before looking.
 
     metrics are (task, metric, chance); weights are the smallest whole numbers in their ratio, alpha is the
-    whole one. Equal weights and a run's only claim add nothing, so that plans without them keep the hash
-    they always had.
+    whole one. Equal weights, a run's only claim and no sample add nothing, so that plans without them keep
+    the hash they always had. Of a sample the sizes of its parts count; the seed says which items they hold.
     """
     fixed: dict[str, object] = {
         "version": PLAN_VERSION,
@@ -131,6 +161,8 @@ def hash_plan(
         fixed["weights"] = sorted([task, str(weight)] for task, weight in weights.items())
     if claim or watch:
         fixed["standing"] = "watch" if watch else claim
+    if sample is not None:
+        fixed["sample"] = sorted([task, [len(part) for part in parts]] for task, parts in sample.items())
     canonical = json.dumps(fixed, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return sha256(canonical.encode("ascii")).hexdigest()
 

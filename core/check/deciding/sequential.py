@@ -1,4 +1,4 @@
-"""The check, look by look: a plan and the base's scores, then the tuned model's as they come, to a verdict.
+"""The check, look by look: a plan, then both models' scores as they come, to a verdict.
 
 **Alpha.** REGRESSED can be proven by the pool or by a task, and each gets alpha/2, so that it is wrong with
 probability at most alpha (wrong: the pool says so of a suite whose drop is under the margin, or a task is
@@ -86,23 +86,22 @@ class Check:
     """A check under way. `feed` makes the next one; nothing here is changed in place."""
 
     plan: CheckPlan
-    base: Mapping[Key, float]
     until: Until
     clusters: tuple[Cluster, ...]
     pool: PoolTest | None  # None where no task is measurable
     cluster_of: Mapping[Key, int]
     weights: Mapping[str, int]  # of a task's items in the pool
     largest: Mapping[str, int]  # items in a task's largest cluster
-    tuned: Mapping[Key, float] = field(default_factory=dict)
+    base: Mapping[Key, float] = field(default_factory=dict)  # of the items fed so far,
+    tuned: Mapping[Key, float] = field(default_factory=dict)  # as here
     totals: Mapping[int, Exact] = field(default_factory=dict)  # complete clusters: sum of tuned - base
     consumed: int = 0  # clusters the pool has seen: the longest prefix of the permutation without a gap
     tasks: Mapping[str, TaskEvidence] = field(default_factory=dict)
 
 
-def begin(plan: CheckPlan, base: Mapping[Key, float], *, until: Until = "decided") -> Check:
-    """Start a check with the base's scores of every item of the plan."""
+def begin(plan: CheckPlan, *, until: Until = "decided") -> Check:
+    """Start a check of which nothing is scored yet."""
     clusters = clusters_of(plan.order)
-    scores = {item.key: score_of(base, item, "base") for item in plan.order}
     totals = Counter(item.task for item in plan.order)
     weights = whole_weights(plan.tasks)
     pool = None
@@ -115,7 +114,6 @@ def begin(plan: CheckPlan, base: Mapping[Key, float], *, until: Until = "decided
         )
     return Check(
         plan=plan,
-        base=scores,
         until=until,
         clusters=clusters,
         pool=pool,
@@ -131,8 +129,11 @@ def go_on(check: Check) -> Check:
     return replace(check, until="all")
 
 
-def next_items(check: Check) -> tuple[Item, ...]:
-    """Give the next look: the items to score on the tuned model now; none once the check has finished."""
+def next_items(check: Check, at_least: int | None = None) -> tuple[Item, ...]:
+    """Give the next look: the items to score on both models now; none once the check has finished.
+
+    `at_least` so many items, of a look's size if it is not given: what comes next while nothing new is proven.
+    """
     places = range(check.consumed, len(check.clusters))
     left = (check.clusters[place] for place in places if place not in check.totals)
     if check.until == "decided" and check.pool and (check.pool.decision or _lost(check)):
@@ -140,13 +141,14 @@ def next_items(check: Check) -> tuple[Item, ...]:
         if not wanted:
             return ()
         left = (cluster for cluster in left if cluster[0].task in wanted)
-    return first_look(left, check.plan.look_items)
+    return first_look(left, check.plan.look_items if at_least is None else at_least)
 
 
-def feed(check: Check, tuned: Mapping[Key, float]) -> Check:
+def feed(check: Check, base: Mapping[Key, float], tuned: Mapping[Key, float]) -> Check:
     """Take in the tuned model's scores of a look (or of any items of the plan not fed before) and weigh them.
 
-    Raises BadInput for an item that is not in the plan or comes again, or a score that is not in [0, 1].
+    `base` has the base's scores of the same items; further ones are left aside. Raises BadInput for an item
+    that is not in the plan or comes again, or a score that is missing or not in [0, 1].
     """
     for task, item in tuned:
         if (task, item) not in check.cluster_of:
@@ -155,18 +157,20 @@ def feed(check: Check, tuned: Mapping[Key, float]) -> Check:
             )
         if (task, item) in check.tuned:
             raise BadInput(f"{task}: item {item} has a score already.", hint="Feed each item once.")
+    before = {**check.base, **{key: score_of(base, key, "base") for key in tuned}}
     known = {**check.tuned, **{key: valid_score(key, score, "tuned") for key, score in tuned.items()}}
     completed: dict[int, Exact] = {}
     for place in sorted({check.cluster_of[key] for key in tuned}):
         cluster = check.clusters[place]
         if all(item.key in known for item in cluster):
-            completed[place] = sum((exact(known[i.key]) - exact(check.base[i.key]) for i in cluster), 0)
+            completed[place] = sum((exact(known[i.key]) - exact(before[i.key]) for i in cluster), 0)
     totals = {**check.totals, **completed}
     consumed = check.consumed
     while consumed in totals:
         consumed += 1
     moved = replace(
         check,
+        base=before,
         tuned=known,
         totals=totals,
         consumed=consumed,

@@ -99,7 +99,9 @@ class Power(msgspec.Struct, frozen=True):
 
 
 class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One task: n of total items seen, means over those, and the mark.
+    """One task: n of total items seen, means over those (None where none is), and the mark.
+
+    An unmeasurable task has the base's mean over all its items.
 
     e_value is the strongest evidence at any look against "the ability did not fall"; its inverse is an
     anytime-valid p-value. Nothing here is weighted; `weight` is what each item counts in the whole.
@@ -109,7 +111,7 @@ class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
     mark: Mark
     n: int
     total: int
-    base: float
+    base: float | None
     tuned: float | None
     drop: float | None
     interval: tuple[float, float] | None

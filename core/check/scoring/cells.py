@@ -1,9 +1,11 @@
 """Scores the questions of a suite on one model, cell by cell, with what is known already taken from the cache.
 
 A cell is what goes to the model together: a task's items of one look (of eleven looks, where answers are
-written: there a batch costs nearly as much for few as for many). Cells are fixed by the suite, its caps and
-the seed alone: not by which tasks turn out measurable, which items are contaminated or where a check stops.
-So base and tuned get the very same batches, and a model checked against itself gets the very same scores.
+written: there a batch costs nearly as much for few as for many). The items on which the base is measured
+first are in cells apart, or to score them would be to score nearly all. Cells are fixed by the suite, its
+caps and the seed alone: not by which tasks turn out measurable, which items are contaminated or where a check
+stops. So base and tuned get the very same batches, and a model checked against itself gets the very same
+scores.
 """
 
 from __future__ import annotations
@@ -16,7 +18,15 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.asking.judging import judge_answer, judge_likelihoods
 from finetop.core.check.asking.tasks import ask, chance_of
-from finetop.core.check.deciding.permutation import Item, Key, cap_items, clusters_of, looks_of, permute
+from finetop.core.check.deciding.permutation import (
+    Item,
+    Key,
+    cap_items,
+    clusters_of,
+    looks_of,
+    permute,
+    sample_stages,
+)
 from finetop.core.check.deciding.verdict import TaskPlan
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.generation import Prompt, answer
@@ -30,6 +40,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.check.asking.tasks import BenchmarkTask, Question
+    from finetop.core.check.candidates import Name
+    from finetop.core.check.deciding.permutation import Stages
     from finetop.core.check.scoring.cache import ScoreKey
     from finetop.core.check.scoring.packing import TokenSequence
     from finetop.core.check.scoring.prefixes import Prefixes
@@ -39,6 +51,9 @@ if TYPE_CHECKING:
 Inputs = tuple["TokenSequence | Prompt", ...]
 
 LOOK_ITEMS = 64
+SAMPLE_ITEMS = (
+    100  # of each task, on which the base is measured at first; the least that 3 standard errors mean much of
+)
 LOOKS_WRITTEN_TOGETHER = 11  # a suite of 700 items: a step of 96 answers takes 1.5 times one of 40 on a CPU
 
 
@@ -59,6 +74,7 @@ class Exam:
     questions: Mapping[Key, Question]
     prompts: Mapping[str, Mapping[str, str]]  # of each task, item -> hash of its prompt
     items: tuple[Item, ...]  # capped, in the order of the permutation
+    stages: Stages  # of each task: the parts of the sample on which the base is measured
     cells: tuple[Cell, ...]
     inputs: Mapping[Key, Inputs]  # of each item, as tokens
     prefixes: Mapping[str, Prefixes]  # of each task: beginnings that its items share
@@ -72,7 +88,7 @@ class Examinee:
     What the cache must know it by, and how to get at it (it may never be loaded).
     """
 
-    name: str  # "base" or "tuned"
+    name: Name
     facts: Mapping[str, Any] | None  # None: nothing of it is kept in the cache
     model: Callable[[], Any]
     plan: BatchPlan
@@ -91,6 +107,7 @@ def prepare(
         chosen.extend(kept)
         asked[task.name] = ask(task, kept, tokenizer)
     order = permute(chosen, seed)
+    stages = sample_stages(chosen, SAMPLE_ITEMS, seed)
     inputs = {
         name: {question.item.key: _inputs(question, tokenizer, longest) for question in questions}
         for name, questions in asked.items()
@@ -107,23 +124,35 @@ def prepare(
             for name, questions in asked.items()
         },
         items=order,
-        cells=_cells(order, by_name),
+        stages=stages,
+        cells=_cells(order, by_name, stages),
         inputs={key: one for of_task in inputs.values() for key, one in of_task.items()},
         prefixes={name: find(of_task.values()) for name, of_task in inputs.items()},
         tokenizer=tokenizer,
     )
 
 
-def _cells(order: Sequence[Item], tasks: Mapping[str, BenchmarkTask]) -> tuple[Cell, ...]:
-    cells: dict[tuple[int, str], list[str]] = defaultdict(list)
+def _cells(order: Sequence[Item], tasks: Mapping[str, BenchmarkTask], stages: Stages) -> tuple[Cell, ...]:
+    stage_of = {
+        item.key: stage for parts in stages.values() for stage, part in enumerate(parts) for item in part
+    }
+    cells: dict[tuple[int, str, int], list[str]] = defaultdict(list)
     for number, look in enumerate(looks_of(clusters_of(order), LOOK_ITEMS)):
         for item in look:
-            written = tasks[item.task].kind == "generation"
-            first = number - number % LOOKS_WRITTEN_TOGETHER if written else number
-            cells[first, item.task].append(item.item)
-    return tuple(
-        Cell(task, tuple(items)) for (_, task), items in sorted(cells.items(), key=lambda entry: entry[0][0])
-    )
+            stage = stage_of[item.key]
+            together = _looks_together(tasks[item.task], stages[item.task], stage)
+            cells[number - number % together, item.task, stage].append(item.item)
+    in_order = sorted(cells.items(), key=lambda entry: entry[0][0])
+    return tuple(Cell(task, tuple(items)) for (_, task, _), items in in_order)
+
+
+def _looks_together(task: BenchmarkTask, parts: Sequence[Sequence[Item]], stage: int) -> int:
+    """Say of how many looks a cell holds the items of this part of the sample.
+
+    Of the first part, which always is scored, of so many that a cell is as large as one of an unsampled task.
+    """
+    usual = LOOKS_WRITTEN_TOGETHER if task.kind == "generation" else 1
+    return usual * (sum(map(len, parts)) // len(parts[0])) if stage == 0 else usual
 
 
 def keys_of(exam: Exam, examinee: Examinee) -> dict[str, ScoreKey]:

@@ -70,13 +70,13 @@ def _task(task: TaskResult, outcome: Outcome) -> ElementTree.Element:
 
 def _numbers(task: TaskResult) -> str:
     """Write a task's numbers in one line."""
-    tuned = "-" if task.tuned is None else f"{task.tuned:.3f}"
+    base, tuned = ("-" if mean is None else f"{mean:.3f}" for mean in (task.base, task.tuned))
     interval = ""
     if task.interval is not None:
         low, high = task.interval
         interval = f", between {change(high)} and {change(low)}"
     return (
-        f"base {task.base:.3f}, tuned {tuned}, change {change(task.drop)} points{interval};"
+        f"base {base}, tuned {tuned}, change {change(task.drop)} points{interval};"
         f" {task.lost} lost, {task.won} won, {task.n} of {task.total} items, {task.mark}"
     )
 

@@ -65,7 +65,7 @@ def _task_row(task: TaskResult) -> str:
     cells = [
         MARKS[task.mark],
         escape(task.task),
-        f"{task.base:.3f}",
+        "-" if task.base is None else f"{task.base:.3f}",
         tuned,
         change(task.drop),
         interval,

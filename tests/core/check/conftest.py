@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SUITE = """\
@@ -119,3 +120,25 @@ def tiny_tokenizer(tiny_model: Path) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(tiny_model)
+
+
+@pytest.fixture
+def save_adapter(tiny_model: Path) -> Callable[[Path, float], None]:
+    """Save a LoRA adapter whose second matrices are all of this size: 0 changes nothing."""
+    import torch
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def save(folder: Path, weight: float) -> None:
+        torch.manual_seed(1)
+        model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+        adapted = get_peft_model(
+            model, LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj", "down_proj"])
+        )
+        with torch.no_grad():
+            for name, matrix in adapted.named_parameters():
+                if "lora_B" in name:
+                    matrix.copy_(weight * torch.randn_like(matrix))
+        adapted.save_pretrained(folder)
+
+    return save

@@ -151,8 +151,9 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
         home=home, exam=exam, events=EventLog(place / "e.jsonl"), told=set(), told_at=0.0, step=3
     )
     monkeypatch.setattr(cache, "append", lambda *_: pytest.fail("kept"))
-    scores = passes.score_items(paper, exam, Examinee("tuned", None, lambda: model, PLAN), "scoring")
-    assert len(scores) == len(exam.items)
+    sitting = passes.sit(paper, exam, Examinee("tuned", None, lambda: model, PLAN))
+    passes.score_items(paper, sitting, exam.items, "scoring")
+    assert sitting.scores.keys() == {item.key for item in exam.items}
 
 
 def test_what_differs_is_said(place: Path) -> None:

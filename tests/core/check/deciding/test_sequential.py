@@ -52,9 +52,9 @@ def shuffled(plan: CheckPlan, draw: random.Random) -> CheckPlan:
 
 
 def run(plan: CheckPlan, base: Scores, tuned: Scores) -> Check:
-    check = begin(plan, base)
+    check = begin(plan)
     while look := next_items(check):
-        check = feed(check, {item.key: tuned[item.key] for item in look})
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
     return check
 
 
@@ -138,10 +138,10 @@ def test_an_item_of_weight_3_is_three_items_that_always_go_together() -> None:
     def scored(scores: Scores) -> Scores:
         return {copy.key: scores[one.key] for one in single for copy in copies[one.key]}
 
-    checks = [begin(weighted, base), begin(clustered, scored(base))]
+    checks = [begin(weighted), begin(clustered)]
     for item in weighted.order:
-        checks[0] = feed(checks[0], {item.key: tuned[item.key]})
-        checks[1] = feed(checks[1], {copy.key: tuned[item.key] for copy in copies[item.key]})
+        checks[0] = feed(checks[0], base, {item.key: tuned[item.key]})
+        checks[1] = feed(checks[1], scored(base), {copy.key: tuned[item.key] for copy in copies[item.key]})
         pools = [check.pool for check in checks]
         assert pools[0] is not None and pools[1] is not None
         assert pools[0].log_evidence == pytest.approx(pools[1].log_evidence, abs=1e-9)
@@ -239,10 +239,10 @@ def test_the_pool_regressed_goes_on_for_one_suspicious_task_and_not_for_many() -
     last_asked = set()
     for _ in range(12):
         tuned = {key: float(draw.random() > (0.34 if key[0] == "t0" else 0.05)) for key in base}
-        check = begin(shuffled(plan_of(items, (1.0,) * 5), draw), base)
+        check = begin(shuffled(plan_of(items, (1.0,) * 5), draw))
         while look := next_items(check):
             before = check
-            check = feed(check, {item.key: tuned[item.key] for item in look})
+            check = feed(check, base, {item.key: tuned[item.key] for item in look})
             if before.pool is not None and before.pool.decision == "regressed":
                 last_asked |= {item.task for item in look}
     assert last_asked == {"t0"}

@@ -70,9 +70,11 @@ def pairs_of(items: list[Item], base: Scores, tuned: Scores) -> list[PairedItem]
     return [PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items]
 
 
-def run_to_the_end(check: Check, tuned: Scores, watch: Callable[[Check], None] = lambda check: None) -> Check:
+def run_to_the_end(
+    check: Check, base: Scores, tuned: Scores, watch: Callable[[Check], None] = lambda check: None
+) -> Check:
     while look := next_items(check):
-        check = feed(check, {item.key: tuned[item.key] for item in look})
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
         watch(check)
     return check
 
@@ -80,7 +82,7 @@ def run_to_the_end(check: Check, tuned: Scores, watch: Callable[[Check], None] =
 def test_an_unchanged_model_is_ok_early() -> None:
     items = suite(7, 100)
     base, tuned = flip(items, {}, {})
-    check = run_to_the_end(begin(plan_of(items, base), base), tuned)
+    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
     result = conclude(check)
     assert result.word == "OK"
     assert result.decided_by == "betting"
@@ -115,10 +117,10 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
     held_back: list[tuple[str, ...]] = []
     asked: list[set[str]] = []
 
-    check = begin(plan, base)
+    check = begin(plan)
     while look := next_items(check):
         asked.append({item.task for item in look})
-        check = feed(check, {item.key: tuned[item.key] for item in look})
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
         if check.pool and check.pool.decision == "ok" and verdict_so_far(check) is None:
             held_back.append(suspicious_tasks(check))
     result = conclude(check)
@@ -136,9 +138,9 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
 def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
     items = suite(8, 100)
     base, tuned = flip(items, {"t3": 20}, {f"t{task}": 8 for task in range(8) if task != 3})
-    check = begin(plan_of(items, base), base)
+    check = begin(plan_of(items, base))
     while not (check.pool and check.pool.decision):
-        check = feed(check, {item.key: tuned[item.key] for item in next_items(check)})
+        check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
     result = conclude(check)
     assert result.word == "NO VERDICT"
     assert "may be lost: t3 -" in result.reason
@@ -147,7 +149,7 @@ def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
 def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
     items = suite(8, 100)
     base, tuned = flip(items, {"t3": 5}, {"t3": 1, **{f"t{task}": 3 for task in range(8) if task != 3}})
-    check = run_to_the_end(begin(plan_of(items, base), base), tuned)
+    check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
     assert conclude(check).word == "OK"
     assert len(check.tuned) < 800
 
@@ -155,11 +157,11 @@ def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
 def test_going_on_asks_for_everything_and_certainty_wins() -> None:
     items = suite(4, 100)
     base, tuned = flip(items, {}, {})
-    stopped = run_to_the_end(begin(plan_of(items, base), base), tuned)
+    stopped = run_to_the_end(begin(plan_of(items, base)), base, tuned)
     assert verdict_so_far(stopped) == "ok"
     left = [item for item in items if item.key not in stopped.tuned]
     late = {item.key: 0.0 for item in left}
-    result = conclude(run_to_the_end(go_on(stopped), {**tuned, **late}))
+    result = conclude(run_to_the_end(go_on(stopped), base, {**tuned, **late}))
     assert result.items_used == 400
     assert (result.word, result.decided_by) == ("REGRESSED", "arithmetic")
 
@@ -167,11 +169,11 @@ def test_going_on_asks_for_everything_and_certainty_wins() -> None:
 def test_a_check_can_be_stopped_and_says_so() -> None:
     items = suite(3, 100)
     base, tuned = flip(items, {"t0": 8, "t1": 8}, {"t2": 8})
-    check = begin(plan_of(items, base), base)
+    check = begin(plan_of(items, base))
     assert conclude(check).reason == (
         "stopped after 0 of 300 items, before either answer was proven (limit 3.0 points)."
     )
-    check = feed(check, {item.key: tuned[item.key] for item in next_items(check)})
+    check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
     result = conclude(check)
     assert result.word == "NO VERDICT"
     assert result.reason.startswith("stopped after 64 of 300 items")
@@ -205,13 +207,13 @@ def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent
 def test_alpha_is_shared_so_that_each_answer_is_wrong_at_most_alpha() -> None:
     items = suite(2, 60)
     base, tuned = flip(items, {"t0": 11}, {"t1": 12})
-    check = begin(plan_of(items, base), base, until="all")
+    check = begin(plan_of(items, base), until="all")
     assert check.pool is not None
     assert (check.pool.alpha_regressed, check.pool.alpha_ok) == (0.025, 0.05)
-    lost = {name for name, task in run_to_the_end(check, tuned).tasks.items() if task.mark == "lost"}
+    lost = {name for name, task in run_to_the_end(check, base, tuned).tasks.items() if task.mark == "lost"}
     assert lost == {"t0"}  # 11 of 60: evidence of 94, past 2 tasks at alpha/2 (80)
     base, tuned = flip(items, {"t0": 10}, {"t1": 12})
-    tasks = run_to_the_end(begin(plan_of(items, base), base, until="all"), tuned).tasks
+    tasks = run_to_the_end(begin(plan_of(items, base), until="all"), base, tuned).tasks
     assert tasks["t0"].mark == "open"  # 56 is past 40, the bar at alpha, and not past 80
     assert exp(tasks["t0"].of_drop) == pytest.approx(55.9, abs=0.1)
 
@@ -262,7 +264,7 @@ def test_no_measurable_task_is_no_verdict() -> None:
     items = suite(2, 50)
     base = {item.key: float(int(item.item) < 13) for item in items}
     plan = plan_of(items, base, chance=0.25)
-    check = begin(plan, base)
+    check = begin(plan)
     assert next_items(check) == ()
     assert verdict_so_far(check) == "no_verdict"
     result = conclude(check)
@@ -310,32 +312,32 @@ def test_scores_between_right_and_wrong() -> None:
 def test_clusters_are_fed_whole_and_out_of_turn() -> None:
     items = [Item("t", f"{n:03}", f"passage {n // 5}") for n in range(200)]
     base, tuned = flip(items, {"t": 30}, {})
-    check = begin(plan_of(items, base), base)
+    check = begin(plan_of(items, base))
     first = check.clusters[0]
-    check = feed(check, {item.key: tuned[item.key] for item in first[:3]})
+    check = feed(check, base, {item.key: tuned[item.key] for item in first[:3]})
     assert (check.consumed, check.tasks["t"].n) == (0, 0)
-    check = feed(check, {item.key: tuned[item.key] for item in check.clusters[1]})
+    check = feed(check, base, {item.key: tuned[item.key] for item in check.clusters[1]})
     assert (check.consumed, check.tasks["t"].n) == (0, 5)
-    check = feed(check, {item.key: tuned[item.key] for item in first[3:]})
+    check = feed(check, base, {item.key: tuned[item.key] for item in first[3:]})
     assert (check.consumed, check.tasks["t"].n) == (2, 10)
-    assert conclude(run_to_the_end(check, tuned)).word == "REGRESSED"
+    assert conclude(run_to_the_end(check, base, tuned)).word == "REGRESSED"
 
 
 def test_what_is_fed_is_checked() -> None:
     items = suite(1, 50)
     base, tuned = flip(items, {}, {})
-    check = begin(plan_of(items, base), base)
+    check = begin(plan_of(items, base))
     with pytest.raises(BadInput, match="t9: item 1 is not in the plan"):
-        feed(check, {("t9", "1"): 1.0})
+        feed(check, base, {("t9", "1"): 1.0})
     with pytest.raises(BadInput, match=r"t0: item 001 has the tuned score 1\.5"):
-        feed(check, {("t0", "001"): 1.5})
+        feed(check, base, {("t0", "001"): 1.5})
     with pytest.raises(BadInput, match="score nan"):
-        feed(check, {("t0", "001"): float("nan")})
-    check = feed(check, {("t0", "001"): 1.0})
+        feed(check, base, {("t0", "001"): float("nan")})
+    check = feed(check, base, {("t0", "001"): 1.0})
     with pytest.raises(BadInput, match="has a score already"):
-        feed(check, {("t0", "001"): 1.0})
+        feed(check, base, {("t0", "001"): 1.0})
     with pytest.raises(BadInput, match="has no base score"):
-        begin(plan_of(items, base), {})
+        feed(check, {}, {("t0", "002"): 1.0})
     assert tuned
 
 
