@@ -1,0 +1,345 @@
+"""What a method trains of a model, counted from its shape: numbers, and what they make a step keep in memory.
+
+Counts follow PEFT 0.21's layers. A method that is not here is counted as one that adds LoRA's matrices, and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from finetop.core.plan.shape import Linear, Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What moves. Numbers are of the whole model."""
+
+    numbers: int
+    beside: int  # of these, how many are added to the model's own
+    held: int = 0  # numbers added that do not move: buffers, copies of a start
+    learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
+    adapted: tuple[Linear, ...] = ()  # linear layers with a path beside them
+    inner: int = 0  # width of that path
+    rebuilt: float = 0.0  # numbers of weights that a forward pass makes anew and keeps, of the whole model
+    scratch: float = 0.0  # numbers that come and go while one layer is worked on
+    wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond those of LoRA's
+    output_copies: float = 0.0  # the same of a layer's output
+    depth: float = 1.0  # share of the layers, from the last, that a gradient passes through
+    norms_move: bool = False
+    head_moves: bool = False
+    virtual_tokens: int = 0
+    dropout: bool = False
+    is_known: bool = True
+
+
+def trained(shape: Shape, method: str, options: Any) -> Trained:
+    """Count what a method with these options trains.
+
+    `options` is the method's own struct; settings it does not have are taken as their defaults in PEFT.
+    """
+    if method in _COUNTS:
+        return _COUNTS[method](shape, options)
+    if method == "peft":
+        kind = str(_option(options, "type", default="")).lower()
+        plain = dict(_option(options, "options", default={}) or {})
+        name = _PEFT_TYPES.get(kind, kind)
+        if name in _COUNTS:
+            return _COUNTS[name](shape, plain)
+        return replace(_lora(shape, plain), is_known=False)
+    return replace(_lora(shape, options), is_known=False)
+
+
+_PEFT_TYPES = {"ln_tuning": "layernorm", "prompt_tuning": "prompt-tuning", "prefix_tuning": "prefix-tuning",
+               "p_tuning": "p-tuning"}  # fmt: skip
+
+
+def _option(options: Any, *names: str, default: Any = None) -> Any:
+    for name in names:
+        found = options.get(name) if isinstance(options, dict) else getattr(options, name, None)
+        if found is not None:
+            return found
+    return default
+
+
+def _targets(
+    shape: Shape, options: Any, default: Iterable[str] | Literal["all-linear"] = "all-linear"
+) -> tuple[Linear, ...]:
+    return shape.named(_option(options, "target_modules", default=default) or default)
+
+
+def _names(linears: Iterable[Linear]) -> frozenset[str]:
+    return frozenset(linear.name for linear in linears)
+
+
+def _saved_modules(shape: Shape, options: Any) -> tuple[int, bool]:
+    """Numbers of modules that are trained whole beside an adapter (as copies), and whether the head is one."""
+    total = 0
+    names = {name.rsplit(".", 1)[-1] for name in _option(options, "modules_to_save", default=()) or ()}
+    for name in names:
+        if name in ("lm_head", "embed_out"):
+            total += shape.output_weights
+        elif name in ("embed_tokens", "wte", "word_embeddings", "embed_in"):
+            total += shape.embeddings
+        else:
+            total += sum(linear.parameters for linear in shape.named([name]))
+    return total, bool(names & {"lm_head", "embed_out"})
+
+
+def _full(shape: Shape, options: Any) -> Trained:
+    return Trained(
+        numbers=shape.parameters,
+        beside=0,
+        learning=_names(shape.linears),
+        norms_move=True,
+        head_moves=True,
+    )
+
+
+def _freeze(shape: Shape, options: Any) -> Trained:
+    """The last N layers; the final norm and the head where it is asked for."""
+    layers = min(shape.layers, int(_option(options, "layers", "last_layers", "trained_layers", default=2)))
+    embeddings = bool(_option(options, "embeddings", "train_embeddings", default=False))
+    head = bool(_option(options, "head", "train_head", default=False)) or (embeddings and not shape.head)
+    of_layers = (
+        sum(linear.parameters for linear in shape.linears if linear.count > 1) + shape.experts + shape.other
+    )
+    final = shape.norms - (shape.norms * shape.layers * shape.norms_per_layer) // max(
+        1, shape.layers * shape.norms_per_layer + 1
+    )
+    of_norms = (shape.norms - final) * layers // shape.layers
+    numbers = of_layers * layers // shape.layers + of_norms
+    if bool(_option(options, "norm", "final_norm", default=head)):
+        numbers += final
+    if embeddings:
+        numbers += shape.embeddings + shape.positions
+    if head:
+        numbers += shape.head if shape.head else (0 if embeddings else shape.embeddings)
+    return Trained(
+        numbers=numbers,
+        beside=0,
+        learning=_names(shape.linears),
+        norms_move=True,
+        head_moves=head,
+        depth=1.0 if embeddings or (head and not shape.head) else layers / shape.layers,
+    )
+
+
+def _lora(shape: Shape, options: Any) -> Trained:
+    rank = int(_option(options, "rank", "r", default=8))
+    targets = _targets(shape, options)
+    whole, head = _saved_modules(shape, options)
+    numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
+    return Trained(
+        numbers=numbers,
+        beside=numbers,
+        learning=_names(targets),
+        adapted=targets,
+        inner=rank,
+        head_moves=head,
+        dropout=bool(_option(options, "dropout", "lora_dropout", default=0.0)),
+    )
+
+
+def _dora(shape: Shape, options: Any) -> Trained:
+    """LoRA and a length for each output; the norm of base and update together is worked out a layer at a time."""
+    lora = _lora(shape, options)
+    lengths = sum(linear.outputs * linear.count for linear in lora.adapted)
+    widest = max((linear.inputs * linear.outputs for linear in lora.adapted), default=0)
+    numbers = lora.numbers + lengths
+    return replace(
+        lora, numbers=numbers, beside=numbers, scratch=3.0 * widest, output_copies=2.0
+    )  # base and update, each times a length that moves
+
+
+def _changed_base(shape: Shape, options: Any) -> Trained:
+    """PiSSA, OLoRA, CorDA, LoftQ: LoRA whose start is taken out of the base's weights."""
+    return _lora(shape, options)
+
+
+def _adalora(shape: Shape, options: Any) -> Trained:
+    """Three factors, of the rank it starts with (arXiv:2303.10512)."""
+    rank = int(_option(options, "init_rank", "initial_rank", "start_rank", "init_r", "rank", default=12))
+    targets = _targets(shape, options)
+    numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
+    return Trained(numbers, numbers, learning=_names(targets), adapted=targets, inner=2 * rank)
+
+
+def _oft(shape: Shape, options: Any) -> Trained:
+    """A rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block."""
+    targets = _targets(shape, options)
+    size, blocks = (
+        int(_option(options, "block_size", "oft_block_size", default=32) or 0),
+        int(_option(options, "r", default=0) or 0),
+    )
+    numbers, squares = 0, 0
+    for linear in targets:
+        width = size or max(2, linear.inputs // max(1, blocks))
+        count = 1 if _option(options, "block_share", default=False) else linear.inputs // width
+        numbers += count * (width * (width - 1) // 2) * linear.count
+        squares += count * width * width * linear.count
+    return Trained(
+        numbers, numbers, learning=_names(targets), adapted=targets, rebuilt=8.0 * squares, wide_copies=1.0
+    )
+
+
+def _boft(shape: Shape, options: Any) -> Trained:
+    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output."""
+    targets = _targets(shape, options)
+    factors = int(
+        _option(
+            options,
+            "butterfly_factors",
+            "factors",
+            "n_butterfly_factor",
+            "boft_n_butterfly_factor",
+            default=1,
+        )
+    )
+    size = int(_option(options, "block_size", "boft_block_size", default=4) or 0)
+    number = int(_option(options, "boft_block_num", default=0) or 0)
+    numbers = held = 0
+    rebuilt = 0.0
+    for linear in targets:
+        width = size or linear.inputs // max(1, number)
+        numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
+        held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
+        rebuilt += (
+            3 * factors * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs
+        ) * linear.count
+    return Trained(numbers, numbers, held=held, learning=_names(targets), adapted=targets, rebuilt=rebuilt)
+
+
+def _ia3(shape: Shape, options: Any) -> Trained:
+    """A factor for each key, value and inner activation (arXiv:2205.05638)."""
+    inner = {linear.name for linear in shape.linears if linear.role == "mlp out"}
+    keys = [linear.name for linear in shape.linears if linear.role == "attention in"]
+    default = [*(keys[1:] or keys), *inner]
+    targets = _targets(shape, options, default)
+    feedforward = set(_option(options, "feedforward_modules", default=inner) or inner)
+    numbers = sum(
+        (linear.inputs if linear.name in feedforward else linear.outputs) * linear.count for linear in targets
+    )
+    return Trained(numbers, numbers, adapted=targets, output_copies=1.0)
+
+
+def _vera(shape: Shape, options: Any) -> Trained:
+    """Two vectors a layer; the random matrices between them are one pair for all (arXiv:2310.11454)."""
+    rank = int(_option(options, "rank", "r", default=256))
+    targets = _targets(shape, options)
+    numbers = sum((rank + linear.outputs) * linear.count for linear in targets)
+    widest = max((linear.inputs for linear in targets), default=0)
+    tallest = max((linear.outputs for linear in targets), default=0)
+    return Trained(
+        numbers, numbers, held=rank * (widest + tallest), adapted=targets, inner=2 * rank, output_copies=1.0
+    )
+
+
+def _shira(shape: Shape, options: Any) -> Trained:
+    """As many of the weights themselves as LoRA of that rank adds (arXiv:2406.13175)."""
+    rank = int(_option(options, "rank", "r", default=32))
+    targets = _targets(shape, options)
+    numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
+    weights = float(sum(linear.weights for linear in targets))
+    # their places are two int64: four numbers each
+    return Trained(numbers, numbers, held=4 * numbers, learning=_names(targets), rebuilt=weights)
+
+
+def _hra(shape: Shape, options: Any) -> Trained:
+    """A chain of reflections of a layer's inputs (arXiv:2405.17484)."""
+    rank = int(_option(options, "rank", "r", default=8))
+    targets = _targets(shape, options)
+    numbers = sum(rank * linear.inputs * linear.count for linear in targets)
+    rebuilt = float(
+        sum(
+            (2 * rank * linear.inputs * linear.inputs + linear.inputs * linear.outputs) * linear.count
+            for linear in targets
+        )
+    )
+    return Trained(numbers, numbers, learning=_names(targets), rebuilt=rebuilt)
+
+
+def _osf(shape: Shape, options: Any) -> Trained:
+    """The lower singular directions of every layer (arXiv:2504.07097); their start is kept beside them."""
+    targets = _targets(shape, options)
+    kept = _option(options, "kept_rank", "effective_rank", "kept_share", "rank", default=None)
+    numbers = held = 0
+    for linear in targets:
+        smaller = min(linear.inputs, linear.outputs)
+        high = (
+            smaller // 2
+            if kept is None
+            else int(kept * smaller if isinstance(kept, float) and kept <= 1 else kept)
+        )
+        low = max(0, smaller - high)
+        numbers += low * (linear.inputs + linear.outputs + 1) * linear.count
+        held += (
+            low * (linear.inputs + linear.outputs + 1) * linear.count
+            + high * max(linear.inputs, linear.outputs) * linear.count
+        )
+    weights = float(sum(linear.weights for linear in targets))
+    return Trained(numbers, numbers, held=held, learning=_names(targets), rebuilt=2 * weights)
+
+
+def _prompt_tuning(shape: Shape, options: Any) -> Trained:
+    tokens = int(_option(options, "virtual_tokens", "num_virtual_tokens", default=20))
+    return Trained(tokens * shape.hidden, tokens * shape.hidden, virtual_tokens=tokens)
+
+
+def _p_tuning(shape: Shape, options: Any) -> Trained:
+    """Virtual tokens that a small network of three layers writes (arXiv:2103.10385)."""
+    tokens = int(_option(options, "virtual_tokens", "num_virtual_tokens", default=20))
+    inner = int(_option(options, "encoder_hidden_size", "hidden_size", "encoder_width", default=shape.hidden))
+    hidden = shape.hidden
+    network = (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
+    return Trained(tokens * hidden + network, tokens * hidden + network, virtual_tokens=tokens)
+
+
+def _prefix_tuning(shape: Shape, options: Any) -> Trained:
+    """Keys and values in front of every layer's own (arXiv:2101.00190)."""
+    tokens = int(_option(options, "virtual_tokens", "num_virtual_tokens", default=20))
+    numbers = tokens * shape.layers * 2 * shape.key_width
+    if _option(options, "projection", "prefix_projection", default=False):
+        inner = int(_option(options, "encoder_hidden_size", "hidden_size", default=shape.hidden))
+        wide = shape.layers * 2 * shape.key_width
+        numbers = tokens * shape.key_width + (shape.key_width + 1) * inner + (inner + 1) * wide
+    return Trained(numbers, numbers, virtual_tokens=tokens)
+
+
+def _layernorm(shape: Shape, options: Any) -> Trained:
+    """The norms' weights, as copies beside them (arXiv:2312.11420)."""
+    return Trained(shape.norms, shape.norms, norms_move=True)
+
+
+_COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
+    "full": _full,
+    "freeze": _freeze,
+    "lora": _lora,
+    "rslora": _lora,
+    "lora-plus": _lora,
+    "dora": _dora,
+    "pissa": _changed_base,
+    "olora": _changed_base,
+    "corda": _changed_base,
+    "loftq": _changed_base,
+    "adalora": _adalora,
+    "oft": _oft,
+    "boft": _boft,
+    "ia3": _ia3,
+    "vera": _vera,
+    "shira": _shira,
+    "hra": _hra,
+    "osf": _osf,
+    "prompt-tuning": _prompt_tuning,
+    "p-tuning": _p_tuning,
+    "prefix-tuning": _prefix_tuning,
+    "layernorm": _layernorm,
+}
+
+
+def is_counted(method: str) -> bool:
+    """Tell whether a method has a formula of its own here."""
+    return method in _COUNTS or method == "peft"

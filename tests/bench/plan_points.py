@@ -1,0 +1,112 @@
+"""How far the plan's memory is from what others have measured on GPUs, point by point.
+
+    FINETOP_TEST_DATA=/data .venv/bin/python tests/bench/plan_points.py [--points FOLDER]
+
+FOLDER holds points.jsonl and a NAME.config.json for each model. Errors are of the estimate; `need` is what the
+verdict asks for, and a point above it is one that the verdict would have wrongly let start. Numbers that a framework
+read from torch's allocator (litgpt, PEFT, torchtune say so) leave out the driver's context: so does their estimate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from finetop.core.plan import memory
+from finetop.core.plan.shape import read_config, read_shape
+from finetop.core.plan.trainable import trained
+
+UNITS = {"GB": 1e9, "GiB": 2**30}
+ALLOCATOR = ("Lightning-AI/litgpt", "huggingface/peft", "pytorch/torchtune")
+
+
+class Compared(NamedTuple):
+    id: str
+    measured: float  # bytes
+    estimate: float
+    need: float
+
+    @property
+    def error(self) -> float:
+        return self.estimate / self.measured - 1
+
+
+def workload(point: dict[str, Any], config: dict[str, Any]) -> memory.Workload:
+    """Say a point's step in our words. Plain AdamW, its states in the format of what moves, all foreach."""
+    shape = read_shape(config)
+    is_full = point["tune"] == "full"
+    options = {"r": point["rank"], "target_modules": point["targets"]}
+    size = float(point["weights_bytes"] if is_full else point["adapter_bytes"])
+    return memory.Workload(
+        shape=shape,
+        trained=trained(shape, "full" if is_full else "lora", options),
+        batch_size=point["batch_size"],
+        sequence=point["seq_len"],
+        weight_bytes=float(point["weights_bytes"]),
+        quantize=point["quantize"] or "none",
+        trained_bytes=size,
+        optimizer_bytes=2 * size,
+        transient_bytes=size,
+        checkpointing=point["activation_checkpointing"],
+        chunked_loss=point["chunked_loss"],
+        fused_kernels=point["fused_kernels"],
+        quantized_keeps_inputs=True,
+    )
+
+
+def compare(folder: Path) -> list[Compared]:
+    """Estimate every point of a folder."""
+    made = []
+    for line in (folder / "points.jsonl").read_text(encoding="utf-8").splitlines():
+        point = json.loads(line)
+        parts = memory.parts(workload(point, read_config(folder / f"{point['model']}.config.json")))
+        outside = memory.CONTEXT_BYTES if point["source"].startswith(ALLOCATOR) else 0.0
+        made.append(
+            Compared(
+                point["id"],
+                point["measured"] * UNITS[point["unit"]],
+                memory.total(parts) - outside,
+                memory.need(parts, on_gpu=True) - outside,
+            )
+        )
+    return made
+
+
+def mean_error(compared: list[Compared]) -> float:
+    return sum(abs(point.error) for point in compared) / len(compared)
+
+
+def underestimated(compared: list[Compared]) -> list[str]:
+    return [point.id for point in compared if point.need < point.measured]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--points", type=Path)
+    args = parser.parse_args()
+    data = os.environ.get("FINETOP_TEST_DATA")
+    folder = args.points or (Path(data) / "memory_points" if data else None)
+    if folder is None:
+        print("say where the points are: --points FOLDER, or FINETOP_TEST_DATA", file=sys.stderr)
+        return 2
+    compared = sorted(compare(folder))
+    print(f"{'point':<26}{'measured':>9}{'estimate':>9}{'error':>8}{'need':>9}  (GB)")
+    for point in compared:
+        mark = "  above need" if point.need < point.measured else ""
+        print(
+            f"{point.id:<26}{point.measured / 1e9:>9.2f}{point.estimate / 1e9:>9.2f}{point.error:>+8.1%}"
+            f"{point.need / 1e9:>9.2f}{mark}"
+        )
+    under = underestimated(compared)
+    bias = sum(point.error for point in compared) / len(compared)
+    print(f"\n{len(compared)} points: mean error {mean_error(compared):.1%}, mean {bias:+.1%},"
+          f" {len(under)} above need ({', '.join(under) or 'none'})")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
