@@ -267,7 +267,19 @@ def load(
             f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
+    pass_gradients(model)
     return (model if placed else model.to(device)), tokenizer
+
+
+def pass_gradients(model: PreTrainedModel) -> None:
+    """Keep 4-bit layers from packing their weights for a CPU with AVX512-BF16 when they are first looked at.
+
+    Packed, they pass no gradient on, without a word: after one evaluation all layers below learned nothing. Unpacked, a
+    forward pass takes 15 % longer, and its logits do not move by up to 0.08 (bitsandbytes 0.50.2, SmolLM2-135M).
+    """
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
 
 
 def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:

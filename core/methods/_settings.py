@@ -1,0 +1,28 @@
+"""Settings that several methods share, each with its type, range and one line of help."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+Rank = Annotated[int, Meta(ge=1, le=4096, description="Width of the added matrices. 8 to 64 is usual.")]
+Alpha = Annotated[
+    float,
+    Meta(gt=0, le=65536, description="Strength: the update is scaled by alpha / rank. Often twice the rank."),
+]
+Dropout = Annotated[float, Meta(ge=0, lt=1, description="Share of adapter inputs dropped in training.")]
+TargetModules = Annotated[
+    Literal["all-linear"] | tuple[str, ...],
+    Meta(description="all-linear, or a list of module names such as [q_proj, v_proj]."),
+]
+ModulesToSave = Annotated[
+    tuple[str, ...],
+    Meta(description="Modules trained whole and saved beside the adapter, such as [lm_head]."),
+]
+VirtualTokens = Annotated[
+    int, Meta(ge=1, le=4096, description="Learned tokens in front of every text. 8 to 100 is usual.")
+]
+BlockSize = Annotated[
+    int, Meta(ge=2, le=4096, description="Inputs that turn together; it must divide every layer's width.")
+]

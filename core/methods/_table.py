@@ -1,0 +1,384 @@
+"""Methods that differ by PEFT's configuration class and its settings alone: a row each.
+
+A row says which class, how our settings are spelled there, and what it does not go with. What was seen of the
+quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; tests/core/methods/test_table.py sees it again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.methods import ALL_FORMATS, Quantize, Start
+from finetop.core.methods._settings import (
+    Alpha,
+    BlockSize,
+    Dropout,
+    ModulesToSave,
+    Rank,
+    TargetModules,
+    VirtualTokens,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from peft import PeftModel
+    from transformers import PreTrainedModel
+
+Text = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method as its configuration: `Method` of this package says what the capitals mean."""
+
+    ABOUT: str
+    Options: type[msgspec.Struct]
+    config: str  # name of PEFT's class
+    spelled: Mapping[str, str]  # our setting -> PEFT's
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # PEFT's settings that are always so
+    more: Callable[[PreTrainedModel, Any, Start], dict[str, Any]] | None = None  # PEFT's settings found out
+    QUANTIZED: tuple[Quantize, ...] = ALL_FORMATS
+    NOT_QUANTIZED: str = ""
+    KEEPS_BASE: bool = True
+    MERGES: bool = True
+    REFUSES: Mapping[str, str] = field(default_factory=dict)
+    divides: bool = False  # block_size must divide the layers' widths
+
+    def require(self, model: PreTrainedModel, options: Any) -> None:
+        """See that the options fit the model's modules and widths. Raises BadInput."""
+        from finetop.core.methods._wrapping import require_divisor, require_modules
+
+        require_modules(model, options)
+        if self.divides:
+            require_divisor(model, options.block_size, options.target_modules)
+
+    def prepare(self, model: PreTrainedModel, options: Any, start: Start) -> PeftModel:
+        """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
+        import peft
+
+        from finetop.core.methods._wrapping import wrap
+
+        self.require(model, options)
+        settings = {theirs: _plain(getattr(options, ours)) for ours, theirs in self.spelled.items()}
+        found = {} if self.more is None else self.more(model, options, start)
+        config = getattr(peft, self.config)
+        return wrap(model, config(task_type="CAUSAL_LM", **settings, **self.fixed, **found))
+
+
+def _plain(value: Any) -> Any:
+    """Spell a setting as PEFT takes it: lists for tuples, nothing for empty ones and for auto."""
+    if isinstance(value, tuple):
+        return list(value) or None
+    return None if value == "auto" else value
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Settings under `method:`: frozen, unknown ones refused."""
+
+
+class DoraOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is dora."""
+
+    rank: Rank = 16
+    alpha: Alpha = 32.0
+    dropout: Dropout = 0.0
+    target_modules: TargetModules = "all-linear"
+    rslora: Annotated[
+        bool, Meta(description="Scale by alpha / sqrt(rank), for high ranks (arXiv:2312.03732).")
+    ] = False
+    modules_to_save: ModulesToSave = ()
+
+
+class RsloraOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is rslora."""
+
+    rank: Rank = 64
+    alpha: Annotated[
+        float, Meta(gt=0, le=65536, description="Strength: the update is scaled by alpha / sqrt(rank).")
+    ] = 16.0
+    dropout: Dropout = 0.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+class OftOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is oft."""
+
+    block_size: BlockSize = 32
+    exact: Annotated[
+        bool,
+        Meta(description="Exact rotations by a matrix inverse; false sums five terms, which is faster."),
+    ] = False
+    dropout: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of blocks that do not turn, in training.")
+    ] = 0.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+class BoftOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is boft."""
+
+    block_size: BlockSize = 4
+    factors: Annotated[
+        int, Meta(ge=1, le=16, description="Butterfly factors; each doubles how many inputs turn together.")
+    ] = 1
+    dropout: Annotated[
+        float, Meta(ge=0, lt=1, description="Share of blocks that do not turn, in training.")
+    ] = 0.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+class Ia3Options(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is ia3."""
+
+    target_modules: Annotated[
+        Literal["auto"] | tuple[str, ...],
+        Meta(description="Modules to scale; auto knows the usual architectures (keys, values, MLP)."),
+    ] = "auto"
+    feedforward_modules: Annotated[
+        tuple[str, ...],
+        Meta(description="Those of target_modules whose inputs are scaled, not outputs: [down_proj]."),
+    ] = ()
+    modules_to_save: ModulesToSave = ()
+
+
+class VeraOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is vera."""
+
+    rank: Annotated[
+        int, Meta(ge=1, le=16384, description="Width of the shared random matrices. 256 to 1024 is usual.")
+    ] = 256
+    initial: Annotated[
+        float, Meta(gt=0, le=10, description="Where the vector behind the first matrix begins.")
+    ] = 0.1
+    dropout: Dropout = 0.0
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+class OsfOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is osf."""
+
+    kept: Annotated[
+        float,
+        Meta(gt=0, lt=1, description="Share of each matrix's singular directions, largest first, that stay."),
+    ] = 0.5
+    target_modules: TargetModules = "all-linear"
+
+
+class ShiraOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is shira."""
+
+    rank: Annotated[
+        int, Meta(ge=1, le=4096, description="As many weights move as LoRA of this rank would have.")
+    ] = 32
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+class HraOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is hra."""
+
+    rank: Annotated[
+        int, Meta(ge=2, le=4096, multiple_of=2, description="Reflections of each layer's inputs, even.")
+    ] = 8
+    orthogonal: Annotated[
+        bool, Meta(description="Keep the reflections at right angles (Gram-Schmidt); slower.")
+    ] = False
+    target_modules: TargetModules = "all-linear"
+    modules_to_save: ModulesToSave = ()
+
+
+class LayernormOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is layernorm."""
+
+    target_modules: Annotated[
+        Literal["auto"] | tuple[str, ...], Meta(description="Names of the norms; auto takes all of them.")
+    ] = "auto"
+    modules_to_save: ModulesToSave = ()
+
+
+class PromptTuningOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is prompt-tuning."""
+
+    tokens: VirtualTokens = 20
+    text: Annotated[
+        Text | None, Meta(description="The learned tokens begin as this text's; null for random words.")
+    ] = None
+
+
+class PTuningOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is p-tuning."""
+
+    tokens: VirtualTokens = 20
+    encoder: Annotated[
+        Literal["mlp", "lstm"], Meta(description="The small network that writes the tokens.")
+    ] = "mlp"
+    hidden: Annotated[int, Meta(ge=1, le=65536, description="Width of that network.")] = 128
+    dropout: Annotated[float, Meta(ge=0, lt=1, description="Dropout of the lstm.")] = 0.0
+
+
+class PrefixTuningOptions(Settings, frozen=True, kw_only=True):
+    """Settings under `method:` when its name is prefix-tuning."""
+
+    tokens: VirtualTokens = 20
+
+
+LORA = {
+    "rank": "r",
+    "alpha": "lora_alpha",
+    "dropout": "lora_dropout",
+    "target_modules": "target_modules",
+    "modules_to_save": "modules_to_save",
+}
+WHERE = {"target_modules": "target_modules", "modules_to_save": "modules_to_save"}
+TOKENS_FIRST = {
+    "objective.packing": "its learned tokens stand in front of a sequence, so rows in one sequence would mix"
+}
+
+
+def _seeded(key: str) -> Callable[[PreTrainedModel, Any, Start], dict[str, Any]]:
+    return lambda model, options, start: {key: start.seed}
+
+
+def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> dict[str, Any]:
+    """Name the norms: PEFT knows those of few architectures."""
+    if options.target_modules != "auto":
+        return {"target_modules": list(options.target_modules)}
+    paths = (path for path, module in model.named_modules() if "norm" in type(module).__name__.lower())
+    return {"target_modules": sorted({path.rpartition(".")[2] for path in paths})}
+
+
+def _words(model: PreTrainedModel, options: PromptTuningOptions, start: Start) -> dict[str, Any]:
+    """Say what the learned tokens begin as; random vectors train far slower than words do (arXiv:2104.08691)."""
+    if options.text is None:
+        return {"prompt_tuning_init": "SAMPLE_VOCAB"}
+    return {
+        "prompt_tuning_init": "TEXT",
+        "prompt_tuning_init_text": options.text,
+        "tokenizer_name_or_path": str(start.base_path),
+    }
+
+
+def _network(model: PreTrainedModel, options: PTuningOptions, start: Start) -> dict[str, Any]:
+    return {"encoder_reparameterization_type": options.encoder.upper(), "encoder_dropout": options.dropout}
+
+
+ROWS: dict[str, Row] = {
+    "dora": Row(
+        ABOUT="LoRA that learns length and direction of the weights apart; slower, often better at low ranks",
+        Options=DoraOptions,
+        config="LoraConfig",
+        spelled={**LORA, "rslora": "use_rslora"},
+        fixed={"use_dora": True},  # arXiv:2402.09353
+        QUANTIZED=("none", "nf4"),
+        NOT_QUANTIZED="PEFT can't read the lengths of int8 weights",
+    ),
+    "rslora": Row(
+        ABOUT="LoRA scaled for high ranks, which then learn more",
+        Options=RsloraOptions,
+        config="LoraConfig",
+        spelled=LORA,
+        fixed={"use_rslora": True},  # arXiv:2312.03732
+    ),
+    "oft": Row(
+        ABOUT="rotations of blocks of each layer's inputs: angles between neurons stay",
+        Options=OftOptions,
+        config="OFTConfig",  # arXiv:2306.07280
+        spelled={**WHERE, "block_size": "oft_block_size", "dropout": "module_dropout"},
+        more=lambda model, options, start: {"use_cayley_neumann": not options.exact},
+        divides=True,
+    ),
+    "boft": Row(
+        ABOUT="rotations by butterfly factors: few numbers turn many inputs",
+        Options=BoftOptions,
+        config="BOFTConfig",  # arXiv:2311.06243
+        spelled={
+            **WHERE,
+            "block_size": "boft_block_size",
+            "factors": "boft_n_butterfly_factor",
+            "dropout": "boft_dropout",
+        },
+        divides=True,
+    ),
+    "ia3": Row(
+        ABOUT="one learned scale a channel: the fewest weights, little new behaviour",
+        Options=Ia3Options,
+        config="IA3Config",  # arXiv:2205.05638
+        spelled={**WHERE, "feedforward_modules": "feedforward_modules"},
+    ),
+    "vera": Row(
+        ABOUT="learned scales around random matrices that all layers share: tiny checkpoints",
+        Options=VeraOptions,
+        config="VeraConfig",  # arXiv:2310.11454
+        spelled={**WHERE, "rank": "r", "initial": "d_initial", "dropout": "vera_dropout"},
+        fixed={"save_projection": True},
+        more=_seeded("projection_prng_key"),
+    ),
+    "osf": Row(
+        ABOUT="moves only the small singular directions of each matrix: made against forgetting",
+        Options=OsfOptions,
+        config="OSFConfig",  # arXiv:2504.07097
+        spelled={"kept": "effective_rank", "target_modules": "target_modules"},
+        QUANTIZED=("none",),
+        NOT_QUANTIZED="it takes each matrix apart, which needs whole numbers",
+    ),
+    "shira": Row(
+        ABOUT="a random few of the weights themselves move: high rank, few numbers",
+        Options=ShiraOptions,
+        config="ShiraConfig",  # arXiv:2406.13175
+        spelled={**WHERE, "rank": "r"},
+        more=_seeded("random_seed"),
+    ),
+    "hra": Row(
+        ABOUT="reflections of each layer's inputs: between LoRA and rotations",
+        Options=HraOptions,
+        config="HRAConfig",  # arXiv:2405.17484
+        spelled={**WHERE, "rank": "r", "orthogonal": "apply_GS"},
+        QUANTIZED=("none",),
+        NOT_QUANTIZED="PEFT multiplies the weights themselves, and reads quantised ones wrongly",
+    ),
+    "layernorm": Row(
+        ABOUT="only the norms' scales move: a tiny change",
+        Options=LayernormOptions,
+        config="LNTuningConfig",  # arXiv:2312.11420
+        spelled={"modules_to_save": "modules_to_save"},
+        more=_norms,
+    ),
+    "prompt-tuning": Row(
+        ABOUT="learned tokens in front of every text; no weight of the model moves",
+        Options=PromptTuningOptions,
+        config="PromptTuningConfig",  # arXiv:2104.08691
+        spelled={"tokens": "num_virtual_tokens"},
+        more=_words,
+        MERGES=False,
+        REFUSES=TOKENS_FIRST,
+    ),
+    "p-tuning": Row(
+        ABOUT="learned tokens that a small network writes; no weight of the model moves",
+        Options=PTuningOptions,
+        config="PromptEncoderConfig",  # arXiv:2103.10385
+        spelled={"tokens": "num_virtual_tokens", "hidden": "encoder_hidden_size"},
+        more=_network,
+        MERGES=False,
+        REFUSES=TOKENS_FIRST,
+    ),
+    "prefix-tuning": Row(
+        ABOUT="learned keys and values in front of every layer's; no weight of the model moves",
+        Options=PrefixTuningOptions,
+        config="PrefixTuningConfig",  # arXiv:2101.00190
+        spelled={"tokens": "num_virtual_tokens"},
+        MERGES=False,
+        REFUSES={
+            **TOKENS_FIRST,
+            "train.activation_checkpointing": "its keys and values are lost where activations are computed again",
+        },
+    ),
+}
