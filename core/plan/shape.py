@@ -64,6 +64,7 @@ class Shape:
     positions: int
     head: int  # 0 where it is the embedding again
     norms: int
+    end_norm: int  # of them, behind the last layer
     norms_per_layer: int
     norm_in_float32: bool  # RMSNorm of transformers computes, and keeps, a float32 copy of its input
     other: int  # routers, sinks, scales
@@ -392,6 +393,7 @@ class _Reader:
             positions=positions * hidden if family.has_positions else 0,
             head=self.head(tied, embedding_width),
             norms=self.norms(),
+            end_norm=self.end_norm(),
             norms_per_layer=self.norms_per_layer(),
             norm_in_float32=family.norm_in_float32,
             other=other,
@@ -412,17 +414,19 @@ class _Reader:
             return 1
         return self.family.norms
 
+    def end_norm(self) -> int:
+        plain = self.config.get("do_layer_norm_before", True) and not self.config.get(
+            "_remove_final_layer_norm"
+        )
+        has_one = self.family.has_norm_weights and (self.name != "opt" or plain)
+        return self.hidden * (1 + self.family.norm_bias) if has_one else 0
+
     def norms(self) -> int:
         family = self.family
         if not family.has_norm_weights:
             return 0
         width = self.hidden * (1 + family.norm_bias)
-        ends = 1 + family.embedding_norm
-        if self.name == "opt" and (
-            not self.config.get("do_layer_norm_before", True) or self.config.get("_remove_final_layer_norm")
-        ):
-            ends = 0
-        total = (self.layers * self.norms_per_layer() + ends) * width
+        total = (self.layers * self.norms_per_layer() + family.embedding_norm) * width + self.end_norm()
         if family.head_norms == "none" or (
             family.head_norms_if and not self.config.get(family.head_norms_if)
         ):

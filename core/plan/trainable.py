@@ -45,14 +45,14 @@ def trained(shape: Shape, method: str, options: Any) -> Trained:
         return _COUNTS[method](shape, options)
     if method == "peft":
         kind = str(_option(options, "type", default="")).lower()
-        plain = dict(_option(options, "options", default={}) or {})
+        settings = {"target_modules": options.target_modules, **options.options}
         name = _PEFT_TYPES.get(kind, kind)
-        if name in _COUNTS:
-            return _COUNTS[name](shape, plain)
-        return replace(_lora(shape, plain), is_known=False)
+        counted = _COUNTS[name] if name in _COUNTS and name not in _OURS else None
+        return counted(shape, settings) if counted else replace(_lora(shape, settings), is_known=False)
     return replace(_lora(shape, options), is_known=False)
 
 
+_OURS = ("full", "freeze", "loftq", "pissa", "olora", "corda")  # not types of PEFT
 _PEFT_TYPES = {"ln_tuning": "layernorm", "prompt_tuning": "prompt-tuning", "prefix_tuning": "prefix-tuning",
                "p_tuning": "p-tuning"}  # fmt: skip
 
@@ -68,7 +68,8 @@ def _option(options: Any, *names: str, default: Any = None) -> Any:
 def _targets(
     shape: Shape, options: Any, default: Iterable[str] | Literal["all-linear"] = "all-linear"
 ) -> tuple[Linear, ...]:
-    return shape.named(_option(options, "target_modules", default=default) or default)
+    wanted = _option(options, "target_modules", default=default)
+    return shape.named(default if not wanted or wanted == "auto" else wanted)
 
 
 def _names(linears: Iterable[Linear]) -> frozenset[str]:
@@ -100,31 +101,25 @@ def _full(shape: Shape, options: Any) -> Trained:
 
 
 def _freeze(shape: Shape, options: Any) -> Trained:
-    """The last N layers; the final norm and the head where it is asked for."""
-    layers = min(shape.layers, int(_option(options, "layers", "last_layers", "trained_layers", default=2)))
-    embeddings = bool(_option(options, "embeddings", "train_embeddings", default=False))
-    head = bool(_option(options, "head", "train_head", default=False)) or (embeddings and not shape.head)
-    of_layers = (
-        sum(linear.parameters for linear in shape.linears if linear.count > 1) + shape.experts + shape.other
-    )
-    final = shape.norms - (shape.norms * shape.layers * shape.norms_per_layer) // max(
-        1, shape.layers * shape.norms_per_layer + 1
-    )
-    of_norms = (shape.norms - final) * layers // shape.layers
-    numbers = of_layers * layers // shape.layers + of_norms
-    if bool(_option(options, "norm", "final_norm", default=head)):
-        numbers += final
+    """The last N layers and the norm behind them; embeddings and head where it is asked for."""
+    layers = min(shape.layers, int(_option(options, "layers", default=2)))
+    embeddings = bool(_option(options, "embeddings", default=False))
+    head = bool(_option(options, "head", default=False))
+    ends = ("project_in", "project_out")
+    of_layers = sum(linear.parameters for linear in shape.linears if linear.name not in ends)
+    of_layers += shape.experts + shape.other + shape.norms - shape.end_norm
+    numbers = of_layers * layers // shape.layers + (shape.end_norm if layers else 0)
     if embeddings:
-        numbers += shape.embeddings + shape.positions
+        numbers += shape.embeddings
     if head:
-        numbers += shape.head if shape.head else (0 if embeddings else shape.embeddings)
+        numbers += shape.head or (0 if embeddings else shape.embeddings)
     return Trained(
         numbers=numbers,
         beside=0,
         learning=_names(shape.linears),
         norms_move=True,
         head_moves=head,
-        depth=1.0 if embeddings or (head and not shape.head) else layers / shape.layers,
+        depth=1.0 if embeddings else layers / shape.layers,
     )
 
 
@@ -155,14 +150,17 @@ def _dora(shape: Shape, options: Any) -> Trained:
     )  # base and update, each times a length that moves
 
 
-def _changed_base(shape: Shape, options: Any) -> Trained:
-    """PiSSA, OLoRA, CorDA, LoftQ: LoRA whose start is taken out of the base's weights."""
-    return _lora(shape, options)
+def _anchored(shape: Shape, options: Any) -> Trained:
+    """PiSSA, OLoRA, CorDA: LoRA beside a copy of its start, which does not move; the two go through as one."""
+    lora = _lora(shape, options)
+    rank = lora.inner
+    start = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in lora.adapted)
+    return replace(lora, held=start, inner=2 * rank, rebuilt=2.0 * start)
 
 
 def _adalora(shape: Shape, options: Any) -> Trained:
     """Three factors, of the rank it starts with (arXiv:2303.10512)."""
-    rank = int(_option(options, "init_rank", "initial_rank", "start_rank", "init_r", "rank", default=12))
+    rank = int(_option(options, "first_rank", "init_r", default=12))
     targets = _targets(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
     return Trained(numbers, numbers, learning=_names(targets), adapted=targets, inner=2 * rank)
@@ -187,39 +185,36 @@ def _oft(shape: Shape, options: Any) -> Trained:
 
 
 def _boft(shape: Shape, options: Any) -> Trained:
-    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output."""
+    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
+
+    PEFT takes one factor, whatever is asked for, where its CUDA extension can't be built.
+    """
     targets = _targets(shape, options)
-    factors = int(
-        _option(
-            options,
-            "butterfly_factors",
-            "factors",
-            "n_butterfly_factor",
-            "boft_n_butterfly_factor",
-            default=1,
-        )
-    )
     size = int(_option(options, "block_size", "boft_block_size", default=4) or 0)
     number = int(_option(options, "boft_block_num", default=0) or 0)
     numbers = held = 0
     rebuilt = 0.0
     for linear in targets:
         width = size or linear.inputs // max(1, number)
-        numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
-        held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
-        rebuilt += (
-            3 * factors * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs
-        ) * linear.count
+        numbers += (linear.inputs * width + linear.outputs) * linear.count
+        held += linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
+        rebuilt += (3 * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs) * linear.count
     return Trained(numbers, numbers, held=held, learning=_names(targets), adapted=targets, rebuilt=rebuilt)
+
+
+# Families that PEFT scales queries and values of, in place of keys and values.
+_SCALES_QUERIES = {"gemma", "gemma2", "gemma3_text", "gptj", "gpt_neo", "phi", "qwen2", "qwen3", "llama4"}
 
 
 def _ia3(shape: Shape, options: Any) -> Trained:
     """A factor for each key, value and inner activation (arXiv:2205.05638)."""
-    inner = {linear.name for linear in shape.linears if linear.role == "mlp out"}
-    keys = [linear.name for linear in shape.linears if linear.role == "attention in"]
-    default = [*(keys[1:] or keys), *inner]
-    targets = _targets(shape, options, default)
-    feedforward = set(_option(options, "feedforward_modules", default=inner) or inner)
+    inner = [linear.name for linear in shape.linears if linear.role == "mlp out"]
+    heads = [linear.name for linear in shape.linears if linear.role == "attention in"]
+    if len(heads) == 3:
+        first = heads[0] if shape.family in _SCALES_QUERIES else heads[1]
+        heads = heads[:2] if shape.family == "opt" else [first, heads[2]]
+    targets = _targets(shape, options, [*heads, *inner])
+    feedforward = set(_option(options, "feedforward_modules") or inner)
     numbers = sum(
         (linear.inputs if linear.name in feedforward else linear.outputs) * linear.count for linear in targets
     )
@@ -265,7 +260,7 @@ def _hra(shape: Shape, options: Any) -> Trained:
 def _osf(shape: Shape, options: Any) -> Trained:
     """The lower singular directions of every layer (arXiv:2504.07097); their start is kept beside them."""
     targets = _targets(shape, options)
-    kept = _option(options, "kept_rank", "effective_rank", "kept_share", "rank", default=None)
+    kept = _option(options, "kept", "effective_rank")
     numbers = held = 0
     for linear in targets:
         smaller = min(linear.inputs, linear.outputs)
@@ -285,14 +280,14 @@ def _osf(shape: Shape, options: Any) -> Trained:
 
 
 def _prompt_tuning(shape: Shape, options: Any) -> Trained:
-    tokens = int(_option(options, "virtual_tokens", "num_virtual_tokens", default=20))
+    tokens = int(_option(options, "tokens", "num_virtual_tokens", default=20))
     return Trained(tokens * shape.hidden, tokens * shape.hidden, virtual_tokens=tokens)
 
 
 def _p_tuning(shape: Shape, options: Any) -> Trained:
     """Virtual tokens that a small network of three layers writes (arXiv:2103.10385)."""
-    tokens = int(_option(options, "virtual_tokens", "num_virtual_tokens", default=20))
-    inner = int(_option(options, "encoder_hidden_size", "hidden_size", "encoder_width", default=shape.hidden))
+    tokens = int(_option(options, "tokens", "num_virtual_tokens", default=20))
+    inner = int(_option(options, "hidden", "encoder_hidden_size", default=shape.hidden))
     hidden = shape.hidden
     network = (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
     return Trained(tokens * hidden + network, tokens * hidden + network, virtual_tokens=tokens)
@@ -300,10 +295,10 @@ def _p_tuning(shape: Shape, options: Any) -> Trained:
 
 def _prefix_tuning(shape: Shape, options: Any) -> Trained:
     """Keys and values in front of every layer's own (arXiv:2101.00190)."""
-    tokens = int(_option(options, "virtual_tokens", "num_virtual_tokens", default=20))
+    tokens = int(_option(options, "tokens", "num_virtual_tokens", default=20))
     numbers = tokens * shape.layers * 2 * shape.key_width
-    if _option(options, "projection", "prefix_projection", default=False):
-        inner = int(_option(options, "encoder_hidden_size", "hidden_size", default=shape.hidden))
+    if _option(options, "prefix_projection", default=False):
+        inner = int(_option(options, "encoder_hidden_size", default=shape.hidden))
         wide = shape.layers * 2 * shape.key_width
         numbers = tokens * shape.key_width + (shape.key_width + 1) * inner + (inner + 1) * wide
     return Trained(numbers, numbers, virtual_tokens=tokens)
@@ -321,10 +316,10 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "rslora": _lora,
     "lora-plus": _lora,
     "dora": _dora,
-    "pissa": _changed_base,
-    "olora": _changed_base,
-    "corda": _changed_base,
-    "loftq": _changed_base,
+    "pissa": _anchored,
+    "olora": _anchored,
+    "corda": _anchored,
+    "loftq": _lora,
     "adalora": _adalora,
     "oft": _oft,
     "boft": _boft,
