@@ -1,0 +1,70 @@
+"""What holds of every method on all kinds of weights that it goes on: it learns, keeps the base, comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from method_bench import logits, train
+
+from finetop.core import methods
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from method_bench import Bench
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
+)
+
+# Small enough for layers 64 wide; the rest is each method's own default.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "boft": {"factors": 2},
+    "corda": {"rank": 4, "texts": 4},
+    "loftq": {"rank": 4},
+    "olora": {"rank": 4},
+    "oft": {"block_size": 16},
+    "pissa": {"rank": 4},
+    "rslora": {"rank": 16},
+    "shira": {"rank": 4},
+    "vera": {"rank": 16},
+    "prompt-tuning": {"tokens": 4},
+    "p-tuning": {"tokens": 4, "hidden": 16},
+    "prefix-tuning": {"tokens": 4},
+}
+TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
+PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).QUANTIZED]
+
+
+@pytest.mark.parametrize(("name", "kind"), PAIRS)
+def test_it_learns_keeps_the_base_and_comes_back(
+    name: str, kind: str, benches: dict[str, Bench], tmp_path: Path
+) -> None:
+    bench = benches[kind]
+    base = bench.logits
+    model = bench.prepare(name, **OPTIONS.get(name, {}))
+    begins = logits(model)
+    losses = train(model)
+    tuned = logits(model)
+    assert losses[-1] < losses[0]
+    assert (tuned - begins).abs().max() > 1e-3
+    if name not in (*TOKENS_FIRST, "loftq", "shira"):  # shira multiplies int8 weights in another order
+        assert torch.allclose(begins, base, atol=2e-6)
+    if methods.load(name).KEEPS_BASE:
+        with model.disable_adapter():
+            assert torch.equal(logits(model), base)
+    assert bench.save(model, tmp_path / "saved") == ("adapter" if methods.load(name).KEEPS_BASE else "full")
+    again = bench.reload(tmp_path / "saved")
+    assert torch.allclose(logits(again), tuned, atol=2e-6)
+    if methods.load(name).MERGES and kind == "none" and methods.load(name).KEEPS_BASE:
+        assert torch.allclose(logits(again.merge_and_unload()), tuned, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_what_it_says_of_itself(name: str) -> None:
+    method = methods.load(name)
+    assert set(method.QUANTIZED) <= set(methods.ALL_FORMATS) and method.QUANTIZED
+    assert set(method.QUANTIZED) == set(methods.ALL_FORMATS) or methods.why_not_quantized(method)
+    assert all(reason and not reason.endswith(".") for reason in method.REFUSES.values())
