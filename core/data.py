@@ -38,7 +38,9 @@ def read_conversations(path: Path, format_name: str = "auto", limit: int | None 
         place = f"{path.name}:{line}"
         if format_name == "auto":
             format_name = formats.detect(row, place)
-        conversations.append(formats.read(row, place, format_name))
+        record = formats.read(row, place, format_name)
+        assert isinstance(record, formats.Conversation)  # no other kind was asked for
+        conversations.append(record)
     return conversations
 
 

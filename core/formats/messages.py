@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
-from finetop.core.formats import Conversation, read_turns
+from finetop.core.formats import Conversation, read_tools, read_turns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+KIND = "conversation"
 ABOUT = '{"messages": [{"role": "user", "content": "…"}, {"role": "assistant", "content": "…"}]}'
 
 
@@ -29,4 +30,6 @@ def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
         raise BadInput(f"{place}: {last} is a turn of {turns[-1].role}.", hint=hint)
     if len(turns) == 1:
         raise BadInput(f"{place}: messages has an answer and no question.", hint="Put a user turn before it.")
-    return Conversation(turns[:-1], turns[-1].content)
+    last = turns[-1]
+    tools = read_tools(row.get("tools"), place)
+    return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)

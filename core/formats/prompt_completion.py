@@ -10,6 +10,7 @@ from finetop.core.formats import Conversation, Message, read_text, read_turns
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+KIND = "conversation"
 ABOUT = '{"prompt": "…", "completion": "…"}'
 
 

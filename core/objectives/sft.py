@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.setup import Setup
+    from finetop.core.train.sources import Row
+
 ABOUT = "learn the answers of example conversations"
+ROWS = ("conversation",)
+METRICS: dict[str, str] = {}
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -28,3 +39,21 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
             description="Noise on the embeddings in training (arXiv:2310.05914), 5 is usual; null for none."
         ),
     ] = None
+
+
+def examples(
+    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
+) -> list[list[AnyExample]]:
+    """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
+    from finetop.core.train import render
+
+    rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
+    return [[example] for example in render.tokenize(rendered, tokenizer)]
+
+
+def make_trainer(setup: Setup) -> Any:
+    """Build TRL's trainer."""
+    from finetop.core.train import language
+
+    options: Options = setup.recipe.objective.options
+    return language.make_trainer(setup, packing=options.packing, neftune_alpha=options.neftune_alpha)

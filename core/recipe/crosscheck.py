@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from finetop.core import formats, methods, objectives
 from finetop.core.check.asking.rules import find_rule
-from finetop.core.errors import BadInput, RecipeError
+from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def cross_problems(
         check_name(recipe.name, places.get("name", whole))
     except RecipeError as error:
         problems.append(error)
-    for rule in (*((_trains_quantized,) if to_train else ()), _not_built, _train, _data, _check, _target):
+    for rule in (*((_method, _objective) if to_train else ()), _not_built, _train, _data, _check, _target):
         for key, message, hint in rule(recipe):
             problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
     return problems
@@ -44,11 +45,25 @@ def _place(key: str, places: Mapping[str, str], whole: str) -> str:
     return places.get(key, whole)
 
 
-def _trains_quantized(recipe: Recipe) -> Iterator[Found]:
-    quantize = recipe.model.quantize
-    if quantize != "none":
-        key = "model.quantize"
-        yield key, f"{key}: training on {quantize} weights is not built yet.", "Leave it at none."
+def _method(recipe: Recipe) -> Iterator[Found]:
+    """What the method itself can't do: it says so as data."""
+    name, quantize, key = recipe.method.name, recipe.model.quantize, "model.quantize"
+    method = methods.load(name)
+    if quantize not in method.QUANTIZED:
+        weights = "whole" if quantize == "none" else quantize
+        why = methods.why_not_quantized(method)
+        hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which goes on all."
+        yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
+    for key, why in method.REFUSES.items():
+        if _value(recipe, key):
+            yield key, f"{key} does not go with {name}: {why}.", f"Leave {key} out."
+
+
+def _value(recipe: Recipe, key: str) -> object:
+    """Give a setting by its dotted key; None where the recipe's objective has none of that name."""
+    section, _, name = key.partition(".")
+    found = getattr(recipe, section)
+    return getattr(getattr(found, "options", found), name, None)
 
 
 def _not_built(recipe: Recipe) -> Iterator[Found]:
@@ -56,6 +71,17 @@ def _not_built(recipe: Recipe) -> Iterator[Found]:
         if getattr(recipe.protect, field.name):
             key = f"protect.{field.name}"
             yield key, f"{key} is not built yet.", "Leave it out; mix in general rows with role: replay."
+
+
+def _objective(recipe: Recipe) -> Iterator[Found]:
+    """What the objective itself can't do; and what can't be asked of a model that it makes."""
+    objective = objectives.load(recipe.objective.name)
+    if hasattr(objective, "limits"):
+        yield from objective.limits(recipe)
+    compares = getattr(objective, "COMPARES", True) and getattr(objective, "WRITES", True)
+    if not compares and recipe.check.general is not None:
+        said = f"check.general: {recipe.objective.name} makes no model to compare with its base."
+        yield "check.general", said, "Set check.general to null."
 
 
 def _train(recipe: Recipe) -> Iterator[Found]:
@@ -81,6 +107,9 @@ def _data(recipe: Recipe) -> Iterator[Found]:
 
 
 def _source(source: Source, key: str) -> Iterator[Found]:
+    if source.format != "auto" and source.format not in formats.names():
+        hint = did_you_mean(source.format, formats.names())
+        yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
     if (source.path is None) == (source.id is None):
         said = "neither path nor id" if source.path is None else "both path and id"
         yield key, f"{key} has {said}.", "Set path for a .jsonl file, or id for a data set."

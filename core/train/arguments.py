@@ -1,17 +1,17 @@
-"""Turns a recipe into TRL's SFTConfig: our defaults, and `trainer_args` checked against that class."""
+"""Turns a recipe into a trainer's arguments: our defaults, and `trainer_args` checked against the trainer's class."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
-
-    from trl import SFTConfig
 
     from finetop.core.recipe.schema import Recipe
 
@@ -44,6 +44,7 @@ ELSEWHERE = {
     "fp16": "model.dtype",
     "trust_remote_code": "model.trust_remote_code",
     "chat_template_path": "model.chat_template",
+    "activation_checkpointing": "train.activation_checkpointing",
 }
 # Options that finetop's own reading, logging and saving rest on.
 OURS = {
@@ -78,7 +79,7 @@ RENAMED = {
     "no_cuda": "CUDA_VISIBLE_DEVICES in the environment",
     "load_in_4bit": "model.quantize of the recipe",
     "load_in_8bit": "model.quantize of the recipe",
-    "gradient_checkpointing": "activation_checkpointing",
+    "gradient_checkpointing": "train.activation_checkpointing of the recipe",
     "gradient_checkpointing_kwargs": "activation_checkpointing_kwargs",
     "fp16_backend": "model.dtype of the recipe",
     "use_mps_device": "nothing: it is picked where there is one",
@@ -88,17 +89,30 @@ RENAMED = {
     "per_gpu_train_batch_size": "train.batch_size of the recipe",
     "use_liger_kernel": "nothing: it does not go with the memory-saving loss",
 }
-OPTIMIZERS = {"adamw": "adamw_torch", "adafactor": "adafactor", "sgd": "sgd"}
+OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adafactor": "adafactor",
+    "sgd": "sgd",
+    "adamw-8bit": "adamw_bnb_8bit",  # arXiv:2110.02861
+    "paged-adamw-8bit": "paged_adamw_8bit",  # its states go to the host where the GPU is full
+}
+GPU_ONLY = ("adamw-8bit", "paged-adamw-8bit")
 SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "cosine"}
 
 
-def build(recipe: Recipe, dtype: str, device: str, output: Path) -> SFTConfig:
-    """Build the trainer's arguments. Raises BadInput for a raw option that is unknown, renamed or ours."""
-    from trl import SFTConfig
+def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, Any]:
+    """Give the arguments that every trainer of transformers takes, as the recipe says.
 
-    train, options = recipe.train, recipe.objective.options
+    Raises BadInput for an optimizer that this device has not.
+    """
+    train = recipe.train
     is_cuda = device.startswith("cuda")
-    ours: dict[str, Any] = {
+    if train.optimizer in GPU_ONLY and not is_cuda:
+        raise BadInput(
+            f"train.optimizer: {train.optimizer} needs a CUDA GPU, and this runs on {device}.",
+            hint="Set train.optimizer to adamw, or to adafactor, which takes less memory too.",
+        )
+    return {
         "output_dir": str(output),
         "num_train_epochs": train.epochs if train.epochs is not None else 1.0,  # see limit_steps
         "per_device_train_batch_size": train.batch_size,
@@ -117,11 +131,8 @@ def build(recipe: Recipe, dtype: str, device: str, output: Path) -> SFTConfig:
         "bf16": dtype == "bfloat16",
         "fp16": dtype == "float16",
         "use_cpu": device == "cpu",
-        "packing": options.packing,
-        "max_length": recipe.data.max_tokens if options.packing else None,  # rows are already cut
-        "neftune_noise_alpha": options.neftune_alpha,
-        "train_sampling_strategy": "random" if options.packing else "group_by_length",
-        "activation_checkpointing": False,
+        "activation_checkpointing": train.activation_checkpointing,
+        "activation_checkpointing_kwargs": {"use_reentrant": False},  # needs no gradient at its input
         "eval_strategy": "no",  # finetop's own callback asks for evaluations and saves
         "save_strategy": "no",
         "logging_steps": 1,
@@ -130,9 +141,20 @@ def build(recipe: Recipe, dtype: str, device: str, output: Path) -> SFTConfig:
         "disable_tqdm": True,
         "dataloader_pin_memory": is_cuda,
     }
-    check_raw(recipe.trainer_args, {field.name for field in dataclasses.fields(SFTConfig) if field.init})
+
+
+def configure(
+    config: Any, values: dict[str, Any], raw: dict[str, Any], own: Mapping[str, str] | None = None
+) -> Any:
+    """Build a trainer's arguments of its class, the recipe's raw options last.
+
+    `own` says of options which setting of the objective has them. Raises BadInput for a raw option that is
+    unknown, renamed or set elsewhere.
+    """
+    known = {field.name for field in dataclasses.fields(config) if field.init}
+    check_raw(raw, known, config.__name__, own or {})
     try:
-        return SFTConfig(**{**ours, **recipe.trainer_args})
+        return config(**{**values, **raw})
     except (ValueError, TypeError, ImportError) as error:
         raise BadInput(
             f"trainer_args: {str(error).splitlines()[0]}", hint="Change or remove that option."
@@ -147,17 +169,22 @@ def limit_steps(recipe: Recipe, rows: int) -> int:
     return int(min(wanted, math.inf if train.max_steps is None else train.max_steps))
 
 
-def check_raw(raw: dict[str, Any], known: set[str]) -> None:
+def check_raw(
+    raw: dict[str, Any],
+    known: set[str],
+    config: str = "SFTConfig",
+    own: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """See that each raw option exists and is set nowhere else. Raises BadInput that says what to use."""
     for name in raw:
         key = f"trainer_args.{name}"
-        if name in ELSEWHERE:
-            raise BadInput(f"{key}: it is a setting of the recipe.", hint=f"Set {ELSEWHERE[name]}.")
+        if setting := own.get(name) or ELSEWHERE.get(name):
+            raise BadInput(f"{key}: it is a setting of the recipe.", hint=f"Set {setting}.")
         if name in OURS:
             raise BadInput(f"{key}: finetop sets it itself.", hint="Remove it.")
         if name in RENAMED:
             raise BadInput(f"{key}: it is gone or renamed.", hint=f"Use {RENAMED[name]}.")
         if name not in known:
             near = did_you_mean(name, known)
-            hint = near if near.startswith("Did") else "See the options of trl.SFTConfig."
+            hint = near if near.startswith("Did") else f"See the options of trl.{config}."
             raise BadInput(f"{key} is not an option of the trainer.", hint=hint)

@@ -18,6 +18,7 @@ from finetop.core.train.metric_names import NAMES, WANTED
 from finetop.core.train.pace import Ration, steps_between
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
@@ -53,9 +54,10 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     Both callbacks cost 0.2 to 0.4 ms a step on a busy machine: one line, one look at /proc.
     """
 
-    def __init__(self, events: EventLog, device: str) -> None:
+    def __init__(self, events: EventLog, device: str, own: Mapping[str, str]) -> None:
         self.events = events
         self.device = device
+        self.own = own  # metrics of the objective: the trainer's names, and ours
         self.process = psutil.Process()
         self.began = self.step_began = self.shown = time.monotonic()
         self.step_s = math.inf
@@ -84,18 +86,21 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         logs = {NAMES.get(key, key): value for key, value in kwargs["logs"].items()}
+        own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
-            loss = float(logs["eval_loss"])
-            self.events.write(metrics(state.global_step, {"eval_loss": loss}))
-            print(f"step {state.global_step}: eval_loss {loss:.4f}")
+            found = {"eval_loss": float(logs["eval_loss"])}
+            found |= {f"eval_{n}": float(logs[f"eval_{k}"]) for k, n in self.own.items() if f"eval_{k}" in logs}
+            self.events.write(metrics(state.global_step, found))
+            print(f"step {state.global_step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in found))
             self._phase(state, time.monotonic())
         if "loss" not in logs:
             return  # an evaluation, or the trainer's summary at the end
         now = time.monotonic()
-        values = {key: float(logs[key]) for key in WANTED if key in logs}
-        values["tokens_per_s"] = (values["tokens"] - self.tokens) / self.step_s
+        values = {key: float(logs[key]) for key in WANTED if key in logs} | own
+        if "tokens" in values:
+            values["tokens_per_s"] = (values["tokens"] - self.tokens) / self.step_s
+            self.tokens = values["tokens"]
         values["memory_gib"] = self._memory_gib()
-        self.tokens = values["tokens"]
         if now - self.shown >= PHASE_S or state.global_step in (1, state.max_steps):
             self._show(state, values, now)
         if not math.isnan(self.gpu_util):
@@ -120,7 +125,9 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.shown = now
         left_s = self._phase(state, now)
         shown = ", ".join(
-            f"{key} {values[key]:.4g}" for key in ("loss", "grad_norm", "tokens_per_s") if key in values
+            f"{key} {values[key]:.4g}"
+            for key in ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
+            if key in values
         )
         print(f"step {state.global_step}/{state.max_steps}: {shown}, {left_s:.0f} s left", flush=True)
         if self.device.startswith("cuda"):

@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.events import DataRead, FirstRow, Phase
+from finetop.core.formats import Text, as_prompt
 from finetop.core.recipe.schema import EvalShare
-from finetop.core.train import render, sources
+from finetop.core.train import sources
+from finetop.core.train.examples import Example, pieces
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.events import EventLog
-    from finetop.core.formats import Message
+    from finetop.core.formats import Kind, Message
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Data
-    from finetop.core.train.render import Example
+    from finetop.core.train.examples import AnyExample
     from finetop.core.train.sources import Row
+
+    MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # of each row those made of it
 
 BLOCK = 1000  # rows rendered between two signs of life
 
@@ -47,17 +51,19 @@ class ReadData:
     def prompts(self, count: int) -> list[tuple[Message, ...]]:
         """Give the first prompts of the evaluation rows, or of the training rows where there are none."""
         named = self.eval or self.train
-        rows = [row for source in named for row in source.rows[:count]]
-        return [row.conversation.prompt for row in rows[:count]]
+        records = [row.record for source in named for row in source.rows[:count]]
+        return [as_prompt(record).prompt for record in records[:count] if not isinstance(record, Text)]
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    train: list[Example]
-    eval: list[Example]
+    train: list[AnyExample]
+    eval: list[AnyExample]
 
 
-def read(data: Data, seed: int, home: Home, events: EventLog) -> ReadData:
+def read(
+    data: Data, seed: int, home: Home, events: EventLog, kinds: Sequence[Kind] = ("conversation",)
+) -> ReadData:
     """Read every source and set rows aside for evaluation. Nothing heavy is loaded for it.
 
     Raises BadInput naming file, line, value and fix.
@@ -70,14 +76,14 @@ def read(data: Data, seed: int, home: Home, events: EventLog) -> ReadData:
     train, held_back = [], []
     share = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
     for source in data.train:
-        rows = sources.read(source, home)
+        rows = sources.read(source, home, kinds)
         name = sources.name_of(source)
         if share and source.role == "train":
             rows, aside = set_aside(rows, share, seed)
             held_back.append(NamedRows(f"{name} (set aside)", aside))
         train.append(NamedRows(name, rows, source.share))
     if not isinstance(data.eval, EvalShare):
-        held_back = [NamedRows(sources.name_of(source), sources.read(source, home)) for source in data.eval]
+        held_back = [NamedRows(sources.name_of(source), sources.read(source, home, kinds)) for source in data.eval]
     return ReadData(train, [source for source in held_back if source.rows])
 
 
@@ -92,17 +98,17 @@ def set_aside(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], 
 def build(
     read_data: ReadData,
     data: Data,
-    loss: str,
+    make: MakeExamples,
     seed: int,
     tokenizer: PreTrainedTokenizerBase,
     events: EventLog,
 ) -> Examples:
-    """Render and tokenize all rows, cut or drop the long ones, mix the sources by their shares.
+    """Make examples of all rows, cut or drop the long ones, mix the sources by their shares.
 
-    `loss` is the objective's: answers or all. Raises BadInput if too many rows are too long, or none is left.
+    `make` is the objective's. Raises BadInput if too many rows are too long, or none is left.
     """
-    train = [_examples(source, data, loss, tokenizer, events) for source in read_data.train]
-    held_back = [_examples(source, data, loss, tokenizer, events) for source in read_data.eval]
+    train = [_examples(source, data, make, events) for source in read_data.train]
+    held_back = [_examples(source, data, make, events) for source in read_data.eval]
     first = next((example for examples in train for example in examples), None)
     if first is None:
         raise BadInput(
@@ -114,14 +120,16 @@ def build(
     return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
 
 
-def mix(groups: Sequence[list[Example]], shares: Sequence[float | None], seed: int) -> list[Example]:
+def mix(
+    groups: Sequence[list[AnyExample]], shares: Sequence[float | None], seed: int
+) -> list[AnyExample]:
     """Put sources together; one with a share gets that share of the whole, drawn by the seed.
 
     A source that is too small for its share is used several times over.
     """
     fixed = sum(len(group) for group, share in zip(groups, shares, strict=True) if share is None)
     whole = fixed / (1.0 - sum(share for share in shares if share is not None))
-    mixed: list[Example] = []
+    mixed: list[AnyExample] = []
     for group, share in zip(groups, shares, strict=True):
         if share is None or not group:
             mixed += group
@@ -133,37 +141,35 @@ def mix(groups: Sequence[list[Example]], shares: Sequence[float | None], seed: i
     return mixed
 
 
-def _examples(
-    source: NamedRows, data: Data, loss: str, tokenizer: PreTrainedTokenizerBase, events: EventLog
-) -> list[Example]:
-    kept: list[Example] = []
-    longest = long_rows = truncated = rewritten = 0
+def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLog) -> list[AnyExample]:
+    kept: list[AnyExample] = []
+    used = longest = long_rows = truncated = rewritten = 0
     fingerprint = hashlib.sha256()
     for start in range(0, len(source.rows), BLOCK):
         rows = source.rows[start : start + BLOCK]
         events.write(Phase("preparing data", done=float(start), total=float(len(source.rows)), unit="rows"))
-        rendered = [render.render(row.conversation, tokenizer, loss, row.place) for row in rows]
-        rewritten += sum(row.rewritten for row in rendered)
-        for example in render.tokenize(rendered, tokenizer):
-            longest = max(longest, len(example.input_ids))
-            is_long = len(example.input_ids) > data.max_tokens
-            if is_long:
-                long_rows += 1
-                if data.on_long != "truncate":
-                    continue
-                example = render.cut(example, data.max_tokens)
-            if not example.answer_tokens:
-                continue  # it would teach nothing, and divides by zero in a batch of its own
-            truncated += is_long
-            fingerprint.update(
-                array("q", [len(example.input_ids), *example.input_ids, *example.labels]).tobytes()
-            )
-            kept.append(example)
-    dropped = len(source.rows) - len(kept)
+        for made in make(rows):
+            before = len(kept)
+            for example in made:
+                rewritten += getattr(example, "rewritten", 0)
+                longest = max(longest, example.tokens)
+                is_long = example.tokens > data.max_tokens
+                if is_long:
+                    long_rows += 1
+                    if data.on_long != "truncate":
+                        continue
+                    example = example.cut(data.max_tokens)  # noqa: PLW2901  # what goes on is the cut one
+                if not example.answer_tokens:
+                    continue  # it would teach nothing, and divides by zero in a batch of its own
+                truncated += is_long
+                fingerprint.update(_as_bytes(example))
+                kept.append(example)
+            used += len(kept) > before
+    dropped = len(source.rows) - used
     report = DataRead(
         source=source.name,
         rows=len(source.rows),
-        kept=len(kept),
+        kept=used,
         dropped=dropped,
         truncated=truncated,
         longest_tokens=longest,
@@ -181,6 +187,18 @@ def _examples(
     return kept
 
 
+def _as_bytes(example: AnyExample) -> bytes:
+    """Give what an example holds, for the fingerprint of the data."""
+    if isinstance(example, Example):
+        return array("q", [example.tokens, *example.input_ids, *example.labels]).tobytes()
+    written = b""
+    for value in example.columns().values():
+        written += (
+            array("q", [len(value), *value]).tobytes() if isinstance(value, list) else repr(value).encode()
+        )
+    return written
+
+
 def _refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: Data) -> None:
     if not data.on_long.startswith("error-over-"):
         return
@@ -193,9 +211,9 @@ def _refuse_too_long(name: str, long_rows: int, rows: int, longest: int, data: D
         )
 
 
-def _show(first: Example, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:
+def _show(first: AnyExample, tokenizer: PreTrainedTokenizerBase, events: EventLog) -> None:
     """Show the first row as the model sees it: the mistakes that matter most are seen at one look."""
-    pieces = render.pieces(first, tokenizer)
-    events.write(FirstRow(pieces))
+    shown = pieces(first, tokenizer)
+    events.write(FirstRow(shown))
     print("the first row, what is learned in ⟦ ⟧:")
-    print("".join(f"⟦{text}⟧" if is_learned else text for text, is_learned in pieces))
+    print("".join(f"⟦{text}⟧" if is_learned else text for text, is_learned in shown))

@@ -83,7 +83,7 @@ def _what_to_lower(recipe: Recipe | None) -> str:
             f"(now {train.grad_accumulation}) by as much"
         )
     wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
-    if not recipe.trainer_args.get("activation_checkpointing"):
-        wishes.append("set trainer_args: {activation_checkpointing: true}")
+    if not train.activation_checkpointing:
+        wishes.append("set train.activation_checkpointing to true")
     text = "; ".join(wishes)
     return text[0].upper() + text[1:] + "."

@@ -13,23 +13,29 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import is_local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from finetop.core.formats import Conversation
+    from finetop.core.formats import Conversation, Kind, Record
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Source
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A conversation and where it was written, `faq.jsonl:17`."""
+    """A record and where it was written, `faq.jsonl:17`."""
 
     place: str
-    conversation: Conversation
+    record: Record
+
+    @property
+    def conversation(self) -> Conversation:
+        """The record, of rows that were read as conversations."""
+        assert isinstance(self.record, formats.Conversation)
+        return self.record
 
 
-def read(source: Source, home: Home) -> list[Row]:
-    """Read all rows of one source (or the first `rows`).
+def read(source: Source, home: Home, kinds: Sequence[Kind] = ("conversation",)) -> list[Row]:
+    """Read all rows of one source (or the first `rows`) as records of these kinds.
 
     Raises BadInput at the first row that has no known shape, if there is no such data, or it is empty;
     EnvironmentTrouble if the hub is out of reach.
@@ -38,8 +44,8 @@ def read(source: Source, home: Home) -> list[Row]:
     format_name: str = source.format
     for place, row in _placed(source, home):
         if format_name == "auto":
-            format_name = formats.detect(row, place)
-        rows.append(Row(place, formats.read(row, place, format_name)))
+            format_name = formats.detect(row, place, kinds)
+        rows.append(Row(place, formats.read(row, place, format_name, kinds)))
         if source.rows is not None and len(rows) >= source.rows:
             break
     if not rows:

@@ -7,18 +7,20 @@ import random
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import methods, models
+from finetop.core import methods, models, objectives
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Ended, Phase
 from finetop.core.train import data, suite_data
+from finetop.core.train.setup import Setup
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import ModuleType
 
     from finetop.core.events import EventLog
     from finetop.core.home import Home
+    from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.render import Example
     from finetop.core.train.stopping import Stop
 
 
@@ -27,7 +29,8 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
 
     Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
     """
-    rows = data.read(recipe.data, recipe.train.seed, home, events)
+    objective = objectives.load(recipe.objective.name)
+    rows = data.read(recipe.data, recipe.train.seed, home, events, objective.ROWS)
     events.write(Phase("finding the model"))
     base = models.resolve(recipe.model, home, events)
     dtype = models.number_format(recipe.model.dtype, base.path, device)
@@ -35,46 +38,64 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
     if dtype != recipe.model.dtype and recipe.model.dtype != "auto":
         print(f"this CPU has no arithmetic for {recipe.model.dtype}: {dtype} is used, which is faster here")
-    tokenizer = models.load_tokenizer(base)
-    if models.has_plain_template(tokenizer):
-        print(
-            "the model has no chat template: a plain one (### Question, ### Answer) is used and saved with it"
-        )
+    tokenizer = tokenizer_for(objective, recipe, base, rows)
     examples = data.build(
-        rows, recipe.data, recipe.objective.options.loss, recipe.train.seed, tokenizer, events
+        rows,
+        recipe.data,
+        lambda some: objective.examples(some, recipe.objective.options, tokenizer, recipe.data.max_tokens),
+        recipe.train.seed,
+        tokenizer,
+        events,
     )
 
     suite_data.look_ahead(recipe, home, events)
 
-    from finetop.core.train import arguments, callbacks, checkpoint, checks, probe, samples
+    from finetop.core.train import arguments, callbacks, checkpoint, checks, method_start, probe, samples
 
     quiet()
     checkpoint.clear_leftovers(run_folder)
-    config = arguments.build(recipe, dtype, device, run_folder / "checkpoints")
+    common = arguments.common(recipe, dtype, device, run_folder / "checkpoints")
+    method_start.rehearse(recipe, base)
     events.write(Phase("loading the model"))
     seed_everything(recipe.train.seed)
     limit_gpu_memory(recipe, device)
-    loaded, tokenizer = models.load(base, models.torch_dtype(dtype, device), device)
-    model = methods.load(recipe.method.name).prepare(loaded, recipe.method.options)
+    loaded = load_model(objective, recipe, base, tokenizer, dtype, device)
+    model = method_start.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     way = checks.begin(recipe, base, model, home, events, stop, dtype=dtype, device=device)
+    writes = getattr(objective, "WRITES", True)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     job = callbacks.Job(
         recipe=recipe,
         run_folder=run_folder,
         base=base,
         tokenizer=tokenizer,
-        prompts=prompts[: recipe.samples.count],
-        general_text=probe.general_text(recipe, home),
+        prompts=prompts[: recipe.samples.count] if writes else [],
+        general_text=probe.general_text(recipe, home) if writes else None,
         device=device,
         rows=len(examples.train),
         eval_rows=len(examples.eval),
-        tokens_per_epoch=sum(len(example.input_ids) for example in examples.train),
+        tokens_per_epoch=sum(example.tokens for example in examples.train),
     )
     events.write(Phase("preparing the trainer"))
-    meter = callbacks.Meter(events, device)
-    hooks = [meter, callbacks.Pacer(job, meter, events, stop, way)]
-    trainer = make_trainer(model, tokenizer, config, examples.train, examples.eval, hooks)
-    trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset))
+    meter = callbacks.Meter(events, device, objective.METRICS)
+    setup = Setup(
+        recipe=recipe,
+        base=base,
+        tokenizer=tokenizer,
+        model=model,
+        dtype=dtype,
+        device=device,
+        run_folder=run_folder,
+        home=home,
+        events=events,
+        train=examples.train,
+        eval=examples.eval,
+        arguments=common,
+        hooks=[meter, callbacks.Pacer(job, meter, events, stop, way)],
+    )
+    trainer = method_start.make_trainer(objective, setup)
+    copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
+    trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset) * copies)
     stop.is_training = True
     trainer.train()
     events.write(Phase("writing the final checkpoint"))
@@ -87,34 +108,26 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
     return Ended("finished")
 
 
-def make_trainer(
-    model: Any, tokenizer: Any, config: Any, train: list[Example], held_back: list[Example], hooks: list[Any]
-) -> Any:
-    """Build TRL's trainer over rows that are tokenized and labelled already; it prints and cuts nothing."""
-    from datasets import Dataset, disable_progress_bars
-    from transformers import PrinterCallback
-    from trl import SFTTrainer
-
-    disable_progress_bars()
-
-    def table(examples: list[Example]) -> Any:
-        return Dataset.from_dict(
-            {
-                "input_ids": [example.input_ids for example in examples],
-                "labels": [example.labels for example in examples],
-            }
+def tokenizer_for(objective: ModuleType, recipe: Recipe, base: ResolvedModel, rows: data.ReadData) -> Any:
+    """Load the model's tokenizer, or let the objective make one of its own from the rows."""
+    if hasattr(objective, "make_tokenizer"):
+        return objective.make_tokenizer(recipe.objective.options, base, rows)
+    tokenizer = models.load_tokenizer(base)
+    if models.has_plain_template(tokenizer):
+        print(
+            "the model has no chat template: a plain one (### Question, ### Answer) is used and saved with it"
         )
+    return tokenizer
 
-    trainer = SFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=table(train),
-        eval_dataset=table(held_back) if held_back else None,
-        processing_class=tokenizer,
-        callbacks=hooks,
-    )
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+
+def load_model(
+    objective: ModuleType, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
+) -> Any:
+    """Load the model that the recipe names, or what the objective makes of it."""
+    kind = models.torch_dtype(dtype, device)
+    if hasattr(objective, "load_model"):
+        return objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
+    return models.load(base, kind, device)[0]
 
 
 def check_number_format(dtype: str, method: str, device: str) -> None:
@@ -124,7 +137,7 @@ def check_number_format(dtype: str, method: str, device: str) -> None:
     hint = "Set model.dtype to bfloat16, or to float32."
     if device == "cpu":
         raise BadInput("model.dtype: float16 can't train on the CPU.", hint=hint)
-    if method == "full":
+    if not methods.load(method).KEEPS_BASE:
         raise BadInput(
             "model.dtype: float16 weights can't be trained whole; small updates vanish.", hint=hint
         )

@@ -10,15 +10,23 @@ from finetop.core.recipe.fields import fields, find_field
 from finetop.core.recipe.load import resolve_text
 
 
-@pytest.mark.parametrize("method", methods.names())
-@pytest.mark.parametrize("objective", objectives.names())
+NEEDS = {"distill": ", teacher: org/large", "pretrain": "", "reward": ""}  # what an objective can't be without
+WRITTEN = ("check.target", "check.general", "objective.teacher", "model.quantize")  # not left at their default
+NO_BASE = "check: {general: null}\n"
+PAIRS = [(method, "sft") for method in methods.names()] + [("full", name) for name in objectives.names()]
+
+
+@pytest.mark.parametrize(("method", "objective"), PAIRS)
 def test_every_setting_has_help_and_its_default_is_what_a_recipe_gets(method: str, objective: str) -> None:
-    text = f"recipe: 1\nname: x\nmethod: {{name: {method}}}\nobjective: {{name: {objective}}}\n"
+    text = f"recipe: 1\nname: x\nmethod: {{name: {method}}}\n"
+    text += f"objective: {{name: {objective}{NEEDS.get(objective, '')}}}\n"
+    text += NO_BASE if objective in ("pretrain", "reward") else ""
+    text += "model: {quantize: nf4}\n" if method == "loftq" else ""
     resolved = resolve_text(text).resolved
     for field in fields(method, objective):
         assert field.about, f"{field.key} has no help"
         assert field.type
-        if "[]" in field.key or field.required or field.key.startswith("check.target"):
+        if "[]" in field.key or field.required or field.key.startswith(WRITTEN):
             continue
         value = resolved
         for part in field.key.split("."):

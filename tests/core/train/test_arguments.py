@@ -17,6 +17,13 @@ def recipe_with(**train):
     return msgspec.structs.replace(recipe, train=msgspec.structs.replace(recipe.train, **train))
 
 
+def configured(recipe, dtype, output):
+    from trl import SFTConfig
+
+    values = arguments.common(recipe, dtype, "cpu", output)
+    return arguments.configure(SFTConfig, values, recipe.trainer_args)
+
+
 @pytest.mark.parametrize(
     ("raw", "says"),
     [
@@ -24,7 +31,7 @@ def recipe_with(**train):
             {"max_seq_length": 8},
             r"trainer_args\.max_seq_length: it is gone or renamed\. Use data\.max_tokens",
         ),
-        ({"gradient_checkpointing": True}, r"Use activation_checkpointing\."),
+        ({"gradient_checkpointing": True}, r"Use train\.activation_checkpointing of the recipe\."),
         ({"group_by_length": True}, r"Use train_sampling_strategy"),
         ({"learning_rate": 1.0}, r"it is a setting of the recipe\. Set train\.learning_rate\."),
         ({"push_to_hub": True}, r"finetop sets it itself"),
@@ -63,19 +70,18 @@ def test_every_name_in_the_tables_is_right_about_the_installed_trainer(tmp_path)
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_defaults_lose_nothing_silently(tmp_path):
-    config = arguments.build(recipe_with(learning_rate=3e-4, schedule="constant"), "float32", "cpu", tmp_path)
-    assert config.max_length is None
+    config = configured(recipe_with(learning_rate=3e-4, schedule="constant"), "float32", tmp_path)
     assert config.logging_nan_inf_filter is False
     assert config.learning_rate == 3e-4
     assert config.lr_scheduler_type == "constant_with_warmup"
     assert not config.bf16
     assert config.report_to == []
     assert config.activation_checkpointing is False
-    recipe = msgspec.structs.replace(recipe_with(), trainer_args={"activation_checkpointing": True})
-    assert arguments.build(recipe, "bfloat16", "cpu", tmp_path).activation_checkpointing is True
+    recipe = msgspec.structs.replace(recipe_with(), trainer_args={"adam_beta2": 0.95})
+    assert configured(recipe, "bfloat16", tmp_path).adam_beta2 == 0.95
     bad = msgspec.structs.replace(recipe_with(), trainer_args={"hub_strategy": "nonsense"})
     with pytest.raises(BadInput, match="trainer_args: nonsense is not a valid"):
-        arguments.build(bad, "float32", "cpu", tmp_path)
+        configured(bad, "float32", tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import pytest
 from finetop.core.errors import BadInput
 from finetop.core.events import DataRead, EventLog, FirstRow, decode
 from finetop.core.home import Home
+from finetop.core.objectives import sft
 from finetop.core.recipe.schema import Data, EvalShare, Source
 from finetop.core.train import data
 
@@ -57,7 +58,9 @@ def test_an_empty_file_is_refused(tmp_path, events, content):
 
 def read_and_build(tmp_path, events, tokenizer, recipe):
     rows = data.read(recipe, 1, Home(tmp_path), events)
-    return data.build(rows, recipe, "answers", 1, tokenizer, events)
+    return data.build(
+        rows, recipe, lambda some: sft.examples(some, sft.Options(), tokenizer, 64), 1, tokenizer, events
+    )
 
 
 def sources(tmp_path, answers):

@@ -7,6 +7,7 @@ import pytest
 from finetop.core.errors import BadInput
 from finetop.core.formats import Conversation, Message
 from finetop.core.train import render
+from finetop.core.train.examples import IGNORED, pieces
 
 ASKED = Conversation((Message("user", "Where are you?"),), "Behind the station.")
 TWO_ANSWERS = Conversation(
@@ -23,7 +24,7 @@ def tokenizer(tiny_model):
 
 def learned(conversation, tokenizer, loss="answers"):
     (example,) = render.tokenize([render.render(conversation, tokenizer, loss, "row")], tokenizer)
-    return tokenizer.decode([label for label in example.labels if label != render.IGNORED])
+    return tokenizer.decode([label for label in example.labels if label != IGNORED])
 
 
 def test_only_the_answer_and_its_end_are_learned(tokenizer):
@@ -51,8 +52,8 @@ def test_the_prompt_is_a_prefix_of_what_is_trained_on(tokenizer):
     (example,) = render.tokenize([render.render(ASKED, tokenizer, "answers", "row")], tokenizer)
     prompt = tokenizer(render.render_prompt(ASKED.prompt, tokenizer), add_special_tokens=False).input_ids
     assert example.input_ids[: len(prompt)] == prompt
-    assert example.labels[: len(prompt)] == [render.IGNORED] * len(prompt)
-    assert render.IGNORED not in example.labels[len(prompt) :]
+    assert example.labels[: len(prompt)] == [IGNORED] * len(prompt)
+    assert IGNORED not in example.labels[len(prompt) :]
 
 
 def test_a_template_that_rewrites_earlier_answers_learns_only_the_last(tokenizer, monkeypatch):
@@ -81,13 +82,13 @@ def test_a_row_that_the_template_refuses_is_named(tokenizer, monkeypatch):
 
 def test_pieces_show_the_row_as_it_is_after_the_cut(tokenizer):
     (example,) = render.tokenize([render.render(ASKED, tokenizer, "answers", "row")], tokenizer)
-    pieces = render.pieces(example, tokenizer)
-    assert [is_learned for _, is_learned in pieces] == [False, True]
-    assert "".join(text for text, _ in pieces) == render.render(ASKED, tokenizer, "answers", "row").text
+    shown = pieces(example, tokenizer)
+    assert [is_learned for _, is_learned in shown] == [False, True]
+    assert "".join(text for text, _ in shown) == render.render(ASKED, tokenizer, "answers", "row").text
     prompt_tokens = len(example.input_ids) - example.answer_tokens
-    cut = render.cut(example, prompt_tokens + 1)
+    cut = example.cut(prompt_tokens + 1)
     assert cut.answer_tokens == 1
-    assert [is_learned for _, is_learned in render.pieces(cut, tokenizer)] == [False, True]
+    assert [is_learned for _, is_learned in pieces(cut, tokenizer)] == [False, True]
 
 
 def test_a_model_without_a_chat_template_gets_the_plain_one(tiny_model, tmp_path):
