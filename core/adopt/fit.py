@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from finetop.core.adopt.folder import Weights
 
 PREFIX = "base_model.model."  # PEFT's wrapper around the model
+SHARED = ("base_model.vera_A", "base_model.vera_B")  # an adapter's own, of no module
+TOKENS = "prompt_embeddings"  # what prompt tuning and its kin have in place of weights
 TIED = ("lm_head", "embed_out")  # may be the embedding's weights, and then have none of their own
 SAME = ("model_type", "hidden_size", "num_hidden_layers", "n_embd", "n_layer")
 ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
@@ -58,12 +60,34 @@ def _require_adapter(folder: Path, base: Path) -> int:
     if not added:
         raise BadInput(f"{plain(str(folder))} holds no weights.", hint="Save the adapter again.")
     known = read_base(base, is_turned=bool(read_json(folder / CONFIGS["adapter"]).get("fan_in_fan_out")))
+    if TOKENS in added:
+        wrong = _misfit_tokens(folder, base, added[TOKENS])
+        if wrong:
+            raise BadInput(
+                f"{plain(str(folder))} is no adapter on {plain(str(base))}: {wrong}.", hint=ASK_BASE
+            )
+        return added[TOKENS].count
     for name, shape in added.items():
+        if name in SHARED:
+            continue
         if wrong := misfit(known, name.removeprefix(PREFIX), shape):
             raise BadInput(
                 f"{plain(str(folder))} is no adapter on {plain(str(base))}: {wrong}.", hint=ASK_BASE
             )
     return sum(shape.count for shape in added.values())
+
+
+def _misfit_tokens(folder: Path, base: Path, added: Shape) -> str:
+    """Say in words why learned tokens [tokens, width] do not belong to the base; nothing if they do."""
+    adapter, config = read_json(folder / CONFIGS["adapter"]), read_json(base / CONFIGS["full"])
+    config = config.get("text_config", config)
+    layers, wanted = adapter.get("num_layers"), config.get("num_hidden_layers")
+    if None not in (layers, wanted) and layers != wanted:
+        return f"it was made for {layers} layers, and the base has {wanted}"
+    width = config.get("hidden_size")
+    if adapter.get("peft_type") != "PREFIX_TUNING" and isinstance(width, int) and added.size[-1] != width:
+        return f"its learned tokens are {added.size[-1]:,} wide, and the base is {width:,} wide"
+    return ""
 
 
 @dataclass(frozen=True)

@@ -22,16 +22,8 @@ _CHECKPOINT = re.compile(r"(?:checkpoint|step)-(\d{1,9})")  # the Trainer's, and
 _PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 STATE = "trainer_state.json"
 LONGEST_JSON = 256 << 20  # bytes; a trainer's state has about 150 a step that is logged
-# Virtual tokens stand before the text and are no weights on the base: ours packs texts behind one another.
-PROMPT_LEARNING = (
-    "PROMPT_TUNING",
-    "PREFIX_TUNING",
-    "P_TUNING",
-    "MULTITASK_PROMPT_TUNING",
-    "ADAPTION_PROMPT",
-    "CPT",
-    "CARTRIDGE",
-)
+# They want more with a text than the text: a task's number, the kind of every token.
+UNSCORED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE", "POLY", "XLORA")
 
 
 @dataclass(frozen=True)
@@ -159,11 +151,11 @@ def read_adapter(folder: Path) -> AdapterConfig:
         raise BadInput(
             f"{plain(str(file))}: peft_type is {quoted(peft_type)}.", hint="Save the adapter with PEFT."
         )
-    if peft_type.upper() in PROMPT_LEARNING:
+    if peft_type.upper() in UNSCORED:
         raise BadInput(
-            f"{plain(str(file))}: peft_type {quoted(peft_type)} puts tokens before the text; such adapters can't be"
-            " scored yet.",
-            hint="Adapters that change the weights can: LoRA and its kin, IA3, OFT …",
+            f"{plain(str(file))}: peft_type {quoted(peft_type)} wants more than a text to read; such adapters can't be"
+            " scored.",
+            hint="Others can: LoRA and its kin, IA3, OFT, prompt tuning …",
         )
     if task not in (None, "CAUSAL_LM"):
         raise BadInput(

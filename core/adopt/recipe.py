@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core import models
+from finetop.core import methods, models
 from finetop.core.adopt.folder import AdapterConfig, look, read_adapter
 from finetop.core.errors import BadInput
-from finetop.core.methods.lora import Options as LoraOptions
+from finetop.core.methods._table import ROWS
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.recipe.names import plain
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from finetop.core.adopt.folder import Found
 
 OBJECTIVE = "imported"  # what the weights learned from is not known
+ADALORA = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
 LORA = {  # our option: PEFT's
     "rank": "r",
     "alpha": "lora_alpha",
@@ -118,18 +119,25 @@ def require_model(folder: Path, who: str) -> None:
 
 
 def method_of(adapter: AdapterConfig) -> dict[str, Any]:
-    """Name an adapter's method; of LoRA and DoRA with those settings that a recipe can say."""
-    if adapter.peft_type != "LORA":
+    """Name an adapter's method, with those settings that a recipe can say."""
+    if adapter.method not in methods.names():
         return {"name": adapter.method}
-    said = {ours: adapter.settings.get(theirs) for ours, theirs in LORA.items()}
-    if not isinstance(said["target_modules"], list):
-        del said["target_modules"]  # a pattern
+    said = {ours: adapter.settings.get(theirs) for ours, theirs in spelling_of(adapter.method).items()}
+    if not isinstance(said.get("target_modules"), list):
+        said["target_modules"] = None  # a pattern
     options = {key: value for key, value in said.items() if value is not None}
     try:
-        msgspec.convert(options, LoraOptions)
+        msgspec.convert(options, methods.load(adapter.method).Options)
     except msgspec.ValidationError:
         options = {}  # PEFT takes more than we offer
     return {"name": adapter.method, **options}
+
+
+def spelling_of(method: str) -> Mapping[str, str]:
+    """Say how PEFT spells a method's settings, of those that it names alike."""
+    if method in ROWS:
+        return ROWS[method].spelled
+    return {"lora": LORA, "adalora": ADALORA}.get(method, {})
 
 
 def rows_file(file: str, cwd: Path) -> str:

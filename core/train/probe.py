@@ -76,7 +76,8 @@ def _score(model: Any, windows: Tensor) -> tuple[float, Tensor]:
     total, kept = 0.0, None
     for window in windows:
         with torch.no_grad():
-            logits = model(input_ids=window[None], use_cache=False).logits[0, -len(window) : -1].float()  # learned tokens may stand before it
+            # learned tokens of an adapter stand before the text
+            logits = model(input_ids=window[None], use_cache=False).logits[0, -len(window) : -1].float()
         total += float(cross_entropy(logits, window[1:], reduction="sum"))
         if kept is None:
             kept = log_softmax(logits[:KL_TOKENS], dim=-1).to(

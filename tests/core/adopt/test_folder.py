@@ -79,7 +79,7 @@ def classifies(folder: Path) -> None:
 
 
 def prompts(folder: Path) -> None:
-    change(folder / "adapter_config.json", peft_type="PREFIX_TUNING")
+    change(folder / "adapter_config.json", peft_type="CPT")
 
 
 def no_type(folder: Path) -> None:
@@ -94,7 +94,7 @@ def no_type(folder: Path) -> None:
         (no_config, r"holds neither adapter_config.json nor config.json, nor folders checkpoint-"),
         (broken_config, r"adapter_config.json can't be read"),
         (classifies, r"task_type is 'SEQ_CLS'. Only causal language models"),
-        (prompts, r"'PREFIX_TUNING' puts tokens before the text"),
+        (prompts, r"'CPT' wants more than a text to read"),
         (no_type, r"peft_type is null"),
     ],
 )

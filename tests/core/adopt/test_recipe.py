@@ -62,7 +62,9 @@ def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter: Pa
 
 def test_methods_that_are_none_of_ours_keep_their_names(adapter: Path) -> None:
     change(adapter, peft_type="IA3")
-    assert of(adapter).recipe.resolved["method"] == {"name": "ia3"}
+    assert of(adapter).recipe.resolved["method"]["name"] == "ia3"
+    change(adapter, peft_type="LOKR")
+    assert of(adapter).recipe.resolved["method"] == {"name": "lokr"}
     change(adapter, peft_type="LORA", use_dora=True)
     assert of(adapter).recipe.resolved["method"]["rank"] == 2
     change(adapter, use_dora=False, r=10**6, target_modules="all-linear")
