@@ -1,11 +1,13 @@
 """The whole check of a healthy tuned model on six public benchmarks, against the harness on both models.
 
     FINETOP_TEST_DATA=DATA python tests/bench/core_check.py --tuned CHECKPOINT [--items 500] [--batch-size 8]
+                                                            [--stock SECONDS]
 
 The tasks are those of the suite `core`, from local files. The check runs in a job's own process, loading and all: with
 nothing in the cache, then with the base's scores there. The harness's stock model scores the same items of the base
-model once, or every n-th of them (--every) with the time for the items multiplied; both models would cost it twice that
-(the tuned one, with its adapter, a little more). CPU seconds, user and system, of each process.
+model once, or every n-th of them (--every) with the time for the items multiplied; or not at all, where its time is
+known already (--stock). Both models would cost it twice that (the tuned one, with its adapter, a little more). CPU
+seconds, user and system, of each process. "Base cached" is with what the first check scored of it.
 """
 
 from __future__ import annotations
@@ -105,6 +107,7 @@ def main() -> int:
     parser.add_argument("--items", type=int, default=500, help="of each task")
     parser.add_argument("--batch-size", default="8", help="of the harness's model")
     parser.add_argument("--every", type=int, default=1, help="the harness scores every n-th item")
+    parser.add_argument("--stock", type=float, help="CPU seconds of the harness's model, known already")
     parser.add_argument("--home", help="a home folder with the model in it (else a new one)")
     options = parser.parse_args()
     data = Path(os.environ.get("FINETOP_TEST_DATA", ""))
@@ -122,6 +125,8 @@ def main() -> int:
         shutil.copytree(options.tuned.resolve(), checkpoint)
         first, outcome = check(write_job(home, base, 1))
         print(f"{verdict_line(outcome)}\nbase not cached  {first:8.0f} s of CPU", flush=True)
+        told = {name: kept_items(home, name) for name in ("base", "tuned")}
+        print(f"items scored in it, of {outcome.items_total} to decide on: {told}", flush=True)
         second, outcome = check(write_job(home, base, 2))
         shutil.rmtree(home.root / "runs" / "0001-bench" / "jobs")
         print(f"again, all cached{second:8.0f} s", flush=True)
@@ -136,6 +141,9 @@ def main() -> int:
             f"base cached      {third:8.0f} s   {outcome.items_scored} of {outcome.items_total} items",
             flush=True,
         )
+        if options.stock is not None:
+            tell_times(options.stock, first, third)
+            return 0
         chosen = chosen_items(home, data, options.items)
         from finetop.core import models
 
@@ -152,13 +160,30 @@ def main() -> int:
     print(
         f"harness, one model {stock:6.0f} s, of which {start:.0f} to start; {sum(map(len, some.values()))} items run\n"
     )
-    print(f"both models by the harness / check, base not cached  {2 * stock / first:5.1f}x   (wanted 5)")
-    print(f"both models by the harness / check, base cached      {2 * stock / third:5.1f}x   (wanted 10)\n")
+    tell_times(stock, first, third)
     for task in outcome.tasks:
         metric = TASKS[task.task]
         theirs = next((v for k, v in found[f"rx_{task.task}"].items() if k.startswith(f"{metric},")), None)
         print(f"{task.task:16} {metric:9} base: harness {theirs}, its items {task.total}, mark {task.mark}")
     return 0
+
+
+def tell_times(stock: float, first: float, cached: float) -> None:
+    """Compare the harness's CPU seconds for one model, twice, with those of the check."""
+    print(f"both models by the harness / check, base not cached  {2 * stock / first:5.1f}x   (wanted 5)")
+    print(f"both models by the harness / check, base cached      {2 * stock / cached:5.1f}x   (wanted 10)\n")
+
+
+def kept_items(home: Home, name: str) -> dict[str, int]:
+    """Count the items of each task that the cache has of the base or the tuned model, noise floor aside."""
+    counts: dict[str, int] = {}
+    for file in home.scores.glob("*.jsonl"):
+        header, *lines = file.read_bytes().splitlines()
+        key = json.loads(header)["key"]
+        usual = key["task"]["name"] in TASKS and key["model"]["row_tokens"] in (512, 4096)
+        if usual and (key["model"]["adapter"] is None) == (name == "base"):
+            counts[key["task"]["name"]] = len(lines)
+    return counts
 
 
 def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:

@@ -173,6 +173,66 @@ def test_training_goes_on_bit_for_bit_as_if_nothing_had_looked(
 
 
 @pytest.mark.parametrize(
+    ("method", "told_of_base"),
+    [("lora", "measuring base"), ("full", "scoring base")],
+)
+def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
+    home: Home, tiny_model: Path, stop: stopping.Stop, method: str, told_of_base: str
+) -> None:
+    suite = home.root / "suites"
+    (suite / "tiny.yaml").write_text(SUITE.replace("items.jsonl", "many.jsonl"))
+    rows = [
+        {"id": f"n{n}", "question": f"What is {n}?", "choices": [f"{n}", f"{n + 1}", "none"], "gold": n % 3}
+        for n in range(260)
+    ]
+    (suite / "many.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recipe = recipe_of(
+        home,
+        tiny_model,
+        method={"name": method},
+        check={"every": 2, "general": {"suite": "tiny", "margin": 20.0}},
+        train={"max_steps": 3, "learning_rate": 1e-2, "schedule": "constant"},
+    )
+    _, happened, run = train(home, recipe, stop)
+    (verdict,) = of(events.Verdict, happened)
+    phases = {phase.name for phase in of(events.Phase, happened)}
+    assert told_of_base in phases
+    in_training = base_scores(happened)
+    assert verdict.result["items_used"] < 160, "the check went on too long to show anything"
+    assert len(in_training) == 260 if method == "full" else 100 < len(in_training) < 260
+    # A check of the checkpoint, with nothing in the cache, finds the very same base.
+    for file in home.scores.glob("*.jsonl"):
+        file.unlink()
+    log = events.EventLog(run / "check.jsonl")
+    after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
+    from_disk = base_scores(
+        [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
+    )
+    for key in ("verdict", "drop", "items_used", "lost", "won", "plan_hash"):
+        assert after[key] == verdict.result[key], key
+    assert from_disk.keys() <= in_training.keys()
+    assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
+
+
+def base_scores(happened: list[Any]) -> dict[str, float]:
+    told = [event for event in of(events.Scores, happened) if event.model == "base"]
+    return {item.item: item.answer_log_prob for event in told for item in event.items}
+
+
+def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model: Path) -> None:
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
+    assert not checks.has_its_base(plain)
+    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    adapted: Any = get_peft_model(plain, config)
+    assert checks.has_its_base(adapted)
+    adapted.get_base_model().model.norm.weight.requires_grad_(True)
+    assert not checks.has_its_base(adapted)
+
+
+@pytest.mark.parametrize(
     ("method", "dtype"),
     [("lora", "bfloat16"), ("full", "float32")],  # the trainer wraps bfloat16 for autocast
 )
@@ -194,9 +254,10 @@ def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
     log = events.EventLog(run / "check.jsonl")
     after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
     told = [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
-    assert "scoring base" not in {phase.name for phase in of(events.Phase, told)}, (
-        "its scores were in the cache"
-    )
+    assert not {phase.name for phase in of(events.Phase, told)} & {
+        "measuring base",
+        "scoring base and tuned",
+    }, "its scores were in the cache"
     for key in ("verdict", "claim", "drop", "items_used", "lost", "won", "plan_hash"):
         assert after[key] == verdict.result[key], key
     assert after["lost"] + after["won"] > 0, "nothing moved: the comparison would be empty"

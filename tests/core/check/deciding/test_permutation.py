@@ -16,6 +16,7 @@ from finetop.core.check.deciding.permutation import (
     hash_plan,
     looks_of,
     permute,
+    sample_stages,
 )
 from finetop.core.errors import BadInput
 
@@ -85,6 +86,41 @@ def test_cap_takes_whole_clusters() -> None:
     assert 26 < len(capped) <= 30
     assert all(size == 4 or cluster == "22" for cluster, size in sizes.items())
     assert len(cap_items(suite({"a": 12}, cluster_size=12), 5, seed=2)) == 12
+
+
+@pytest.mark.parametrize(
+    ("size", "parts"),
+    [(1, [1]), (100, [100]), (150, [150]), (151, [100, 51]), (317, [100, 100, 117]), (500, [100, 100, 300]),
+     (1000, [100, 100, 200, 600]), (1201, [100, 100, 200, 400, 401])],
+)  # fmt: skip
+def test_a_sample_doubles_until_little_is_left(size: int, parts: list[int]) -> None:
+    items = suite({"a": size, "b": 7})
+    stages = sample_stages(items, 100, 1)
+    assert [len(part) for part in stages["a"]] == parts
+    assert sorted(item for part in stages["a"] for item in part) == sorted(items[:size])
+    assert [len(part) for part in stages["b"]] == [7]
+    assert sample_stages(items[::-1], 100, 1) == stages
+    assert sample_stages(items, 100, 2) != stages or size <= 150
+
+
+def test_a_sample_takes_whole_clusters() -> None:
+    stages = sample_stages(suite({"a": 400}, cluster_size=7), 100, 1)
+    groups = [{item.group for item in part} for part in stages["a"]]
+    assert len(stages["a"][0]) in range(100, 107)
+    assert all(not one & other for one, other in pairwise(groups))
+
+
+def test_a_sample_says_nothing_of_cap_and_order() -> None:
+    # Of the 100 items sampled first, a fifth should be among the first fifth of the order: 20, standard deviation 3.6.
+    within_order, within_cap = [], []
+    for seed in range(60):
+        items = suite({"a": 500})
+        first = set(sample_stages(items, 100, seed)["a"][0])
+        within_order.append(len(first & set(permute(items, seed)[:100])))
+        within_cap.append(len(first & set(cap_items(items, 100, seed))))
+    for shared in (within_order, within_cap):
+        assert abs(sum(shared) / 60 - 20) < 3 * 3.6 / 60**0.5
+        assert max(shared) < 40
 
 
 def test_leaving_items_do_not_move_the_others() -> None:
@@ -161,6 +197,7 @@ def test_the_first_look_leaves_the_rest_unread() -> None:
         {"weights": {"a": 1, "b": 2}},
         {"claim": 1},
         {"watch": True},
+        {"sample": {"a": [[Item("a", "1")]]}},
     ],
 )
 def test_hash_covers_everything(change: dict[str, object]) -> None:

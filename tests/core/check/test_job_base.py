@@ -1,0 +1,263 @@
+"""How much of the base a check scores: a sample, then what the looks ask for, with the same answer as all of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from finetop.core import events, models
+from finetop.core.check import job, passes
+from finetop.core.check.candidates import open_candidates
+from finetop.core.check.paper import open_paper
+from finetop.core.check.telling import result
+from finetop.core.home import Home
+from finetop.core.recipe.load import recipe_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.recipe.schema import Recipe
+
+    SaveAdapter = Callable[[Path, float], None]
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+TASKS = {"long": 340, "guesses": 160, "short": 30}
+SUITE = """\
+suite: 1
+name: large
+about: one task that is long, one at chance, one that is small
+text: text.txt
+tasks:
+"""
+TASK = """\
+  - name: {name}
+    data: {name}.jsonl
+    chance: {chance}
+    metric: acc
+    lm_eval:
+      output_type: multiple_choice
+      doc_to_text: "Question: {{{{question}}}}\\nAnswer:"
+      doc_to_target: gold
+      doc_to_choice: choices
+"""
+MOVED = 4.0  # an adapter of this size changes some answers
+
+
+@pytest.fixture
+def home(suite_folder: Path) -> Home:
+    tasks = "".join(TASK.format(name=name, chance=0.33 if name == "guesses" else 0.0) for name in TASKS)
+    (suite_folder / "large.yaml").write_text(SUITE + tasks)
+    for name, size in TASKS.items():
+        rows = [
+            {
+                "id": f"{name}{at}",
+                "question": f"What is {at} and {at + 1} of the {name} ones?",
+                "choices": [str(2 * at + 1), str(at), str(at + 2)],
+                "gold": at % 3,
+            }
+            for at in range(size)
+        ]
+        (suite_folder / f"{name}.jsonl").write_bytes(b"\n".join(msgspec.json.encode(row) for row in rows))
+    return Home(suite_folder.parent)
+
+
+def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> Recipe:
+    whole = {
+        "recipe": 1,
+        "name": "run",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": method},
+        "objective": {"name": "sft"},
+        "check": {"general": {"suite": "large", "margin": margin}},
+    }
+    return recipe_from_json(msgspec.json.encode(whole), "job.json", to_train=False)
+
+
+def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
+    """Check, and give the outcome and what was told."""
+    log = events.EventLog(home.root / f"{name}.jsonl")
+    found = result.read(job.check(recipe, checkpoint, home, "cpu", log))
+    return found, told(home, name)
+
+
+def told(home: Home, name: str = "events") -> list[Any]:
+    return [events.decode(line).e for line in (home.root / f"{name}.jsonl").read_bytes().splitlines()]
+
+
+def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.ItemScore]:
+    """Give a model's last told score of each item."""
+    found = [event for event in happened if isinstance(event, events.Scores) and event.model == model]
+    return {(event.task, item.item): item for event in found for item in event.items}
+
+
+@pytest.fixture
+def run_cells(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]]:
+    """Note (model, row_tokens, task, item) of every item that a model is run on, noise floor aside."""
+    real, noted = passes.score_cell, []
+
+    def noting(exam: Any, examinee: Any, cell: Any) -> Any:
+        scored = real(exam, examinee, cell)
+        if examinee.plan.row_tokens in (512, 256):
+            noted.extend((examinee.name, examinee.plan.row_tokens, cell.task, item) for item in cell.items)
+        return scored
+
+    monkeypatch.setattr(passes, "score_cell", noting)
+    return noted
+
+
+def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[Any]]:
+    """Check with all of the base scored before the first look."""
+    log = events.EventLog(home.root / "whole.jsonl")
+    candidates = open_candidates(models.resolve(recipe.model, home, log), checkpoint, "float32", "cpu")
+    paper = open_paper(recipe, candidates, home, log)
+
+    def take(plan: BatchPlan) -> dict[str, Any]:
+        return job.judge(paper, job.take_base(paper, plan, whole=True))
+
+    return result.read(job.in_smaller_batches(paper, take)), told(home, "whole")
+
+
+@pytest.mark.parametrize("margin", [3.0, 20.0])
+def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
+    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_cells: Any, margin: float
+) -> None:
+    save_adapter(tmp_path / "adapter", MOVED)
+    recipe = recipe_of(tiny_model, margin)
+    lazy, happened = checked(home, recipe, tmp_path / "adapter")
+    run = Counter(model for model, *_ in run_cells)
+    assert lazy.lost + lazy.won > 0, "nothing moved: the comparison would be empty"
+    # The small task and the one at chance are scored whole, of the large one 100 items and what the looks ask for.
+    assert 160 + 30 + 100 <= run["base"] < sum(TASKS.values())
+    assert Counter((model, task, item) for model, _, task, item in run_cells).most_common(1)[0][1] == 1
+    for file in home.scores.glob("*.jsonl"):
+        file.unlink()
+    run_cells.clear()
+    whole, in_full = whole_base(home, recipe, tmp_path / "adapter")
+    assert sum(model == "base" for model, *_ in run_cells) == sum(TASKS.values())
+    assert msgspec.structs.replace(whole, seconds=lazy.seconds) == lazy
+    for model in ("base", "tuned"):
+        few, all_of_them = scores_of(happened, model), scores_of(in_full, model)
+        assert few.items() <= all_of_them.items(), "the same numbers, to the last digit"
+    pairs = scores_of(happened, "tuned").keys()
+    assert len(pairs) == lazy.items_scored and pairs <= scores_of(happened, "base").keys()
+    (guesses,) = [task for task in lazy.tasks if task.mark == "unmeasurable"]
+    assert (guesses.task, guesses.total, guesses.n) == ("guesses", 160, 0)
+
+
+def test_a_later_check_scores_of_the_base_what_is_missing(
+    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, run_cells: Any
+) -> None:
+    save_adapter(tmp_path / "first", 0.0)
+    early, _ = checked(home, recipe_of(tiny_model, 20.0), tmp_path / "first")
+    first = {entry for entry in run_cells if entry[0] == "base"}
+    run_cells.clear()
+    save_adapter(tmp_path / "second", MOVED)
+    late, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "second", "second")
+    second = {entry for entry in run_cells if entry[0] == "base"}
+    assert late.items_used > early.items_used
+    assert second and not first & second
+    assert {phase.name for phase in happened if isinstance(phase, events.Phase)} >= {"scoring base and tuned"}
+    keys = {event.key for event in happened if isinstance(event, events.Scores) and event.model == "base"}
+    assert all((home.scores / f"{key}.jsonl").is_file() for key in keys)
+    run_cells.clear()
+    again, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "second", "third")
+    assert not run_cells
+    assert msgspec.structs.replace(again, seconds=late.seconds) == late
+
+
+def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
+    home: Home, tiny_model: Path, tmp_path: Path, run_cells: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    shutil.copytree(tiny_model, tmp_path / "full")
+    model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    with torch.no_grad():
+        model.model.layers[1].mlp.down_proj.weight.mul_(3)
+    model.save_pretrained(tmp_path / "full")
+    monkeypatch.setattr(job, "BASE_AHEAD_ITEMS", 128)
+    lazy, happened = checked(home, recipe_of(tiny_model, 3.0, "full"), tmp_path / "full")
+    loads = [event for event in happened if isinstance(event, events.Phase) and event.name == "loading model"]
+    assert lazy.items_used > 128, "the base was not asked for twice"
+    # One phase before anything is read, then base, tuned, base, … for 128 items, 256 and all.
+    assert 1 + 4 <= len(loads) <= 1 + 2 * 3
+    early, _ = checked(home, recipe_of(tiny_model, 30.0, "full"), tmp_path / "full", "early")
+    assert early.items_used <= 128
+    for file in home.scores.glob("*.jsonl"):
+        file.unlink()
+    run_cells.clear()
+    alone, _ = checked(home, recipe_of(tiny_model, 30.0, "full"), tmp_path / "full", "alone")
+    assert msgspec.structs.replace(alone, seconds=early.seconds) == early
+    assert sum(name == "base" for name, *_ in run_cells) < sum(TASKS.values())
+    whole, _ = whole_base(home, recipe_of(tiny_model, 3.0, "full"), tmp_path / "full")
+    assert msgspec.structs.replace(whole, seconds=lazy.seconds) == lazy
+
+
+def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
+    home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_adapter(tmp_path / "adapter", 0.0)
+    real, used = passes.score_cell, []
+
+    def short_of_memory(exam: Any, examinee: Any, cell: Any) -> Any:
+        used.append((examinee.name, examinee.plan.row_tokens))
+        if used[-1] == ("base", 512) and ("tuned", 512) in used:
+            raise MemoryError
+        return real(exam, examinee, cell)
+
+    monkeypatch.setattr(passes, "score_cell", short_of_memory)
+    found, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
+    assert (found.verdict, found.lost, found.won) == ("ok", 0, 0)
+    assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
+    assert used.index(("base", 256)) > used.index(("tuned", 512))
+    assert {("base", 256), ("tuned", 256)} <= set(used)
+    last = {
+        (event.model, event.task, item.item): event.key
+        for event in happened
+        if isinstance(event, events.Scores)
+        for item in event.items
+    }
+    assert (
+        len(set(last.values())) == 2 * 3 - 1
+    )  # a file for each model and task, but none of guesses' tuned items
+
+
+def test_a_check_that_is_broken_off_keeps_what_it_scored(
+    home: Home,
+    tiny_model: Path,
+    tmp_path: Path,
+    save_adapter: SaveAdapter,
+    run_cells: list[tuple[str, int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Stopped(BaseException):
+        pass
+
+    save_adapter(tmp_path / "adapter", MOVED)
+    noting = passes.score_cell
+
+    def stopped_on_the_way(exam: Any, examinee: Any, cell: Any) -> Any:
+        scored = [name for name, *_ in run_cells]
+        if examinee.name == "base" and scored.count("tuned") > 64:
+            raise Stopped
+        return noting(exam, examinee, cell)
+
+    monkeypatch.setattr(passes, "score_cell", stopped_on_the_way)
+    with pytest.raises(Stopped):
+        checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
+    before = set(run_cells)
+    assert {name for name, *_ in before} == {"base", "tuned"}
+    run_cells.clear()
+    monkeypatch.setattr(passes, "score_cell", noting)
+    found, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter", "again")
+    assert run_cells and not before & set(run_cells)
+    assert found.items_scored >= 64
