@@ -7,12 +7,14 @@ full checkpoint and its base take each other's place; a base whose scores are al
 from __future__ import annotations
 
 import hashlib
+import json
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core import models
+from finetop.core.check.scoring.forward import has_virtual_tokens
 from finetop.core.check.scoring.scorer import VERSION
 from finetop.core.errors import BadInput
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from finetop.core.models import ResolvedModel
 
 Name = Literal["base", "tuned"]
+TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
@@ -50,6 +53,17 @@ class Candidates:
         if self.checkpoint is None:
             return hasattr(self.loaded, "disable_adapter")
         return (self.checkpoint / "adapter_config.json").is_file()
+
+    @property
+    def reads_rows_alone(self) -> bool:
+        """Say if the tuned model's adapter puts learned tokens before each row: rows can't be packed then."""
+        if self.checkpoint is None:
+            return has_virtual_tokens(self.loaded)
+        try:
+            said = json.loads((self.checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False  # a full model; or broken, which loading it tells
+        return said.get("peft_type") in TOKENS_FIRST
 
     def is_loaded(self, name: Name) -> bool:
         """Say if this one of the two is had without loading; a model that trains is in memory."""

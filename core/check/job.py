@@ -93,6 +93,8 @@ def in_smaller_batches(paper: Paper, take: Callable[[BatchPlan], Answer]) -> Ans
     """Do a part of a check under the device's batch plan; out of memory, do it again in rows half as long."""
     device = paper.candidates.device
     plan = plan_for(device)
+    if paper.candidates.reads_rows_alone:
+        plan = BatchPlan("plain", plan.row_tokens)
     while True:
         try:
             return take(plan)

@@ -47,15 +47,15 @@ class Row:
     KEEPS_BASE: bool = True
     MERGES: bool = True
     REFUSES: Mapping[str, str] = field(default_factory=dict)
-    divides: bool = False  # block_size must divide the layers' widths
+    check: Callable[[PreTrainedModel, Any], None] | None = None  # more that the options must fit
 
     def require(self, model: PreTrainedModel, options: Any) -> None:
         """See that the options fit the model's modules and widths. Raises BadInput."""
-        from finetop.core.methods._wrapping import require_divisor, require_modules
+        from finetop.core.methods._wrapping import require_modules
 
         require_modules(model, options)
-        if self.divides:
-            require_divisor(model, options.block_size, options.target_modules)
+        if self.check is not None:
+            self.check(model, options)
 
     def prepare(self, model: PreTrainedModel, options: Any, start: Start) -> PeftModel:
         """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
@@ -248,6 +248,27 @@ def _seeded(key: str) -> Callable[[PreTrainedModel, Any, Start], dict[str, Any]]
     return lambda model, options, start: {key: start.seed}
 
 
+def _blocks(model: PreTrainedModel, options: OftOptions | BoftOptions) -> None:
+    """See that the blocks divide the layers' widths; PEFT takes another size without asking, or fails."""
+    from finetop.core.methods._wrapping import require_divisor
+
+    require_divisor(model, options.block_size, options.target_modules)
+
+
+def _butterflies(model: PreTrainedModel, options: BoftOptions) -> None:
+    """See that PEFT can do several factors here; else it takes one, and saves that it took as many as were asked."""
+    from peft.tuners.boft.layer import get_fbd_cuda
+
+    from finetop.core.errors import BadInput
+
+    _blocks(model, options)
+    if options.factors > 1 and get_fbd_cuda() is None:
+        raise BadInput(
+            f"method.factors: {options.factors} need PEFT's CUDA extension, which can't be built here.",
+            hint="Set method.factors to 1, and a larger block_size; or install CUDA's compiler and ninja.",
+        )
+
+
 def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> dict[str, Any]:
     """Name the norms: PEFT knows those of few architectures."""
     if options.target_modules != "auto":
@@ -294,7 +315,7 @@ ROWS: dict[str, Row] = {
         config="OFTConfig",  # arXiv:2306.07280
         spelled={**WHERE, "block_size": "oft_block_size", "dropout": "module_dropout"},
         more=lambda model, options, start: {"use_cayley_neumann": not options.exact},
-        divides=True,
+        check=_blocks,
     ),
     "boft": Row(
         ABOUT="rotations by butterfly factors: few numbers turn many inputs",
@@ -306,7 +327,7 @@ ROWS: dict[str, Row] = {
             "factors": "boft_n_butterfly_factor",
             "dropout": "boft_dropout",
         },
-        divides=True,
+        check=_butterflies,
     ),
     "ia3": Row(
         ABOUT="one learned scale a channel: the fewest weights, little new behaviour",

@@ -21,7 +21,6 @@ pytestmark = pytest.mark.filterwarnings(
 
 # Small enough for layers 64 wide; the rest is each method's own default.
 OPTIONS: dict[str, dict[str, Any]] = {
-    "boft": {"factors": 2},
     "corda": {"rank": 4, "texts": 4},
     "loftq": {"rank": 4},
     "olora": {"rank": 4},

@@ -49,6 +49,7 @@ MISFITS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("oft", {"block_size": 24}, r"24 does not divide the 64 inputs of .*Set one of 2, 4, 8, 16, 32, 64\."),
     ("boft", {"block_size": 48}, r"block_size: 48 does not divide the 64 inputs"),
+    ("boft", {"factors": 2}, r"factors: 2 need PEFT's CUDA extension"),
     ("pissa", {"rank": 33}, r"rank: 33 is more than the 32 directions of k_proj\. Set 32 or less"),
     ("freeze", {"layers": 3}, r"layers: 3 is more than the model's 2 layers\. Set 2 or less"),
     ("freeze", {"head": True}, r"head: the model's output layer is its embeddings"),

@@ -1,0 +1,78 @@
+"""A model with learned tokens before each text is checked in rows of one text, also where the base is known packed."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from finetop.core import methods, models
+from finetop.core.check import job
+from finetop.core.check.scoring import drift
+from finetop.core.events import EventLog
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import recipe_from_json
+from finetop.core.train import checkpoint
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# PEFT asks for an attribute that transformers renamed.
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:.is_gradient_checkpointing. is deprecated:FutureWarning", "ignore::DeprecationWarning"
+)
+
+
+def recipe_of(tiny_model: Path, method: str) -> Any:
+    sections = {
+        "recipe": 1,
+        "name": "run",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": method},
+        "objective": {"name": "sft"},
+        "check": {"general": {"suite": "tiny", "margin": 10.0}},
+    }
+    return recipe_from_json(json.dumps(sections))
+
+
+def save(recipe: Any, base: models.ResolvedModel, folder: Path) -> None:
+    """Save a checkpoint whose weights are all moved by a little."""
+    torch.manual_seed(0)
+    model = models.load(base, torch.float32, "cpu")[0]
+    tuned = methods.load(recipe.method.name).prepare(model, recipe.method.options, methods.Start())
+    with torch.no_grad():
+        for weight in tuned.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.02)
+    folder.mkdir()
+    checkpoint._save(tuned, base, folder)
+
+
+def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    home = Home(suite_folder.parent)
+    prepare(home)
+    events = EventLog(tmp_path / "events.jsonl")
+    found = {}
+    for method in ("lora", "prompt-tuning"):  # the first leaves the base's scores of packed rows behind
+        recipe = recipe_of(tiny_model, method)
+        base = models.resolve(recipe.model, home, events)
+        save(recipe, base, tmp_path / method)
+        found[method] = job.check(recipe, tmp_path / method, home, "cpu", events)
+    events.close()
+    assert {name: one["models"]["tuned"]["layout"] for name, one in found.items()} == {
+        "lora": "packed",
+        "prompt-tuning": "plain",
+    }
+    assert found["lora"]["drift"]["base"] == pytest.approx(found["prompt-tuning"]["drift"]["base"], abs=1e-4)
+    tuned, tokenizer = models.load_checkpoint(base, tmp_path / "prompt-tuning", torch.float32, "cpu")
+    windows = drift.windows_of((suite_folder / "text.txt").read_text(), tokenizer)
+    nats = 0.0
+    for window in windows:
+        with torch.no_grad():
+            read = tuned(input_ids=torch.tensor([window[:-1]])).logits[0, -len(window) + 1 :]
+        nats += float(torch.nn.functional.cross_entropy(read, torch.tensor(window[1:]), reduction="sum"))
+    wanted = nats / sum(len(window) - 1 for window in windows)
+    assert found["prompt-tuning"]["drift"]["tuned"] == pytest.approx(wanted, abs=1e-4)
+    assert found["prompt-tuning"]["drift"]["kl"] > 0
