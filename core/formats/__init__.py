@@ -96,6 +96,7 @@ class Prompt:
 
     prompt: tuple[Message, ...]
     answer: str | None = None
+    tools: tuple[Mapping[str, Any], ...] = ()
 
 
 Record = Conversation | Text | Preference | Labelled | Prompt
@@ -126,7 +127,7 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
 
 
 def _of_kind(kind: Kind) -> list[tuple[str, ModuleType]]:
-    return [(name, module) for name in names() if (module := load(name)).KIND == kind]
+    return [(name, module) for name in names() if kind == (module := load(name)).KIND]
 
 
 def read(
@@ -146,7 +147,9 @@ def as_prompt(record: Record) -> Prompt:
     match record:
         case Prompt():
             return record
-        case Conversation(prompt, answer) | Labelled(prompt, answer):
+        case Conversation(prompt, answer):
+            return Prompt(prompt, answer, record.tools)
+        case Labelled(prompt, answer):
             return Prompt(prompt, answer)
         case Preference(prompt):
             return Prompt(prompt)
@@ -190,7 +193,11 @@ def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
         arguments = call.get("arguments", {}) if isinstance(call, dict) else None
         if isinstance(arguments, str):
             arguments = _json(arguments)
-        if not isinstance(call, dict) or not isinstance(call.get("name"), str) or not isinstance(arguments, dict):
+        if (
+            not isinstance(call, dict)
+            or not isinstance(call.get("name"), str)
+            or not isinstance(arguments, dict)
+        ):
             hint = 'Write {"name": "…", "arguments": {…}}.'
             raise BadInput(f"{place}: {key}[{i}] is no call of a function.", hint=hint)
         calls.append(Call(call["name"], arguments))

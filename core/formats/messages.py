@@ -30,6 +30,5 @@ def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
         raise BadInput(f"{place}: {last} is a turn of {turns[-1].role}.", hint=hint)
     if len(turns) == 1:
         raise BadInput(f"{place}: messages has an answer and no question.", hint="Put a user turn before it.")
-    last = turns[-1]
     tools = read_tools(row.get("tools"), place)
-    return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
+    return Conversation(turns[:-1], turns[-1].content, tools=tools, calls=turns[-1].calls)

@@ -43,7 +43,9 @@ def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
         hint = "End with gpt's turn: the answer to learn."
         raise BadInput(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
     if len(turns) == 1:
-        raise BadInput(f"{place}: conversations has an answer and no question.", hint="Put a human turn before it.")
+        raise BadInput(
+            f"{place}: conversations has an answer and no question.", hint="Put a human turn before it."
+        )
     tools = read_tools(row.get("tools"), place)
     return Conversation(turns[:-1], last.content, tools=tools, calls=last.calls)
 

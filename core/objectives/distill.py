@@ -107,7 +107,9 @@ def load_teacher(setup: Setup, options: Options) -> Any:
 
     wanted = Model(id=str(options.teacher), dtype=setup.recipe.model.dtype)
     teacher, tokenizer = models.load(
-        models.resolve(wanted, setup.home, setup.events), models.torch_dtype(setup.dtype, setup.device), setup.device
+        models.resolve(wanted, setup.home, setup.events),
+        models.torch_dtype(setup.dtype, setup.device),
+        setup.device,
     )
     if tokenizer.get_vocab() != setup.tokenizer.get_vocab():
         hint = "Pick a teacher of the same family."
@@ -134,7 +136,10 @@ def distilled(
     with torch.no_grad():
         taught = teacher(**text, use_cache=False).logits[:, :-1][learned]
     width = min(student.shape[-1], taught.shape[-1])  # heads may be padded to a round number
-    total_kl, total_own = student.new_zeros((), dtype=torch.float32), student.new_zeros((), dtype=torch.float32)
+    total_kl, total_own = (
+        student.new_zeros((), dtype=torch.float32),
+        student.new_zeros((), dtype=torch.float32),
+    )
     for at in range(0, len(student), POSITIONS):
         some, other = student[at : at + POSITIONS].float(), taught[at : at + POSITIONS].float()
         total_own = total_own + cross_entropy(some, labels[learned][at : at + POSITIONS], reduction="sum")

@@ -136,5 +136,7 @@ def make_trainer(setup: Setup) -> Any:
     trainer.remove_callback(PrinterCallback)
     keeps_base = getattr(methods.load(setup.recipe.method.name), "KEEPS_BASE", True)
     if is_adapter and keeps_base:
-        setup.model.delete_adapter("ref")  # TRL's copy of the fresh adapter: switched off is the same, for nothing
+        setup.model.delete_adapter(
+            "ref"
+        )  # TRL's copy of the fresh adapter: switched off is the same, for nothing
     return trainer

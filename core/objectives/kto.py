@@ -99,7 +99,9 @@ def make_trainer(setup: Setup) -> Any:
             if not self.calculate_KL:
                 return dataset
             size = (
-                args.per_device_train_batch_size if dataset_name == "train" else args.per_device_eval_batch_size
+                args.per_device_train_batch_size
+                if dataset_name == "train"
+                else args.per_device_eval_batch_size
             )
             return dataset.map(_mismatched, batched=True, batch_size=size)
 

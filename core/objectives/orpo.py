@@ -33,7 +33,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `objective:` when its name is orpo."""
 
     weight: Annotated[
-        float, Meta(gt=0, le=100, description="Weight of the odds ratio beside the loss of the chosen answer.")
+        float,
+        Meta(gt=0, le=100, description="Weight of the odds ratio beside the loss of the chosen answer."),
     ] = 0.1
 
 

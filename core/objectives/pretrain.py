@@ -37,7 +37,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     hidden_size: Annotated[Size | None, Meta(description="Width of the model.")] = 192
     heads: Annotated[Size | None, Meta(description="Attention heads; they divide hidden_size.")] = 6
     key_value_heads: Annotated[
-        Size | None, Meta(description="Heads of keys and values; they divide heads. Null for as many as heads.")
+        Size | None,
+        Meta(description="Heads of keys and values; they divide heads. Null for as many as heads."),
     ] = 2
     intermediate_size: Annotated[
         Size | None, Meta(description="Width of the feed-forward part; null for 8/3 of hidden_size.")
@@ -58,9 +59,17 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
     """Refuse what needs weights that are there already."""
     if recipe.method.name != "full":
         hint = "Set method.name to full."
-        yield "method.name", f"method.name: pretrain makes all weights new, {recipe.method.name} moves some.", hint
+        yield (
+            "method.name",
+            f"method.name: pretrain makes all weights new, {recipe.method.name} moves some.",
+            hint,
+        )
     if recipe.model.quantize != "none":
-        yield "model.quantize", "model.quantize: weights that are made new are not quantized.", "Leave it at none."
+        yield (
+            "model.quantize",
+            "model.quantize: weights that are made new are not quantized.",
+            "Leave it at none.",
+        )
     options = recipe.objective.options
     heads, hidden = options.heads, options.hidden_size
     if heads and hidden and hidden % heads:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 
     from finetop.core.events import EventLog
-    from finetop.core.formats import Message
+    from finetop.core.formats import Prompt
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.stopping import Stop
@@ -40,7 +40,7 @@ class Job:
     run_folder: Path
     base: ResolvedModel
     tokenizer: PreTrainedTokenizerBase
-    prompts: list[tuple[Message, ...]]
+    prompts: list[Prompt]
     general_text: str | None
     device: str
     rows: int
@@ -89,7 +89,9 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         own = {name: float(logs[key]) for key, name in self.own.items() if key in logs}
         if "eval_loss" in logs:
             found = {"eval_loss": float(logs["eval_loss"])}
-            found |= {f"eval_{n}": float(logs[f"eval_{k}"]) for k, n in self.own.items() if f"eval_{k}" in logs}
+            found |= {
+                f"eval_{n}": float(logs[f"eval_{k}"]) for k, n in self.own.items() if f"eval_{k}" in logs
+            }
             self.events.write(metrics(state.global_step, found))
             print(f"step {state.global_step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in found))
             self._phase(state, time.monotonic())

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.events import EventLog
-    from finetop.core.formats import Kind, Message
+    from finetop.core.formats import Kind, Prompt
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Data
     from finetop.core.train.examples import AnyExample
@@ -48,11 +48,11 @@ class ReadData:
     train: list[NamedRows]
     eval: list[NamedRows]
 
-    def prompts(self, count: int) -> list[tuple[Message, ...]]:
+    def prompts(self, count: int) -> list[Prompt]:
         """Give the first prompts of the evaluation rows, or of the training rows where there are none."""
         named = self.eval or self.train
         records = [row.record for source in named for row in source.rows[:count]]
-        return [as_prompt(record).prompt for record in records[:count] if not isinstance(record, Text)]
+        return [as_prompt(record) for record in records[:count] if not isinstance(record, Text)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,9 @@ def read(
             held_back.append(NamedRows(f"{name} (set aside)", aside))
         train.append(NamedRows(name, rows, source.share))
     if not isinstance(data.eval, EvalShare):
-        held_back = [NamedRows(sources.name_of(source), sources.read(source, home, kinds)) for source in data.eval]
+        held_back = [
+            NamedRows(sources.name_of(source), sources.read(source, home, kinds)) for source in data.eval
+        ]
     return ReadData(train, [source for source in held_back if source.rows])
 
 
@@ -120,9 +122,7 @@ def build(
     return Examples(mix(train, shares, seed), [example for examples in held_back for example in examples])
 
 
-def mix(
-    groups: Sequence[list[AnyExample]], shares: Sequence[float | None], seed: int
-) -> list[AnyExample]:
+def mix(groups: Sequence[list[AnyExample]], shares: Sequence[float | None], seed: int) -> list[AnyExample]:
     """Put sources together; one with a share gets that share of the whole, drawn by the seed.
 
     A source that is too small for its share is used several times over.
@@ -158,7 +158,7 @@ def _examples(source: NamedRows, data: Data, make: MakeExamples, events: EventLo
                     long_rows += 1
                     if data.on_long != "truncate":
                         continue
-                    example = example.cut(data.max_tokens)  # noqa: PLW2901  # what goes on is the cut one
+                    example = example.cut(data.max_tokens)  # what goes on is the cut one
                 if not example.answer_tokens:
                     continue  # it would teach nothing, and divides by zero in a batch of its own
                 truncated += is_long

@@ -25,9 +25,7 @@ WINDOW = 256  # tokens of general text that are looked at together
 def rehearse(recipe: Recipe, base: ResolvedModel) -> None:
     """Look at the base's shape, before its weights are loaded, for options that do not fit it. Raises BadInput."""
     method = recipe.method
-    methods.rehearse(
-        method.name, method.options, base.path, trust_remote_code=recipe.model.trust_remote_code
-    )
+    methods.rehearse(method.name, method.options, base.path, trust_remote_code=recipe.model.trust_remote_code)
 
 
 def prepare(

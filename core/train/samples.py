@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from transformers import GenerationConfig
 
 from finetop.core.events import Sample
-from finetop.core.formats import Message
+from finetop.core.formats import Message, Prompt
 from finetop.core.train.render import render_prompt
 
 if TYPE_CHECKING:
@@ -21,21 +21,21 @@ SHOWN = 2000  # characters of a prompt in its event
 LONGEST = 1024  # tokens of a prompt
 
 
-def as_prompts(texts: Sequence[str]) -> list[tuple[Message, ...]]:
+def as_prompts(texts: Sequence[str]) -> list[Prompt]:
     """Make each text a user's turn."""
-    return [(Message("user", text),) for text in texts]
+    return [Prompt((Message("user", text),)) for text in texts]
 
 
 def write(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[tuple[Message, ...]],
+    prompts: Sequence[Prompt],
     max_new_tokens: int,
     step: int,
     events: EventLog,
 ) -> None:
     """Answer the prompts and write an event for each."""
-    rendered = [render_prompt(prompt, tokenizer) for prompt in prompts]
+    rendered = [render_prompt(prompt.prompt, tokenizer, tools=prompt.tools) for prompt in prompts]
     batch = tokenizer(
         rendered,
         return_tensors="pt",
@@ -63,7 +63,7 @@ def write(
     model.train(was_training)
     for index, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
         text = str(tokenizer.decode(answer[batch.input_ids.shape[1] :], skip_special_tokens=True)).strip()
-        events.write(Sample(step, index, prompt[-1].content[:SHOWN], text))
+        events.write(Sample(step, index, prompt.prompt[-1].content[:SHOWN], text))
 
 
 def _ends(model: Any, tokenizer: PreTrainedTokenizerBase) -> list[int]:

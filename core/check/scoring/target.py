@@ -76,7 +76,7 @@ def read_rows(
         (example,) = render.tokenize([rendered], tokenizer)
         ids = example.input_ids[: longest + 1]
         last = _last_answer(example.labels[: len(ids)])
-        prompt = render.render_prompt(row.conversation.prompt, tokenizer, row.place)
+        prompt = render.render_prompt(row.conversation.prompt, tokenizer, row.place, row.conversation.tools)
         digest = hashlib.sha256(json.dumps([ids, last, row.conversation.answer]).encode()).hexdigest()[:24]
         rows.append(
             TargetRow(

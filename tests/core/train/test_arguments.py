@@ -98,3 +98,12 @@ def test_the_defaults_lose_nothing_silently(tmp_path):
 )
 def test_steps_are_counted_as_the_trainer_counts_them(train, rows, steps):
     assert arguments.limit_steps(recipe_with(**train), rows) == steps
+
+
+def test_optimizers_in_8_bits_are_for_a_gpu(tmp_path):
+    recipe = recipe_with(optimizer="paged-adamw-8bit")
+    with pytest.raises(
+        BadInput, match=r"train\.optimizer: paged-adamw-8bit needs a CUDA GPU, and this runs on cpu"
+    ):
+        arguments.common(recipe, "bfloat16", "cpu", tmp_path)
+    assert arguments.common(recipe, "bfloat16", "cuda:0", tmp_path)["optim"] == "paged_adamw_8bit"

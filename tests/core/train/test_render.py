@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.formats import Conversation, Message
+from finetop.core.formats import Call, Conversation, Message
 from finetop.core.train import render
 from finetop.core.train.examples import IGNORED, pieces
 
@@ -107,3 +107,40 @@ def test_a_model_without_a_chat_template_gets_the_plain_one(tiny_model, tmp_path
         "### Question\nOne?\n\n### Answer\nFirst.<|end|>\n### Question\nTwo?\n\n### Answer\nSecond.<|end|>\n"
     )
     assert learned(ASKED, tokenizer) == "Behind the station.<|end|>\n"
+
+
+TOOLS = ({"name": "find", "parameters": {"type": "object"}},)
+CALLED = Conversation(
+    (
+        Message("user", "Where?"),
+        Message("assistant", "", (Call("find", {"what": "you"}),)),
+        Message("tool", "12, 30"),
+    ),
+    "At sea.",
+    tools=TOOLS,
+)
+WITH_TOOLS = (
+    "{%- if tools %}<|system|>{{ tools | tojson }}<|end|>\n{% endif %}"
+    "{%- for message in messages %}<|{{ message.role }}|>{{ message.content }}"
+    "{%- for call in message.tool_calls or [] %}CALL {{ call.function.name }}{% endfor %}<|end|>\n{% endfor %}"
+    "{%- if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def test_calls_are_written_by_a_template_that_knows_them(tokenizer):
+    import copy
+
+    knows = copy.deepcopy(tokenizer)
+    knows.chat_template = WITH_TOOLS
+    rendered = render.render(CALLED, knows, "answers", "row")
+    assert rendered.text.startswith('<|system|>[{"type": "function", "function": {"name": "find"')
+    assert "<|assistant|>CALL find<|end|>\n<|tool|>12, 30<|end|>" in rendered.text
+    assert [rendered.text[a:b] for a, b in rendered.learned] == ["CALL find<|end|>\n", "At sea.<|end|>\n"]
+
+
+def test_calls_are_written_in_words_where_the_template_knows_none(tokenizer):
+    rendered = render.render(CALLED, tokenizer, "answers", "row")
+    assert rendered.text.startswith("<|system|>You may call functions.")
+    call = '<tool_call>\n{"name": "find", "arguments": {"what": "you"}}\n</tool_call><|end|>\n'
+    assert [rendered.text[a:b] for a, b in rendered.learned] == [call, "At sea.<|end|>\n"]
+    assert "<|user|><tool_response>\n12, 30\n</tool_response><|end|>" in rendered.text

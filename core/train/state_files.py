@@ -1,0 +1,106 @@
+"""Trees of numbers and tensors on the disk: tensors as safetensors, the rest as JSON; no pickle is ever opened."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from finetop.core.errors import FinetopError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+TREE, TENSORS = "state.json", "tensors.safetensors"
+# How what JSON has not is written: one key that says the kind.
+TENSOR, MAPPING, LIST, TUPLE = "tensor", "mapping", "list", "tuple"
+
+
+class UnreadableState(FinetopError):
+    """A state on the disk is damaged, or none of ours."""
+
+    title = "unreadable state"
+    exit_code = 4
+
+
+def save(tree: Any, folder: Path) -> None:
+    """Write a tree of dicts, lists, tuples, tensors, texts and numbers to a folder that is there.
+
+    A tensor that occurs twice (8-bit optimizers share their tables) is written once. Raises OSError or the
+    library's own error on a full disk, TypeError for anything else in the tree.
+    """
+    from safetensors.torch import save_file
+
+    tensors: dict[str, Tensor] = {}
+    names: dict[Any, str] = {}
+    written = _written(tree, tensors, names)
+    (folder / TREE).write_text(json.dumps(written), encoding="utf-8")
+    save_file(tensors, folder / TENSORS)
+
+
+def load(folder: Path) -> Any:
+    """Read back what `save` wrote, tensors on the CPU. Raises UnreadableState."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        written = json.loads((folder / TREE).read_text(encoding="utf-8"))
+        return _read(written, load_file(folder / TENSORS))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        raise UnreadableState(
+            f"{folder}: the trainer's state can't be read: {error}.", hint="Resume from another checkpoint."
+        ) from error
+
+
+def _written(value: Any, tensors: dict[str, Tensor], names: dict[Any, str]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return {TENSOR: _named(value.detach(), tensors, names)}
+    if isinstance(value, dict):
+        pairs = [[_key(key), _written(held, tensors, names)] for key, held in value.items()]
+        return {MAPPING: pairs}
+    if isinstance(value, list | tuple):
+        kind = LIST if isinstance(value, list) else TUPLE
+        return {kind: [_written(held, tensors, names) for held in value]}
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    raise TypeError(f"a {type(value).__name__} can't be kept in a trainer's state")
+
+
+def _key(key: Any) -> str | int:
+    if isinstance(key, str | int):
+        return key
+    raise TypeError(f"a {type(key).__name__} can't be a key in a trainer's state")
+
+
+def _named(tensor: Tensor, tensors: dict[str, Tensor], names: dict[Any, str]) -> str:
+    """Keep a tensor under a name of its own, or find the name that it has."""
+    place = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tuple(tensor.stride()), tensor.device)
+    if tensor.numel() == 0 or place not in names:
+        name = f"{len(tensors):06d}"
+        names[place] = name
+        # a view of a larger tensor would be refused, or written whole
+        tensors[name] = tensor.to("cpu", copy=True).contiguous() if _is_view(tensor) else tensor.contiguous()
+    else:
+        name = names[place]
+    return name
+
+
+def _is_view(tensor: Tensor) -> bool:
+    return bool(tensor.untyped_storage().nbytes() != tensor.numel() * tensor.element_size())
+
+
+def _read(written: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(written, dict):
+        return written
+    ((kind, held),) = written.items()
+    if kind == TENSOR:
+        return tensors[held]
+    if kind == MAPPING:
+        return {key: _read(value, tensors) for key, value in held}
+    if kind in (LIST, TUPLE):
+        made = [_read(value, tensors) for value in held]
+        return made if kind == LIST else tuple(made)
+    raise ValueError(f"{kind!r} is no kind of value")
