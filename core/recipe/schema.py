@@ -166,6 +166,10 @@ class Train(Section, frozen=True, kw_only=True):
         0.25
     )
     keep_checkpoints: Annotated[Count | None, says("Keep the newest N checkpoints; null for all.")] = 4
+    try_worst_batch: Annotated[
+        bool | Literal["auto"],
+        says("Try a step on the longest rows before the first, and undo it; auto: where there is a GPU."),
+    ] = "auto"
 
 
 class Samples(Section, frozen=True, kw_only=True):
