@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -326,7 +327,10 @@ def load_checkpoint(
     from peft import PeftModel
 
     model, tokenizer = load(base, dtype, device)
-    tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
+    with warnings.catch_warnings():
+        # PEFT looks for modules of these names, and AdaLoRA's are of its matrices; it cuts them all the same
+        warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
+        tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
     return tuned, tokenizer
 
 
