@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
+from finetop.core import models, objectives
 from finetop.core.check import provenance
 from finetop.core.check.asking.contamination import contaminated
 from finetop.core.check.asking.suite import find_suite
@@ -15,6 +15,7 @@ from finetop.core.check.scoring import drift, target
 from finetop.core.check.scoring.cells import prepare
 from finetop.core.check.scoring.forward import longest_input
 from finetop.core.errors import FinetopError
+from finetop.core.formats import texts_of
 from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
@@ -92,10 +93,12 @@ def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key
     """Find the chosen items that the training rows contain; where those can't be read any more, say so."""
     from finetop.core.train import sources
 
+    kinds = objectives.load(recipe.objective.name).ROWS
+
     def texts() -> Iterable[str]:
         for source in recipe.data.train:
-            for row in sources.read(source, home):
-                yield from (message.content for message in row.conversation.messages)
+            for row in sources.read(source, home, kinds):
+                yield from texts_of(row.record)
 
     questions = {item.key: exam.questions[item.key].text for item in exam.items}
     try:

@@ -157,6 +157,21 @@ def as_prompt(record: Record) -> Prompt:
             raise TypeError("plain text asks nothing")
 
 
+def texts_of(record: Record) -> tuple[str, ...]:
+    """List every text of a row, whoever says it."""
+    match record:
+        case Conversation():
+            return tuple(message.content for message in record.messages)
+        case Text(text):
+            return (text,)
+        case Preference(prompt, chosen, rejected):
+            return (*(message.content for message in prompt), chosen, rejected)
+        case Labelled(prompt, answer):
+            return (*(message.content for message in prompt), answer)
+        case Prompt(prompt, answer):
+            return (*(message.content for message in prompt), *filter(None, (answer,)))
+
+
 def read_turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
     """Read a list of {role, content}, as several formats have it. Raises BadInput."""
     if not isinstance(value, list) or not value:

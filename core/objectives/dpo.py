@@ -105,6 +105,7 @@ def make_trainer(setup: Setup) -> Any:
     from trl import DPOConfig, DPOTrainer
 
     from finetop.core import methods
+    from finetop.core.events import Phase
     from finetop.core.train.arguments import configure
     from finetop.core.train.language import table
 
@@ -119,6 +120,9 @@ def make_trainer(setup: Setup) -> Any:
         "max_length": None,  # rows are already cut
         "precompute_ref_log_probs": not is_adapter,
     }
+
+    if not is_adapter:
+        setup.events.write(Phase("scoring the rows before the first step"))
 
     class TokenizedDPO(DPOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:

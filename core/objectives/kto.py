@@ -78,6 +78,7 @@ def make_trainer(setup: Setup) -> Any:
     from trl import KTOConfig, KTOTrainer
 
     from finetop.core import methods
+    from finetop.core.events import Phase
     from finetop.core.train.arguments import configure
     from finetop.core.train.language import table
 
@@ -93,6 +94,9 @@ def make_trainer(setup: Setup) -> Any:
         "precompute_ref_log_probs": not is_adapter,
         "train_sampling_strategy": "sequential",  # batches are made below, with the mismatched answers in them
     }
+
+    if not is_adapter:
+        setup.events.write(Phase("scoring the rows before the first step"))
 
     class TokenizedKTO(KTOTrainer):  # type: ignore[misc]
         def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, dataset_name: str) -> Any:

@@ -142,3 +142,18 @@ def test_a_format_that_is_named_must_fit_what_is_learned() -> None:
 def test_every_row_gives_a_prompt_to_answer() -> None:
     assert formats.as_prompt(Conversation((USER,), "At sea.")) == Prompt((USER,), "At sea.")
     assert formats.as_prompt(Preference((USER,), "a", "b")) == Prompt((USER,))
+
+
+@pytest.mark.parametrize(
+    ("record", "texts"),
+    [
+        (Conversation((USER,), "At sea."), ("Where?", "At sea.")),
+        (Text("At sea."), ("At sea.",)),
+        (Preference((USER,), "a", "b"), ("Where?", "a", "b")),
+        (Labelled((USER,), "a", False), ("Where?", "a")),
+        (Prompt((USER,), "a"), ("Where?", "a")),
+        (Prompt((USER,)), ("Where?",)),
+    ],
+)
+def test_all_that_a_row_says_is_told(record: Any, texts: tuple[str, ...]) -> None:
+    assert formats.texts_of(record) == texts
