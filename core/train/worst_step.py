@@ -105,13 +105,16 @@ def _evaluate(trainer: Any, device: str) -> None:
 
 def longest(rows: Any, count: int) -> list[int]:
     """The numbers of the longest rows of a data set of token ids, longest first; repeated if there are too few."""
-    columns = [name for name in rows.column_names if name.endswith("_ids")]
-    lengths = [0] * len(rows)
-    for name in columns:
+    prompts, answers = [0] * len(rows), [0] * len(rows)
+    for name in rows.column_names:
+        if not name.endswith("_ids"):
+            continue
         for index, ids in enumerate(rows[name]):
-            found = len(ids) if isinstance(ids, list) else 0
-            # a prompt stands in front of each of the row's answers, of which the longest counts
-            lengths[index] = lengths[index] + found if name == "prompt_ids" else max(lengths[index], found)
+            if name == "prompt_ids":
+                prompts[index] = len(ids)
+            elif isinstance(ids, list):  # a prompt stands in front of each of the row's answers
+                answers[index] = max(answers[index], len(ids))
+    lengths = [prompt + answer for prompt, answer in zip(prompts, answers, strict=True)]
     order = sorted(range(len(rows)), key=lambda index: -lengths[index])[:count]
     return [order[index % len(order)] for index in range(count)]
 

@@ -1,0 +1,189 @@
+"""The step on the longest rows: what it sees, that nothing of a run changes by it, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import numpy
+import pytest
+import torch
+
+from finetop.core import events
+from finetop.core.home import Home
+from finetop.core.recipe.load import resolve_text
+from finetop.core.train import stopping, training, worst_step
+
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+CONVERSATIONS = [
+    {"prompt": f"What is {n}?", "completion": f"It is {n * n}. " * (1 + n % 5)} for n in range(1, 19)
+]
+PAIRS = [
+    {"prompt": f"What is {n}?", "chosen": f"It is {n * n}.", "rejected": "I do not know." * (n % 3 + 1)}
+    for n in range(1, 17)
+]
+
+
+def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", train=None, **method):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    whole = {
+        "recipe": 1,
+        "name": "tiny",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "lora", **method},
+        "objective": {"name": objective},
+        "data": {"train": [{"path": str(file)}], "max_tokens": 64, "on_long": "truncate"},
+        "train": {
+            "epochs": None,
+            "max_steps": 2,
+            "batch_size": 4,
+            "grad_accumulation": 2,
+            "learning_rate": 0.01,
+            "save_every": 1000,
+            "try_worst_batch": tries,
+            **(train or {}),
+        },
+        "samples": {"count": 0},
+        "check": {"at_end": False, "general": None},
+        "drift": {"every": None},
+    }
+    return resolve_text(json.dumps(whole)).recipe
+
+
+def train(tmp_path, name, recipe) -> list[Any]:
+    home = Home(tmp_path / "home")
+    run = home.root / "runs" / name
+    run.mkdir(parents=True)
+    log = events.EventLog(run / "events.jsonl")
+    ended = training.train(recipe, run, home, "cpu", log, stopping.Stop())
+    assert ended.status == "finished"
+    return [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
+
+
+def measured(happened) -> list[tuple[int, dict[str, float]]]:
+    """All numbers of a run that do not tell of time or memory."""
+    told = []
+    for event in happened:
+        if isinstance(event, events.Metrics):
+            kept = {k: v for k, v in event.values.items() if k not in ("tokens_per_s", "memory_gib")}
+            told.append((event.step, kept))
+    return told
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": {"name": "full"}},
+        {"method": {"name": "lora", "dropout": 0.2}},
+        {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
+    ],
+    ids=["full", "lora", "dpo"],
+)
+def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, tmp_path):
+    method = settings.pop("method")
+    runs = {}
+    for tries in (False, True):
+        recipe = recipe_of(tmp_path, tiny_model, tries=tries, **settings, **method)
+        runs[tries] = train(tmp_path, f"000{int(tries) + 1}-tiny", recipe)
+    tried = [event for event in runs[True] if getattr(event, "name", "") == "trying the longest rows"]
+    assert len(tried) == 1
+    assert not any(getattr(event, "name", "") == "trying the longest rows" for event in runs[False])
+    assert measured(runs[True]) == measured(runs[False])
+    assert len(measured(runs[True])) >= 2
+
+
+class Memory(RuntimeError):
+    """What torch raises on a GPU, by its name."""
+
+
+Memory.__name__ = "OutOfMemoryError"
+
+
+def prepared(tmp_path, tiny_model, monkeypatch, *, fail=False, **settings):
+    """Stop a run where training would begin; gives the trainer as it is then."""
+    seen: dict[str, Any] = {}
+
+    def begin(trainer: Any, *args: Any, **kwargs: Any) -> None:
+        seen["trainer"] = trainer
+        raise stopping.StopAsked
+
+    if fail:
+
+        def no_room(*args: Any, **kwargs: Any) -> None:
+            raise Memory(
+                "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 10.00 GiB of "
+                "which 1.00 GiB is free."
+            )
+
+        monkeypatch.setattr(worst_step, "_evaluate", no_room)
+    monkeypatch.setattr("transformers.Trainer.train", begin)
+    recipe = recipe_of(tmp_path, tiny_model, tries=True, **settings)
+    run = tmp_path / "home" / "runs" / "0001-tiny"
+    run.mkdir(parents=True)
+    with pytest.raises(stopping.StopAsked):
+        training.train(
+            recipe, run, Home(tmp_path / "home"), "cpu", events.EventLog(run / "e.jsonl"), stopping.Stop()
+        )
+    return seen["trainer"], recipe
+
+
+def test_all_that_a_step_changes_is_put_back_even_after_a_failure(tiny_model, tmp_path, monkeypatch):
+    trainer, recipe = prepared(tmp_path, tiny_model, monkeypatch, name="lora", dropout=0.1)
+
+    def state():
+        weights = {name: one.detach().clone() for name, one in trainer.model.named_parameters()}
+        return weights, random.getstate(), numpy.random.get_state()[1].tolist(), torch.get_rng_state()
+
+    before = state()
+    moved = []
+    step = worst_step._evaluate
+
+    def look_then_fail(*args: Any) -> None:
+        moved.append(
+            any(not torch.equal(one, before[0][name]) for name, one in trainer.model.named_parameters())
+        )
+        random.random(), numpy.random.rand(), torch.rand(1)
+        step(*args)
+        raise Memory("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    monkeypatch.setattr(worst_step, "_evaluate", look_then_fail)
+    log = events.EventLog(tmp_path / "events.jsonl")
+    with pytest.raises(worst_step.DoesNotFit, match="the longest rows do not fit: out of memory") as caught:
+        worst_step.try_worst(trainer, recipe, "cpu", log)
+    assert "Lower train.batch_size (now 4)" in caught.value.hint
+    assert moved == [True]  # it really trained
+    after = state()
+    assert all(torch.equal(one, after[0][name]) for name, one in before[0].items())
+    assert before[1:3] == after[1:3]
+    assert torch.equal(before[3], after[3])
+    assert all(one.grad is None for one in trainer.model.parameters())
+    assert trainer.optimizer is None
+    assert trainer.state.log_history == []
+
+
+def test_the_longest_rows_are_those_that_it_takes():
+    class Table(dict):
+        column_names = ("prompt_ids", "chosen_ids", "rejected_ids")
+
+        def __len__(self) -> int:
+            return 3
+
+    table = Table(
+        prompt_ids=[[1], [1, 1], [1]],
+        chosen_ids=[[2], [2], [2, 2, 2, 2]],
+        rejected_ids=[[3, 3], [3, 3], [3]],
+    )
+    assert worst_step.longest(table, 2) == [2, 1]
+    assert worst_step.longest(table, 5) == [2, 1, 0, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("said", "device", "wanted"),
+    [("auto", "cpu", False), ("auto", "cuda:0", True), ("auto", "mps", True), (True, "cpu", True),
+     (False, "cuda:0", False)],
+)  # fmt: skip
+def test_it_is_done_where_the_recipe_or_the_device_wants_it(said, device, wanted, tiny_model, tmp_path):
+    assert worst_step.is_wanted(recipe_of(tmp_path, tiny_model, tries=said), device) is wanted
