@@ -6,7 +6,7 @@ One row an objective, by its name; one without a row is counted as supervised fi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,35 +17,32 @@ class Extras:
     """How a step of an objective differs from one of supervised fine-tuning."""
 
     texts_per_row: int = 1  # both answers of a pair go through the model
-    reference: bool = False  # the base beside it: a second copy, but where the adapter can be switched off
-    reward_model: bool = False
-    value_model: bool = False  # learns too: with gradients and optimizer states of its own
+    reference: bool = False  # the base beside it: a copy of its own, but where an adapter can be switched off
+    reward_model: bool = False  # counted as large as the policy
+    value_model: bool = False  # the same, and it learns: with gradients and optimizer states
     teacher: bool = False
-    whole_logits: bool = False  # for every token and word at once, in place of tiles
-    no_logits: bool = False
+    whole_logits: int = 0  # models whose logits are there for every token and word at once, in place of tiles
+    no_logits: bool = False  # one number a text
     generates: bool = False  # keeps keys and values of the texts that it writes
-    packs: bool = False  # every text is as long as data.max_tokens
     is_known: bool = True
 
 
-_EXTRAS: Mapping[str, Extras] = {
+EXTRAS: Mapping[str, Extras] = {
     "sft": Extras(),
     "continued-pretraining": Extras(),
     "pretrain": Extras(),
     "reward": Extras(texts_per_row=2, no_logits=True),
-    "dpo": Extras(texts_per_row=2, reference=True),
-    "kto": Extras(texts_per_row=2, reference=True),  # each answer, and another row's for the divergence
-    "orpo": Extras(texts_per_row=2, whole_logits=True),
+    # Without an adapter, what the reference says of each pair is written down before the first step.
+    "dpo": Extras(texts_per_row=2),
+    "kto": Extras(texts_per_row=2),  # each answer, and another row's behind the same prompt
+    "orpo": Extras(texts_per_row=2, whole_logits=1),
+    "distill": Extras(teacher=True, whole_logits=2),
     "ppo": Extras(reference=True, reward_model=True, value_model=True, generates=True),
     "rloo": Extras(reference=True, reward_model=True, generates=True),
     "grpo": Extras(reference=True, reward_model=True, generates=True),
-    "distill": Extras(teacher=True, whole_logits=True),
 }
 
 
-def extras_of(objective: str, options: Any) -> Extras:
-    """Say what an objective with these options needs."""
-    found = _EXTRAS.get(objective, Extras(is_known=False))
-    if getattr(options, "packing", False):
-        return Extras(packs=True, is_known=found.is_known)
-    return found
+def extras_of(objective: str) -> Extras:
+    """Say what an objective needs."""
+    return EXTRAS.get(objective, Extras(is_known=False))

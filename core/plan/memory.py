@@ -78,7 +78,8 @@ class Workload:
     fused_kernels: bool = False  # norms and activation functions keep their inputs alone
     quantized_keeps_inputs: bool = False  # bitsandbytes before 0.46
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
-    value_width: float = 0.0  # bytes that an objective adds for each token of the batch
+    token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
+    has_logits: bool = True
 
 
 def parts(work: Workload) -> tuple[Part, ...]:
@@ -145,7 +146,7 @@ def activation_memory(work: Workload) -> float:
     stream = work.compute_bytes * shape.hidden
     layers = shape.layers * moving.depth
     rebuilt = moving.rebuilt * work.compute_bytes
-    ends = tokens * (2 * stream + 4 * shape.hidden + work.value_width)  # embedded words, the last norm
+    ends = tokens * (2 * stream + 4 * shape.hidden + work.token_extras)  # embedded words, the last norm
     if work.checkpointing:
         return tokens * (layers * stream + each) + rebuilt / max(1, shape.layers) + ends
     return tokens * layers * each + rebuilt + ends
@@ -193,6 +194,8 @@ def logit_memory(work: Workload) -> float:
     """What is held from the last layer to the loss, at its worst moment in the backward pass."""
     shape = work.shape
     tokens = work.batch_size * work.sequence
+    if not work.has_logits:
+        return 0.0
     if not work.chunked_loss:
         each = LOGIT_BYTES_FLOAT32 if work.compute_bytes == 4 else LOGIT_BYTES
         return tokens * shape.vocabulary * each

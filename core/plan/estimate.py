@@ -1,0 +1,382 @@
+"""The plan of a run: memory by part and a verdict, the cheapest change that makes it fit, steps, time, disk.
+
+`estimate` is pure and takes about a millisecond: what it needs to know of files and of the machine is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
+
+from finetop.core.plan import memory, speed
+from finetop.core.plan.changes import Change, changes
+from finetop.core.plan.extras import Extras, extras_of
+from finetop.core.plan.memory import Part, Workload
+from finetop.core.plan.shape import Shape, read_shape
+from finetop.core.plan.trainable import trained
+from finetop.core.train.arguments import limit_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from finetop.core.plan.lengths import Lengths
+    from finetop.core.plan.machine import Machine
+    from finetop.core.plan.speed import PastRun, Speed
+    from finetop.core.recipe.schema import Recipe
+
+Verdict = Literal["fits", "tight", "no", "unknown"]
+NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
+# Bytes of the optimizer's states for each byte of what moves, and for each number where it holds 8-bit ones.
+STATES = {"adamw": 2.0, "adafactor": 0.02, "sgd": 0.0}
+STATES_8BIT = {"adamw-8bit": 2.0, "paged-adamw-8bit": 2.0}
+
+
+class Fix(msgspec.Struct, frozen=True):
+    """A change that makes a run fit: in words, as --set texts, and what it then needs, in bytes."""
+
+    text: str
+    sets: tuple[str, ...]
+    need: float
+
+
+class Sharded(msgspec.Struct, frozen=True):
+    """What each of several GPUs would hold, in bytes."""
+
+    way: str
+    bytes: float
+
+
+class Disk(msgspec.Struct, frozen=True):
+    """What the checkpoints take, in bytes; `free` is None where it is not known."""
+
+    checkpoint: float
+    kept: int
+    optimizer: float  # states for going on, beside each checkpoint
+    total: float
+    free: float | None
+
+
+class Steps(msgspec.Struct, frozen=True):
+    """How long a run is. Tokens are of the whole run; None where the data could not be looked at."""
+
+    rows: int
+    eval_rows: int
+    tokens_per_epoch: int
+    longest: int
+    how: str  # how tokens were found
+    rows_per_step: int
+    steps: int
+    tokens: int
+
+
+class Time(msgspec.Struct, frozen=True):
+    seconds: float
+    tokens_per_s: float
+    source: str
+    is_measured: bool
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """All that can be said of a run before it starts. Memory is of one device, in bytes."""
+
+    model: str
+    family: str
+    parameters: int
+    trainable: int
+    device: str
+    device_name: str
+    dtype: str
+    parts: tuple[Part, ...]
+    estimate: float
+    need: float
+    capacity: float | None
+    verdict: Verdict
+    fix: Fix | None
+    gpus: int
+    sharded: tuple[Sharded, ...]
+    steps: Steps | None
+    time: Time | None
+    disk: Disk
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What was found out around a recipe: its data, earlier runs here, a teacher's config."""
+
+    lengths: Lengths | None = None
+    past: Sequence[PastRun] = ()
+    teacher: Mapping[str, Any] | None = None
+
+
+def estimate(
+    recipe: Recipe,
+    config: Mapping[str, Any],
+    machine: Machine,
+    known: Known | None = None,
+    *,
+    gpus: int | None = None,
+) -> Plan:
+    """Plan a run of a recipe on a machine, from the model's config.json.
+
+    `gpus` in place of the recipe's. Without lengths every row is taken to be as long as data.max_tokens. Raises
+    BadInput for a config that is no model's.
+    """
+    known = known or Known()
+    shape = shape_of(recipe, config)
+    work = workload(recipe, shape, machine, known)
+    parts = memory.parts(work)
+    capacity = capacity_of(recipe, machine)
+    need = memory.need(parts, on_gpu=work.on_gpu)
+    verdict = judge(memory.total(parts), need, capacity)
+    count = gpus if gpus is not None else (recipe.budget.gpus or 1)
+    fix = None
+    if capacity is not None and verdict in ("tight", "no"):
+        fix = find_fix(recipe, shape, machine, known, capacity)
+    steps = None if known.lengths is None else steps_of(recipe, known.lengths, count)
+    return Plan(
+        model=recipe.model.id,
+        family=shape.family or "unknown",
+        parameters=shape.parameters,
+        trainable=work.trained.numbers,
+        device=machine.device,
+        device_name=machine.name,
+        dtype=dtype_of(recipe, shape, machine),
+        parts=parts,
+        estimate=memory.total(parts),
+        need=need,
+        capacity=capacity,
+        verdict=verdict,
+        fix=fix,
+        gpus=count,
+        sharded=shards(work, parts, count) if count > 1 else (),
+        steps=steps,
+        time=None if steps is None else time_of(recipe, shape, work, machine, known, steps, count),
+        disk=disk_of(recipe, shape, work, machine, steps),
+        notes=tuple(notes(recipe, shape, work, known, machine)),
+    )
+
+
+def shape_of(recipe: Recipe, config: Mapping[str, Any]) -> Shape:
+    """The model's shape; of a model made anew, in the sizes that the objective says."""
+    if recipe.objective.name != "pretrain":
+        return read_shape(config)
+    options = recipe.objective.options
+    found = read_shape(config)
+    hidden = getattr(options, "hidden_size", None) or found.hidden
+    heads = getattr(options, "heads", None) or found.heads
+    said = {
+        "hidden_size": hidden,
+        "num_hidden_layers": getattr(options, "layers", None) or found.layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": getattr(options, "key_value_heads", None) or heads,
+        "intermediate_size": getattr(options, "intermediate_size", None) or -(-hidden * 8 // 3 // 8) * 8,
+        "vocab_size": getattr(options, "vocabulary", None) or found.vocabulary,
+        "head_dim": hidden // heads,
+    }
+    return read_shape({**config, **said})
+
+
+def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Workload:
+    """Say in numbers what a step of this recipe holds on this machine."""
+    train, extras = recipe.train, extras_of(recipe.objective.name)
+    moving = trained(shape, recipe.method.name, recipe.method.options)
+    on_gpu = machine.device == "gpu"
+    size = NUMBER_BYTES[dtype_of(recipe, shape, machine)]
+    is_beside = bool(moving.beside)
+    moving_bytes = 4.0 if is_beside else size  # PEFT makes adapters of 16-bit models in float32
+    states = STATES_8BIT.get(train.optimizer)
+    optimizer = STATES.get(train.optimizer, 2.0) * moving_bytes if states is None else states
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    longest = recipe.data.max_tokens
+    if known.lengths is not None and known.lengths.longest and not packs:
+        longest = min(longest, known.lengths.longest)
+    if extras.generates:
+        longest += int(getattr(recipe.objective.options, "max_new_tokens", 0) or 0)
+    texts = train.batch_size * extras.texts_per_row
+    value_model = moving.numbers * (2 * moving_bytes + optimizer) if extras.value_model else 0.0
+    return Workload(
+        shape=shape,
+        trained=moving,
+        batch_size=texts,
+        sequence=longest,
+        on_gpu=on_gpu,
+        weight_bytes=size,
+        compute_bytes=size,
+        quantize="nf4dq" if recipe.model.quantize == "nf4" else recipe.model.quantize,
+        trained_bytes=moving_bytes,
+        optimizer_bytes=optimizer,
+        accumulates=train.grad_accumulation > 1,
+        checkpointing=checkpoints(recipe),
+        chunked_loss=not extras.whole_logits,
+        frozen_models=_other_models(shape, extras, size, is_beside, known) + value_model,
+        token_extras=_token_extras(shape, extras, size),
+        has_logits=not extras.no_logits,
+    )
+
+
+def checkpoints(recipe: Recipe) -> bool:
+    """Whether activations are computed again in place of kept."""
+    said = getattr(recipe.train, "activation_checkpointing", False)
+    return bool(said or recipe.trainer_args.get("activation_checkpointing"))
+
+
+def _other_models(shape: Shape, extras: Extras, size: float, is_adapter: bool, known: Known) -> float:
+    own = shape.parameters * size
+    count = extras.reward_model + extras.value_model + (extras.reference and not is_adapter)
+    teacher = 0.0
+    if extras.teacher:
+        teacher = (read_shape(known.teacher) if known.teacher else shape).parameters * size
+    return own * count + teacher
+
+
+def _token_extras(shape: Shape, extras: Extras, size: float) -> float:
+    """Bytes that an objective adds for each token of the batch: kept keys and values, a teacher's logits."""
+    kept = 2 * shape.layers * shape.key_width * size if extras.generates else 0.0
+    more = max(0, extras.whole_logits - 1) * shape.vocabulary * size
+    return kept + more
+
+
+def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
+    """The number format that the run computes in, as core/models.py chooses it."""
+    wanted = shape.dtype.removeprefix("torch.") if recipe.model.dtype == "auto" else recipe.model.dtype
+    if wanted not in NUMBER_BYTES or (wanted == "bfloat16" and not machine.has_bfloat16):
+        return "float32"
+    return wanted
+
+
+def capacity_of(recipe: Recipe, machine: Machine) -> float | None:
+    """The memory that the run may use, in bytes."""
+    budget = recipe.budget.memory_gib
+    if budget is None or machine.device != "gpu":
+        return machine.memory
+    return min(budget * 2**30, math.inf if machine.memory is None else machine.memory)
+
+
+def judge(estimated: float, need: float, capacity: float | None) -> Verdict:
+    """Fits if the estimate with its margin does; tight if only the estimate does."""
+    if capacity is None:
+        return "unknown"
+    if need <= capacity:
+        return "fits"
+    return "tight" if estimated <= capacity else "no"
+
+
+def find_fix(recipe: Recipe, shape: Shape, machine: Machine, known: Known, capacity: float) -> Fix | None:
+    """Find the first change, cheapest first, with which the run fits."""
+    for change in changes(recipe):
+        made = memory.parts(workload(change.recipe, shape, machine, known))
+        need = memory.need(made, on_gpu=machine.device == "gpu")
+        if need <= capacity:
+            return _fix(change, need)
+    return None
+
+
+def _fix(change: Change, need: float) -> Fix:
+    return Fix(change.text, change.sets, need)
+
+
+def shards(work: Workload, parts: Sequence[Part], gpus: int) -> tuple[Sharded, ...]:
+    """What each GPU holds with a copy of all, and with states or weights divided (arXiv:1910.02054).
+
+    Plain data parallel keeps a second copy of the gradients, in buckets. Divided weights are gathered a layer at a
+    time, the next one ahead.
+    """
+    size = {part.name: part.bytes for part in parts}
+    whole = memory.total(tuple(parts))
+    states = size.get("gradients", 0.0) + size.get("optimizer", 0.0)
+    weights = size.get("weights", 0.0)
+    buckets = work.trained.numbers * work.trained_bytes
+    off = 1 - 1 / gpus
+    gathered = 2 * weights / max(1, work.shape.layers)
+    return (
+        Sharded("a copy on each (DDP)", whole + buckets),
+        Sharded("optimizer and gradients divided (ZeRO-2)", whole - off * states),
+        Sharded("weights divided too (ZeRO-3, FSDP)", whole - off * (states + weights) + gathered),
+    )
+
+
+def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
+    """Count a run's steps and tokens, as the trainer will."""
+    packs = bool(getattr(recipe.objective.options, "packing", False))
+    rows = math.ceil(lengths.tokens / recipe.data.max_tokens) if packs else lengths.rows
+    copies = int(getattr(recipe.objective.options, "generations", 1) or 1)
+    per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
+    steps = max(1, limit_steps(recipe, math.ceil(rows * copies / max(1, gpus))))
+    epochs = steps * per_step / max(1, rows * copies)
+    return Steps(
+        rows=lengths.rows,
+        eval_rows=lengths.eval_rows,
+        tokens_per_epoch=lengths.tokens,
+        longest=lengths.longest,
+        how=lengths.how,
+        rows_per_step=per_step,
+        steps=steps,
+        tokens=round(lengths.tokens * epochs),
+    )
+
+
+def time_of(
+    recipe: Recipe,
+    shape: Shape,
+    work: Workload,
+    machine: Machine,
+    known: Known,
+    steps: Steps,
+    gpus: int,
+) -> Time | None:
+    """How long the steps take; evaluation, samples and checks come on top."""
+    cost = speed.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
+    found: Speed | None = speed.predict(recipe.model.id, recipe.method.name, cost, machine, known.past)
+    if found is None:
+        return None
+    rate = found.tokens_per_s * max(1, gpus)
+    return Time(steps.tokens / rate, rate, found.source, found.is_measured)
+
+
+def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, steps: Steps | None) -> Disk:
+    """What the checkpoints that are kept take, with the optimizer's states beside each for going on."""
+    moving = work.trained
+    weights = moving.beside * work.trained_bytes if moving.beside else shape.parameters * work.weight_bytes
+    states = moving.numbers * work.optimizer_bytes
+    total = steps.steps if steps is not None else None
+    every = recipe.train.save_every
+    saves = math.ceil(1 / every) if isinstance(every, float) else math.ceil((total or every) / every)
+    kept = min(saves, recipe.train.keep_checkpoints or saves) if saves else 1
+    return Disk(
+        checkpoint=weights,
+        kept=kept,
+        optimizer=states,
+        total=kept * (weights + states),
+        free=machine.free_disk,
+    )
+
+
+def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: Machine) -> list[str]:
+    """What a reader should know of how this was found."""
+    said = []
+    if not shape.is_known:
+        named = f"family {shape.family}" if shape.family else "a config without model_type"
+        said.append(f"{named} is not known here: counted as a Llama of the same widths.")
+    if not work.trained.is_known:
+        said.append(f"method {recipe.method.name} has no formula: counted as LoRA.")
+    extras = extras_of(recipe.objective.name)
+    if not extras.is_known:
+        said.append(f"objective {recipe.objective.name} has no row: counted as sft.")
+    if extras.reward_model or extras.value_model:
+        said.append("other models (reward, value) are counted as large as the one that trains.")
+    if extras.teacher and known.teacher is None:
+        said.append("the teacher is counted as large as the model: its config.json is not here.")
+    if known.lengths is None:
+        said.append(f"no data file was read: every row is taken to have {recipe.data.max_tokens} tokens.")
+    elif not known.lengths.is_whole:
+        said.append("some sources are not local files: rows, tokens and time leave them out.")
+    if recipe.model.dtype == "bfloat16" and not machine.has_bfloat16:
+        said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
+    positions = shape.max_positions
+    if positions and recipe.data.max_tokens > positions:
+        said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")
+    return said
