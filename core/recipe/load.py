@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core import protect
 from finetop.core.errors import NotFound, RecipeError
 from finetop.core.recipe.merge import apply_sets, merge_recipes
 from finetop.core.recipe.names import check_name, plain, quoted
@@ -250,6 +251,8 @@ def _paths(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
         yield "model.chat_template", recipe.model.chat_template, False
     if Path(recipe.model.id).is_absolute():
         yield "model.id", recipe.model.id, True
+    for key, path in protect.paths(recipe):
+        yield key, path, False
 
 
 def _file_problem(path: Path, is_folder: bool) -> tuple[str, str]:

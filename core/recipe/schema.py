@@ -7,10 +7,12 @@ module, as `Options`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
+
+from finetop.core import protect
 
 VERSION = 1
 
@@ -259,15 +261,21 @@ class Budget(Section, frozen=True, kw_only=True):
     )
 
 
-class Protect(Section, frozen=True, kw_only=True):
-    """Protections against forgetting in training; none is built yet."""
+if TYPE_CHECKING:
 
-    kl_to_base: Annotated[
-        float, Meta(ge=0), says("Weight of the divergence from the base model's answers.")
-    ] = 0.0
-    l2_sp: Annotated[float, Meta(ge=0), says("Weight of the distance from the base model's weights.")] = 0.0
-    ewc: Annotated[float, Meta(ge=0), says("The same, weighted by how much each weight matters.")] = 0.0
-    freeze_layers: Annotated[tuple[int, ...], says("Numbers of layers that do not move.")] = ()
+    class Protect(Section, frozen=True, kw_only=True):
+        """Protections against forgetting in training: a setting for each file in core/protect, off by default."""
+
+else:
+    Protect = msgspec.defstruct(
+        "Protect",
+        [(name, protect.load(name).Setting, protect.load(name).OFF) for name in protect.names()],
+        bases=(Section,),
+        namespace={"__doc__": "Protections against forgetting in training: one for each file in core/protect."},
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
 
 
 class Recipe(Section, frozen=True, kw_only=True):
