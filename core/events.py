@@ -93,6 +93,15 @@ class Checkpoint(msgspec.Struct, tag="checkpoint", frozen=True):
     kind: str  # "adapter" or "full"
 
 
+class Resumed(msgspec.Struct, tag="resumed", frozen=True):
+    """The run goes on from this step's checkpoint: what was told of later steps is of a run that is no more.
+
+    Step 0: it begins anew.
+    """
+
+    step: int
+
+
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
     kind: str  # "nan", "spike", "drift" …
     step: int
@@ -155,6 +164,7 @@ Event = (
     | Metrics
     | Sample
     | Checkpoint
+    | Resumed
     | Alarm
     | Scores
     | Verdict

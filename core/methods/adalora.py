@@ -108,7 +108,34 @@ def callbacks(options: Options) -> list[TrainerCallback]:
             # gradients are still there; the step just made is counted only after this
             kwargs["model"].base_model.update_and_allocate(state.global_step + 1)
 
+        def keep(self, model: Any) -> dict[str, Any]:
+            return kept(model)
+
+        def put_back(self, model: Any, tree: dict[str, Any]) -> None:
+            put_back(model, tree)
+
     return [Allocator()]
+
+
+SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of each weight, how much it has mattered so far
+
+
+def kept(model: Any) -> dict[str, Any]:
+    """Give what the moving of ranks goes by, for a checkpoint that is resumed from."""
+    allocator = model.base_model.rankallocator
+    return {
+        **{name: getattr(allocator, name) for name in SUMS},
+        "ranks": model.peft_config[NAME].rank_pattern,
+    }
+
+
+def put_back(model: Any, tree: dict[str, Any]) -> None:
+    """Let ranks move on from where they were."""
+    allocator, config = model.base_model.rankallocator, model.peft_config[NAME]
+    for name in SUMS:
+        sums = {key: tensor.to(model.device) for key, tensor in tree[name].items()}
+        setattr(allocator, name, sums)
+    config.rank_pattern = tree["ranks"]
 
 
 def plan(model: Any, options: Options, steps: int) -> None:

@@ -12,6 +12,7 @@ from finetop.core.home import Home
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.run import JobSpec, home_of, read_spec, run_folder_of
 from finetop.core.train import training
+from finetop.core.train.point import point_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +46,9 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
     )
     recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json")
     training.require_device(recipe, device)
-    return training.train(recipe, run_folder_of(job_folder), Home(home_of(job_folder)), device, events, stop)
+    point = point_of(spec, job_folder)
+    home = Home(home_of(job_folder))
+    return training.train(recipe, run_folder_of(job_folder), home, device, events, stop, point)
 
 
 def read_again(job_folder: Path) -> Recipe | None:

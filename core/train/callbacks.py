@@ -12,13 +12,13 @@ import torch
 from transformers import TrainerCallback
 
 from finetop.core.events import Alarm, Phase, Planned, metrics
-from finetop.core.train import checkpoint, checks, probe, samples
+from finetop.core.train import checkpoint, checks, probe, random_state, samples
 from finetop.core.train.failures import is_disk_full
 from finetop.core.train.metric_names import NAMES, WANTED
 from finetop.core.train.pace import Ration, steps_between
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
@@ -62,13 +62,14 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.began = self.step_began = self.shown = time.monotonic()
         self.step_s = math.inf
         self.tokens = 0.0
+        self.first_step = 0  # that a resumed run begins behind
         self.gpu_util = math.nan
         self.has_alarmed = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.began = time.monotonic()
+        self.began, self.first_step = time.monotonic(), state.global_step
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -140,7 +141,8 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
 
     def _phase(self, state: TrainerState, now: float) -> float:
         """Say how far training is; gives back the seconds left, at the pace so far with all that is around."""
-        left_s: float = (now - self.began) / state.global_step * float(state.max_steps - state.global_step)
+        made = max(1, state.global_step - self.first_step)
+        left_s: float = (now - self.began) / made * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)
         self.events.write(Phase("training", done, total, "steps", round(left_s, 1)))
         return left_s
@@ -161,6 +163,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.probe: probe.Probe | None = None
         self.drift = self.samples = Ration(1)
         self.has_drifted = False
+        self.keep_state: Callable[[Path], None] | None = None  # what training needs to go on, in checkpoints
+        self.before_evaluation: dict[str, Any] | None = None  # where the random numbers stood
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -179,14 +183,15 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             )
         )
         self.samples = Ration(steps_between(recipe.train.eval_every, total))
-        self._write_samples(model, 0)
+        if not state.global_step:  # a resumed run has told it
+            self._write_samples(model, 0)
         if recipe.drift.every is not None and self.job.general_text is not None:
             self._now_does("measuring the start")
             self.drift = Ration(steps_between(recipe.drift.every, total))
             before = time.monotonic()
             self.probe = probe.start(model, self.job.tokenizer, self.job.general_text, self.job.device)
             self.drift.took(time.monotonic() - before)
-            if self.probe is not None:
+            if self.probe is not None and not state.global_step:
                 self.events.write(metrics(0, {"drift": 0.0, "kl": 0.0}))
 
     def on_step_end(
@@ -201,6 +206,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         is_last = step >= total
         every = steps_between(train.eval_every, total)
         control.should_evaluate = self.job.eval_rows > 0 and (is_last or step % every == 0)
+        keeps_best = self.way is not None and self.way.keeps_best
+        self.before_evaluation = random_state.now() if control.should_evaluate or keeps_best else None
         if self.stop.reason and not is_last:
             control.should_evaluate = False  # the checkpoint comes first: whoever stops may be in a hurry
             return
@@ -222,6 +229,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
+        if self.before_evaluation is not None:  # so that training is the same however often it is measured
+            random_state.put_back(self.before_evaluation)
         if self.way is not None and "eval_loss" in kwargs["metrics"]:
             self.way.eval_losses[state.global_step] = float(kwargs["metrics"]["eval_loss"])
 
@@ -267,7 +276,15 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         """
         self._now_does("writing a checkpoint")
         try:
-            checkpoint.write(model, self.job.tokenizer, self.job.base, self.job.run_folder, step, self.events)
+            checkpoint.write(
+                model,
+                self.job.tokenizer,
+                self.job.base,
+                self.job.run_folder,
+                step,
+                self.events,
+                self.keep_state,
+            )
         except Exception as error:
             if not is_disk_full(error):
                 raise

@@ -10,7 +10,7 @@ from finetop.core.events import Checkpoint
 from finetop.core.folders import publish
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/resume.py
 
 
 def write(
@@ -29,10 +30,11 @@ def write(
     run_folder: Path,
     step: int,
     events: EventLog,
+    keep_state: Callable[[Path], None] | None = None,
 ) -> Path:
     """Write the model (an adapter alone, where there is one) and its tokenizer to checkpoints/step-000120.
 
-    The event follows when all of it is on the disk. Raises OSError, or the library's own error, on a full
+    `keep_state` adds what training needs to go on from there. The event follows when all of it is on the disk. Raises OSError, or the library's own error, on a full
     disk; then nothing of the checkpoint is left.
     """
     target = folder_of(run_folder, step)
@@ -44,6 +46,8 @@ def write(
     try:
         kind = _save(model, base, aside)
         tokenizer.save_pretrained(aside)
+        if keep_state is not None:
+            keep_state(aside)
         sizes = {
             str(file.relative_to(aside)): file.stat().st_size
             for file in sorted(aside.rglob("*"))
@@ -74,16 +78,18 @@ def folder_of(run_folder: Path, step: int) -> Path:
 def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
     from peft import PeftModel
 
+    inner = model.get_base_model() if isinstance(model, PeftModel) else model
+    is_reward = type(inner).__name__.endswith("ForSequenceClassification")
     if not isinstance(model, PeftModel):
         model.save_pretrained(folder)
-        return "full"
+        return "reward" if is_reward else "full"
     for config in model.peft_config.values():
         config.base_model_name_or_path = base.hub_id or str(base.path)
         config.revision = base.revision
     # "auto" would ask the hub, perhaps for a long time, whether the vocabulary has grown; it has not.
     model.save_pretrained(folder, save_embedding_layers=False)
     (folder / "README.md").unlink(missing_ok=True)  # PEFT's empty model card
-    return "adapter"
+    return "reward" if is_reward else "adapter"
 
 
 def complete(run_folder: Path) -> list[Path]:
@@ -100,19 +106,40 @@ def is_complete(folder: Path) -> bool:
         return False
 
 
-def prune(run_folder: Path, keep: int | None, spared: Collection[int] = ()) -> None:
-    """Remove all but the newest `keep` checkpoints and those of the spared steps.
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """Read a checkpoint's manifest; nothing where there is none that can be read."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
-    Each vanishes from sight before its files go.
-    """
+
+def is_resumable(folder: Path) -> bool:
+    """Tell whether a checkpoint is complete and training can go on from it."""
+    return (folder / STATE).is_dir() and is_complete(folder)
+
+
+def step_of(folder: Path) -> int:
+    """Read the step from a checkpoint's name."""
+    return int(folder.name.removeprefix("step-"))
+
+
+def remove(folder: Path) -> None:
+    """Remove a checkpoint: it vanishes from sight before its files go."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    folder.rename(gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def prune(run_folder: Path, keep: int | None, spared: Collection[int] = ()) -> None:
+    """Remove all but the newest `keep` checkpoints and those of the spared steps."""
     if keep is None:
         return
     for folder in complete(run_folder)[:-keep]:
         if folder in {folder_of(run_folder, step) for step in spared}:
             continue
-        gone = folder.with_name(f".{folder.name}.gone")
-        folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        remove(folder)
 
 
 def clear_leftovers(run_folder: Path) -> None:

@@ -10,14 +10,12 @@ its losses are the same bit for bit. What a REGRESSED leads to is check.on_fail'
 from __future__ import annotations
 
 import math
-import random
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy
 import torch
 
 from finetop.core.check import job
@@ -26,6 +24,7 @@ from finetop.core.check.paper import open_paper
 from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.events import Alarm, Best, Phase, Verdict
+from finetop.core.train import random_state
 from finetop.core.train.pace import steps_between
 from finetop.core.train.stopping import StopAsked
 
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Check, Recipe
+    from finetop.core.train.point import Point
     from finetop.core.train.stopping import Stop
 
 Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
@@ -60,6 +60,7 @@ class OnTheWay:
     spent_s: float  # on the base and on all checks
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by step
     eval_losses: dict[int, float] = field(default_factory=dict)  # by step
+    gone_claims: int = 0  # made of checkpoints that are no more
 
     @property
     def keeps_best(self) -> bool:
@@ -99,6 +100,17 @@ def begin(
     return OnTheWay(recipe.check, model, paper, side, plain, stop, events, began, seconds)
 
 
+def go_on(way: OnTheWay | None, point: Point | None) -> None:
+    """Let a resumed run's checks know what those before said: their claims are spent, their best may stay the best."""
+    if way is None or point is None:
+        return
+    told = point.told
+    kept = {step: result for step, result in told.verdicts.items() if step <= point.step}
+    way.outcomes = {step: read(result) for step, result in sorted(kept.items())}
+    way.eval_losses = {step: loss for step, loss in told.eval_losses.items() if step <= point.step}
+    way.gone_claims = max(0, told.claims - len(way.outcomes))
+
+
 def is_due(way: OnTheWay, step: int, total: int) -> bool:
     """Say whether to check at this step.
 
@@ -119,7 +131,7 @@ def look(way: OnTheWay, step: int, checkpoint: str) -> Outcome | None:
     device = way.paper.candidates.device
     way.paper.step = step
     way.paper.told = {(name, key) for name, key in way.paper.told if name != "tuned"}
-    claim = len(way.outcomes.keys() - {step}) + 1
+    claim = way.gone_claims + len(way.outcomes.keys() - {step}) + 1
     free_memory(device)
     try:
         with undisturbed(way.model, way.plain):
@@ -258,7 +270,7 @@ def undisturbed(model: torch.nn.Module, plain: Forwards) -> Iterator[None]:
     in_training = [module for module in model.modules() if module.training]
     moves = [(weight, weight.requires_grad) for weight in model.parameters()]
     wrapped = own_forwards(model)
-    state = _random_state()
+    state = random_state.now()
     model.eval()
     _carry(model, plain)
     try:
@@ -270,7 +282,7 @@ def undisturbed(model: torch.nn.Module, plain: Forwards) -> Iterator[None]:
         for weight, is_moving in moves:
             if weight.requires_grad != is_moving:
                 weight.requires_grad_(is_moving)
-        _put_back(state)
+        random_state.put_back(state)
 
 
 def _carry(model: torch.nn.Module, forwards: Forwards) -> None:
@@ -279,16 +291,3 @@ def _carry(model: torch.nn.Module, forwards: Forwards) -> None:
             module.__dict__["forward"] = forwards[module]
         else:
             module.__dict__.pop("forward", None)
-
-
-def _random_state() -> tuple[Any, Any, Any, list[Any]]:
-    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
-    return random.getstate(), numpy.random.get_state(), torch.get_rng_state(), on_gpus
-
-
-def _put_back(state: tuple[Any, Any, Any, list[Any]]) -> None:
-    random.setstate(state[0])
-    numpy.random.set_state(state[1])
-    torch.set_rng_state(state[2])
-    if state[3]:
-        torch.cuda.set_rng_state_all(state[3])

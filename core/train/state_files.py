@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from finetop.core.errors import FinetopError
+from finetop.core.errors import EnvironmentTrouble
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 TREE, TENSORS = "state.json", "tensors.safetensors"
 # How what JSON has not is written: one key that says the kind.
 TENSOR, MAPPING, LIST, TUPLE = "tensor", "mapping", "list", "tuple"
-
-
-class UnreadableState(FinetopError):
-    """A state on the disk is damaged, or none of ours."""
-
-    title = "unreadable state"
-    exit_code = 4
 
 
 def save(tree: Any, folder: Path) -> None:
@@ -42,7 +35,7 @@ def save(tree: Any, folder: Path) -> None:
 
 
 def load(folder: Path) -> Any:
-    """Read back what `save` wrote, tensors on the CPU. Raises UnreadableState."""
+    """Read back what `save` wrote, tensors on the CPU. Raises EnvironmentTrouble."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -50,7 +43,7 @@ def load(folder: Path) -> Any:
         written = json.loads((folder / TREE).read_text(encoding="utf-8"))
         return _read(written, load_file(folder / TENSORS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise UnreadableState(
+        raise EnvironmentTrouble(
             f"{folder}: the trainer's state can't be read: {error}.", hint="Resume from another checkpoint."
         ) from error
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import random
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import methods, models, objectives
+from finetop.core import methods, models, objectives, protect
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Ended, Phase
 from finetop.core.train import data, suite_data
@@ -21,16 +21,25 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.point import Point
     from finetop.core.train.stopping import Stop
 
 
-def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: EventLog, stop: Stop) -> Ended:
-    """Do all that a training job does, from the data to the final checkpoint.
+def train(
+    recipe: Recipe,
+    run_folder: Path,
+    home: Home,
+    device: str,
+    events: EventLog,
+    stop: Stop,
+    point: Point | None = None,
+) -> Ended:
+    """Do all that a training job does, from the data to the final checkpoint; with `point`, on from a checkpoint.
 
     Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
     """
     objective = objectives.load(recipe.objective.name)
-    rows = data.read(recipe.data, recipe.train.seed, home, events, objective.ROWS)
+    rows = data.read(protect.with_sources(recipe), recipe.train.seed, home, events, objective.ROWS)
     events.write(Phase("finding the model"))
     base = models.resolve(recipe.model, home, events)
     dtype = models.number_format(recipe.model.dtype, base.path, device)
@@ -50,18 +59,38 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
 
     suite_data.look_ahead(recipe, home, events)
 
-    from finetop.core.train import arguments, callbacks, checkpoint, checks, method_start, probe, samples
+    from finetop.core.protect._acting import Base
+    from finetop.core.train import (
+        arguments,
+        callbacks,
+        checkpoint,
+        checks,
+        method_start,
+        probe,
+        protecting,
+        random_state,
+        resume,
+        samples,
+        worst_step,
+    )
 
     quiet()
+    if point is not None:
+        resume.require_same(base, point)
     checkpoint.clear_leftovers(run_folder)
     common = arguments.common(recipe, dtype, device, run_folder / "checkpoints")
     method_start.rehearse(recipe, base)
+    protecting.require(recipe, base)
     events.write(Phase("loading the model"))
-    seed_everything(recipe.train.seed)
+    random_state.seed(recipe.train.seed)
     limit_gpu_memory(recipe, device)
     loaded = load_model(objective, recipe, base, tokenizer, dtype, device)
+    at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
+    examples = data.Examples(protecting.rows(at_start, examples.train), examples.eval)
     model = method_start.prepare(recipe, base, tokenizer, loaded, examples.train, home)
+    protecting.hold(recipe, model)
     way = checks.begin(recipe, base, model, home, events, stop, dtype=dtype, device=device)
+    checks.go_on(way, point)
     writes = getattr(objective, "WRITES", True)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)
     job = callbacks.Job(
@@ -78,6 +107,7 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
     )
     events.write(Phase("preparing the trainer"))
     meter = callbacks.Meter(events, device, objective.METRICS)
+    pacer = callbacks.Pacer(job, meter, events, stop, way)
     setup = Setup(
         recipe=recipe,
         base=base,
@@ -91,16 +121,21 @@ def train(recipe: Recipe, run_folder: Path, home: Home, device: str, events: Eve
         train=examples.train,
         eval=examples.eval,
         arguments=common,
-        hooks=[meter, callbacks.Pacer(job, meter, events, stop, way)],
+        hooks=[meter, pacer],
     )
     trainer = method_start.make_trainer(objective, setup)
+    protecting.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
     trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset) * copies)
+    worst_step.try_worst(trainer, recipe, device, events)
+    resume.repeatable(trainer, recipe.train.seed)
+    pacer.keep_state = partial(resume.keep, trainer)
+    resume.announce(point, run_folder, trainer.args.max_steps, events)
     stop.is_training = True
-    trainer.train()
+    resume.train(trainer, point, meter)
     events.write(Phase("writing the final checkpoint"))
     step = trainer.state.global_step
-    checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events)
+    checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events, pacer.keep_state)
     checkpoint.prune(run_folder, recipe.train.keep_checkpoints, checks.spared(way))
     checks.finish(way, step)
     if stop.reason and step < trainer.state.max_steps:
@@ -153,16 +188,6 @@ def limit_gpu_memory(recipe: Recipe, device: str) -> None:
     total = torch.cuda.get_device_properties(device).total_memory / 2**30
     if wanted < total:
         torch.cuda.set_per_process_memory_fraction(wanted / total, device)
-
-
-def seed_everything(seed: int) -> None:
-    """Seed all generators before weights are made: an adapter's start is random."""
-    import numpy
-    import torch
-
-    random.seed(seed)
-    numpy.random.seed(seed)
-    torch.manual_seed(seed)
 
 
 def quiet() -> None:

@@ -1,0 +1,137 @@
+"""A resumed run is the run that was never interrupted, to the bit; and what it may not go on from is refused."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import Any
+
+import pytest
+import torch
+
+from finetop.core import events
+from finetop.core.errors import BadInput
+from finetop.core.home import Home
+from finetop.core.recipe.load import resolve_text
+from finetop.core.train import checkpoint, resume, training
+from finetop.core.train.point import Point
+from finetop.core.train.stopping import Stop
+from finetop.core.train.told import Told, told_before
+
+TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
+
+
+class Run:
+    """A run in a home of its own, whose jobs are done in this process."""
+
+    def __init__(self, tmp_path, tiny_model, count=16, **sections):
+        self.home = Home(tmp_path / "home")
+        self.folder = tmp_path / "home" / "runs" / "0001-tiny"
+        self.data = tmp_path / "faq.jsonl"
+        self.write_rows(count)
+        suites = self.home.root / "suites"
+        suites.mkdir(parents=True)
+        (suites / "general.txt").write_text(TEXT)
+        (suites / "items.jsonl").write_text('{"id": "a", "question": "b", "answer": "c"}\n')
+        task = "{name: t, data: items.jsonl, chance: 0.0}"
+        (suites / "tiny.yaml").write_text(f"suite: 1\nname: tiny\ntext: general.txt\ntasks:\n  - {task}\n")
+        self.settings: dict[str, Any] = {
+            "recipe": 1,
+            "name": "tiny",
+            "model": {"id": str(tiny_model), "dtype": "float32"},
+            "method": {"name": "lora", "rank": 4, "dropout": 0.2},
+            "objective": {"name": "sft"},
+            "data": {"train": [{"path": str(self.data)}], "max_tokens": 64},
+            "train": {
+                "epochs": 2.0,
+                "batch_size": 2,
+                "grad_accumulation": 2,
+                "learning_rate": 0.01,
+                "save_every": 2,
+                "eval_every": 3,
+                "keep_checkpoints": None,
+            },
+            "samples": {"count": 0},
+            "check": {"at_end": False, "general": {"suite": "tiny"}},
+            "drift": {"every": None},
+        }
+        for name, section in sections.items():
+            own = {} if name == "method" else self.settings[name]
+            self.settings[name] = {**own, **section}
+        self.jobs = 0
+
+    def write_rows(self, count, word="It is"):
+        rows = [
+            {"messages": [
+                {"role": "user", "content": f"What is {n}?" + " Say it." * (n % 5)},
+                {"role": "assistant", "content": f"{word} {n * n}." + " Yes." * (n % 3)},
+            ]}
+            for n in range(1, count + 1)
+        ]  # fmt: skip
+        self.data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def job(self, step=None, anyway=False, stop=None, **train):
+        """Train from the beginning, or on from a step. Gives back how it ended, and what it told."""
+        settings = {**self.settings, "train": {**self.settings["train"], **train}}
+        recipe = resolve_text(json.dumps(settings)).recipe
+        self.jobs += 1
+        folder = self.folder / "jobs" / f"{self.jobs:04d}-train"
+        folder.mkdir(parents=True)
+        log = events.EventLog(folder / "events.jsonl")
+        point = None
+        if step is not None:
+            where = checkpoint.folder_of(self.folder, step)
+            point = Point(step, where, folder, anyway, told_before(self.folder, folder))
+        try:
+            ended = training.train(recipe, self.folder, self.home, "cpu", log, stop or Stop(), point)
+        finally:
+            log.close()
+        lines = (folder / "events.jsonl").read_bytes().splitlines()
+        return ended, [events.decode(line).e for line in lines]
+
+    def weights(self, step):
+        from safetensors.torch import load_file
+
+        folder = checkpoint.folder_of(self.folder, step)
+        return load_file(next(folder.glob("*model.safetensors")))
+
+
+def numbers(happened):
+    """All values of training by step, but for those that are of the clock and the machine."""
+    kept: dict[int, dict[str, float]] = {}
+    for event in happened:
+        if isinstance(event, events.Metrics):
+            values = {
+                key: event.values[key] for key in event.values if key not in ("tokens_per_s", "memory_gib")
+            }
+            kept.setdefault(event.step, {}).update(values)
+    return kept
+
+
+@pytest.mark.parametrize(
+    ("sections", "step"),
+    [
+        ({}, 6),  # in the second epoch, whose order must not hang on what dropout drew in the first
+        ({"objective": {"neftune_alpha": 5.0}, "train": {"optimizer": "adafactor"}}, 4),
+        ({"method": {"name": "full"}}, 4),
+        ({"method": {"name": "adalora", "rank": 4, "first_rank": 6}, "objective": {"packing": True}}, 2),
+    ],
+    ids=["lora", "adafactor", "full", "adalora"],
+)
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model, sections, step):
+    run = Run(tmp_path, tiny_model, **sections)
+    ended, whole = run.job()
+    assert ended.status == "finished"
+    last = max(numbers(whole))
+    wanted, before = run.weights(last), numbers(whole)
+    random.seed(99)
+    torch.manual_seed(99)
+    ended, again = run.job(step)
+    assert ended.status == "finished"
+    after = numbers(again)
+    assert events.Resumed(step) in again
+    assert sorted(after) == [number for number in before if number > step]
+    for number, values in after.items():
+        assert values == before[number], number
+    for name, tensor in run.weights(last).items():
+        assert torch.equal(tensor, wanted[name]), name
