@@ -33,13 +33,13 @@ class Machine:
     free_disk: float | None = None
 
 
-def look(home: Path, *, measure: bool = True) -> Machine:
+def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
     """Look at this machine; `home` lies on the disk that checkpoints are written to.
 
     `measure` times a small matrix product where there is no GPU (0.1 s).
     """
     disk = free_disk(home)
-    cards = gpus()
+    cards = gpus() if use_gpu else ()
     if cards:
         name, memory = cards[0]
         return Machine(

@@ -71,5 +71,6 @@ def predict(
     if machine.flops is None:
         return None
     share = GPU_SHARE if machine.device == "gpu" else CPU_SHARE
-    words = f"a guess: {share:.0%} of the {machine.flops / 1e12:.2g} TFLOP/s of {machine.name}"
+    size, unit = (1e12, "TFLOP/s") if machine.flops >= 1e12 else (1e9, "GFLOP/s")
+    words = f"a guess: {share:.0%} of the {machine.flops / size:.0f} {unit} of {machine.name}"
     return Speed(machine.flops * share / flops, words, False)

@@ -1,0 +1,202 @@
+"""`finetop plan RECIPE`: will it fit, and how long will it take; nothing is loaded, queued or downloaded."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import shlex
+import textwrap
+from collections.abc import Iterator
+from dataclasses import replace
+
+from finetop.core.commands.output import plain, print_json
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.home import Home
+from finetop.core.plan import lengths, looking
+from finetop.core.plan.estimate import Disk, Known, Plan, Steps, Time, estimate
+from finetop.core.plan.machine import Machine, look
+from finetop.core.plan.shape import billions
+from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.schema import Model, Recipe
+from finetop.core.text import clean_line
+
+ABOUT = "say whether a run fits and how long it takes, before it starts"
+
+GIB = 2**30
+WIDTH = 80
+MARKS = {"fits": "✓ ", "tight": "! ", "no": "✗ ", "unknown": "? "}
+VERDICTS = {
+    "fits": "fits",
+    "tight": "tight: it may fit, without room for error",
+    "no": "does NOT fit",
+    "unknown": "nobody said how much memory there is: give --gpu-memory GIB",
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("recipe", metavar="RECIPE", help="a built-in recipe's name, or a .yaml file")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting: train.batch_size=1",
+    )
+    parser.add_argument(
+        "--config", metavar="PATH", help="the model's config.json or folder, where it is not here yet"
+    )
+    parser.add_argument("--gpus", type=int, metavar="N", help="plan for N GPUs (else as the recipe says)")
+    parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="plan for a GPU of that memory")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    recipe = load_recipe(args.recipe, args.set).recipe
+    require_sense(args)
+    found = looking.find_config(recipe.model, home, args.config)
+    known = Known(
+        lengths=lengths.measure(recipe, found.folder),
+        past=looking.past_runs(home),
+        teacher=teacher_of(recipe, home),
+    )
+    plan = estimate(recipe, found.config, machine_for(args, recipe, home), known, gpus=args.gpus)
+    if args.json:
+        print_json({"plan": plain(plan)})
+    else:
+        for line in report(recipe, plan):
+            print(line)
+    return 1 if plan.verdict == "no" else 0
+
+
+def require_sense(args: argparse.Namespace) -> None:
+    """Refuse numbers that can't be. Raises BadInput."""
+    if args.gpus is not None and not 1 <= args.gpus <= 1024:
+        raise BadInput(f"--gpus is {args.gpus}, and must be 1 to 1024.")
+    if args.gpu_memory is not None and not (math.isfinite(args.gpu_memory) and args.gpu_memory > 0):
+        raise BadInput(f"--gpu-memory is {args.gpu_memory}, and must be above 0.", hint="Give GiB, say 24.")
+
+
+def machine_for(args: argparse.Namespace, recipe: Recipe, home: Home) -> Machine:
+    """Where the plan is for: a GPU that was described, that the recipe asks for, or what this machine has."""
+    here = look(home.root)
+    wants_gpu = args.gpus is not None or args.gpu_memory is not None or bool(recipe.budget.gpus)
+    if wants_gpu and here.device != "gpu":
+        here = Machine("gpu", "a GPU", None, free_disk=here.free_disk)
+    elif recipe.budget.gpus == 0 and here.device == "gpu" and not wants_gpu:
+        here = look(home.root, use_gpu=False)
+    if args.gpu_memory is not None:
+        return replace(here, name="a GPU", memory=args.gpu_memory * GIB)
+    return here
+
+
+def teacher_of(recipe: Recipe, home: Home) -> dict[str, object] | None:
+    """The config of a teacher that the objective names, if it is here."""
+    teacher = getattr(recipe.objective.options, "teacher", None)
+    if not isinstance(teacher, str):
+        return None
+    try:
+        return looking.find_config(Model(id=teacher), home).config
+    except FinetopError:
+        return None
+
+
+def report(recipe: Recipe, plan: Plan) -> Iterator[str]:
+    """Write a plan as lines of at most 80 columns."""
+    name = clean_line(recipe.model.id, limit=200).rsplit("/", 1)[-1]
+    yield from wrapped(
+        f"{recipe.name}: {recipe.objective.name} with {recipe.method.name} on {name}, {billions(plan.parameters)}"
+        f" parameters ({plan.family}), of which {billions(plan.trainable)} move ({plan.dtype})"
+    )
+    yield ""
+    yield from memory_lines(plan)
+    yield ""
+    if plan.steps is not None:
+        yield from labelled("data", data_words(plan.steps))
+        yield from labelled("steps", steps_words(plan.steps))
+    yield from labelled("time", time_words(plan.time, plan.steps))
+    yield from labelled("disk", disk_words(plan.disk))
+    for note in plan.notes:
+        yield from labelled("note", note)
+
+
+def memory_lines(plan: Plan) -> Iterator[str]:
+    where = plan.device_name if plan.capacity is None else f"{plan.device_name}, {gib(plan.capacity)} GiB"
+    where += "" if plan.device == "gpu" else " free"
+    yield f"memory  GiB on {clean_line(where, limit=60)}"
+    for part in plan.parts:
+        yield f"  {part.name:<16}{gib(part.bytes):>8}"
+    yield f"  {'estimate':<16}{gib(plan.estimate):>8}"
+    yield f"  {'with margin':<16}{gib(plan.need):>8}"
+    yield from wrapped(f"{VERDICTS[plan.verdict]}", mark=MARKS[plan.verdict])
+    if plan.fix is not None:
+        yield from wrapped(f"fits with {plan.fix.text} ({gib(plan.fix.need)} GiB with margin):")
+        yield "  " + " ".join(f"--set {quoted(one)}" for one in plan.fix.sets)
+    elif plan.verdict in ("tight", "no"):
+        yield "no change that is known here makes it fit: take a smaller model"
+    for way in plan.sharded:
+        yield f"  each of {plan.gpus} GPUs, {way.way:<42}{gib(way.bytes):>8}"
+    if plan.sharded:
+        yield "  (finetop trains on one GPU for now; these are for other launchers)"
+
+
+def data_words(steps: Steps) -> str:
+    aside = f", {steps.eval_rows:,} for evaluation" if steps.eval_rows else ""
+    return (
+        f"{steps.rows:,} rows{aside}, {steps.tokens_per_epoch:,} tokens an epoch,"
+        f" longest {steps.longest:,} ({steps.how})"
+    )
+
+
+def steps_words(steps: Steps) -> str:
+    return f"{steps.steps:,} of {steps.rows_per_step} rows, {steps.tokens:,} tokens in all"
+
+
+def time_words(time: Time | None, steps: Steps | None) -> str:
+    if time is None:
+        return "unknown: " + ("no data file was read" if steps is None else "no earlier run, no known card")
+    about = "about " if time.is_measured else "perhaps "
+    return f"{about}{long_span(time.seconds)}, at {time.tokens_per_s:,.0f} tokens/s ({time.source}); checks come on top"
+
+
+def disk_words(disk: Disk) -> str:
+    free = "" if disk.free is None else f"; {gib(disk.free)} GiB free"
+    short = "" if disk.free is None or disk.total <= disk.free else " - NOT ENOUGH"
+    return (
+        f"{gib(disk.total)} GiB: {disk.kept} checkpoint{'s' * (disk.kept != 1)} of {gib(disk.checkpoint)} GiB,"
+        f" each with {gib(disk.optimizer)} GiB of optimizer state{free}{short}"
+    )
+
+
+def gib(size: float) -> str:
+    """Write bytes in GiB: three digits that matter, two behind the point where it is small."""
+    value = size / GIB
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def long_span(seconds: float) -> str:
+    """A length of time in two units: '40 s', '12 m', '3 h 20 m', '2 d 5 h'."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if minutes < 90:
+        return f"{minutes} m"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} m"
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def quoted(text: str) -> str:
+    """Write a word so that a shell takes it whole."""
+    return shlex.quote(text)
+
+
+def labelled(label: str, text: str) -> Iterator[str]:
+    yield from wrapped(text, mark=f"{label:<8}")
+
+
+def wrapped(text: str, mark: str = "") -> Iterator[str]:
+    """Wrap a text, later lines under its beginning."""
+    yield from textwrap.wrap(
+        clean_line(text), WIDTH, initial_indent=mark, subsequent_indent=" " * max(2, len(mark)),
+        break_on_hyphens=False,
+    )  # fmt: skip
