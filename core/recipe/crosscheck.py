@@ -1,4 +1,4 @@
-"""Faults between settings that are each fine alone, and settings that are not built yet."""
+"""Faults between settings that are each fine alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import formats, methods, objectives
+from finetop.core import formats, methods, objectives, protect
 from finetop.core.check.asking.rules import find_rule
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.recipe.names import check_name
@@ -32,7 +32,13 @@ def cross_problems(
         check_name(recipe.name, places.get("name", whole))
     except RecipeError as error:
         problems.append(error)
-    for rule in (*((_method, _objective) if to_train else ()), _not_built, _train, _data, _check, _target):
+    for rule in (
+        *((_method, _objective, protect.problems) if to_train else ()),
+        _train,
+        _data,
+        _check,
+        _target,
+    ):
         for key, message, hint in rule(recipe):
             problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
     return problems
@@ -64,13 +70,6 @@ def _value(recipe: Recipe, key: str) -> object:
     section, _, name = key.partition(".")
     found = getattr(recipe, section)
     return getattr(getattr(found, "options", found), name, None)
-
-
-def _not_built(recipe: Recipe) -> Iterator[Found]:
-    for field in msgspec.structs.fields(type(recipe.protect)):
-        if getattr(recipe.protect, field.name):
-            key = f"protect.{field.name}"
-            yield key, f"{key} is not built yet.", "Leave it out; mix in general rows with role: replay."
 
 
 def _objective(recipe: Recipe) -> Iterator[Found]:
