@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 
 
 def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
-    """Wrap a model with a fresh adapter: it alone is trainable.
+    """Wrap a model with a fresh adapter: it alone is trainable, and the score of a reward model beside it.
 
     Raises BadInput if PEFT can't put this adapter onto this model.
     """
     from peft import PeftModel, get_peft_model
+
+    if is_classifier(model):
+        config.task_type = "SEQ_CLS"  # PEFT then trains and saves the score whole
+        if not hasattr(config, "modules_to_save"):
+            raise BadInput(
+                f"method: {config.peft_type.value} can't train a reward model's score beside it.",
+                hint="Take lora or full.",
+            )
 
     with warnings.catch_warnings():
         # PEFT 0.21 still asks transformers by the old name of activation checkpointing
@@ -38,6 +46,18 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
     return wrapped
 
 
+def is_classifier(model: PreTrainedModel) -> bool:
+    """Say if a model gives numbers for a text, as reward models do."""
+    return type(model).__name__.endswith("ForSequenceClassification")
+
+
+def head_of(model: PreTrainedModel) -> Any:
+    """Give the output layer: the one that writes, or a reward model's score."""
+    if is_classifier(model):
+        return getattr(model, "score", None) or getattr(model, "classifier", None)
+    return model.get_output_embeddings()
+
+
 def require_modules(model: PreTrainedModel, options: Any) -> None:
     """See that the modules which the options name are in the model, and that no head is adapted.
 
@@ -47,7 +67,7 @@ def require_modules(model: PreTrainedModel, options: Any) -> None:
     named = () if isinstance(targets, str) else targets
     _require_names(model, named, "method.target_modules")
     _require_names(model, getattr(options, "modules_to_save", ()), "method.modules_to_save")
-    head = model.get_output_embeddings()
+    head = head_of(model)
     for path, module in model.named_modules():
         name = next((name for name in named if is_named(path, name)), None)
         if module is head and name is not None:
@@ -75,7 +95,7 @@ def adapted(model: PreTrainedModel, target_modules: str | tuple[str, ...]) -> It
     import torch
     from transformers.pytorch_utils import Conv1D
 
-    head = model.get_output_embeddings()
+    head = head_of(model)
     for path, module in model.named_modules():
         if not isinstance(module, torch.nn.Linear | Conv1D) or module is head:
             continue

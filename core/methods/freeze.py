@@ -68,14 +68,16 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PreTraine
 
 
 def _moving(model: PreTrainedModel, options: Options) -> list[Any]:
+    from finetop.core.methods._wrapping import head_of, is_classifier
+
     stack = layers_of(model)
     moving: list[Any] = list(stack)[len(stack) - options.layers :]
     if options.layers:
         moving += _after(model, stack)
     if options.embeddings:
         moving.append(model.get_input_embeddings())
-    if options.head:
-        moving.append(model.get_output_embeddings())
+    if options.head or is_classifier(model):  # a reward model's score is drawn anew
+        moving.append(head_of(model))
     return moving
 
 

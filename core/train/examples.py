@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from finetop.core.formats import Message
+
 IGNORED = -100
 
 
@@ -112,10 +114,11 @@ class LabelledExample:
 
 @dataclass(frozen=True, slots=True)
 class PromptExample:
-    """A prompt that the model answers by itself, with the right answer where it is known."""
+    """A prompt that the model answers by itself, with the right answer where it is known, and as it was written."""
 
     prompt_ids: list[int]
     answer: str | None = None
+    prompt: tuple[Message, ...] = ()
 
     @property
     def tokens(self) -> int:
@@ -128,7 +131,7 @@ class PromptExample:
 
     def cut(self, max_tokens: int) -> PromptExample:
         """Keep the last tokens: what is asked stands at the end."""
-        return PromptExample(self.prompt_ids[-max_tokens:], self.answer)
+        return PromptExample(self.prompt_ids[-max_tokens:], self.answer, self.prompt)
 
     def columns(self) -> dict[str, Any]:
         return {"prompt_ids": self.prompt_ids, "answer": self.answer}

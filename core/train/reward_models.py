@@ -45,7 +45,9 @@ class RewardModel:
         scores = [0.0] * len(texts)
         for at in range(0, len(order), self.batch_size):
             some = order[at : at + self.batch_size]
-            batch = _padded([texts[index] for index in some], int(self.tokenizer.pad_token_id), self.model.device)
+            batch = _padded(
+                [texts[index] for index in some], int(self.tokenizer.pad_token_id), self.model.device
+            )
             with torch.no_grad():
                 found = self.model(**batch, use_cache=False).logits[:, 0].float().tolist()
             for index, value in zip(some, found, strict=True):
@@ -187,7 +189,9 @@ def load(
         from peft import PeftModel
 
         model = PeftModel.from_pretrained(model, folder, torch_device=device)
-        head = next((module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None)
+        head = next(
+            (module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None
+        )
         if head is None:
             hint = "Train it again with objective.name: reward."
             raise BadInput(f"{KEY}: {folder} has no weights for the score.", hint=hint)
@@ -212,7 +216,11 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
     name, revision = str(said["base_model_name_or_path"]), said.get("revision")
     base = models.resolve(Model(id=name, revision=None if models.is_local(name) else revision), home, events)
     manifest = folder / "manifest.json"
-    wanted = json.loads(manifest.read_text(encoding="utf-8"))["base"]["weights_hash"] if manifest.is_file() else None
+    wanted = (
+        json.loads(manifest.read_text(encoding="utf-8"))["base"]["weights_hash"]
+        if manifest.is_file()
+        else None
+    )
     if wanted not in (None, base.weights_hash):
         hint = "Bring back the weights it was trained on, or train the reward model again."
         raise BadInput(f"{KEY}: its base {name} has other weights than when it was trained.", hint=hint)

@@ -1,0 +1,147 @@
+"""The trainer of objectives that compare several answers to one prompt: TRL's RLOO and GRPO over rendered prompts.
+
+TRL gets token ids in place of texts, so that the model reads exactly what finetop rendered and showed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from finetop.core.train.examples import PromptExample
+    from finetop.core.train.reward_sum import Payer
+    from finetop.core.train.setup import Setup
+
+METRICS = {
+    "reward": "reward",
+    "reward_std": "reward_deviation",
+    "answer_kl": "answer_kl",
+    "completions/mean_length": "response_tokens",
+    "completions/clipped_ratio": "unfinished",
+    "clip_ratio/region_mean": "clip_fraction",
+    "frac_reward_zero_std": "groups_alike",  # share of prompts whose answers all earned the same: nothing to learn
+}
+OWN = {
+    "beta": "objective.kl_coefficient",
+    "num_generations": "objective.generations",
+    "num_iterations": "objective.passes",
+    "max_completion_length": "objective.max_new_tokens",
+    "temperature": "objective.temperature",
+    "epsilon": "objective.clip",
+    "reward_weights": "objective.reward",
+    "log_completions": "nothing: answers are shown as samples",
+    "use_vllm": "nothing: answers are written by transformers",
+    "generation_batch_size": "nothing: it is a step's rows",
+    "steps_per_generation": "nothing: it is a step's batches",
+}
+
+
+def make_trainer(
+    setup: Setup, trainer_class: Any, config_class: Any, more: Mapping[str, Any], own: Mapping[str, str]
+) -> Any:
+    """Build a trainer of TRL that writes groups of answers and has them paid.
+
+    `more` are its class's own arguments, `own` says which setting each of them is. Raises BadInput for fewer prompts
+    than a step has.
+    """
+    from peft import PeftModel
+    from transformers import PrinterCallback
+
+    from finetop.core import methods
+    from finetop.core.train import reward_sum
+    from finetop.core.train.arguments import configure
+
+    options = setup.recipe.objective.options
+    require_prompts(setup)
+    payer = reward_sum.begin(setup)
+    rows: list[Any] = [*setup.train, *setup.eval]
+    values = {
+        **setup.arguments,
+        "beta": options.kl_coefficient,
+        "num_generations": options.generations,
+        "num_generations_eval": 1,
+        "num_iterations": options.passes,
+        "max_completion_length": options.max_new_tokens,
+        "temperature": options.temperature,
+        "epsilon": options.clip,
+        "disable_dropout": True,  # old and new probabilities must differ by the weights alone
+        "trust_remote_code": setup.base.trust_remote_code,
+        **more,
+    }
+    # With full weights TRL loads the reference again from where the model's config says that it came from.
+    setup.model.config._name_or_path = str(setup.base.path)
+    trainer = _over_ids(trainer_class)(
+        model=setup.model,
+        reward_funcs=paying(payer, rows),
+        args=configure(config_class, values, setup.recipe.trainer_args, {**OWN, **own}),
+        train_dataset=_table(setup.train, 0),
+        eval_dataset=_table(setup.eval, len(setup.train)) if setup.eval else None,
+        processing_class=setup.tokenizer,
+        callbacks=setup.hooks,
+        optimizers=(setup.optimizer, None),
+    )
+    trainer.remove_callback(PrinterCallback)
+    is_adapter = isinstance(setup.model, PeftModel)
+    if is_adapter and methods.load(setup.recipe.method.name).KEEPS_BASE and "ref" in setup.model.peft_config:
+        setup.model.delete_adapter(
+            "ref"
+        )  # TRL's copy of the fresh adapter: switched off is the same, for nothing
+    return trainer
+
+
+def require_prompts(setup: Setup) -> None:
+    """See that there are as many prompts as one step takes; TRL would train on none. Raises BadInput."""
+    train, generations = setup.recipe.train, setup.recipe.objective.options.generations
+    wanted = train.batch_size * train.grad_accumulation // generations
+    if len(setup.train) < wanted:
+        raise BadInput(
+            f"data.train: {len(setup.train)} prompts are fewer than the {wanted} that one step takes.",
+            hint="Lower train.grad_accumulation, or raise objective.generations.",
+        )
+
+
+def paying(payer: Payer, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
+    """Make what TRL calls a reward function; `rows` are numbered by the data set's column `row`."""
+
+    def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:
+        of = [rows[number] for number in row]
+        paid = payer.pay([one.prompt for one in of], completions, [one.answer for one in of])
+        for name, found in paid.parts.items():
+            log_metric(f"part/{name}", sum(found) / len(found))
+        return paid.total
+
+    return reward
+
+
+def _table(prompts: Sequence[Any], first: int) -> Any:
+    from datasets import Dataset, disable_progress_bars
+
+    disable_progress_bars()
+    numbers = list(range(first, first + len(prompts)))
+    return Dataset.from_dict({"prompt": [one.prompt_ids for one in prompts], "row": numbers})
+
+
+def _over_ids(trainer_class: Any) -> Any:
+    """Let a trainer of TRL take prompts as token ids, and tell what finetop tells."""
+
+    class OverIds(trainer_class):  # type: ignore[misc]
+        def _tokenize_prompts(self, prompts: Any) -> Any:
+            return [list(ids) for ids in prompts], None, {}
+
+        def log(self, logs: dict[str, float], *rest: Any, **named: Any) -> None:
+            found = self._metrics["train" if self.model.training else "eval"]
+            if found["kl"] and found["completions/mean_length"]:  # nats a token, and tokens an answer
+                found["answer_kl"] = [_mean(found["kl"]) * _mean(found["completions/mean_length"])]
+            if "eval_loss" in logs and found["reward"]:
+                logs["eval_loss"] = -_mean(found["reward"])
+            super().log(logs, *rest, **named)
+
+    return OverIds
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers)

@@ -1,0 +1,66 @@
+"""What each token of an answer earned, and how much better that was than expected. Tensors are [answers, tokens].
+
+`mask` is 1 on the tokens of an answer, its end included, and 0 behind it; answers begin at the first column.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def token_rewards(
+    scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, coefficient: float
+) -> Tensor:
+    """Give every token its divergence from the reference as a cost, and the last one the answer's score.
+
+    scores [answers]; logprobs and reference [answers, tokens], in nats -> [answers, tokens], 0 behind an answer.
+    """
+    rewards = -coefficient * (logprobs - reference) * mask
+    last = mask.sum(1).long() - 1
+    rewards[torch.arange(len(scores), device=scores.device), last] += scores
+    return rewards
+
+
+def estimate(
+    rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float
+) -> tuple[Tensor, Tensor]:
+    """Estimate advantages and returns by generalised advantage estimation (arXiv:1506.02438, equation 16).
+
+    delta_t = r_t + gamma V_t+1 - V_t and A_t = delta_t + gamma lambda A_t+1; behind the last token both are 0.
+    Returns, what values are to become, are A_t + V_t.
+    """
+    values = values * mask
+    advantages = torch.zeros_like(rewards)
+    following = torch.zeros_like(rewards[:, 0])
+    after = torch.zeros_like(rewards[:, 0])  # the value of the next token
+    for token in range(rewards.shape[1] - 1, -1, -1):
+        delta = rewards[:, token] + gamma * after - values[:, token]
+        following = (delta + gamma * lam * following) * mask[:, token]
+        after = values[:, token]
+        advantages[:, token] = following
+    return advantages, (advantages + values) * mask
+
+
+def masked_mean(numbers: Tensor, mask: Tensor) -> Tensor:
+    """Average over the tokens of the answers."""
+    return (numbers * mask).sum() / mask.sum()
+
+
+def whiten(numbers: Tensor, mask: Tensor) -> Tensor:
+    """Move and scale numbers to mean 0 and variance 1 over the tokens of the answers; 0 behind them."""
+    mean = masked_mean(numbers, mask)
+    variance = masked_mean((numbers - mean) ** 2, mask)
+    return (numbers - mean) * torch.rsqrt(variance + 1e-8) * mask
+
+
+def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
+    """Say which share of the returns' variance the values told: 1 all, 0 none, below 0 worse than their mean."""
+    error = returns - values
+    left = masked_mean((error - masked_mean(error, mask)) ** 2, mask)
+    whole = masked_mean((returns - masked_mean(returns, mask)) ** 2, mask)
+    return float(1 - left / whole) if float(whole) > 0 else 0.0

@@ -1,0 +1,41 @@
+"""The losses of PPO, as sums over the tokens of answers. Tensors are [answers, tokens]; mask is 1 on the answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def policy_loss(
+    logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float
+) -> tuple[Tensor, Tensor]:
+    """Give the clipped objective, negated (arXiv:1707.06347, equation 7), and how many tokens were clipped.
+
+    ratio = exp(log p - log p_old); -min(ratio A, clamp(ratio, 1 - clip, 1 + clip) A), summed over tokens.
+    """
+    ratio = torch.exp((logprobs - old) * mask)
+    plain, clipped = -advantages * ratio, -advantages * ratio.clamp(1 - clip, 1 + clip)
+    total = (torch.maximum(plain, clipped) * mask).sum()
+    return total, ((clipped > plain) * mask).sum()
+
+
+def value_loss(values: Tensor, old: Tensor, returns: Tensor, mask: Tensor, clip: float | None) -> Tensor:
+    """Give half the squared error of the values, summed; a value may move by `clip` from its old one.
+
+    The larger of the two errors counts, so that moving further than that is never worth it.
+    """
+    error = (values - returns) ** 2
+    if clip is not None:
+        held = old + (values - old).clamp(-clip, clip)
+        error = torch.maximum(error, (held - returns) ** 2)
+    return 0.5 * (error * mask).sum()
+
+
+def divergence(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
+    """Estimate KL(old || new) of each answer, in nats: (ratio - 1) - log ratio, summed; never below 0 -> [answers]."""
+    moved = (logprobs - old) * mask
+    return (torch.expm1(moved) - moved).sum(1)

@@ -1,0 +1,159 @@
+"""Rollouts: answers that the policy drew, put into batches with what was said of them at that time."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows of a rollout, prompts padded in front and answers behind.
+
+    ids and attention [rows, prompt + answer]; all others [rows, answer], float32: mask is 1 on the answers.
+    """
+
+    ids: Tensor
+    attention: Tensor
+    mask: Tensor
+    logprobs: Tensor
+    values: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Give its parts by name, to be kept."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to(self, device: Any) -> Batch:
+        """Move it."""
+        return Batch(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+
+def pad(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], padding: int, device: Any
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Put prompts and answers side by side: ids, attention [rows, prompt + answer], and the answers' mask."""
+    before, after = max(map(len, prompts)), max(map(len, answers))
+    ids, attention, mask = [], [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        front, behind = before - len(prompt), after - len(answer)
+        ids.append([padding] * front + [*prompt, *answer] + [padding] * behind)
+        attention.append([0] * front + [1] * (len(prompt) + len(answer)) + [0] * behind)
+        mask.append([1.0] * len(answer) + [0.0] * behind)
+    return (
+        torch.tensor(ids, device=device),
+        torch.tensor(attention, device=device),
+        torch.tensor(mask, device=device),
+    )
+
+
+def by_length(
+    prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], size: int, among: int
+) -> list[list[int]]:
+    """Put rows of like length together, `size` in each batch, so that little is padded.
+
+    Only rows of the same `among` change places: a step that had all short answers would learn from their shortness.
+    """
+    groups: list[list[int]] = []
+    for first in range(0, len(prompts), among):
+        rows = range(first, min(first + among, len(prompts)))
+        order = sorted(rows, key=lambda row: len(prompts[row]) + len(answers[row]))
+        groups += [order[at : at + size] for at in range(0, len(order), size)]
+    return groups
+
+
+def draw(
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    ends: Sequence[int],
+    padding: int,
+    longest: int,
+    temperature: float,
+    together: int,
+    seed: int,
+) -> list[list[int]]:
+    """Let the model answer prompts by drawing from its whole distribution at that temperature, nothing cut off.
+
+    An answer has its end with it, if it came within `longest` tokens. The same seed draws the same answers, and no
+    other random number is used up. `together` are written at once.
+    """
+    from transformers import GenerationConfig
+
+    config = GenerationConfig(
+        do_sample=True,
+        temperature=temperature,
+        top_k=0,
+        top_p=1.0,
+        max_new_tokens=longest,
+        pad_token_id=padding,
+        eos_token_id=list(ends),
+        use_cache=True,
+    )
+    answers: list[list[int]] = []
+    with _evaluating(model), _only(model, config), _own_randomness(model.device, seed), torch.no_grad():
+        for at in range(0, len(prompts), together):
+            some = prompts[at : at + together]
+            width = max(map(len, some))
+            ids = torch.tensor([[padding] * (width - len(one)) + list(one) for one in some])
+            attention = torch.tensor([[0] * (width - len(one)) + [1] * len(one) for one in some])
+            written = model.generate(
+                input_ids=ids.to(model.device),
+                attention_mask=attention.to(model.device),
+                generation_config=config,
+            )
+            answers += [cut(one, ends) for one in written[:, width:].tolist()]
+    return answers
+
+
+def cut(tokens: Sequence[int], ends: Sequence[int]) -> list[int]:
+    """Keep an answer up to its end, that included."""
+    stop = next((place for place, token in enumerate(tokens) if token in ends), len(tokens) - 1)
+    return list(tokens[: stop + 1])
+
+
+def ends_of(model: Any, tokenizer: Any) -> list[int]:
+    """List the tokens that end an answer: those of the model, and the tokenizer's."""
+    own = getattr(model.generation_config, "eos_token_id", None)
+    known = own if isinstance(own, list) else [own]
+    return sorted({token for token in (*known, tokenizer.eos_token_id) if token is not None})
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@contextmanager
+def _only(model: Any, config: Any) -> Iterator[None]:
+    """Hide the model's own way of writing, whose penalties and cut-offs would fill what `config` leaves open."""
+    own = model.generation_config
+    model.generation_config = config
+    try:
+        yield
+    finally:
+        model.generation_config = own
+        inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+        inner.generation_config = own  # PEFT hands it down
+
+
+@contextmanager
+def _own_randomness(device: Any, seed: int) -> Iterator[None]:
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
