@@ -240,6 +240,7 @@ def load(
     """
     from transformers import AutoModelForCausalLM
 
+    _require_text(resolved.path, f"model.id: {resolved.id}")
     tokenizer = load_tokenizer(resolved)
     placed = quantized(resolved, dtype, device)
     try:
@@ -317,8 +318,9 @@ def load_checkpoint(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a tuned model from a checkpoint's folder: an adapter on the base model, or a full model.
 
-    Raises BadInput if the folder holds neither, or only pickled weights.
+    Raises BadInput if the folder holds neither, or only pickled weights, or a reward model.
     """
+    _require_text(folder, str(folder))
     if not (folder / "adapter_config.json").is_file():
         check_folder(folder, str(folder))
         return load(replace(base, path=folder), dtype, device)
@@ -332,6 +334,26 @@ def load_checkpoint(
         warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
         tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
     return tuned, tokenizer
+
+
+def is_reward_model(folder: Path) -> bool:
+    """Say if a saved model, or adapter, gives a number for a text and writes none."""
+    for name in ("adapter_config.json", "config.json"):
+        try:
+            said = json.loads((folder / name).read_text(encoding="utf-8"))
+            kinds = said.get("architectures") or ()
+        except (OSError, ValueError, AttributeError):
+            continue  # not there; or broken, which loading it tells
+        return said.get("task_type") == "SEQ_CLS" or any(
+            str(kind).endswith("ForSequenceClassification") for kind in kinds
+        )
+    return False
+
+
+def _require_text(folder: Path, name: str) -> None:
+    if is_reward_model(folder):
+        hint = "Pick one that does; objective.reward.model of ppo, rloo or grpo takes this one."
+        raise BadInput(f"{name} is a reward model, which writes no text.", hint=hint)
 
 
 def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput | EnvironmentTrouble:

@@ -9,7 +9,7 @@ An objective module has
 
 and may have
 - `limits(recipe)`: what it can't do, as (key, message, hint), found before anything is loaded,
-- `load(setup_of_model…)`: another model than the causal one that the recipe names (see core/train/training.py),
+- `load_model(options, base, tokenizer, dtype, device)`: another model than the causal one that the recipe names,
 - `copies(options)`: how often each example counts in a step's batch, where a trainer repeats them,
 - `WRITES = False`: the model it makes writes no text, so that nothing is sampled, probed or checked.
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import models
 from finetop.core.errors import BadInput
-from finetop.core.formats import Message
+from finetop.core.recipe.references import is_reference, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetop.core.events import EventLog
+    from finetop.core.formats import Message
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
+    from finetop.core.recipe.references import Reference
 
 KEY = "objective.reward.model"
 
@@ -118,20 +120,15 @@ def is_head(name: str) -> bool:
 
 def require_one_label(folder: Path, name: str, key: str) -> None:
     """Refuse a classifier that gives several numbers. Raises BadInput."""
-    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    if not is_classifier_config(said):
+    if not models.is_reward_model(folder):
         return
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     labels = len(said["id2label"]) if "id2label" in said else int(said.get("num_labels", 2))
     if labels != 1:
         raise BadInput(
             f"{key}: {name} is a classifier with {labels} labels, and a reward is one number.",
             hint="Give a model that writes text, or a reward model with num_labels 1.",
         )
-
-
-def is_classifier_config(config: dict[str, Any]) -> bool:
-    """Say if a config.json is one of a model that classifies texts."""
-    return any(str(kind).endswith("ForSequenceClassification") for kind in config.get("architectures") or ())
 
 
 def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> None:
@@ -146,28 +143,41 @@ def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str
 
 def folder_of(reference: str, home: Home) -> Path:
     """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
+    if is_reference(reference):
+        return _of_run(parse(reference, KEY), home)
     folder = Path(reference).expanduser()
     if not models.is_local(reference):
-        hint = "Give its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
-        raise BadInput(f"{KEY}: {reference[:100]} is no folder.", hint=hint)
+        hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
+        raise BadInput(f"{KEY}: {reference[:100]} is neither a run nor a folder.", hint=hint)
     if not folder.is_dir():
         raise BadInput(f"{KEY}: there is no folder {reference}.", hint="Give a checkpoint of a reward run.")
     return folder
 
 
+def _of_run(reference: Reference, home: Home) -> Path:
+    """Find a run's checkpoint by its number; without a step the newest. The supervisor made numbers of names."""
+    from finetop.core.train import checkpoint
+
+    number = f"{int(reference.name):04d}" if reference.name.isdecimal() else reference.name
+    for run_folder in sorted(home.runs.glob(f"{number}-*")):
+        there = checkpoint.complete(run_folder)
+        wanted = [
+            one
+            for one in there
+            if reference.step is None or one == checkpoint.folder_of(run_folder, reference.step)
+        ]
+        if wanted:
+            return wanted[-1]
+    hint = "See `finetop show` for the checkpoints that it has."
+    raise BadInput(f"{KEY}: there is no checkpoint of {reference}.", hint=hint)
+
+
 def require_reward_model(folder: Path) -> bool:
     """See that a folder holds a reward model; says if it is an adapter. Raises BadInput."""
     is_adapter = (folder / "adapter_config.json").is_file()
-    file = folder / ("adapter_config.json" if is_adapter else "config.json")
-    try:
-        said = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        hint = "Give a checkpoint of a reward run."
-        raise BadInput(f"{KEY}: {folder} holds no model that can be read.", hint=hint) from error
-    is_one = said.get("task_type") == "SEQ_CLS" if is_adapter else is_classifier_config(said)
-    if not is_one:
+    if not models.is_reward_model(folder):
         hint = "Train one with objective.name: reward, and give its checkpoint."
-        raise BadInput(f"{KEY}: {folder} is a model that writes text, and no reward model.", hint=hint)
+        raise BadInput(f"{KEY}: {folder} holds no reward model.", hint=hint)
     if not is_adapter:
         require_one_label(folder, str(folder), KEY)
     return is_adapter
