@@ -62,7 +62,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"plan": plain(plan)})
     else:
-        for line in report(recipe, plan):
+        for line in report(recipe, plan, args.config or recipe.model.id):
             print(line)
     return 1 if plan.verdict == "no" else 0
 
@@ -99,9 +99,9 @@ def teacher_of(recipe: Recipe, home: Home) -> dict[str, object] | None:
         return None
 
 
-def report(recipe: Recipe, plan: Plan) -> Iterator[str]:
-    """Write a plan as lines of at most 80 columns."""
-    name = clean_line(recipe.model.id, limit=200).rsplit("/", 1)[-1]
+def report(recipe: Recipe, plan: Plan, model: str) -> Iterator[str]:
+    """Write a plan as lines of at most 80 columns; `model` is its id, or where its config was read."""
+    name = clean_line(model, limit=200).rstrip("/").rsplit("/", 1)[-1]
     yield from wrapped(
         f"{recipe.name}: {recipe.objective.name} with {recipe.method.name} on {name}, {billions(plan.parameters)}"
         f" parameters ({plan.family}), of which {billions(plan.trainable)} move ({plan.dtype})"

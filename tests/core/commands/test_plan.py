@@ -1,0 +1,146 @@
+"""`finetop plan`: what it prints, its exit codes, and that it loads nothing heavy and starts nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from finetop.core.commands.main import main
+from finetop.core.plan import machine
+
+LLAMA = {
+    "model_type": "llama",
+    "hidden_size": 4096,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "intermediate_size": 14336,
+    "vocab_size": 128256,
+    "tie_word_embeddings": False,
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A recipe on a model of which there is a config alone, on a machine without a GPU."""
+    monkeypatch.setattr(machine, "gpus", lambda: ())
+    monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text(json.dumps(LLAMA))
+    rows = '{"prompt": "What opens at nine?", "completion": "The shop opens at nine."}\n'
+    (tmp_path / "rows.jsonl").write_text(rows * 100)
+    (tmp_path / "mine.yaml").write_text(
+        "recipe: 1\nextends: lora\nname: mine\nmodel: {id: ./model}\ndata: {train: [{path: rows.jsonl}]}\n"
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def plan(folder, capsys):
+    def run(*words):
+        code = main(["plan", *words])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def test_it_says_what_fits_and_how_long(plan, folder):
+    code, out, err = plan(str(folder / "mine.yaml"), "--gpu-memory", "24")
+    assert (code, err) == (0, "")
+    assert "8.03B" in out and "✓ fits" in out
+    assert "90 rows, 10 for evaluation" in out
+    assert "12 of 16 rows" in out
+    assert "4 checkpoints of 0.16 GiB" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert not (folder / "home").exists()  # nothing was made for it
+
+
+def test_what_does_not_fit_says_what_would_and_exits_with_one(plan, folder):
+    code, out, _ = plan(str(folder / "mine.yaml"), "--gpu-memory", "12")
+    assert code == 1
+    assert "✗ does NOT fit" in out
+    command = next(line for line in out.splitlines() if line.startswith("  --set"))
+    sets = [word for word in command.split() if word != "--set"]
+    code, out, _ = plan(
+        str(folder / "mine.yaml"), "--gpu-memory", "12", *(word for one in sets for word in ("--set", one))
+    )
+    assert (code, "✓ fits" in out) == (0, True)
+
+
+def test_one_json_document_with_a_schema(plan, folder):
+    code, out, _ = plan(str(folder / "mine.yaml"), "--gpus", "2", "--json")
+    document = json.loads(out)
+    assert (code, document["schema"]) == (0, 1)
+    made = document["plan"]
+    assert made["verdict"] == "unknown"  # no GPU here, and nobody said how large one is
+    assert made["parameters"] == 8_030_261_248
+    assert {part["name"] for part in made["parts"]} >= {"weights", "optimizer", "activations", "logits"}
+    assert sum(part["bytes"] for part in made["parts"]) == pytest.approx(made["estimate"])
+    assert [way["way"][:6] for way in made["sharded"]] == ["a copy", "optimi", "weight"]
+
+
+def test_a_model_that_is_not_here_needs_its_config(plan, folder, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(folder / "cache"))
+    sets = ("--set", "model.id=org/not-here")
+    code, _, err = plan(str(folder / "mine.yaml"), *sets)
+    assert code == 4
+    assert "org/not-here is not on this machine" in err and "--config" in err
+    code, out, _ = plan(
+        str(folder / "mine.yaml"), *sets, "--config", str(folder / "model"), "--gpu-memory", "40"
+    )
+    assert (code, "on model, 8.03B" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--gpus", "0"), "--gpus is 0"),
+        (("--gpu-memory", "-1"), "--gpu-memory is -1.0"),
+        (("--gpu-memory", "nan"), "--gpu-memory is nan"),
+        (("--set", "train.batch_size=0"), "train.batch_size"),
+        (("--config", "/no/such/file"), "/no/such/file: no such file"),
+        (("--set", "method.rnk=3"), "Did you mean rank"),
+    ],
+)
+def test_what_can_not_be_is_refused_in_one_line(words, said, plan, folder):
+    code, out, err = plan(str(folder / "mine.yaml"), *words)
+    assert (code, out) == (2, "")
+    assert said in err and len(err.splitlines()) == 1
+
+
+def test_it_loads_no_training_stack_and_no_database(folder):
+    code = """
+import sys
+from finetop.core.commands.main import main
+assert main(["plan", sys.argv[1], "--gpu-memory", "24"]) == 0
+print(sorted({"torch", "transformers", "trl", "peft", "datasets", "duckdb", "textual"} & set(sys.modules)))
+"""
+    made = subprocess.run(
+        [sys.executable, "-c", code, str(folder / "mine.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "FINETOP_HOME": str(folder / "home")},
+    )
+    assert made.stdout.splitlines()[-1] == "[]"
+
+
+def test_earlier_runs_of_the_home_say_how_fast_it_is(rig, tmp_path, folder, capsys, monkeypatch):
+    """A run of the same model and method went through the store; its pace is the plan's."""
+    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+    told = {"steps": 4, "start": 0}
+    about = json.dumps(json.dumps(told))
+    text = (folder / "mine.yaml").read_text() + f"about: {about}\ncheck: {{at_end: false}}\n"
+    (folder / "mine.yaml").write_text(text.replace("id: ./model", f"id: {folder / 'model'}"))
+    assert main(["run", str(folder / "mine.yaml"), "--wait"]) == 0
+    capsys.readouterr()
+    assert main(["plan", str(folder / "mine.yaml"), "--json"]) in (0, 1)
+    made = json.loads(capsys.readouterr().out)["plan"]
+    assert made["time"]["is_measured"], made["time"]
+    assert made["time"]["source"] == "as run mine reached"
+    assert 4000 < made["time"]["tokens_per_s"] < 4200
