@@ -31,6 +31,7 @@ class HelloAnswer(msgspec.Struct, frozen=True):
     host: str
     started: float
     device: str  # "2 CPU cores", "4 GPUs": what jobs run on
+    spare: str = ""  # the process that waits for the next job, in words
 
 
 class Submit(msgspec.Struct, tag_field="verb", tag="submit", frozen=True):
@@ -45,6 +46,57 @@ class SubmitAnswer(msgspec.Struct, frozen=True):
     run_id: int
     name: str
     place: int
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """One run of a chain. Its recipe may name another stage as a model: `stage:NAME`."""
+
+    name: str
+    recipe: dict[str, Any]
+
+
+class SubmitChain(msgspec.Struct, tag_field="verb", tag="chain", frozen=True):
+    """Queue the runs of a chain, each named NAME.STAGE; one starts when those that it begins from have finished."""
+
+    name: str  # wanted; a number is added when a stage's name is taken
+    stages: list[Stage]  # in an order in which each stands behind those that it begins from
+    source: str
+    first: str = ""  # begin at this stage, on the runs that the stages before it have made
+
+
+class SubmitChainAnswer(msgspec.Struct, frozen=True):
+    runs: list[SubmitAnswer]
+
+
+class Resume(msgspec.Struct, tag_field="verb", tag="resume", frozen=True):
+    """Queue a run to go on from one of its checkpoints (None: the newest), in the same folder."""
+
+    run: str
+    step: int | None = None
+    recipe: dict[str, Any] | None = None  # resolved, where settings were changed
+    anyway: bool = False  # also with other data, and where later checkpoints are lost
+
+
+class ResumeAnswer(msgspec.Struct, frozen=True):
+    run: str
+    step: int  # 0: it begins anew, as there is no checkpoint
+    changes: list[str]  # what was changed in the recipe, in words
+    place: int
+
+
+class Export(msgspec.Struct, tag_field="verb", tag="export", frozen=True):
+    """Queue the writing of a run's checkpoint as one whole model (step None: the best it kept, else the newest)."""
+
+    run: str
+    to: str  # a folder that is not there yet, absolute
+    step: int | None = None
+    dtype: str = "auto"
+
+
+class ExportAnswer(msgspec.Struct, frozen=True):
+    job_id: int
+    run: str
+    step: int
 
 
 class Import(msgspec.Struct, tag_field="verb", tag="import", frozen=True):
@@ -245,6 +297,9 @@ class Shutdown(msgspec.Struct, tag_field="verb", tag="shutdown", frozen=True):
 Ask = (
     Hello
     | Submit
+    | SubmitChain
+    | Resume
+    | Export
     | Import
     | Runs
     | GetRun
@@ -264,6 +319,9 @@ Ask = (
 ANSWERS: dict[type, type] = {
     Hello: HelloAnswer,
     Submit: SubmitAnswer,
+    SubmitChain: SubmitChainAnswer,
+    Resume: ResumeAnswer,
+    Export: ExportAnswer,
     Import: ImportAnswer,
     Runs: RunsAnswer,
     GetRun: RunDetail,

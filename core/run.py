@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+FOR_A_SLOT = "waits for the one job slot"
+
 
 class Queued(msgspec.Struct, tag="queued", frozen=True):
     place: int  # 1 starts next
@@ -59,7 +61,7 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     since: float | None = None
 
 
-Verb = Literal["train", "check", "import"]
+Verb = Literal["train", "check", "import", "export"]
 MAKES_A_RUN = ("train", "import")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
@@ -81,6 +83,8 @@ class JobSpec(msgspec.Struct, frozen=True):
     verb: Verb
     recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_json
     # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
+    # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
+    # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}
     args: dict[str, Any] = {}
 
 
@@ -185,6 +189,7 @@ class JobRow(msgspec.Struct, frozen=True):
     attempt: int
     folder: str  # relative to the run folder
     bad_lines: int  # event lines that could not be read
+    args: dict[str, Any] = {}  # what it was told: see JobSpec
 
 
 class AlarmRow(msgspec.Struct, frozen=True):
@@ -192,6 +197,15 @@ class AlarmRow(msgspec.Struct, frozen=True):
     step: int
     text: str
     at: float
+
+
+class Relative(msgspec.Struct, frozen=True):
+    """A run that this one began from, or that began from this one."""
+
+    id: int
+    name: str
+    setting: str  # of the child's recipe: model.id, objective.reward.model …
+    step: int | None  # of the parent's checkpoint; None until the parent has finished
 
 
 class RunDetail(msgspec.Struct, frozen=True):
@@ -212,3 +226,5 @@ class RunDetail(msgspec.Struct, frozen=True):
     versions: dict[str, str]
     planned: dict[str, float]
     best: Best | None = None
+    parents: list[Relative] = []
+    children: list[Relative] = []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from finetop.core import protocol
 from finetop.core import run as data
 from finetop.core.client import Client
+from finetop.core.commands.output import queued_words
 from finetop.core.home import Home
 
 
@@ -93,7 +94,7 @@ def phase_line(row: data.RunRow) -> str:
     """What a run does now, without the counts: so that each phase is one line."""
     state = row.state
     if isinstance(state, data.Queued):
-        return f"queued, place {state.place}"
+        return queued_words(state)
     if isinstance(state, data.Running):
         return state.phase if state.phase != "training" else f"training, {row.steps} steps"
     if isinstance(row.checking, data.Queued):

@@ -17,7 +17,7 @@ from finetop.core.errors import BadInput, FinetopError, did_you_mean
 from finetop.core.home import Home, find_home
 
 OpenApp = Callable[[Home], int]
-NOT_VERBS = {"__init__", "main", "output", "follow", "curve_of", "reports", "adopting"}
+NOT_VERBS = {"__init__", "main", "output", "follow", "curve_of", "reports", "adopting", "steps"}
 
 
 class Parser(argparse.ArgumentParser):

@@ -58,12 +58,19 @@ def state_words(row: data.RunRow) -> str:
     """A run's state in words, with what matters of it."""
     state = row.state
     if isinstance(state, data.Queued):
-        return f"queued, place {state.place}"
+        return queued_words(state)
     if isinstance(state, data.Running):
         return f"{state.asked}ping" if state.asked == "stop" else state.phase or "running"
     if isinstance(state, data.Failed | data.Lost):
         return f"{data.word(state).upper()} {state.cause}"
     return data.word(state)
+
+
+def queued_words(state: data.Queued) -> str:
+    """Say why a run waits: its place in the queue, or the run that it begins from."""
+    if state.because in ("", data.FOR_A_SLOT):
+        return f"queued, place {state.place}"
+    return f"queued, {clean_line(state.because)}"
 
 
 def answer_words(row: data.RunRow) -> str:

@@ -62,11 +62,19 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     for check in found.checks:
         standing = ", watch" if check.watch else f", claim {check.claim}" if check.claim else ""
         print(f"  check      at step {check.step}: {short_answer(check)}{standing}, {ago(check.at)} ago")
+    for parent in found.parents:
+        step = "" if parent.step is None else f"@{parent.step}"
+        print(f"  parent     {clean_line(parent.name)}{step}, as {parent.setting}")
+    for child in found.children:
+        step = "" if child.step is None else f" from step {child.step}"
+        print(f"  child      {clean_line(child.name)}{step}, as its {child.setting}")
     for alarm in found.alarms:
         print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}")
     for job in found.jobs:
         bad = f", {job.bad_lines} event lines could not be read" if job.bad_lines else ""
         print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{bad}")
+        for line in job_words(job):
+            print(f"             {line}")
     print(f"  folder     {home.root / found.folder}")
     last = max((sample.step for sample in found.samples), default=0)
     for sample in found.samples:
@@ -76,3 +84,16 @@ def print_run(found: data.RunDetail, home: Home) -> None:
             )
     if not found.checks and isinstance(row.state, data.Finished):
         print(f"next: finetop check {row.name}")
+
+
+def job_words(job: data.JobRow) -> list[str]:
+    """Say of a job where it went on from and with what changed, or where it writes to."""
+    lines = []
+    if resumed := job.args.get("resume"):
+        lines.append(
+            f"from step {resumed.get('step')}" if resumed.get("checkpoint") else "from the beginning"
+        )
+        lines += [clean_line(str(change)) for change in job.args.get("changes", ())]
+    if job.verb == "export":
+        lines.append(f"to {clean_line(str(job.args.get('to')))}")
+    return lines

@@ -168,6 +168,10 @@ class Train(Section, frozen=True, kw_only=True):
         0.25
     )
     keep_checkpoints: Annotated[Count | None, says("Keep the newest N checkpoints; null for all.")] = 4
+    resumable: Annotated[
+        bool,
+        says("Keep the optimizer's numbers in checkpoints: `finetop resume` needs them, disk space too."),
+    ] = True
     try_worst_batch: Annotated[
         bool | Literal["auto"],
         says("Try a step on the longest rows before the first, and undo it; auto: where there is a GPU."),
@@ -269,9 +273,11 @@ if TYPE_CHECKING:
 else:
     Protect = msgspec.defstruct(
         "Protect",
-        [(name, protect.load(name).Setting, protect.load(name).OFF) for name in protect.names()],
+        [(name, protect.load(name).Options, protect.load(name).Options()) for name in protect.names()],
         bases=(Section,),
-        namespace={"__doc__": "Protections against forgetting in training: one for each file in core/protect."},
+        namespace={
+            "__doc__": "Protections against forgetting in training: one for each file in core/protect."
+        },
         frozen=True,
         kw_only=True,
         forbid_unknown_fields=True,

@@ -32,8 +32,8 @@ def add(
     short = brief(told[0], at, verdict.step, verdict.result)
     connection.execute("DELETE FROM checks WHERE id = ?", [told[0]])
     connection.execute(
-        "INSERT INTO checks (id, run_id, step, time, verdict, result, job_id, claim, watch)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO checks (id, run_id, step, time, verdict, result, job_id, claim, watch, superseded)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, false)",
         [
             told[0],
             run_id,
@@ -48,6 +48,11 @@ def add(
     )
 
 
+def supersede(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
+    """Set aside the checks of later checkpoints: those are no more. What they claimed stays claimed."""
+    connection.execute("UPDATE checks SET superseded = true WHERE run_id = ? AND step > ?", [run_id, step])
+
+
 def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
     """Give the check that a run is known by, as the JSON of its brief.
 
@@ -55,7 +60,7 @@ def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
     """
     best = best_of(connection, run_id)
     found = connection.execute(
-        "SELECT id, time, step, result FROM checks WHERE run_id = ?"
+        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
         " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, watch, id DESC LIMIT 1",
         [run_id, -1 if best is None else best.step],
     ).fetchone()
@@ -74,7 +79,8 @@ def best_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> Best | None:
 def results(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[dict[str, Any]]:
     """Read a run's check results, newest first."""
     found = connection.execute(
-        "SELECT id, time, step, result FROM checks WHERE run_id = ? ORDER BY id DESC", [run_id]
+        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
+        [run_id],
     ).fetchall()
     return [
         {"check_id": check_id, "at": at, "step": step, **msgspec.json.decode(result)}
@@ -89,7 +95,8 @@ def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | No
     when the run has no such check.
     """
     found = connection.execute(
-        "SELECT id, job_id, step FROM checks WHERE run_id = ? AND (? IS NULL OR id = ?) ORDER BY id DESC LIMIT 1",
+        "SELECT id, job_id, step FROM checks WHERE run_id = ? AND NOT superseded AND (? IS NULL OR id = ?)"
+        " ORDER BY id DESC LIMIT 1",
         [run_id, check_id, check_id],
     ).fetchone()
     if found is None:

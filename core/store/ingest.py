@@ -35,7 +35,8 @@ class Batch:
     phase: tuple[float, events.Phase] | None = None
     planned: events.Planned | None = None
     first_row: events.FirstRow | None = None
-    verdicts: list[tuple[float, events.Verdict]] = field(default_factory=list)
+    verdicts: list[tuple[float, events.Verdict | events.Resumed]] = field(default_factory=list)
+    resumed: int | None = None  # the earliest step that was gone back to
     best: events.Best | None = None
     ended: events.Ended | None = None
 
@@ -126,10 +127,13 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
                     event.step,
                 )
             )
+    elif isinstance(event, events.Resumed):
+        _go_back(batch, line.t, event)
     elif isinstance(event, events.Phase):
         batch.phase = (line.t, event)
     elif isinstance(event, events.Started):
         batch.started, batch.best = event, None  # an attempt's best is its own
+        batch.rows.pop("data_reports", None)  # it reads its data again
     elif isinstance(event, events.Planned):
         batch.planned = event
     elif isinstance(event, events.FirstRow):
@@ -143,6 +147,20 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
     else:
         table, row = _plain_row(event, run_id, job_id, line.t)
         batch.rows.setdefault(table, []).append(row)
+
+
+STEP_OF = {"checkpoints": 2, "samples": 1, "alarms": 2}  # where a row of these has its step
+
+
+def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
+    """Leave out what was said of later steps so far: they are of a run that is no more."""
+    batch.resumed = event.step if batch.resumed is None else min(batch.resumed, event.step)
+    batch.metrics = [row for row in batch.metrics if row[2] <= event.step]
+    for table, place in STEP_OF.items():
+        batch.rows[table] = [row for row in batch.rows.get(table, []) if row[place] <= event.step]
+    batch.verdicts.append((at, event))
+    batch.last.clear()
+    batch.step = 0
 
 
 def _plain_row(
@@ -161,6 +179,13 @@ def _plain_row(
 
 
 def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job_id: int) -> None:
+    if batch.started is not None:
+        connection.execute(
+            "DELETE FROM data_reports WHERE run_id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
+            [run_id, job_id],
+        )
+    if batch.resumed is not None:
+        runs.forget_later(connection, run_id, batch.resumed)
     # sorted by key and step, a chart's query reads one stretch: 3 ms in place of 27 for 10 million points
     batch.metrics.sort(key=lambda row: (row[1], row[2]))
     for table, rows in (("metrics", batch.metrics), ("item_scores", batch.scores), *batch.rows.items()):
@@ -180,6 +205,8 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
         connection.execute(
             "UPDATE runs SET first_row = ? WHERE id = ?", [_text(batch.first_row.pieces), run_id]
         )
+    if batch.resumed is not None:
+        runs.go_back(connection, run_id, batch.resumed)
     if batch.last:
         found = connection.execute("SELECT last FROM runs WHERE id = ?", [run_id]).fetchone()
         assert found is not None
@@ -187,8 +214,11 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
             "UPDATE runs SET last = ?, step = greatest(step, ?) WHERE id = ?",
             [_text({**msgspec.json.decode(found[0]), **batch.last}), batch.step, run_id],
         )
-    for at, verdict in batch.verdicts:
-        checks.add(connection, run_id, job_id, at, verdict)
+    for at, said in batch.verdicts:
+        if isinstance(said, events.Resumed):
+            checks.supersede(connection, run_id, said.step)
+        else:
+            checks.add(connection, run_id, job_id, at, said)
     if batch.started is not None or batch.best is not None:
         best = batch.best and _text(data.Best(batch.best.step, batch.best.text))
         connection.execute(
@@ -204,7 +234,7 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
         connection.execute(
             "UPDATE jobs SET ended_word = ? WHERE id = ?", [_json.encode(batch.ended).decode(), job_id]
         )
-    if batch.verdicts or batch.best is not None or "alarms" in batch.rows:
+    if batch.verdicts or batch.best is not None or batch.rows.get("alarms"):
         runs.set_rank(connection, run_id)
 
 

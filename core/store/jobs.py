@@ -10,6 +10,7 @@ import duckdb
 import msgspec
 
 from finetop.core import run as data
+from finetop.core.store import parents
 
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
 TRAIN_PRIORITY = 10
@@ -43,6 +44,12 @@ _SELECT = (
 def queued(connection: duckdb.DuckDBPyConnection) -> list[Job]:
     """List waiting jobs, first to start on top."""
     return _jobs(connection, "queued")
+
+
+def ready(connection: duckdb.DuckDBPyConnection) -> list[Job]:
+    """List waiting jobs that may start, first on top: not those whose run waits for another's end."""
+    waiting = parents.waiting(connection)
+    return [job for job in queued(connection) if job.run_id not in waiting]
 
 
 def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
@@ -115,9 +122,9 @@ def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
 
 def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobRow]:
     return [
-        data.JobRow(job_id, verb, _state.decode(state), attempt, folder, bad)
-        for job_id, verb, state, attempt, folder, bad in connection.execute(
-            "SELECT id, verb, state, attempt, folder, bad_lines FROM jobs WHERE run_id = ? ORDER BY id",
+        data.JobRow(job_id, verb, _state.decode(state), attempt, folder, bad, msgspec.json.decode(args))
+        for job_id, verb, state, attempt, folder, bad, args in connection.execute(
+            "SELECT id, verb, state, attempt, folder, bad_lines, args FROM jobs WHERE run_id = ? ORDER BY id",
             [run_id],
         ).fetchall()
     ]
@@ -140,12 +147,14 @@ def imports(
 
 def places(connection: duckdb.DuckDBPyConnection) -> dict[int, data.Queued]:
     """Map each waiting run to its place in the queue: 1 starts next."""
-    waiting = connection.execute(
+    found = connection.execute(
         "SELECT run_id, verb FROM jobs WHERE word = 'queued' ORDER BY priority, id"
     ).fetchall()
+    reasons = parents.waiting(connection)
+    found.sort(key=lambda job: job[0] in reasons)  # those that may start stand before those that may not
     return {
-        run_id: data.Queued(place, "waits for the one job slot")
-        for place, (run_id, verb) in enumerate(waiting, 1)
+        run_id: data.Queued(place, reasons.get(run_id, data.FOR_A_SLOT))
+        for place, (run_id, verb) in enumerate(found, 1)
         if verb in data.MAKES_A_RUN
     }
 

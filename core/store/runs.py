@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import duckdb
@@ -12,7 +14,7 @@ from finetop.core import run as data
 from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import RunsAnswer
-from finetop.core.store import jobs
+from finetop.core.store import jobs, parents
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
@@ -86,6 +88,27 @@ def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
     return f"{wanted}-{number}"
 
 
+def free_chain(connection: duckdb.DuckDBPyConnection, wanted: str, stages: Sequence[str]) -> str:
+    """Return the wanted name of a chain, or with -2, -3 … behind it when a stage's run of it is there."""
+    number, name = 1, wanted
+    while any(free_name(connection, f"{name}.{stage}") != f"{name}.{stage}" for stage in stages):
+        number += 1
+        name = f"{wanted}-{number}"
+    return name
+
+
+def newest_of_stage(connection: duckdb.DuckDBPyConnection, chain: str, stage: str) -> int:
+    """Find the newest run of a chain's stage: CHAIN.STAGE, or CHAIN.STAGE-2 … Raises NotFound."""
+    found = connection.execute(
+        "SELECT max(id) FROM runs WHERE regexp_full_match(name, ?)",
+        [re.escape(f"{chain}.{stage}") + "(-[0-9]+)?"],
+    ).fetchone()
+    if found is None or found[0] is None:
+        hint = f"Begin before it: --from {stage}, or name another chain: --name NAME."
+        raise NotFound(f"stage {stage} of {chain} was never run.", hint=hint)
+    return int(found[0])
+
+
 def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]:
     """Find (id, name) of a run by its name or number. Raises NotFound with the nearest name."""
     found = connection.execute("SELECT id, name FROM runs WHERE name = ?", [run]).fetchone()
@@ -126,6 +149,38 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     else:
         rank = QUEUED if isinstance(state, data.Queued) else DONE
     connection.execute("UPDATE runs SET rank = ? WHERE id = ?", [rank, run_id])
+
+
+def forget_later(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
+    """Remove what was told of the steps behind one that a run goes on from: they are of a run that is no more."""
+    for table in ("metrics", "checkpoints", "samples", "alarms"):
+        connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [run_id, step])
+    if step == 0:  # it begins anew
+        connection.execute("DELETE FROM samples WHERE run_id = ?", [run_id])
+        connection.execute("DELETE FROM metrics WHERE run_id = ?", [run_id])
+
+
+def go_back(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
+    """Set where a run stands, and its last numbers, back to what was told until a step."""
+    found = connection.execute(
+        "SELECT key, arg_max(value, step) FROM metrics WHERE run_id = ? AND step <= ? GROUP BY key",
+        [run_id, step],
+    ).fetchall()
+    connection.execute(
+        "UPDATE runs SET step = ?, last = ? WHERE id = ?",
+        [step, json_text.encode(dict(found)).decode(), run_id],
+    )
+    set_rank(connection, run_id)
+
+
+def set_recipe(
+    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any], model: str
+) -> None:
+    """Keep a run's recipe as it is from now on; `model` is what the list shows of its model."""
+    connection.execute(
+        "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
+        [json_text.encode(recipe).decode(), model, run_id],
+    )
 
 
 def page(
@@ -217,10 +272,12 @@ def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail
     )
     own_jobs = jobs.of_run(connection, run_id)
     train = connection.execute(
-        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb <> 'check' ORDER BY id DESC LIMIT 1",
+        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb IN ('train', 'import')"
+        " ORDER BY id DESC LIMIT 1",
         [run_id],
     ).fetchone()
     device, versions, planned = train or ("", "{}", "{}")
+    above, below = parents.relatives(connection, run_id)
     return data.RunDetail(
         row=row(connection, run_id),
         folder=folder,
@@ -261,12 +318,15 @@ def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail
         versions=msgspec.json.decode(versions),
         planned=msgspec.json.decode(planned),
         best=msgspec.json.decode(best, type=data.Best) if best else None,
+        parents=above,
+        children=below,
     )
 
 
 def briefs(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.CheckBrief]:
     found = connection.execute(
-        "SELECT id, time, step, result FROM checks WHERE run_id = ? ORDER BY id DESC", [run_id]
+        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
+        [run_id],
     ).fetchall()
     return [brief(check_id, at, step, msgspec.json.decode(result)) for check_id, at, step, result in found]
 

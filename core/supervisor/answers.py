@@ -12,7 +12,7 @@ from typing import Any
 
 from finetop.core import protocol
 from finetop.core.store import checks, metrics, query, runs
-from finetop.core.supervisor import orders
+from finetop.core.supervisor import going_on, orders
 from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
@@ -116,6 +116,9 @@ async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.Cha
 _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Hello: hello,
     protocol.Submit: orders.submit,
+    protocol.SubmitChain: orders.chain,
+    protocol.Resume: going_on.resume,
+    protocol.Export: orders.export,
     protocol.Import: orders.adopt,
     protocol.Runs: page,
     protocol.GetRun: one_run,

@@ -1,22 +1,27 @@
-"""What people tell the supervisor to do: queue a run, adopt one, check one, stop, kill."""
+"""What people tell the supervisor to do: queue runs, go on with one, adopt, check or export one, stop, kill."""
 
 from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from finetop.core import protocol
+from finetop.core import objectives, protocol
 from finetop.core import run as data
 from finetop.core.check.asking.suite import find_suite
-from finetop.core.errors import BadInput, EnvironmentTrouble, Refused
+from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.recipe.load import check_name
+from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks, claims, jobs, runs
+from finetop.core.store import parents as store_parents
 from finetop.core.store.open import transaction
+from finetop.core.supervisor import parents as ancestry
 from finetop.core.supervisor.state import Supervisor
 
 
@@ -30,6 +35,84 @@ def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswe
         supervisor, ask.name, ask.recipe, ask.source, verb="train", args={}, priority=jobs.TRAIN_PRIORITY
     )
     return protocol.SubmitAnswer(run_id, name, jobs.places(supervisor.connection)[run_id].place)
+
+
+def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitChainAnswer:
+    """Queue the runs of a chain, all or none; `first` begins on the runs that the stages before it have made.
+
+    Raises as `submit`, and NotFound for a stage that is not of the chain, or was never run.
+    """
+    connection = supervisor.connection
+    names = [stage.name for stage in ask.stages]
+    if ask.first and ask.first not in names:
+        raise NotFound(f"there is no stage {ask.first!r}.", hint=did_you_mean(ask.first, names))
+    start = names.index(ask.first) if ask.first else 0
+    for stage in ask.stages[start:]:
+        require_run(supervisor, f"{ask.name}.{stage.name}", stage.recipe)
+    whole = ask.name if ask.first else runs.free_chain(connection, ask.name, names)
+    numbers = {name: runs.newest_of_stage(connection, whole, name) for name in names[:start]}
+    queued: list[tuple[int, str]] = []
+    with made_or_gone(supervisor) as made:
+        for stage in ask.stages[start:]:
+            name = runs.free_name(connection, f"{whole}.{stage.name}")
+            recipe = on_runs(stage, numbers)
+            numbers[stage.name] = make_run(
+                supervisor,
+                made,
+                name,
+                recipe,
+                ask.source,
+                verb="train",
+                args={},
+                priority=jobs.TRAIN_PRIORITY,
+            )
+            queued.append((numbers[stage.name], name))
+    supervisor.touch()
+    places = jobs.places(connection)
+    return protocol.SubmitChainAnswer(
+        [protocol.SubmitAnswer(run_id, name, places[run_id].place) for run_id, name in queued]
+    )
+
+
+def on_runs(stage: protocol.Stage, numbers: dict[str, int]) -> dict[str, Any]:
+    """Give a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
+    recipe = stage.recipe
+    for key, reference in references(recipe).items():
+        if reference.kind == "stage" and reference.name not in numbers:
+            raise NotFound(
+                f"stage {stage.name}: {key}: there is no stage {reference.name!r} before it.",
+                hint=did_you_mean(reference.name, numbers),
+            )
+        if reference.kind == "stage":
+            one = Reference("run", str(numbers[reference.name]), reference.step)
+            recipe = replaced(recipe, key, str(one))
+    return recipe
+
+
+def export(supervisor: Supervisor, ask: protocol.Export) -> protocol.ExportAnswer:
+    """Queue the writing of a run's checkpoint as one whole model, ahead of queued training.
+
+    Raises NotFound without such a checkpoint, BadInput for a model that can't be whole or a folder that can't be
+    written to, Refused for one that is there.
+    """
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
+    ancestry.require_whole(runs.recipe(connection, run_id), name)
+    target = Path(ask.to)
+    if not target.is_absolute():
+        raise BadInput(f"to is {ask.to!r}.", hint="Give an absolute path.")
+    if target.exists() or target.is_symlink():
+        raise Refused(
+            f"{target} is there already, and is not overwritten.", hint="Give another folder: --to DIR."
+        )
+    args = {"step": step, "checkpoint": path, "to": str(target), "dtype": ask.dtype}
+    with transaction(connection):
+        job_id, _ = jobs.add_job(
+            connection, run_id=run_id, verb="export", args=args, priority=jobs.CHECK_PRIORITY
+        )
+    supervisor.touch()
+    return protocol.ExportAnswer(job_id, name, step)
 
 
 def adopt(supervisor: Supervisor, ask: protocol.Import) -> protocol.ImportAnswer:
@@ -71,40 +154,69 @@ def _add_run(
     priority: int,
 ) -> tuple[int, str]:
     """Make a run: its folder with the recipe, then its rows and the job that makes it. Returns number and name."""
-    check_name(wanted, "name")
-    if general := recipe.get("check", {}).get("general"):
-        find_suite(general["suite"], supervisor.home)  # now, and not after hours of training
-    connection = supervisor.connection
-    run_id = runs.next_run_id(connection)
-    name = runs.free_name(connection, wanted)
-    folder = supervisor.home.run_folder(run_id, name)
-    try:
-        folder.mkdir(mode=0o700, parents=True)
-        (folder / "recipe.yaml").write_text(source)
-        facts = {"format": 1, "id": run_id, "name": name, "created": time.time(), "recipe": recipe}
-        (folder / "run.json").write_bytes(msgspec.json.encode(facts))
-    except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise EnvironmentTrouble(
-            f"can't make {folder}: {error.strerror}.",
-            hint="Nothing was queued. Free some room, then try again.",
-        ) from error
-    try:
-        with transaction(connection):
-            runs.add_run(
-                connection,
-                run_id=run_id,
-                name=name,
-                folder=str(folder.relative_to(supervisor.home.root)),
-                recipe=recipe,
-                source=source,
-            )
-            jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    require_run(supervisor, wanted, recipe)
+    name = runs.free_name(supervisor.connection, wanted)
+    with made_or_gone(supervisor) as made:
+        run_id = make_run(supervisor, made, name, recipe, source, verb=verb, args=args, priority=priority)
     supervisor.touch()
     return run_id, name
+
+
+def require_run(supervisor: Supervisor, name: str, recipe: dict[str, Any]) -> None:
+    """See that a run can be made, now and not after hours of training. Raises BadInput, NotFound."""
+    check_name(name, "name")
+    if general := recipe.get("check", {}).get("general"):
+        find_suite(general["suite"], supervisor.home)
+
+
+@contextmanager
+def made_or_gone(supervisor: Supervisor) -> Iterator[list[Path]]:
+    """Make runs in one transaction; on any trouble neither rows nor the folders in the list are left.
+
+    Raises EnvironmentTrouble when a folder can't be made.
+    """
+    folders: list[Path] = []
+    try:
+        with transaction(supervisor.connection):
+            yield folders
+    except BaseException as error:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise EnvironmentTrouble(
+                f"can't make {error.filename}: {error.strerror}.",
+                hint="Nothing was queued. Free some room, then try again.",
+            ) from error
+        raise
+
+
+def make_run(
+    supervisor: Supervisor,
+    made: list[Path],
+    name: str,
+    recipe: dict[str, Any],
+    source: str,
+    *,
+    verb: str,
+    args: dict[str, Any],
+    priority: int,
+) -> int:
+    """Make one run's folder and rows inside of `made_or_gone`. Returns its number. Raises OSError and as `resolve`."""
+    connection = supervisor.connection
+    recipe, parents = ancestry.resolve(connection, recipe)
+    run_id = runs.next_run_id(connection)
+    folder = supervisor.home.run_folder(run_id, name)
+    made.append(folder)
+    folder.mkdir(mode=0o700, parents=True)
+    (folder / "recipe.yaml").write_text(source)
+    facts = {"format": 1, "id": run_id, "name": name, "created": time.time(), "recipe": recipe}
+    (folder / "run.json").write_bytes(msgspec.json.encode(facts))
+    relative = str(folder.relative_to(supervisor.home.root))
+    runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
+    runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))
+    store_parents.add(connection, run_id, parents)
+    jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority)
+    return run_id
 
 
 def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
@@ -115,6 +227,7 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
+    require_text(runs.recipe(connection, run_id), name)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     if run_id in jobs.checks_under_way(connection):
         raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
@@ -132,6 +245,14 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
         )
     supervisor.touch()
     return protocol.CheckAnswer(job_id, name, step)
+
+
+def require_text(recipe: dict[str, Any], name: str) -> None:
+    """See that a run's model writes text, which a check compares with its base's. Raises BadInput."""
+    objective = recipe["objective"]["name"]
+    if objective in objectives.names() and not getattr(objectives.load(objective), "WRITES", True):
+        hint = "Check what was trained against it; its own score is eval_reward_accuracy."
+        raise BadInput(f"{name} is a reward model, which writes no text to check.", hint=hint)
 
 
 def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:

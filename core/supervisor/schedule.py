@@ -10,9 +10,11 @@ import msgspec
 
 from finetop.core import events, keeper
 from finetop.core import run as data
+from finetop.core.errors import FinetopError
 from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
+from finetop.core.supervisor import parents
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.state import Supervisor
 
@@ -27,7 +29,7 @@ def beat(supervisor: Supervisor) -> None:
     if supervisor.seen != supervisor.revision:  # an idle beat asks the store nothing
         supervisor.seen = supervisor.revision
         supervisor.live = jobs.live(supervisor.connection)
-        supervisor.queued = jobs.queued(supervisor.connection)
+        supervisor.queued = jobs.ready(supervisor.connection)
     for job in supervisor.live:
         _take_in(supervisor, job)
         _pass_on(supervisor, job)
@@ -58,6 +60,12 @@ def start(supervisor: Supervisor, job: Job) -> None:
     """Start a job: its folder, then the store, then the keeper; so a crash in between starts it once, later."""
     folder = supervisor.home.root / job.folder
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        with transaction(supervisor.connection):
+            parents.pin(supervisor.connection, job.run_id)
+    except FinetopError as error:
+        _fail(supervisor, job, error)
+        return
     write_spec(supervisor, job, folder)
     state = data.Running(since=time.time(), phase="starting")
     with transaction(supervisor.connection):
@@ -71,6 +79,16 @@ def start(supervisor: Supervisor, job: Job) -> None:
     keeper.abort_at("supervisor-spawned")
     if process is not None:
         supervisor.keepers.append(process)
+
+
+def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
+    """End a job that can't start: what its run begins from is gone."""
+    state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code)
+    with transaction(supervisor.connection):
+        jobs.set_state(supervisor.connection, job.id, state)
+        if job.verb in data.MAKES_A_RUN:
+            runs.set_state(supervisor.connection, job.run_id, state)
+    supervisor.touch()
 
 
 def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:

@@ -34,8 +34,8 @@ def write(
 ) -> Path:
     """Write the model (an adapter alone, where there is one) and its tokenizer to checkpoints/step-000120.
 
-    `keep_state` adds what training needs to go on from there. The event follows when all of it is on the disk. Raises OSError, or the library's own error, on a full
-    disk; then nothing of the checkpoint is left.
+    `keep_state` adds what training needs to go on from there. The event follows when all of it is on the disk.
+    Raises OSError, or the library's own error, on a full disk; then nothing of the checkpoint is left.
     """
     target = folder_of(run_folder, step)
     if target.is_dir():

@@ -18,10 +18,10 @@ def seed(number: int) -> None:
 
 def now() -> dict[str, Any]:
     """Give where all generators stand, as a tree that core/train/state_files.py can keep."""
-    kind, keys, *rest = numpy.random.get_state()
+    kind, keys, *rest = numpy.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
-        "numpy": (kind, torch.from_numpy(keys.astype("int64")), *rest),
+        "numpy": (kind, torch.from_numpy(numpy.asarray(keys, "int64")), *rest),
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }

@@ -56,9 +56,8 @@ def fingerprints(job_folder: Path) -> dict[str, str]:
 
 def _add(told: Told, event: events.Event, is_training: bool) -> None:
     if isinstance(event, events.Resumed):
-        for by_step in (told.verdicts, told.eval_losses):
-            for step in [step for step in by_step if step > event.step]:
-                by_step.pop(step)  # type: ignore[attr-defined]  # both are dicts by step
+        told.verdicts = {step: result for step, result in told.verdicts.items() if step <= event.step}
+        told.eval_losses = {step: loss for step, loss in told.eval_losses.items() if step <= event.step}
     elif isinstance(event, events.Verdict):
         if not event.result.get("watch"):
             told.claims = max(told.claims, int(event.result.get("claim", 0)))

@@ -129,7 +129,7 @@ def train(
     trainer.args.max_steps = arguments.limit_steps(recipe, len(trainer.train_dataset) * copies)
     worst_step.try_worst(trainer, recipe, device, events)
     resume.repeatable(trainer, recipe.train.seed)
-    pacer.keep_state = partial(resume.keep, trainer)
+    pacer.keep_state = partial(resume.keep, trainer) if recipe.train.resumable else None
     resume.announce(point, run_folder, trainer.args.max_steps, events)
     stop.is_training = True
     resume.train(trainer, point, meter)

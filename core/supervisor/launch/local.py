@@ -14,7 +14,12 @@ from typing import Any, Literal
 
 from finetop.core import keeper
 
-MODULES = {"train": "finetop.core.train", "check": "finetop.core.check", "import": "finetop.core.adopt"}
+MODULES = {
+    "train": "finetop.core.train",
+    "check": "finetop.core.check",
+    "import": "finetop.core.adopt",
+    "export": "finetop.core.export",
+}
 
 
 @dataclass(frozen=True)

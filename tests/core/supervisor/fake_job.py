@@ -3,7 +3,7 @@
     python fake_job.py JOB_FOLDER
 
 What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"), garbage,
-`saved`: steps that get a checkpoint's folder, `best`: the one that is kept, and for its checks `lost`: how many
+`saved`: steps that get a checkpoint's folder, `once`: `end` is that of the first attempt alone, `best`: the one that is kept, and for its checks `lost`: how many
 items of each task the tuned model lost, a number or one for each step.
 """
 
@@ -43,7 +43,10 @@ def main() -> int:
                 [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
             )
             (folder / "grandchild.txt").write_text(str(child.pid))
-        for step in range(1, plan.get("steps", 10) + 1):
+        begun = spec.args.get("resume", {}).get("step")
+        if begun is not None:
+            log.write(events.Resumed(begun))
+        for step in range(1 + (begun or 0), plan.get("steps", 10) + 1):
             log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step), **more(step, plan)}))
             side.write(f"{step}\n")
             side.flush()
@@ -53,7 +56,8 @@ def main() -> int:
             log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))
             if step in plan.get("saved", ()):
                 path = f"checkpoints/step-{step:06d}"
-                (run_folder_of(folder) / path).mkdir(parents=True)
+                (run_folder_of(folder) / path / "state").mkdir(parents=True)
+                (run_folder_of(folder) / path / "manifest.json").write_text('{"files": {}}')
                 log.write(events.Checkpoint(step, path, 10, "full"))
             if stopping:
                 log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", 10, "full"))
@@ -61,7 +65,7 @@ def main() -> int:
                 return 0
             if step > plan.get("start", 0):
                 time.sleep(plan.get("pause_s", 0.0))
-    end = plan.get("end", "ok")
+    end = "ok" if plan.get("once") and begun is not None else plan.get("end", "ok")
     if end == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if end == "crash":

@@ -10,13 +10,12 @@ import pytest
 import torch
 
 from finetop.core import events
-from finetop.core.errors import BadInput
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
-from finetop.core.train import checkpoint, resume, training
+from finetop.core.train import checkpoint, training
 from finetop.core.train.point import Point
 from finetop.core.train.stopping import Stop
-from finetop.core.train.told import Told, told_before
+from finetop.core.train.told import told_before
 
 TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
 

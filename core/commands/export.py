@@ -1,0 +1,75 @@
+"""`finetop export RUN[@STEP]`: one whole model that others can load, proven to say the same. Exit 1 if it does not."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetop.core import protocol
+from finetop.core import run as data
+from finetop.core.client import Client
+from finetop.core.commands.adopting import require_finished
+from finetop.core.commands.output import print_json
+from finetop.core.commands.steps import run_and_step
+from finetop.core.text import clean
+
+if TYPE_CHECKING:
+    from finetop.core.home import Home
+
+ABOUT = "write a run's model as one folder, and prove that it says the same"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
+    parser.add_argument(
+        "--to", default="", metavar="DIR", help="a folder that is not there yet (else ./RUN-STEP)"
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="number format of the written weights (else the base model's own)",
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    name, step = run_and_step(args.run)
+    with Client(home) as client:
+        found: data.RunDetail = client.ask(protocol.GetRun(name))
+        if step is None:
+            steps = [one.step for one in found.checkpoints]
+            step = found.best.step if found.best is not None else max(steps, default=None)
+        target = Path(args.to or f"{found.row.name}-{step or 0}").expanduser().absolute()
+        queued: protocol.ExportAnswer = client.ask(protocol.Export(name, str(target), step, args.dtype))
+    job = until_done(home, queued, quiet=args.json)
+    require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
+    if args.json:
+        print_json({"run": queued.run, "step": queued.step, "folder": str(target)})
+        return 0
+    print(said(home, queued))
+    return 0
+
+
+def until_done(home: Home, queued: protocol.ExportAnswer, *, quiet: bool) -> data.JobRow:
+    """Wait for the end of an export, saying what it does. Returns its job."""
+    shown, revision = "", 0
+    with Client(home) as client:
+        while True:
+            jobs = client.ask(protocol.GetRun(queued.run)).jobs
+            job: data.JobRow = next(one for one in jobs if one.id == queued.job_id)
+            if not isinstance(job.state, data.Queued | data.Running):
+                return job
+            phase = job.state.phase if isinstance(job.state, data.Running) else "queued"
+            if phase != shown and not quiet:
+                print(phase, flush=True)
+                shown = phase
+            revision = client.ask(protocol.Changes(revision, 10.0)).revision
+
+
+def said(home: Home, queued: protocol.ExportAnswer) -> str:
+    """Read what the job said at its end: what agrees how well, and where the model is."""
+    with Client(home) as client:
+        log: protocol.LogAnswer = client.ask(protocol.ReadLog(queued.run, queued.job_id, -8192))
+    lines = [line for line in clean(log.text).splitlines() if line.startswith(("export", "warning"))]
+    return "\n".join(lines)

@@ -1,0 +1,76 @@
+"""`finetop resume RUN[@STEP]`: go on from a checkpoint, in the same run; --set shows what a change means."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands.follow import Progress, exit_code, until_over
+from finetop.core.commands.output import answer_words, plain, print_json, state_words
+from finetop.core.commands.steps import run_and_step
+from finetop.core.recipe.load import check_files, resolve_text
+
+if TYPE_CHECKING:
+    from finetop.core.home import Home
+
+ABOUT = "go on with a run from one of its checkpoints"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN[@STEP]", help="a run that has ended; the newest checkpoint, or STEP's"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one setting: train.epochs=4",
+    )
+    parser.add_argument(
+        "--anyway",
+        action="store_true",
+        help="also with changed data, and where later checkpoints are removed",
+    )
+    parser.add_argument(
+        "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    name, step = run_and_step(args.run)
+    with Client(home) as client:
+        recipe = changed(client.ask(protocol.GetRun(name)).recipe, args.set) if args.set else None
+        queued: protocol.ResumeAnswer = client.ask(protocol.Resume(name, step, recipe, args.anyway))
+    if not args.json:
+        tell(queued)
+    if not args.wait:
+        if args.json:
+            print_json({"resumed": plain(queued)})
+        return 0
+    last = until_over(home, queued.run, (lambda new: None) if args.json else Progress())
+    if args.json:
+        print_json({"resumed": plain(queued), "run": plain(last)})
+    else:
+        print(f"{last.name}: {state_words(last)}  {answer_words(last)}".rstrip())
+    return exit_code(last)
+
+
+def changed(recipe: dict[str, Any], sets: list[str]) -> dict[str, Any]:
+    """Lay settings over a run's recipe. Raises RecipeError for one that can't be, or a file that is not there."""
+    alone = {**recipe, "extends": None}  # it is resolved already
+    loaded = resolve_text(msgspec.json.encode(alone).decode(), sets, label="the run's recipe")
+    check_files(loaded)
+    return {**loaded.resolved, "extends": recipe.get("extends")}
+
+
+def tell(queued: protocol.ResumeAnswer) -> None:
+    """Say from where the run goes on, and what was changed."""
+    where = f"from step {queued.step}" if queued.step else "from its beginning: it has no checkpoint yet"
+    print(f"{queued.run} goes on {where}, place {queued.place}. Follow it: finetop tail {queued.run}")
+    for change in queued.changes:
+        print(f"  {change}")

@@ -1,0 +1,67 @@
+"""Models of a recipe that are runs: `run:NAME`, `run:NAME@STEP`, and in a chain `stage:NAME`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+Kind = Literal["run", "stage"]
+KINDS: tuple[Kind, ...] = ("run", "stage")
+MODELS = ("model", "teacher")  # settings of an objective that name a model
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A run that is meant by its name or number, or a stage of the same chain; without a step, its best or newest."""
+
+    kind: Kind
+    name: str
+    step: int | None = None
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}" + ("" if self.step is None else f"@{self.step}")
+
+
+def is_reference(text: str) -> bool:
+    """Tell a run or a stage from a hub id or a folder."""
+    return text.partition(":")[0] in KINDS and ":" in text
+
+
+def parse(text: str, key: str) -> Reference:
+    """Take a reference apart. Raises BadInput that names the setting `key`."""
+    kind, _, rest = text.partition(":")
+    name, at, step = rest.partition("@")
+    if kind not in KINDS or not name or (at and not (step.isdecimal() and len(step) < 10)):
+        hint = f"Write {kind if kind in KINDS else 'run'}:NAME, or run:NAME@STEP for a checkpoint of its own."
+        raise BadInput(f"{key}: {text[:100]!r} names no run.", hint=hint)
+    return Reference("stage" if kind == "stage" else "run", name, int(step) if at else None)
+
+
+def references(recipe: Mapping[str, Any]) -> dict[str, Reference]:
+    """List the models of a resolved recipe that are runs or stages, by dotted key. Raises BadInput."""
+    found = {key: text for key, text in _models(recipe) if isinstance(text, str) and is_reference(text)}
+    return {key: parse(text, key) for key, text in found.items()}
+
+
+def _models(recipe: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "model.id", recipe["model"]["id"]
+    yield from _below(recipe["objective"], "objective")
+
+
+def _below(section: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        if isinstance(value, dict):
+            yield from _below(value, f"{key}.{name}")
+        elif name in MODELS:
+            yield f"{key}.{name}", value
+
+
+def replaced(recipe: dict[str, Any], key: str, text: str) -> dict[str, Any]:
+    """Give the recipe with the setting `key` (dotted, there already) changed."""
+    first, _, rest = key.partition(".")
+    return {**recipe, first: replaced(recipe[first], rest, text) if rest else text}

@@ -1,0 +1,83 @@
+"""Which runs a run begins from, in the store: its parents, its children, what it waits for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core import run as data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import duckdb
+
+# A run waits for parents whose checkpoint is not known yet, until they have finished.
+_WAITS = (
+    "SELECT p.run_id, arg_min(q.name, q.id), arg_min(q.state, q.id) FROM parents p JOIN runs q ON q.id = p.parent_id"
+    ' WHERE p.step IS NULL AND q.state NOT LIKE \'{"type":"finished"%\' GROUP BY p.run_id'
+)
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A run whose checkpoint another begins from; without a step it is known when the parent has finished."""
+
+    run_id: int
+    setting: str  # of the recipe: model.id, objective.reward.model …
+    step: int | None
+
+
+def add(connection: duckdb.DuckDBPyConnection, run_id: int, parents: Sequence[Parent]) -> None:
+    """Write down what a run begins from."""
+    for parent in parents:
+        connection.execute(
+            "INSERT INTO parents VALUES (?, ?, ?, ?)", [run_id, parent.run_id, parent.setting, parent.step]
+        )
+
+
+def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[Parent]:
+    """List what a run begins from."""
+    found = connection.execute(
+        "SELECT parent_id, setting, step FROM parents WHERE run_id = ? ORDER BY setting", [run_id]
+    ).fetchall()
+    return [Parent(*row) for row in found]
+
+
+def pin(connection: duckdb.DuckDBPyConnection, run_id: int, setting: str, step: int) -> None:
+    """Write down which checkpoint of a parent it is."""
+    connection.execute(
+        "UPDATE parents SET step = ? WHERE run_id = ? AND setting = ?", [step, run_id, setting]
+    )
+
+
+def relatives(
+    connection: duckdb.DuckDBPyConnection, run_id: int
+) -> tuple[list[data.Relative], list[data.Relative]]:
+    """Give a run's parents and children with their names."""
+    return _named(connection, "run_id", "parent_id", run_id), _named(
+        connection, "parent_id", "run_id", run_id
+    )
+
+
+def _named(connection: duckdb.DuckDBPyConnection, own: str, other: str, run_id: int) -> list[data.Relative]:
+    found = connection.execute(
+        f"SELECT p.{other}, r.name, p.setting, p.step FROM parents p JOIN runs r ON r.id = p.{other}"
+        f" WHERE p.{own} = ? ORDER BY p.{other}, p.setting",
+        [run_id],
+    ).fetchall()
+    return [data.Relative(*row) for row in found]
+
+
+def waiting(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+    """Map runs that wait for a parent to why, in words: 'waits for chain.sft', with what to do if that ended."""
+    return {run_id: _why(name, state) for run_id, name, state in connection.execute(_WAITS).fetchall()}
+
+
+def _why(name: str, state: str) -> str:
+    word = state.partition('"type":"')[2].partition('"')[0]
+    if word in ("failed", "stopped", "lost"):
+        return (
+            f"waits for {name}, which {'is lost' if word == 'lost' else f'has {word}'}: finetop resume {name}"
+        )
+    return f"waits for {name}"

@@ -1,0 +1,119 @@
+"""Goes on with a run that has ended: which checkpoint, what was changed, what is lost; then queues it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import protocol
+from finetop.core import run as data
+from finetop.core.errors import BadInput, NotFound, Refused
+from finetop.core.recipe.changes import Change, changes
+from finetop.core.store import jobs, runs
+from finetop.core.store.open import transaction
+from finetop.core.supervisor import parents as ancestry
+from finetop.core.train import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core.supervisor.state import Supervisor
+
+LENGTH = ("train.epochs", "train.max_steps")
+
+
+def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswer:
+    """Queue a job that goes on from a run's checkpoint, in the run's folder.
+
+    A run that ended before its first checkpoint begins anew. Raises NotFound without such a run or step, BadInput for
+    a setting that can't change, Refused for a run that has not ended, or has nothing left to do.
+    """
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    detail = runs.detail(connection, run_id)
+    require_ended(detail, name)
+    changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
+    folder = supervisor.home.root / detail.folder
+    step, place = choose(folder, name, ask.step)
+    require_work(detail, name, step, changed)
+    require_no_loss(folder, name, step, anyway=ask.anyway)
+    path = None if place is None else str(place.relative_to(folder))
+    said = [str(change) for change in changed]
+    args = {"resume": {"step": step, "checkpoint": path, "anyway": ask.anyway}, "changes": said}
+    with transaction(connection):
+        if ask.recipe is not None and changed:
+            runs.set_recipe(connection, run_id, ask.recipe, ancestry.shown(connection, ask.recipe))
+        runs.set_state(connection, run_id, data.Queued(place=0))
+        jobs.add_job(connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY)
+    if ask.recipe is not None and changed:
+        note_recipe(folder, ask.recipe)
+    supervisor.touch()
+    return protocol.ResumeAnswer(name, step, said, jobs.places(connection)[run_id].place)
+
+
+def require_ended(detail: data.RunDetail, name: str) -> None:
+    """Refuse a run that trains or waits, or was never trained here. Raises Refused."""
+    if any(job.verb == "import" for job in detail.jobs):
+        hint = f"Train on from it: model.id: run:{name}."
+        raise Refused(f"{name} was made elsewhere: there is no trainer's state to go on from.", hint=hint)
+    under_way = [job for job in detail.jobs if isinstance(job.state, data.Queued | data.Running)]
+    if under_way:
+        verb, word = under_way[0].verb, data.word(under_way[0].state)
+        said = f"{name} is {word}" if verb == "train" else f"the {verb} of {name} is {word}"
+        raise Refused(f"{said}.", hint=f"Wait for its end, or `finetop stop {name}` first.")
+
+
+def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]:
+    """Find the checkpoint to go on from: step and folder; 0 and none where there is none yet.
+
+    Raises NotFound naming those that there are, BadInput for one that lacks the trainer's state.
+    """
+    there = {checkpoint.step_of(one): one for one in checkpoint.complete(folder)}
+    if step is None:
+        step = max((at for at, one in there.items() if checkpoint.is_resumable(one)), default=None)
+        if step is None and not there:
+            return 0, None
+        if step is None:
+            step = max(there)
+    if step not in there:
+        steps = ", ".join(str(at) for at in sorted(there))
+        hint = f"It has {steps}." if there else f"It has none: `finetop resume {name}` begins anew."
+        raise NotFound(f"{name} has no complete checkpoint at step {step}.", hint=hint)
+    if not checkpoint.is_resumable(there[step]):
+        said = f"{name}@{step} has no trainer's state: train.resumable was off, or an older finetop wrote it"
+        raise BadInput(f"{said}.", hint=f"Train on from its weights: model.id: run:{name}@{step}.")
+    return step, there[step]
+
+
+def require_work(detail: data.RunDetail, name: str, step: int, changed: Sequence[Change]) -> None:
+    """Refuse to go on at the end of a run whose length is not changed. Raises Refused."""
+    is_longer = any(change.key in LENGTH for change in changed)
+    if isinstance(detail.row.state, data.Finished) and step >= detail.row.steps and not is_longer:
+        epochs = (detail.recipe["train"].get("epochs") or 1) + 1
+        hint = f"Make it longer: finetop resume {name} --set train.epochs={epochs:g}"
+        raise Refused(f"{name} has finished: nothing is left to do after step {step}.", hint=hint)
+
+
+def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None:
+    """Refuse to remove later checkpoints without being told so. Raises Refused."""
+    later = [checkpoint.step_of(one) for one in checkpoint.complete(folder) if checkpoint.step_of(one) > step]
+    if later and not anyway:
+        steps = ", ".join(str(at) for at in later)
+        hint = "Say --anyway to lose them, or begin a run of its own: model.id: run:NAME@STEP."
+        raise Refused(
+            f"going on from step {step} removes the later checkpoints of {name}: {steps}.", hint=hint
+        )
+
+
+def note_recipe(folder: Path, recipe: dict[str, Any]) -> None:
+    """Keep the changed recipe in the run's folder too, which tells all of the run without the store."""
+    file = folder / "run.json"
+    aside = file.with_name(f".{file.name}.new")
+    try:
+        facts = {**msgspec.json.decode(file.read_bytes()), "recipe": recipe}
+        aside.write_bytes(msgspec.json.encode(facts))
+        aside.replace(file)
+    except (OSError, msgspec.DecodeError):
+        return  # on a full disk the store and the job's own file have it
