@@ -18,12 +18,21 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     moves = [(name, methods.load(name).ABOUT) for name in methods.names()]
+    goes_on = {name: " ".join(methods.load(name).QUANTIZED) for name in methods.names()}
     learns = [(name, objectives.load(name).ABOUT) for name in objectives.names()]
     recipes = [(recipe.name, recipe.about) for recipe in list_builtin()]
     if args.json:
-        print_json({"methods": dict(moves), "objectives": dict(learns), "recipes": dict(recipes)})
+        print_json(
+            {
+                "methods": dict(moves),
+                "model.quantize": {name: list(methods.load(name).QUANTIZED) for name in methods.names()},
+                "objectives": dict(learns),
+                "recipes": dict(recipes),
+            }
+        )
         return 0
-    print_table(("method", "which weights move"), moves)
+    rows = [(name, goes_on[name], about) for name, about in moves]
+    print_table(("method", "model.quantize", "which weights move"), rows)
     print()
     print_table(("objective", "what they learn from"), learns)
     print()

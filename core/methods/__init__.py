@@ -126,6 +126,12 @@ def rehearse(name: str, options: Any, folder: Path, *, trust_remote_code: bool =
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code, local_files_only=True)
-    with torch.device("meta"):
-        hook(AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code), options)
+    try:
+        config = AutoConfig.from_pretrained(
+            folder, trust_remote_code=trust_remote_code, local_files_only=True
+        )
+        with torch.device("meta"):
+            shape = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError):
+        return  # loading says better what is wrong with a model
+    hook(shape, options)

@@ -1,0 +1,262 @@
+"""Every method on the real small model: what 30 steps do to the loss, how fast, in how much memory, and back from disk.
+
+    FINETOP_TEST_DATA=DATA python tests/bench/methods_table.py --model FOLDER [--methods lora,osf+nf4] [--steps 30]
+
+Rows of medquad of at most --tokens tokens, 4 a step, in float32 (--dtype); options and rate are those of each method's
+recipe. Each trains in a process of its own as a run does: `python -m finetop.core.train JOB`, without samples, drift
+probe and check. Losses are means over three steps, tokens/s that of the second half of the steps. Memory is the most
+that the process held (resident set on a CPU, reserved on a GPU), beside what finetop plan estimates. "back" is the
+largest difference of a logit, on a row of the data, between the model in the trainer's hands and its checkpoint loaded
+on a fresh base, in another process. Without --methods: all, then those that go on nf4 and int8, as NAME+nf4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetop.core import methods
+from finetop.core.events import Metrics, decode
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import load_recipe
+from finetop.core.run import JobSpec
+
+# The job, with the logits of one row told before the trainer's model is gone, and the most memory it held.
+JOB = """
+import os, resource
+import torch
+from finetop.core.train import __main__ as job, checkpoint, checks
+write = checkpoint.write
+def keep(model, *others):
+    ids = torch.load(os.environ["IDS"])
+    with checks.undisturbed(model, {}), torch.no_grad():
+        read = model(input_ids=ids.to(model.device)).logits[:, -ids.shape[1]:]
+    torch.save(read.float().cpu(), os.environ["BEFORE"])
+    return write(model, *others)
+checkpoint.write = keep
+code = job.main()
+on_gpu = torch.cuda.is_available()
+print("PEAK", torch.cuda.max_memory_reserved() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+raise SystemExit(code)
+"""
+BACK = """
+import sys
+from pathlib import Path
+import torch
+from finetop.core import models
+from finetop.core.events import EventLog
+from finetop.core.home import Home
+from finetop.core.recipe.load import recipe_from_json
+recipe = recipe_from_json(Path(sys.argv[1]).read_text())
+base = models.resolve(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))
+device = models.pick_device()
+dtype = models.torch_dtype(models.number_format(recipe.model.dtype, base.path, device), device)
+model, _ = models.load_checkpoint(base, Path(sys.argv[3]), dtype, device)
+ids, before = torch.load(sys.argv[4]), torch.load(sys.argv[5])
+with torch.no_grad():
+    read = model.eval()(input_ids=ids.to(model.device)).logits[:, -ids.shape[1]:].float().cpu()
+print("BACK", float((read - before).abs().max()))
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One row of the table."""
+
+    name: str
+    trainable: int
+    first: float
+    last: float
+    tokens_per_s: float
+    peak_gib: float
+    planned_gib: float | None
+    back: float
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, type=Path)
+    parser.add_argument("--methods", default="", help="names, with +nf4 or +int8; all of them by default")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--tokens", type=int, default=128)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--set", action="append", default=[], help="laid over each recipe, as in finetop run")
+    args = parser.parse_args()
+    failed = 0
+    print(head(args.markdown), flush=True)
+    for name in args.methods.split(",") if args.methods else everything():
+        with tempfile.TemporaryDirectory(prefix="methods-") as folder:
+            try:
+                print(line(run(name, args, Path(folder)), args.markdown), flush=True)
+            except RuntimeError as error:
+                failed += 1
+                print(f"{name}: FAILED: {error}", flush=True)
+    return 1 if failed else 0
+
+
+def everything() -> list[str]:
+    """Name every method on the weights that its recipe is for, then the quantised kinds of all that go there."""
+    names = [name for name in methods.names() if "none" in methods.load(name).QUANTIZED]
+    more = [
+        f"{name}+{kind}"
+        for kind in ("nf4", "int8")
+        for name in methods.names()
+        if kind in methods.load(name).QUANTIZED
+    ]
+    return names + more
+
+
+def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
+    """Train by one method. Raises RuntimeError with the end of the log where it fails."""
+    method, _, kind = name.partition("+")
+    data = write_rows(
+        Path(os.environ["FINETOP_TEST_DATA"]) / "medquad" / "train.jsonl", folder, args.steps * 4
+    )
+    sets = [
+        f"model.id={args.model.resolve()}",
+        f"model.dtype={args.dtype}",
+        f"model.quantize={kind or 'none'}",
+        f"data.train=[{{path: {data}}}]",
+        "data.eval={share: 0}",
+        f"data.max_tokens={args.tokens}",
+        "data.on_long=truncate",
+        "train.epochs=null",
+        f"train.max_steps={args.steps}",
+        "train.batch_size=4",
+        "train.grad_accumulation=1",
+        "train.save_every=1.0",
+        "samples.count=0",
+        "drift.every=null",
+        "check.at_end=false",
+        *args.set,
+    ]
+    loaded = load_recipe(method, sets)
+    home = Home(folder / "home")
+    prepare(home)
+    job = home.root / "runs" / "0001-bench" / "jobs" / "0001-train"
+    job.mkdir(parents=True)
+    (job / "job.json").write_bytes(msgspec.json.encode(JobSpec(1, 1, 1, "bench", "train", loaded.resolved)))
+    ids, before = folder / "ids.pt", folder / "before.pt"
+    write_ids(args.model, data, ids)
+    said = call([sys.executable, "-c", JOB, str(job)], IDS=str(ids), BEFORE=str(before))
+    steps = [event for event in told(job) if isinstance(event, Metrics) and "loss" in event.values]
+    checkpoint = next((job.parents[1] / "checkpoints").glob("step-*"))
+    (folder / "recipe.json").write_text(json.dumps(loaded.resolved))
+    back = call(
+        [
+            sys.executable,
+            "-c",
+            BACK,
+            str(folder / "recipe.json"),
+            str(home.root),
+            str(checkpoint),
+            str(ids),
+            str(before),
+        ]
+    )
+    tail = steps[len(steps) // 2 :]
+    return Result(
+        name=name,
+        trainable=next(
+            event.trainable_parameters for event in told(job) if hasattr(event, "trainable_parameters")
+        ),
+        first=mean([event.values["loss"] for event in steps[:3]]),
+        last=mean([event.values["loss"] for event in steps[-3:]]),
+        tokens_per_s=mean([event.values["tokens_per_s"] for event in tail]),
+        peak_gib=float(said.split("PEAK ")[1].split()[0]) / 2**30,
+        planned_gib=planned(loaded.recipe, args.model, home),
+        back=float(back.split("BACK ")[1].split()[0]),
+    )
+
+
+def planned(recipe: Any, model: Path, home: Home) -> float | None:
+    """Ask finetop plan's estimate of the memory, in GiB."""
+    from finetop.core.plan.estimate import estimate
+    from finetop.core.plan.machine import look
+    from finetop.core.plan.shape import read_config
+
+    return float(estimate(recipe, read_config(model), look(home.root, measure=False)).estimate) / 2**30
+
+
+def write_rows(source: Path, folder: Path, count: int) -> Path:
+    """Write the first rows of medquad as prompts and completions."""
+    rows = [json.loads(text) for text in source.read_text(encoding="utf-8").splitlines()[:count]]
+    file = folder / "rows.jsonl"
+    file.write_text(
+        "".join(json.dumps({"prompt": row["question"], "completion": row["answer"]}) + "\n" for row in rows),
+        encoding="utf-8",
+    )
+    return file
+
+
+def write_ids(model: Path, data: Path, file: Path) -> None:
+    """Keep the tokens of one row, for the comparison."""
+    import torch
+    from transformers import AutoTokenizer
+
+    row = json.loads(data.read_text(encoding="utf-8").splitlines()[0])
+    ids = AutoTokenizer.from_pretrained(model)(f"{row['prompt']}\n{row['completion']}").input_ids[:96]
+    torch.save(torch.tensor([ids]), file)
+
+
+def told(job: Path) -> list[Any]:
+    """Read the job's events."""
+    return [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
+
+
+def call(command: list[str], **more: str) -> str:
+    """Run a process to its end. Raises RuntimeError with its last lines if it fails."""
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", **more}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(" | ".join((done.stdout + done.stderr).strip().splitlines()[-4:])[:800])
+    return done.stdout
+
+
+def mean(values: list[float]) -> float:
+    """Average."""
+    return sum(values) / len(values)
+
+
+COLUMNS = ("method", "moving", "loss first", "last", "tokens/s", "peak GiB", "planned", "back")
+
+
+def head(markdown: bool) -> str:
+    """Write the head of the table."""
+    if markdown:
+        return "| " + " | ".join(COLUMNS) + " |\n|---|" + "--:|" * (len(COLUMNS) - 1)
+    return f"{COLUMNS[0]:20}" + "".join(f"{name:>12}" for name in COLUMNS[1:])
+
+
+def line(found: Result, markdown: bool) -> str:
+    """Write a row of the table."""
+    planned_text = "" if found.planned_gib is None else f"{found.planned_gib:.2f}"
+    cells = [
+        f"{found.trainable:,}",
+        f"{found.first:.3f}",
+        f"{found.last:.3f}",
+        f"{found.tokens_per_s:.0f}",
+        f"{found.peak_gib:.2f}",
+        planned_text,
+        f"{found.back:.1e}",
+    ]
+    if markdown:
+        return "| " + " | ".join((found.name, *cells)) + " |"
+    return f"{found.name:20}" + "".join(f"{cell:>12}" for cell in cells)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
