@@ -1,11 +1,11 @@
 """Protections against forgetting while a model trains: one file each, found by listing this folder.
 
 A setting of a recipe's `protect:` is the name of a file here. Such a module has
-- `ABOUT` (one line), `Options` (a frozen struct), `SHORT`: which option a bare value sets (`kl_to_base: 0.5`),
-- `Setting`: what a recipe may write, and `OFF`: the value that leaves it out.
+- `ABOUT` (one line), `Options` (a frozen struct, which by default leaves it out),
+- `SHORT`: which option a bare value sets (`kl_to_base: 0.5`), and turns it on; None if there is none.
 
 and may have
-- `is_on(options)`: whether a mapping turns it on, where SHORT alone does not say so,
+- `is_on(options)`: whether the options turn it on, where SHORT alone does not say so,
 - `NEEDS_TEXT = True`: it reads what the model says of text, so that it goes with no model that writes none,
 - `STEPS = True`: it acts at the trainer's steps, so that it needs a trainer of transformers,
 - `limits(recipe, options)`: what it can't do, as (key, message, hint), found before anything is loaded,
@@ -67,17 +67,13 @@ def load(name: str) -> ModuleType:
 
 def chosen(recipe: Recipe) -> dict[str, Any]:
     """Give the options of every protection that a recipe turns on, by name, in the order of names()."""
-    found = {name: read(load(name), getattr(recipe.protect, name)) for name in names()}
-    return {name: options for name, options in found.items() if options is not None}
+    return {name: options for name in names() if is_on(name, options := getattr(recipe.protect, name))}
 
 
-def read(module: ModuleType, value: Any) -> Any:
-    """Make options of what a recipe wrote: a mapping, or the bare value of SHORT. None if that leaves it out."""
-    if value is None or value == module.OFF:
-        return None
-    options = value if isinstance(value, module.Options) else module.Options(**{module.SHORT: value})
-    is_on = module.is_on(options) if hasattr(module, "is_on") else getattr(options, module.SHORT)
-    return options if is_on else None
+def is_on(name: str, options: Any) -> bool:
+    """Say if these options turn a protection on."""
+    module = load(name)
+    return bool(module.is_on(options) if hasattr(module, "is_on") else getattr(options, module.SHORT))
 
 
 def problems(recipe: Recipe) -> Iterator[Found]:
@@ -85,6 +81,7 @@ def problems(recipe: Recipe) -> Iterator[Found]:
     from finetop.core import objectives
 
     objective = objectives.load(recipe.objective.name)
+    yield from _idle(recipe)
     for name, options in chosen(recipe).items():
         module, key, about = load(name), f"protect.{name}", recipe.objective.name
         if not getattr(objective, "COMPARES", True):
@@ -97,6 +94,19 @@ def problems(recipe: Recipe) -> Iterator[Found]:
             yield key, said, "Leave it out."
         if hasattr(module, "limits"):
             yield from module.limits(recipe, options)
+
+
+def _idle(recipe: Recipe) -> Iterator[Found]:
+    """Refuse options of a protection that is off: whoever writes them thinks that it is on."""
+    for name in names():
+        options, short = getattr(recipe.protect, name), load(name).SHORT
+        if not is_on(name, options) and options != type(options)():
+            said = f"protect.{name}: its other options do nothing without {short}."
+            yield (
+                f"protect.{name}",
+                said,
+                f"Set protect.{name}.{short}; or protect.{name} to null, to leave it out.",
+            )
 
 
 def paths(recipe: Recipe) -> Iterator[tuple[str, str]]:

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 ABOUT = "pull back those weights most that general text needs"
 SHORT = "weight"
-OFF = 0.0
 NEEDS_TEXT = True
 STEPS = True
 FISHER_BYTES = 2
@@ -42,8 +41,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     weight: Annotated[
         float,
-        Meta(ge=0, le=1e9, description="1 counts a nat of divergence as a nat of loss; 10 to 1000 is usual."),
-    ] = 100.0
+        Meta(ge=0, le=1e9, description="Pull of what general text needs: 10 to 1000 is usual; 0 for none."),
+    ] = 0.0
     text: Annotated[
         Annotated[str, Meta(min_length=1, max_length=4096)] | None,
         Meta(description="A .txt file in place of the suite's general text.", extra={"path": "file"}),
@@ -52,12 +51,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     windows: Annotated[
         int, Meta(ge=1, le=10_000, description="Windows that are read forward and backward before step 1.")
     ] = 24
-
-
-Setting = Annotated[
-    Annotated[float, Meta(ge=0, le=1e9)] | Options,
-    Meta(description="The same, weighted by how much general text needs each weight; 0 for none."),
-]
 
 
 def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
@@ -102,7 +95,8 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
         return {"protect_ewc": pull(held, options.weight * scale) / scale}
 
     size = sum(start.numel() * (start.element_size() + FISHER_BYTES) for _, start, _ in held) / 1e6
-    told = f"Fisher information of {len(pool)} windows of {options.tokens} tokens and the weights' start, {size:.0f} MB"
+    read = f"{len(pool)} windows of {options.tokens} tokens"
+    told = f"Fisher information of {read}, {size:,.1f} MB with where weights began"
     return Acting(told, gradients=gradients)
 
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 ABOUT = "layers that do not move: less memory and time, not more"
 SHORT = "layers"
-OFF: tuple[int, ...] = ()
 STEPS = True
 
 Layers = tuple[Annotated[int, Meta(ge=0, le=9999)], ...]
@@ -29,9 +28,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     layers: Annotated[Layers, Meta(description="Numbers of layers that do not move; 0 is the first.")] = ()
     embeddings: Annotated[bool, Meta(description="Keep the embeddings as they are.")] = False
-
-
-Setting = Annotated[Layers | Options, Meta(description="Numbers of layers that do not move; 0 is the first.")]
 
 
 def is_on(options: Options) -> bool:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 ABOUT = "stay near the base's distribution on other text: a short text more in each step"
 SHORT = "weight"
-OFF = 0.0
 NEEDS_TEXT = True
 STEPS = True
 
@@ -37,7 +36,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     weight: Annotated[
         float,
         Meta(ge=0, le=1000, description="Weight of the divergence beside the loss: 0.1 to 10; 0 for none."),
-    ] = 1.0
+    ] = 0.0
     on: Annotated[
         Literal["general", "rows"],
         Meta(description="general: text like the check's; rows: the training rows themselves."),
@@ -50,12 +49,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
         int, Meta(ge=8, le=1024, description="Tokens of a window; one window is read in each step.")
     ] = 128
     windows: Annotated[int, Meta(ge=1, le=10_000, description="Windows in the pool that is kept.")] = 16
-
-
-Setting = Annotated[
-    Annotated[float, Meta(ge=0, le=1000)] | Options,
-    Meta(description="Weight of the divergence from the base on other text; 0 for none."),
-]
 
 
 def limits(recipe: Any, options: Options) -> Iterator[tuple[str, str, str]]:
@@ -101,7 +94,7 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
         (options.weight * scale * kl).backward()
         return {"protect_kl": kl.detach()}
 
-    told = f"{len(pool)} windows of {options.tokens} tokens, {size:.0f} MB of what the base says of them"
+    told = f"{len(pool)} windows of {options.tokens} tokens, {size:,.1f} MB of what the base says of them"
     return Acting(told, gradients=gradients)
 
 

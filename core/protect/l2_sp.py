@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 ABOUT = "pull the weights back to where they began"
 SHORT = "weight"
-OFF = 0.0
 STEPS = True
 
 
@@ -36,14 +35,8 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `protect.l2_sp:`."""
 
     weight: Annotated[
-        float, Meta(ge=0, le=1e6, description="Half of it times the squared distance is added to the loss.")
-    ] = 0.01
-
-
-Setting = Annotated[
-    Annotated[float, Meta(ge=0, le=1e6)] | Options,
-    Meta(description="Weight of the squared distance from the base's weights: 0.001 to 0.1; 0 for none."),
-]
+        float, Meta(ge=0, le=1e6, description="Pull back to where weights began: 0.001 to 1; 0 for none.")
+    ] = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +73,7 @@ def begin(options: Options, setup: Setup, trainer: Any) -> Acting:
 
     size = sum(start.numel() * start.element_size() for _, start in held) / 1e6
     told = [f"the product of {len(pairs)} pairs of LoRA's matrices, no copies"] * bool(pairs)
-    told += [f"{len(held)} weights, {size:.0f} MB of where they began"] * bool(held)
+    told += [f"{len(held)} weights, {size:,.1f} MB of where they began"] * bool(held)
     return Acting(" and ".join(told), gradients=gradients)
 
 

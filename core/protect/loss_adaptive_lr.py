@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 ABOUT = "smaller steps on batches that the model finds unlikely"
 SHORT = "tau"
-OFF = 0.0
 NEEDS_TEXT = True
 STEPS = True
 IN_NATS = ("continued-pretraining", "sft")  # objectives whose loss is nats per learned token
@@ -34,14 +33,12 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     tau: Annotated[
         float,
-        Meta(ge=0, le=100, description="Loss, in nats a token, up to which steps are whole: 1 is usual."),
-    ] = 1.0
-
-
-Setting = Annotated[
-    Annotated[float, Meta(ge=0, le=100)] | Options,
-    Meta(description="Batches whose loss is over this, in nats a token, take smaller steps; 0 for none."),
-]
+        Meta(
+            ge=0,
+            le=100,
+            description="Loss, in nats a token, up to which steps are whole: 1 to 3; 0 for no limit.",
+        ),
+    ] = 0.0
 
 
 def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:

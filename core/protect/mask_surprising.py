@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 ABOUT = "do not learn tokens that the base finds too unlikely: one reading of the rows before step 1"
 SHORT = "perplexity"
-OFF = None
 NEEDS_TEXT = True
 
 
@@ -36,16 +35,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Settings under `protect.mask_surprising:`."""
 
     perplexity: Annotated[
-        float, Meta(gt=1, le=1e9, description="Tokens with 1 / p over this under the base are not learned.")
-    ] = 2.5
-
-
-Setting = Annotated[
-    Annotated[float, Meta(gt=1, le=1e9)] | Options | None,
-    Meta(
-        description="Tokens whose perplexity under the base is over this are not learned; 2.5 is the paper's."
-    ),
-]
+        Annotated[float, Meta(gt=1, le=1e9)] | None,
+        Meta(description="Tokens with 1 / p over this under the base are not learned: 2.5; null for none."),
+    ] = None
 
 
 def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
@@ -61,6 +53,7 @@ def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExamp
     from finetop.core.protect import _text
     from finetop.core.train.examples import Example
 
+    assert options.perplexity is not None  # or it is off
     began = time.monotonic()
     given = [example for example in train if isinstance(example, Example)]
     assert len(given) == len(train)  # see limits

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 ABOUT = "general rows among the training rows, of a file or written by the base itself"
 SHORT = None
-OFF = None
 FILE = "replay.jsonl"
 BATCH = 32  # texts that are written together
 QUESTION_TOKENS = 64  # of a question that the base asks itself, half of data.max_tokens at most
@@ -72,15 +71,9 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     ] = 1.0
 
 
-Setting = Annotated[
-    Options | None,
-    Meta(description="General rows of a file, or written by the base, among the training rows."),
-]
-
-
 def is_on(options: Options) -> bool:
-    """It is, once it is written."""
-    return True
+    """It is, once anything is written."""
+    return options != Options()
 
 
 def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:

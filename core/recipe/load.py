@@ -14,6 +14,7 @@ from finetop.core.errors import NotFound, RecipeError
 from finetop.core.recipe.merge import apply_sets, merge_recipes
 from finetop.core.recipe.names import check_name, plain, quoted
 from finetop.core.recipe.schema import VERSION, Recipe
+from finetop.core.recipe.short_forms import spelled_out
 from finetop.core.recipe.sources import (
     BuiltIn,
     find_recipe,
@@ -164,7 +165,7 @@ def _merged(
     merged = layers[-1]
     for layer in reversed(layers[:-1]):
         merged = merge_recipes(merged, layer)
-    return apply_sets(merged, sets, cwd), tuple(layer.origin.label for layer in layers)
+    return spelled_out(apply_sets(merged, sets, cwd)), tuple(layer.origin.label for layer in layers)
 
 
 def _extended(extends: Node) -> Path:
@@ -194,7 +195,7 @@ def _checked_root(root: Node) -> Node:
     if version.value != VERSION or isinstance(version.value, bool):
         message = f"recipe is {quoted(version.value)}; this finetop reads version {VERSION}."
         raise RecipeError(message, place=version.place, key="recipe", hint=hint)
-    return root
+    return spelled_out(root)
 
 
 def _named(root: Node, path: Path | None) -> Node:

@@ -63,7 +63,7 @@ FAULTS = {
     "check: {on_fail: stop}": "check.on_fail is stop, and nothing is checked while it trains. Set check.every, say to 0.25.",
     "check: {every: 5, on_fail: keep_best}": "check.on_fail is 'keep_best', and must be one of flag, stop, keep-best.",
     "check: {general: {alpha: 0.5}}": "check.general.alpha is 0.5, and must be a number above 0, below 0.5.",
-    "protect: {kl_to_base: 0.1}": "protect.kl_to_base is not built yet.",
+    "protect: {kl_to_base: -1}": "protect.kl_to_base.weight is -1, and must be a number from 0 to 1000.",
     "budget: {hours: -1}": "budget.hours is -1, and must be a number above 0 or null.",
     "trainer_args: [1]": "trainer_args is a list, and must be a mapping.",
     "about: [1]": "about is a list, and must be text of 0 to 1000 characters.",

@@ -1,0 +1,65 @@
+"""Frozen layers: their bits stay, with whole weights and with an adapter; all others move."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from finetop.core.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_bits_of_frozen_layers_stay(train: Callable[..., Any], tiny_model: Path) -> None:
+    from safetensors.torch import load_file
+
+    base = load_file(tiny_model / "model.safetensors")
+    run = train({"freeze_layers": {"layers": [0], "embeddings": True}}, train={"weight_decay": 0.1})
+    same = {name: torch.equal(weight, base[name]) for name, weight in run.weights().items()}
+    assert {name for name in same if same[name]} == {n for n in same if "layers.0." in n or "embed" in n}
+    assert "weights do not move" in run.log
+
+
+def test_an_adapter_in_a_frozen_layer_stays_though_it_is_switched_off_and_on(
+    train: Callable[..., Any], home: Any
+) -> None:
+    import json
+
+    from safetensors.torch import load_file
+
+    pairs = home.root.parent / "pairs.jsonl"
+    pairs.write_text(
+        "".join(
+            json.dumps({"prompt": f"What is {n}?", "chosen": f"It is {n}.", "rejected": "No."}) + "\n"
+            for n in range(8)
+        )
+    )
+    run = train(
+        {"freeze_layers": [1]},
+        method={"name": "lora", "rank": 2},
+        objective={"name": "dpo"},
+        data={"train": [{"path": str(pairs)}]},
+        train={"max_steps": 2, "grad_accumulation": 1},
+    )
+    saved = load_file(max(run.folder.glob("checkpoints/step-*")) / "adapter_model.safetensors")
+    moved = {name: bool(weight.any()) for name, weight in saved.items() if "lora_B" in name}
+    assert moved and all(is_moved == ("layers.0." in name) for name, is_moved in moved.items())
+
+
+@pytest.mark.parametrize(
+    ("layers", "method", "says"),
+    [
+        ([2], "full", "protect.freeze_layers: there is no layer 2; the model has 2."),
+        ([0, 1], "lora", "protect.freeze_layers: nothing is left that would move."),
+    ],
+)
+def test_what_does_not_fit_is_refused(
+    train: Callable[..., Any], layers: list[int], method: str, says: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        train({"freeze_layers": layers}, method={"name": method})
+    assert caught.value.message == says
