@@ -17,7 +17,6 @@ from finetop.core.plan.extras import Extras, extras_of
 from finetop.core.plan.memory import Part, Workload
 from finetop.core.plan.shape import Shape, read_shape
 from finetop.core.plan.trainable import trained
-from finetop.core.train.arguments import limit_steps
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -212,6 +211,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
         accumulates=train.grad_accumulation > 1,
         checkpointing=checkpoints(recipe),
         chunked_loss=not extras.whole_logits,
+        repeats_keys=not packs,  # batches of rows are padded
         frozen_models=_other_models(shape, extras, size, is_beside, known) + value_model,
         token_extras=_token_extras(shape, extras, size),
         has_logits=not extras.no_logits,
@@ -305,7 +305,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
     rows = math.ceil(lengths.tokens / recipe.data.max_tokens) if packs else lengths.rows
     copies = int(getattr(recipe.objective.options, "generations", 1) or 1)
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
-    steps = max(1, limit_steps(recipe, math.ceil(rows * copies / max(1, gpus))))
+    steps = count_steps(recipe, math.ceil(rows * copies / max(1, gpus)))
     epochs = steps * per_step / max(1, rows * copies)
     return Steps(
         rows=lengths.rows,
@@ -317,6 +317,14 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
         steps=steps,
         tokens=round(lengths.tokens * epochs),
     )
+
+
+def count_steps(recipe: Recipe, rows: int) -> int:
+    """Count the steps over that many rows; the trainer's own count, core/train/arguments.py, needs the trainer."""
+    train = recipe.train
+    per_epoch = max(1, math.ceil(math.ceil(rows / train.batch_size) / train.grad_accumulation))
+    wanted = math.inf if train.epochs is None else math.ceil(train.epochs * per_epoch)
+    return int(min(wanted, math.inf if train.max_steps is None else train.max_steps))
 
 
 def time_of(

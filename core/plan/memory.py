@@ -77,6 +77,7 @@ class Workload:
     chunked_loss: bool = True
     fused_kernels: bool = False  # norms and activation functions keep their inputs alone
     quantized_keeps_inputs: bool = False  # bitsandbytes before 0.46
+    repeats_keys: bool = False  # SDPA with a padding mask: keys and values are copied for every query head
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
     has_logits: bool = True
@@ -165,7 +166,8 @@ def layer_bytes(work: Workload) -> float:
         norm += size * shape.hidden  # normalised, before the norm's weight
     kept = shape.norms_per_layer * norm
     kept += size * shape.hidden * (learns["attention in"] + learns["mlp in"])
-    kept += size * (shape.query_width + 2 * shape.key_width)  # turned queries and keys, values
+    keys = shape.query_width if work.repeats_keys else shape.key_width
+    kept += size * (shape.query_width + 2 * keys)  # turned queries and keys, values
     kept += size * shape.query_width  # what attention gives, for its own gradient
     if shape.keeps_scores:
         kept += shape.heads * work.sequence * (4 + 2 * size)

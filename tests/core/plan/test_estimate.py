@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from finetop.core import objectives
-from finetop.core.plan.estimate import Known, estimate
+from finetop.core.plan.estimate import Known, count_steps, estimate
 from finetop.core.plan.extras import EXTRAS
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.speed import PastRun
 from finetop.core.recipe.load import load_recipe
+from finetop.core.train.arguments import limit_steps
 
 SHORT = Known(lengths=Lengths(rows=1000, eval_rows=100, tokens=200_000, longest=512, how="counted"))
 
@@ -84,6 +85,12 @@ def test_steps_tokens_time_and_disk(llama_8b, card):
     assert plan.disk.kept == 4
     assert plan.disk.checkpoint == 4 * plan.trainable
     assert plan.disk.total == 4 * (4 + 8) * plan.trainable
+
+
+@pytest.mark.parametrize("sets", [(), ("train.max_steps=7",), ("train.epochs=0.3",), ("train.batch_size=3",)])
+@pytest.mark.parametrize("rows", [1, 15, 16, 17, 1001])
+def test_steps_are_counted_as_the_trainer_counts_them(rows, sets):
+    assert count_steps(recipe("lora", *sets), rows) == limit_steps(recipe("lora", *sets), rows)
 
 
 def test_packing_fills_its_rows(llama_8b, card):
