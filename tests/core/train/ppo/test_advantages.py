@@ -1,0 +1,66 @@
+"""Rewards of tokens, advantages and returns, against sums written out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from finetop.core.train.ppo import advantages
+
+LENGTHS = [1, 4, 6]
+MASK = torch.tensor([[1.0] * n + [0.0] * (6 - n) for n in LENGTHS], dtype=torch.float64)
+
+
+def drawn(seed: int) -> torch.Tensor:
+    return torch.randn(3, 6, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_score_comes_at_the_last_token_and_divergence_costs_at_each() -> None:
+    scores = torch.tensor([2.0, -1.0, 0.5], dtype=torch.float64)
+    new, old = drawn(1), drawn(2)
+    found = advantages.token_rewards(scores, new, old, MASK, 0.3)
+    for row, length in enumerate(LENGTHS):
+        for token in range(6):
+            wanted = -0.3 * float(new[row, token] - old[row, token]) if token < length else 0.0
+            wanted += float(scores[row]) if token == length - 1 else 0.0
+            assert float(found[row, token]) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("gamma", "lam"), [(1.0, 0.95), (0.9, 0.5), (1.0, 1.0), (1.0, 0.0)])
+def test_advantages_are_the_sum_of_discounted_surprises(gamma: float, lam: float) -> None:
+    rewards, values = drawn(3) * MASK, drawn(4)  # values behind an answer are noise, and must not count
+    found, returns = advantages.estimate(rewards, values, MASK, gamma, lam)
+    for row, length in enumerate(LENGTHS):
+        v = [*values[row, :length].tolist(), 0.0]
+        delta = [float(rewards[row, t]) + gamma * v[t + 1] - v[t] for t in range(length)]
+        for token in range(6):
+            wanted = sum((gamma * lam) ** (t - token) * delta[t] for t in range(token, length))
+            assert float(found[row, token]) == pytest.approx(wanted, abs=1e-12)
+            whole = wanted + v[token] if token < length else 0.0
+            assert float(returns[row, token]) == pytest.approx(whole, abs=1e-12)
+
+
+def test_without_discount_returns_are_what_is_yet_to_come() -> None:
+    rewards, values = drawn(5) * MASK, drawn(6)
+    _, returns = advantages.estimate(rewards, values, MASK, 1.0, 1.0)
+    assert torch.allclose(returns, rewards.flip(1).cumsum(1).flip(1) * MASK)
+
+
+def test_whitened_numbers_have_mean_0_and_variance_1_over_answers_alone() -> None:
+    numbers = drawn(7) * 5 + 3
+    numbers[0, 1:] = 1e6
+    found = advantages.whiten(numbers, MASK)[MASK.bool()]
+    assert float(found.mean()) == pytest.approx(0.0, abs=1e-9)
+    assert float(found.var(correction=0)) == pytest.approx(1.0, abs=1e-6)
+    assert torch.equal(found.argsort(), numbers[MASK.bool()].argsort())
+
+
+def test_explained_variance() -> None:
+    returns = drawn(8)
+    assert advantages.explained_variance(returns + 7, returns, MASK) == pytest.approx(1.0)
+    assert advantages.explained_variance(torch.zeros_like(returns), returns, MASK) == pytest.approx(0.0)
+    assert advantages.explained_variance(-returns, returns, MASK) == pytest.approx(-3.0)
+    assert advantages.explained_variance(returns, torch.ones_like(returns), MASK) == 0.0
+    assert math.isfinite(advantages.explained_variance(returns, returns * 1e-30, MASK))

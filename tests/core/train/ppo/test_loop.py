@@ -1,0 +1,215 @@
+"""The trainer of PPO by itself: its first step, its reference, going on bit for bit, and stopping."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from finetop.core import rewards
+from finetop.core.train import state_files
+from finetop.core.train.ppo.loop import PolicyTrainer, Settings
+from finetop.core.train.reward_sum import Payer
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+SETTINGS = Settings(
+    max_new_tokens=3,
+    temperature=0.9,
+    minibatches=2,
+    passes=2,
+    clip=0.2,
+    value_clip=0.2,
+    value_weight=0.5,
+    value_learning_rate=0.01,
+    separate_value=False,
+    entropy_weight=0.01,
+    gamma=1.0,
+    lam=0.9,
+    whiten=True,
+    kl_coefficient=0.2,
+    kl_target=0.01,
+    kl_horizon=20,
+    normalize="running",
+    reward_limit=2.0,
+    no_end_penalty=0.1,
+)
+PAYER = Payer(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
+
+
+class Heard:
+    """Stands among the callbacks: keeps what is logged, and asks to stop or to evaluate."""
+
+    def __init__(self, stop_after: int = 0, folder: Path | None = None, save_at: int = 0) -> None:
+        from transformers import TrainerCallback
+
+        heard = self
+        self.logs: list[dict[str, float]] = []
+        self.trainer: Any = None
+
+        class Callback(TrainerCallback):  # type: ignore[misc]
+            def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+                heard.logs.append(logs)
+
+            def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+                control.should_training_stop = state.global_step == stop_after
+                control.should_evaluate = state.global_step == args.max_steps
+                if state.global_step == save_at and folder is not None:
+                    folder.mkdir()
+                    heard.trainer.save_state(folder)
+
+        self.callback = Callback()
+
+
+def make(
+    policy: Any,
+    tokenizer: Any,
+    prompts: list[Any],
+    folder: Path,
+    heard: Heard,
+    steps: int = 10,
+    **changed: Any,
+) -> PolicyTrainer:
+    from transformers import TrainingArguments
+
+    arguments = TrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=2,
+        per_device_eval_batch_size=3,
+        gradient_accumulation_steps=2,
+        max_steps=steps,
+        learning_rate=0.003,
+        lr_scheduler_type="linear",
+        warmup_steps=2,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        seed=5,
+    )
+    is_adapter = hasattr(policy, "peft_config")
+    trainer = PolicyTrainer(
+        policy,
+        arguments,
+        replace(SETTINGS, **changed),
+        tokenizer,
+        prompts * 3,
+        prompts,
+        PAYER,
+        [heard.callback],
+        adapter_keeps_base=is_adapter,
+    )
+    heard.trainer = trainer
+    return trainer
+
+
+def with_adapter(policy: Any) -> Any:
+    from finetop.core import methods
+
+    torch.manual_seed(1)
+    lora = methods.load("lora")
+    return lora.prepare(policy, lora.Options(rank=4), methods.Start())
+
+
+@pytest.mark.parametrize("adapter", [True, False])
+@pytest.mark.parametrize("separate", [True, False])
+def test_the_first_step_sees_the_policy_that_wrote_the_answers(
+    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, separate: bool
+) -> None:
+    model = with_adapter(policy) if adapter else policy
+    heard = Heard(stop_after=3)
+    trainer = make(model, tokenizer, prompts, tmp_path, heard, separate_value=separate)
+    start = {name: weight.detach().clone() for name, weight in model.named_parameters()}
+    trainer.train()
+    first, second, third = heard.logs
+    # The reference is the policy; a copy's numbers may lie otherwise in memory, and be added in another order.
+    assert first["answer_kl"] == (0.0 if adapter else pytest.approx(0.0, abs=1e-6))
+    assert first["step_kl"] == first["clip_fraction"] == 0.0  # every ratio is exactly 1
+    assert second["step_kl"] == 0.0 < third["step_kl"]  # the first step of a warm-up moves nothing
+    assert "reward" not in second and third["learning_rate"] != second["learning_rate"]
+    assert first["kl_coefficient"] == 0.2
+    assert first["num_tokens"] > 0 and second["num_tokens"] > first["num_tokens"]
+    moved = {name for name, weight in model.named_parameters() if not torch.equal(weight, start[name])}
+    assert moved
+    assert all("lora" in name for name in moved) or not adapter
+    batch = trainer.rollout[0]
+    again = trainer.reference.logprobs(batch.ids, batch.attention, batch.mask.shape[1])
+    assert torch.allclose(again * batch.mask, batch.logprobs, atol=1e-5)  # the reference has not moved
+
+
+def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
+    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
+) -> None:
+    def gradients(separate: bool) -> float:
+        trainer = make(policy, tokenizer, prompts, tmp_path, Heard(), separate_value=separate)
+        trainer._roll_out()
+        batch = trainer.rollout[0]
+        with torch.no_grad():
+            trainer.value.layers[-1].weight.fill_(0.1)
+        said = trainer.reader.read(batch.ids, batch.attention, batch.mask.shape[1], with_entropy=False)
+        trainer.value(said.hidden).sum().backward()
+        found = sum(float(w.grad.abs().sum()) for w in policy.parameters() if w.grad is not None)
+        policy.zero_grad()
+        return found
+
+    assert gradients(separate=True) == 0.0
+    assert gradients(separate=False) > 0.0
+
+
+@pytest.mark.parametrize(("adapter", "at"), [(True, 4), (False, 6)])  # between two rollouts, and within one
+def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(
+    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path, adapter: bool, at: int
+) -> None:
+    import copy
+
+    model = with_adapter(policy) if adapter else policy
+    fresh = copy.deepcopy(model)
+    whole = Heard(folder=tmp_path / "state", save_at=at)
+    trainer = make(model, tokenizer, prompts, tmp_path, whole)
+    weights: dict[str, Any] = {}
+    keep = trainer.save_state
+
+    def with_weights(folder: Path) -> None:
+        keep(folder)
+        weights.update({name: one.detach().clone() for name, one in model.named_parameters()})
+
+    trainer.save_state = with_weights  # type: ignore[method-assign]
+    trainer.train()
+    assert len(whole.logs) == 11 and whole.logs[-1]["eval_loss"] == -whole.logs[-1]["eval_reward"]
+
+    rest = Heard()
+    resumed = make(fresh, tokenizer, prompts, tmp_path, rest)
+    resumed.load_state(tmp_path / "state")
+    with torch.no_grad():
+        for name, weight in fresh.named_parameters():
+            weight.copy_(weights[name])
+    resumed.train()
+    assert rest.logs == whole.logs[at:]
+    assert all(
+        torch.equal(one, other) for one, other in zip(model.parameters(), fresh.parameters(), strict=True)
+    )
+    assert all(
+        torch.equal(one, other)
+        for one, other in zip(trainer.value.parameters(), resumed.value.parameters(), strict=True)
+    )
+    assert resumed.coefficient == trainer.coefficient != 0.2
+
+
+def test_state_is_no_pickle(policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path) -> None:
+    heard = Heard(stop_after=1, folder=tmp_path / "state", save_at=1)
+    make(policy, tokenizer, prompts, tmp_path, heard).train()
+    assert {path.suffix for path in (tmp_path / "state").iterdir()} == {".json", ".safetensors"}
+    assert state_files.load(tmp_path / "state")["step"] == 1
+
+
+def test_every_prompt_comes_once_in_an_epoch(
+    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
+) -> None:
+    trainer = make(policy, tokenizer, prompts, tmp_path, Heard())
+    rows = [replace(prompts[0], answer=str(number)) for number in range(6)]
+    trainer.train_dataset = rows
+    taken = [one.answer for _ in range(3) for one in trainer._next_prompts(8)]
+    epochs = [taken[at : at + 6] for at in range(0, 24, 6)]
+    assert all(sorted(epoch, key=str) == [str(n) for n in range(6)] for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 1
