@@ -135,7 +135,8 @@ def test_as_much_of_the_base_as_is_asked_for_says_what_all_of_it_says(
     run = Counter(model for model, *_ in run_cells)
     assert lazy.lost + lazy.won > 0, "nothing moved: the comparison would be empty"
     # The small task and the one at chance are scored whole, of the large one 100 items and what the looks ask for.
-    assert 160 + 30 + 100 <= run["base"] < sum(TASKS.values())
+    assert 160 + 30 + 100 <= run["base"] <= sum(TASKS.values())
+    assert margin == 3.0 or run["base"] < sum(TASKS.values()), "near the margin nothing stops early"
     assert Counter((model, task, item) for model, _, task, item in run_cells).most_common(1)[0][1] == 1
     for file in home.scores.glob("*.jsonl"):
         file.unlink()

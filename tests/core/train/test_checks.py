@@ -225,7 +225,9 @@ def test_a_base_that_is_tuned_beside_its_adapter_is_not_there_later(tiny_model: 
 
     plain: Any = AutoModelForCausalLM.from_pretrained(tiny_model)
     assert not checks.has_its_base(plain)
-    config = LoraConfig(task_type="CAUSAL_LM", r=2, target_modules=["q_proj"], modules_to_save=["lm_head"])
+    config = LoraConfig(
+        task_type="CAUSAL_LM", r=2, target_modules=["q_proj"], modules_to_save=["input_layernorm"]
+    )
     adapted: Any = get_peft_model(plain, config)
     assert checks.has_its_base(adapted)
     adapted.get_base_model().model.norm.weight.requires_grad_(True)
