@@ -1,0 +1,35 @@
+"""docs/methods.md: it names all that there is and nothing else, and every recipe that it shows can be read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from finetop.core import methods, objectives, protect, rewards
+from finetop.core.listing import listed_names
+from finetop.core.recipe.load import resolve_text
+
+PAGE = (Path(__file__).parents[1] / "docs" / "methods.md").read_text(encoding="utf-8")
+
+
+def first_column(heading: str) -> set[str]:
+    """Names in the first column of the table under a heading."""
+    section = PAGE.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_it_names_all_that_there_is() -> None:
+    assert first_column("Which weights move") == set(methods.names())
+    assert first_column("What they learn from") == set(objectives.names())
+    assert first_column("Against forgetting") == set(protect.names())
+    assert {name.replace("-", "_") for name in listed_names(rewards.__name__)} <= set(
+        re.findall(r"`(\w+)`", PAGE)
+    )
+
+
+@pytest.mark.parametrize("written", re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL))
+def test_every_recipe_can_be_read(written: str) -> None:
+    assert resolve_text(written).recipe.data.train
