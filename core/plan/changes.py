@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgspec.structs import fields, replace
+from msgspec.structs import replace
 
 from finetop.core import methods
 from finetop.core.recipe.schema import Method
@@ -91,16 +91,12 @@ def _batches(start: Change) -> Iterator[Change]:
 
 def _checkpointing(start: Change) -> Change | None:
     recipe = start.recipe
-    text = "activations computed again"
-    if "activation_checkpointing" in {field.name for field in fields(type(recipe.train))}:
-        if getattr(recipe.train, "activation_checkpointing", False):
-            return None
-        train = replace(recipe.train, activation_checkpointing=True)
-        return start.then(replace(recipe, train=train), text, "train.activation_checkpointing=true")
-    if recipe.trainer_args.get("activation_checkpointing"):
+    if recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"):
         return None
-    raw = {**recipe.trainer_args, "activation_checkpointing": True}
-    return start.then(replace(recipe, trainer_args=raw), text, "trainer_args.activation_checkpointing=true")
+    train = replace(recipe.train, activation_checkpointing=True)
+    return start.then(
+        replace(recipe, train=train), "activations computed again", "train.activation_checkpointing=true"
+    )
 
 
 def _lora(start: Change) -> Change | None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from finetop.core import objectives, protect
 from finetop.core.plan import memory, speed
 from finetop.core.plan.changes import Change, changes
 from finetop.core.plan.extras import Extras, extras_of
 from finetop.core.plan.memory import Part, Workload
 from finetop.core.plan.shape import Shape, read_shape
 from finetop.core.plan.trainable import trained
+from finetop.core.protect import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -193,15 +195,15 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
     longest = recipe.data.max_tokens
     if known.lengths is not None and known.lengths.longest and not packs:
         longest = min(longest, known.lengths.longest)
-    if extras.generates:
-        longest += int(getattr(recipe.objective.options, "max_new_tokens", 0) or 0)
-    texts = train.batch_size * extras.texts_per_row
-    value_model = moving.numbers * (2 * moving_bytes + optimizer) if extras.value_model else 0.0
+    written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
+    sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
+    has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
+    held = protect.memory(recipe, sizes) if has_any else protect.Memory()
     return Workload(
         shape=shape,
         trained=moving,
-        batch_size=texts,
-        sequence=longest,
+        batch_size=train.batch_size * extras.texts_per_row,
+        sequence=longest + written,
         on_gpu=on_gpu,
         weight_bytes=size,
         compute_bytes=size,
@@ -212,32 +214,32 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
         checkpointing=checkpoints(recipe),
         chunked_loss=not extras.whole_logits,
         repeats_keys=not packs,  # batches of rows are padded
-        frozen_models=_other_models(shape, extras, size, is_beside, known) + value_model,
+        frozen_models=_other_models(recipe, shape, size, is_beside, known),
+        protections=held.on_device + (0.0 if on_gpu else held.on_host),
         token_extras=_token_extras(shape, extras, size),
         has_logits=not extras.no_logits,
+        logit_tokens=written if extras.writes and extras.whole_logits else None,
     )
 
 
 def checkpoints(recipe: Recipe) -> bool:
     """Whether activations are computed again in place of kept."""
-    said = getattr(recipe.train, "activation_checkpointing", False)
-    return bool(said or recipe.trainer_args.get("activation_checkpointing"))
+    return bool(recipe.train.activation_checkpointing or recipe.trainer_args.get("activation_checkpointing"))
 
 
-def _other_models(shape: Shape, extras: Extras, size: float, is_adapter: bool, known: Known) -> float:
-    own = shape.parameters * size
-    count = extras.reward_model + extras.value_model + (extras.reference and not is_adapter)
+def _other_models(recipe: Recipe, shape: Shape, size: float, is_adapter: bool, known: Known) -> float:
+    extras, own = extras_of(recipe.objective.name), shape.parameters * size
+    judged = bool(getattr(getattr(recipe.objective.options, "reward", None), "model", None))
     teacher = 0.0
     if extras.teacher:
         teacher = (read_shape(known.teacher) if known.teacher else shape).parameters * size
-    return own * count + teacher
+    return own * (judged + (extras.reference and not is_adapter)) + teacher
 
 
 def _token_extras(shape: Shape, extras: Extras, size: float) -> float:
     """Bytes that an objective adds for each token of the batch: kept keys and values, a teacher's logits."""
-    kept = 2 * shape.layers * shape.key_width * size if extras.generates else 0.0
-    more = max(0, extras.whole_logits - 1) * shape.vocabulary * size
-    return kept + more
+    kept = 2 * shape.layers * shape.key_width * size if extras.writes else 0.0
+    return kept + max(0, extras.whole_logits - 1) * shape.vocabulary * size
 
 
 def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
@@ -303,7 +305,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
     """Count a run's steps and tokens, as the trainer will."""
     packs = bool(getattr(recipe.objective.options, "packing", False))
     rows = math.ceil(lengths.tokens / recipe.data.max_tokens) if packs else lengths.rows
-    copies = int(getattr(recipe.objective.options, "generations", 1) or 1)
+    copies = copies_of(recipe)
     per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
     steps = count_steps(recipe, math.ceil(rows * copies / max(1, gpus)))
     epochs = steps * per_step / max(1, rows * copies)
@@ -317,6 +319,12 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
         steps=steps,
         tokens=round(lengths.tokens * epochs),
     )
+
+
+def copies_of(recipe: Recipe) -> int:
+    """How often each row counts in a run's steps."""
+    objective = objectives.load(recipe.objective.name)
+    return int(objective.copies(recipe.objective.options)) if hasattr(objective, "copies") else 1
 
 
 def count_steps(recipe: Recipe, rows: int) -> int:
@@ -349,7 +357,9 @@ def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, step
     """What the checkpoints that are kept take, with the optimizer's states beside each for going on."""
     moving = work.trained
     weights = moving.beside * work.trained_bytes if moving.beside else shape.parameters * work.weight_bytes
-    states = moving.numbers * work.optimizer_bytes
+    states = moving.numbers * work.optimizer_bytes if recipe.train.resumable else 0.0
+    if moving.beside and states:
+        states += moving.beside * work.trained_bytes  # an adapter is kept a second time, as it was held
     total = steps.steps if steps is not None else None
     every = recipe.train.save_every
     saves = math.ceil(1 / every) if isinstance(every, float) else math.ceil((total or every) / every)
@@ -374,8 +384,10 @@ def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: M
     extras = extras_of(recipe.objective.name)
     if not extras.is_known:
         said.append(f"objective {recipe.objective.name} has no row: counted as sft.")
-    if extras.reward_model or extras.value_model:
-        said.append("other models (reward, value) are counted as large as the one that trains.")
+    if work.frozen_models and extras.writes:
+        said.append("a reward model is counted as large as the one that trains.")
+    if extras.writes:
+        said.append("the time is that of learning; writing answers comes on top.")
     if extras.teacher and known.teacher is None:
         said.append("the teacher is counted as large as the model: its config.json is not here.")
     if known.lengths is None:

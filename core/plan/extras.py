@@ -18,12 +18,10 @@ class Extras:
 
     texts_per_row: int = 1  # both answers of a pair go through the model
     reference: bool = False  # the base beside it: a copy of its own, but where an adapter can be switched off
-    reward_model: bool = False  # counted as large as the policy
-    value_model: bool = False  # the same, and it learns: with gradients and optimizer states
     teacher: bool = False
     whole_logits: int = 0  # models whose logits are there for every token and word at once, in place of tiles
     no_logits: bool = False  # one number a text
-    generates: bool = False  # keeps keys and values of the texts that it writes
+    writes: bool = False  # keeps keys and values of the answers that it writes; a reward model may judge them
     is_known: bool = True
 
 
@@ -37,9 +35,9 @@ EXTRAS: Mapping[str, Extras] = {
     "kto": Extras(texts_per_row=2),  # each answer, and another row's behind the same prompt
     "orpo": Extras(texts_per_row=2, whole_logits=1),
     "distill": Extras(teacher=True, whole_logits=2),
-    "ppo": Extras(reference=True, reward_model=True, value_model=True, generates=True),
-    "rloo": Extras(reference=True, reward_model=True, generates=True),
-    "grpo": Extras(reference=True, reward_model=True, generates=True),
+    "ppo": Extras(reference=True, whole_logits=1, writes=True),  # logits of answers alone
+    "rloo": Extras(reference=True, writes=True),
+    "grpo": Extras(reference=True, writes=True),
 }
 
 

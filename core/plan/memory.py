@@ -82,8 +82,10 @@ class Workload:
     quantized_keeps_inputs: bool = False  # bitsandbytes before 0.46
     repeats_keys: bool = False  # SDPA with a padding mask: keys and values are copied for every query head
     frozen_models: float = 0.0  # bytes of other models: reference, reward, teacher
+    protections: float = 0.0  # bytes that protections against forgetting hold
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
     has_logits: bool = True
+    logit_tokens: int | None = None  # of a text whose logits are made; None: all of them
 
 
 def parts(work: Workload) -> tuple[Part, ...]:
@@ -110,6 +112,7 @@ def parts(work: Workload) -> tuple[Part, ...]:
         ("activations", activations + scratch),
         ("logits", logits),
         ("other models", work.frozen_models),
+        ("protections", work.protections),
     ]
     whole = sum(size for _, size in named)
     if work.on_gpu:
@@ -198,7 +201,7 @@ def _paths(work: Workload) -> float:
 def logit_memory(work: Workload) -> float:
     """What is held from the last layer to the loss, at its worst moment in the backward pass."""
     shape = work.shape
-    tokens = work.batch_size * work.sequence
+    tokens = work.batch_size * (work.sequence if work.logit_tokens is None else work.logit_tokens)
     if not work.has_logits:
         return 0.0
     if not work.chunked_loss:

@@ -84,7 +84,7 @@ def test_steps_tokens_time_and_disk(llama_8b, card):
     assert scaled.time is not None and 500 < scaled.time.tokens_per_s < 700  # twice as large a model
     assert plan.disk.kept == 4
     assert plan.disk.checkpoint == 4 * plan.trainable
-    assert plan.disk.total == 4 * (4 + 8) * plan.trainable
+    assert plan.disk.total == 4 * (4 + 8 + 4) * plan.trainable
 
 
 @pytest.mark.parametrize("sets", [(), ("train.max_steps=7",), ("train.epochs=0.3",), ("train.batch_size=3",)])
@@ -138,6 +138,27 @@ def test_a_pair_is_two_texts_and_a_teacher_is_a_model_more(llama_8b, card):
     assert any("the teacher is counted as large" in note for note in alone.notes)
     known = replace(SHORT, teacher={**llama_8b, "num_hidden_layers": 64})
     assert part(estimate(taught, llama_8b, card, known), "other models") > 1.8 * 2 * alone.parameters
+
+
+def test_protections_are_counted(llama_8b, card):
+    plain = estimate(recipe("full"), llama_8b, card, SHORT)
+    held = estimate(recipe("full", "protect.l2_sp=0.1"), llama_8b, card, SHORT)
+    names = {part.name for part in held.parts} - {part.name for part in plain.parts}
+    assert names <= {"protections"}
+    assert held.estimate >= plain.estimate
+
+
+def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
+    paid = recipe(
+        "ppo",
+        "data.max_tokens=384",
+        "objective.max_new_tokens=128",
+        "train.batch_size=4",
+    )
+    plan = estimate(paid, llama_8b, card, SHORT)
+    logits = next(part.bytes for part in plan.parts if part.name == "logits")
+    assert logits == paid.train.batch_size * 128 * 128256 * 14
+    assert any("writing answers comes on top" in note for note in plan.notes)
 
 
 def test_it_is_quick_enough_for_a_form(llama_8b, card):
