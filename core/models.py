@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.recipe.references import is_reference
 from finetop.core.train.failures import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -48,12 +49,17 @@ def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
     Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub is out of
     reach.
     """
-    from finetop.core import demo_model, hub_models
+    from finetop.core import demo_model, hub_models, run_models
 
     if is_local(model.id):
         if model.revision is not None:
             raise BadInput(f"model.revision: {model.id} is a folder, it has no revisions.", hint="Remove it.")
         path, hub_id, revision, source = Path(model.id).expanduser(), None, None, "local folder"
+    elif is_reference(model.id):
+        if model.revision is not None:
+            raise BadInput(f"model.revision: {model.id} is a run, it has no revisions.", hint="Remove it.")
+        path, source = run_models.resolve(model.id, home, events)
+        hub_id, revision = None, None
     elif model.id == demo_model.ALIAS:
         path, revision, source = demo_model.find(model.revision, home, events)
         hub_id = demo_model.HUB_ID if revision else None

@@ -1,0 +1,65 @@
+"""The export job's process: `python -m finetop.core.export JOB_FOLDER`, started by a keeper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core import job
+from finetop.core.errors import BadInput
+from finetop.core.events import Ended, EventLog
+from finetop.core.home import Home
+from finetop.core.recipe.load import recipe_from_json
+from finetop.core.run import JobSpec, home_of, run_folder_of
+
+if TYPE_CHECKING:
+    from finetop.core.export.exporting import Wanted
+    from finetop.core.train.stopping import Stop
+
+PACKAGES = ("finetop", "torch", "transformers", "peft")
+
+
+def main() -> int:
+    """Run the job in the folder that the command line names."""
+    return job.run("finetop.core.export", work, if_stopped="asked to stop; nothing was written")
+
+
+def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
+    """Say who runs on what, then export."""
+    from finetop.core import models
+    from finetop.core.export import exporting
+    from finetop.core.train.training import quiet
+
+    quiet()
+    device = models.pick_device()
+    wanted = wanted_of(spec, job_folder, device)
+    job.tell_start(
+        events, job_folder, device=models.describe_device(device), dtype=wanted.dtype, packages=PACKAGES
+    )
+    exporting.export(wanted, Home(home_of(job_folder)), events)
+    return Ended("finished")
+
+
+def wanted_of(spec: JobSpec, job_folder: Path, device: str) -> Wanted:
+    """Read what is exported and to where. Raises BadInput."""
+    from finetop.core.export.exporting import Wanted
+
+    relative, step, to = (spec.args.get(key) for key in ("checkpoint", "step", "to"))
+    fine = isinstance(relative, str) and not Path(relative).is_absolute() and ".." not in Path(relative).parts
+    if not fine or not isinstance(step, int) or not isinstance(to, str) or not Path(to).is_absolute():
+        raise BadInput(f"job.json: args are {spec.args!r}.", hint="Name a checkpoint, its step and a folder.")
+    return Wanted(
+        recipe=recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False),
+        run_name=spec.run_name,
+        step=step,
+        checkpoint=run_folder_of(job_folder) / str(relative),
+        to=Path(to),
+        dtype=str(spec.args.get("dtype", "auto")),
+        device=device,
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
