@@ -1,0 +1,206 @@
+"""What each protection keeps, and what it costs: full tuning at a hundred times the usual rate, one protection a row.
+
+    python tests/bench/forgetting_table.py --home FOLDER [--seeds 1 2 3] [--only none replay l2_sp …] [--out FILE.json]
+
+The hard case is the demo's run that the check refuses (recipes/demo-full-hot.yaml: 20 steps of 4 rows at 2e-3), without
+the general rows that it mixes in. Each row is a training job and a check (suite quick) in processes of their own; what
+is done already in --home is not done again, the base's scores neither. A cell takes 60 to 90 s on two cores.
+CPU seconds are of the training job, user and system; the first columns are of the target's 60 rows.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetop.core.check.telling.result import Outcome, read, word
+from finetop.core.events import Ended, Metrics, Verdict, decode
+from finetop.core.home import Home
+from finetop.core.home import prepare as prepare_home
+from finetop.core.recipe.load import load_recipe
+
+HARD = ["data.train=[{path: 'builtin:demo/support_train.jsonl'}]", "samples.count=0", "train.save_every=1.0"]
+# By row: the settings, each at a strength that was chosen beforehand and not tuned on this table.
+ROWS = {
+    "none": [],
+    "replay": ["protect.replay={path: 'builtin:demo/general.jsonl', share: 0.2}"],
+    "replay from the base": ["protect.replay={from_base: 24, share: 0.2, max_new_tokens: 64}"],
+    "kl_to_base": ["protect.kl_to_base=1"],
+    "l2_sp": ["protect.l2_sp=0.1"],
+    "ewc": ["protect.ewc=100"],
+    "freeze_layers": [
+        "protect.freeze_layers={layers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], embeddings: true}"
+    ],
+    "loss_adaptive_lr": ["protect.loss_adaptive_lr=1"],
+    "mask_surprising": ["protect.mask_surprising=2.5"],
+    "all but masking": [
+        "protect.replay={path: 'builtin:demo/general.jsonl', share: 0.2}",
+        "protect.kl_to_base=1",
+        "protect.l2_sp=0.1",
+        "protect.loss_adaptive_lr=1",
+    ],
+    "rate 2e-5": ["train.learning_rate=2e-5"],
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one run came to. Shares are in [0, 1]; nats a token; CPU seconds of training."""
+
+    row: str
+    seed: int
+    nats: float
+    style: float
+    base: float | None
+    tuned: float | None
+    drop: float | None
+    low: float | None
+    high: float | None
+    verdict: str
+    items: int
+    drift: float | None
+    cpu_s: float
+    protect_s: float
+
+
+def cpu_seconds(command: list[str]) -> float:
+    """Run a command to its end -> user and system seconds of it and its children. Raises on failure."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run(command, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"}, stdout=sys.stderr)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def job(home: Home, run: str, verb: str, recipe: dict[str, Any], args: dict[str, Any]) -> Path:
+    """Write a job's folder as the supervisor does."""
+    number = {"train": 1, "check": 2}[verb]
+    folder = home.root / "runs" / run / "jobs" / f"{number:04d}-{verb}"
+    folder.mkdir(parents=True)
+    spec = {
+        "format": 1,
+        "job_id": number,
+        "run_id": 1,
+        "run_name": run,
+        "verb": verb,
+        "recipe": recipe,
+        "args": args,
+    }
+    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+    return folder
+
+
+def told(folder: Path, kind: type) -> list[Any]:
+    events = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+    return [event for event in events if isinstance(event, kind)]
+
+
+def measure(home: Home, row: str, seed: int, model: str) -> Cell:
+    """Train and check one cell, or read what it came to before."""
+    name = f"{list(ROWS).index(row) + 1:04d}-{row.replace(' ', '-')}-{seed}"
+    kept = home.root / "runs" / name / "cell.json"
+    if kept.is_file():
+        return msgspec.json.decode(kept.read_bytes(), type=Cell)
+    shutil.rmtree(kept.parent, ignore_errors=True)  # of a cell that was broken off
+    sets = [*HARD, *ROWS[row], f"train.seed={seed}", f"model.id={model}", "model.dtype=float32"]
+    recipe = load_recipe("demo-full-hot", sets).resolved
+    training = job(home, name, "train", recipe, {})
+    spent = cpu_seconds([sys.executable, "-m", "finetop.core.train", str(training)])
+    (ended,) = told(training, Ended)
+    assert ended.status == "finished", ended
+    (checkpoint,) = (home.root / "runs" / name / "checkpoints").glob("step-*")
+    step = int(checkpoint.name.rpartition("-")[2])
+    checking = job(
+        home, name, "check", recipe, {"checkpoint": f"checkpoints/{checkpoint.name}", "step": step}
+    )
+    cpu_seconds([sys.executable, "-m", "finetop.core.check", str(checking)])
+    found = read(told(checking, Verdict)[0].result)
+    seconds = sum(event.values.get("protect_s") or 0.0 for event in told(training, Metrics))
+    cell = cell_of(row, seed, found, spent, seconds)
+    kept.write_text(json.dumps(asdict(cell)))
+    for file in checkpoint.glob("*.safetensors"):
+        file.unlink()  # half a gigabyte each
+    return cell
+
+
+def cell_of(row: str, seed: int, found: Outcome, cpu_s: float, protect_s: float) -> Cell:
+    low, high = found.interval or (None, None)
+    return Cell(
+        row=row,
+        seed=seed,
+        nats=found.target["nats_per_token"].tuned,
+        style=found.target["rules"].tuned,
+        base=found.base,
+        tuned=found.tuned,
+        drop=found.drop,
+        low=low,
+        high=high,
+        verdict=word(found),
+        items=found.items_used,
+        drift=None if found.drift is None else found.drift.tuned - found.drift.base,
+        cpu_s=cpu_s,
+        protect_s=protect_s,
+    )
+
+
+def show(cells: list[Cell], seeds: list[int]) -> None:
+    """Print the table: a line a row, with the mean of its seeds and every verdict."""
+    none = [cell.cpu_s for cell in cells if cell.row == "none"]
+    print(
+        "| protection | target, nats | style | retained, base -> tuned | drop | verdict | drift | CPU s | in steps |"
+    )
+    print("|---|--:|--:|--:|--:|---|--:|--:|--:|")
+    for row in ROWS:
+        some = [cell for cell in cells if cell.row == row]
+        if not some:
+            continue
+        verdicts = ", ".join(f"{cell.verdict} ({cell.items})" for cell in some)
+        extra = f" ({mean(some, 'cpu_s') - sum(none) / len(none):+.0f})" if none and row != "none" else ""
+        print(
+            f"| {row} | {mean(some, 'nats'):.2f} | {mean(some, 'style'):.2f} "
+            f"| {mean(some, 'base'):.3f} -> {mean(some, 'tuned'):.3f} | {100 * mean(some, 'drop'):.1f} | {verdicts} "
+            f"| {mean(some, 'drift'):+.2f} | {mean(some, 'cpu_s'):.0f}{extra} | {mean(some, 'protect_s'):.1f} s |"
+        )
+    print(f"\nseeds {', '.join(map(str, seeds))}; in brackets behind a verdict the items that it took")
+
+
+def mean(cells: list[Cell], key: str) -> float:
+    values = [getattr(cell, key) for cell in cells if getattr(cell, key) is not None]
+    return sum(values) / len(values) if values else float("nan")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--only", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--home", type=Path, help="where runs and scores are kept (else: skipped)")
+    parser.add_argument("--model", help="the small model's folder (else it is looked for as by the demo)")
+    parser.add_argument("--out", type=Path, help="write the cells as JSON, too")
+    options = parser.parse_args()
+    if options.home is None:
+        print("skipped: give --home FOLDER, where 20 minutes of work are kept")
+        return 0
+    home = Home(options.home.resolve())
+    prepare_home(home)
+    cells = []
+    for seed in options.seeds:
+        for row in options.only:
+            cells.append(measure(home, row, seed, options.model or "smollm2-135m-instruct"))
+            print(cells[-1], flush=True)
+    show(cells, options.seeds)
+    if options.out is not None:
+        options.out.write_text(json.dumps([asdict(cell) for cell in cells], indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
