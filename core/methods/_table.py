@@ -6,6 +6,7 @@ quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; tests/c
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -257,16 +258,22 @@ def _blocks(model: PreTrainedModel, options: OftOptions | BoftOptions) -> None:
 
 def _butterflies(model: PreTrainedModel, options: BoftOptions) -> None:
     """See that PEFT can do several factors here; else it takes one, and saves that it took as many as were asked."""
-    from peft.tuners.boft.layer import get_fbd_cuda
-
     from finetop.core.errors import BadInput
 
     _blocks(model, options)
-    if options.factors > 1 and get_fbd_cuda() is None:
+    if options.factors > 1 and not _turns_butterflies():
         raise BadInput(
             f"method.factors: {options.factors} need PEFT's CUDA extension, which can't be built here.",
             hint="Set method.factors to 1, and a larger block_size; or install CUDA's compiler and ninja.",
         )
+
+
+def _turns_butterflies() -> bool:
+    import torch
+    from peft.tuners.boft.layer import get_fbd_cuda
+
+    with warnings.catch_warnings(action="ignore"):  # it says at length that it could not be built
+        return torch.cuda.is_available() and get_fbd_cuda() is not None
 
 
 def _norms(model: PreTrainedModel, options: LayernormOptions, start: Start) -> dict[str, Any]:

@@ -25,7 +25,6 @@ MORE = [
     ("lora", {"rank": 3, "target_modules": ["q_proj", "down_proj"]}),
     ("lora", {"rank": 3, "modules_to_save": ["up_proj"], "target_modules": ["q_proj"]}),
     ("freeze", {"layers": 2, "embeddings": True, "head": True}),
-    ("boft", {"block_size": 4, "factors": 2}),
     ("osf", {"kept": 0.25}),
     ("dora", {"rank": 2, "target_modules": ["v_proj"]}),
 ]
