@@ -1,13 +1,13 @@
-"""`finetop methods`: which weights can move, and what they can learn from."""
+"""`finetop methods`: which weights can move, what they can learn from, and what can protect what they know."""
 
 from __future__ import annotations
 
 import argparse
 
-from finetop.core import methods, objectives
+from finetop.core import methods, objectives, protect
 from finetop.core.commands.output import print_json, print_table
 from finetop.core.home import Home
-from finetop.core.recipe.load import list_builtin
+from finetop.core.recipe.sources import list_builtin, list_chains
 
 ABOUT = "which weights can move, what they learn from, built-in recipes"
 
@@ -19,14 +19,16 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     moves = [(name, methods.load(name).ABOUT) for name in methods.names()]
     goes_on = {name: " ".join(methods.load(name).QUANTIZED) for name in methods.names()}
+    protects = [(name, protect.load(name).ABOUT) for name in protect.names()]
     learns = [(name, objectives.load(name).ABOUT) for name in objectives.names()]
-    recipes = [(recipe.name, recipe.about) for recipe in list_builtin()]
+    recipes = [(recipe.name, recipe.about) for recipe in (*list_builtin(), *list_chains())]
     if args.json:
         print_json(
             {
                 "methods": dict(moves),
                 "model.quantize": {name: list(methods.load(name).QUANTIZED) for name in methods.names()},
                 "objectives": dict(learns),
+                "protections": dict(protects),
                 "recipes": dict(recipes),
             }
         )
@@ -35,6 +37,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     print_table(("method", "model.quantize", "which weights move"), rows)
     print()
     print_table(("objective", "what they learn from"), learns)
+    print()
+    print_table(("protect", "against forgetting, in training"), protects)
     print()
     print_table(("recipe", "built in: finetop run RECIPE"), recipes)
     return 0

@@ -1,17 +1,20 @@
-"""`finetop run RECIPE`: queue a run; --wait follows it to its verdict."""
+"""`finetop run RECIPE`: queue a run, or a chain of runs; --wait follows it to its verdict."""
 
 from __future__ import annotations
 
 import argparse
 
 from finetop.core import protocol
+from finetop.core import run as data
 from finetop.core.client import Client
 from finetop.core.commands.follow import Progress, exit_code, until_over
 from finetop.core.commands.output import answer_words, plain, print_json, state_words
+from finetop.core.errors import BadInput
 from finetop.core.home import Home
 from finetop.core.recipe.load import check_files, load_recipe
+from finetop.core.recipe.stages import Chain, load_chain
 
-ABOUT = "queue a run of a recipe"
+ABOUT = "queue a run of a recipe, or the runs of a chain"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,16 +24,29 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change one setting: train.learning_rate=1e-4",
+        help="change one setting: train.learning_rate=1e-4; of one stage of a chain: sft.train.epochs=1",
     )
-    parser.add_argument("--name", help="the run's name (else the recipe's)")
+    parser.add_argument("--name", help="the run's or chain's name (else the recipe's)")
+    parser.add_argument(
+        "--from",
+        dest="first",
+        default="",
+        metavar="STAGE",
+        help="begin a chain at this stage, on the runs that the stages before it have made",
+    )
     parser.add_argument(
         "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
     )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    loaded = load_recipe(args.recipe, [*args.set, *([f"name={args.name}"] if args.name else [])])
+    sets = [*args.set, *([f"name={args.name}"] if args.name else [])]
+    chain = load_chain(args.recipe, sets)
+    if chain is not None:
+        return run_chain(args, home, chain)
+    if args.first:
+        raise BadInput(f"--from {args.first}: {args.recipe} has no stages.", hint="Leave --from out.")
+    loaded = load_recipe(args.recipe, sets)
     check_files(loaded)
     with Client(home) as client:
         queued: protocol.SubmitAnswer = client.ask(
@@ -42,7 +58,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
         else:
             print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
         return 0
-    last = until_over(home, queued.name, (lambda new: None) if args.json else Progress())
+    return follow_run(args, home, queued.name)
+
+
+def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
+    """Follow a run to its verdict, and give the exit code that it stands for."""
+    last = until_over(home, name, (lambda new: None) if args.json else Progress())
     if args.json:
         print_json({"run": plain(last)})
     else:
@@ -51,3 +72,35 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if hint:
             print(hint)
     return exit_code(last)
+
+
+def run_chain(args: argparse.Namespace, home: Home, chain: Chain) -> int:
+    """Queue the runs of a chain; with --wait, follow one after the other until one does not end well."""
+    names = [stage.name for stage in chain.stages]
+    start = names.index(args.first) if args.first in names else 0
+    for stage in chain.stages[start:]:
+        check_files(stage.loaded)
+    stages = [protocol.Stage(stage.name, stage.loaded.resolved) for stage in chain.stages]
+    with Client(home) as client:
+        queued: protocol.SubmitChainAnswer = client.ask(
+            protocol.SubmitChain(chain.name, stages, chain.text, args.first)
+        )
+    if not args.json:
+        for one in queued.runs:
+            print(f"{one.name} is queued, place {one.place}")
+    elif not args.wait:
+        print_json({"runs": plain(queued.runs)})
+    if not args.wait:
+        return 0
+    code = 0
+    for one in queued.runs:
+        code = follow_run(args, home, one.name)
+        if code == 1 and is_stuck(home, one.name):
+            return code  # the others wait for it
+    return code
+
+
+def is_stuck(home: Home, name: str) -> bool:
+    """Tell whether a run ended in a way that those which begin from it wait on."""
+    with Client(home) as client:
+        return not isinstance(client.ask(protocol.GetRun(name)).row.state, data.Finished)

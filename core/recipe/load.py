@@ -37,6 +37,7 @@ __all__ = [
     "find_problems",
     "list_builtin",
     "load_recipe",
+    "load_root",
     "recipe_from_json",
     "recipe_to_json",
     "recipe_to_mapping",
@@ -138,7 +139,14 @@ def recipe_from_json(text: str | bytes, label: str = "recipe.json", *, to_train:
 def _resolve(
     text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
 ) -> Loaded:
-    root, chain = _merged(text, origin, path, sets, cwd)
+    return load_root(parse(text, origin), text, path, sets, cwd, to_train=to_train)
+
+
+def load_root(
+    root: Node, text: str, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
+) -> Loaded:
+    """Load a recipe that is parsed already, as a stage of a chain is, from `text`. Raises RecipeError."""
+    root, chain = _laid(root, path, sets, cwd)
     recipe, problems, places = read_recipe(root, to_train=to_train)
     _raise_first(problems)
     assert recipe is not None
@@ -148,9 +156,12 @@ def _resolve(
 def _merged(
     text: str, origin: Origin, path: Path | None, sets: Sequence[str], cwd: Path
 ) -> tuple[Node, tuple[str, ...]]:
-    """Parse a recipe and all it extends, lay them over each other and --set on top."""
-    root = _checked_root(parse(text, origin))
-    layers = [_named(root, path)]
+    return _laid(parse(text, origin), path, sets, cwd)
+
+
+def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tuple[Node, tuple[str, ...]]:
+    """Lay a recipe over all it extends, and --set on top."""
+    layers = [_named(_checked_root(root), path)]
     seen = {path}
     while extends := _settings(layers[-1]).get("extends"):
         if extends.value is None:

@@ -33,9 +33,22 @@ def builtin_folder() -> Path:
 
 
 def list_builtin() -> list[BuiltIn]:
-    """List the recipes that come with finetop, by name."""
-    paths = sorted(builtin_folder().glob("*.yaml"))
-    return [BuiltIn(path.stem, _about(path.read_text(encoding="utf-8")), path) for path in paths]
+    """List the recipes of one run that come with finetop, by name."""
+    return [recipe for recipe, is_chain in _all_builtin() if not is_chain]
+
+
+def list_chains() -> list[BuiltIn]:
+    """List the chains that come with finetop, by name: recipes with `stages:`."""
+    return [recipe for recipe, is_chain in _all_builtin() if is_chain]
+
+
+def _all_builtin() -> list[tuple[BuiltIn, bool]]:
+    found = []
+    for path in sorted(builtin_folder().glob("*.yaml")):
+        text = path.read_text(encoding="utf-8")
+        is_chain = re.search(r"^stages:", text, re.MULTILINE) is not None
+        found.append((BuiltIn(path.stem, _about(text), path), is_chain))
+    return found
 
 
 def _about(text: str) -> str:
@@ -74,7 +87,7 @@ def find_recipe(path_or_name: str, cwd: Path) -> Path:
     """
     name = path_or_name.removeprefix(BUILTIN).removesuffix(".yaml")
     if path_or_name.startswith(BUILTIN) or not looks_like_path(path_or_name):
-        names = [recipe.name for recipe in list_builtin()]
+        names = [recipe.name for recipe, _ in _all_builtin()]
         if name in names:
             return builtin_folder() / f"{name}.yaml"
         if path_or_name.startswith(BUILTIN) or not _exists(cwd / path_or_name):

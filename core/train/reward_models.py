@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
+from finetop.core import models, run_models
 from finetop.core.errors import BadInput
-from finetop.core.recipe.references import is_reference, parse
+from finetop.core.recipe.references import is_reference
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from finetop.core.formats import Message
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
-    from finetop.core.recipe.references import Reference
 
 KEY = "objective.reward.model"
 
@@ -144,7 +143,7 @@ def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str
 def folder_of(reference: str, home: Home) -> Path:
     """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
     if is_reference(reference):
-        return _of_run(parse(reference, KEY), home)
+        return run_models.checkpoint_of(reference, home, KEY)
     folder = Path(reference).expanduser()
     if not models.is_local(reference):
         hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
@@ -152,24 +151,6 @@ def folder_of(reference: str, home: Home) -> Path:
     if not folder.is_dir():
         raise BadInput(f"{KEY}: there is no folder {reference}.", hint="Give a checkpoint of a reward run.")
     return folder
-
-
-def _of_run(reference: Reference, home: Home) -> Path:
-    """Find a run's checkpoint by its number; without a step the newest. The supervisor made numbers of names."""
-    from finetop.core.train import checkpoint
-
-    number = f"{int(reference.name):04d}" if reference.name.isdecimal() else reference.name
-    for run_folder in sorted(home.runs.glob(f"{number}-*")):
-        there = checkpoint.complete(run_folder)
-        wanted = [
-            one
-            for one in there
-            if reference.step is None or one == checkpoint.folder_of(run_folder, reference.step)
-        ]
-        if wanted:
-            return wanted[-1]
-    hint = "See `finetop show` for the checkpoints that it has."
-    raise BadInput(f"{KEY}: there is no checkpoint of {reference}.", hint=hint)
 
 
 def require_reward_model(folder: Path) -> bool:

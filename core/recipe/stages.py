@@ -1,0 +1,201 @@
+"""Chains: a recipe with `stages:`, each a run of its own that begins from those before it.
+
+recipe: 1
+name: rlhf
+model: {id: org/base}               # what stands here holds for every stage; the model's id for the first
+stages:
+  - {name: sft, extends: lora, data: {…}}
+  - {name: reward, extends: reward, data: {…}}            # begins from sft
+  - {name: ppo, extends: ppo, model: {id: stage:sft}, objective: {reward: {model: stage:reward}}, data: {…}}
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.errors import BadInput, RecipeError, did_you_mean
+from finetop.core.recipe.load import Loaded, load_root
+from finetop.core.recipe.merge import merge_recipes
+from finetop.core.recipe.names import plain, quoted
+from finetop.core.recipe.references import references
+from finetop.core.recipe.schema import Recipe
+from finetop.core.recipe.sources import find_recipe, origin_of, read_text
+from finetop.core.recipe.strict_yaml import Node, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+STAGES = "stages"
+NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
+MOST = 20
+SECTIONS = {field.name for field in msgspec.structs.fields(Recipe)}
+REWARDED = ("ppo", "rloo", "grpo")  # objectives that may learn from a reward model
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of a chain: its recipe may name stages before it as models, `stage:NAME`."""
+
+    name: str
+    loaded: Loaded
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A chain's name, its stages in their order, and the text that they came from."""
+
+    name: str
+    stages: tuple[Stage, ...]
+    text: str
+
+
+def load_chain(path_or_name: str, sets: Sequence[str] = (), cwd: Path | None = None) -> Chain | None:
+    """Load a chain by the name of a built-in one or by path; None for a recipe of one run.
+
+    `--set` texts hold for all stages, or for one: `sft.train.epochs=1`. Raises NotFound if there is no such recipe,
+    RecipeError for a stage that can't be, or that begins from one which is not before it.
+    """
+    cwd = Path.cwd() if cwd is None else cwd
+    path = find_recipe(path_or_name, cwd)
+    origin = origin_of(path, cwd)
+    text = read_text(path, origin.label)
+    root = parse(text, origin)
+    if not isinstance(root.value, dict) or STAGES not in root.value:
+        return None
+    shared = Node({key: node for key, node in root.value.items() if key != STAGES}, root.origin, root.line)
+    nodes = _named(root.value[STAGES])
+    sets, name = _chain_name(sets, shared, path)
+    stages: list[Stage] = []
+    for stage, node in nodes.items():
+        own = [text for text in sets if _stage_of(text) not in nodes or _stage_of(text) == stage]
+        own = [text.removeprefix(f"{stage}.") for text in own]
+        laid = _with_defaults(_laid(shared, node, f"{name}.{stage}"), node, own, stages)
+        loaded = load_root(laid, text, path, own, cwd)
+        _require_before(loaded, stage, [one.name for one in stages], list(nodes))
+        stages.append(Stage(stage, loaded))
+    return Chain(name, tuple(stages), text)
+
+
+def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str], str]:
+    """Take the chain's name out of the settings: --set's, the recipe's own, or the file's."""
+    given = [text.partition("=")[2] for text in sets if text.startswith("name=")]
+    assert isinstance(shared.value, dict)
+    own = shared.value["name"].value if "name" in shared.value else path.stem
+    return [text for text in sets if not text.startswith("name=")], given[-1] if given else str(own)
+
+
+def _stage_of(text: str) -> str:
+    """Give what stands before the first dot of a --set: a stage's name, or a section's."""
+    return text.partition("=")[0].partition(".")[0].strip()
+
+
+def _named(listed: Node) -> dict[str, Node]:
+    """Give the stages by their names, in order. Raises RecipeError for names that can't be or come twice."""
+    nodes = listed.value
+    if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST:
+        hint = "Write one `- {name: sft, …}` for each."
+        raise RecipeError(
+            f"stages must be a list of 1 to {MOST} stages.", place=listed.place, key=STAGES, hint=hint
+        )
+    found: dict[str, Node] = {}
+    for node in nodes:
+        settings = node.value if isinstance(node.value, dict) else {}
+        name = settings["name"].value if "name" in settings else None
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            hint = "Every stage has a name of small letters, digits and -, as in {name: sft, …}."
+            said = "has no name" if name is None else f"is named {quoted(name)}"
+            raise RecipeError(f"a stage {said}.", place=node.place, key=STAGES, hint=hint)
+        if name in found or name in SECTIONS:
+            why = "another stage" if name in found else "a section of every recipe"
+            raise RecipeError(
+                f"stage {name}: {why} has that name.", place=node.place, key=STAGES, hint="Rename it."
+            )
+        found[name] = node
+    return found
+
+
+def _laid(shared: Node, node: Node, name: str) -> Node:
+    """Lay a stage over what all share; it extends what they do where it says nothing of its own."""
+    assert isinstance(shared.value, dict) and isinstance(node.value, dict)
+    handed = {key: shared.value[key] for key in ("extends", "about", "recipe") if key in shared.value}
+    child: dict[str, Node] = {**handed, **node.value, "name": Node(name, node.origin, node.line)}
+    return merge_recipes(shared, Node(child, node.origin, node.line))
+
+
+def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence[Stage]) -> Node:
+    """Let a stage begin from the one before it that writes text, and learn from the reward model before it."""
+    assert isinstance(laid.value, dict) and isinstance(node.value, dict)
+    settings = dict(laid.value)
+    said = [text.partition("=")[0].strip() for text in sets]
+    writers = [one.name for one in before if one.loaded.recipe.objective.name != "reward"]
+    if writers and not _has(node, "model", "id") and "model.id" not in said:
+        settings["model"] = _put(settings.get("model"), "id", f"stage:{writers[-1]}", node)
+    judges = [one.name for one in before if one.loaded.recipe.objective.name == "reward"]
+    objective = settings.get("objective")
+    if (
+        judges
+        and _objective_name(objective, node) in REWARDED
+        and not any("objective.reward" in one for one in said)
+    ):
+        reward = objective.value.get("reward") if objective and isinstance(objective.value, dict) else None
+        if reward is None:
+            judge = Node(f"stage:{judges[-1]}", node.origin, node.line)
+            one = Node({"model": judge, "rules": Node([], node.origin, node.line)}, node.origin, node.line)
+            settings["objective"] = _put(objective, "reward", one, node)
+    return Node(settings, laid.origin, laid.line)
+
+
+def _objective_name(objective: Node | None, node: Node) -> object:
+    """Give the objective that a stage names, itself or through the built-in recipe of that name."""
+    assert isinstance(node.value, dict)
+    extends = node.value.get("extends")
+    if objective is not None and isinstance(objective.value, dict) and "name" in objective.value:
+        return objective.value["name"].value
+    return None if extends is None else extends.value
+
+
+def _has(node: Node, section: str, key: str) -> bool:
+    assert isinstance(node.value, dict)
+    held = node.value.get(section)
+    return held is not None and isinstance(held.value, dict) and key in held.value
+
+
+def _put(section: Node | None, key: str, value: str | Node, node: Node) -> Node:
+    """Give a section with one setting more."""
+    entries = section.value if section is not None and isinstance(section.value, dict) else {}
+    new = value if isinstance(value, Node) else Node(value, node.origin, node.line)
+    return Node({**entries, key: new}, node.origin, node.line)
+
+
+def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Sequence[str]) -> None:
+    """See that a stage begins from stages before it. Raises RecipeError with the place of the setting."""
+    try:
+        found = references(loaded.resolved)
+    except BadInput as error:
+        raise RecipeError(
+            f"stage {stage}: {error.message}", place=loaded.chain[0], hint=error.hint
+        ) from error
+    for key, reference in found.items():
+        if reference.kind != "stage" or reference.name in before:
+            continue
+        place = _place(loaded.places, key, loaded.chain[0])
+        said = f"stage {stage}: {key}: "
+        if reference.name in every:
+            which = "itself" if reference.name == stage else f"{reference.name}, which comes after it"
+            hint = "A stage begins from stages before it: move it, or name another."
+            raise RecipeError(f"{said}it begins from {which}.", place=place, key=key, hint=hint)
+        hint = did_you_mean(reference.name, before) if before else "It is the first: name a model."
+        raise RecipeError(
+            f"{said}there is no stage {plain(reference.name)}.", place=place, key=key, hint=hint
+        )
+
+
+def _place(places: Mapping[str, str], key: str, whole: str) -> str:
+    while key and key not in places:
+        key = key.rpartition(".")[0]
+    return places.get(key, whole)

@@ -1,0 +1,92 @@
+"""Chains: what stages share and begin from, and one line with its place for what can't be."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetop.core.errors import RecipeError
+from finetop.core.recipe.references import references
+from finetop.core.recipe.sources import list_builtin, list_chains
+from finetop.core.recipe.stages import load_chain
+
+CHAIN = """recipe: 1
+name: c
+model: {id: org/base, dtype: float32}
+train: {epochs: 7}
+stages:
+  - name: sft
+    extends: lora
+  - name: reward
+    extends: reward
+    train: {epochs: 1}
+  - name: ppo
+    extends: ppo
+    method: {rank: 4}
+"""
+
+
+def load(tmp_path, text=CHAIN, sets=()):
+    (tmp_path / "chain.yaml").write_text(text)
+    return load_chain("chain.yaml", sets, tmp_path)
+
+
+def test_stages_share_what_stands_above_and_begin_from_those_before(tmp_path):
+    chain = load(tmp_path, sets=["train.seed=5", "ppo.train.batch_size=2", "ppo.name=x"][:2])
+    assert chain.name == "c"
+    recipes = {stage.name: stage.loaded.recipe for stage in chain.stages}
+    assert [recipe.name for recipe in recipes.values()] == ["c.sft", "c.reward", "c.ppo"]
+    assert [recipe.model.id for recipe in recipes.values()] == ["org/base", "stage:sft", "stage:sft"]
+    assert {recipe.model.dtype for recipe in recipes.values()} == {"float32"}
+    assert [recipe.train.epochs for recipe in recipes.values()] == [7, 1, 7]
+    assert [recipe.train.seed for recipe in recipes.values()] == [5, 5, 5]
+    assert (recipes["ppo"].train.batch_size, recipes["sft"].train.batch_size) == (2, 4)
+    assert recipes["ppo"].method.options.rank == 4
+    found = references(chain.stages[2].loaded.resolved)
+    assert {key: str(one) for key, one in found.items()} == {
+        "model.id": "stage:sft",
+        "objective.reward.model": "stage:reward",
+    }
+    assert recipes["ppo"].objective.options.reward.rules == ()
+
+
+def test_what_a_stage_says_itself_holds(tmp_path):
+    chain = load(
+        tmp_path, CHAIN + "    model: {id: 'stage:sft@40'}\n    objective: {reward: {model: 'run:old@9'}}\n"
+    )
+    found = references(chain.stages[2].loaded.resolved)
+    assert [str(one) for one in found.values()] == ["stage:sft@40", "run:old@9"]
+    assert load(tmp_path, sets=["name=mine"]).name == "mine"
+    assert load(tmp_path, "recipe: 1\nextends: lora\n") is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("name: ppo", "name: sft", r"chain\.yaml:11: stage sft: another stage has that name\. Rename it\."),
+        ("name: ppo", "name: train", r"chain\.yaml:11: stage train: a section of every recipe has that name"),
+        ("name: ppo", "name: P P", r"chain\.yaml:11: a stage is named 'P P'\."),
+        ("- name: ppo\n    extends", "- extends", r"chain\.yaml:11: a stage has no name"),
+        ("rank: 4", "rnk: 4", r"chain\.yaml:13: method\.rnk is not an option of lora\. Did you mean rank\?"),
+        ("epochs: 1}", "epochs: 1}\n    model: {id: 'stage:spt'}",
+         r"chain\.yaml:11: stage reward: model\.id: there is no stage spt\. Did you mean sft\?"),
+        ("epochs: 1}", "epochs: 1}\n    model: {id: 'stage:ppo'}",
+         r"chain\.yaml:11: stage reward: model\.id: it begins from ppo, which comes after it\."),
+        ("epochs: 1}", "epochs: 1}\n    model: {id: 'stage:reward'}", r"model\.id: it begins from itself\."),
+        ("epochs: 1}", "epochs: 1}\n    model: {id: 'run:x@y'}", r"model\.id: 'run:x@y' names no run\."),
+        (CHAIN[CHAIN.index("  - name: sft"):], "  []\n", r"stages must be a list of 1 to 20 stages"),
+    ],
+)  # fmt: skip
+def test_what_can_not_be_is_one_line_with_its_place(tmp_path, old, new, says):
+    assert old in CHAIN
+    with pytest.raises(RecipeError, match=says):
+        load(tmp_path, CHAIN.replace(old, new))
+
+
+def test_the_chains_that_come_with_finetop_load_and_are_no_single_recipes(tmp_path):
+    names = [recipe.name for recipe in list_chains()]
+    assert names == ["chain-dpo", "rlhf"]
+    assert not {recipe.name for recipe in list_builtin()} & set(names)
+    for name in names:
+        chain = load_chain(name, cwd=tmp_path)
+        assert chain.name == name
+        assert len(chain.stages) == 3
