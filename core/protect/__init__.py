@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 
 Found = tuple[str, str, str]  # key, message, hint
 
-# Objectives whose trainer is no trainer of transformers, and what to set there in place of a protection.
-OWN_STEPS = {"ppo": "ppo's own divergence from its start does that"}
+OWN_STEPS = ("ppo",)  # objectives whose trainer is none of transformers
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +89,8 @@ def problems(recipe: Recipe) -> Iterator[Found]:
             said = f"{key} looks at what the model writes; that of {about} writes no text."
             yield key, said, "Leave it out; l2_sp goes with it."
         elif getattr(module, "STEPS", False) and about in OWN_STEPS:
-            said = f"{key} does not go with {about}: {OWN_STEPS[about]}."
-            yield key, said, "Leave it out."
+            said = f"{key} acts in the steps of a trainer of transformers, and that of {about} is its own."
+            yield key, said, f"Leave it out: {about} is held to its start by a divergence of its own."
         if hasattr(module, "limits"):
             yield from module.limits(recipe, options)
 

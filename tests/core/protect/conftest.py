@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import pytest
 from finetop.core import events
 from finetop.core.home import Home
 from finetop.core.recipe.load import recipe_from_json, recipe_to_json, resolve_text
-from finetop.core.train import training
+from finetop.core.train import checkpoint, training
+from finetop.core.train.point import Point
 from finetop.core.train.stopping import Stop
 
 if TYPE_CHECKING:
@@ -102,16 +104,24 @@ def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
 
 @pytest.fixture
 def train(home: Home, recipe_of: Callable[..., Any], capsys: Any) -> Callable[..., Run]:
-    """Train, and give what it told."""
+    """Train, or go on from a step of a run that was trained so, and give what it told."""
     count = iter(range(1, 100))
 
-    def run(protect: dict[str, Any] | None = None, **sections: Any) -> Run:
+    def run(
+        protect: dict[str, Any] | None = None, on_from: tuple[Run, int] | None = None, **sections: Any
+    ) -> Run:
         recipe = recipe_of(protect, **sections)
         folder = home.root / "runs" / f"{next(count):04}-tiny"
-        folder.mkdir(parents=True)
+        point = None
+        if on_from is None:
+            folder.mkdir(parents=True)
+        else:
+            shutil.copytree(on_from[0].folder, folder)
+            (folder / "events.jsonl").unlink()
+            point = Point(on_from[1], checkpoint.folder_of(folder, on_from[1]), folder)
         capsys.readouterr()
         log = events.EventLog(folder / "events.jsonl")
-        assert training.train(recipe, folder, home, "cpu", log, Stop()) == events.Ended("finished")
+        assert training.train(recipe, folder, home, "cpu", log, Stop(), point) == events.Ended("finished")
         lines = (folder / "events.jsonl").read_bytes().splitlines()
         return Run(folder, [events.decode(line).e for line in lines], capsys.readouterr().out)
 

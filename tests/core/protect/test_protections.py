@@ -73,6 +73,11 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], str]] = [
     ),
     (
         {"l2_sp": 1},
+        {"objective": {"name": "ppo", "reward": {"model": "/m"}}},
+        "protect.l2_sp acts in the steps of a trainer of transformers",
+    ),
+    (
+        {"l2_sp": 1},
         {"objective": {"name": "pretrain"}, "check": {"general": None}},
         "protect.l2_sp: pretrain makes a new model, which has nothing to forget.",
     ),
@@ -150,3 +155,16 @@ def test_nothing_on_changes_no_bit_and_many_go_together(train: Callable[..., Any
         assert first.curve(key) == second.curve(key)
         assert set(first.curve(key)) == {1, 2, 3}
     assert "protect: " in first.log and "s a step" in first.log
+
+
+def test_a_resumed_run_is_protected_as_the_uninterrupted_one(train: Callable[..., Any]) -> None:
+    on = {"kl_to_base": {"weight": 3, "tokens": 32, "windows": 3}, "l2_sp": 1}
+    on |= {"ewc": {"weight": 10, "windows": 1, "tokens": 32}, "loss_adaptive_lr": 2}
+    on |= {"replay": {"from_base": 4, "max_new_tokens": 4}}
+    four = {"train": {"max_steps": 4, "save_every": 2, "grad_accumulation": 1}}
+    whole = train(on, **four)
+    again = train(on, on_from=(whole, 2), **four)
+    assert "the base wrote" in whole.log and "the base wrote" not in again.log
+    for key in ("loss", "grad_norm", "protect_kl", "protect_l2", "protect_ewc", "protect_rate"):
+        curve = again.curve(key)
+        assert curve == {step: whole.curve(key)[step] for step in (3, 4)}, key
