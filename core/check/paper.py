@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models, objectives
+from finetop.core import models, objectives, protect
 from finetop.core.check import provenance
 from finetop.core.check.asking.contamination import contaminated
 from finetop.core.check.asking.suite import find_suite
@@ -96,7 +96,7 @@ def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key
     kinds = objectives.load(recipe.objective.name).ROWS
 
     def texts() -> Iterable[str]:
-        for source in recipe.data.train:
+        for source in protect.with_sources(recipe).train:
             for row in sources.read(source, home, kinds):
                 yield from texts_of(row.record)
 

@@ -41,7 +41,7 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     weight: Annotated[
         float,
-        Meta(ge=0, le=1e9, description="Pull of what general text needs: 10 to 1000 is usual; 0 for none."),
+        Meta(ge=0, le=1e9, description="Pull of what general text needs: 100 to 10000 is usual; 0 for none."),
     ] = 0.0
     text: Annotated[
         Annotated[str, Meta(min_length=1, max_length=4096)] | None,

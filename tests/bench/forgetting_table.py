@@ -37,7 +37,7 @@ ROWS = {
     "replay from the base": ["protect.replay={from_base: 24, share: 0.2, max_new_tokens: 64}"],
     "kl_to_base": ["protect.kl_to_base=1"],
     "l2_sp": ["protect.l2_sp=0.1"],
-    "ewc": ["protect.ewc=100"],
+    "ewc": ["protect.ewc=1000"],
     "freeze_layers": [
         "protect.freeze_layers={layers: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], embeddings: true}"
     ],
