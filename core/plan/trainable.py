@@ -185,20 +185,20 @@ def _oft(shape: Shape, options: Any) -> Trained:
 
 
 def _boft(shape: Shape, options: Any) -> Trained:
-    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
-
-    PEFT takes one factor, whatever is asked for, where its CUDA extension can't be built.
-    """
+    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output."""
     targets = _targets(shape, options)
+    factors = int(_option(options, "factors", "boft_n_butterfly_factor", default=1))
     size = int(_option(options, "block_size", "boft_block_size", default=4) or 0)
     number = int(_option(options, "boft_block_num", default=0) or 0)
     numbers = held = 0
     rebuilt = 0.0
     for linear in targets:
         width = size or linear.inputs // max(1, number)
-        numbers += (linear.inputs * width + linear.outputs) * linear.count
-        held += linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
-        rebuilt += (3 * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs) * linear.count
+        numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
+        held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
+        rebuilt += (
+            3 * factors * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs
+        ) * linear.count
     return Trained(numbers, numbers, held=held, learning=_names(targets), adapted=targets, rebuilt=rebuilt)
 
 
