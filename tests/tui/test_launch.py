@@ -9,7 +9,7 @@ from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, t
 
 from finetop.core import protocol
 from finetop.core.recipe.load import resolve_text
-from finetop.tui.launch.form import Form, builtin_base, edited, file_base, open_form, source_of
+from finetop.tui.launch.form import Form, builtin_bases, edited, file_base, open_form, source_of
 from finetop.tui.screens.launch import PAUSE_S, LaunchScreen
 from finetop.tui.screens.runs import RunsScreen
 
@@ -126,7 +126,8 @@ async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(fol
         await pilot.press("v", "tab")
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
-        await pilot.press(*["k"] * 9, *["j"] * [base.title for base in screen.bases].index("broken.yaml"))
+        await pilot.press(*["k"] * 9)  # the user's own files come first
+        assert screen.bases[screen.base_at].title == "broken.yaml"
         await settled(pilot)
         assert "✗ extends: there is no recipe 'fulll'. Did you mean full?" in text_of(app)
         assert "broken.yaml can't be used" in text_of(app)
@@ -158,7 +159,7 @@ async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake, folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2", "G")
+        await pilot.press("2", "k")
         await settled(pilot)
         assert "✗ runs Python code that comes with other/model" in text_of(app)
         await pilot.press("R")
@@ -179,7 +180,7 @@ def test_a_form_without_edits_keeps_the_text_it_came_from(folder: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a: b", "null", "'x", "  ", "ok"])
 def test_text_settings_are_taken_as_typed(folder: Path, text: str) -> None:
-    form = edited(open_form(builtin_base("lora", "", folder)), "model.id", text)
+    form = edited(open_form(builtin_bases(folder)[0]), "model.id", text)
     opened: Form = open_form(form.base, {**form.edits, "data.train": "faq.jsonl"})
     if text.strip():
         assert opened.loaded is not None

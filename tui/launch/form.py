@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from finetop.core import objectives
 from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.load import Loaded, check_files, find_problems, recipe_to_json, resolve_text
+from finetop.core.recipe.sources import list_builtin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +33,8 @@ IMPORTANT = {
     "check.general.margin": "limit",
 }
 _HIDDEN = ("recipe", "extends")
+START = ("lora", "qlora", "full")  # what most people want first
+GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +45,7 @@ class Base:
     about: str
     text: str
     folder: Path
+    group: str = "Yours"  # the heading that it stands below in the list
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +69,31 @@ class Form:
     problems: tuple[Problem, ...] = ()
 
 
-def builtin_base(name: str, about: str, folder: Path) -> Base:
-    """Start from a recipe that comes with finetop."""
-    return Base(name, about, f"recipe: 1\nextends: {name}\nname: {name}\n", folder)
+def builtin_bases(folder: Path) -> list[Base]:
+    """List what comes with finetop to start from: first what most want, then by what the recipes are about."""
+    found = [
+        Base(
+            recipe.name,
+            recipe.about,
+            f"recipe: 1\nextends: {recipe.name}\nname: {recipe.name}\n",
+            folder,
+            _group(recipe.name),
+        )
+        for recipe in list_builtin()
+    ]
+    return sorted(found, key=lambda base: (GROUPS.index(base.group), *_place(base.title)))
+
+
+def _place(name: str) -> tuple[int, str]:
+    return (START.index(name) if name in START else len(START)), name
+
+
+def _group(name: str) -> str:
+    if name in START:
+        return "Start here"
+    if name in objectives.names():
+        return "What is learned"
+    return "Demo" if name.startswith("demo-") else "Which weights"
 
 
 def file_base(path: Path) -> Base:
@@ -78,7 +105,7 @@ def file_base(path: Path) -> Base:
 
 def run_base(name: str, recipe: Mapping[str, Any], folder: Path) -> Base:
     """Start from the settings of a run, every default written out."""
-    return Base(f"as {name}", "the settings of that run", json.dumps(recipe, indent=1), folder)
+    return Base(f"as {name}", "the settings of that run", json.dumps(recipe, indent=1), folder, "A run's")
 
 
 def open_form(base: Base, edits: Mapping[str, str] | None = None) -> Form:

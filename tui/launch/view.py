@@ -24,7 +24,7 @@ from finetop.tui.words import counted, cut_end, cut_middle
 
 if TYPE_CHECKING:
     from finetop.core.recipe.fields import Field
-    from finetop.tui.launch.form import Form
+    from finetop.tui.launch.form import Base, Form
     from finetop.tui.launch.preview import Preview
     from finetop.tui.theme import StyleName
     from finetop.tui.widgets.entry import Entry
@@ -57,18 +57,16 @@ class View:
         return fields[self.field_at][1] if self.part == "settings" and self.field_at < len(fields) else None
 
 
-def recipe_lines(
-    titles: Sequence[str], own_from: int, at: int, *, has_cursor: bool, width: int
-) -> tuple[list[Line], int]:
-    """List the recipes, those of the user apart; give the lines and the one with the cursor."""
-    lines: list[Line] = [((" Recipes", "dim"),)]
+def recipe_lines(bases: Sequence[Base], at: int, *, has_cursor: bool, width: int) -> tuple[list[Line], int]:
+    """List the recipes below the headings of their groups; give the lines and the one with the cursor."""
+    lines: list[Line] = []
     cursor = 0
-    for index, title in enumerate(titles):
-        if index == own_from:
-            lines += [(), ((" Yours", "dim"),)]
+    for index, base in enumerate(bases):
+        if index == 0 or base.group != bases[index - 1].group:
+            lines += [*([()] if lines else []), ((f" {base.group}", "dim"),)]
         if index == at:
             cursor = len(lines)
-        name = cut_middle(clean_line(title), width - 3)
+        name = cut_middle(clean_line(base.title), width - 3)
         lines.append(
             (_cursor(index == at, is_active=has_cursor), (f" {name}", "bold" if index == at else ""))
         )

@@ -10,7 +10,6 @@ from textual.screen import Screen
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.recipe.sources import list_builtin
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
@@ -18,7 +17,7 @@ from finetop.tui.launch.form import (
     IMPORTANT,
     Base,
     Form,
-    builtin_base,
+    builtin_bases,
     checked,
     edited,
     file_base,
@@ -88,7 +87,6 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def __init__(self) -> None:
         super().__init__()
         self.bases: list[Base] = []
-        self.own_from = 0  # bases from here on are the user's files
         self.form: Form | None = None
         self.base_at = 0
         self.field_at = 0
@@ -111,14 +109,13 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def on_mount(self) -> None:
         folder = host_of(self).folder
-        self.bases = [builtin_base(recipe.name, recipe.about, folder) for recipe in list_builtin()]
-        self.base_at = next((i for i, base in enumerate(self.bases) if base.title == "lora"), 0)
-        self.own_from = len(self.bases)
         for path in recipe_files(folder):
             try:
                 self.bases.append(file_base(path))
             except FinetopError as error:
                 self.bases.append(Base(path.name, str(error), "", folder))
+        self.base_at = len(self.bases)  # the first of those that come with finetop
+        self.bases += builtin_bases(folder)
         self._open_base()
 
     def on_resize(self) -> None:
@@ -146,9 +143,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             return
         width, height = self.query_one("#form").size
         left_width = 18 if width < 80 else 24
-        titles = [base.title for base in self.bases]
         has_cursor = self.part == "recipes"
-        left = recipe_lines(titles, self.own_from, self.base_at, has_cursor=has_cursor, width=left_width)
+        left = recipe_lines(self.bases, self.base_at, has_cursor=has_cursor, width=left_width)
         right = field_lines(view, width - left_width - 2)
         rows = beside(scrolled(*left, height), scrolled(*right, height), left_width, height)
         self.query_one("#form", Lines).show(rows)
@@ -182,11 +178,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             host.say(str(error), "red")
             return
         base = run_base(clean_line(run), detail.recipe, host.folder)
-        self.bases = [base, *(other for other in self.bases if not other.title.startswith("as "))]
-        self.own_from = next(
-            (i for i, other in enumerate(self.bases) if other.title.endswith((".yaml", ".yml"))),
-            len(self.bases),
-        )
+        self.bases = [base, *(other for other in self.bases if other.group != base.group)]
         self.form, self.base_at, self.field_at, self.part = open_form(base), 0, 0, "settings"
         self._after_check()
 
