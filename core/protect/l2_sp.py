@@ -113,7 +113,11 @@ def pairs_of(model: Any) -> Iterator[Pair]:
         if not isinstance(layer, LoraLayer):
             continue
         for name in layer.active_adapters:
-            first = dict(layer.lora_A.items()).get(name)
+            first: Any = dict(layer.lora_A.items()).get(name)
             is_flat = getattr(getattr(first, "weight", None), "ndim", 0) == 2  # AdaLoRA's and others' are not
-            if is_flat and name not in layer.lora_magnitude_vector:
+            if (
+                is_flat
+                and any(w.requires_grad for w in first.parameters())
+                and name not in layer.lora_magnitude_vector
+            ):
                 yield Pair(first, layer.lora_B[name], float(layer.scaling[name]))
