@@ -142,7 +142,7 @@ def weight_memory(work: Workload) -> float:
     whole = shape.parameters * work.weight_bytes
     if work.quantize != "none":
         whole += shape.linear_weights * (LINEAR_BYTES[work.quantize] - work.weight_bytes)
-    return whole + moving.beside * work.trained_bytes + moving.held * work.compute_bytes
+    return whole + moving.beside * work.trained_bytes + moving.held * 4.0
 
 
 def activation_memory(work: Workload) -> float:

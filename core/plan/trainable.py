@@ -20,7 +20,7 @@ class Trained:
 
     numbers: int
     beside: int  # of these, how many are added to the model's own
-    held: int = 0  # numbers added that do not move: buffers, copies of a start
+    held: int = 0  # numbers of 4 bytes that are added and do not move: buffers, copies of a start
     learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
     adapted: tuple[Linear, ...] = ()  # linear layers with a path beside them
     inner: int = 0  # width of that path
@@ -169,18 +169,24 @@ def _adalora(shape: Shape, options: Any) -> Trained:
 def _oft(shape: Shape, options: Any) -> Trained:
     """A rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block."""
     targets = _targets(shape, options)
-    size, blocks = (
-        int(_option(options, "block_size", "oft_block_size", default=32) or 0),
-        int(_option(options, "r", default=0) or 0),
-    )
-    numbers, squares = 0, 0
+    size = int(_option(options, "block_size", "oft_block_size", default=32) or 0)
+    blocks = int(_option(options, "r", default=0) or 0)
+    numbers = held = squares = 0
     for linear in targets:
         width = size or max(2, linear.inputs // max(1, blocks))
+        triangle = width * (width - 1) // 2
         count = 1 if _option(options, "block_share", default=False) else linear.inputs // width
-        numbers += count * (width * (width - 1) // 2) * linear.count
+        numbers += count * triangle * linear.count
+        held += 4 * triangle * linear.count  # where it lies, as two int64
         squares += count * width * width * linear.count
     return Trained(
-        numbers, numbers, learning=_names(targets), adapted=targets, rebuilt=8.0 * squares, wide_copies=1.0
+        numbers,
+        numbers,
+        held=held,
+        learning=_names(targets),
+        adapted=targets,
+        rebuilt=8.0 * squares,
+        wide_copies=1.0,
     )
 
 
@@ -239,8 +245,8 @@ def _shira(shape: Shape, options: Any) -> Trained:
     targets = _targets(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
     weights = float(sum(linear.weights for linear in targets))
-    # their places are two int64: four numbers each
-    return Trained(numbers, numbers, held=4 * numbers, learning=_names(targets), rebuilt=weights)
+    # their places are two int32
+    return Trained(numbers, numbers, held=2 * numbers, learning=_names(targets), rebuilt=weights)
 
 
 def _hra(shape: Shape, options: Any) -> Trained:
@@ -263,18 +269,13 @@ def _osf(shape: Shape, options: Any) -> Trained:
     kept = _option(options, "kept", "effective_rank")
     numbers = held = 0
     for linear in targets:
-        smaller = min(linear.inputs, linear.outputs)
-        high = (
-            smaller // 2
-            if kept is None
-            else int(kept * smaller if isinstance(kept, float) and kept <= 1 else kept)
-        )
-        low = max(0, smaller - high)
-        numbers += low * (linear.inputs + linear.outputs + 1) * linear.count
-        held += (
-            low * (linear.inputs + linear.outputs + 1) * linear.count
-            + high * max(linear.inputs, linear.outputs) * linear.count
-        )
+        smaller, larger = sorted((linear.inputs, linear.outputs))
+        high = smaller // 2
+        if kept is not None:
+            high = int(kept * smaller if isinstance(kept, float) and kept <= 1 else kept)
+        low = (smaller - high) * (smaller + larger + 1) * linear.count
+        numbers += low
+        held += low + (high * larger * linear.count if larger > smaller else 0)
     weights = float(sum(linear.weights for linear in targets))
     return Trained(numbers, numbers, held=held, learning=_names(targets), rebuilt=2 * weights)
 
