@@ -29,6 +29,7 @@ class Agreement:
     largest: float
     mean_bound: float
     largest_bound: float
+    of_texts: bool = False  # a reward model gives a text one number
 
     @property
     def holds(self) -> bool:
@@ -39,9 +40,16 @@ class Agreement:
     def words(self) -> str:
         """Say it in one line."""
         return (
-            f"{self.of}: {self.mean:.2g} nats per token apart on {self.tokens} tokens of general text,"
-            f" {self.largest:.2g} at most (allowed: {self.mean_bound:g}, {self.largest_bound:g})"
+            f"{self.of}: {self.mean:.2g} {self.unit} of general text, {self.largest:.2g} at most"
+            f" (allowed: {self.mean_bound:g}, {self.largest_bound:g})"
         )
+
+    @property
+    def unit(self) -> str:
+        """Say what is counted: tokens of a model that writes, texts of a reward model."""
+        if self.of_texts:
+            return f"apart in the reward of {self.tokens} pieces"
+        return f"nats per token apart on {self.tokens} tokens"
 
     @property
     def plain(self) -> dict[str, Any]:
@@ -81,4 +89,12 @@ def compare(of: str, before: Tensor, after: Tensor, *dtypes: str) -> Agreement:
     """Compare two models' scores; the coarsest of the number formats that were in play says what is allowed."""
     apart = (before - after).abs()
     mean_bound, largest_bound = max(BOUNDS[dtype] for dtype in dtypes)
-    return Agreement(of, apart.numel(), float(apart.mean()), float(apart.max()), mean_bound, largest_bound)
+    return Agreement(
+        of=of,
+        tokens=apart.numel(),
+        mean=float(apart.mean()),
+        largest=float(apart.max()),
+        mean_bound=mean_bound,
+        largest_bound=largest_bound,
+        of_texts=apart.ndim == 2 and apart.shape[1] == 1,
+    )

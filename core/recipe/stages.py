@@ -122,7 +122,7 @@ def _named(listed: Node) -> dict[str, Node]:
 def _laid(shared: Node, node: Node, name: str) -> Node:
     """Lay a stage over what all share; it extends what they do where it says nothing of its own."""
     assert isinstance(shared.value, dict) and isinstance(node.value, dict)
-    handed = {key: shared.value[key] for key in ("extends", "about", "recipe") if key in shared.value}
+    handed = {key: one for key, one in shared.value.items() if key in ("extends", "about", "recipe")}
     child: dict[str, Node] = {**handed, **node.value, "name": Node(name, node.origin, node.line)}
     return merge_recipes(shared, Node(child, node.origin, node.line))
 

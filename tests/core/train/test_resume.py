@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from finetop.core import events
+from finetop.core.errors import BadInput
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
-from finetop.core.train import checkpoint, training
+from finetop.core.train import checkpoint, resume, training
 from finetop.core.train.point import Point
 from finetop.core.train.stopping import Stop
 from finetop.core.train.told import told_before
@@ -111,11 +112,17 @@ def numbers(happened):
     ("sections", "step"),
     [
         ({}, 6),  # in the second epoch, whose order must not hang on what dropout drew in the first
-        ({"objective": {"neftune_alpha": 5.0}, "train": {"optimizer": "adafactor"}}, 4),
-        ({"method": {"name": "full"}}, 4),
+        (
+            {
+                "method": {"name": "full"},
+                "objective": {"neftune_alpha": 5.0},
+                "train": {"optimizer": "adafactor"},
+            },
+            4,
+        ),
         ({"method": {"name": "adalora", "rank": 4, "first_rank": 6}, "objective": {"packing": True}}, 2),
     ],
-    ids=["lora", "adafactor", "full", "adalora"],
+    ids=["lora", "full", "adalora"],
 )
 def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model, sections, step):
     run = Run(tmp_path, tiny_model, **sections)
@@ -134,3 +141,42 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model,
         assert values == before[number], number
     for name, tensor in run.weights(last).items():
         assert torch.equal(tensor, wanted[name]), name
+
+
+def test_the_same_seed_gives_the_same_run_to_the_bit(tmp_path, tiny_model):
+    run = Run(tmp_path, tiny_model)
+    first, wanted = run.job(max_steps=2)[1], run.weights(2)
+    checkpoint.remove(checkpoint.folder_of(run.folder, 2))
+    torch.manual_seed(99)
+    again = run.job(max_steps=2)[1]
+    assert len(numbers(first)) == 2
+    assert numbers(first) == numbers(again)
+    assert all(torch.equal(tensor, wanted[name]) for name, tensor in run.weights(2).items())
+
+
+def test_changed_rows_and_a_changed_base_are_refused(tmp_path, tiny_model, capsys):
+    before, now = {"a.jsonl": "1", "b.jsonl": "2"}, {"a.jsonl": "1", "b.jsonl": "3"}
+    resume.require_same_data(before, dict(before), anyway=False)
+    resume.require_same_data({}, now, anyway=False)
+    with pytest.raises(
+        BadInput, match=r"the rows of b\.jsonl have changed since the run began\. Put them back"
+    ):
+        resume.require_same_data(before, now, anyway=False)
+    resume.require_same_data(before, now, anyway=True)
+    assert "b.jsonl have changed since the run began; it goes on with them" in capsys.readouterr().out
+
+
+def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
+    log = events.EventLog(tmp_path / "events.jsonl")
+    for step in (2, 4, 6):
+        checkpoint.folder_of(tmp_path, step).mkdir(parents=True)
+    point = Point(4, checkpoint.folder_of(tmp_path, 4), tmp_path)
+    with pytest.raises(BadInput, match="nothing is left to do: step 4 is done, and the run ends at 4"):
+        resume.announce(point, tmp_path, 4, log)
+    resume.announce(point, tmp_path, 8, log)
+    log.close()
+    assert sorted(folder.name for folder in (tmp_path / "checkpoints").iterdir()) == [
+        "step-000002",
+        "step-000004",
+    ]
+    assert events.decode((tmp_path / "events.jsonl").read_bytes()).e == events.Resumed(4)
