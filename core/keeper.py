@@ -1,11 +1,15 @@
 """The keeper: the tiny parent of one job, in a session of its own, that outlives terminal, SSH and supervisor.
 
     python -m finetop.core.keeper JOB_FOLDER ATTEMPT COMMAND…
+    python -m finetop.core.keeper --spare COMMAND…
 
 It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
 start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
 behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint), SIGUSR1 kills the
 whole tree. Standard library only: it starts in 30 ms and holds 10 MB.
+
+With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes; the
+command hears the folder on its own. If standard input ends first, all of it goes.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import ctypes
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -28,8 +33,10 @@ LOCK_WAIT_S = 3.0  # the supervisor may look at the lock at the same moment
 
 
 def main() -> int:
-    folder, attempt, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     os.umask(0o077)
+    if sys.argv[1] == "--spare":
+        return spare(sys.argv[2:])
+    folder, attempt, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
     lock = take_lock(folder / "lock")
     if lock is None or wanted_attempt(folder) != attempt:
         return 3  # another keeper has this job, or this attempt was given up
@@ -44,6 +51,52 @@ def main() -> int:
             folder / "exit.json", {"attempt": attempt, "code": 127, "signal": None, "ended": time.time()}
         )
         return 0
+    return keep(job, folder, attempt)
+
+
+def spare(command: list[str]) -> int:
+    """Start a command that waits, and keep it: until it is told a job, as that job's; else until nobody is there."""
+    become_subreaper()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    waiting = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
+    told = told_job(waiting)
+    if told is None:
+        kill_tree()
+        return 0
+    folder, attempt = told
+    lock = take_lock(folder / "lock")
+    if lock is None or wanted_attempt(folder) != attempt:
+        kill_tree()
+        return 3
+    abort_at("keeper-locked")
+    assert waiting.stdin is not None
+    try:
+        waiting.stdin.write(f"{folder}\n".encode())
+        waiting.stdin.close()
+    except OSError:
+        pass  # it has just died: that is how this job ends
+    return keep(waiting, folder, attempt)
+
+
+def told_job(waiting: subprocess.Popen[bytes]) -> tuple[Path, int] | None:
+    """Wait for the line that says which job a waiting command becomes; None if it dies first, or nobody is there."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if waiting.poll() is not None:
+            return None
+        if not select.select([0], [], [], 1.0)[0]:
+            continue
+        more = os.read(0, 65536)
+        if not more:
+            return None
+        line += more
+    said = json.loads(line)
+    return Path(said["folder"]), int(said["attempt"])
+
+
+def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
+    """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
     signal.signal(signal.SIGTERM, forward(job.pid, signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda number, frame: kill_tree())
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 from rig import Rig
 
 from finetop.core.home import Home
+
+os.environ.setdefault("FINETOP_SPARE", "0")  # no supervisor of a test keeps a training process waiting
 
 TEXTS = [
     "What opens at nine? The shop opens at nine, and closes at six.",

@@ -120,6 +120,7 @@ def supervisor(home: Home) -> Iterator[Finding]:
     yield Finding("ok", "supervisor", f"{facts.pid}, finetop {facts.version}")
     if facts.version != metadata.version("finetop"):
         yield Finding("warning", "supervisor", "is of another version: `finetop supervisor stop` ends it")
+    yield Finding("ok", "spare", facts.spare)
     if trouble:
         yield Finding("trouble", "store", trouble)
     rights = stat.S_IMODE(home.socket.stat().st_mode)

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                     f"supervisor {facts.pid} of finetop {facts.version}, for {ago(facts.started)}, {facts.device}"
                 )
                 print(f"  home    {facts.home}\n  socket  {home.socket}")
+                print(f"  spare   {facts.spare}")
                 print(f"  {trouble or 'all is well'}")
             return 0
         done: protocol.Done = client.ask(protocol.Shutdown())

@@ -15,6 +15,7 @@ import duckdb
 from finetop.core.errors import FinetopError
 from finetop.core.home import Home, find_home, prepare
 from finetop.core.store.open import open_store
+from finetop.core.supervisor import spare
 from finetop.core.supervisor.schedule import beat
 from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
@@ -75,6 +76,7 @@ async def live(supervisor: Supervisor) -> None:
             except TimeoutError:
                 pass
     finally:
+        spare.let_go(supervisor)
         server.close()
         supervisor.home.socket.unlink(missing_ok=True)
         supervisor.connection.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import time
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -12,14 +13,18 @@ from typing import Any
 
 from finetop.core import protocol
 from finetop.core.store import checks, metrics, query, runs
-from finetop.core.supervisor import going_on, orders
+from finetop.core.supervisor import going_on, orders, spare
 from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
 
 
 async def answer(supervisor: Supervisor, ask: protocol.Ask) -> Any:
-    """Answer one request. Only `changes` and `sql` wait; the others read or write the store at once."""
+    """Answer one request, and note that somebody is there.
+
+    Only `changes` and `sql` wait; the others read or write the store at once.
+    """
+    supervisor.asked_at = time.monotonic()
     if isinstance(ask, protocol.Changes):
         return await changes(supervisor, ask)
     if isinstance(ask, protocol.Sql):
@@ -42,6 +47,7 @@ def hello(supervisor: Supervisor, ask: protocol.Hello) -> protocol.HelloAnswer:
         host=platform.node(),
         started=supervisor.started,
         device=machine(),
+        spare=spare.words(supervisor),
     )
 
 

@@ -14,7 +14,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import parents
+from finetop.core.supervisor import parents, spare
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.state import Supervisor
 
@@ -37,6 +37,7 @@ def beat(supervisor: Supervisor) -> None:
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
         for job in supervisor.queued[: max(0, SLOTS - len(supervisor.live))]:
             start(supervisor, job)
+    spare.tend(supervisor)
 
 
 def _take_in(supervisor: Supervisor, job: Job) -> bool:
@@ -75,10 +76,11 @@ def start(supervisor: Supervisor, job: Job) -> None:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
     keeper.abort_at("supervisor-committed")
-    process = local.submit(folder, attempt, job.verb)
-    keeper.abort_at("supervisor-spawned")
-    if process is not None:
+    if local.claim(folder, attempt):
+        waiting = spare.hand_over(supervisor, folder, attempt) if job.verb == "train" else None
+        process = waiting or local.submit(folder, attempt, job.verb, spare.environment())
         supervisor.keepers.append(process)
+    keeper.abort_at("supervisor-spawned")
 
 
 def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:

@@ -11,6 +11,7 @@ import duckdb
 
 from finetop.core.home import Home
 from finetop.core.store.jobs import Job
+from finetop.core.supervisor.spare import Spare
 
 
 @dataclass
@@ -29,6 +30,11 @@ class Supervisor:
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
     keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
+    spare: Spare | None = None  # the process that waits for the next training job
+    spare_failures: int = 0  # in a row
+    asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything
+    busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
+    looked_at: float = 0.0  # at the memory
 
     def touch(self) -> None:
         """Tell waiting clients that something changed."""

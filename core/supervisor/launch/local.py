@@ -32,8 +32,8 @@ class Exit:
     peak_memory_kib: int
 
 
-def submit(folder: Path, attempt: int, verb: str) -> subprocess.Popen[bytes] | None:
-    """Start a keeper for a job in a session of its own. None when another keeper still holds the job.
+def claim(folder: Path, attempt: int) -> bool:
+    """Make a job ready for a keeper of this attempt. False when another keeper still holds it.
 
     The attempt's number is written under the job's lock: a keeper of an earlier attempt that comes late leaves.
     """
@@ -44,16 +44,21 @@ def submit(folder: Path, attempt: int, verb: str) -> subprocess.Popen[bytes] | N
         for stale in ("exit.json", "keeper.json"):
             (folder / stale).unlink(missing_ok=True)
     except BlockingIOError:
-        return None
+        return False
     finally:
         os.close(descriptor)
+    return True
+
+
+def submit(folder: Path, attempt: int, verb: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a keeper for a job that is claimed, in a session of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "finetop.core.keeper", str(folder), str(attempt), *job_command(verb, folder)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"},
+        env=environment,
     )
 
 

@@ -1,0 +1,95 @@
+"""A process that has imported all that training needs, and waits for one job.
+
+    python -m finetop.core.train.spare FILE
+
+Its keeper (core/keeper.py --spare) tells it the job's folder on its standard input; then it is that job's process, as
+if it had been started for it. It never touches a GPU before. FILE is where it says that it is ready.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from finetop.core import job
+from finetop.core.train import __main__ as training_job
+
+
+def main() -> int:
+    """Import, wait, and do one job. Gives its exit code; 0 where the keeper went away first."""
+    prepare()
+    say_ready(Path(sys.argv[1]))
+    folder = sys.stdin.readline().strip()
+    if not folder:
+        return 0  # no keeper any more
+    take_log(Path(folder))
+    print("this process had waited for a job", flush=True)
+    sys.argv = ["finetop.core.train", folder]
+    return training_job.main()
+
+
+def prepare() -> None:
+    """Set what has to be set before torch is imported, then import, and compute a little.
+
+    The first step of an optimizer imports torch's compiler, 1 to 2 s by itself.
+    """
+    training_job.narrow_gpus()
+    for key, value in job.SETTINGS.items():
+        os.environ.setdefault(key, value)
+    import datasets  # noqa: F401
+    import peft  # noqa: F401
+    import torch
+    import transformers
+    import trl
+
+    from finetop.core.train import (  # noqa: F401
+        arguments,
+        callbacks,
+        checkpoint,
+        checks,
+        language,
+        method_start,
+        probe,
+        resume,
+        samples,
+        training,
+        worst_step,
+    )
+
+    training.quiet()
+    for name in ("SFTConfig", "SFTTrainer"):
+        getattr(trl, name)  # imported when it is first named
+    for name in ("AutoModelForCausalLM", "AutoTokenizer", "LlamaForCausalLM", "GenerationConfig"):
+        getattr(transformers, name)
+    layer = torch.nn.Linear(8, 8)
+    optimizer = torch.optim.AdamW(layer.parameters())
+    layer(torch.ones(2, 8)).sum().backward()
+    optimizer.step()
+
+
+def say_ready(file: Path) -> None:
+    """Write who waits since when, whole or not at all."""
+    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        aside.write_text(json.dumps({"pid": os.getpid(), "ready": time.time()}), encoding="utf-8")
+        aside.replace(file)
+    except OSError:
+        return  # it works all the same; only nobody hears that it is ready
+
+
+def take_log(folder: Path) -> None:
+    """Let all that is printed from now on go to the job's log."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    log = os.open(folder / "log.txt", flags, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for here, number in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(here, number)
+    os.close(log)
+    os.close(nothing)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

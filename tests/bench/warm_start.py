@@ -1,0 +1,124 @@
+"""From Enter to the first step: training in the process that waits (warm) beside one in a process of its own (cold).
+
+    python tests/bench/warm_start.py --model FOLDER --rows FILE.jsonl [--times 3] [--samples]
+
+It starts a supervisor on a home of its own for each, submits runs of LoRA as `finetop run` does, and reads when each of
+their phases began: from the submit to the first step's numbers, of which loading the model, of which all else. Without
+--samples no answers are written and no drift is measured before step 1, which is work and not start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from finetop.core import events, protocol
+from finetop.core.client import Client
+from finetop.core.errors import FinetopError
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import Loaded, resolve_text
+
+LOADING = "loading the model"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--rows", required=True)
+    parser.add_argument("--times", type=int, default=3)
+    parser.add_argument("--samples", action="store_true")
+    args = parser.parse_args()
+    recipe = recipe_of(args)
+    print(f"{'':6} {'Enter to step 1':>16} {'loading':>9} {'all else':>9}   phases, s")
+    for kind, switch in (("cold", "0"), ("warm", "1")):
+        with tempfile.TemporaryDirectory() as folder:
+            measure(kind, switch, recipe, Home(Path(folder) / "home"), args.times)
+    return 0
+
+
+def recipe_of(args: argparse.Namespace) -> Loaded:
+    settings: dict[str, Any] = {
+        "recipe": 1,
+        "name": "start",
+        "extends": "lora",
+        "model": {"id": str(Path(args.model).absolute())},
+        "data": {"train": [{"path": str(Path(args.rows).absolute()), "rows": 200}], "on_long": "truncate"},
+        "train": {"max_steps": 1, "batch_size": 1, "grad_accumulation": 1, "resumable": False},
+        "check": {"at_end": False},
+    }
+    if not args.samples:
+        settings |= {"samples": {"count": 0}, "drift": {"every": None}}
+    return resolve_text(json.dumps(settings))
+
+
+def measure(kind: str, switch: str, recipe: Loaded, home: Home, times: int) -> None:
+    prepare(home)
+    with home.log.open("ab") as log:
+        supervisor = subprocess.Popen(
+            [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],
+            stdout=log,
+            stderr=log,
+            env={**os.environ, "FINETOP_SPARE": switch},
+        )
+    try:
+        wait_for(home, lambda client: bool(client.ask(protocol.Hello())))
+        for _ in range(times):
+            if kind == "warm":
+                wait_for(home, lambda client: "waits for the next" in client.ask(protocol.Hello()).spare)
+            one(kind, recipe, home)
+    finally:
+        supervisor.terminate()
+        supervisor.wait()
+
+
+def wait_for(home: Home, holds: Any) -> None:
+    deadline = time.monotonic() + 180
+    while time.monotonic() < deadline:
+        try:
+            with Client(home, start=False) as client:
+                if holds(client):
+                    return
+        except FinetopError:
+            pass
+        time.sleep(0.05)
+    raise SystemExit(home.log.read_text())
+
+
+def one(kind: str, recipe: Loaded, home: Home) -> None:
+    """Submit a run, wait for its end, and print when what happened."""
+    with Client(home, start=False) as client:
+        began = time.time()
+        name = client.ask(protocol.Submit(recipe.resolved, recipe.text, "start")).name
+    wait_for(
+        home, lambda client: client.ask(protocol.GetRun(name)).row.state.__class__.__name__ == "Finished"
+    )
+    with Client(home, start=False) as client:
+        detail = client.ask(protocol.GetRun(name))
+    file = home.root / detail.folder / detail.jobs[-1].folder / "events.jsonl"
+    lines = [events.decode(line) for line in file.read_bytes().splitlines()]
+    marks = [("process", lines[0].t)] + [
+        (one.e.name, one.t) for one in lines if isinstance(one.e, events.Phase)
+    ]
+    step = next(one.t for one in lines if isinstance(one.e, events.Metrics) and "loss" in one.e.values)
+    starts = [mark for mark in marks if mark[1] <= step]
+    ends = [moment for _, moment in starts[1:]] + [step]
+    spans = [(name, end - moment) for (name, moment), end in zip(starts, ends, strict=True)]
+    loading = sum(span for name, span in spans if name == LOADING)
+    total = step - began
+    told = ", ".join(
+        f"{name} {span:.2f}" for name, span in [("to the process", starts[0][1] - began), *spans]
+    )
+    print(f"{kind:6} {total:16.2f} {loading:9.2f} {total - loading:9.2f}   {told}", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
