@@ -104,10 +104,10 @@ def make_trainer(setup: Setup) -> Any:
     from transformers import PrinterCallback
     from trl import DPOConfig, DPOTrainer
 
-    from finetop.core import methods
     from finetop.core.events import Phase
     from finetop.core.train.arguments import configure
     from finetop.core.train.language import table
+    from finetop.core.train.reference import switched_off
 
     options: Options = setup.recipe.objective.options
     is_adapter = isinstance(setup.model, PeftModel)
@@ -128,19 +128,15 @@ def make_trainer(setup: Setup) -> Any:
         def _prepare_dataset(self, dataset: Any, *_: Any, **__: Any) -> Any:
             return dataset
 
-    trainer = TokenizedDPO(
-        model=setup.model,
-        args=configure(DPOConfig, values, setup.recipe.trainer_args, OWN),
-        train_dataset=table(setup.train),
-        eval_dataset=table(setup.eval) if setup.eval else None,
-        processing_class=setup.tokenizer,
-        callbacks=setup.hooks,
-        optimizers=(setup.optimizer, None),
-    )
+    with switched_off(setup.model):
+        trainer = TokenizedDPO(
+            model=setup.model,
+            args=configure(DPOConfig, values, setup.recipe.trainer_args, OWN),
+            train_dataset=table(setup.train),
+            eval_dataset=table(setup.eval) if setup.eval else None,
+            processing_class=setup.tokenizer,
+            callbacks=setup.hooks,
+            optimizers=(setup.optimizer, None),
+        )
     trainer.remove_callback(PrinterCallback)
-    keeps_base = getattr(methods.load(setup.recipe.method.name), "KEEPS_BASE", True)
-    if is_adapter and keeps_base:
-        setup.model.delete_adapter(
-            "ref"
-        )  # TRL's copy of the fresh adapter: switched off is the same, for nothing
     return trainer

@@ -77,10 +77,10 @@ def make_trainer(setup: Setup) -> Any:
     from transformers import PrinterCallback
     from trl import KTOConfig, KTOTrainer
 
-    from finetop.core import methods
     from finetop.core.events import Phase
     from finetop.core.train.arguments import configure
     from finetop.core.train.language import table
+    from finetop.core.train.reference import switched_off
 
     options: Options = setup.recipe.objective.options
     is_adapter = isinstance(setup.model, PeftModel)
@@ -109,19 +109,17 @@ def make_trainer(setup: Setup) -> Any:
             )
             return dataset.map(_mismatched, batched=True, batch_size=size)
 
-    trainer = TokenizedKTO(
-        model=setup.model,
-        args=configure(KTOConfig, values, setup.recipe.trainer_args, OWN),
-        train_dataset=table(setup.train).shuffle(seed=setup.recipe.train.seed),
-        eval_dataset=table(setup.eval) if setup.eval else None,
-        processing_class=setup.tokenizer,
-        callbacks=setup.hooks,
-        optimizers=(setup.optimizer, None),
-    )
+    with switched_off(setup.model):
+        trainer = TokenizedKTO(
+            model=setup.model,
+            args=configure(KTOConfig, values, setup.recipe.trainer_args, OWN),
+            train_dataset=table(setup.train).shuffle(seed=setup.recipe.train.seed),
+            eval_dataset=table(setup.eval) if setup.eval else None,
+            processing_class=setup.tokenizer,
+            callbacks=setup.hooks,
+            optimizers=(setup.optimizer, None),
+        )
     trainer.remove_callback(PrinterCallback)
-    keeps_base = getattr(methods.load(setup.recipe.method.name), "KEEPS_BASE", True)
-    if is_adapter and keeps_base and "ref" in setup.model.peft_config:
-        setup.model.delete_adapter("ref")
     return trainer
 
 

@@ -48,12 +48,11 @@ def make_trainer(
     `more` are its class's own arguments, `own` says which setting each of them is. Raises BadInput for fewer prompts
     than a step has.
     """
-    from peft import PeftModel
     from transformers import PrinterCallback
 
-    from finetop.core import methods
     from finetop.core.train import reward_sum
     from finetop.core.train.arguments import configure
+    from finetop.core.train.reference import switched_off
 
     options = setup.recipe.objective.options
     require_prompts(setup)
@@ -74,22 +73,18 @@ def make_trainer(
     }
     # With full weights TRL loads the reference again from where the model's config says that it came from.
     setup.model.config._name_or_path = str(setup.base.path)
-    trainer = _over_ids(trainer_class)(
-        model=setup.model,
-        reward_funcs=paying(payer, rows),
-        args=configure(config_class, values, setup.recipe.trainer_args, {**OWN, **own}),
-        train_dataset=_table(setup.train, 0),
-        eval_dataset=_table(setup.eval, len(setup.train)) if setup.eval else None,
-        processing_class=setup.tokenizer,
-        callbacks=setup.hooks,
-        optimizers=(setup.optimizer, None),
-    )
+    with switched_off(setup.model):
+        trainer = _over_ids(trainer_class)(
+            model=setup.model,
+            reward_funcs=paying(payer, rows),
+            args=configure(config_class, values, setup.recipe.trainer_args, {**OWN, **own}),
+            train_dataset=_table(setup.train, 0),
+            eval_dataset=_table(setup.eval, len(setup.train)) if setup.eval else None,
+            processing_class=setup.tokenizer,
+            callbacks=setup.hooks,
+            optimizers=(setup.optimizer, None),
+        )
     trainer.remove_callback(PrinterCallback)
-    is_adapter = isinstance(setup.model, PeftModel)
-    if is_adapter and methods.load(setup.recipe.method.name).KEEPS_BASE and "ref" in setup.model.peft_config:
-        setup.model.delete_adapter(
-            "ref"
-        )  # TRL's copy of the fresh adapter: switched off is the same, for nothing
     return trainer
 
 
