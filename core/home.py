@@ -12,17 +12,61 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from finetop.core.errors import EnvironmentTrouble
 
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
 
 
+HERE = "here"  # the label of this machine, where several are looked at
+
+
+class Link(Protocol):
+    """The way to a home on another machine; finetop.core.remote.tunnel.Tunnel is one."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def socket(self) -> Path:
+        """Where the supervisor there is reached from here."""
+        ...
+
+    @property
+    def is_up(self) -> bool: ...
+
+    def wait(self) -> None:
+        """Wait until it is up. Raises FinetopError when it won't be."""
+        ...
+
+    def words(self) -> str:
+        """Say how it stands, in a sentence."""
+        ...
+
+    def try_now(self) -> None:
+        """Try again at once; where it is up, begin it anew, which starts a supervisor there if there is none."""
+        ...
+
+
 @dataclass(frozen=True)
 class Home:
+    """A home folder; with a `link`, one on another machine: its paths are paths there."""
+
     root: Path
+    link: Link | None = field(default=None, compare=False)
+
+    @property
+    def label(self) -> str:
+        """The machine that it is on, in a word."""
+        return HERE if self.link is None else self.link.label
+
+    @property
+    def shown(self) -> str:
+        """The home as a person reads it: lab:/home/ana/.finetop on another machine."""
+        return str(self.root) if self.link is None else f"{self.link.label}:{self.root}"
 
     @property
     def database(self) -> Path:
@@ -39,6 +83,8 @@ class Home:
     @property
     def socket(self) -> Path:
         """The supervisor's socket: in the home, or in the user's runtime folder when the path is too long."""
+        if self.link is not None:
+            return self.link.socket
         inside = self.root / "supervisor.sock"
         if len(os.fsencode(inside)) <= SOCKET_PATH_LIMIT:
             return inside

@@ -290,6 +290,22 @@ class ChangesAnswer(msgspec.Struct, frozen=True):
     trouble: str = ""  # what is wrong with the whole: "disk full", in words
 
 
+class Paths(msgspec.Struct, tag_field="verb", tag="paths", frozen=True):
+    """Ask what lies at absolute paths on the supervisor's machine: a client elsewhere can't look itself."""
+
+    paths: list[str]
+
+
+class PathFacts(msgspec.Struct, frozen=True):
+    path: str
+    kind: Literal["file", "folder", "other", "none"]  # "other" can't be read, or is neither
+    size: int  # bytes of a file
+
+
+class PathsAnswer(msgspec.Struct, frozen=True):
+    found: list[PathFacts]
+
+
 class Shutdown(msgspec.Struct, tag_field="verb", tag="shutdown", frozen=True):
     """End the supervisor. Jobs go on; the next client starts another that adopts them."""
 
@@ -313,6 +329,7 @@ Ask = (
     | Kill
     | Sql
     | Changes
+    | Paths
     | Shutdown
 )
 
@@ -335,8 +352,12 @@ ANSWERS: dict[type, type] = {
     Kill: Done,
     Sql: SqlAnswer,
     Changes: ChangesAnswer,
+    Paths: PathsAnswer,
     Shutdown: Done,
 }
+
+# What only looks: it may be asked again where a connection broke before the answer came.
+LOOKS = (Hello, Runs, GetRun, Curves, ReadLog, EventsSince, Checks, Flips, Sql, Changes, Paths)
 
 
 class Request(msgspec.Struct, frozen=True):

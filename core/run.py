@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 FOR_A_SLOT = "waits for the one job slot"
+STARTING = "starting"  # the phase of a job that has not said anything yet
 
 
 class Queued(msgspec.Struct, tag="queued", frozen=True):
@@ -148,6 +149,7 @@ class RunRow(msgspec.Struct, frozen=True):
     left_s: float | None = None
     tags: list[str] = []
     note: str = ""
+    host: str = ""  # the machine that it is on, where several are looked at; the name then begins with "HOST:"
 
 
 class CheckpointRow(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+import stat
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -22,11 +23,13 @@ PAGE_LIMIT = 500
 async def answer(supervisor: Supervisor, ask: protocol.Ask) -> Any:
     """Answer one request, and note that somebody is there.
 
-    Only `changes` and `sql` wait; the others read or write the store at once.
+    Only `changes`, `paths` and `sql` wait; the others read or write the store at once.
     """
     supervisor.asked_at = time.monotonic()
     if isinstance(ask, protocol.Changes):
         return await changes(supervisor, ask)
+    if isinstance(ask, protocol.Paths):
+        return await paths(ask)
     if isinstance(ask, protocol.Sql):
         return await asyncio.to_thread(
             query.select,
@@ -103,6 +106,27 @@ def check_results(supervisor: Supervisor, ask: protocol.Checks) -> protocol.Chec
 def flips(supervisor: Supervisor, ask: protocol.Flips) -> protocol.FlipsAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     return checks.flips(supervisor.connection, run_id, ask.check_id, ask.task)
+
+
+async def paths(ask: protocol.Paths) -> protocol.PathsAnswer:
+    """Look in a thread: a network file system may take its time."""
+    return await asyncio.to_thread(
+        lambda: protocol.PathsAnswer([look_at(path) for path in ask.paths[:PAGE_LIMIT]])
+    )
+
+
+def look_at(path: str) -> protocol.PathFacts:
+    """Say what lies at an absolute path. Nothing is opened."""
+    try:
+        if path.startswith("/"):
+            facts = Path(path).stat()
+            is_folder, is_file = stat.S_ISDIR(facts.st_mode), stat.S_ISREG(facts.st_mode)
+            if (is_folder or is_file) and os.access(path, os.R_OK):
+                return protocol.PathFacts(path, "folder" if is_folder else "file", facts.st_size)
+            return protocol.PathFacts(path, "other", 0)
+    except (OSError, ValueError):
+        pass
+    return protocol.PathFacts(path, "none", 0)
 
 
 def shutdown(supervisor: Supervisor, ask: protocol.Shutdown) -> protocol.Done:
