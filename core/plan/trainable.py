@@ -244,9 +244,9 @@ def _shira(shape: Shape, options: Any) -> Trained:
     rank = int(_option(options, "rank", "r", default=32))
     targets = _targets(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
-    weights = float(sum(linear.weights for linear in targets))
-    # their places are two int32
-    return Trained(numbers, numbers, held=2 * numbers, learning=_names(targets), rebuilt=weights)
+    # Their places are two int32; in a step they are two int64, of which 3 to 8 numbers can be made.
+    rebuilt = 6.0 * numbers + sum(linear.weights for linear in targets)
+    return Trained(numbers, numbers, held=2 * numbers, learning=_names(targets), rebuilt=rebuilt)
 
 
 def _hra(shape: Shape, options: Any) -> Trained:
@@ -254,13 +254,11 @@ def _hra(shape: Shape, options: Any) -> Trained:
     rank = int(_option(options, "rank", "r", default=8))
     targets = _targets(shape, options)
     numbers = sum(rank * linear.inputs * linear.count for linear in targets)
-    rebuilt = float(
-        sum(
-            (2 * rank * linear.inputs * linear.inputs + linear.inputs * linear.outputs) * linear.count
-            for linear in targets
-        )
+    # Of each reflection what stands before it, the first and the last matrix, the weights as they were and are.
+    rebuilt = sum(
+        ((rank + 2) * linear.inputs + 2 * linear.outputs) * linear.inputs * linear.count for linear in targets
     )
-    return Trained(numbers, numbers, learning=_names(targets), rebuilt=rebuilt)
+    return Trained(numbers, numbers, learning=_names(targets), rebuilt=float(rebuilt))
 
 
 def _osf(shape: Shape, options: Any) -> Trained:
