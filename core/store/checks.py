@@ -10,6 +10,7 @@ from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound
 from finetop.core.protocol import FlipRow, FlipsAnswer
 from finetop.core.run import Best
+from finetop.core.store import records
 
 if TYPE_CHECKING:
     import duckdb
@@ -27,8 +28,7 @@ def add(
         "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
     ).fetchone()
     if told is None:
-        told = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM checks").fetchone()
-    assert told is not None
+        told = (records.next_number(connection, "checks"),)
     short = brief(told[0], at, verdict.step, verdict.result)
     connection.execute("DELETE FROM checks WHERE id = ?", [told[0]])
     connection.execute(
@@ -46,11 +46,13 @@ def add(
             short.watch,
         ],
     )
+    records.mark_run(connection, run_id)
 
 
 def supersede(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
     """Set aside the checks of later checkpoints: those are no more. What they claimed stays claimed."""
     connection.execute("UPDATE checks SET superseded = true WHERE run_id = ? AND step > ?", [run_id, step])
+    records.mark_run(connection, run_id)
 
 
 def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:

@@ -37,6 +37,7 @@ class Batch:
     first_row: events.FirstRow | None = None
     verdicts: list[tuple[float, events.Verdict | events.Resumed]] = field(default_factory=list)
     resumed: int | None = None  # the earliest step that was gone back to
+    stands: int = 0  # the last one
     best: events.Best | None = None
     ended: events.Ended | None = None
 
@@ -132,7 +133,7 @@ def _sort_in(batch: Batch, run_id: int, job_id: int, raw: bytes) -> None:
     elif isinstance(event, events.Phase):
         batch.phase = (line.t, event)
     elif isinstance(event, events.Started):
-        batch.started, batch.best = event, None  # an attempt's best is its own
+        batch.started, batch.best, batch.ended = event, None, None  # an attempt's best and end are its own
         batch.rows.pop("data_reports", None)  # it reads its data again
     elif isinstance(event, events.Planned):
         batch.planned = event
@@ -155,6 +156,7 @@ STEP_OF = {"checkpoints": 2, "samples": 1, "alarms": 2}  # where a row of these 
 def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
     """Leave out what was said of later steps so far: they are of a run that is no more."""
     batch.resumed = event.step if batch.resumed is None else min(batch.resumed, event.step)
+    batch.stands = event.step
     batch.metrics = [row for row in batch.metrics if row[2] <= event.step]
     for table, place in STEP_OF.items():
         batch.rows[table] = [row for row in batch.rows.get(table, []) if row[place] <= event.step]
@@ -194,7 +196,7 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
                 appender.append_rows(rows)
     if batch.started is not None:
         connection.execute(
-            "UPDATE jobs SET device = ?, versions = ? WHERE id = ?",
+            "UPDATE jobs SET device = ?, versions = ?, ended_word = NULL WHERE id = ?",
             [f"{batch.started.device} {batch.started.dtype}", _text(batch.started.versions), job_id],
         )
     if batch.planned is not None:
@@ -206,7 +208,7 @@ def _write(connection: duckdb.DuckDBPyConnection, batch: Batch, run_id: int, job
             "UPDATE runs SET first_row = ? WHERE id = ?", [_text(batch.first_row.pieces), run_id]
         )
     if batch.resumed is not None:
-        runs.go_back(connection, run_id, batch.resumed)
+        runs.go_back(connection, run_id, batch.stands)
     if batch.last:
         found = connection.execute("SELECT last FROM runs WHERE id = ?", [run_id]).fetchone()
         assert found is not None
@@ -249,9 +251,9 @@ def _show_phase(
     state = msgspec.structs.replace(
         state, phase=phase.name, done=phase.done, total=phase.total, unit=phase.unit, left_s=phase.left_s
     )
-    jobs.set_state(connection, job_id, state)
+    jobs.show_state(connection, job_id, state)
     if found[1] in data.MAKES_A_RUN:
-        runs.set_state(connection, run_id, state)
+        runs.show_state(connection, run_id, state)
 
 
 def _text(value: Any) -> str:

@@ -10,7 +10,7 @@ import duckdb
 import msgspec
 
 from finetop.core import run as data
-from finetop.core.store import parents
+from finetop.core.store import parents, records
 
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
 TRAIN_PRIORITY = 10
@@ -80,9 +80,7 @@ def add_job(
     connection: duckdb.DuckDBPyConnection, *, run_id: int, verb: str, args: dict[str, Any], priority: int
 ) -> tuple[int, str]:
     """Queue a job. Returns its number and its folder, relative to the run folder."""
-    found = connection.execute("SELECT coalesce(max(id), 0) + 1 FROM jobs").fetchone()
-    assert found is not None
-    job_id = int(found[0])
+    job_id = records.next_number(connection, "jobs")
     folder = f"jobs/{job_id:04d}-{verb}"
     connection.execute(
         "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state)"
@@ -98,10 +96,17 @@ def add_job(
             _json.encode(data.Queued(place=0)).decode(),
         ],
     )
+    records.mark_run(connection, run_id)
     return job_id, folder
 
 
 def set_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
+    show_state(connection, job_id, state)
+    records.mark_job(connection, job_id)
+
+
+def show_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
+    """Set a state that differs in nothing but what the job's events tell."""
     connection.execute(
         "UPDATE jobs SET word = ?, state = ? WHERE id = ?",
         [data.word(state), _json.encode(state).decode(), job_id],
@@ -111,6 +116,7 @@ def set_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.St
 def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
     """Count a new attempt, and forget what the last one said about its end. Returns its number."""
     connection.execute("UPDATE jobs SET attempt = attempt + 1, ended_word = NULL WHERE id = ?", [job_id])
+    records.mark_job(connection, job_id)
     found = connection.execute("SELECT attempt FROM jobs WHERE id = ?", [job_id]).fetchone()
     assert found is not None
     return int(found[0])
@@ -118,6 +124,7 @@ def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
 
 def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
     connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [what, job_id])
+    records.mark_job(connection, job_id)
 
 
 def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobRow]:

@@ -14,7 +14,7 @@ from finetop.core import run as data
 from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import RunsAnswer
-from finetop.core.store import jobs, parents
+from finetop.core.store import jobs, parents, records
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
@@ -66,10 +66,11 @@ def add_run(
             QUEUED,
         ],
     )
+    records.mark_run(connection, run_id)
 
 
 def next_run_id(connection: duckdb.DuckDBPyConnection) -> int:
-    return int(_one(connection, "SELECT coalesce(max(id), 0) + 1 FROM runs")[0])
+    return records.next_number(connection, "runs")
 
 
 def free_name(connection: duckdb.DuckDBPyConnection, wanted: str) -> str:
@@ -128,6 +129,12 @@ def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]
 
 def set_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> None:
     """Give a run its training job's state, and its place in the list."""
+    show_state(connection, run_id, state)
+    records.mark_run(connection, run_id)
+
+
+def show_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> None:
+    """Set a state that differs in nothing but what the job's events tell."""
     ended = None if isinstance(state, data.Queued | data.Running) else state.ended
     connection.execute(
         "UPDATE runs SET state = ?, ended = ? WHERE id = ?", [json_text.encode(state).decode(), ended, run_id]
@@ -181,6 +188,7 @@ def set_recipe(
         "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
         [json_text.encode(recipe).decode(), model, run_id],
     )
+    records.mark_run(connection, run_id)
 
 
 def page(

@@ -15,6 +15,7 @@ from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents, spare
+from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.state import Supervisor
 
@@ -37,6 +38,7 @@ def beat(supervisor: Supervisor) -> None:
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
         for job in supervisor.queued[: max(0, SLOTS - len(supervisor.live))]:
             start(supervisor, job)
+    record(supervisor)
     spare.tend(supervisor)
 
 
@@ -68,7 +70,7 @@ def start(supervisor: Supervisor, job: Job) -> None:
         _fail(supervisor, job, error)
         return
     write_spec(supervisor, job, folder)
-    state = data.Running(since=time.time(), phase="starting")
+    state = data.Running(since=time.time(), phase=data.STARTING)
     with transaction(supervisor.connection):
         attempt = jobs.begin_attempt(supervisor.connection, job.id)
         jobs.set_state(supervisor.connection, job.id, state)

@@ -16,6 +16,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.errors import BadInput, FinetopError, StoreTrouble
 from finetop.core.supervisor.answers import answer
+from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 
 DISK_FULL = "the disk is full: new runs are refused and numbers may be missing until there is room."
@@ -71,6 +72,7 @@ async def reply(supervisor: Supervisor, line: bytes) -> bytes:
                 hint="End it with `finetop supervisor stop`; the next command starts the new one.",
             )
         made: Any = await answer(supervisor, request.ask)
+        record(supervisor)  # what is answered is in the run folders, too
         return protocol.encoder.encode({"id": number, "answer": made})
     except FinetopError as error:
         return failed(number, error)

@@ -24,6 +24,7 @@ class Supervisor:
     trouble: str = ""  # what is wrong with the whole, in words; empty when all is well
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
+    recorded: int = -1  # the revision at which records were last written
     seen: int = 0  # the revision at which the next two were read
     live: list[Job] = field(default_factory=list)
     queued: list[Job] = field(default_factory=list)
