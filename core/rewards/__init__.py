@@ -8,7 +8,7 @@ suites are rewards too: 1 where they hold, else 0. A rule is data; no recipe bri
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -49,6 +49,10 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         ),
     ] = None
     weight: Annotated[Weight, Meta(description="Weight of the reward model's score.")] = 1.0
+    quantize: Annotated[
+        Literal["none", "nf4", "int8"],
+        Meta(description="Hold the reward model's linear layers in fewer bits, as it was trained."),
+    ] = "none"
     rules: Annotated[tuple[Rule, ...], Meta(description="Rules that answers are paid by, added up.")] = ()
 
 
