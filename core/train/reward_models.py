@@ -165,7 +165,13 @@ def require_reward_model(folder: Path) -> bool:
 
 
 def load(
-    reference: str, dtype: str, device: str, batch_size: int, home: Home, events: EventLog
+    reference: str,
+    dtype: str,
+    device: str,
+    batch_size: int,
+    home: Home,
+    events: EventLog,
+    quantize: models.Quantize = "none",
 ) -> RewardModel:
     """Load a reward model from a checkpoint, frozen: a whole one, or an adapter on the base that it was trained on.
 
@@ -173,7 +179,8 @@ def load(
     """
     folder = folder_of(reference, home)
     is_adapter = require_reward_model(folder)
-    base = base_of(folder, home, events) if is_adapter else whole(folder, home)
+    found = base_of(folder, home, events) if is_adapter else whole(folder, home)
+    base = replace(found, quantize=quantize)
     tokenizer = models.load_tokenizer(replace(base, path=folder))
     model: Any = make(base, tokenizer, models.torch_dtype(dtype, device), device)
     if is_adapter:

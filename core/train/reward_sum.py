@@ -67,7 +67,9 @@ def begin(setup: Setup) -> Payer:
     model = None
     if reward.model is not None:
         size = setup.recipe.train.eval_batch_size or setup.recipe.train.batch_size
-        model = reward_models.load(reward.model, setup.dtype, setup.device, size, setup.home, setup.events)
+        model = reward_models.load(
+            reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
+        )
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():
             print("the reward model reads answers in tokens of its own: its vocabulary is another one")
     rules = tuple((rewards.load(rule.rule), rule.value, rule.weight) for rule in reward.rules)
