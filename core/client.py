@@ -20,10 +20,14 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSu
 from finetop.core.home import Home, prepare
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from types import TracebackType
+
+    from finetop.core.home import Link
 
 START_TIMEOUT_S = 20.0
 ANSWER_TIMEOUT_S = 60.0
+ATTEMPTS = 5  # of what only looks, over a link that seems to hold
 
 _ERRORS: dict[int, type[FinetopError]] = {1: FinetopError, 2: BadInput, 3: NoVerdict, 4: EnvironmentTrouble}
 
@@ -36,9 +40,13 @@ class Client:
 
     def __init__(self, home: Home, *, start: bool = True) -> None:
         self.home = home
-        self._socket = connect(home, start=start)
-        self._file = self._socket.makefile("rb")
         self._number = 0
+        self._open(start=start)
+
+    def _open(self, *, start: bool) -> None:
+        self._socket = connect(self.home, start=start)
+        self._file = self._socket.makefile("rb")
+        self._is_closed = False
 
     def __enter__(self) -> Client:
         return self
@@ -46,11 +54,42 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._file.close()
         self._socket.close()
+        self._is_closed = True
 
     def ask(self, ask: protocol.Ask) -> Any:
-        """Send one request and return its answer, of the type in protocol.ANSWERS."""
+        """Send one request and return its answer, of the type in protocol.ANSWERS.
+
+        To another machine, what only looks is asked again when the link drops, for as long as it takes; what acts is
+        not: whether it was done is not known.
+        """
+        link = self.home.link
+        return self._ask(ask) if link is None else self._ask_over(link, ask)
+
+    def _ask_over(self, link: Link, ask: protocol.Ask) -> Any:
+        attempts = 0
+        while True:
+            try:
+                if self._is_closed:
+                    self._open(start=False)
+                return self._ask(ask)
+            except NoSupervisor as error:
+                self.close()
+                if not isinstance(ask, protocol.LOOKS):
+                    raise broken(link.label) from error
+                attempts = attempts + 1 if link.is_up else 0  # it may not be known yet that it is down
+                if attempts >= ATTEMPTS:
+                    raise NoSupervisor(
+                        f"no supervisor answers on {link.label}.", hint="The next command starts it."
+                    ) from error
+            time.sleep(0.3)
+            link.wait()
+
+    def _ask(self, ask: protocol.Ask) -> Any:
         self._number += 1
         try:
             self._socket.sendall(encode(self._number, ask))
@@ -74,7 +113,11 @@ class AsyncClient:
 
     async def ask(self, ask: protocol.Ask) -> Any:
         """Send one request and return its answer. Connects again after a break; raises NoSupervisor without one."""
+        link = self.home.link
         async with self._lock:
+            if link is not None and not link.is_up:
+                self._drop()
+                raise NoSupervisor(f"not connected to {link.label}: it was not asked.")
             try:
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_unix_connection(
@@ -93,6 +136,8 @@ class AsyncClient:
                 raise
             if not line:
                 self._drop()
+                if link is not None and not isinstance(ask, protocol.LOOKS):
+                    raise broken(link.label)
                 raise NoSupervisor("the supervisor went away.")
             return decode(line, ask)
 
@@ -103,6 +148,14 @@ class AsyncClient:
 
     def close(self) -> None:
         self._drop()
+
+
+def broken(label: str) -> NoSupervisor:
+    """Say that a connection broke after something was asked for and before it was answered."""
+    return NoSupervisor(
+        f"the link to {label} broke before it answered: whether it was done is not known.",
+        hint="Look when it is back.",
+    )
 
 
 def encode(number: int, ask: protocol.Ask) -> bytes:
@@ -120,16 +173,21 @@ def decode(line: bytes, ask: protocol.Ask) -> Any:
 
 
 def connect(home: Home, *, start: bool = True) -> socket.socket:
-    """Connect to the home's supervisor; with `start`, bring one up first where there is none."""
+    """Connect to the home's supervisor; with `start`, bring one up first where there is none.
+
+    On another machine its link sees to that: this waits until it is up.
+    """
+    if home.link is not None:
+        return _connect_over(home.link)
     try:
-        return _connect_once(home)
+        return _connect_once(home.socket)
     except OSError:
         if not start:
             raise NoSupervisor(
                 f"no supervisor runs for {home.root}.", hint="`finetop ls` starts one."
             ) from None
     start_supervisor(home)
-    return _connect_once(home)
+    return _connect_once(home.socket)
 
 
 def start_supervisor(home: Home) -> None:
@@ -152,7 +210,7 @@ def start_supervisor(home: Home) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         try:
-            _connect_once(home).close()
+            _connect_once(home.socket).close()
             return
         except OSError:
             code = process.poll()
@@ -163,11 +221,21 @@ def start_supervisor(home: Home) -> None:
     raise NoSupervisor(tail[-1] if tail else "the supervisor did not start.", hint=f"Its log is {home.log}.")
 
 
-def _connect_once(home: Home) -> socket.socket:
+def _connect_over(link: Link) -> socket.socket:
+    for _ in range(ATTEMPTS):
+        link.wait()
+        try:
+            return _connect_once(link.socket)
+        except OSError:  # ssh ended, and its keeper does not know yet
+            time.sleep(0.3)
+    raise NoSupervisor(f"not connected to {link.label}.", hint=link.words())
+
+
+def _connect_once(path: Path) -> socket.socket:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.settimeout(ANSWER_TIMEOUT_S)
     try:
-        link.connect(str(home.socket))
+        link.connect(str(path))
     except OSError:
         link.close()
         raise

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hosts import Hosts
 from rig import Rig
 
 from finetop.core.home import Home
@@ -77,3 +78,13 @@ def rig(cold_rig: Rig) -> Rig:
     cold_rig.start()
     cold_rig.wait_ready()
     return cold_rig
+
+
+@pytest.fixture
+def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
+    """Other machines, reached through a stand-in for ssh; this process finds it first."""
+    made = Hosts(tmp_path / "net")
+    for name, value in made.install().items():
+        monkeypatch.setenv(name, value)
+    yield made
+    made.close()

@@ -23,6 +23,7 @@ from finetop.core.recipe.words import type_words
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
+ANYWHERE = True
 OF_MODEL = ("base", "name", "data")  # they say what --model is, and say nothing of a run
 
 
@@ -70,7 +71,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     silent = reports.on_stdout(args) or args.json
     settings = settings_of(args, home)
-    require_sense(args, settings)
+    require_sense(args, settings, home)
     if args.model:
         asked = Asked(adopt(args, home, silent), None, settings, silent)
     else:
@@ -98,7 +99,8 @@ def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
     """
     given: dict[str, Any] = {}
     if args.suite:
-        find_suite(args.suite, home)
+        if home.link is None:  # on another machine its supervisor's job looks for it
+            find_suite(args.suite, home)
         is_file = args.suite.startswith(("/", "./", "../", "~"))
         given["suite"] = str(Path(args.suite).expanduser().absolute()) if is_file else args.suite
     types = {field.name: field.type for field in msgspec.structs.fields(General)}
@@ -113,12 +115,17 @@ def settings_of(args: argparse.Namespace, home: Home) -> dict[str, Any]:
     return given
 
 
-def require_sense(args: argparse.Namespace, settings: dict[str, Any]) -> None:
+def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home) -> None:
     """Refuse words that don't go together. Raises BadInput."""
     if bool(args.run) == bool(args.model):
         said = f"both {args.run} and --model" if args.run else "neither a run nor --model"
         raise BadInput(
             f"{said}: say what to check.", hint="`finetop check RUN` or `finetop check --model PATH`."
+        )
+    if args.model and home.link is not None:
+        raise BadInput(
+            f"--model {args.model} is looked at here, and {home.label} is elsewhere.",
+            hint=f"Run it there: ssh {home.label} finetop check --model …",
         )
     of_model = [f"--{word}" for word in OF_MODEL if getattr(args, word)]
     if args.quantize != "none":

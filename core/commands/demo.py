@@ -37,7 +37,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         and sys.stdin.isatty()
         and sys.stdout.isatty()
     ):
-        return int(args.open_app(home))
+        return int(args.open_app([home]))
     if not args.json:
         print(
             f"Two runs are queued in {home.root}: they go on if you leave; `finetop` opens the app on them."

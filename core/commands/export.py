@@ -12,12 +12,14 @@ from finetop.core.client import Client
 from finetop.core.commands.adopting import require_finished
 from finetop.core.commands.output import print_json
 from finetop.core.commands.steps import run_and_step
+from finetop.core.errors import BadInput
 from finetop.core.text import clean
 
 if TYPE_CHECKING:
     from finetop.core.home import Home
 
 ABOUT = "write a run's model as one folder, and prove that it says the same"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +42,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if step is None:
             steps = [one.step for one in found.checkpoints]
             step = found.best.step if found.best is not None else max(steps, default=None)
-        target = Path(args.to or f"{found.row.name}-{step or 0}").expanduser().absolute()
+        target = target_of(args.to, f"{found.row.name}-{step or 0}", home)
         queued: protocol.ExportAnswer = client.ask(protocol.Export(name, str(target), step, args.dtype))
     job = until_done(home, queued, quiet=args.json)
     require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
@@ -49,6 +51,16 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return 0
     print(said(home, queued))
     return 0
+
+
+def target_of(given: str, name: str, home: Home) -> Path:
+    """Give the folder that is written to: on another machine only a whole path means something. Raises BadInput."""
+    if home.link is not None and not given.startswith("/"):
+        raise BadInput(
+            f"--to {given or 'is missing'}: the folder is made on {home.label}.",
+            hint="Give its whole path there: --to /path/there.",
+        )
+    return Path(given or name).expanduser().absolute()
 
 
 def until_done(home: Home, queued: protocol.ExportAnswer, *, quiet: bool) -> data.JobRow:

@@ -10,6 +10,7 @@ from finetop.core.commands.output import number, plain, print_json, print_table
 from finetop.core.home import Home
 
 ABOUT = "the items that changed, with both answers"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from finetop.core.commands.output import print_json
 from finetop.core.home import Home
 
 ABOUT = "end a run at once, without a checkpoint"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

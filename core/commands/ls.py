@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+
+import msgspec
 
 from finetop.core import protocol
 from finetop.core import run as data
@@ -16,10 +19,14 @@ from finetop.core.commands.output import (
     print_table,
     span,
     state_words,
+    warn,
 )
+from finetop.core.errors import NoSupervisor
 from finetop.core.home import Home
+from finetop.core.remote.merging import Merged, bare
 
 ABOUT = "list the runs and whether they forgot"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +48,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         return 0
     if not page.total:
         print(
-            f"No runs yet in {home.root}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
+            f"No runs yet in {home.shown}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
         )
     elif not page.rows:
         print(f"None of {page.total} runs matches {args.filter!r}.")
@@ -54,6 +61,41 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if page.matching > len(page.rows):
             print(f"… {page.matching - len(page.rows)} more: --limit {page.matching}")
     return 0
+
+
+def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
+    """List the runs of several machines as one, with a column for the machine.
+
+    Exit code 4 where one of them did not answer: stderr has said which.
+    """
+    merged = Merged([home.label for home in homes])
+    missing = []
+    for home in homes:
+        if home.link is not None and not home.link.is_up:
+            missing.append(home.label)
+            continue
+        try:
+            with Client(home) as client:
+                merged.take(home.label, client.ask(protocol.Runs(args.filter, args.sort, 0, args.limit)))
+        except NoSupervisor as error:
+            warn(str(error))
+            missing.append(home.label)
+    rows = merged.rows(args.sort)[: args.limit]
+    if args.json:
+        print_json(
+            {"runs": plain(rows), "matching": merged.matching, "total": merged.total, "missing": missing}
+        )
+    elif rows:
+        print_table(
+            ("host", "run", "how", "state", "step", "loss", "left/age", "did it forget?"),
+            [(row.host, *line(msgspec.structs.replace(row, name=bare(row)))) for row in rows],
+            right=(4, 5, 6),
+        )
+        if merged.matching > len(rows):
+            print(f"… {merged.matching - len(rows)} more: --limit {merged.matching}")
+    else:
+        print(f"None of {merged.total} runs matches {args.filter!r}." if merged.total else "No runs yet.")
+    return 4 if missing else 0
 
 
 def line(row: data.RunRow) -> tuple[str, ...]:

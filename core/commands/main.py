@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
@@ -16,8 +17,17 @@ from typing import NoReturn
 from finetop.core.errors import BadInput, FinetopError, did_you_mean
 from finetop.core.home import Home, find_home
 
-OpenApp = Callable[[Home], int]
-NOT_VERBS = {"__init__", "main", "output", "follow", "curve_of", "reports", "adopting", "steps"}
+OpenApp = Callable[[Sequence[Home]], int]
+NOT_VERBS = {"__init__", "main", "asking", "machines", "output", "follow", "curve_of", "reports", "adopting", "steps"}
+
+
+@dataclass
+class Where:
+    """Which machines and which home a command is for, as the words before the verb and behind it say."""
+
+    home: str | None = None
+    on: list[str] = field(default_factory=list)
+    remote_command: str = ""
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,7 +49,7 @@ def module_of(verb: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> int:
-    """Run one command. `open_app` opens the app on a home; without a verb, that is what happens."""
+    """Run one command. `open_app` opens the app on homes; without a verb, that is what happens."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
         return dispatch(words, open_app)
@@ -54,11 +64,11 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
 
 
 def dispatch(words: list[str], open_app: OpenApp | None) -> int:
-    home_given, rest = take_home(words)
+    where, rest = take_where(words)
     if not rest:
         if open_app is None:
             raise BadInput("say what to do.", hint="See `finetop --help`.")
-        return open_app(find_home(home_given))
+        return run_app(where, open_app)
     verb = rest[0]
     if verb in ("-h", "--help", "help"):
         print_help()
@@ -74,16 +84,50 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
     parser = parser_of(verb)
     args = parser.parse_args(rest[1:])
     args.open_app = open_app
-    return int(module.run(args, find_home(args.home or home_given)))
+    where.home = args.home or where.home
+    where.on += args.on
+    where.remote_command = args.remote_command or where.remote_command
+    if where.on:
+        from finetop.core.commands import machines
+
+        return machines.run_on(module, verb, args, where)
+    require_machine(where)
+    return int(module.run(args, find_home(where.home)))
 
 
-def take_home(words: list[str]) -> tuple[str | None, list[str]]:
-    """Take `--home DIR` from before the verb."""
-    if words[:1] == ["--home"] and len(words) > 1:
-        return words[1], words[2:]
-    if words and words[0].startswith("--home="):
-        return words[0].partition("=")[2], words[1:]
-    return None, words
+def run_app(where: Where, open_app: OpenApp) -> int:
+    """Open the app: on this machine's home, or on those that are named."""
+    if not where.on:
+        require_machine(where)
+        return open_app([find_home(where.home)])
+    from finetop.core.remote.connecting import opened
+
+    with opened(where.on, home=where.home, command=where.remote_command, say=False) as homes:
+        return open_app(homes)
+
+
+def require_machine(where: Where) -> None:
+    if where.remote_command:
+        raise BadInput("--remote-command goes with --on HOST.", hint="Name the machine, or leave it out.")
+
+
+def take_where(words: list[str]) -> tuple[Where, list[str]]:
+    """Take `--home DIR`, `--on HOST` and `--remote-command WORDS` from before the verb. Raises BadInput."""
+    where, rest = Where(), list(words)
+    while rest and rest[0].partition("=")[0] in ("--home", "--on", "--remote-command"):
+        option, is_joined, value = rest.pop(0).partition("=")
+        if not is_joined:
+            if not rest:
+                raise BadInput(f"{option}: a value is missing.", hint="See `finetop --help`.")
+            value = rest.pop(0)
+        match option:
+            case "--home":
+                where.home = value
+            case "--on":
+                where.on.append(value)
+            case _:
+                where.remote_command = value
+    return where, rest
 
 
 def parser_of(verb: str) -> argparse.ArgumentParser:
@@ -97,14 +141,30 @@ def add_arguments(parser: argparse.ArgumentParser, own: Callable[[argparse.Argum
     own(parser)
     parser.add_argument("--json", action="store_true", help="one JSON document (lines where it streams)")
     parser.add_argument("--home", metavar="DIR", help="home folder (else FINETOP_HOME, else ~/.finetop)")
+    parser.add_argument(
+        "--on",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="on another machine, through ssh: user@host or a name of hosts.yaml; may come again, . is this one",
+    )
+    parser.add_argument(
+        "--remote-command",
+        default="",
+        metavar="WORDS",
+        help="what starts finetop there, if its shell does not find it: '~/venv/bin/finetop'",
+    )
 
 
 def print_help() -> None:
     print("finetop: fine-tune language models and prove whether they forgot.\n")
     print("  finetop                the app")
+    print(
+        "  finetop --on HOST      the app here, on the runs of another machine, through ssh (again for more)"
+    )
     for verb in verbs():
         print(f"  finetop {verb:<14} {import_module(module_of(verb)).ABOUT}")
-    print("\nEach takes --json, --home DIR and --help.")
+    print("\nEach takes --json, --home DIR and --help; those that look at runs or act on them, --on HOST.")
     print("Exit codes: 0 done, 1 a negative answer, 2 bad input, 3 no verdict, 4 the environment.")
 
 
@@ -112,6 +172,7 @@ def whole_parser() -> argparse.ArgumentParser:
     """One parser with all verbs below it, for shell completion."""
     parser = argparse.ArgumentParser(prog="finetop")
     parser.add_argument("--home", metavar="DIR")
+    parser.add_argument("--on", action="append", metavar="HOST")
     below = parser.add_subparsers(dest="verb")
     for verb in verbs():
         module = import_module(module_of(verb))

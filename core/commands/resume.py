@@ -12,12 +12,14 @@ from finetop.core.client import Client
 from finetop.core.commands.follow import Progress, exit_code, until_over
 from finetop.core.commands.output import answer_words, plain, print_json, state_words
 from finetop.core.commands.steps import run_and_step
-from finetop.core.recipe.load import check_files, resolve_text
+from finetop.core.recipe.load import resolve_text
+from finetop.core.remote.files import require_files
 
 if TYPE_CHECKING:
     from finetop.core.home import Home
 
 ABOUT = "go on with a run from one of its checkpoints"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +46,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     name, step = run_and_step(args.run)
     with Client(home) as client:
-        recipe = changed(client.ask(protocol.GetRun(name)).recipe, args.set) if args.set else None
+        recipe = changed(client.ask(protocol.GetRun(name)).recipe, args.set, home) if args.set else None
         queued: protocol.ResumeAnswer = client.ask(protocol.Resume(name, step, recipe, args.anyway))
     if not args.json:
         tell(queued)
@@ -60,12 +62,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return exit_code(last)
 
 
-def changed(recipe: dict[str, Any], sets: list[str]) -> dict[str, Any]:
+def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, Any]:
     """Lay settings over a run's recipe. Raises RecipeError for one that can't be, or a file that is not there."""
     alone = {**recipe, "extends": None}  # it is resolved already
     loaded = resolve_text(msgspec.json.encode(alone).decode(), sets, label="the run's recipe")
-    check_files(loaded)
-    return {**loaded.resolved, "extends": recipe.get("extends")}
+    return {**require_files(loaded, home), "extends": recipe.get("extends")}
 
 
 def tell(queued: protocol.ResumeAnswer) -> None:

@@ -11,10 +11,12 @@ from finetop.core.commands.follow import Progress, exit_code, until_over
 from finetop.core.commands.output import answer_words, plain, print_json, state_words
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
-from finetop.core.recipe.load import check_files, load_recipe
+from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.stages import Chain, load_chain
+from finetop.core.remote.files import require_files, sent
 
 ABOUT = "queue a run of a recipe, or the runs of a chain"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,11 +49,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.first:
         raise BadInput(f"--from {args.first}: {args.recipe} has no stages.", hint="Leave --from out.")
     loaded = load_recipe(args.recipe, sets)
-    check_files(loaded)
+    resolved = require_files(loaded, home)
     with Client(home) as client:
-        queued: protocol.SubmitAnswer = client.ask(
-            protocol.Submit(loaded.resolved, loaded.text, loaded.recipe.name)
-        )
+        queued: protocol.SubmitAnswer = client.ask(protocol.Submit(resolved, loaded.text, loaded.recipe.name))
     if not args.wait:
         if args.json:
             print_json({"run": queued.name, "run_id": queued.run_id, "place": queued.place})
@@ -79,8 +79,8 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain) -> int:
     names = [stage.name for stage in chain.stages]
     start = names.index(args.first) if args.first in names else 0
     for stage in chain.stages[start:]:
-        check_files(stage.loaded)
-    stages = [protocol.Stage(stage.name, stage.loaded.resolved) for stage in chain.stages]
+        require_files(stage.loaded, home)
+    stages = [protocol.Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
     with Client(home) as client:
         queued: protocol.SubmitChainAnswer = client.ask(
             protocol.SubmitChain(chain.name, stages, chain.text, args.first)

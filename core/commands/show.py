@@ -13,6 +13,7 @@ from finetop.core.home import Home
 from finetop.core.text import clean, clean_line
 
 ABOUT = "show one run whole"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -75,7 +76,7 @@ def print_run(found: data.RunDetail, home: Home) -> None:
         print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{bad}")
         for line in job_words(job):
             print(f"             {line}")
-    print(f"  folder     {home.root / found.folder}")
+    print(f"  folder     {home.shown}/{found.folder}")
     last = max((sample.step for sample in found.samples), default=0)
     for sample in found.samples:
         if sample.step == last:

@@ -12,6 +12,7 @@ from finetop.core.commands.output import print_json, print_table, warn
 from finetop.core.home import Home
 
 ABOUT = "one SELECT on the store, read-only"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from finetop.core.commands.output import print_json
 from finetop.core.home import Home
 
 ABOUT = "stop a run after saving a checkpoint"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

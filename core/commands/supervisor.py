@@ -1,24 +1,32 @@
-"""`finetop supervisor status|stop`: the process that owns the store and the queue."""
+"""`finetop supervisor start|status|stop`: the process that owns the store and the queue."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 import time
 
 from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.commands.output import ago, plain, print_json
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.errors import EnvironmentTrouble, NoSupervisor
 from finetop.core.home import Home
 
-ABOUT = "look at the supervisor, or end it (jobs go on)"
+ABOUT = "start the supervisor, look at it, or end it (jobs go on)"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("what", choices=("status", "stop"))
+    parser.add_argument("what", choices=("start", "status", "stop"))
+    parser.add_argument(
+        "--hold", action="store_true", help="with start: stay until stdin ends, as --on does from elsewhere"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    if args.what == "start":
+        return start(args, home)
     with Client(home, start=False) as client:
         facts: protocol.HelloAnswer = client.ask(protocol.Hello())
         if args.what == "status":
@@ -34,10 +42,45 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 print(f"  {trouble or 'all is well'}")
             return 0
         done: protocol.Done = client.ask(protocol.Shutdown())
-    deadline = time.monotonic() + 10
-    while home.socket.exists():
-        if time.monotonic() > deadline:
-            raise EnvironmentTrouble(f"the supervisor {facts.pid} does not end.", hint=f"See {home.log}.")
-        time.sleep(0.02)
+    until_ended(home, facts.pid)
     print_json({"message": done.message}) if args.json else print(done.message)
     return 0
+
+
+def start(args: argparse.Namespace, home: Home) -> int:
+    """Start a supervisor where there is none, and say where it is: what an app elsewhere asks for over ssh."""
+    with Client(home) as client:
+        facts: protocol.HelloAnswer = client.ask(protocol.Hello())
+    if args.json:
+        print_json({"supervisor": plain(facts), "socket": str(home.socket)})
+    else:
+        print(f"supervisor {facts.pid} of finetop {facts.version} answers at {home.socket}")
+    if args.hold:
+        sys.stdout.flush()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        try:
+            os.execvp("cat", ["cat"])  # waits in 1 MB, not in 20
+        except OSError:
+            sys.stdin.buffer.read()
+    return 0
+
+
+def until_ended(home: Home, pid: int) -> None:
+    """Wait until a supervisor is gone. Raises EnvironmentTrouble if it stays."""
+    deadline = time.monotonic() + 10
+    while is_there(home):
+        if time.monotonic() > deadline:
+            raise EnvironmentTrouble(f"the supervisor {pid} does not end.", hint=f"See {home.log}.")
+        time.sleep(0.02)
+
+
+def is_there(home: Home) -> bool:
+    if home.link is None:
+        return home.socket.exists()
+    try:  # over a link the socket here is ssh's
+        with Client(home, start=False) as client:
+            client.ask(protocol.Hello())
+    except NoSupervisor:
+        return False
+    return True

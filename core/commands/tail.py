@@ -13,6 +13,7 @@ from finetop.core.home import Home
 from finetop.core.text import clean
 
 ABOUT = "follow a run's numbers, or its log"
+ANYWHERE = True
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

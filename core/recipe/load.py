@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,7 @@ __all__ = [
     "list_builtin",
     "load_recipe",
     "load_root",
+    "paths_of",
     "recipe_from_json",
     "recipe_to_json",
     "recipe_to_mapping",
@@ -45,6 +47,9 @@ __all__ = [
 ]
 
 MAX_EXTENDS = 8
+Look = Callable[
+    [Path, bool], tuple[str, str]
+]  # a path, whether it is a folder -> what is wrong with it, and a hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +106,12 @@ def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) 
     return read_recipe(root)[1]
 
 
-def check_files(loaded: Loaded) -> None:
-    """See that the files a run needs exist, before it is queued. Raises RecipeError with the naming line."""
-    _raise_first(list(_file_problems(loaded)))
+def check_files(loaded: Loaded, look: Look | None = None) -> None:
+    """See that the files a run needs exist, before it is queued. Raises RecipeError with the naming line.
+
+    `look` looks at one of them, where the run is to be on another machine.
+    """
+    _raise_first(list(_file_problems(loaded, look or _file_problem)))
 
 
 def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
@@ -229,7 +237,7 @@ def _raise_first(problems: list[RecipeError]) -> None:
     raise first
 
 
-def _file_problems(loaded: Loaded) -> Iterator[RecipeError]:
+def _file_problems(loaded: Loaded, look: Look) -> Iterator[RecipeError]:
     recipe = loaded.recipe
     if not recipe.data.train:
         hint = "In the recipe, or by --set 'data.train=[{path: train.jsonl}]'."
@@ -239,15 +247,15 @@ def _file_problems(loaded: Loaded) -> Iterator[RecipeError]:
             key="data.train",
             hint=hint,
         )
-    for key, path, is_folder in _paths(recipe):
-        problem, hint = _file_problem(Path(path), is_folder)
+    for key, path, is_folder in paths_of(recipe):
+        problem, hint = look(Path(path), is_folder)
         if problem:
             yield RecipeError(
                 f"{key}: {problem}", place=loaded.places.get(key, loaded.chain[0]), key=key, hint=hint
             )
 
 
-def _paths(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
+def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
     """List the files and folders on this machine that a recipe names: key, path, whether it is a folder."""
     sources = [(f"data.train[{i}]", source) for i, source in enumerate(recipe.data.train)]
     if isinstance(recipe.data.eval, tuple):
