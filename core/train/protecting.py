@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
 from transformers import TrainerCallback
 
 from finetop.core import protect
@@ -116,13 +117,19 @@ class Protecting(TrainerCallback):  # type: ignore[misc]  # the library is untyp
         return stepping
 
     def _add_gradients(self) -> None:
-        before = time.monotonic()
+        before = self._now()
         scaler = getattr(self.trainer.accelerator, "scaler", None)
         scale = float(scaler.get_scale()) if scaler is not None else 1.0
         for acting in self.acting:
             if acting.gradients is not None:
                 self.step.values |= acting.gradients(scale)
-        self.step.seconds = time.monotonic() - before
+        self.step.seconds = self._now() - before
+
+    def _now(self) -> float:
+        """Look at the clock once the GPU has done what it was told so far."""
+        if self.trainer.args.device.type == "cuda":
+            torch.cuda.synchronize(self.trainer.args.device)
+        return time.monotonic()
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
