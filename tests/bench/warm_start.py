@@ -3,7 +3,7 @@
     python tests/bench/warm_start.py --model FOLDER --rows FILE.jsonl [--times 3] [--samples]
 
 It starts a supervisor on a home of its own for each, submits runs of LoRA as `finetop run` does, and reads when each of
-their phases began: from the submit to the first step's numbers, of which loading the model, of which all else. Without
+their phases began: from the submit to where step 1 begins, of which loading the model, of which all else. Without
 --samples no answers are written and no drift is measured before step 1, which is work and not start.
 """
 
@@ -108,7 +108,13 @@ def one(kind: str, recipe: Loaded, home: Home) -> None:
     marks = [("process", lines[0].t)] + [
         (one.e.name, one.t) for one in lines if isinstance(one.e, events.Phase)
     ]
-    step = next(one.t for one in lines if isinstance(one.e, events.Metrics) and "loss" in one.e.values)
+    first = next(one for one in lines if isinstance(one.e, events.Metrics) and "loss" in one.e.values)
+    values = (
+        {key: value or 0.0 for key, value in first.e.values.items()}
+        if isinstance(first.e, events.Metrics)
+        else {}
+    )
+    step = first.t - values["tokens"] / values["tokens_per_s"]  # when it began
     starts = [mark for mark in marks if mark[1] <= step]
     ends = [moment for _, moment in starts[1:]] + [step]
     spans = [(name, end - moment) for (name, moment), end in zip(starts, ends, strict=True)]
