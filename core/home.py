@@ -5,6 +5,8 @@ HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
 HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
 HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
 HOME/models/NAME/                 models converted once to safetensors
+HOME/trash/0007-support-tone/     runs that were removed
+HOME/{store.json,settings.yaml}   what belongs to no run; what a person has set
 """
 
 from __future__ import annotations
@@ -29,6 +31,11 @@ class Link(Protocol):
 
     @property
     def label(self) -> str: ...
+
+    @property
+    def word(self) -> str:
+        """What `--on` is given for it."""
+        ...
 
     @property
     def socket(self) -> Path:
@@ -103,6 +110,10 @@ class Home:
     @property
     def models(self) -> Path:
         return self.root / "models"
+
+    @property
+    def trash(self) -> Path:
+        return self.root / "trash"
 
     def run_folder(self, run_id: int, name: str) -> Path:
         return self.runs / f"{run_id:04d}-{name}"

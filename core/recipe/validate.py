@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from types import ModuleType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
 
 import msgspec
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MISSING = object()
+Kind = TypeVar("Kind")
 
 
 def read_recipe(
@@ -37,6 +38,16 @@ def read_recipe(
     if isinstance(recipe, Recipe) and not problems:
         problems += cross_problems(recipe, reader.places, root.place, to_train=to_train)
     return (None if problems else recipe), problems, reader.places
+
+
+def read_as(root: Node, kind: type[Kind]) -> Kind:
+    """Read a tree as one struct of another file than a recipe. Raises RecipeError, the first of its problems."""
+    reader = _Reader(to_train=False)
+    found = reader.read(root, kind, "")
+    if reader.problems:
+        raise reader.problems[0]
+    assert isinstance(found, kind)
+    return found
 
 
 class _Reader:

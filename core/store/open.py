@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from finetop.core.errors import StoreTrouble
+from finetop.core.store import backups
 
 MEMORY_LIMIT = "96MB"
 
@@ -39,6 +39,11 @@ def open_store(path: Path) -> duckdb.DuckDBPyConnection:
     try:
         migrate(connection, path, made_now=made_now)
         connection.execute("SET lock_configuration = true")
+    except duckdb.Error as error:  # it opens, and is damaged further in
+        connection.close()
+        if made_now:
+            path.unlink(missing_ok=True)
+        raise StoreTrouble(*reason(path, error)) from error
     except BaseException:
         connection.close()
         if made_now:
@@ -50,12 +55,13 @@ def open_store(path: Path) -> duckdb.DuckDBPyConnection:
 
 def reason(path: Path, error: duckdb.Error) -> tuple[str]:
     text = str(error).splitlines()[0]
-    if "lock" in text.lower():
+    if "onflicting lock" in text:
         return (f"{path} is in use by another process. {text}",)
     if "No space left" in text:
         return (f"no room on the disk for {path}. Free some, then try again.",)
     return (
-        f"{path} can't be read: {text} The run folders still hold everything; move the file away to start anew.",
+        f"{path} can't be read: {text.rstrip('.')}. The run folders still hold everything: `finetop rebuild` makes it"
+        " again from them.",
     )
 
 
@@ -82,7 +88,13 @@ def migrate(connection: duckdb.DuckDBPyConnection, path: Path, *, made_now: bool
     waiting = [(name, sql) for name, sql in known if name not in done]
     if waiting and not made_now:
         connection.execute("CHECKPOINT")
-        shutil.copyfile(path, path.with_name(f"{path.name}.before-{waiting[0][0].removesuffix('.sql')}"))
+        try:
+            backups.copy(path, waiting[0][0])
+        except OSError as error:
+            raise StoreTrouble(
+                f"{path} must be brought up to date, and can't be copied first: {error.strerror}.",
+                hint="Free some room on the disk, then try again.",
+            ) from error
     for name, sql in waiting:
         with transaction(connection):
             connection.execute(sql)

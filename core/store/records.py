@@ -1,8 +1,8 @@
 """What the store alone decides about a run, kept in the run's own folder too: run.json, from which `rebuild` reads.
 
 Events tell most of the store; states, names, the queue, claims and attempts are told by nobody but the supervisor.
-Whoever changes such a thing marks its run in the same transaction; before an answer leaves, and at each beat, the marked
-runs are written out and unmarked. HOME/store.json holds what belongs to no run, and the number of times that records
+Whoever changes such a thing marks its run in the same transaction; before an answer leaves, and at each beat, the
+marked runs are written out and unmarked. HOME/store.json holds what belongs to no run, and the number of times that records
 were written, as the database does: a database that has missed some of it (its WAL was lost) is recognised.
 """
 
@@ -31,7 +31,17 @@ FROM_EVENTS = frozenset({"metrics", "checkpoints", "samples", "data_reports", "a
 DERIVED = {
     "runs": frozenset({"rank", "ended", "step", "steps", "last", "brief", "first_row", "best"}),
     "jobs": frozenset(
-        {"word", "bytes_read", "last_n", "last_event", "bad_lines", "skipping", "device", "versions", "planned"}
+        {
+            "word",
+            "bytes_read",
+            "last_n",
+            "last_event",
+            "bad_lines",
+            "skipping",
+            "device",
+            "versions",
+            "planned",
+        }
     ),
 }
 OF_THE_FILE = frozenset({"migrations", "unrecorded", "recorded"})  # about the database file, not about runs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import fcntl
 import os
 import signal
 import sys
@@ -12,10 +11,13 @@ import time
 
 import duckdb
 
+from finetop.core import file_systems
 from finetop.core.errors import FinetopError
 from finetop.core.home import Home, find_home, prepare
+from finetop.core.store import records
 from finetop.core.store.open import open_store
-from finetop.core.supervisor import spare
+from finetop.core.supervisor import housekeeping, spare
+from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.schedule import beat
 from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
@@ -36,7 +38,7 @@ def main() -> int:
         if lock is None:
             print("another supervisor has this home.", file=sys.stderr)
             return 0
-        supervisor = Supervisor(home, open_store(home.database))
+        supervisor = Supervisor(home, open_home(home))
     except FinetopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -44,14 +46,18 @@ def main() -> int:
     return 0
 
 
-def take_lock(home: Home) -> int | None:
-    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+def open_home(home: Home) -> duckdb.DuckDBPyConnection:
+    """Open the home's database, if it is one to rely on. Raises StoreTrouble, EnvironmentTrouble."""
+    file_systems.require_local(home.root)
+    records.require_database(home.database, home.runs)
+    connection = open_store(home.database)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        records.require_in_step(connection, home.root)
+        housekeeping.finish_moves(connection, home)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 async def live(supervisor: Supervisor) -> None:
@@ -61,6 +67,7 @@ async def live(supervisor: Supervisor) -> None:
         loop.add_signal_handler(number, supervisor.ending.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     server = await listen(supervisor)
+    left = asyncio.create_task(asyncio.to_thread(housekeeping.delete_discarded, supervisor.home))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
     try:
         while not supervisor.ending.is_set() and supervisor.home.lock.exists():
@@ -76,6 +83,7 @@ async def live(supervisor: Supervisor) -> None:
             except TimeoutError:
                 pass
     finally:
+        left.cancel()
         spare.let_go(supervisor)
         server.close()
         supervisor.home.socket.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from finetop.core import protocol
 from finetop.core.store import checks, metrics, query, runs
-from finetop.core.supervisor import going_on, orders, spare
+from finetop.core.supervisor import cleaning, going_on, housekeeping, orders, spare
 from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
@@ -38,7 +38,10 @@ async def answer(supervisor: Supervisor, ask: protocol.Ask) -> Any:
             limit=max(1, min(ask.limit, 100_000)),
             timeout_s=max(0.1, min(ask.timeout_s, 50.0)),
         )
-    return _ANSWERS[type(ask)](supervisor, ask)
+    made = _ANSWERS[type(ask)](supervisor, ask)
+    if isinstance(ask, protocol.EmptyTrash | protocol.Clean):  # out of sight already; the files may take long
+        await asyncio.to_thread(housekeeping.delete_discarded, supervisor.home)
+    return made
 
 
 def hello(supervisor: Supervisor, ask: protocol.Hello) -> protocol.HelloAnswer:
@@ -160,5 +163,10 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Check: orders.check,
     protocol.Stop: orders.stop,
     protocol.Kill: orders.kill,
+    protocol.Remove: housekeeping.remove,
+    protocol.Trash: housekeeping.trash,
+    protocol.Restore: housekeeping.restore,
+    protocol.EmptyTrash: housekeeping.empty,
+    protocol.Clean: cleaning.clean,
     protocol.Shutdown: shutdown,
 }

@@ -15,8 +15,8 @@ from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents, spare
-from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 
 SLOTS = 1  # jobs at a time

@@ -36,7 +36,8 @@ def main() -> int:
         step = spec.args["step"]
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
     with (folder / "side.txt").open("a") as side:
-        log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
+        attempt = int((folder / "attempt").read_text())
+        log.write(events.Started(1, attempt, os.getpid(), "cpu", "float32", {"fake": "1"}))
         log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, 1))
         if plan.get("grandchild"):
             child = subprocess.Popen(
@@ -53,10 +54,12 @@ def main() -> int:
             if plan.get("garbage") and step % 7 == 0:
                 with (folder / "events.jsonl").open("ab") as raw:
                     raw.write(b'{"n": broken\n\xff\xfe\n')
+            if step == plan.get("tells"):
+                tell_all(log, step, spec.args)
             log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))
             if step in plan.get("saved", ()):
                 path = f"checkpoints/step-{step:06d}"
-                (run_folder_of(folder) / path / "state").mkdir(parents=True)
+                (run_folder_of(folder) / path / "state").mkdir(parents=True, exist_ok=True)
                 (run_folder_of(folder) / path / "manifest.json").write_text('{"files": {}}')
                 log.write(events.Checkpoint(step, path, 10, "full"))
             if stopping:
@@ -85,6 +88,17 @@ def main() -> int:
     return 0
 
 
+def tell_all(log: events.EventLog, step: int, args: dict[str, Any]) -> None:
+    """One of each event that a real training tells, and a check on its way."""
+    log.write(events.DataRead("rows.jsonl", 10, 9, 1, 2, 77, 300, "0" * 64))
+    log.write(events.FirstRow([("What?", False), (" That.", True)]))
+    log.write(events.Sample(step, 0, "What?", "That."))
+    log.write(events.metrics(step, {"grad_norm": math.nan, "eval_loss": 1.5}))
+    log.write(events.Alarm("spike", step, f"the loss rose at step {step}"))
+    judge(log, 30, step, {**args, "claim": 1}, step)
+    log.write(events.Best(step, f"step {step}: the last one that is OK"))
+
+
 def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
     """The other metrics of a real trainer, and its line in the log, where the plan wants them (`start`)."""
     if "start" not in plan:
@@ -106,6 +120,14 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
 
 
 def check(log: events.EventLog, lost: int, step: int, args: dict[str, Any]) -> int:
+    judge(log, lost, step, args)
+    log.write(events.Ended("finished"))
+    return 0
+
+
+def judge(
+    log: events.EventLog, lost: int, step: int, args: dict[str, Any], of_step: int | None = None
+) -> None:
     """A check whose base is right on 90 of 100 items a task, and whose tuned model lost `lost` of each 90."""
     from finetop.core.check.deciding.conclusion import judge_pairs
     from finetop.core.check.deciding.permutation import Item
@@ -131,13 +153,11 @@ def check(log: events.EventLog, lost: int, step: int, args: dict[str, Any]) -> i
                 for item in items
                 if item.task == task.name
             ]
-            log.write(events.Scores(model, f"key-{model}", task.name, made))
+            log.write(events.Scores(model, f"key-{model}", task.name, made, of_step))
     result = json.loads(msgspec.json.encode(judge_pairs(plan, pairs)))
     target = {"nats_per_token": {"base": 2.9, "tuned": 1.1, "low": -2.0, "high": -1.6, "rows": 60}}
     claim = {"claim": args.get("claim", 0), "watch": args.get("watch", False)}
     log.write(events.Verdict(step, {**result, **claim, "suite": "quick", "step": step, "target": target}))
-    log.write(events.Ended("finished"))
-    return 0
 
 
 if __name__ == "__main__":

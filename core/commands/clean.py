@@ -1,0 +1,73 @@
+"""`finetop clean`: what checkpoints and caches go by the home's policy; done only with --yes.
+
+The policy is in HOME/settings.yaml (see core/settings.py); an option here overrides it for this once.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands import asking
+from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.errors import BadInput
+from finetop.core.home import Home
+
+ABOUT = "old checkpoints, merged models, scores, data sets: show what can go; --yes does it"
+ANYWHERE = True
+
+OPTIONS = {
+    "last": ("N", "checkpoints: the newest N of each run stay"),
+    "best": ("N", "checkpoints: beside those, the N with the lowest eval_loss stay"),
+    "days": ("D", "checkpoints: those of runs that ended D days ago go, but for the newest and best"),
+    "total_gib": ("G", "checkpoints: the oldest go until all take at most G GiB"),
+    "merged_days": ("D", "merged models that were not used for D days go"),
+    "scores_days": ("D", "item scores that were not used for D days go"),
+    "datasets_days": ("D", "data sets of the hub that were not used for D days go"),
+    "trash_days": ("D", "runs that are in the trash for D days go for good"),
+}
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    for name, (unit, text) in OPTIONS.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", metavar=unit, help=f"{text} ('none': no limit)")
+    asking.arguments(parser)
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    keep = {name: number(name, getattr(args, name)) for name in OPTIONS if getattr(args, name) is not None}
+    with Client(home) as client:
+        found: protocol.CleanAnswer = client.ask(protocol.Clean(keep))
+        if not args.json:
+            show(found)
+        if args.yes and found.items:
+            found = client.ask(protocol.Clean(keep, [item.path for item in found.items]))
+    total = sum(item.size_bytes for item in found.items)
+    if args.json:
+        print_json({"items": plain(found.items), "size_bytes": total, "done": args.yes})
+    elif args.yes:
+        print(f"{len(found.items)} gone, {asking.size(total)}.")
+    elif found.items:
+        print(f"{asking.size(total)} can go: finetop clean --yes, with the same options, does it.")
+    return 0
+
+
+def number(name: str, text: str) -> float | int | None:
+    """Read an option's number. Raises BadInput."""
+    if text == "none":
+        return None
+    try:
+        return int(text) if name in ("last", "best") else float(text)
+    except ValueError:
+        raise BadInput(
+            f"--{name.replace('_', '-')} is {text[:40]!r}, and must be a number or none.", hint="See --help."
+        ) from None
+
+
+def show(found: protocol.CleanAnswer) -> None:
+    if not found.items:
+        print("Nothing goes: all that is there is within the policy.")
+        return
+    rows = [(item.kind, item.what, asking.size(item.size_bytes), item.why) for item in found.items]
+    print_table(("what", "", "size", "why"), rows, right=(2,))

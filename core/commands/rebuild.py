@@ -1,0 +1,47 @@
+"""`finetop rebuild`: make the database again from the run folders; the old one is kept beside it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+
+import msgspec
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands.output import print_json, warn
+from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.home import Home, prepare
+
+ABOUT = "make the database again from the run folders"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    pass
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    prepare(home)
+    with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
+        client.ask(protocol.Shutdown())  # jobs go on; the next command starts another, on the new database
+    made = subprocess.run(
+        [sys.executable, "-m", "finetop.core.supervisor.rebuild", "--home", str(home.root)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        lines = made.stderr.strip().splitlines() or ["it ended without a word."]
+        raise (EnvironmentTrouble if made.returncode == 4 else FinetopError)(lines[-1])
+    told = msgspec.json.decode(made.stdout)
+    if args.json:
+        print_json(told)
+        return 1 if told["left_out"] else 0
+    print(f"{told['runs']} runs, {told['jobs']} jobs, {told['events']} events taken in from {home.runs}")
+    if told["kept_as"]:
+        print(f"the old database is kept as {told['kept_as']}")
+    for line in told["left_out"]:
+        warn(f"left out: {line}")
+    return 1 if told["left_out"] else 0

@@ -1,0 +1,45 @@
+"""`finetop rm RUN…`: move runs to the home's trash, having said what goes."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands import asking
+from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.home import Home
+
+ABOUT = "move runs to the trash: rows, logs, checkpoints"
+ANYWHERE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("runs", nargs="+", metavar="RUN", help="name or number")
+    asking.arguments(parser)
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        going: protocol.RemoveAnswer = client.ask(protocol.Remove(args.runs, only_show=True))
+        total = sum(one.size_bytes for one in going.runs)
+        if not args.json:
+            print_table(
+                ("run", "number", "checkpoints", "files", "size"),
+                [line(one) for one in going.runs],
+                right=(1, 2, 3, 4),
+            )
+        words = f"{len(going.runs)} run{'' if len(going.runs) == 1 else 's'}, {asking.size(total)}"
+        if not asking.agreed(args, f"Move {words} to the trash?"):
+            print("Nothing was done.")
+            return 1
+        client.ask(protocol.Remove([str(one.run_id) for one in going.runs]))
+    if args.json:
+        print_json({"removed": plain(going.runs), "size_bytes": total})
+    else:
+        print(f"{words} in the trash. Back: finetop trash --restore RUN; for good: finetop trash --empty")
+    return 0
+
+
+def line(one: protocol.Removed) -> tuple[str, ...]:
+    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), asking.size(one.size_bytes)

@@ -1,0 +1,58 @@
+"""HOME/settings.yaml: what a person has set for the whole home. Strict: a setting that isn't one is an error.
+
+settings: 1
+keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, trash_days: 30}
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from finetop.core.errors import EnvironmentTrouble, RecipeError
+
+if TYPE_CHECKING:
+    from finetop.core.home import Home
+
+FILE = "settings.yaml"
+Days = Annotated[float, Meta(ge=0, le=36_500)]
+
+
+class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What `finetop clean` keeps; null keeps all. A run's newest and best checkpoints always stay."""
+
+    last: Annotated[int, Meta(ge=1, le=10_000)] | None = 3  # newest checkpoints of each run
+    best: Annotated[int, Meta(ge=1, le=10_000)] = 1  # those with the lowest eval_loss, beside
+    days: Days | None = None  # checkpoints of runs that ended longer ago go
+    total_gib: Annotated[float, Meta(ge=0, le=1e6)] | None = None  # of all checkpoints: the oldest go
+    merged_days: Days | None = 30.0  # models merged for a run to begin from, not used for so long
+    scores_days: Days | None = None  # item scores of models, not used for so long
+    datasets_days: Days | None = None  # data sets of the hub, not used for so long
+    trash_days: Days | None = 30.0
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    settings: Literal[1] = 1
+    keep: Keep = Keep()
+
+
+def load(home: Home) -> Settings:
+    """Read a home's settings; without the file, the defaults. Raises BadInput naming file, line and value."""
+    from finetop.core.recipe.strict_yaml import Origin, parse
+    from finetop.core.recipe.validate import read_as
+
+    file = home.root / FILE
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return Settings()
+    except UnicodeDecodeError as error:
+        raise RecipeError("is not UTF-8 text.", place=str(file)) from error
+    except OSError as error:
+        raise EnvironmentTrouble(f"{file} can't be read: {error.strerror}.") from error
+    root = parse(text, Origin(str(file), home.root))
+    if not isinstance(root.value, dict) or "settings" not in root.value:
+        raise RecipeError("the version is missing.", place=root.place, hint="Begin with `settings: 1`.")
+    return read_as(root, Settings)

@@ -1,0 +1,65 @@
+"""Copies of the database, kept beside it: of before a migration and a rebuild, the last three of each."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEPT = 3
+
+
+def wal_of(database: Path) -> Path:
+    """Name the log of what was committed since the last checkpoint."""
+    return database.with_name(f"{database.name}.wal")
+
+
+def copy(database: Path, migration: str) -> Path:
+    """Copy a database, checkpointed, before a migration: whole or not at all. Raises OSError."""
+    target = database.with_name(f"{database.name}.before-{migration.removesuffix('.sql')}")
+    aside = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        shutil.copyfile(database, aside)
+        aside.chmod(0o600)
+        _sync(aside)
+        aside.replace(target)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    _prune(database, f"{database.name}.before-[0-9]*")
+    return target
+
+
+def swap(fresh: Path, database: Path) -> str:
+    """Put a new database in the old one's place. Returns the old one's new name, empty where there was none."""
+    kept = database.with_name(f"{database.name}.before-rebuild-{time.strftime('%Y%m%d-%H%M%S')}")
+    _sync(fresh)
+    had_one = database.exists()
+    if wal_of(database).exists():  # first: an old log must never meet the new file
+        wal_of(database).replace(wal_of(kept))
+    if had_one:
+        database.replace(kept)
+    fresh.replace(database)
+    _sync(database.parent)
+    _prune(database, f"{database.name}.before-rebuild-*")
+    return kept.name if had_one else ""
+
+
+def _prune(database: Path, pattern: str) -> None:
+    """Keep the newest few; a log goes with its database."""
+    found = [file for file in database.parent.glob(pattern) if not file.name.endswith(".wal")]
+    for file in sorted(found, key=lambda one: one.stat().st_mtime_ns)[:-KEPT]:
+        file.unlink(missing_ok=True)
+        wal_of(file).unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,210 @@
+"""What `finetop clean` takes away by its policy: checkpoints, merged models, scores, data sets, old trash."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core import protocol, settings
+from finetop.core import run as data
+from finetop.core.errors import BadInput
+from finetop.core.settings import Keep
+from finetop.core.store import checks, jobs, records
+from finetop.core.store.open import transaction
+from finetop.core.supervisor import housekeeping
+from finetop.core.train import checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+    from finetop.core.home import Home
+    from finetop.core.supervisor.state import Supervisor
+
+DAY_S = 86_400.0
+_state = msgspec.json.Decoder(data.State)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A checkpoint that is there, of a run that has ended."""
+
+    run_id: int
+    run: str
+    ended: float
+    step: int
+    place: Path
+    path: str  # relative to the home
+    size_bytes: int
+    must_stay: bool  # the run's newest or best, or another run begins from it
+    rank: int  # 0 the newest of its run
+    eval_rank: int | None  # 0 the lowest eval_loss of its run; None where it has none
+
+
+def clean(supervisor: Supervisor, ask: protocol.Clean) -> protocol.CleanAnswer:
+    """Say what a policy would take away; with `shown`, take away what of it is among these paths.
+
+    Raises BadInput for a policy that can't be.
+    """
+    own = msgspec.to_builtins(settings.load(supervisor.home).keep)
+    try:
+        keep = msgspec.convert({**own, **ask.keep}, Keep)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"keep: {error}.", hint="See `finetop clean --help`.") from error
+    connection, home = supervisor.connection, supervisor.home
+    wanted = list(going(connection, home, keep))
+    if ask.shown is None:
+        return protocol.CleanAnswer(wanted)
+    agreed = [item for item in wanted if item.path in set(ask.shown)]
+    for item in agreed:
+        take_away(connection, home, item)
+    supervisor.touch()
+    return protocol.CleanAnswer(agreed)
+
+
+def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iterator[protocol.CleanItem]:
+    """List what a policy takes away. While a job runs, what several jobs share stays."""
+    yield from _checkpoints(saved(connection, home), keep)
+    if not jobs.live(connection):
+        yield from _unused(home, home.models / "merged", "merged model", keep.merged_days)
+        yield from _unused(home, home.scores, "scores", keep.scores_days)
+        yield from _unused(home, home.root / "datasets", "data set", keep.datasets_days)
+    if keep.trash_days is not None:
+        for one in housekeeping.trashed(home):
+            age = (time.time() - one.at) / DAY_S
+            if age >= keep.trash_days:
+                why = f"in the trash for {age:.0f} days"
+                yield protocol.CleanItem("trash", one.name, f"trash/{one.folder}", one.size_bytes, why)
+
+
+def saved(connection: duckdb.DuckDBPyConnection, home: Home) -> list[Saved]:
+    """List the checkpoints of ended runs that were trained here, each run's newest first."""
+    found: list[Saved] = []
+    every = connection.execute(
+        "SELECT id, name, folder, ended FROM runs WHERE ended IS NOT NULL AND id NOT IN"
+        " (SELECT run_id FROM jobs WHERE word IN ('queued', 'running') OR verb = 'import') ORDER BY id"
+    ).fetchall()
+    needed: dict[int, set[int]] = {}
+    for parent_id, step in connection.execute("SELECT parent_id, step FROM parents").fetchall():
+        needed.setdefault(parent_id, set()).add(-1 if step is None else step)
+    for run_id, name, folder, ended in every:
+        found += _of_run(connection, home, run_id, name, folder, ended, needed.get(run_id, set()))
+    return found
+
+
+def _of_run(
+    connection: duckdb.DuckDBPyConnection,
+    home: Home,
+    run_id: int,
+    name: str,
+    folder: str,
+    ended: float,
+    needed: set[int],
+) -> list[Saved]:
+    places = [one for one in checkpoint.complete(home.root / folder) if not one.is_symlink()]
+    best = checks.best_of(connection, run_id)
+    losses = dict(
+        connection.execute(
+            "SELECT step, arg_max(value, time) FROM metrics WHERE run_id = ? AND key = 'eval_loss'"
+            " AND value IS NOT NULL GROUP BY step",
+            [run_id],
+        ).fetchall()
+    )
+    steps = [checkpoint.step_of(one) for one in places]
+    by_loss = sorted((step for step in steps if step in losses), key=lambda step: (losses[step], -step))
+    return [
+        Saved(
+            run_id,
+            name,
+            ended,
+            step,
+            place,
+            str(place.relative_to(home.root)),
+            sum(housekeeping.sizes_below(place)),
+            must_stay=rank == 0 or step in needed or -1 in needed or (best is not None and best.step == step),
+            rank=rank,
+            eval_rank=by_loss.index(step) if step in losses else None,
+        )
+        for rank, (step, place) in enumerate(zip(reversed(steps), reversed(places), strict=True))
+    ]
+
+
+def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[protocol.CleanItem]:
+    """Choose by count and age first, then, oldest first, until the rest fits."""
+    why = {one.path: reason for one in there if (reason := _reason(one, keep))}
+    if keep.total_gib is not None:
+        left = sum(one.size_bytes for one in there if one.path not in why)
+        for one in sorted(there, key=lambda one: (one.ended, -one.rank)):
+            if left <= keep.total_gib * 2**30:
+                break
+            if not one.must_stay and one.path not in why:
+                why[one.path] = f"all checkpoints take more than {keep.total_gib:g} GiB"
+                left -= one.size_bytes
+    for one in there:
+        if one.path in why:
+            yield protocol.CleanItem(
+                "checkpoint", f"{one.run}@{one.step}", one.path, one.size_bytes, why[one.path]
+            )
+
+
+def _reason(one: Saved, keep: Keep) -> str:
+    """Say why a checkpoint goes by count or age; empty where it stays."""
+    if one.must_stay or (one.eval_rank is not None and one.eval_rank < keep.best):
+        return ""
+    if keep.last is not None and one.rank >= keep.last:
+        return f"older than the last {keep.last} of its run"
+    days = (time.time() - one.ended) / DAY_S
+    if keep.days is not None and days >= keep.days:
+        return f"its run ended {days:.0f} days ago"
+    return ""
+
+
+def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator[protocol.CleanItem]:
+    """List what of a shared folder nobody has read or written for so long."""
+    if days is None or not folder.is_dir():
+        return
+    for entry in sorted(folder.iterdir()):
+        if entry.is_symlink() or entry.name.startswith("."):
+            continue
+        files = [entry] if entry.is_file() else [file for file in entry.rglob("*") if file.is_file()]
+        facts = [file.lstat() for file in files]
+        used = max((max(one.st_atime, one.st_mtime) for one in facts), default=entry.lstat().st_mtime)
+        age = (time.time() - used) / DAY_S
+        if age >= days:
+            size = sum(one.st_size for one in facts)
+            why = f"not used for {age:.0f} days"
+            yield protocol.CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, why)
+
+
+def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: protocol.CleanItem) -> None:
+    """Take one thing away. A checkpoint leaves the store with its files; the rest is no part of the store."""
+    place = home.root / item.path
+    if item.kind == "checkpoint":
+        checkpoint.remove(place)
+        _forget(connection, home, place)
+    elif place.is_dir():
+        housekeeping.discard(place)
+    else:
+        place.unlink(missing_ok=True)
+
+
+def _forget(connection: duckdb.DuckDBPyConnection, home: Home, place: Path) -> None:
+    run_folder = place.parent.parent
+    values = [str(run_folder.relative_to(home.root)), str(place.relative_to(run_folder))]
+    with transaction(connection):
+        rows = connection.execute(
+            "SELECT c.run_id, c.job_id, c.step, c.time FROM checkpoints c JOIN runs r ON r.id = c.run_id"
+            " WHERE r.folder = ? AND c.path = ?",
+            values,
+        ).fetchall()
+        for row in rows:
+            connection.execute("INSERT INTO cleaned VALUES (?, ?, ?, ?)", row)
+            connection.execute(
+                "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?", row
+            )
+            records.mark_run(connection, row[0])

@@ -1,0 +1,325 @@
+"""The database made again from the run folders: row for row, whatever became of the old one."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import time
+
+import msgspec
+import pytest
+from dumping import differences, dump
+
+from finetop.core import events, protocol
+from finetop.core import run as data
+from finetop.core.commands.main import main
+from finetop.core.errors import StoreTrouble
+from finetop.core.store import backups, records
+from finetop.core.store.open import open_store
+from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.rebuild import rebuild, take_run
+
+
+@pytest.fixture
+def lived(rig, tmp_path):
+    """A home with runs of every kind, whose supervisor has ended: its dump is what must come back."""
+    finished = rig.submit("finished", steps=40, saved=[10, 20, 30], lost=20, best=20, check=True)
+    rig.wait_state(finished, "finished")
+    wait_checked(rig, finished, 1)
+    rig.ask(protocol.Check(finished, 10))  # a look, as the claim is spent
+    wait_checked(rig, finished, 2)
+    rig.ask(protocol.Check(finished, 30, general={"margin": 5.0}))
+    wait_checked(rig, finished, 3)
+    spread = rig.submit("spread", steps=30, saved=[10, 20], every=0.5, lost={"10": 0, "20": 30}, tells=15)
+    rig.wait_state(spread, "finished")
+    rig.ask(protocol.Check(spread, 20))
+    wait_checked(rig, spread, 1)
+    resumed = rig.submit("resumed", steps=30, saved=[10, 20], end="die", once=True)
+    rig.wait_state(resumed, "failed")
+    rig.ask(protocol.Check(resumed, 20))
+    wait_checked(rig, resumed, 1)
+    rig.ask(protocol.Resume(resumed, step=10, anyway=True))
+    rig.wait_state(resumed, "finished")
+    rig.wait_state(rig.submit("garbled", steps=30, garbage=True), "finished")
+    rig.wait_state(rig.submit("broken", steps=3, end="crash"), "failed")
+    adopted(rig, tmp_path)
+    rig.submit("blocker", steps=5000, pause_s=0.05)
+    rig.wait_state("blocker", "running")
+    child(rig, "child", "finished", 30)
+    rig.submit("waits", steps=3)
+    rig.ask(protocol.Stop(rig.submit("cancelled", steps=3)))
+    rig.ask(protocol.Kill("blocker"))
+    rig.ask(protocol.Stop("waits"))
+    rig.wait_state("blocker", "stopped")
+    rig.wait_state("child", "finished")
+    rig.submit("last", steps=50_000, pause_s=0.05)
+    rig.wait_state("last", "running")
+    rig.submit("queued", steps=3)
+    child(rig, "grandchild", "queued", None)
+    hold(rig, "last", signal.SIGSTOP)
+    rig.ask(protocol.Shutdown())
+    rig.processes[-1].wait()
+    yield rig, dump(rig.home.database)
+    hold(rig, "last", signal.SIGCONT)
+
+
+def hold(rig, name, number):
+    """Stop a job as it is, with all that it wrote taken in; or let it go on."""
+    folder = next(rig.home.runs.glob(f"*-{name}/jobs/*"))
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(json.loads((folder / "keeper.json").read_text())["job_pid"], number)
+    deadline = time.monotonic() + 30
+    while number == signal.SIGSTOP:
+        taken = rig.ask(
+            protocol.Sql(
+                f"SELECT j.bytes_read FROM jobs j JOIN runs r ON r.id = run_id WHERE name = '{name}'"
+            )
+        )
+        if taken.rows == [[(folder / "events.jsonl").stat().st_size]]:
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def wait_checked(rig, name, count):
+    deadline = time.monotonic() + 60
+    while len(rig.ask(protocol.Checks(name)).checks) < count or rig.ask(protocol.GetRun(name)).row.checking:
+        assert time.monotonic() < deadline, rig.home.log.read_text()
+        time.sleep(0.05)
+
+
+def adopted(rig, tmp_path):
+    loaded = rig_recipe(rig, steps=3)
+    folder = tmp_path / "made-elsewhere"
+    folder.mkdir()
+    rig.ask(protocol.Import(loaded, "recipe: 1\n", "adopted", str(folder), [3]))
+    rig.wait_state("adopted", "finished")
+
+
+def child(rig, name, parent, step):
+    recipe = rig_recipe(rig, steps=3)
+    reference = f"run:{parent}" + ("" if step is None else f"@{step}")
+    rig.ask(protocol.Submit({**recipe, "model": {**recipe["model"], "id": reference}}, "recipe: 1\n", name))
+
+
+def rig_recipe(rig, **plan):
+    from rig import RECIPE
+
+    from finetop.core.recipe.load import resolve_text
+
+    resolved = resolve_text(RECIPE).resolved
+    return {
+        **resolved,
+        "about": json.dumps(plan),
+        "check": {**resolved["check"], "at_end": False},
+        "method": {**resolved["method"], "name": "lora"},
+    }
+
+
+def test_every_row_comes_back_and_the_old_database_is_kept(lived):
+    rig, before = lived
+    assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
+    assert len(before["runs"]) == 13
+    old = rig.home.database.read_bytes()
+    made = rebuild(rig.home)
+    assert made.left_out == []
+    assert differences(before, dump(rig.home.database)) == []
+    assert (rig.home.root / made.kept_as).read_bytes() == old
+    again = rebuild(rig.home)
+    assert differences(before, dump(rig.home.database)) == []
+    assert again.kept_as != ""
+    goes_on_from_there(rig)
+    says_what_is_wrong_in_words(rig, before)
+
+
+def goes_on_from_there(rig):
+    """The new database is as good as the old: the queue goes on, and the next run has a number of its own."""
+    rig.start()
+    rig.wait_ready()
+    assert rig.ask(protocol.GetRun("last")).jobs[0].attempt == 1
+    hold(rig, "last", signal.SIGCONT)
+    rig.ask(protocol.Kill("last"))
+    rig.wait_state("last", "stopped")
+    rig.wait_state("queued", "finished")
+    name = rig.submit("newest", steps=1)
+    rig.wait_state(name, "finished")
+    rows = rig.ask(protocol.Sql("SELECT count(*), count(DISTINCT id) FROM runs")).rows
+    assert rows == [[14, 14]]
+    rig.wait_state("grandchild", "finished")
+    rig.ask(protocol.Shutdown())
+    rig.processes[-1].wait()
+
+
+def says_what_is_wrong_in_words(rig, before):
+    """Gone, empty, cut: refused with the command that helps, by the supervisor and by every client."""
+    home = rig.home
+    whole, after = home.database.read_bytes(), dump(home.database)
+    for damage in (None, b"", whole[: len(whole) // 3], whole[:5000], b"\0" * len(whole)):
+        backups.wal_of(home.database).unlink(missing_ok=True)
+        home.database.unlink(missing_ok=True)
+        if damage is not None:
+            home.database.write_bytes(damage)
+        with pytest.raises(StoreTrouble, match="finetop rebuild"):
+            open_home(home)
+    assert main(["--home", str(home.root), "rebuild"]) == 0
+    assert differences(after, dump(home.database)) == []
+
+
+def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    cold_rig.wait_state(cold_rig.submit("first", steps=20), "finished")
+    cold_rig.ask(protocol.Shutdown())
+    cold_rig.processes[-1].wait()
+    process = cold_rig.start()
+    cold_rig.wait_ready()
+    cold_rig.wait_state(cold_rig.submit("second", steps=20), "finished")
+    process.kill()
+    process.wait()
+    wal = backups.wal_of(cold_rig.home.database)
+    assert wal.stat().st_size > 0
+    kept = wal.read_bytes()
+    wal.unlink()
+    with pytest.raises(StoreTrouble, match=r"older than the run folders.*finetop rebuild"):
+        open_home(cold_rig.home)
+    rebuild(cold_rig.home)
+    after = dump(cold_rig.home.database)
+    assert [row[1] for row in after["runs"]] == ["first", "second"]
+    shutil.copy(next(cold_rig.home.root.glob("*.before-rebuild-*")), cold_rig.home.database)
+    wal.write_bytes(kept)
+    assert differences(dump(cold_rig.home.database), after) == []
+
+
+def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, capsys):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit(steps=400, pause_s=0.02)
+    cold_rig.wait_state(name, "running")
+    assert main(["--home", str(cold_rig.home.root), "rebuild"]) == 0
+    assert "1 runs, 1 jobs" in capsys.readouterr().out
+    cold_rig.start()
+    cold_rig.wait_ready()
+    assert cold_rig.wait_state(name, "finished", timeout_s=60).step == 400
+    detail = cold_rig.ask(protocol.GetRun(name))
+    assert detail.jobs[0].attempt == 1
+    steps = cold_rig.ask(protocol.EventsSince(name)).steps
+    assert [step.step for step in steps] == list(range(1, 401))
+
+
+def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(cold_rig, capsys):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    for name in ("good", "torn", "newer", "moved", "half"):
+        cold_rig.wait_state(cold_rig.submit(name, steps=2), "finished")
+    cold_rig.ask(protocol.Shutdown())
+    cold_rig.processes[-1].wait()
+    runs = cold_rig.home.runs
+
+    def told(name):
+        return json.loads((runs / name / "run.json").read_text())
+
+    (runs / "0002-torn" / "run.json").write_text("{")
+    (runs / "0003-newer" / "run.json").write_text(json.dumps({**told("0003-newer"), "format": 99}))
+    (runs / "0004-moved").rename(runs / "0009-moved")
+    half = {k: v for k, v in told("0005-half").items() if k != "store"}
+    (runs / "0005-half" / "run.json").write_text(json.dumps(half))
+    assert main(["--home", str(cold_rig.home.root), "rebuild", "--json"]) == 1
+    made = json.loads(capsys.readouterr().out)
+    assert made["runs"] == 1
+    assert [line.partition(":")[2].strip()[:33] for line in sorted(made["left_out"])] == [
+        "its run.json can't be read (Input",
+        "its run.json is of format 99; thi",
+        "it was never queued: finetop was ",
+        "its run.json is of run 4.",
+    ]
+
+
+def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(cold_rig):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit(steps=3)
+    cold_rig.wait_state(name, "finished")
+    folder = cold_rig.job_folder(name)
+    cold_rig.ask(protocol.Shutdown())
+    cold_rig.processes[-1].wait()
+    file = next(cold_rig.home.runs.glob("*/run.json"))
+    told = json.loads(file.read_text())
+    told["store"]["jobs"][0]["attempt"] = 2
+    live = msgspec.to_builtins(data.Running(since=time.time(), phase=data.STARTING))
+    told["store"]["jobs"][0]["state"] = told["store"]["run"]["state"] = live
+    file.write_text(json.dumps(told))
+    rebuild(cold_rig.home)
+    row = dict(zip(*rows_of(cold_rig.home, "jobs"), strict=True))
+    assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, data.STARTING)
+    log = events.EventLog(folder / "events.jsonl")
+    log.write(events.Started(1, 2, 1, "cpu", "float32", {}))
+    log.write(events.Phase("training"))
+    log.close()
+    rebuild(cold_rig.home)
+    row = dict(zip(*rows_of(cold_rig.home, "jobs"), strict=True))
+    assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, "training")
+
+
+def rows_of(home, table):
+    connection = open_store(home.database)
+    names = records.columns_of(connection, table)
+    found = connection.execute(f"SELECT * FROM {table}").fetchone()
+    connection.close()
+    return names, found
+
+
+def test_a_home_of_an_older_finetop_comes_back_but_for_what_only_its_database_knew(cold_rig):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    for plan in ({"steps": 20, "saved": [20], "lost": 20, "check": True}, {"steps": 3, "end": "crash"}):
+        cold_rig.wait_state(cold_rig.submit(**plan), "finished", "failed")
+    wait_checked(cold_rig, "fake", 1)
+    cold_rig.ask(protocol.Shutdown())
+    cold_rig.processes[-1].wait()
+    before = dump(cold_rig.home.database)
+    for file in cold_rig.home.runs.glob("*/run.json"):
+        told = json.loads(file.read_text())
+        file.write_text(json.dumps({**{k: v for k, v in told.items() if k != "store"}, "format": 1}))
+    (cold_rig.home.root / records.STORE).unlink()
+    assert rebuild(cold_rig.home).left_out == []
+    after = dump(cold_rig.home.database)
+    for table in ("metrics", "checkpoints", "item_scores", "checks", "samples"):
+        assert differences({table: before[table]}, {table: after[table]}) == []
+    assert [json.loads(row[9])["type"] for row in after["runs"]] == ["finished", "failed"]
+    assert [row[:4] for row in after["jobs"]] == [row[:4] for row in before["jobs"]]
+    assert len(after["jobs"]) == 3, "a check that was made is not queued again"
+
+
+def test_every_table_of_the_store_has_its_way_back(tmp_path):
+    """A table that somebody adds is told by events, kept with its run, or kept in store.json."""
+    connection = open_store(tmp_path / "finetop.duckdb")
+    connection.execute("CREATE TABLE of_a_run (run_id INTEGER, a VARCHAR)")
+    connection.execute("CREATE TABLE of_none (b INTEGER)")
+    assert "of_a_run" in records.kept_tables(connection)
+    assert "of_none" in records.global_tables(connection)
+    connection.close()
+
+
+def test_taking_a_run_in_is_all_or_nothing(cold_rig, monkeypatch):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    cold_rig.wait_state(cold_rig.submit(steps=3), "finished")
+    cold_rig.ask(protocol.Shutdown())
+    cold_rig.processes[-1].wait()
+    fresh = open_store(cold_rig.home.root / "other.duckdb")
+    monkeypatch.setattr("finetop.core.supervisor.rebuild._finish", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        take_run(fresh, cold_rig.home, next(cold_rig.home.runs.iterdir()))
+    for table in ("runs", "jobs", "metrics"):
+        assert fresh.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    fresh.close()
+
+
+def test_a_running_supervisor_is_never_rebuilt_under(rig, monkeypatch):
+    monkeypatch.setattr("finetop.core.supervisor.rebuild.LOCK_WAIT_S", 0.2)
+    from finetop.core.errors import EnvironmentTrouble
+    from finetop.core.supervisor.rebuild import wait_for_lock
+
+    with pytest.raises(EnvironmentTrouble, match="finetop supervisor stop"):
+        wait_for_lock(rig.home)
