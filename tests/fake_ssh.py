@@ -3,7 +3,7 @@
     fake_ssh.py [options] [-L local:there] -- DESTINATION COMMAND
 
 $FAKE_SSH/hosts.json says of each destination which home is there, and $FAKE_SSH/mode.DESTINATION how it behaves now:
-"ok" (or nothing), "refused", "denied", "resolve", "silent", "noisy" (login scripts print), "blocked" (forwards nothing).
+"ok" (or nothing), "refused", "denied", "resolve", "silent", "noisy" (login scripts print), "blocked" (no forward).
 Each call leaves a line in $FAKE_SSH/calls: its pid and its words.
 """
 

@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,11 +20,12 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.keys import Key, bindings
 from finetop.tui.live import PACE_S, follow
+from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.words import clock, counted
+from finetop.tui.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -32,7 +34,9 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from finetop.core.home import Home
+    from finetop.core.remote.fleet import Fleet
     from finetop.tui.host import Asker
+    from finetop.tui.widgets.lines import Line
 
 MINUTE_S = 60.0
 
@@ -54,7 +58,10 @@ def _launch() -> Screen[Any]:
 
 
 class FinetopApp(App[str], inherit_bindings=False):
-    """The terminal app of one home. Tests give it another connection, clock, machine and look."""
+    """The terminal app of one home, or of `others` on more machines too.
+
+    Tests give it another connection, clock, machine and look.
+    """
 
     AUTO_FOCUS = "Bottom"
     ENABLE_COMMAND_PALETTE = False
@@ -68,6 +75,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self,
         home: Home,
         *,
+        others: Sequence[Home] = (),
         connect: Callable[[Home], Asker] = AsyncClient,
         start: Callable[[Home], None] = start_supervisor,
         now: Callable[[], float] = time.time,
@@ -79,34 +87,55 @@ class FinetopApp(App[str], inherit_bindings=False):
     ) -> None:
         self.look = find_look() if look is None else look
         super().__init__(driver_class=driver_class, ansi_color=True)
-        self.home = home
+        self.homes = (home, *others)
         self.folder = Path.cwd() if folder is None else folder
-        self.machine = clean_line(socket.gethostname()) if machine is None else machine
+        own = clean_line(socket.gethostname()) if machine is None else machine
+        self.machines = [Machine(one, own if one.link is None else "") for one in self.homes]
         self.trouble = ""
-        self.supervisor_is_lost = False
         self.said: Said | None = None
         self.messages: list[Said] = []
         self.running = 0
-        self._lost_at = 0.0
         self._now, self._pace_s = now, pace_s
         self._start = start
-        self._asker, self._watcher = connect(home), connect(home)
+        self._askers = {one.label: connect(one) for one in self.homes}
+        self._watchers = [connect(one) for one in self.homes]
+        self._fleet: Fleet | None = None
+        if others:
+            from finetop.core.remote import fleet
+
+            self._fleet = fleet.Fleet(self._askers)
 
     # --- what screens ask of it -------------------------------------------------------------------------
 
     @property
     def home_shown(self) -> str:
-        return clean_line(str(self.home.root))
+        return clean_line(", ".join(home.shown for home in self.homes))
+
+    @property
+    def supervisor_is_lost(self) -> bool:
+        return any(machine.is_lost for machine in self.machines)
+
+    @property
+    def mend(self) -> str:
+        return mend_words(self.machines)
+
+    def where(self, width: int) -> Line:
+        return top_words(self.machines, width)
 
     def now(self) -> float:
         return self._now()
 
     async def ask(self, ask: protocol.Ask) -> Any:
         """Ask the supervisor. Raises NoSupervisor when it is gone; the connection comes back by itself."""
-        answer = await self._asker.ask(ask)
+        asker = self._fleet or self._askers[self.homes[0].label]
+        answer = await asker.ask(ask)
         if isinstance(answer, protocol.RunsAnswer):
             self.running = answer.running
         return answer
+
+    async def ask_on(self, home: Home, ask: protocol.Ask) -> Any:
+        """Ask the supervisor of one of the homes."""
+        return await self._askers[home.label].ask(ask)
 
     def say(self, text: str, style: StyleName = "") -> None:
         """Show a message above the footer until the next key, and keep it."""
@@ -149,47 +178,57 @@ class FinetopApp(App[str], inherit_bindings=False):
     # --- the connection -----------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self._follow()
+        for watcher, machine in zip(self._watchers, self.machines, strict=True):
+            self._follow(watcher, machine)
         self.set_timer(MINUTE_S - self.now() % MINUTE_S, self._minute)
 
     @work
-    async def _follow(self) -> None:
-        await follow(self._watcher, self, lambda: self._start(self.home), self._pace_s)
+    async def _follow(self, watcher: Asker, machine: Machine) -> None:
+        await follow(watcher, Heard(self, machine), lambda: self._begin(machine), self._pace_s)
 
-    def connected(self, hello: protocol.HelloAnswer) -> None:
+    def _begin(self, machine: Machine) -> None:
+        """Start a machine's supervisor where none answers. Runs in a thread. Raises FinetopError."""
+        if machine.home.link is None:
+            self._start(machine.home)
+        else:
+            machine.home.link.try_now()
+
+    def connected(self, hello: protocol.HelloAnswer, machine: Machine) -> None:
         """Hear that a supervisor answers."""
-        self.supervisor_is_lost = False
-        self.trouble = ""
-        self.machine = "  ".join(filter(None, [clean_line(hello.host), clean_line(hello.device)]))
-        self._redraw_frame()
+        machine.is_lost, machine.trouble, machine.refusal = False, "", ""
+        machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
+        self._say_how_it_stands()
 
-    def changed(self, revision: int, trouble: str) -> None:
-        """Hear that the store is newer."""
-        if trouble != self.trouble:
-            self.trouble = clean_line(trouble)
-            self._redraw_frame()
+    def changed(self, revision: int, trouble: str, machine: Machine) -> None:
+        """Hear that a store is newer."""
+        if trouble != machine.trouble:
+            machine.trouble = clean_line(trouble)
+            self._say_how_it_stands()
         self.screen.post_message(StoreChanged(revision))
 
-    def lost(self) -> None:
-        """Hear that no supervisor answers."""
-        if not self.supervisor_is_lost:
-            self.supervisor_is_lost, self._lost_at = True, self.now()
-        self.trouble = (
-            f"NO SUPERVISOR since {clock(self._lost_at)}, numbers are from then. Runs go on without it."
-        )
-        self._redraw_frame()
+    def lost(self, machine: Machine) -> None:
+        """Hear that a supervisor does not answer."""
+        if not machine.is_lost:
+            machine.is_lost, machine.lost_at, machine.trouble = True, self.now(), ""
+        self._say_how_it_stands()
 
-    def refused(self, error: FinetopError) -> None:
+    def refused(self, error: FinetopError, machine: Machine) -> None:
         """Hear that it would not start, or will not be followed."""
-        self.trouble = clean_line(str(error))
+        machine.refusal = clean_line(str(error))
+        self._say_how_it_stands()
+
+    def _say_how_it_stands(self) -> None:
+        self.trouble = trouble_words(self.machines)
         self._redraw_frame()
 
     @work
     async def start_supervisor(self) -> None:
-        """Start a supervisor in place of one that is gone; the connection finds it."""
-        self.say("starting it …")
+        """Start a supervisor in place of one that is gone, or try a broken link now; the connection finds it."""
+        lost = [machine for machine in self.machines if machine.is_lost]
+        self.say("trying …" if any(machine.is_unlinked for machine in lost) else "starting it …")
         try:
-            await asyncio.to_thread(self._start, self.home)
+            for machine in lost:
+                await asyncio.to_thread(self._begin, machine)
         except FinetopError as error:
             self.say(str(error), "red")
         else:
@@ -254,18 +293,40 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     def action_leave(self) -> None:
         goes_on = counted(self.running, "run")
+        on = "".join(f" --on {'.' if home.link is None else home.link.word}" for home in self.homes)
+        again = "finetop" + ("" if on == " --on ." else on)
         self.exit(
-            f"{goes_on} go{'es' if self.running == 1 else ''} on. See them again with: finetop"
+            f"{goes_on} go{'es' if self.running == 1 else ''} on. See them again with: {again}"
             if self.running
             else ""
         )
 
     async def on_unmount(self) -> None:
-        self._asker.close()
-        self._watcher.close()
+        for asker in (*self._askers.values(), *self._watchers):
+            asker.close()
 
 
-def run_app(home: Home) -> int:
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """Hears of one machine's connection for the app."""
+
+    app: FinetopApp
+    machine: Machine
+
+    def connected(self, hello: protocol.HelloAnswer) -> None:
+        self.app.connected(hello, self.machine)
+
+    def changed(self, revision: int, trouble: str) -> None:
+        self.app.changed(revision, trouble, self.machine)
+
+    def lost(self) -> None:
+        self.app.lost(self.machine)
+
+    def refused(self, error: FinetopError) -> None:
+        self.app.refused(error, self.machine)
+
+
+def run_app(homes: Sequence[Home]) -> int:
     """Run the app on this terminal until the user leaves; 0 is the exit code.
 
     Raises EnvironmentTrouble where there is no terminal.
@@ -274,7 +335,7 @@ def run_app(home: Home) -> int:
 
     if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM") == "dumb":
         raise EnvironmentTrouble("the app needs a terminal.", hint="`finetop ls` lists the runs without one.")
-    goes_on = FinetopApp(home, driver_class=DifferenceDriver).run()
+    goes_on = FinetopApp(homes[0], others=homes[1:], driver_class=DifferenceDriver).run()
     if goes_on:
         print(goes_on)
     return 0

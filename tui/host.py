@@ -11,9 +11,11 @@ if TYPE_CHECKING:
     from textual.dom import DOMNode
 
     from finetop.core import protocol
+    from finetop.core.home import Home
     from finetop.tui.keys import Key
     from finetop.tui.messages import Said
     from finetop.tui.theme import Look, StyleName
+    from finetop.tui.widgets.lines import Line
 
 
 class Asker(Protocol):
@@ -32,13 +34,18 @@ class Host(Protocol):
     supervisor_is_lost: bool
     said: Said | None  # the message above the footer, until the next key
     messages: list[Said]
-    machine: str  # host name and devices, for the top row
+    homes: Sequence[Home]  # on one machine or several
     home_shown: str
+    mend: str  # what R does while something is lost
     folder: Path  # where `finetop` was started: recipes are found here
 
     def now(self) -> float: ...
 
+    def where(self, width: int) -> Line: ...
+
     async def ask(self, ask: protocol.Ask) -> Any: ...
+
+    async def ask_on(self, home: Home, ask: protocol.Ask) -> Any: ...
 
     def say(self, text: str, style: StyleName = "") -> None: ...
 

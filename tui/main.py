@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from finetop.core.commands.main import main as command_line
 from finetop.core.home import Home
 
 
-def open_app(home: Home) -> int:
-    """Open the app on a home. Imported late: commands must not pay for it."""
+def open_app(homes: Sequence[Home]) -> int:
+    """Open the app on homes. Imported late: commands must not pay for it."""
     from finetop.tui.app import run_app
 
-    return run_app(home)
+    return run_app(homes)
 
 
 def main() -> int:

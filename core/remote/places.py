@@ -41,6 +41,7 @@ class Place:
     destination: str  # empty: this machine
     command: str = COMMAND  # words for the shell there
     home: str = ""  # a path there; empty: what finetop there takes
+    word: str = ""  # what `--on` was given
 
 
 def read_places(
@@ -53,7 +54,7 @@ def read_places(
     places: list[Place] = []
     for word in words:
         place = usual.get(word) or _place(word)
-        place = replace(place, command=command or place.command, home=home or place.home)
+        place = replace(place, command=command or place.command, home=home or place.home, word=word)
         if any(place.destination == other.destination and place.home == other.home for other in places):
             raise BadInput(f"--on {clean_line(word, limit=80)} is there twice.", hint="Leave one out.")
         places.append(_unlike(place, [other.label for other in places]))

@@ -47,6 +47,7 @@ class Tunnel:
         """`memory` is a file that keeps where sockets were; `heard` hears when it goes down (why), and up again."""
         self.place = place
         self.label = place.label
+        self.word = place.word
         self.greeting: Greeting | None = None
         self.tries = 0  # since it last held for a while
         self._folder = _own_folder()

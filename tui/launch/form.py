@@ -67,6 +67,7 @@ class Form:
     before: Mapping[str, Any] = field(default_factory=dict)  # the base's own resolved settings
     loaded: Loaded | None = None
     problems: tuple[Problem, ...] = ()
+    files_are_here: bool = True  # else they lie on another machine, and are looked at when the run is queued
 
 
 def builtin_bases(folder: Path) -> list[Base]:
@@ -108,7 +109,7 @@ def run_base(name: str, recipe: Mapping[str, Any], folder: Path) -> Base:
     return Base(f"as {name}", "the settings of that run", json.dumps(recipe, indent=1), folder, "A run's")
 
 
-def open_form(base: Base, edits: Mapping[str, str] | None = None) -> Form:
+def open_form(base: Base, edits: Mapping[str, str] | None = None, *, files_are_here: bool = True) -> Form:
     """Make the form of a base, with edits that were typed over another one."""
     edits = dict(edits or {})
     before: Mapping[str, Any] = {}
@@ -120,7 +121,7 @@ def open_form(base: Base, edits: Mapping[str, str] | None = None) -> Form:
     except FinetopError:
         settings = fields()  # the base itself is faulty: its problems are shown
     shown = tuple(entry for entry in settings if "[]" not in entry.key and entry.key not in _HIDDEN)
-    return checked(Form(base, edits, shown, before))
+    return checked(Form(base, edits, shown, before, files_are_here=files_are_here))
 
 
 def edited(form: Form, key: str, text: str | None) -> Form:
@@ -139,10 +140,14 @@ def checked(form: Form) -> Form:
         return replace(form, loaded=None, problems=tuple(_problem(error) for error in found))
     try:
         loaded = resolve_text(form.base.text, sets, form.base.folder)
-        check_files(loaded)
+        check_files(loaded, None if form.files_are_here else _anything)
     except RecipeError as error:
         return replace(form, loaded=None, problems=(_problem(error),))
     return replace(form, loaded=loaded, problems=())
+
+
+def _anything(path: Path, is_folder: bool) -> tuple[str, str]:
+    return "", ""
 
 
 def is_known(form: Form, key: str) -> bool:

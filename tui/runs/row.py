@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from rich.cells import cell_len
 
+from finetop.core.remote.merging import bare
 from finetop.core.text import clean_line
 from finetop.tui.verdicts import ended_at, forgot, mark_of
 from finetop.tui.widgets.lines import Line, line_width
@@ -29,6 +30,7 @@ class Column:
     from_width: int
     cell: Callable[[RunRow, float, Sparks], str]
     gap: int = 2
+    beside_hosts: int = 0  # from which width on beside a column of hosts, if not by that column's width later
 
 
 def _how(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -57,6 +59,10 @@ def _age(row: RunRow, now: float, sparks: Sparks) -> str:
     return "" if ended is None else span(now - ended)
 
 
+def _host(row: RunRow, now: float, sparks: Sparks) -> str:
+    return row.host
+
+
 def _model(row: RunRow, now: float, sparks: Sparks) -> str:
     return row.model.rstrip("/").rpartition("/")[2]
 
@@ -75,15 +81,16 @@ def _tags(row: RunRow, now: float, sparks: Sparks) -> str:
 
 
 COLUMNS = (
-    Column("how", 5, "left", 80, _how, gap=1),
-    Column("step", 9, "right", 80, _step),
-    Column("loss", 5, "right", 80, _loss),
-    Column("left", 4, "right", 80, _left),
+    Column("how", 5, "left", 80, _how, gap=1, beside_hosts=90),
+    Column("step", 9, "right", 80, _step, beside_hosts=80),
+    Column("loss", 5, "right", 80, _loss, beside_hosts=97),
+    Column("left", 4, "right", 80, _left, beside_hosts=80),
     Column("model", 14, "left", 100, _model),
     Column("tok/s", 6, "right", 120, _speed),
     Column("loss", 10, "left", 120, _spark),
     Column("tags", 18, "left", 140, _tags),
 )
+HOST = Column("host", 9, "left", 60, _host)  # where runs of several machines are listed
 ANSWER = "did it forget?"
 
 
@@ -92,16 +99,17 @@ def name_width(width: int) -> int:
     return 20 if width < 80 else 22 if width < 120 else 24 if width < 140 else 27
 
 
-def head_line(width: int) -> Line:
+def head_line(width: int, *, has_hosts: bool = False) -> Line:
     """Write the titles of the columns."""
-    titles = "".join(" " * column.gap + _aside(column.title, column) for column in _columns(width))
+    columns = _columns(width, has_hosts)
+    titles = "".join(" " * column.gap + _aside(column.title, column) for column in columns)
     return ((f"    {'run':<{name_width(width)}}{titles}  {ANSWER}", "dim"),)
 
 
 def run_line(row: RunRow, *, has_cursor: bool, width: int, now: float, sparks: Sparks) -> Line:
     """Write a run as a row of the list, `width` cells wide at most."""
     mark = mark_of(row)
-    name = cut_middle(clean_line(row.name), name_width(width))
+    name = cut_middle(clean_line(bare(row)), name_width(width))
     cells: Line = (
         ("▸", "reverse") if has_cursor else (" ", ""),
         (" ", ""),
@@ -110,7 +118,7 @@ def run_line(row: RunRow, *, has_cursor: bool, width: int, now: float, sparks: S
         (name, "bold" if has_cursor else ""),
         (" " * (name_width(width) - cell_len(name)), ""),
     )
-    for column in _columns(width):
+    for column in _columns(width, bool(row.host)):
         text = clean_line(column.cell(row, now, sparks))
         cells = (*cells, (" " * column.gap + _aside(text, column), ""))
     return (*cells, ("  ", ""), *_fitted(forgot(row), width - line_width(cells) - 2))
@@ -121,8 +129,15 @@ def waiting_line(*, has_cursor: bool) -> Line:
     return (("▸", "reverse") if has_cursor else (" ", ""), ("   …", "dim"))
 
 
-def _columns(width: int) -> list[Column]:
-    return [column for column in COLUMNS if width >= column.from_width]
+def _columns(width: int, has_hosts: bool) -> list[Column]:
+    """Choose the columns for a terminal; the host takes the place of method and loss on a narrow one."""
+    if not has_hosts:
+        return [column for column in COLUMNS if width >= column.from_width]
+    taken = HOST.width + HOST.gap
+    return [
+        HOST,
+        *(column for column in COLUMNS if width >= (column.beside_hosts or column.from_width + taken)),
+    ]
 
 
 def _aside(text: str, column: Column) -> str:

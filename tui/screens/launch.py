@@ -10,6 +10,7 @@ from textual.screen import Screen
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.remote.files import judge, own_paths, sent
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
     from textual import events
     from textual.app import ComposeResult
 
+    from finetop.core.home import Home
 
 PAUSE_S = 0.3  # errors show when typing pauses for so long
 
@@ -165,7 +167,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _open_base(self) -> None:
         """Show the recipe under the cursor; what was typed stays typed."""
         edits = dict(self.form.edits) if self.form is not None else {}
-        self.form = open_form(self.bases[self.base_at], edits)
+        self.form = open_form(self.bases[self.base_at], edits, files_are_here=self._files_are_here())
         self._keep_cursor_in()
         self._after_check()
 
@@ -179,8 +181,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             return
         base = run_base(clean_line(run), detail.recipe, host.folder)
         self.bases = [base, *(other for other in self.bases if other.group != base.group)]
-        self.form, self.base_at, self.field_at, self.part = open_form(base), 0, 0, "settings"
+        self.form = open_form(base, files_are_here=self._files_are_here())
+        self.base_at, self.field_at, self.part = 0, 0, "settings"
         self._after_check()
+
+    def _files_are_here(self) -> bool:
+        return all(home.link is None for home in host_of(self).homes)
 
     def _check(self) -> None:
         if self.form is not None:
@@ -301,9 +307,24 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         model = self.form.loaded.recipe.model
         if model.trust_remote_code:
             words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
-            self.query_one(Bottom).ask(words, [Answer("y", "I have read it", self._submit)], leave="don't")
+            self.query_one(Bottom).ask(
+                words, [Answer("y", "I have read it", self._choose_machine)], leave="don't"
+            )
             return
-        self._submit()
+        self._choose_machine()
+
+    def _choose_machine(self) -> None:
+        """Queue the run on the machine there is; of several, on the one that is answered with."""
+        homes = host_of(self).homes
+        if len(homes) == 1:
+            self._submit(homes[0])
+            return
+        answers = [
+            Answer(str(number), clean_line(home.label), lambda home=home: self._submit(home))  # type: ignore[misc]
+            for number, home in enumerate(homes[:9], start=1)
+        ]
+        words: Line = ((" On which machine?", "bold"), ("  Its data must lie there.", ""))
+        self.query_one(Bottom).ask(words, answers, leave="don't queue it")
 
     def _go_to_first_problem(self) -> None:
         if self.form is None or not self.form.problems:
@@ -323,16 +344,24 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.field_at = keys.index(key) if key in keys else 0
 
     @work
-    async def _submit(self) -> None:
+    async def _submit(self, home: Home) -> None:
         if self.form is None or self.form.loaded is None:
             return
-        host, loaded = host_of(self), self.form.loaded
+        host, form, loaded = host_of(self), self.form, self.form.loaded
         try:
-            answer = await host.ask(
-                protocol.Submit(loaded.resolved, source_of(self.form), loaded.recipe.name)
-            )
+            await self._require_files(home)
+            name = loaded.recipe.name if len(host.homes) == 1 else f"{home.label}:{loaded.recipe.name}"
+            answer = await host.ask(protocol.Submit(sent(loaded, home), source_of(form), name))
         except FinetopError as error:
             host.say(str(error), "red")
             return
         host.show_runs(answer.name)
         host.say(f"{answer.name} is queued, place {count(answer.place)}.")
+
+    async def _require_files(self, home: Home) -> None:
+        """See that the files that the run needs are on another machine. Raises FinetopError."""
+        if home.link is None or self.form is None or self.form.loaded is None:
+            return
+        loaded = self.form.loaded
+        facts = await host_of(self).ask_on(home, protocol.Paths(own_paths(loaded)))
+        judge(loaded, facts.found, home.label)

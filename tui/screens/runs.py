@@ -88,7 +88,9 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         """Write everything again from what is held."""
         self.set_class(self.runs.is_empty, "-empty")
         self.query_one("#state", Lines).show((state_line(self.runs, self.size.width),))
-        self.query_one("#head", Lines).show((head_line(self.size.width),))
+        self.query_one("#head", Lines).show(
+            (head_line(self.size.width, has_hosts=len(host_of(self).homes) > 1),)
+        )
         self.query_one("#empty", Lines).show(empty_lines(self.runs, host_of(self).home_shown))
         self.query_one(Table).show(self.runs.pages.matching)
         self.show_pane()

@@ -43,11 +43,9 @@ class Top(Lines):
         for text, is_here in places:
             left = (*left, (text, "reverse" if is_here else ""), (" ", ""))
         host = host_of(self)
-        right: Line = (
-            (host.machine, "dim"),
-            ("  " if host.machine else "", ""),
-            (f"{clock(host.now())} ", ""),
-        )
+        time: Line = ((f"{clock(host.now())} ", ""),)
+        where = host.where(self.size.width - line_width(left) - line_width(time) - 4)
+        right: Line = (*where, ("  " if where else "", ""), *time)
         self.show((spread(left, right, self.size.width),))
 
 
@@ -205,7 +203,7 @@ class Bottom(Lines, can_focus=True):
         if host.said is not None:
             return [((f" {host.said.text}", host.said.style),)]
         if host.supervisor_is_lost:
-            return [next_line("R", "start it again")]
+            return [next_line("R", host.mend)]
         return self.next or [()]
 
     def _footer(self) -> Line:

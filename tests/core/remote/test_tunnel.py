@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hosts import Hosts, is_living, wait_until
+from hosts import is_living, wait_until
 
 from finetop.core import protocol
 from finetop.core.client import Client
@@ -136,7 +136,10 @@ def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
     ("command", "says"),
     [
         ("no-such-program-here", "lab has no finetop that its shell finds. Install it there"),
-        ("sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --", "too old to be asked from here"),
+        (
+            "sh -c 'echo finetop: argument what: invalid choice >&2; exit 2' --",
+            "too old to be asked from here",
+        ),
         ("sh -c 'echo finetop: the disk is gone. >&2; exit 4' --", "lab: the disk is gone"),
     ],
 )
