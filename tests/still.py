@@ -1,0 +1,111 @@
+"""A home whose supervisor is in the test's own process: nothing starts, runs are made as if their jobs had run."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rig import RECIPE
+
+from finetop.core import events, protocol
+from finetop.core import run as data
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import resolve_text
+from finetop.core.store import ingest, jobs, runs
+from finetop.core.store.open import open_store, transaction
+from finetop.core.supervisor import orders
+from finetop.core.supervisor.recording import record
+from finetop.core.supervisor.state import Supervisor
+
+
+@dataclass
+class Still:
+    supervisor: Supervisor
+
+    @property
+    def home(self) -> Home:
+        return self.supervisor.home
+
+    def close(self) -> None:
+        record(self.supervisor)
+        self.supervisor.connection.close()
+
+    def open(self) -> None:
+        self.supervisor.connection = open_store(self.home.database)
+        self.supervisor.touch()
+
+    def queue(self, name: str, model: str = "") -> int:
+        loaded = resolve_text(RECIPE)
+        recipe = dict(loaded.resolved)
+        if model:
+            recipe["model"] = {**recipe["model"], "id": model}
+        return orders.submit(self.supervisor, protocol.Submit(recipe, loaded.text, name)).run_id
+
+    def run(
+        self,
+        name: str,
+        steps: tuple[int, ...] = (),
+        *,
+        model: str = "",
+        ended: float | None = None,
+        size: int = 1000,
+        best: int | None = None,
+        losses: dict[int, float] | None = None,
+    ) -> int:
+        """Make a run that has finished, with a checkpoint of `size` bytes at each step."""
+        run_id = self.queue(name, model)
+        found = self.supervisor.connection.execute(
+            "SELECT j.id, r.folder, j.folder FROM jobs j JOIN runs r ON r.id = run_id WHERE run_id = ?",
+            [run_id],
+        ).fetchone()
+        assert found is not None
+        job_id, run_folder, job_folder = found
+        folder = self.home.root / run_folder
+        log = events.EventLog(self._folder(folder / job_folder) / "events.jsonl")
+        log.write(events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"}))
+        for step in steps:
+            log.write(
+                events.metrics(step, {"loss": 1.0 / step, **({"eval_loss": losses[step]} if losses else {})})
+            )
+            make_checkpoint(folder, step, size)
+            log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", size, "adapter"))
+        if best is not None:
+            log.write(events.Best(best, "the last one that is OK"))
+        log.write(events.Ended("finished"))
+        log.close()
+        connection = self.supervisor.connection
+        state = data.Finished(since=1.0, ended=time.time() if ended is None else ended)
+        while ingest.take_in(connection, job_id, folder / job_folder / "events.jsonl"):
+            pass
+        with transaction(connection):
+            jobs.begin_attempt(connection, job_id)
+            jobs.set_state(connection, job_id, state)
+            runs.set_state(connection, run_id, state)
+        self.supervisor.touch()
+        record(self.supervisor)
+        return run_id
+
+    @staticmethod
+    def _folder(path: Path) -> Path:
+        path.mkdir(mode=0o700, parents=True)
+        return path
+
+    def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        return self.supervisor.connection.execute(sql, list(values)).fetchall()
+
+
+def make_checkpoint(folder: Path, step: int, size: int) -> Path:
+    place = folder / "checkpoints" / f"step-{step:06d}"
+    (place / "state").mkdir(parents=True)
+    (place / "weights.safetensors").write_bytes(b"w" * size)
+    (place / "manifest.json").write_text(json.dumps({"files": {"weights.safetensors": size}}))
+    return place
+
+
+def still(root: Path) -> Still:
+    home = Home(root)
+    prepare(home)
+    return Still(Supervisor(home, open_store(home.database)))
