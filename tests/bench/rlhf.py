@@ -1,0 +1,227 @@
+"""RLHF on the real small model: a reward model from pairs, then PPO, RLOO and GRPO against it from the same start.
+
+    FINETOP_TEST_DATA=DATA OMP_NUM_THREADS=2 python tests/bench/rlhf.py --model FOLDER [--answers 192] [--home HOME]
+
+The pairs are those of dpo_en_demo; of a prompt the last --prompt-words words are used, of answers the first --words,
+which is as much as the policy writes here (--new-tokens). Some are held out, for the reward model's accuracy, which
+sees each of the others once. The policy's prompts are the shortest of all of these. Each of the four is a run as
+users have it: a built-in recipe with a few settings, trained by `python -m finetop.core.train JOB`. PPO, RLOO and
+GRPO get the same number of answers to write. Prints reward and divergence of each rollout, and whether the reward of
+its last quarter is above that of PPO's first rollout by a deviation of the rewards then, with less than 10 nats an
+answer. Exit 0 if so, 1 if not. With --home, a reward model that is there already is used again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from finetop.core import formats
+from finetop.core.events import Metrics, decode
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import load_recipe
+from finetop.core.run import JobSpec
+
+KINDS: tuple[formats.Kind, ...] = ("preference",)
+
+
+def main() -> int:
+    """Train the four, print what they did, and judge."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", required=True, type=Path)
+    parser.add_argument("--home", type=Path, help="keep runs here; else they are gone at the end")
+    parser.add_argument("--objectives", default="ppo,rloo,grpo")
+    parser.add_argument("--answers", type=int, default=192, help="that each objective has written")
+    parser.add_argument("--new-tokens", type=int, default=16)
+    parser.add_argument("--prompts", type=int, default=32)
+    parser.add_argument("--prompt-words", type=int, default=32)
+    parser.add_argument("--words", type=int, default=12)
+    parser.add_argument("--pairs", type=int, default=176)
+    parser.add_argument("--held-out", type=int, default=72)
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--reward-set", action="append", default=[], help="laid over the reward recipe")
+    for name in ("ppo", "rloo", "grpo"):
+        parser.add_argument(f"--{name}-set", action="append", default=[], help=f"laid over the {name} recipe")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="rlhf-") as folder:
+        return bench(args, (args.home or Path(folder)).resolve())
+
+
+def bench(args: argparse.Namespace, root: Path) -> int:
+    """Do all of it in one home folder."""
+    home = Home(root)
+    prepare(home)
+    pairs, held_out, prompts = write_data(args, root)
+    common = [f"model.id={args.model.resolve()}", f"model.dtype={args.dtype}", "train.epochs=null"]
+    judge = reward_model(
+        args, home, [*common, f"data.train=[{{path: {pairs}}}]", f"data.eval=[{{path: {held_out}}}]"]
+    )
+    writing = [
+        *common,
+        f"data.train=[{{path: {prompts}}}]",
+        "data.eval={share: 0}",
+        f"objective.reward={{model: {judge}}}",
+        f"objective.max_new_tokens={args.new_tokens}",
+        "samples.count=3",
+        f"samples.max_new_tokens={args.new_tokens}",
+        "train.eval_every=1.0",
+        "train.save_every=1.0",
+        "train.schedule=constant",
+        "train.warmup_steps=0",
+        "check={at_end: false, general: null}",
+        "drift.every=null",
+    ]
+    is_good = True
+    for name in args.objectives.split(","):
+        told, seconds = run(home, name, [*writing, *settings(name, args)])
+        is_good &= report(name, told, seconds, args) or name != "ppo"
+    return 0 if is_good else 1
+
+
+def settings(name: str, args: argparse.Namespace) -> list[str]:
+    """Rollouts of 32 answers for ppo, in four steps of 8; steps of 16 for those that compare four answers."""
+    if name == "ppo":
+        sizes = ["train.batch_size=8", "train.grad_accumulation=1", f"train.max_steps={args.answers // 8}"]
+        own = ["objective.minibatches=4", "objective.passes=1", "train.learning_rate=1e-3"]
+    else:
+        sizes = ["train.batch_size=16", "train.grad_accumulation=1", f"train.max_steps={args.answers // 16}"]
+        own = ["objective.generations=4", "train.learning_rate=1e-3"]
+    return [*sizes, *own, *getattr(args, f"{name}_set")]
+
+
+def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
+    """Write the short pairs, those held out, and the policy's prompts."""
+    from transformers import AutoTokenizer
+
+    from finetop.core.train.render import prompt_ids
+
+    tokenizer = AutoTokenizer.from_pretrained(args.model)
+    rows: list[tuple[int, dict[str, Any]]] = []
+    seen: set[str] = set()
+    for split in ("train", "valid"):
+        file = Path(os.environ["FINETOP_TEST_DATA"]) / "dpo_en_demo" / f"{split}.jsonl"
+        for line in file.read_text(encoding="utf-8").splitlines():
+            pair: Any = formats.read(json.loads(line), file.name, "auto", KINDS)
+            chosen, rejected = (" ".join(text.split()[: args.words]) for text in (pair.chosen, pair.rejected))
+            asked = " ".join(pair.prompt[-1].content.split()[-args.prompt_words :])
+            if chosen != rejected and asked not in seen:
+                seen.add(asked)
+                length = len(prompt_ids((formats.Message("user", asked),), tokenizer, file.name))
+                rows.append((length, {"prompt": asked, "chosen": chosen, "rejected": rejected}))
+    short = sorted(rows, key=lambda row: row[0])[: args.prompts]
+    aside = set(random.Random(0).sample(range(len(rows)), args.held_out))
+    parts = {
+        "pairs": [row for at, (_, row) in enumerate(rows) if at not in aside][: args.pairs],
+        "held_out": [row for at, (_, row) in enumerate(rows) if at in aside],
+        "prompts": [{"prompt": row["prompt"]} for _, row in short],
+    }
+    for name, some in parts.items():
+        (root / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in some))
+    print(
+        f"{len(parts['pairs'])} pairs to learn from, {len(parts['held_out'])} held out, {len(short)} prompts of "
+        f"{short[0][0]} to {short[-1][0]} tokens",
+        flush=True,
+    )
+    return root / "pairs.jsonl", root / "held_out.jsonl", root / "prompts.jsonl"
+
+
+def reward_model(args: argparse.Namespace, home: Home, sets: list[str]) -> Path:
+    """Train the reward model, or find it, and print how often it is right on pairs that it never saw."""
+    there = sorted(home.runs.glob("0001-reward/checkpoints/step-*"))
+    if there:
+        return there[-1]
+    sized = [
+        "data.max_tokens=256",
+        "data.on_long=drop",
+        "train.batch_size=4",
+        "train.eval_batch_size=8",
+        "train.grad_accumulation=1",
+        f"train.max_steps={args.pairs // 4}",
+        "train.eval_every=1.0",
+        "train.save_every=1.0",
+        "train.learning_rate=3e-4",
+    ]
+    told, seconds = run(home, "reward", [*sets, *sized, *args.reward_set])
+    accuracy = [values["eval_reward_accuracy"] for values in told if "eval_reward_accuracy" in values]
+    loss = [values["loss"] for values in told if "loss" in values]
+    print(
+        f"reward model: {seconds:.0f} s, loss {loss[0]:.3f} -> {statistics.mean(loss[-8:]):.3f}, held-out accuracy "
+        + ", ".join(f"{one:.3f}" for one in accuracy),
+        flush=True,
+    )
+    return sorted(home.runs.glob("0001-reward/checkpoints/step-*"))[-1]
+
+
+def run(home: Home, name: str, sets: list[str]) -> tuple[list[dict[str, Any]], float]:
+    """Train by a built-in recipe: each step's metrics, and the seconds. Raises RuntimeError with the log's end."""
+    loaded = load_recipe(name, sets)
+    number = 1 + len(list(home.runs.iterdir()))
+    job = home.runs / f"{number:04d}-{name}" / "jobs" / "0001-train"
+    job.mkdir(parents=True)
+    (job / "job.json").write_bytes(
+        msgspec.json.encode(JobSpec(number, number, 1, name, "train", loaded.resolved))
+    )
+    began = time.monotonic()
+    process = subprocess.run(
+        [sys.executable, "-m", "finetop.core.train", str(job)],
+        cwd=job,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if process.returncode:
+        raise RuntimeError(f"{name}: exit {process.returncode}\n{process.stdout[-3000:]}")
+    (job / "log.txt").write_text(process.stdout)
+    found = [decode(line).e for line in (job / "events.jsonl").read_bytes().splitlines()]
+    return [event.values for event in found if isinstance(event, Metrics)], time.monotonic() - began
+
+
+def report(name: str, told: list[dict[str, Any]], seconds: float, args: argparse.Namespace) -> bool:
+    """Print a run's rollouts, and judge it."""
+    rolled = [values for values in told if "reward" in values]
+    each = args.answers // len(rolled)
+    print(f"\n{name}: {len(rolled)} rollouts of {each} answers, {seconds:.0f} s")
+    print(
+        f"{'answers':>8} {'tokens':>8} {'reward':>8} {'sd':>6} {'nats/answer':>12} {'entropy':>8} {'length':>7}"
+    )
+    tokens = 0.0
+    for number, values in enumerate(rolled, start=1):
+        tokens += each * values["response_tokens"]
+        print(
+            f"{number * each:>8} {tokens:>8.0f} {values['reward']:>8.3f} {values['reward_deviation']:>6.3f} "
+            f"{values['answer_kl']:>12.3f} {values['entropy']:>8.3f} {values['response_tokens']:>7.1f}"
+        )
+    first = max(
+        1, 32 // each
+    )  # rollouts of the start's answers: 32 of them, of which the policy moved on at most one step
+    start = statistics.mean(values["reward"] for values in rolled[:first])
+    deviation = statistics.mean(values["reward_deviation"] for values in rolled[:first])
+    last = rolled[-max(1, len(rolled) // 4) :]
+    end = statistics.mean(values["reward"] for values in last)
+    nats = statistics.mean(values["answer_kl"] for values in last)
+    is_good = bool(end - start >= deviation and nats < 10)
+    print(
+        f"{name}: reward {start:.3f} -> {end:.3f}: {(end - start) / deviation:+.2f} deviations of the start's "
+        f"({deviation:.3f}), {nats:.2f} nats an answer: {'reached' if is_good else 'NOT reached'}",
+        flush=True,
+    )
+    return is_good
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
