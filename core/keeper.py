@@ -42,6 +42,11 @@ def main() -> int:
         return 3  # another keeper has this job, or this attempt was given up
     abort_at("keeper-locked")
     become_subreaper()
+    return start(command, folder, attempt)
+
+
+def start(command: list[str], folder: Path, attempt: int) -> int:
+    """Start a job whose lock is held, its output in its log, and keep it."""
     log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         job = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
@@ -55,7 +60,10 @@ def main() -> int:
 
 
 def spare(command: list[str]) -> int:
-    """Start a command that waits, and keep it: until it is told a job, as that job's; else until nobody is there."""
+    """Start a command that waits, and keep it: until it is told a job, as that job's; else until nobody is there.
+
+    If it has died by then, the job gets a process of its own, by the command that is told with it.
+    """
     become_subreaper()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -64,7 +72,7 @@ def spare(command: list[str]) -> int:
     if told is None:
         kill_tree()
         return 0
-    folder, attempt = told
+    folder, attempt = Path(told["folder"]), int(told["attempt"])
     lock = take_lock(folder / "lock")
     if lock is None or wanted_attempt(folder) != attempt:
         kill_tree()
@@ -75,24 +83,36 @@ def spare(command: list[str]) -> int:
         waiting.stdin.write(f"{folder}\n".encode())
         waiting.stdin.close()
     except OSError:
-        pass  # it has just died: that is how this job ends
+        pass  # it is dead
+    if waiting.poll() is not None:
+        return start(told["command"], folder, attempt)
     return keep(waiting, folder, attempt)
 
 
-def told_job(waiting: subprocess.Popen[bytes]) -> tuple[Path, int] | None:
+def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     """Wait for the line that says which job a waiting command becomes; None if it dies first, or nobody is there."""
+    ended, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake)
+    signal.signal(signal.SIGCHLD, lambda number, frame: None)  # so that its death ends the wait
     line = b""
-    while not line.endswith(b"\n"):
-        if waiting.poll() is not None:
-            return None
-        if not select.select([0], [], [], 1.0)[0]:
-            continue
-        more = os.read(0, 65536)
-        if not more:
-            return None
-        line += more
-    said = json.loads(line)
-    return Path(said["folder"]), int(said["attempt"])
+    try:
+        while not line.endswith(b"\n"):
+            ready = select.select([0, ended], [], [], 60.0)[0]
+            if 0 not in ready and waiting.poll() is not None:
+                return None
+            if ended in ready:
+                os.read(ended, 4096)
+            if 0 in ready:
+                more = os.read(0, 65536)
+                if not more:
+                    return None
+                line += more
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    said: dict[str, Any] = json.loads(line)
+    return said
 
 
 def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:

@@ -52,7 +52,12 @@ def _take_in(supervisor: Supervisor, job: Job) -> bool:
             return False
         if size == supervisor.read_to.get(job.id):
             return False
-        if not ingest.take_in(supervisor.connection, job.id, file):
+        try:
+            anything = ingest.take_in(supervisor.connection, job.id, file)
+        except ingest.NewerEvents as error:
+            supervisor.newer[job.id] = f"{job.run_name}: {error}"
+            return True  # what it says of its end can't be read either: it stays as it is until that finetop comes
+        if not anything:
             supervisor.read_to[job.id] = size
             return False
         supervisor.touch()
@@ -79,7 +84,8 @@ def start(supervisor: Supervisor, job: Job) -> None:
     supervisor.touch()
     keeper.abort_at("supervisor-committed")
     if local.claim(folder, attempt):
-        waiting = spare.hand_over(supervisor, folder, attempt) if job.verb == "train" else None
+        own = local.job_command(job.verb, folder)
+        waiting = spare.hand_over(supervisor, folder, attempt, own) if job.verb == "train" else None
         process = waiting or local.submit(folder, attempt, job.verb, spare.environment())
         supervisor.keepers.append(process)
     keeper.abort_at("supervisor-spawned")

@@ -92,10 +92,7 @@ def start(home: Home) -> Spare | None:
         file.unlink(missing_ok=True)
         with (home.root / "spare.log").open("wb") as log:
             keeper = subprocess.Popen(
-                [
-                    sys.executable, "-m", "finetop.core.keeper", "--spare",
-                    sys.executable, "-m", "finetop.core.train.spare", str(file),
-                ],
+                [sys.executable, "-m", "finetop.core.keeper", "--spare", *command(file)],
                 stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True, env=own,
             )  # fmt: skip
     except OSError:
@@ -103,8 +100,17 @@ def start(home: Home) -> Spare | None:
     return Spare(keeper, own, file)
 
 
-def hand_over(supervisor: Supervisor, folder: Path, attempt: int) -> subprocess.Popen[bytes] | None:
+def command(file: Path) -> list[str]:
+    """Give the command that waits."""
+    return [sys.executable, "-m", "finetop.core.train.spare", str(file)]
+
+
+def hand_over(
+    supervisor: Supervisor, folder: Path, attempt: int, own: list[str]
+) -> subprocess.Popen[bytes] | None:
     """Give a training job to the process that waits. None where there is none, or it is not as the job wants it.
+
+    `own` is the command of a process of its own, for the keeper to start if the one that waits has just died.
 
     The job's lock and attempt are as for a new keeper. What was written to the pipe is read, also when the supervisor
     dies now.
@@ -113,7 +119,7 @@ def hand_over(supervisor: Supervisor, folder: Path, attempt: int) -> subprocess.
     if held is None:
         return None
     fits = held.environment == environment()
-    line = json.dumps({"folder": str(folder), "attempt": attempt}).encode() + b"\n"
+    line = json.dumps({"folder": str(folder), "attempt": attempt, "command": own}).encode() + b"\n"
     try:
         if fits and held.keeper.poll() is None and held.keeper.stdin is not None:
             held.keeper.stdin.write(line)  # below the size that a pipe takes whole

@@ -36,10 +36,13 @@ def main() -> int:
     parser.add_argument("--rows", required=True)
     parser.add_argument("--times", type=int, default=3)
     parser.add_argument("--samples", action="store_true")
+    parser.add_argument("--only", choices=("cold", "warm"))
     args = parser.parse_args()
     recipe = recipe_of(args)
     print(f"{'':6} {'Enter to step 1':>16} {'loading':>9} {'all else':>9}   phases, s")
     for kind, switch in (("cold", "0"), ("warm", "1")):
+        if args.only not in (None, kind):
+            continue
         with tempfile.TemporaryDirectory() as folder:
             measure(kind, switch, recipe, Home(Path(folder) / "home"), args.times)
     return 0

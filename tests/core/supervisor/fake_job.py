@@ -2,9 +2,9 @@
 
     python fake_job.py JOB_FOLDER
 
-What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"), garbage,
-`saved`: steps that get a checkpoint's folder, `once`: `end` is that of the first attempt alone, `best`: the one that is kept, and for its checks `lost`: how many
-items of each task the tuned model lost, a number or one for each step.
+What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"; with `once`
+in the first attempt alone), garbage, `saved`: steps that get a checkpoint's folder, `best`: the one that is kept, and
+for its checks `lost`: how many items of each task the tuned model lost, a number or one for each step.
 """
 
 import json
@@ -24,7 +24,9 @@ from finetop.core.run import read_spec, run_folder_of
 
 
 def main() -> int:
-    folder = Path(sys.argv[1])
+    folder = waited(Path(sys.argv[2])) if sys.argv[1] == "--wait" else Path(sys.argv[1])
+    if folder is None:
+        return 0
     spec = read_spec(folder)
     about = spec.recipe["about"]
     plan = json.loads(about) if about.startswith("{") else {}
@@ -97,6 +99,15 @@ def tell_all(log: events.EventLog, step: int, args: dict[str, Any]) -> None:
     log.write(events.Alarm("spike", step, f"the loss rose at step {step}"))
     judge(log, 30, step, {**args, "claim": 1}, step)
     log.write(events.Best(step, f"step {step}: the last one that is OK"))
+
+
+def waited(file: Path) -> Path | None:
+    """Wait for a job as the real spare does; `FINETOP_TEST_DIES` makes it die instead."""
+    if os.environ.get("FINETOP_TEST_DIES"):
+        return None
+    file.write_text(json.dumps({"pid": os.getpid()}))
+    told = sys.stdin.readline().strip()
+    return Path(told) if told else None
 
 
 def more(step: int, plan: dict[str, Any]) -> dict[str, float]:

@@ -1,10 +1,11 @@
 """The real supervisor, whose jobs run fake_job.py in place of the trainer."""
 
+import os
 import sys
 from pathlib import Path
 
 from finetop.core.supervisor import __main__ as program
-from finetop.core.supervisor import schedule
+from finetop.core.supervisor import schedule, spare
 from finetop.core.supervisor.launch import local
 
 FAKE = str(Path(__file__).with_name("fake_job.py"))
@@ -12,6 +13,9 @@ FAKE = str(Path(__file__).with_name("fake_job.py"))
 
 def main() -> int:
     local.job_command = lambda verb, folder: [sys.executable, FAKE, str(folder)]
+    spare.command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
+    spare.LOOK_S = spare.SETTLE_S = 0.1
+    spare.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", spare.IDLE_S))
     schedule.START_GRACE_S = 2.0
     return program.main()
 

@@ -1,4 +1,4 @@
-"""A run that ended goes on from a checkpoint under the real supervisor: one curve, and no loss that nobody asked for."""
+"""A run that ended goes on from a checkpoint under the real supervisor: one curve, no loss that nobody asked for."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_what_can_not_be_is_refused_with_what_to_do(rig):
     name = rig.submit(steps=6, saved=[2, 4, 6])
     rig.wait_state(name, "finished")
     for ask, kind, says in (
-        (protocol.Resume(name), FinetopError, f"nothing is left to do after step 6. Make it longer: finetop resume {name}"),
+        (protocol.Resume(name), FinetopError, "nothing is left to do after step 6. Make it longer: finetop resume fake"),
         (protocol.Resume(name, 2), FinetopError, "removes the later checkpoints of fake: 4, 6"),
         (protocol.Resume(name, 3), BadInput, "no complete checkpoint at step 3. It has 2, 4, 6."),
         (protocol.Resume(name, recipe=recipe_of(rig, name, optimizer="sgd")), BadInput, "train.optimizer can't change"),
@@ -82,7 +82,7 @@ def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
         stage("dpo", '{"steps": 2, "saved": [2]}', "stage:sft@2"),
         stage("last", '{"steps": 1}', "stage:dpo"),
     ]
-    with pytest.raises(BadInput, match="stage dpo: model.id: there is no stage 'spt' before it"):
+    with pytest.raises(BadInput, match=r"stage dpo: model\.id: there is no stage 'spt' before it"):
         rig.ask(protocol.SubmitChain("c", [stages[0], stage("dpo", "", "stage:spt")], "text"))
     assert rig.ask(protocol.Runs()).total == 0
     assert list(rig.home.runs.iterdir()) == []

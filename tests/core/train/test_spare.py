@@ -1,0 +1,46 @@
+"""The process that waits becomes the job that it is told, its output in the job's log; without a keeper it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+# As the real one, but for the imports (10 s) and the training: tests/bench/warm_start.py has both.
+PROGRAM = """
+import sys
+from finetop.core.train import spare
+spare.prepare = lambda: print("imported")
+def job():
+    print("folder", sys.argv[1:], flush=True)
+    print("oops", file=sys.stderr)
+    return 5
+spare.training_job.main = job
+raise SystemExit(spare.main())
+"""
+
+
+def wait_with(told, tmp_path):
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "spare.json")],
+        input=told,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_it_becomes_the_job_that_it_is_told(tmp_path):
+    done = wait_with(f"{tmp_path}\n", tmp_path)
+    assert done.returncode == 5
+    assert done.stdout == "imported\n"
+    log = (tmp_path / "log.txt").read_text()
+    assert log == f"this process had waited for a job\nfolder ['{tmp_path}']\noops\n"
+    assert json.loads((tmp_path / "spare.json").read_text())["pid"] > 0
+
+
+def test_it_ends_when_its_keeper_is_gone(tmp_path):
+    done = wait_with("", tmp_path)
+    assert (done.returncode, done.stdout) == (0, "imported\n")
+    assert not (tmp_path / "log.txt").exists()
