@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
 WORKERS ?= 2
 
-.PHONY: demo test check bench screenshots clean
+.PHONY: demo test check faults bench screenshots clean
 
 demo: $(READY)          ## the whole story, small: train, check, verdict
 	$(BIN)/finetop demo
@@ -19,6 +19,9 @@ check: $(READY)         ## format, lint, types, imports, tests
 	$(BIN)/mypy -p finetop.core -p finetop.tui
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+faults: $(READY)        ## every fault that it claims to survive, the long loops too, and their table
+	$(BIN)/python -m pytest tests/faults -m 'slow or not slow' -n $(WORKERS) --dist worksteal
 
 bench: $(READY)         ## measurements, each beside its peer
 	$(BIN)/python -m pip install --quiet --editable '.[bench]'

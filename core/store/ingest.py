@@ -12,6 +12,7 @@ import msgspec
 
 from finetop.core import events
 from finetop.core import run as data
+from finetop.core.errors import StoreTrouble
 from finetop.core.store import checks, jobs, runs
 from finetop.core.store.open import transaction
 
@@ -46,7 +47,8 @@ def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path) -> b
     """Read one chunk of a job's events from where the last one ended. Returns whether there was anything.
 
     A line that can't be read is counted and left out; an event whose number was already taken in (a file written
-    twice) is left out too. Raises duckdb.Error when the store can't commit: nothing is taken in then.
+    twice) is left out too. Raises duckdb.Error when the store can't commit: nothing is taken in then; NewerEvents
+    where a newer finetop's events begin: what stands before is taken in, the rest is left for that finetop.
     """
     found = connection.execute(
         "SELECT run_id, bytes_read, last_n, skipping FROM jobs WHERE id = ?", [job_id]
@@ -67,8 +69,14 @@ def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path) -> b
     if skipping:
         batch.bad_lines += 1
         lines = lines[1:]
-    for line in lines:
+    newer = 0
+    for index, line in enumerate(lines):
+        if newer := newer_format(line):
+            end -= sum(len(one) + 1 for one in lines[index:])
+            break
         _sort_in(batch, run_id, job_id, line)
+    if newer and not end:
+        raise NewerEvents(newer)
     with transaction(connection):
         _write(connection, batch, run_id, job_id)
         connection.execute(
@@ -77,6 +85,28 @@ def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path) -> b
             [offset + end, batch.last_n, batch.bad_lines, batch.last_event, job_id],
         )
     return True
+
+
+class NewerEvents(StoreTrouble):
+    """A job writes events of a format that this program does not know."""
+
+    def __init__(self, format_: int) -> None:
+        super().__init__(
+            f"its events are of format {format_}, and this finetop reads {events.FORMAT}.",
+            hint="A newer finetop wrote them: `finetop supervisor stop`, then use that one.",
+        )
+
+
+def newer_format(line: bytes) -> int:
+    """Say which format begins with this line, if it is one that we do not know; else 0."""
+    if b'"started"' not in line or b'"format"' not in line:
+        return 0
+    try:
+        event = msgspec.json.decode(line)["e"]
+        found = int(event["format"]) if event["type"] == "started" else 0
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError, ValueError):
+        return 0
+    return found if found > events.FORMAT else 0
 
 
 def _read(file: Path, offset: int) -> bytes:

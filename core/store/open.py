@@ -14,6 +14,7 @@ from finetop.core.errors import StoreTrouble
 from finetop.core.store import backups
 
 MEMORY_LIMIT = "96MB"
+REBUILD = "The run folders still hold everything: `finetop rebuild` makes it again from them."
 
 
 def open_store(path: Path) -> duckdb.DuckDBPyConnection:
@@ -59,10 +60,15 @@ def reason(path: Path, error: duckdb.Error) -> tuple[str]:
         return (f"{path} is in use by another process. {text}",)
     if "No space left" in text:
         return (f"no room on the disk for {path}. Free some, then try again.",)
-    return (
-        f"{path} can't be read: {text.rstrip('.')}. The run folders still hold everything: `finetop rebuild` makes it"
-        " again from them.",
-    )
+    return (f"{path} can't be read: {text.rstrip('.')}. {REBUILD}",)
+
+
+def damage(error: duckdb.Error) -> str:
+    """Say in words that a block of the database is damaged, where that is what DuckDB complains about; else nothing."""
+    text = str(error).splitlines()[0]
+    signs = ("Corrupt", "checksum", "invalidated", "Could not read enough bytes")
+    is_damage = any(sign in text for sign in signs)
+    return f"the database is damaged: {text.rstrip('.')}. {REBUILD}" if is_damage else ""
 
 
 def migrations() -> list[tuple[str, str]]:

@@ -7,8 +7,9 @@ from typing import Any
 
 import duckdb
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadInput, StoreTrouble
 from finetop.core.protocol import SqlAnswer
+from finetop.core.store.open import damage
 
 
 def select(cursor: duckdb.DuckDBPyConnection, query: str, *, limit: int, timeout_s: float) -> SqlAnswer:
@@ -36,6 +37,8 @@ def select(cursor: duckdb.DuckDBPyConnection, query: str, *, limit: int, timeout
             f"the query took over {timeout_s:g} s and was stopped.", hint="Ask for less."
         ) from error
     except duckdb.Error as error:
+        if words := damage(error):
+            raise StoreTrouble(words) from error
         raise BadInput(f"this SQL failed: {_first(error)}") from error
     finally:
         timer.cancel()

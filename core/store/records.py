@@ -2,8 +2,8 @@
 
 Events tell most of the store; states, names, the queue, claims and attempts are told by nobody but the supervisor.
 Whoever changes such a thing marks its run in the same transaction; before an answer leaves, and at each beat, the
-marked runs are written out and unmarked. HOME/store.json holds what belongs to no run, and the number of times that records
-were written, as the database does: a database that has missed some of it (its WAL was lost) is recognised.
+marked runs are written out and unmarked. HOME/store.json holds what belongs to no run, and how often records were
+written, as the database does: a database that has missed some of it (its WAL was lost) is recognised.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from finetop.core import run as data
 from finetop.core.errors import StoreTrouble
 from finetop.core.folders import write_whole
-from finetop.core.store.open import transaction
+from finetop.core.store.open import REBUILD, transaction
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 FORMAT = 2  # of run.json; 1 had no "store"
 STORE = "store.json"
-REBUILD = "`finetop rebuild` makes it again from the run folders; the old file is kept beside it."
 
 # Tables and columns that events tell: `rebuild` reads them again.
 FROM_EVENTS = frozenset({"metrics", "checkpoints", "samples", "data_reports", "alarms", "item_scores"})

@@ -74,7 +74,7 @@ async def live(supervisor: Supervisor) -> None:
             pause = BEAT_S
             try:
                 beat(supervisor)
-                say(supervisor, disk_trouble(supervisor.home))
+                say(supervisor, disk_trouble(supervisor.home) or next(iter(supervisor.newer.values()), ""))
             except (duckdb.Error, OSError) as error:
                 pause = TROUBLE_BEAT_S
                 recover(supervisor, error)

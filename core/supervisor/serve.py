@@ -15,6 +15,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput, FinetopError, StoreTrouble
+from finetop.core.store.open import damage
 from finetop.core.supervisor.answers import answer
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
@@ -97,4 +98,6 @@ def trouble_of(error: duckdb.Error) -> str:
     text = str(error).splitlines()[0]
     if "No space left" in text or "full" in text.lower():
         return DISK_FULL
+    if words := damage(error):
+        return words
     return f"the store can't be written: {text}"

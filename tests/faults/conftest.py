@@ -1,10 +1,49 @@
-"""The `finetop` command in a terminal."""
+"""The `finetop` command in a terminal; and the table of faults, to which each test adds its row by `survived`."""
 
 import sys
 from collections.abc import Callable, Iterator
 
 import pytest
 from terminal import Terminal
+
+COLUMNS = ("fault", "what", "repeats", "written", "lost", "doubled", "wrongly marked", "orphans")
+
+
+@pytest.fixture
+def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
+    """Report what was counted of a fault, and see that nothing was lost, doubled, wrongly marked or left behind."""
+
+    def tell(
+        fault: str, what: str, *, repeats: int = 1, written: int = 0, lost: int = 0, doubled: int = 0,
+        wrong: int = 0, orphans: int = 0,
+    ) -> None:  # fmt: skip
+        row = (fault, what, repeats, written, lost, doubled, wrong, orphans)
+        request.node.user_properties.append(("fault", [str(cell) for cell in row]))
+        assert (lost, doubled, wrong, orphans) == (0, 0, 0, 0), dict(zip(COLUMNS, row, strict=True))
+
+    return tell
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table, where the slow tests ran too (`make faults`)."""
+    if "not slow" in (config.option.markexpr or "") and "or" not in config.option.markexpr:
+        return
+    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    rows = [row for r in reports if r.when == "call" for name, row in r.user_properties if name == "fault"]
+    if not rows:
+        return
+    rows.sort(key=lambda row: (int("".join(c for c in row[0] if c.isdigit()) or 0), row[1]))
+    widths = [max(len(row[i]) for row in (COLUMNS, *rows)) for i in range(len(COLUMNS))]
+    terminalreporter.section("faults survived")
+    for row in (COLUMNS, *rows):
+        cells = [
+            cell.ljust(w) if i == 1 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        terminalreporter.write_line("  ".join(cells).rstrip())
+    total = [sum(int(row[i]) for row in rows) for i in range(2, 8)]
+    words = ", ".join(f"{name} {count}" for name, count in zip(COLUMNS[2:], total, strict=True))
+    terminalreporter.write_line(f"{len({row[0] for row in rows})} faults; {words}")
 
 
 @pytest.fixture

@@ -1,0 +1,174 @@
+"""Fault 10: the database damaged, cut, or without its WAL: refused in words, and made again row for row."""
+
+import random
+import shutil
+
+import pytest
+from dumping import differences, dump
+from still import Still, still
+
+from finetop.core import protocol
+from finetop.core.errors import StoreTrouble
+from finetop.core.home import Home
+from finetop.core.store import backups, records
+from finetop.core.supervisor import serve
+from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.state import Supervisor
+
+
+@pytest.fixture
+def full(tmp_path):
+    """A home of eight runs, closed: nothing is in its WAL."""
+    made = still(tmp_path / "home")
+    for number in range(8):
+        made.run(f"run-{number}", tuple(range(1, 40)), size=1, losses={s: 0.1 * s for s in range(1, 40)})
+    made.close()
+    return made
+
+
+async def read_all(home: Home) -> list[str]:
+    """Open a home and read every table over its socket's protocol. Returns what was refused, in words."""
+    try:
+        connection = open_home(home)
+    except StoreTrouble as error:
+        return [str(error)]
+    supervisor = Supervisor(home, connection)
+    refused = []
+    try:
+        names = [n for (n,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
+        asks = [protocol.Runs(), *(protocol.GetRun(str(n)) for n in range(1, 9))]
+        asks += [protocol.Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
+        for ask in asks:
+            line = protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask))
+            answer = protocol.reply_decoder.decode(await serve.reply(supervisor, line))
+            if answer.error is not None:
+                refused.append(f"{answer.error.message} {answer.error.hint}")
+    finally:
+        connection.close()
+    return refused
+
+
+def rows_of(home: Home):
+    return dump(home.database)
+
+
+@pytest.mark.parametrize("flips", [6, pytest.param(100, marks=pytest.mark.slow)])
+async def test_a_flipped_bit_anywhere_is_refused_in_words_or_does_no_harm(full: Still, survived, flips):
+    home, before = full.home, rows_of(full.home)
+    whole = home.database.read_bytes()
+    places = random.Random(10)
+    silent = traces = refusals = 0
+    for number in range(flips):
+        # a quarter in the headers, where a file says what it is
+        at = places.randrange(12_288) if number % 4 == 0 else places.randrange(len(whole))
+        bad = bytearray(whole)
+        bad[at] ^= 1 << places.randrange(8)
+        home.database.write_bytes(bytes(bad))
+        refused = await read_all(home)
+        traces += sum("finetop rebuild" not in words or "\n" in words for words in refused)
+        refusals += bool(refused)
+        if not refused:
+            silent += rows_of(home) != before
+        backups.wal_of(home.database).unlink(missing_ok=True)
+    assert refusals > flips / 2, "the test damages nothing"
+    assert traces == 0
+    rebuild(home)
+    lost = len(differences(before, rows_of(home)))
+    written = sum(map(len, before.values()))
+    survived("10", "database: a bit flipped", repeats=flips, written=written, lost=lost, wrong=silent)
+
+
+def cut_places(size: int) -> list[int]:
+    return [0, 1, 4096, 8192, 12_288, size // 3, size // 2, size - 4096, size - 1]
+
+
+async def test_a_database_that_was_cut_is_refused_in_words(full: Still, survived):
+    home, before = full.home, rows_of(full.home)
+    whole = home.database.read_bytes()
+    silent = 0
+    places = cut_places(len(whole))
+    for size in places:
+        home.database.write_bytes(whole[:size])
+        refused = await read_all(home)
+        assert all("finetop rebuild" in words for words in refused), refused
+        if not refused:
+            silent += rows_of(home) != before
+        backups.wal_of(home.database).unlink(missing_ok=True)
+    home.database.unlink()
+    assert "finetop rebuild" in (await read_all(home))[0]
+    rebuild(home)
+    lost = len(differences(before, rows_of(home)))
+    survived("10", "database: cut, or gone", repeats=len(places) + 1, lost=lost, wrong=silent,
+             written=sum(map(len, before.values())))  # fmt: skip
+
+
+async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full: Still, survived, tmp_path):
+    """What a kill -9 leaves: a database and its WAL. With the WAL hurt it opens whole, or is refused in words."""
+    full.open()
+    full.run("in-the-wal", (1, 2, 3))
+    full.queue("queued-in-the-wal")
+    from finetop.core.supervisor.recording import record
+
+    record(full.supervisor)
+    home = full.home
+    database, wal = tmp_path / "kept.duckdb", tmp_path / "kept.wal"
+    shutil.copy(home.database, database)
+    shutil.copy(backups.wal_of(home.database), wal)
+    full.supervisor.connection.close()
+    shutil.copy(database, home.database)
+    shutil.copy(wal, backups.wal_of(home.database))
+    before, log = rows_of(home), wal.read_bytes()
+    places = random.Random(11)
+    damaged = [b"", None, *(log[:size] for size in (1, len(log) // 3, len(log) // 2, len(log) - 100))]
+    for _ in range(6):
+        bad = bytearray(log)
+        bad[places.randrange(len(bad))] ^= 0x10
+        damaged.append(bytes(bad))
+    silent = 0
+    for one in damaged:
+        shutil.copy(database, home.database)
+        backups.wal_of(home.database).unlink(missing_ok=True)
+        if one is not None:
+            backups.wal_of(home.database).write_bytes(one)
+        refused = await read_all(home)
+        assert all("finetop rebuild" in words for words in refused), refused
+        if not refused:
+            silent += bool(differences(before, rows_of(home)))
+    rebuild(home)
+    lost = len(differences(before, rows_of(home)))
+    survived("10", "WAL: damaged, cut or gone", repeats=len(damaged), lost=lost, wrong=silent,
+             written=sum(map(len, before.values())))  # fmt: skip
+
+
+def test_the_number_of_records_is_the_same_in_both(full: Still):
+    full.open()
+    assert records.number_of(full.supervisor.connection) == records.told_number(full.home.root) == 8
+    full.supervisor.connection.close()
+
+
+def test_an_old_copy_of_the_database_is_refused_in_words(full: Still, tmp_path):
+    shutil.copy(full.home.database, tmp_path / "old")
+    full.open()
+    full.run("newer", (1,))
+    full.supervisor.connection.close()
+    shutil.copy(tmp_path / "old", full.home.database)
+    with pytest.raises(StoreTrouble, match=r"older than the run folders"):
+        open_home(full.home)
+
+
+def test_a_lock_of_another_process_is_not_taken_for_damage(full: Still):
+    import subprocess
+    import sys
+
+    held = subprocess.Popen(
+        [sys.executable, "-c", f"import duckdb, sys; c = duckdb.connect({str(full.home.database)!r});"
+                               "print('has it', flush=True); sys.stdin.read()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert held.stdout.readline()
+        with pytest.raises(StoreTrouble, match="in use by another process"):
+            open_home(full.home)
+    finally:
+        held.communicate()
