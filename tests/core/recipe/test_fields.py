@@ -9,9 +9,19 @@ from finetop.core.errors import NotFound
 from finetop.core.recipe.fields import fields, find_field
 from finetop.core.recipe.load import resolve_text
 
-
-NEEDS = {"distill": ", teacher: org/large", "pretrain": "", "reward": ""}  # what an objective can't be without
-WRITTEN = ("check.target", "check.general", "objective.teacher", "model.quantize")  # not left at their default
+NEEDS = {
+    "distill": ", teacher: org/large",
+    "pretrain": "",
+    "reward": "",
+    **dict.fromkeys(("ppo", "rloo", "grpo"), ", reward: {rules: [{rule: json_valid}]}"),
+}  # what an objective can't be without
+WRITTEN = (
+    "check.target",
+    "check.general",
+    "objective.teacher",
+    "objective.reward",
+    "model.quantize",
+)  # not left at their default
 NO_BASE = "check: {general: null}\n"
 PAIRS = [(method, "sft") for method in methods.names()] + [("full", name) for name in objectives.names()]
 
