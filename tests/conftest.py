@@ -80,11 +80,19 @@ def rig(cold_rig: Rig) -> Rig:
     return cold_rig
 
 
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    """Other machines, reached through a stand-in for ssh that this process finds first; shared by a file's tests."""
+    made = Hosts(tmp_path_factory.mktemp("network"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in made.install().items():
+            patch.setenv(name, value)
+        yield made
+        made.close()
+
+
 @pytest.fixture
-def hosts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hosts]:
-    """Other machines, reached through a stand-in for ssh; this process finds it first."""
-    made = Hosts(tmp_path / "net")
-    for name, value in made.install().items():
-        monkeypatch.setenv(name, value)
-    yield made
-    made.close()
+def hosts(network: Hosts) -> Hosts:
+    """The same, as if new: every host behaves well, and no ssh was started yet."""
+    network.forget()
+    return network

@@ -49,6 +49,14 @@ class Hosts:
             rig.wait_ready()
         return rig
 
+    def host(self, destination: str) -> Rig:
+        """Give a host with a supervisor, made when it is first asked for."""
+        return self.rigs.get(destination) or self.add(destination)
+
+    def forget(self) -> None:
+        for file in (*self.folder.glob("mode.*"), self.folder / "calls"):
+            file.unlink(missing_ok=True)
+
     def behave(self, destination: str, mode: str) -> None:
         (self.folder / f"mode.{destination}").write_text(mode)
 

@@ -11,7 +11,7 @@ from finetop.core.text import clean, clean_line
 if TYPE_CHECKING:
     from finetop.core.remote.places import Place
 
-ALIVE_S, ALIVE_TIMES = 5, 3  # a link that says nothing for 15 s is dead
+ALIVE_S, ALIVE_TIMES = 4, 3  # a link that says nothing for 12 to 16 s is dead
 CONNECT_S = 15
 OPTIONS = (
     "-T",

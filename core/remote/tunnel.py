@@ -116,7 +116,9 @@ class Tunnel:
         """End ssh and what it runs there, and remove the socket. May be called twice."""
         self._is_closing = True
         self._wake.set()
-        self._end_process()
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()  # its keeper reads from it, and sees its end
         if self._keeper is not None and self._keeper is not threading.current_thread():
             self._keeper.join(5.0)
         self._end_process()

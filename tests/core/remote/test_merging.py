@@ -1,0 +1,145 @@
+"""Runs of several machines as one list."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tui"))
+from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
+
+from finetop.core import protocol
+from finetop.core.errors import BadInput, NoSupervisor, NotFound
+from finetop.core.remote.fleet import Fleet
+from finetop.core.remote.merging import bare, merged, numbered, order, placed, there
+from finetop.core.run import Failed, Finished, Queued, Running
+
+LABELS = ["lab", "box", "here"]
+
+
+@given(st.integers(0, 10**9), st.sampled_from(LABELS))
+def test_numbers_of_several_machines_never_meet_and_lead_back(number, label):
+    assert there(str(numbered(number, LABELS, label)), LABELS) == (label, str(number))
+
+
+def test_names_lead_back():
+    row = placed(make_row(7, "support", Queued(1)), LABELS, "box")
+    assert (row.name, row.host, bare(row)) == ("box:support", "box", "support")
+    assert there(row.name, LABELS) == ("box", "support")
+    assert there("support", LABELS) is None
+    assert there("elsewhere:support", LABELS) is None
+
+
+def test_what_needs_somebody_comes_first_whatever_the_machine():
+    bad = make_row(1, "bad", Failed(NOW - 50, "x"), needs_you=True)
+    runs = make_row(2, "runs", Running(NOW - 5))
+    waits = make_row(3, "waits", Queued(1))
+    done = make_row(4, "done", Finished(NOW - 9, NOW - 3))
+    found = merged([[runs, waits], [bad, done]], "needs_you")
+    assert [row.name for row in found] == ["bad", "runs", "waits", "done"]
+
+
+@given(st.lists(st.lists(st.integers(0, 50), max_size=8), max_size=4))
+def test_within_a_machine_its_own_order_holds(lists):
+    rows = [
+        [make_row(i, f"{number}-{i}", Finished(0, float(at))) for i, at in enumerate(ended)]
+        for number, ended in enumerate(lists)
+    ]
+    found = merged(rows, "needs_you")
+    assert len(found) == sum(map(len, rows))
+    for one in rows:
+        assert [row for row in found if row in one] == one
+
+
+def test_each_sort_has_an_order():
+    for sort in ("needs_you", "newest", "name", "loss"):
+        assert sorted(mixed_rows(), key=lambda row: order(row, sort))
+
+
+def fleet_of(*sizes: int) -> tuple[Fleet, list[FakeSupervisor]]:
+    fakes = [
+        FakeSupervisor(
+            [
+                make_row(i, f"run-{i:04d}", Finished(NOW - 9, NOW - 10.0 * i - at), created=NOW - i)
+                for i in range(1, size + 1)
+            ]
+        )
+        for at, size in enumerate(sizes)
+    ]
+    return Fleet(dict(zip(LABELS, fakes, strict=False))), fakes
+
+
+async def test_every_page_of_a_long_list_is_a_piece_of_one_order():
+    fleet, _ = fleet_of(230, 120, 0)
+    whole = []
+    for offset in range(0, 400, 100):
+        page = await fleet.ask(protocol.Runs(offset=offset, limit=100))
+        assert (page.matching, page.total) == (350, 350)
+        whole += page.rows
+    assert len({row.id for row in whole}) == len(whole) == 350
+    ended = [-row.state.ended for row in whole]
+    assert ended == sorted(ended)
+    again = await fleet.ask(protocol.Runs(offset=200, limit=100))
+    assert again.rows == whole[200:300]
+
+
+async def test_a_page_from_the_middle_without_those_before():
+    fleet, _ = fleet_of(150, 150)
+    whole = [
+        row
+        for offset in (0, 100, 200)
+        for row in (await fleet.ask(protocol.Runs(offset=offset, limit=100))).rows
+    ]
+    fresh, _ = fleet_of(150, 150)
+    page = await fresh.ask(protocol.Runs(offset=200, limit=100))
+    assert page.rows == whole[200:]
+
+
+async def test_what_is_asked_of_a_run_goes_to_its_machine_and_comes_back_under_its_name():
+    fleet, (lab, box) = fleet_of(3, 3)
+    detail = await fleet.ask(protocol.GetRun("box:run-0002"))
+    assert detail.row.name == "box:run-0002"
+    assert (await fleet.ask(protocol.GetRun(str(detail.row.id)))).row == detail.row
+    assert (await fleet.ask(protocol.Stop("lab:run-0001"))).message == "lab: run-0001 is being ended."
+    assert (await fleet.ask(protocol.Check("box:run-0003"))).run == "box:run-0003"
+    assert lab.asked == [protocol.Stop("run-0001")]
+    assert box.asked[-1] == protocol.Check("run-0003")
+    answer = await fleet.ask(protocol.Submit({}, "", "lab:new"))
+    assert answer.name == "lab:new"
+    assert lab.asked[-1] == protocol.Submit({}, "", "new")
+
+
+async def test_without_a_machine_nothing_is_asked():
+    fleet, fakes = fleet_of(1, 1)
+    for ask in (
+        protocol.Submit({}, "", "new"),
+        protocol.Stop("run-0001"),
+        protocol.Shutdown(),
+        protocol.Sql("SELECT 1"),
+    ):
+        with pytest.raises(BadInput, match="on which machine"):
+            await fleet.ask(ask)
+    assert fakes[0].asked == fakes[1].asked == []
+    with pytest.raises(NotFound):
+        await fleet.ask(protocol.GetRun("lab:nobody"))
+
+
+async def test_rows_of_a_machine_that_is_away_stay_as_they_were():
+    fleet, (lab, box) = fleet_of(5, 5)
+    before = await fleet.ask(protocol.Runs())
+    lab.leave()
+    box.change(box.rows[:2])
+    after = await fleet.ask(protocol.Runs())
+    assert [row for row in after.rows if row.host == "lab"] == [
+        row for row in before.rows if row.host == "lab"
+    ]
+    assert [bare(row) for row in after.rows if row.host == "box"] == ["run-0001", "run-0002"]
+    filtered = await fleet.ask(protocol.Runs(filter="0003"))
+    assert [row.name for row in filtered.rows] == ["lab:run-0003"]
+    with pytest.raises(NoSupervisor):
+        await fleet.ask(protocol.Stop("lab:run-0001"))
+    lab.is_gone = False
+    lab.change(lab.rows[:1])
+    assert (await fleet.ask(protocol.Runs())).matching == 3
