@@ -18,6 +18,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
 from finetop.core.home import Home, prepare
+from finetop.core.peers import require_own
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -123,6 +124,7 @@ class AsyncClient:
                     self._reader, self._writer = await asyncio.open_unix_connection(
                         str(self.home.socket), limit=protocol.LINE_LIMIT
                     )
+                    require_own(self._writer.get_extra_info("socket"))
                 assert self._reader is not None
                 self._number += 1
                 self._writer.write(encode(self._number, ask))
@@ -197,7 +199,8 @@ def start_supervisor(home: Home) -> None:
     Raises NoSupervisor with the end of its log.
     """
     prepare(home)
-    with home.log.open("ab") as log:
+    handle = os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "finetop.core.supervisor", "--home", str(home.root)],
             stdin=subprocess.DEVNULL,
@@ -236,6 +239,7 @@ def _connect_once(path: Path) -> socket.socket:
     link.settimeout(ANSWER_TIMEOUT_S)
     try:
         link.connect(str(path))
+        require_own(link)  # in /tmp anybody may have listened first
     except OSError:
         link.close()
         raise

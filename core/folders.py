@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from typing import TYPE_CHECKING
+import stat
+from typing import TYPE_CHECKING, BinaryIO
+
+from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,6 +23,32 @@ def publish(aside: Path, target: Path) -> None:
     _sync(aside)
     aside.rename(target)
     _sync(target.parent)
+
+
+def make_inside(folder: Path, above: Path) -> None:
+    """Make a folder below another, for the owner only. Raises BadInput where a link leads elsewhere, and OSError."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not folder.resolve().is_relative_to(above.resolve()):
+        raise BadInput(
+            f"{folder} leads out of {above}, by a link.", hint="Put a real folder in the link's place."
+        )
+
+
+def open_regular(file: Path) -> BinaryIO:
+    """Open an ordinary file for reading. A link, a pipe or a device in its place is as if nothing were there.
+
+    Raises OSError.
+    """
+    try:
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EMLINK):
+            raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise FileNotFoundError(errno.ENOENT, "no ordinary file", str(file))
+    return os.fdopen(handle, "rb")
 
 
 def write_whole(file: Path, content: bytes) -> None:

@@ -133,8 +133,10 @@ def prepare(home: Home) -> None:
     try:
         for folder in (home.root, home.runs, home.scores, home.models, home.socket.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        private(home.root)
-        private(home.socket.parent)
+        for folder in (home.root, home.runs, home.scores, home.models):
+            private(folder)
+        if home.socket.parent != home.root:
+            private(home.socket.parent, may_be_link=False)  # in /tmp anybody may have put a link there first
     except OSError as error:
         raise EnvironmentTrouble(
             f"can't make the home folder {home.root}: {error.strerror or error}.",
@@ -142,12 +144,14 @@ def prepare(home: Home) -> None:
         ) from error
 
 
-def private(folder: Path) -> None:
-    """Refuse a folder of somebody else's, and close ours to others."""
+def private(folder: Path, *, may_be_link: bool = True) -> None:
+    """Refuse a folder of somebody else's, or a link that somebody else has made; close ours to others."""
+    hint = "Pick another with --home or FINETOP_HOME."
+    link = folder.lstat()
+    if stat.S_ISLNK(link.st_mode) and (not may_be_link or link.st_uid not in (os.getuid(), 0)):
+        raise EnvironmentTrouble(f"{folder} is a link, made by user {link.st_uid}.", hint=hint)
     facts = folder.stat()
     if facts.st_uid != os.getuid():
-        raise EnvironmentTrouble(
-            f"{folder} belongs to user {facts.st_uid}.", hint="Pick another with --home or FINETOP_HOME."
-        )
+        raise EnvironmentTrouble(f"{folder} belongs to user {facts.st_uid}.", hint=hint)
     if stat.S_IMODE(facts.st_mode) & 0o077:
         folder.chmod(0o700)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import TextIO
 
 SHOWN_BYTES = 4096  # what is shown of one line
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _ESCAPE = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: cursor, colour, erase
     "|\x9b[0-?]*[ -/]*[@-~]"
@@ -32,6 +38,38 @@ def clean(text: str, *, limit: int = SHOWN_BYTES) -> str:
             data.decode() if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…"
         )
     return "\n".join(lines)
+
+
+def safe(text: str) -> str:
+    """Drop control sequences and control characters but newline and tab; bidirectional ones are shown as <202E>."""
+    if text.isascii() and text.isprintable():
+        return text
+    shown = _CONTROL.sub("", _ESCAPE.sub("", text.replace("\r\n", "\n")))
+    shown = _BIDI.sub(lambda found: f"<{ord(found[0]):04X}>", shown)
+    return shown.encode("utf-8", "replace").decode()
+
+
+def json_safe(text: str) -> str:
+    """Escape in a JSON document what a terminal could obey, DEL, C1 and bidirectional controls: the same document."""
+    return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+class SafeWriter:
+    """A text stream that lets no control sequence through: what commands print goes through it, whoever wrote it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(safe(text))
+        return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def clean_line(text: str, *, limit: int = SHOWN_BYTES) -> str:

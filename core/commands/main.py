@@ -8,17 +8,30 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, NoReturn, cast
 
 from finetop.core.errors import BadInput, FinetopError, did_you_mean
 from finetop.core.home import Home, find_home
+from finetop.core.text import SafeWriter, clean_line
 
 OpenApp = Callable[[Sequence[Home]], int]
-NOT_VERBS = {"__init__", "main", "asking", "machines", "output", "follow", "curve_of", "reports", "adopting", "steps"}
+NOT_VERBS = {
+    "__init__",
+    "main",
+    "asking",
+    "machines",
+    "output",
+    "follow",
+    "curve_of",
+    "reports",
+    "adopting",
+    "steps",
+}
 
 
 @dataclass
@@ -54,7 +67,7 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
     try:
         return dispatch(words, open_app)
     except FinetopError as error:
-        print(f"finetop: {error}", file=sys.stderr)
+        print(f"finetop: {clean_line(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -90,9 +103,19 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
     if where.on:
         from finetop.core.commands import machines
 
-        return machines.run_on(module, verb, args, where)
+        with only_safe_output():
+            return machines.run_on(module, verb, args, where)
     require_machine(where)
-    return int(module.run(args, find_home(where.home)))
+    with only_safe_output():
+        return int(module.run(args, find_home(where.home)))
+
+
+@contextmanager
+def only_safe_output() -> Iterator[None]:
+    """Let no control sequence reach the terminal by what a command prints: names, logs and samples are outside text."""
+    out, err = (cast("IO[str]", SafeWriter(stream)) for stream in (sys.stdout, sys.stderr))
+    with redirect_stdout(out), redirect_stderr(err):
+        yield
 
 
 def run_app(where: Where, open_app: OpenApp) -> int:

@@ -11,14 +11,14 @@ import msgspec
 
 from finetop.core import run as data
 from finetop.core.check.telling.result import short_answer
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, json_safe
 
 SCHEMA = 1
 
 
 def print_json(document: dict[str, Any]) -> None:
     """Print one document: `schema` first, then what was asked for."""
-    print(msgspec.json.encode({"schema": SCHEMA, **document}).decode(), flush=True)
+    print(json_safe(msgspec.json.encode({"schema": SCHEMA, **document}).decode()), flush=True)
 
 
 def plain(value: Any) -> Any:

@@ -39,6 +39,8 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     row = found.row
     print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
+    if found.recipe.get("model", {}).get("trust_remote_code"):
+        print("  code       the model's own Python code is run: model.trust_remote_code is true")
     if isinstance(row.state, data.Failed) and row.state.hint:
         print(f"             {clean_line(row.state.hint)}")
     if row.steps or row.step:

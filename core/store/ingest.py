@@ -13,6 +13,7 @@ import msgspec
 from finetop.core import events
 from finetop.core import run as data
 from finetop.core.errors import StoreTrouble
+from finetop.core.folders import open_regular
 from finetop.core.store import checks, jobs, runs
 from finetop.core.store.open import transaction
 
@@ -111,13 +112,10 @@ def newer_format(line: bytes) -> int:
 
 def _read(file: Path, offset: int) -> bytes:
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open_regular(file) as opened:
+            return os.pread(opened.fileno(), CHUNK_BYTES, offset)
     except FileNotFoundError:
         return b""
-    try:
-        return os.pread(descriptor, CHUNK_BYTES, offset)
-    finally:
-        os.close(descriptor)
 
 
 def _move(connection: duckdb.DuckDBPyConnection, job_id: int, offset: int, *, skipping: bool) -> None:

@@ -73,6 +73,10 @@ async def live(supervisor: Supervisor) -> None:
         while not supervisor.ending.is_set() and supervisor.home.lock.exists():
             pause = BEAT_S
             try:
+                if not supervisor.home.socket.exists():  # /run/user/… goes at logout, /tmp is swept
+                    server.close()
+                    prepare(supervisor.home)
+                    server = await listen(supervisor)
                 beat(supervisor)
                 say(supervisor, disk_trouble(supervisor.home) or next(iter(supervisor.newer.values()), ""))
             except (duckdb.Error, OSError) as error:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
+from finetop.core import protocol, secrets
 from finetop.core import run as data
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.recipe.changes import Change, changes
@@ -35,6 +35,8 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
     detail = runs.detail(connection, run_id)
     require_ended(detail, name)
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
+    if ask.recipe is not None:
+        secrets.require_none(msgspec.json.encode(ask.recipe).decode(), "the recipe")
     folder = supervisor.home.root / detail.folder
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)
@@ -47,8 +49,6 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
             runs.set_recipe(connection, run_id, ask.recipe, ancestry.shown(connection, ask.recipe))
         runs.set_state(connection, run_id, data.Queued(place=0))
         jobs.add_job(connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY)
-    if ask.recipe is not None and changed:
-        note_recipe(folder, ask.recipe)
     supervisor.touch()
     return protocol.ResumeAnswer(name, step, said, jobs.places(connection)[run_id].place)
 
@@ -105,15 +105,3 @@ def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None
         raise Refused(
             f"going on from step {step} removes the later checkpoints of {name}: {steps}.", hint=hint
         )
-
-
-def note_recipe(folder: Path, recipe: dict[str, Any]) -> None:
-    """Keep the changed recipe in the run's folder too, which tells all of the run without the store."""
-    file = folder / "run.json"
-    aside = file.with_name(f".{file.name}.new")
-    try:
-        facts = {**msgspec.json.decode(file.read_bytes()), "recipe": recipe}
-        aside.write_bytes(msgspec.json.encode(facts))
-        aside.replace(file)
-    except (OSError, msgspec.DecodeError):
-        return  # on a full disk the store and the job's own file have it

@@ -12,6 +12,7 @@ import msgspec
 from finetop.core import events
 from finetop.core import run as data
 from finetop.core.errors import BadInput
+from finetop.core.folders import open_regular
 from finetop.core.job import attempt_of
 from finetop.core.store.jobs import TRAIN_PRIORITY, Job
 from finetop.core.supervisor import schedule
@@ -88,7 +89,7 @@ def _job(home: Home, folder: Path, told: dict[str, Any]) -> dict[str, Any] | Non
 def _last_word(file: Path) -> events.Ended | None:
     """Read the last line, if it is how the job ended."""
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             opened.seek(max(0, opened.seek(0, 2) - 65536))
             lines = opened.read().splitlines()
         event = events.decode(lines[-1]).e

@@ -11,14 +11,15 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import objectives, protocol
+from finetop.core import objectives, protocol, secrets
 from finetop.core import run as data
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.folders import open_regular
 from finetop.core.recipe.load import check_name
 from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.recipe.schema import General
-from finetop.core.store import checks, claims, jobs, runs
+from finetop.core.store import checks, claims, jobs, records, runs
 from finetop.core.store import parents as store_parents
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
@@ -203,14 +204,19 @@ def make_run(
 ) -> int:
     """Make one run's folder and rows inside of `made_or_gone`. Returns its number. Raises OSError and as `resolve`."""
     connection = supervisor.connection
+    secrets.require_none(source, "the recipe")
+    secrets.require_none(msgspec.json.encode([recipe, args]).decode(), "the recipe")
+    secrets.require_no_setting(recipe.get("trainer_args") or {}, "trainer_args")
     recipe, parents = ancestry.resolve(connection, recipe)
     run_id = runs.next_run_id(connection)
     folder = supervisor.home.run_folder(run_id, name)
     made.append(folder)
     folder.mkdir(mode=0o700, parents=True)
     (folder / "recipe.yaml").write_text(source)
-    facts = {"format": 1, "id": run_id, "name": name, "created": time.time(), "recipe": recipe}
-    (folder / "run.json").write_bytes(msgspec.json.encode(facts))
+    facts = {"format": records.FORMAT, "id": run_id, "name": name, "created": time.time(), "recipe": recipe}
+    (folder / "run.json").write_bytes(
+        msgspec.json.encode(facts)
+    )  # what the store decides follows: see records
     relative = str(folder.relative_to(supervisor.home.root))
     runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
     runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))
@@ -322,11 +328,11 @@ def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnswer:
 
 def read_piece(file: Path, job: int, offset: int, limit: int) -> protocol.LogAnswer:
     try:
-        with file.open("rb") as opened:
+        with open_regular(file) as opened:
             size = opened.seek(0, 2)
             start = max(0, size + offset) if offset < 0 else min(offset, size)
             opened.seek(start)
             data_read = opened.read(limit)
-    except FileNotFoundError:
+    except OSError:
         return protocol.LogAnswer(job, "", 0, 0)
     return protocol.LogAnswer(job, data_read.decode("utf-8", "replace"), start + len(data_read), size)

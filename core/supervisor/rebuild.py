@@ -19,6 +19,7 @@ import msgspec
 from finetop.core import events
 from finetop.core import run as data
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.folders import open_regular
 from finetop.core.home import Home, find_home, prepare
 from finetop.core.store import backups, checks, ingest, jobs, records, removal, runs
 from finetop.core.store.open import open_store, transaction
@@ -164,8 +165,7 @@ def read_record(home: Home, folder: Path) -> dict[str, Any]:
     """
     file = folder / "run.json"
     try:
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as opened:
+        with open_regular(file) as opened:
             record = msgspec.json.decode(opened.read())
         format_, number = int(record["format"]), int(record["id"])
         record["recipe"]["model"]["id"]
@@ -264,7 +264,7 @@ class SinceStart:
         """Look through the events; those that can't be read say nothing."""
         found = cls()
         try:
-            opened = file.open("rb")
+            opened = open_regular(file)
         except OSError:
             return found
         with opened:

@@ -11,6 +11,7 @@ import msgspec
 from finetop.core import events, keeper
 from finetop.core import run as data
 from finetop.core.errors import FinetopError
+from finetop.core.folders import make_inside, open_regular, write_whole
 from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
@@ -67,8 +68,8 @@ def _take_in(supervisor: Supervisor, job: Job) -> bool:
 def start(supervisor: Supervisor, job: Job) -> None:
     """Start a job: its folder, then the store, then the keeper; so a crash in between starts it once, later."""
     folder = supervisor.home.root / job.folder
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
+        make_inside(folder, supervisor.home.runs)
         with transaction(supervisor.connection):
             parents.pin(supervisor.connection, job.run_id)
     except FinetopError as error:
@@ -111,7 +112,7 @@ def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:
         recipe=runs.recipe(supervisor.connection, job.run_id),
         args=job.args,
     )
-    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+    write_whole(folder / "job.json", msgspec.json.encode(spec))
 
 
 def _ended(supervisor: Supervisor, job: Job) -> bool:
@@ -185,7 +186,7 @@ def ending(
 def last_words(folder: Path) -> str:
     """The last line of a job's log."""
     try:
-        with (folder / "log.txt").open("rb") as file:
+        with open_regular(folder / "log.txt") as file:
             file.seek(0, 2)
             file.seek(max(0, file.tell() - 4096))
             lines = file.read().decode("utf-8", "replace").strip().splitlines()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
-import struct
 import sys
 import traceback
 from typing import Any
@@ -15,6 +13,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput, FinetopError, StoreTrouble
+from finetop.core.peers import require_own
 from finetop.core.store.open import damage
 from finetop.core.supervisor.answers import answer
 from finetop.core.supervisor.recording import record
@@ -36,24 +35,14 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
         os.umask(old)
 
 
-def peer(writer: asyncio.StreamWriter) -> int:
-    """The user id at the other end, as the kernel knows it."""
-    link: socket.socket = writer.get_extra_info("socket")
-    if not hasattr(socket, "SO_PEERCRED"):
-        return os.getuid()  # macOS: the folder's rights alone
-    packed = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-    return int(struct.unpack("3i", packed)[1])
-
-
 async def talk(supervisor: Supervisor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
-        if peer(writer) != os.getuid():
-            return
+        require_own(writer.get_extra_info("socket"))
         while line := await reader.readline():
             writer.write(await reply(supervisor, line) + b"\n")
             await writer.drain()
-    except (ConnectionError, ValueError, asyncio.CancelledError):
-        pass  # the client went away, or sent a line over the limit
+    except (ConnectionError, PermissionError, ValueError, asyncio.CancelledError):
+        pass  # another user's, or the client went away, or sent a line over the limit
     finally:
         writer.close()
 

@@ -28,7 +28,9 @@ class Supervisor:
     seen: int = 0  # the revision at which the next two were read
     live: list[Job] = field(default_factory=list)
     queued: list[Job] = field(default_factory=list)
-    newer: dict[int, str] = field(default_factory=dict)  # jobs whose events only a newer finetop reads: in words
+    newer: dict[int, str] = field(
+        default_factory=dict
+    )  # jobs whose events only a newer finetop reads: in words
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
     keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent

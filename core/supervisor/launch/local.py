@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finetop.core import keeper
+from finetop.core.folders import open_regular, write_whole
 
 MODULES = {
     "train": "finetop.core.train",
@@ -40,7 +41,7 @@ def claim(folder: Path, attempt: int) -> bool:
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (folder / "attempt").write_text(str(attempt))
+        write_whole(folder / "attempt", str(attempt).encode())
         for stale in ("exit.json", "keeper.json"):
             (folder / stale).unlink(missing_ok=True)
     except BlockingIOError:
@@ -98,7 +99,8 @@ def exit_of(folder: Path, attempt: int) -> Exit | None:
 
 def _read(path: Path, attempt: int) -> dict[str, Any] | None:
     try:
-        facts = json.loads(path.read_text())
+        with open_regular(path) as file:
+            facts = json.loads(file.read())
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and facts.get("attempt") == attempt else None
