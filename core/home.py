@@ -131,12 +131,12 @@ def prepare(home: Home) -> None:
     Raises EnvironmentTrouble if it can't be made, or belongs to somebody else.
     """
     try:
-        for folder in (home.root, home.runs, home.scores, home.models, home.socket.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for folder in (home.root, home.runs, home.scores, home.models):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             private(folder)
-        if home.socket.parent != home.root:
-            private(home.socket.parent, may_be_link=False)  # in /tmp anybody may have put a link there first
+        if (folder := home.socket.parent) != home.root:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            private(folder, may_be_link=False)  # in /tmp anybody may have put a link there first
     except OSError as error:
         raise EnvironmentTrouble(
             f"can't make the home folder {home.root}: {error.strerror or error}.",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hosts import Hosts
 from rig import Rig
+from still import Still, still
 
 from finetop.core.home import Home
 
@@ -96,3 +97,11 @@ def hosts(network: Hosts) -> Hosts:
     """The same, as if new: every host behaves well, and no ssh was started yet."""
     network.forget()
     return network
+
+
+@pytest.fixture
+def quiet(tmp_path: Path) -> Iterator[Still]:
+    """A home whose supervisor is in the test's own process: nothing starts by itself."""
+    made = still(tmp_path / "home")
+    yield made
+    made.supervisor.connection.close()

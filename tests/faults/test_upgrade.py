@@ -149,8 +149,9 @@ def newer_events(path, *, before: int, behind: int) -> bytes:
     return ours
 
 
-def test_newer_events_are_left_for_the_program_that_reads_them(quiet_run, tmp_path, survived):
-    connection, job = quiet_run
+def test_newer_events_are_left_for_the_program_that_reads_them(quiet, tmp_path, survived):
+    quiet.queue("one")
+    connection, job = quiet.supervisor.connection, 1
     path = tmp_path / "events.jsonl"
     ours = newer_events(path, before=5, behind=7)
     assert ingest.take_in(connection, job, path)
@@ -160,16 +161,6 @@ def test_newer_events_are_left_for_the_program_that_reads_them(quiet_run, tmp_pa
     assert connection.execute("SELECT bytes_read, bad_lines FROM jobs").fetchone() == (len(ours), 0)
     assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (5,)
     survived("33", "events of a newer finetop", repeats=3, written=5)
-
-
-@pytest.fixture
-def quiet_run(tmp_path):
-    from still import still
-
-    made = still(tmp_path / "home")
-    made.queue("one")
-    yield made.supervisor.connection, 1
-    made.supervisor.connection.close()
 
 
 def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
@@ -198,24 +189,15 @@ def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
     assert cold_rig.wait_state(name, "stopped").state.how == "kill"
 
 
-def test_rebuild_leaves_a_run_of_newer_events_out_and_says_so(tmp_path, quiet_home):
-    newer_events(
-        quiet_home.home.runs / "0001-one" / "jobs" / "0001-train" / "events.jsonl", before=1, behind=1
-    )
-    quiet_home.close()
-    made = rebuild(quiet_home.home)
+def test_rebuild_leaves_a_run_of_newer_events_out_and_says_so(quiet):
+    quiet.queue("one")
+    folder = quiet.home.runs / "0001-one" / "jobs" / "0001-train"
+    folder.mkdir(parents=True)
+    newer_events(folder / "events.jsonl", before=1, behind=1)
+    quiet.close()
+    made = rebuild(quiet.home)
     assert made.runs == 0
     assert "format 2" in made.left_out[0]
-
-
-@pytest.fixture
-def quiet_home(tmp_path):
-    from still import still
-
-    made = still(tmp_path / "home")
-    made.queue("one")
-    (made.home.runs / "0001-one" / "jobs" / "0001-train").mkdir(parents=True)
-    return made
 
 
 def test_a_home_that_moved_to_another_disk_works_there(cold_rig, tmp_path, survived):

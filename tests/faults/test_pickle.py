@@ -1,0 +1,104 @@
+"""Fault 25: pickles are never opened, and a model's own code runs only where a recipe says so."""
+
+import json
+import os
+import pickle
+import shutil
+from pathlib import Path
+
+import pytest
+
+from finetop.core import models, protocol
+from finetop.core.adopt import folder as adopting
+from finetop.core.commands.main import main
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.train import checkpoint, state_files
+
+
+class Trap:
+    """Pickled, it makes a folder when it is opened."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (os.mkdir, (self.path,))
+
+
+def trap(tmp_path: Path) -> tuple[bytes, Path]:
+    sprung = tmp_path / "sprung"
+    payload = pickle.dumps(Trap(str(sprung)))
+    return payload, sprung
+
+
+def test_a_pickle_is_never_opened(tiny_model, tmp_path, survived):
+    """As weights of a model or an adapter, and as a trainer's state: refused in words, or never looked at."""
+    payload, sprung = trap(tmp_path)
+    pickled = tmp_path / "pickled"
+    shutil.copytree(tiny_model, pickled)
+    (pickled / "model.safetensors").unlink()
+    (pickled / "pytorch_model.bin").write_bytes(payload)
+    with pytest.raises(BadInput, match="can run any code"):
+        models.check_folder(pickled, "pickled")
+    with pytest.raises(BadInput, match="a pickle, which can run any code"):
+        adopting.look(pickled)
+    adapter = tmp_path / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x"}')
+    (adapter / "adapter_model.bin").write_bytes(payload)
+    with pytest.raises(BadInput, match="a pickle, which can run any code"):
+        adopting.look(adapter)
+    state = tmp_path / "checkpoints" / "step-000001" / checkpoint.STATE
+    state.mkdir(parents=True)
+    for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth", "training_args.bin", "tree.json"):
+        (state / name).write_bytes(payload)
+    with pytest.raises(EnvironmentTrouble, match="can't be read"):
+        state_files.load(state)
+    assert not sprung.exists()
+    pickle.loads(payload)  # the trap works: what was read above was not opened so
+    assert sprung.exists()
+    survived("25", "pickles as weights, adapter and state", repeats=3)
+
+
+SOURCES = sorted(Path(__file__).parents[2].glob("core/**/*.py"))
+
+
+def test_no_module_opens_pickles_or_runs_a_model_s_code_unasked():
+    assert len(SOURCES) > 100
+    for file in SOURCES:
+        text = file.read_text()
+        for call in (
+            "pickle.load",
+            "torch.load(",
+            "joblib.load",
+            "np.load(",
+            "yaml.load(",
+            "eval(",
+            "shell=True",
+        ):
+            assert not any(call in line and f"_{call}" not in line and f".{call}" not in line
+                           for line in code_of(text)), (file, call)  # fmt: skip
+        assert "trust_remote_code=True" not in text, file
+
+
+def code_of(text: str):
+    return [line.partition("  #")[0] for line in text.splitlines() if not line.lstrip().startswith("#")]
+
+
+def test_code_of_a_model_is_off_and_is_shown_where_a_recipe_allows_it(rig, capsys):
+    from rig import RECIPE
+
+    from finetop.core.recipe.load import resolve_text
+
+    resolved = resolve_text(RECIPE).resolved
+    assert resolved["model"]["trust_remote_code"] is False
+    trusting = {**resolved, "model": {**resolved["model"], "trust_remote_code": True}}
+    for name, recipe in (("plain", resolved), ("trusting", trusting)):
+        rig.ask(protocol.Submit({**recipe, "about": '{"steps": 1}'}, RECIPE, name))
+        rig.wait_state(name, "finished")
+        main(["--home", str(rig.home.root), "show", name])
+    shown = capsys.readouterr().out.partition("trusting")
+    assert "own Python code is run" not in shown[0]
+    assert "own Python code is run" in shown[2]
+    told = json.loads((rig.home.runs / "0002-trusting" / "run.json").read_text())
+    assert told["recipe"]["model"]["trust_remote_code"] is True

@@ -1,0 +1,132 @@
+"""The app on a host behind ssh: drops, kills, and nothing lost. Once over a stand-in, once over a real sshd and link."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import far
+import pytest
+from hosts import wait_until
+from terminal import Terminal
+
+from finetop.core import protocol
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[..., Terminal]]:
+    """Start `finetop` in a terminal."""
+    opened: list[Terminal] = []
+
+    def start(*words: str, columns: int = 80, rows: int = 24) -> Terminal:
+        home = Path(os.environ["FINETOP_HOME"])
+        opened.append(Terminal([sys.executable, "-m", "finetop.tui.main", *words], home, columns, rows))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+def steps_there(rig, run: str) -> list[int]:
+    """What the job itself noted, on the spot."""
+    return [int(line) for line in (rig.job_folder(run) / "side.txt").read_text().split()]
+
+
+def wait_gone(app: Terminal, words: str, timeout_s: float = 40.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while words in app.text():
+        assert time.monotonic() < deadline, app.text()
+        app.pump(0.1)
+
+
+def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal):
+    rig = hosts.host("lab")
+    name = rig.submit("long-one", steps=100_000, pause_s=0.02)
+    rig.wait_state(name, "running")
+    app = terminal("--on", "lab")
+    app.wait_text("long-one")
+    for _ in range(2):
+        hosts.behave("lab", "refused")
+        hosts.drop("lab")
+        app.wait_text("NO LINK to lab")
+        assert "long-one" in app.text()
+        hosts.behave("lab", "ok")
+        app.keys("R")
+        wait_gone(app, "NO LINK")
+    app.keys("q")
+    app.wait_end(20)
+    wait_until(lambda: not hosts.living(), "ssh is gone after q")
+    killed = terminal("--on", "lab")
+    killed.wait_text("long-one")
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.wait_end(10)
+    wait_until(lambda: not hosts.living(), "ssh is gone after kill -9")
+    hung_up = terminal("--on", "lab")
+    hung_up.wait_text("long-one")
+    hung_up.hang_up()
+    hung_up.wait_end(20)
+    wait_until(lambda: not hosts.living(), "ssh is gone after a hang-up")
+    assert rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
+    rig.kill_jobs()
+
+
+@pytest.mark.skipif(bool(far.missing()), reason=far.missing() or "all is here")
+def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, terminal):
+    """Round trip 150 ms, 1 % loss, the cable pulled for 20 s and the session killed: every step is told once."""
+    with far.far_host(tmp_path) as host:
+        for key, value in host.environment.items():
+            monkeypatch.setenv(key, value)
+        name = host.rig.submit("far-one", steps=100_000, pause_s=0.1, start=1)
+        host.rig.wait_state(name, "running")
+        app = terminal(*host.words)
+        app.wait_text("far-one", 60)
+        command = [
+            sys.executable,
+            "-m",
+            "finetop.tui.main",
+            *host.words,
+            "tail",
+            name,
+            "--json",
+            "-n",
+            "9999",
+        ]
+        with (tmp_path / "tail.txt").open("w") as out:
+            tail = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
+        wait_until(lambda: (tmp_path / "tail.txt").stat().st_size > 0, "the tail has begun", 60)
+        host.link.down()
+        app.wait_text("NO LINK to far-box", 60)
+        assert "far-one" in app.text()
+        host.link.up()
+        app.keys("R")
+        wait_gone(app, "NO LINK", 60)
+        host.server.drop()
+        app.wait_text("reconnecting", 60)
+        wait_gone(app, "NO LINK", 60)
+        host.rig.ask(protocol.Stop(name))
+        assert tail.wait(90) == 0
+        told = [json.loads(line)["step"]["step"] for line in (tmp_path / "tail.txt").read_text().splitlines()]
+        wrote = steps_there(host.rig, name)
+        assert told == wrote == list(range(1, len(wrote) + 1))
+        assert host.rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
+        app.keys("q")
+        app.wait_end(30)
+        wait_until(lambda: not ssh_of(host), "no ssh is left here")
+
+
+def ssh_of(host: far.Far) -> list[str]:
+    """The ssh processes of this test that are still there."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = process.read_bytes().decode().split("\0")
+        except OSError:
+            continue
+        if words[0].endswith("ssh") and str(host.folder / "ssh_config") in words:
+            found.append(process.parent.name)
+    return found

@@ -1,0 +1,112 @@
+"""Fault 23: secrets stay in the environment: canaries are nowhere, and a recipe that holds one is refused."""
+
+import json
+import os
+import time
+from pathlib import Path
+
+import pytest
+from dumping import dump
+
+from finetop.core import protocol, secrets
+from finetop.core.commands.main import main
+from finetop.core.errors import BadInput
+
+CANARY = "hf_" + "Canary7" * 6
+SECRETS = {"HF_TOKEN": CANARY, "WANDB_API_KEY": "c4n4ry" * 7, "MY_PASSWORD": "a canary that sings"}
+
+
+def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, monkeypatch, capfd, survived):
+    """In the database, run folders, logs, exports, what commands print, or the arguments of any process."""
+    cold_rig.start(**SECRETS)
+    cold_rig.wait_ready()
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    live = cold_rig.submit("lives", steps=3000, pause_s=0.02, grandchild=True)
+    cold_rig.wait_state(live, "running")
+    arguments = [
+        p.read_bytes()
+        for p in Path("/proc").glob("[0-9]*/cmdline")
+        if p.parent.name != str(os.getpid()) and readable(p)
+    ]
+    child = json.loads(wait_file(cold_rig.job_folder(live) / "keeper.json"))["job_pid"]
+    environment = Path(f"/proc/{child}/environ").read_bytes()
+    assert CANARY.encode() in environment, "the job needs them, and must have them"
+    cold_rig.ask(protocol.Kill(live))
+    cold_rig.wait_state(live, "stopped")
+    done = cold_rig.submit("done", steps=5, saved=[5], lost=3, check=True)
+    cold_rig.wait_state(done, "finished")
+    cold_rig.wait_state(cold_rig.submit("broken", steps=3, end="crash"), "failed")
+    home = ["--home", str(cold_rig.home.root)]
+    asked = [["ls"], ["show", done], ["show", done, "--recipe"], ["tail", done, "--log", "--no-follow"]]
+    asked += [["doctor"], ["doctor", "--json"], ["show", "broken", "--json"], ["supervisor", "status"]]
+    for words in asked:
+        main([*home, *words])
+    printed = "".join(capfd.readouterr())
+    assert "broken" in printed
+    cold_rig.ask(protocol.Shutdown())
+    cold_rig.processes[-1].wait()
+    places = {
+        str(p): p.read_bytes() for p in cold_rig.home.root.rglob("*") if p.is_file() and not p.is_symlink()
+    }
+    places["rows"] = repr(dump(cold_rig.home.database)).encode()
+    places["printed"] = printed.encode()
+    places |= {f"arguments {number}": words for number, words in enumerate(arguments)}
+    hits = [where for where, held in places.items() for value in SECRETS.values() if value.encode() in held]
+    assert hits == []
+    survived("23", "canaries in the environment", repeats=len(SECRETS), written=len(places), wrong=len(hits))
+
+
+def readable(path: Path) -> bool:
+    try:
+        return bool(path.read_bytes())
+    except OSError:
+        return False
+
+
+def wait_file(path: Path) -> str:
+    deadline = time.monotonic() + 30
+    while not path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("token: hf_abcdefghijklmnopqrstuvwxyz0123456789", "Hugging Face"),
+        ("about: sk-proj-abcdefghijklmnopqrstuvwxyz", "API key"),
+        ("path: https://me:pa55word@host/data.jsonl", "password in an address"),
+        ("# github_pat_11ABCDEFG0abcdefghijklmnopqrstuvwxyz", "GitHub"),
+        ("# AKIAIOSFODNN7EXAMPLE", "AWS"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "private key"),
+        ("about: a canary that sings", "MY_PASSWORD"),
+    ],
+)
+def test_a_secret_in_a_recipe_is_refused_without_repeating_it(monkeypatch, text, what):
+    monkeypatch.setenv("MY_PASSWORD", SECRETS["MY_PASSWORD"])
+    with pytest.raises(BadInput, match=what) as caught:
+        secrets.require_none(f"recipe: 1\n{text}\n", "the recipe")
+    assert text.split(": ")[-1].strip("# ") not in str(caught.value)
+
+
+def test_what_is_no_secret_passes(monkeypatch):
+    monkeypatch.setenv("SHORT_TOKEN", "lora")
+    secrets.require_none("recipe: 1\nextends: lora\nmodel: {id: org/hf_model}\nsee: https://host/a@b\n", "it")
+    secrets.require_no_setting({"eos_token": "<eos>", "max_tokens": 5, "hub_token": None}, "trainer_args")
+    for name in ("hub_token", "hub_api_key", "password"):
+        with pytest.raises(BadInput, match="is a secret"):
+            secrets.require_no_setting({name: "x"}, "trainer_args")
+
+
+def test_the_supervisor_refuses_a_secret_and_keeps_nothing_of_the_run(quiet):
+    from finetop.core.supervisor import orders
+
+    recipe = {"trainer_args": {"hub_token": "x"}, "model": {"id": "m"}, "method": {"name": "lora"},
+              "objective": {"name": "sft"}}  # fmt: skip
+    for source, said in (("recipe: 1 # " + CANARY, "Hugging Face"), ("recipe: 1", "hub_token")):
+        with pytest.raises(BadInput, match=said):
+            orders.submit(quiet.supervisor, protocol.Submit(recipe, source, "one"))
+    assert list(quiet.home.runs.iterdir()) == []
+    assert quiet.rows("SELECT * FROM runs") == []
