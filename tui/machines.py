@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
 
 REASON = 60  # cells of why a machine is out of reach
+_BEFORE_WHY = re.compile(r"ssh: connect to host \S+ port \d+: ")
 
 
 @dataclass(slots=True)
@@ -91,7 +93,7 @@ def _trouble(machine: Machine, *, several: bool) -> str:
     since = clock(machine.lost_at)
     if machine.is_unlinked:
         assert machine.home.link is not None
-        why = machine.home.link.words().removeprefix(f"{label} is out of reach: ")
+        why = _BEFORE_WHY.sub("", machine.home.link.words().removeprefix(f"{label} is out of reach: "))
         words = f"NO LINK to {label} since {since}, trying again. Numbers are from then."
         return f"{words} {cut_end(clean_line(why), REASON)}".rstrip()
     where = f" on {label}" if several or machine.is_elsewhere else ""

@@ -158,7 +158,7 @@ class Tunnel:
             raise EnvironmentTrouble("there is no ssh on this machine.", hint="Install OpenSSH.") from error
         self._process = process
         if self._is_closing:
-            self._end_process()
+            process.terminate()
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
