@@ -8,7 +8,7 @@ from finetop.core.errors import BadInput, FinetopError
 
 NAMES = [
     "../x", "..", ".", "/etc", "a/b", "a\\b", "-rf", "--home", "", " ", "a b", "x\n", "x\r", "a\0b", "\x1b[2J",
-    "x" * 81, "x" * 300, "‮gpj", "é", "名", "CON", "nul.txt", "com1", "123", "~root", "$HOME", "`id`",
+    "x" * 81, "x" * 300, "\u202egpj", "é", "名", "CON", "nul.txt", "com1", "123", "~root", "$HOME", "`id`",
     "a;b", "*", "?", "a:b", ".hidden",
 ]  # fmt: skip
 
