@@ -34,7 +34,7 @@ def main() -> int:
     os.umask(0o077)
     try:
         prepare(home)
-        lock = take_lock(home)
+        lock = take_lock(home, wait_s=0.1)  # `doctor` may look at it at this moment
         if lock is None:
             print("another supervisor has this home.", file=sys.stderr)
             return 0

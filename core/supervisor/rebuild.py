@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,13 +62,11 @@ def main() -> int:
 
 def wait_for_lock(home: Home) -> int:
     """Take the home's lock, as no supervisor may live meanwhile. Raises EnvironmentTrouble."""
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while (lock := take_lock(home)) is None:
-        if time.monotonic() > deadline:
-            raise EnvironmentTrouble(
-                f"a supervisor still has {home.root}.", hint="End it first: finetop supervisor stop."
-            )
-        time.sleep(0.05)
+    lock = take_lock(home, wait_s=LOCK_WAIT_S)
+    if lock is None:
+        raise EnvironmentTrouble(
+            f"a supervisor still has {home.root}.", hint="End it first: finetop supervisor stop."
+        )
     return lock
 
 

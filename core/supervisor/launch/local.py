@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from finetop.core import keeper
 from finetop.core.folders import open_regular, write_whole
+from finetop.core.locks import is_held
 
 MODULES = {
     "train": "finetop.core.train",
@@ -69,17 +70,7 @@ def job_command(verb: str, folder: Path) -> list[str]:
 
 def is_alive(folder: Path) -> bool:
     """Say whether a keeper holds the job's lock: true of no other process, whatever its pid."""
-    try:
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_held(folder / "lock")
 
 
 def record(folder: Path, attempt: int) -> dict[str, Any] | None:

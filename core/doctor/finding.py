@@ -1,0 +1,12 @@
+"""One thing that was looked at."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+
+class Finding(NamedTuple):
+    level: Literal["ok", "warning", "trouble"]
+    about: str
+    text: str
+    fix: str = ""  # what to do; empty where all is well
