@@ -1,0 +1,161 @@
+"""The app here on a supervisor there, over ssh on a slow link: how long it takes, what crosses, what is lost.
+
+    FINETOP_TEST_RIG=FOLDER python tests/bench/remote_link.py [--out FOLDER]     (root, sshd; see tests/far.py)
+
+Per link: seconds and bytes on the wire (both ways, with TCP and IP) until the first run is on the screen, a second
+start, idle and live rates, a pulled cable until it is said and after it is back, a killed session; then what a `tail`
+told over all that, held against what the job noted itself. Beside it the same app started over there, in a terminal
+through ssh.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import far
+
+from finetop.core import protocol
+
+LINKS = (("150 ms, 1 % loss", 0.0), ("150 ms, 1 % loss, 64 kbit/s", 64.0))
+SIZE = (120, 40)
+WATCH_S = 30.0
+QUEUED = 30
+APP = [sys.executable, "-m", "finetop.tui.main"]
+
+
+class Watch:
+    """Seconds and bytes on the wire since it was made."""
+
+    def __init__(self, host: far.Far) -> None:
+        self._host, self._began, self._bytes = host, time.monotonic(), host.wire()
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    @property
+    def bytes(self) -> int:
+        return self._host.wire() - self._bytes
+
+
+def said(what: str, seconds: float | None, size: float | None, unit: str = "bytes") -> None:
+    shown = "" if seconds is None else f"{seconds:.1f} s"
+    print(f"  {what:<52}{shown:>9}{'' if size is None else f'{size:>12,.0f} {unit}'}", flush=True)
+
+
+def rate(host: far.Far, tui: Any, what: str) -> None:
+    """Watch for a while, and say the bytes a second."""
+    watch = Watch(host)
+    while watch.seconds < WATCH_S:
+        tui.pump(0.2)
+    said(what, None, watch.bytes / watch.seconds, "bytes/s")
+
+
+def measure(tools: Any, host: far.Far, out: Path | None) -> None:
+    name = host.rig.submit("far-one", steps=100_000, pause_s=0.2, start=1)
+    host.rig.wait_state(name, "running")
+    for number in range(QUEUED):
+        host.rig.submit(f"waits-{number:02d}", steps=3)
+    for what in ("start, the host never seen before", "start again"):
+        watch = Watch(host)
+        with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
+            tui.wait_text("far-one", timeout=120)
+            said(what, watch.seconds, watch.bytes)
+            tui.settle(2.0, 20)
+    peer(tools, host)
+    with (host.folder / "tail.txt").open("w") as told:
+        tail = subprocess.Popen(
+            [*APP, *host.words, "tail", name, "--json", "-n", "9999"],
+            stdout=told, stderr=subprocess.DEVNULL, env={**os.environ, **host.environment},
+        )  # fmt: skip
+        with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
+            drops(host, tui, out)
+        watch = Watch(host)
+        host.rig.ask(protocol.Stop(name))
+        tail.wait(180)
+    steps = [json.loads(line)["step"]["step"] for line in (host.folder / "tail.txt").read_text().splitlines()]
+    wrote = [int(line) for line in (host.rig.job_folder(name) / "side.txt").read_text().split()]
+    lost, doubled = len(set(wrote) - set(steps)), len(steps) - len(set(steps))
+    attempts = host.rig.ask(protocol.GetRun(name)).jobs[0].attempt
+    print(
+        f"  a tail over all this: {len(wrote)} steps written, {lost} lost, {doubled} doubled; attempts {attempts}"
+    )
+
+
+def peer(tools: Any, host: far.Far) -> None:
+    """The same app over there, its pictures sent through ssh."""
+    there = f"FINETOP_HOME={host.rig.home.root} {sys.executable} -m finetop.tui.main"
+    watch = Watch(host)
+    with tools.Tui(host.server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
+        tui.wait_text("far-one", timeout=120)
+        said("peer: `ssh -t HOST finetop`, start", watch.seconds, watch.bytes)
+        tui.settle(2.0, 10)
+        rate(host, tui, "peer: the list, one run live")
+        tui.key("q")
+        tui.settle(1.0, 5)
+
+
+def drops(host: far.Far, tui: Any, out: Path | None) -> None:
+    tui.wait_text("far-one", timeout=120)
+    tui.settle(2.0, 10)
+    rate(host, tui, "the list, one run live (a tail beside it)")
+    tui.key("enter")
+    tui.wait_text("metrics", timeout=60)
+    rate(host, tui, "the run's charts and log, live (a tail beside it)")
+    host.link.down()
+    watch = Watch(host)
+    tui.wait_text("NO LINK", timeout=60)
+    said("cable pulled, until it is said", watch.seconds, None)
+    picture(tui, out, "down")
+    time.sleep(20)
+    host.link.up()
+    watch = Watch(host)
+    tui.key("R")
+    tui.wait_text("NO LINK", timeout=120, gone=True)
+    said("cable back, until connected (R pressed)", watch.seconds, watch.bytes)
+    tui.settle(2.0, 10)
+    picture(tui, out, "back")
+    watch = Watch(host)
+    host.server.drop()
+    tui.wait_text("reconnecting", timeout=60)
+    tui.wait_text("NO LINK", timeout=120, gone=True)
+    said("session killed, until connected by itself", watch.seconds, watch.bytes)
+    tui.key("q")
+    tui.wait_exit(30)
+
+
+def picture(tui: Any, out: Path | None, name: str) -> None:
+    if out is not None:
+        tui.screenshot(str(out / f"{name}.png"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, help="a folder for pictures")
+    args = parser.parse_args()
+    if reason := far.missing():
+        print(f"left out: {reason}")
+        return 0
+    tools = far.load_rig()
+    for words, kbit in LINKS:
+        print(f"\n{words} ({SIZE[0]}x{SIZE[1]}, {QUEUED + 1} runs)", flush=True)
+        with (
+            tempfile.TemporaryDirectory(prefix="far") as folder,
+            far.far_host(Path(folder), rate_kbit=kbit) as host,
+        ):
+            measure(tools, host, args.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
