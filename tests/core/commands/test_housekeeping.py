@@ -1,0 +1,112 @@
+"""rm, trash, clean and rebuild as a person types them: nothing goes unasked, and what went is said."""
+
+import json
+
+import pytest
+from still import still
+
+from finetop.core.commands.asking import size
+from finetop.core.commands.main import main
+
+
+@pytest.fixture
+def finetop(cold_rig, capsys, monkeypatch):
+    """Run one command on a home with two finished runs, one of four checkpoints: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("FINETOP_HOME", str(cold_rig.home.root))
+    made = still(cold_rig.home.root)
+    made.run("one", (1, 2, 3, 4))
+    made.run("two", (1,))
+    made.close()
+    cold_rig.start()
+    cold_rig.wait_ready()
+
+    def run(*words):
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    run.rig, run.home = cold_rig, cold_rig.home
+    return run
+
+
+def test_nothing_goes_where_nobody_can_be_asked(finetop):
+    for words in (["rm", "one"], ["rm", "one", "--json"]):
+        code, out, err = finetop(*words)
+        assert (code, "Add --yes" in err) == (2, True)
+    assert "one" in out or "--json" in words
+    assert "one" in finetop("ls")[1]
+
+
+def test_a_run_goes_to_the_trash_comes_back_and_goes_for_good(finetop):
+    code, out, _ = finetop("rm", "one", "--yes")
+    assert (code, "1 run, " in out, "finetop trash --restore" in out) == (0, True, True)
+    assert "one" not in finetop("ls")[1]
+    assert "one" in finetop("trash")[1]
+    assert finetop("trash", "--restore", "one")[:2] == (0, "one is back.\n")
+    assert finetop("show", "one")[0] == 0
+    finetop("rm", "one", "--yes", "--json")
+    code, out, _ = finetop("trash", "--json")
+    assert [run["name"] for run in json.loads(out)["trash"]] == ["one"]
+    assert "Add --yes" in finetop("trash", "--empty")[2]
+    assert finetop("trash", "--empty", "--yes")[1].endswith("MiB.\n")
+    assert finetop("trash")[1] == "The trash is empty.\n"
+    assert "The trash is empty." in finetop("trash", "--restore", "one")[2]
+
+
+@pytest.mark.parametrize(("answer", "gone"), [("y", True), ("", False), ("no", False)])
+def test_a_person_is_asked_with_what_goes_and_how_much(finetop, monkeypatch, answer, gone):
+    asked = []
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or answer)
+    code, out, _ = finetop("rm", "one", "two")
+    assert asked[0].startswith("Move 2 runs, ")
+    assert asked[0].endswith("to the trash? [y/N] ")
+    assert (code == 0, finetop("show", "one")[0] == 2) == (gone, gone)
+    assert gone or "Nothing was done." in out
+
+
+def test_clean_shows_first_and_does_it_with_yes_alone(finetop):
+    code, out, _ = finetop("clean", "--last", "2")
+    assert (code, "one@2" in out, "one@1" in out, "one@3" not in out) == (0, True, True, True)
+    assert "finetop clean --yes" in out
+    steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
+    assert len(steps) == 4
+    assert "2 gone" in finetop("clean", "--last", "2", "--yes")[1]
+    steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
+    assert steps == ["step-000003", "step-000004"]
+    assert finetop("clean", "--last", "2")[1].startswith("Nothing goes")
+    code, _, err = finetop("clean", "--last", "few")
+    assert (code, "--last is 'few', and must be a number or none." in err) == (2, True)
+    (finetop.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: none}\n")
+    code, _, err = finetop("clean")
+    assert (code, "settings.yaml:2: keep.last is 'none'" in err) == (2, True)
+
+
+def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop):
+    before = finetop("show", "one", "--json")[1]
+    code, out, _ = finetop("rebuild")
+    assert (code, "2 runs, 2 jobs, " in out, "kept as finetop.duckdb.before-rebuild-" in out) == (
+        0,
+        True,
+        True,
+    )
+    finetop.rig.start()
+    finetop.rig.wait_ready()
+    assert finetop("show", "one", "--json")[1] == before
+    finetop("supervisor", "stop")
+    finetop.home.database.write_bytes(b"not a database " * 1000)
+    code, out, err = finetop("ls")
+    assert (code, "`finetop rebuild`" in err, err.count("\n")) == (4, True, 1)
+    code, out, _ = finetop("doctor")
+    assert (code, "-> finetop rebuild" in out) == (4, True)
+    assert finetop("rebuild", "--json")[0] == 0
+    finetop.rig.start()
+    finetop.rig.wait_ready()
+    assert finetop("show", "one", "--json")[1] == before
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 40, "3,072.0 GiB")]
+)
+def test_bytes_are_shown_in_one_unit(count, shown):
+    assert size(count) == shown

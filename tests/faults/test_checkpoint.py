@@ -1,0 +1,80 @@
+"""Fault 31: kill -9 while a checkpoint is written: none that is half there is ever offered for resuming."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from finetop.core import events
+from finetop.core.supervisor import going_on
+from finetop.core.train import checkpoint
+
+WRITER = Path(__file__).with_name("half_writer.py")
+
+
+def is_whole(folder: Path) -> bool:
+    """Look at the bytes themselves, and not at the manifest."""
+    sizes = [(folder / f"model-{n}.safetensors").stat().st_size for n in range(4)]
+    return sizes == [262_144] * 4 and (folder / checkpoint.STATE / "tree.json").stat().st_size == 2000
+
+
+@pytest.fixture
+def nursery(tmp_path):
+    """A process that has imported all, and forks a writer for each line that it reads."""
+    made = subprocess.Popen(
+        [sys.executable, str(WRITER), str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    yield made
+    made.communicate()
+
+
+@pytest.mark.parametrize("kills", [5, pytest.param(60, marks=pytest.mark.slow)])
+def test_kill_9_in_a_save_leaves_no_half_checkpoint_to_go_on_from(tmp_path, nursery, survived, kills):
+    moments = random.Random(31)
+    lost = wrong = half = 0
+    told: set[int] = set()
+    for _ in range(kills):
+        nursery.stdin.write("write\n")
+        nursery.stdin.flush()
+        writer, before = int(nursery.stdout.readline()), len(told)
+        side = tmp_path / "side.txt"
+        deadline = time.monotonic() + 60
+        while not side.exists() or len(side.read_text().split()) <= before:  # it has begun to write
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, 0.1))
+        os.kill(writer, signal.SIGKILL)
+        assert nursery.stdout.readline() == "ended\n"
+        half += any((tmp_path / "checkpoints").glob(".step-*"))
+        there = checkpoint.complete(tmp_path)
+        wrong += sum(not is_whole(folder) for folder in there)
+        told = {int(line) for line in side.read_text().split()}
+        step, place = going_on.choose(tmp_path, "one", None)
+        wrong += place is None or not is_whole(place)
+        lost += max(told) > step
+    assert half, "it was never killed in a save: the test tests nothing"
+    lines = (tmp_path / "events.jsonl").read_bytes().splitlines()
+    said = [event.step for line in lines if isinstance(event := read(line), events.Checkpoint)]
+    survived("31", "checkpoint half written", repeats=kills, written=len(told), lost=lost + len(told - set(said)),
+             doubled=len(said) - len(set(said)), wrong=wrong)  # fmt: skip
+
+
+def read(line: bytes) -> object:
+    try:
+        return events.decode(line).e
+    except ValueError:
+        return json.loads("null")
+
+
+def test_what_was_left_half_written_goes_when_the_run_goes_on(tmp_path):
+    folder = tmp_path / "checkpoints"
+    for name in (".step-000005.partial", ".step-000003.gone"):
+        (folder / name).mkdir(parents=True)
+    checkpoint.clear_leftovers(tmp_path)
+    assert list(folder.iterdir()) == []
