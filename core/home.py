@@ -5,6 +5,7 @@ HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
 HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
 HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
 HOME/models/NAME/                 models converted once to safetensors
+HOME/hosts.yaml                   names of other machines for --on (written by hand; see remote/places.py)
 HOME/trash/0007-support-tone/     runs that were removed
 HOME/{store.json,settings.yaml}   what belongs to no run; what a person has set
 """

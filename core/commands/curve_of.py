@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -50,7 +51,8 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
     results = comparable(home, name, wanted)
     steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
     seen: dict[int, curve.Seen] = {step: result["verdict"] for step, result in results.items()}
-    seen |= {step: "missing" for step in steps if step not in seen and not is_there(home, detail, step)}
+    there = steps_there(home, detail)
+    seen |= {step: "missing" for step in steps if step not in seen and step not in there}
     if not [step for step in steps if seen.get(step) != "missing"]:
         raise NotFound(f"{name} has no checkpoint that could be checked.", hint=f"See `finetop show {name}`.")
     newest = max(step for step in steps if seen.get(step) != "missing")
@@ -101,13 +103,16 @@ def _is_alike(check: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
     )
 
 
-def is_there(home: Home, detail: data.RunDetail, step: int) -> bool:
-    """Say whether a checkpoint's folder is still there: older ones are removed while a run trains."""
-    return any(
-        (home.root / detail.folder / checkpoint.path).is_dir()
-        for checkpoint in detail.checkpoints
-        if checkpoint.step == step
-    )
+def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
+    """List the checkpoints whose folders are still there: older ones are removed while a run trains."""
+    folders = {
+        str(home.root / detail.folder / checkpoint.path): checkpoint.step for checkpoint in detail.checkpoints
+    }
+    if home.link is None:
+        return {step for folder, step in folders.items() if Path(folder).is_dir()}
+    with Client(home) as client:
+        found: protocol.PathsAnswer = client.ask(protocol.Paths(list(folders)))
+    return {folders[fact.path] for fact in found.found if fact.kind == "folder"}
 
 
 def _next(steps: list[int], seen: Mapping[int, curve.Seen], *, every: bool) -> int | None:

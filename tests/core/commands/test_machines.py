@@ -114,6 +114,13 @@ def test_a_run_acts_where_it_is(finetop, hosts):
     assert finetop("kill", "long", "--on", "box")[0] == 1
 
 
+def test_a_curve_over_a_link_looks_at_checkpoints_there(finetop, hosts):
+    rig = hosts.rigs["box"]
+    rig.wait_state(rig.submit("curved", steps=20, saved=[10, 20], lost=0), "finished")
+    code, out, err = finetop("check", "curved", "--curve", "--on", "box")
+    assert (code, "step 20" in out, err) == (0, True, "")
+
+
 def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
     rig = hosts.rigs["box"]
     rig.submit("tailed", steps=60, pause_s=0.05)
