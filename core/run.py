@@ -149,7 +149,9 @@ class RunRow(msgspec.Struct, frozen=True):
     left_s: float | None = None
     tags: list[str] = []
     note: str = ""
-    host: str = ""  # the machine that it is on, where several are looked at; the name then begins with "HOST:"
+    host: str = (
+        ""  # the machine that it is on, where several are looked at; the name then begins with "HOST:"
+    )
 
 
 class CheckpointRow(msgspec.Struct, frozen=True):

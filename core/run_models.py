@@ -28,7 +28,7 @@ def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
 
     Raises NotFound naming what there is, BadInput for a text that is no reference.
     """
-    from finetop.core.train import checkpoint
+    from finetop.core.train.keeping import checkpoint
 
     reference = parse(text, key)
     run_folder = _run_folder(reference.name, home, key)
@@ -54,7 +54,7 @@ def _run_folder(name: str, home: Home, key: str) -> Path:
 
 def _checkpoints(run_folder: Path) -> list[Path]:
     """List a run's checkpoints, oldest first; those that were adopted are links, without a manifest of ours."""
-    from finetop.core.train import checkpoint
+    from finetop.core.train.keeping import checkpoint
 
     folders = sorted((run_folder / "checkpoints").glob("step-*"))
     return [folder for folder in folders if folder.is_symlink() or checkpoint.is_complete(folder)]
@@ -97,7 +97,7 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
     from finetop.core.check.candidates import adapter_hash, free_memory
     from finetop.core.events import Phase
     from finetop.core.export import merging, writing
-    from finetop.core.train import checkpoint
+    from finetop.core.train.keeping import checkpoint
 
     recipe = recipe_of(run_folder)
     base = models.resolve(recipe.model, home, events)

@@ -12,7 +12,7 @@ import torch
 from finetop.core import methods, models
 from finetop.core.methods import Start
 from finetop.core.models import ResolvedModel
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

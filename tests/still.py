@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 from rig import RECIPE
 
 from finetop.core import events, protocol
 from finetop.core import run as data
+from finetop.core.check.deciding.conclusion import judge_pairs
+from finetop.core.check.deciding.permutation import Item
+from finetop.core.check.deciding.planning import make_plan
+from finetop.core.check.deciding.verdict import PairedItem, TaskPlan
 from finetop.core.home import Home, prepare
 from finetop.core.recipe.load import resolve_text
 from finetop.core.store import ingest, jobs, runs
@@ -88,6 +95,31 @@ class Still:
         record(self.supervisor)
         return run_id
 
+    def job(
+        self, run_id: int, verb: data.Verb, told: list[events.Event], state: data.State, **args: Any
+    ) -> None:
+        """Add a job to a run that told these events and ended so."""
+        connection = self.supervisor.connection
+        with transaction(connection):
+            job_id, name = jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=0)
+        folder = self._folder(
+            self.home.root / self.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0][0] / name
+        )
+        log = events.EventLog(folder / "events.jsonl")
+        for event in told:
+            log.write(event)
+        log.close()
+        with transaction(connection):
+            jobs.begin_attempt(connection, job_id)
+        while ingest.take_in(connection, job_id, folder / "events.jsonl"):
+            pass
+        with transaction(connection):
+            jobs.set_state(connection, job_id, state)
+            if verb in data.MAKES_A_RUN:
+                runs.set_state(connection, run_id, state)
+        self.supervisor.touch()
+        record(self.supervisor)
+
     @staticmethod
     def _folder(path: Path) -> Path:
         path.mkdir(mode=0o700, parents=True)
@@ -108,4 +140,24 @@ def make_checkpoint(folder: Path, step: int, size: int) -> Path:
 def still(root: Path) -> Still:
     home = Home(root)
     prepare(home)
+    if not home.database.exists():
+        home.database.write_bytes(empty_database())
     return Still(Supervisor(home, open_store(home.database)))
+
+
+@cache
+def empty_database() -> bytes:
+    """A database with all migrations and no rows: made once, as that takes 0.2 s."""
+    with TemporaryDirectory() as folder:
+        open_store(Path(folder) / "empty").close()
+        return (Path(folder) / "empty").read_bytes()
+
+
+def verdict(lost: int = 0, *, step: int = 1, claim: int = 0, watch: bool = False) -> dict[str, Any]:
+    """The result of a real check of 100 items, of which the tuned model lost some."""
+    items = [Item("task", f"i{n}", f"i{n}") for n in range(100)]
+    base = {item.key: 1.0 for item in items}
+    plan = make_plan([TaskPlan("task", "acc", 0.25)], items, base, seed=1, cap=None)
+    pairs = [PairedItem(i.task, i.item, i.item, 1.0, float(int(i.item[1:]) >= lost)) for i in plan.order]
+    result = json.loads(msgspec.json.encode(judge_pairs(plan, pairs)))
+    return {**result, "suite": "quick", "step": step, "claim": claim, "watch": watch}

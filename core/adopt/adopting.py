@@ -14,7 +14,7 @@ from finetop.core.adopt.history import read_history
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Best, Checkpoint, Phase, Planned, metrics
 from finetop.core.folders import publish
-from finetop.core.train.checkpoint import clear_leftovers, folder_of
+from finetop.core.train.keeping.checkpoint import clear_leftovers, folder_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -91,7 +91,7 @@ def _config(base: models.ResolvedModel) -> Any:
 
 def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key], tuple[str, ...]]:
     """Find the chosen items that the training rows contain; where those can't be read any more, say so."""
-    from finetop.core.train import sources
+    from finetop.core.train.rows import sources
 
     kinds = objectives.load(recipe.objective.name).ROWS
 

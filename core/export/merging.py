@@ -39,7 +39,7 @@ def load_tuned(
 def load_whole(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
     """Load a whole model for evaluation, a reward model too."""
     if models.is_reward_model(resolved.path):
-        from finetop.core.train import reward_models
+        from finetop.core.train.trainers import reward_models
 
         model: Any = reward_models.make(resolved, models.load_tokenizer(resolved), dtype, device)
     else:
@@ -79,7 +79,7 @@ def merged(tuned: Any, folder: Path) -> Any:
 
 def _load_base(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
     if models.is_reward_model(folder):
-        from finetop.core.train import reward_models
+        from finetop.core.train.trainers import reward_models
 
         return reward_models.make(base, models.load_tokenizer(replace(base, path=folder)), dtype, device)
     return models.load(base, dtype, device)[0]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
-    from finetop.core.train.sources import Row
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
 
 ROWS = ("prompt", "conversation", "preference")
 TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
@@ -80,8 +80,8 @@ def examples(
 ) -> list[list[AnyExample]]:
     """Render each prompt up to where the answer begins. Raises BadInput where a rule lacks the row's answer."""
     from finetop.core.formats import as_prompt
-    from finetop.core.train.examples import PromptExample
-    from finetop.core.train.render import prompt_ids
+    from finetop.core.train.rows.examples import PromptExample
+    from finetop.core.train.rows.render import prompt_ids
 
     needy = next((rule.rule for rule in reward.rules if rewards.load(rule.rule).needs_answer), None)
     made: list[list[AnyExample]] = []

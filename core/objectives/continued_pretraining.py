@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "read on in a domain's texts"
 ROWS = ("text",)
@@ -36,13 +36,13 @@ def examples(
     rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Cut each text into pieces of at most `max_tokens`; nothing of it is lost but a last piece of one token."""
-    from finetop.core.train import texts
+    from finetop.core.train.rows import texts
 
     return texts.examples(rows, tokenizer, max_tokens, end_of_text=options.end_of_text)
 
 
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer."""
-    from finetop.core.train import language
+    from finetop.core.train.trainers import language
 
     return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

@@ -10,7 +10,7 @@ from msgspec import Meta
 from finetop.core.objectives import _writing
 from finetop.core.objectives._writing import Clip, Generations, MaxNewTokens, Passes, Paying, Temperature
 from finetop.core.rewards import Reward
-from finetop.core.train.groups import METRICS as OF_GROUPS
+from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "be paid for own answers, scaled within each prompt's group; usual for rules that verify"
 ROWS = _writing.ROWS
@@ -86,7 +86,7 @@ def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer over rendered prompts, paid by the recipe's reward. Raises BadInput."""
     from trl import GRPOConfig, GRPOTrainer
 
-    from finetop.core.train import groups
+    from finetop.core.train.trainers import groups
 
     options: Options = setup.recipe.objective.options
     more = {

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "learn from answers marked good or bad, without pairs"
 ROWS = ("labelled", "preference")
@@ -66,7 +66,7 @@ def examples(
     rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Tokenize each answer behind its prompt; of a pair, both. Raises BadInput."""
-    from finetop.core.train import preferences
+    from finetop.core.train.rows import preferences
 
     return preferences.labelled(rows, tokenizer)
 
@@ -79,8 +79,8 @@ def make_trainer(setup: Setup) -> Any:
 
     from finetop.core.events import Phase
     from finetop.core.train.arguments import configure
-    from finetop.core.train.language import table
-    from finetop.core.train.reference import switched_off
+    from finetop.core.train.trainers.language import table
+    from finetop.core.train.trainers.reference import switched_off
 
     options: Options = setup.recipe.objective.options
     is_adapter = isinstance(setup.model, PeftModel)

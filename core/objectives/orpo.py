@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "learn the better answers and shun the worse, without a reference model"
 ROWS = ("preference",)
@@ -42,7 +42,7 @@ def examples(
     rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Tokenize each pair behind its prompt. Raises BadInput."""
-    from finetop.core.train import preferences
+    from finetop.core.train.rows import preferences
 
     return preferences.pairs(rows, tokenizer)
 
@@ -53,7 +53,7 @@ def make_trainer(setup: Setup) -> Any:
     from trl.experimental.orpo import ORPOConfig, ORPOTrainer
 
     from finetop.core.train.arguments import configure
-    from finetop.core.train.language import table
+    from finetop.core.train.trainers.language import table
 
     options: Options = setup.recipe.objective.options
     values = {

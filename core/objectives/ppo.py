@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "be paid for own answers by a reward model or rules; PPO with a learned value"
 ROWS = _writing.ROWS
@@ -124,9 +124,9 @@ def make_trainer(setup: Setup) -> Any:
     from transformers import TrainingArguments
 
     from finetop.core import methods
-    from finetop.core.train import reward_sum
     from finetop.core.train.arguments import configure
     from finetop.core.train.ppo.loop import PolicyTrainer, Settings
+    from finetop.core.train.trainers import reward_sum
 
     options: Options = setup.recipe.objective.options
     settings = Settings(

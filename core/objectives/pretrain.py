@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.data import ReadData
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.data import ReadData
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "make a small new model from nothing but texts"
 ROWS = ("text",)
@@ -147,13 +147,13 @@ def examples(
     rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Cut each text, with an end behind it, into pieces of at most `max_tokens`."""
-    from finetop.core.train import texts
+    from finetop.core.train.rows import texts
 
     return texts.examples(rows, tokenizer, max_tokens, end_of_text=True)
 
 
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer."""
-    from finetop.core.train import language
+    from finetop.core.train.trainers import language
 
     return language.make_trainer(setup, packing=setup.recipe.objective.options.packing)

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "learn which of two answers is better: the judge for ppo, rloo and grpo"
 ROWS = ("preference",)
@@ -60,7 +60,7 @@ def load_model(
     device: str,
 ) -> PreTrainedModel:
     """Load the base with a score in place of its output layer. Raises BadInput."""
-    from finetop.core.train import reward_models
+    from finetop.core.train.trainers import reward_models
 
     return reward_models.make(base, tokenizer, dtype, device)
 
@@ -69,7 +69,7 @@ def examples(
     rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Tokenize each pair behind its prompt. Raises BadInput."""
-    from finetop.core.train import preferences
+    from finetop.core.train.rows import preferences
 
     return preferences.pairs(rows, tokenizer)
 

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
     from finetop.core.train.setup import Setup
-    from finetop.core.train.sources import Row
 
 ABOUT = "learn the answers of example conversations"
 ROWS = ("conversation",)
@@ -45,7 +45,7 @@ def examples(
     rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Render each conversation by the chat template, and label what is learned. Raises BadInput."""
-    from finetop.core.train import render
+    from finetop.core.train.rows import render
 
     rendered = [render.render(row.conversation, tokenizer, options.loss, row.place) for row in rows]
     return [[example] for example in render.tokenize(rendered, tokenizer)]
@@ -53,7 +53,7 @@ def examples(
 
 def make_trainer(setup: Setup) -> Any:
     """Build TRL's trainer."""
-    from finetop.core.train import language
+    from finetop.core.train.trainers import language
 
     options: Options = setup.recipe.objective.options
     return language.make_trainer(setup, packing=options.packing, neftune_alpha=options.neftune_alpha)

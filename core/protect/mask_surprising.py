@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protect._acting import Base
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample, Example
+    from finetop.core.train.rows.examples import AnyExample, Example
 
 ABOUT = "do not learn tokens that the base finds too unlikely: one reading of the rows before step 1"
 SHORT = "perplexity"
@@ -51,7 +51,7 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
 def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExample]:
     """Mask the rows' labels; a row that has none left is dropped. Raises BadInput if no row is left."""
     from finetop.core.protect import _text
-    from finetop.core.train.examples import Example
+    from finetop.core.train.rows.examples import Example
 
     assert options.perplexity is not None  # or it is off
     began = time.monotonic()
@@ -92,7 +92,7 @@ def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExamp
 
 def mask(example: Example, nats: Tensor, perplexity: float) -> Example:
     """Ignore labels whose token the base gave more than log(perplexity) nats; nats [tokens - 1], from the second on."""
-    from finetop.core.train.examples import IGNORED, Example
+    from finetop.core.train.rows.examples import IGNORED, Example
 
     limit = math.log(perplexity)
     labels = [

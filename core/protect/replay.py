@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from finetop.core.formats import Message
     from finetop.core.protect._acting import Base
     from finetop.core.recipe.schema import Recipe, Source
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
 
 ABOUT = "general rows among the training rows, of a file or written by the base itself"
 SHORT = None
@@ -123,7 +123,7 @@ def rows(options: Options, base: Base, train: list[AnyExample]) -> list[AnyExamp
     """Mix in what the base writes, or wrote for this run before. Raises BadInput for prompts that can't be read."""
     if options.from_base is None:
         return train
-    from finetop.core.train import data
+    from finetop.core.train.rows import data
 
     file = base.run_folder / FILE
     if not file.is_file():
@@ -144,7 +144,7 @@ class Written(msgspec.Struct, frozen=True):
 
 def read(file: Path) -> list[AnyExample]:
     """Read the rows that the base wrote. Raises EnvironmentTrouble if the file is spoilt."""
-    from finetop.core.train.examples import IGNORED, Example
+    from finetop.core.train.rows.examples import IGNORED, Example
 
     try:
         written = [msgspec.json.decode(line, type=Written) for line in file.read_bytes().splitlines()]
@@ -202,8 +202,8 @@ def _asked(options: Options, base: Base) -> list[list[int]]:
         return []
     from finetop.core.formats import as_prompt
     from finetop.core.recipe.schema import Source
-    from finetop.core.train import sources
-    from finetop.core.train.render import prompt_ids
+    from finetop.core.train.rows import sources
+    from finetop.core.train.rows.render import prompt_ids
 
     given = sources.read(Source(path=options.prompts), base.home, ("prompt", "conversation"))
     random.Random(base.recipe.train.seed).shuffle(given)
@@ -214,7 +214,7 @@ def _asked(options: Options, base: Base) -> list[list[int]]:
 def _questions(base: Base, count: int) -> list[list[int]]:
     """Have the base begin: a user's turn that it writes, as a prompt; or nothing, where plain texts are learned."""
     from finetop.core.formats import Message
-    from finetop.core.train.render import prompt_ids
+    from finetop.core.train.rows.render import prompt_ids
 
     if base.objective.ROWS[0] == "text":
         first = base.tokenizer.bos_token_id
@@ -230,7 +230,7 @@ def _questions(base: Base, count: int) -> list[list[int]]:
 def _opening(tokenizer: Any) -> str:
     """Give what a chat template writes before a user's words."""
     from finetop.core.formats import Message
-    from finetop.core.train.render import render_prompt
+    from finetop.core.train.rows.render import render_prompt
 
     mark = "\ue000"
     return render_prompt((Message("user", mark),), tokenizer).partition(mark)[0]

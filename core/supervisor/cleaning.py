@@ -15,7 +15,7 @@ from finetop.core.settings import Keep
 from finetop.core.store import checks, jobs, records
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import housekeeping
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,7 +13,7 @@ from finetop.core.recipe.changes import Change, changes
 from finetop.core.store import jobs, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,7 +12,7 @@ from finetop.core.home import Home
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.run import JobSpec, home_of, read_spec, run_folder_of
 from finetop.core.train import training
-from finetop.core.train.point import point_of
+from finetop.core.train.keeping.point import point_of
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,8 +12,9 @@ import torch
 from transformers import TrainerCallback
 
 from finetop.core.events import Alarm, Phase, Planned, metrics
-from finetop.core.train import checkpoint, checks, probe, random_state, samples
+from finetop.core.train import checks, probe, samples
 from finetop.core.train.failures import is_disk_full
+from finetop.core.train.keeping import checkpoint, random_state
 from finetop.core.train.metric_names import NAMES, WANTED
 from finetop.core.train.pace import Ration, steps_between
 

@@ -24,7 +24,7 @@ from finetop.core.check.paper import open_paper
 from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.events import Alarm, Best, Phase, Verdict
-from finetop.core.train import random_state
+from finetop.core.train.keeping import random_state
 from finetop.core.train.pace import steps_between
 from finetop.core.train.stopping import StopAsked
 
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Check, Recipe
-    from finetop.core.train.point import Point
+    from finetop.core.train.keeping.point import Point
     from finetop.core.train.stopping import Stop
 
 Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
     from finetop.core.train.setup import Setup
 
 WINDOW = 256  # tokens of general text that are looked at together

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from finetop.core.models import ResolvedModel
     from finetop.core.protect._acting import Acting, Base
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
     from finetop.core.train.setup import Setup
 
 

@@ -8,7 +8,7 @@ from transformers import GenerationConfig
 
 from finetop.core.events import Sample
 from finetop.core.formats import Message, Prompt
-from finetop.core.train.render import render_prompt
+from finetop.core.train.rows.render import render_prompt
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

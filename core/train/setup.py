@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
 
 
 @dataclass

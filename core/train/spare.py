@@ -48,16 +48,15 @@ def prepare() -> None:
     from finetop.core.train import (  # noqa: F401
         arguments,
         callbacks,
-        checkpoint,
         checks,
-        language,
         method_start,
         probe,
-        resume,
         samples,
         training,
         worst_step,
     )
+    from finetop.core.train.keeping import checkpoint, resume  # noqa: F401
+    from finetop.core.train.trainers import language  # noqa: F401
 
     training.quiet()
     for name in ("SFTConfig", "SFTTrainer"):

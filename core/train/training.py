@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import methods, models, objectives, protect
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Ended, Phase
-from finetop.core.train import data, suite_data
+from finetop.core.train import suite_data
+from finetop.core.train.rows import data
 from finetop.core.train.setup import Setup
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.point import Point
+    from finetop.core.train.keeping.point import Point
     from finetop.core.train.stopping import Stop
 
 
@@ -63,16 +64,14 @@ def train(
     from finetop.core.train import (
         arguments,
         callbacks,
-        checkpoint,
         checks,
         method_start,
         probe,
         protecting,
-        random_state,
-        resume,
         samples,
         worst_step,
     )
+    from finetop.core.train.keeping import checkpoint, random_state, resume
 
     quiet()
     if point is not None:

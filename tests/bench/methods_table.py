@@ -34,7 +34,8 @@ from finetop.core.run import JobSpec
 JOB = """
 import os, resource
 import torch
-from finetop.core.train import __main__ as job, checkpoint, checks
+from finetop.core.train import __main__ as job, checks
+from finetop.core.train.keeping import checkpoint
 write = checkpoint.write
 def keep(model, *others):
     ids = torch.load(os.environ["IDS"])

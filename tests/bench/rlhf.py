@@ -123,7 +123,7 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
     """Write the short pairs, those held out, and the policy's prompts."""
     from transformers import AutoTokenizer
 
-    from finetop.core.train.render import prompt_ids
+    from finetop.core.train.rows.render import prompt_ids
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     tokenizer.chat_template = TEMPLATE

@@ -12,7 +12,7 @@ from typing import Any
 
 from finetop.core.events import EventLog
 from finetop.core.models import ResolvedModel
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 # The writer asks of a model whether it is PEFT's, which ours is not: this saves 15 s of importing torch.
 sys.modules["peft"] = ModuleType("peft")

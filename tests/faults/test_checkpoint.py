@@ -13,7 +13,7 @@ import pytest
 
 from finetop.core import events
 from finetop.core.supervisor import going_on
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 WRITER = Path(__file__).with_name("half_writer.py")
 

@@ -16,13 +16,24 @@ from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.state import Supervisor
 
+RUNS = 4
+
+
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory):
+    """A home of a few runs, made once and copied for each test."""
+    made = still(tmp_path_factory.mktemp("pattern") / "home")
+    for number in range(RUNS):
+        made.run(f"run-{number}", tuple(range(1, 40)), size=1, losses={s: 0.1 * s for s in range(1, 40)})
+    made.close()
+    return made.home.root
+
 
 @pytest.fixture
-def full(tmp_path):
-    """A home of eight runs, closed: nothing is in its WAL."""
+def full(pattern, tmp_path):
+    """A home of a few runs, closed: nothing is in its WAL."""
+    shutil.copytree(pattern, tmp_path / "home")
     made = still(tmp_path / "home")
-    for number in range(8):
-        made.run(f"run-{number}", tuple(range(1, 40)), size=1, losses={s: 0.1 * s for s in range(1, 40)})
     made.close()
     return made
 
@@ -37,7 +48,7 @@ async def read_all(home: Home) -> list[str]:
     refused = []
     try:
         names = [n for (n,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-        asks = [protocol.Runs(), *(protocol.GetRun(str(n)) for n in range(1, 9))]
+        asks = [protocol.Runs(), *(protocol.GetRun(str(n)) for n in range(1, RUNS + 1))]
         asks += [protocol.Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
         for ask in asks:
             line = protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask))
@@ -53,7 +64,7 @@ def rows_of(home: Home):
     return dump(home.database)
 
 
-@pytest.mark.parametrize("flips", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("flips", [4, pytest.param(100, marks=pytest.mark.slow)])
 async def test_a_flipped_bit_anywhere_is_refused_in_words_or_does_no_harm(full: Still, survived, flips):
     home, before = full.home, rows_of(full.home)
     whole = home.database.read_bytes()
@@ -143,7 +154,7 @@ async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full
 
 def test_the_number_of_records_is_the_same_in_both(full: Still):
     full.open()
-    assert records.number_of(full.supervisor.connection) == records.told_number(full.home.root) == 8
+    assert records.number_of(full.supervisor.connection) == records.told_number(full.home.root) == RUNS
     full.supervisor.connection.close()
 
 

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from still import still, verdict
 
 from finetop.core import events
 from finetop.core.commands.main import main
@@ -48,8 +49,6 @@ def test_the_sanitizers_leave_nothing_that_a_terminal_obeys(name):
 @pytest.fixture
 def hostile(cold_rig, survived):
     """A run whose every text is a payload, and the supervisor that serves it."""
-    from still import still
-
     made = still(cold_rig.home.root)
     run_id = made.run("hostile", (1,))
     folder = next(cold_rig.home.runs.iterdir())
@@ -83,26 +82,6 @@ def hostile(cold_rig, survived):
     cold_rig.start()
     cold_rig.wait_ready()
     return cold_rig
-
-
-def verdict():
-    from finetop.core.check.deciding.conclusion import judge_pairs
-    from finetop.core.check.deciding.permutation import Item
-    from finetop.core.check.deciding.planning import make_plan
-    from finetop.core.check.deciding.verdict import PairedItem, TaskPlan
-
-    items = [Item("task", f"i{n}", f"i{n}") for n in range(100)]
-    base = {item.key: 1.0 for item in items}
-    plan = make_plan([TaskPlan("task", "acc", 0.25)], items, base, seed=1, cap=None)
-    pairs = [PairedItem(item.task, item.item, item.item, 1.0, 1.0) for item in plan.order]
-    import msgspec
-
-    return {
-        **json.loads(msgspec.json.encode(judge_pairs(plan, pairs))),
-        "step": 1,
-        "claim": 0,
-        "watch": False,
-    }
 
 
 def test_no_command_lets_a_payload_through(hostile, capfd, survived):

@@ -87,6 +87,7 @@ def test_an_older_database_is_brought_up_to_date_with_a_copy_kept(tmp_path, monk
     survived("33", f"database of {count} migrations", written=3)
 
 
+@pytest.mark.slow
 def test_an_upgrade_with_a_run_live_goes_on_reading_where_the_old_one_stopped(
     cold_rig, monkeypatch, survived
 ):
@@ -163,6 +164,7 @@ def test_newer_events_are_left_for_the_program_that_reads_them(quiet, tmp_path, 
     survived("33", "events of a newer finetop", repeats=3, written=5)
 
 
+@pytest.mark.slow
 def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
     """An old supervisor meets a trainer of a newer finetop: it says so, and leaves the run as it is."""
     cold_rig.start()

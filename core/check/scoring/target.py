@@ -67,7 +67,7 @@ def read_rows(
 ) -> list[TargetRow]:
     """Read and render the target's rows (the first ROWS). Raises BadInput for a row that can't be read."""
     from finetop.core.recipe.schema import Source
-    from finetop.core.train import render, sources
+    from finetop.core.train.rows import render, sources
 
     read = sources.read(Source(path=target.path, rows=ROWS), home)
     rows = []

@@ -18,7 +18,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
-from finetop.core.train import state_files
+from finetop.core.train.keeping import state_files
 from finetop.core.train.ppo import advantages, kl, losses, rollouts, scores
 from finetop.core.train.ppo.policy import Reader, Reference, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-    from finetop.core.train.examples import PromptExample
     from finetop.core.train.ppo.scores import Normalize
-    from finetop.core.train.reward_sum import Payer
+    from finetop.core.train.rows.examples import PromptExample
+    from finetop.core.train.trainers.reward_sum import Payer
 
 PROMPTS, ANSWERS, ORDER, EVALUATION = range(4)  # what random numbers are for
 

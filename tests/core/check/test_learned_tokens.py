@@ -14,7 +14,7 @@ from finetop.core.check.scoring import drift
 from finetop.core.events import EventLog
 from finetop.core.home import Home, prepare
 from finetop.core.recipe.load import recipe_from_json
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -53,7 +53,7 @@ def test_a_run_goes_to_the_trash_comes_back_and_goes_for_good(finetop):
     assert "The trash is empty." in finetop("trash", "--restore", "one")[2]
 
 
-@pytest.mark.parametrize(("answer", "gone"), [("y", True), ("", False), ("no", False)])
+@pytest.mark.parametrize(("answer", "gone"), [("y", True), ("", False)])
 def test_a_person_is_asked_with_what_goes_and_how_much(finetop, monkeypatch, answer, gone):
     asked = []
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)

@@ -15,7 +15,7 @@ from finetop.core.events import EventLog
 from finetop.core.export import exporting, merging, proof, writing
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 
 @pytest.fixture

@@ -68,7 +68,7 @@ def test_the_prompt_ends_where_both_answers_begin(tiny_model: Path) -> None:
     from transformers import AutoTokenizer
 
     from finetop.core.formats import Message
-    from finetop.core.train.render import answer_ids, prompt_ids
+    from finetop.core.train.rows.render import answer_ids, prompt_ids
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     asked = (Message("user", "Where?"),)

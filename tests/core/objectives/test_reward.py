@@ -18,7 +18,7 @@ REWARD = {"objective": {"name": "reward"}, "train": {"max_steps": 6}, "data": {"
 
 
 def loaded(folder: Path, home: Path) -> Any:
-    from finetop.core.train import reward_models
+    from finetop.core.train.trainers import reward_models
 
     log = events.EventLog(home / "loading.jsonl")
     try:
@@ -32,8 +32,8 @@ def test_a_reward_model_learns_comes_back_and_pays(
     train: Any, pairs: list[dict[str, str]], tmp_path: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from finetop.core.formats import Message
-    from finetop.core.train import checkpoint
-    from finetop.core.train.reward_models import RewardModel
+    from finetop.core.train.keeping import checkpoint
+    from finetop.core.train.trainers.reward_models import RewardModel
 
     kept: list[Any] = []
     write = checkpoint.write

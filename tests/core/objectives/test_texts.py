@@ -28,8 +28,8 @@ def test_pieces_hold_the_whole_text(tiny_model: Any) -> None:
     from transformers import AutoTokenizer
 
     from finetop.core.formats import Text
-    from finetop.core.train import texts
-    from finetop.core.train.sources import Row
+    from finetop.core.train.rows import texts
+    from finetop.core.train.rows.sources import Row
 
     tokenizer = AutoTokenizer.from_pretrained(tiny_model)
     long = "We mend radios, lamps and clocks. " * 9

@@ -12,8 +12,9 @@ import pytest
 from finetop.core import events
 from finetop.core.home import Home
 from finetop.core.recipe.load import recipe_from_json, recipe_to_json, resolve_text
-from finetop.core.train import checkpoint, training
-from finetop.core.train.point import Point
+from finetop.core.train import training
+from finetop.core.train.keeping import checkpoint
+from finetop.core.train.keeping.point import Point
 from finetop.core.train.stopping import Stop
 
 if TYPE_CHECKING:

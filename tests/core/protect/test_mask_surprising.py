@@ -11,7 +11,7 @@ import torch
 from finetop.core.errors import BadInput
 from finetop.core.protect import _text
 from finetop.core.protect.mask_surprising import mask
-from finetop.core.train.examples import IGNORED, Example
+from finetop.core.train.rows.examples import IGNORED, Example
 
 if TYPE_CHECKING:
     from collections.abc import Callable

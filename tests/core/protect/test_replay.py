@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.protect import replay
-from finetop.core.train.examples import IGNORED
+from finetop.core.train.rows.examples import IGNORED
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,15 +10,17 @@ import time
 import msgspec
 import pytest
 from dumping import differences, dump
+from still import verdict
 
 from finetop.core import events, protocol
 from finetop.core import run as data
 from finetop.core.commands.main import main
-from finetop.core.errors import StoreTrouble
+from finetop.core.errors import EnvironmentTrouble, StoreTrouble
 from finetop.core.store import backups, records
 from finetop.core.store.open import open_store
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.rebuild import rebuild, take_run
+from finetop.core.supervisor.lock import take_lock
+from finetop.core.supervisor.rebuild import rebuild, take_run, wait_for_lock
 
 
 @pytest.fixture
@@ -117,7 +119,8 @@ def rig_recipe(rig, **plan):
     }
 
 
-def test_every_row_comes_back_and_the_old_database_is_kept(lived):
+@pytest.mark.slow
+def test_every_row_of_a_home_that_lived_comes_back_and_the_old_database_is_kept(lived):
     rig, before = lived
     assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
     assert len(before["runs"]) == 13
@@ -166,6 +169,7 @@ def says_what_is_wrong_in_words(rig, before):
     assert differences(after, dump(home.database)) == []
 
 
+@pytest.mark.slow
 def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
     cold_rig.start()
     cold_rig.wait_ready()
@@ -191,6 +195,7 @@ def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
     assert differences(dump(cold_rig.home.database), after) == []
 
 
+@pytest.mark.slow
 def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, capsys):
     cold_rig.start()
     cold_rig.wait_ready()
@@ -207,14 +212,11 @@ def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, caps
     assert [step.step for step in steps] == list(range(1, 401))
 
 
-def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(cold_rig, capsys):
-    cold_rig.start()
-    cold_rig.wait_ready()
+def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(quiet, capsys):
     for name in ("good", "torn", "newer", "moved", "half"):
-        cold_rig.wait_state(cold_rig.submit(name, steps=2), "finished")
-    cold_rig.ask(protocol.Shutdown())
-    cold_rig.processes[-1].wait()
-    runs = cold_rig.home.runs
+        quiet.run(name)
+    quiet.close()
+    runs = quiet.home.runs
 
     def told(name):
         return json.loads((runs / name / "run.json").read_text())
@@ -224,7 +226,7 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(cold_rig, capsys
     (runs / "0004-moved").rename(runs / "0009-moved")
     half = {k: v for k, v in told("0005-half").items() if k != "store"}
     (runs / "0005-half" / "run.json").write_text(json.dumps(half))
-    assert main(["--home", str(cold_rig.home.root), "rebuild", "--json"]) == 1
+    assert main(["--home", str(quiet.home.root), "rebuild", "--json"]) == 1
     made = json.loads(capsys.readouterr().out)
     assert made["runs"] == 1
     assert [line.partition(":")[2].strip()[:33] for line in sorted(made["left_out"])] == [
@@ -235,29 +237,25 @@ def test_a_run_folder_that_can_not_be_used_is_left_out_in_words(cold_rig, capsys
     ]
 
 
-def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(cold_rig):
-    cold_rig.start()
-    cold_rig.wait_ready()
-    name = cold_rig.submit(steps=3)
-    cold_rig.wait_state(name, "finished")
-    folder = cold_rig.job_folder(name)
-    cold_rig.ask(protocol.Shutdown())
-    cold_rig.processes[-1].wait()
-    file = next(cold_rig.home.runs.glob("*/run.json"))
+def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(quiet):
+    quiet.run("one")
+    quiet.close()
+    folder = next(quiet.home.runs.glob("*/jobs/*"))
+    file = next(quiet.home.runs.glob("*/run.json"))
     told = json.loads(file.read_text())
     told["store"]["jobs"][0]["attempt"] = 2
     live = msgspec.to_builtins(data.Running(since=time.time(), phase=data.STARTING))
     told["store"]["jobs"][0]["state"] = told["store"]["run"]["state"] = live
     file.write_text(json.dumps(told))
-    rebuild(cold_rig.home)
-    row = dict(zip(*rows_of(cold_rig.home, "jobs"), strict=True))
+    rebuild(quiet.home)
+    row = dict(zip(*rows_of(quiet.home, "jobs"), strict=True))
     assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, data.STARTING)
     log = events.EventLog(folder / "events.jsonl")
     log.write(events.Started(1, 2, 1, "cpu", "float32", {}))
     log.write(events.Phase("training"))
     log.close()
-    rebuild(cold_rig.home)
-    row = dict(zip(*rows_of(cold_rig.home, "jobs"), strict=True))
+    rebuild(quiet.home)
+    row = dict(zip(*rows_of(quiet.home, "jobs"), strict=True))
     assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, "training")
 
 
@@ -269,6 +267,7 @@ def rows_of(home, table):
     return names, found
 
 
+@pytest.mark.slow
 def test_a_home_of_an_older_finetop_comes_back_but_for_what_only_its_database_knew(cold_rig):
     cold_rig.start()
     cold_rig.wait_ready()
@@ -301,25 +300,47 @@ def test_every_table_of_the_store_has_its_way_back(tmp_path):
     connection.close()
 
 
-def test_taking_a_run_in_is_all_or_nothing(cold_rig, monkeypatch):
-    cold_rig.start()
-    cold_rig.wait_ready()
-    cold_rig.wait_state(cold_rig.submit(steps=3), "finished")
-    cold_rig.ask(protocol.Shutdown())
-    cold_rig.processes[-1].wait()
-    fresh = open_store(cold_rig.home.root / "other.duckdb")
+def test_taking_a_run_in_is_all_or_nothing(quiet, monkeypatch):
+    quiet.run("one", (1, 2))
+    quiet.close()
+    fresh = open_store(quiet.home.root / "other.duckdb")
     monkeypatch.setattr("finetop.core.supervisor.rebuild._finish", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        take_run(fresh, cold_rig.home, next(cold_rig.home.runs.iterdir()))
+        take_run(fresh, quiet.home, next(quiet.home.runs.iterdir()))
     for table in ("runs", "jobs", "metrics"):
         assert fresh.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
     fresh.close()
 
 
-def test_a_running_supervisor_is_never_rebuilt_under(rig, monkeypatch):
-    monkeypatch.setattr("finetop.core.supervisor.rebuild.LOCK_WAIT_S", 0.2)
-    from finetop.core.errors import EnvironmentTrouble
-    from finetop.core.supervisor.rebuild import wait_for_lock
-
+def test_a_running_supervisor_is_never_rebuilt_under(quiet, monkeypatch):
+    monkeypatch.setattr("finetop.core.supervisor.rebuild.LOCK_WAIT_S", 0.1)
+    held = take_lock(quiet.home)
     with pytest.raises(EnvironmentTrouble, match="finetop supervisor stop"):
-        wait_for_lock(rig.home)
+        wait_for_lock(quiet.home)
+    os.close(held)
+
+
+def test_every_row_comes_back(quiet):
+    """In small, of each kind one; the whole life of a home is in the slow test above."""
+    finished = data.Finished(since=1.0, ended=2.0)
+    start = events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"})
+    one = quiet.run("one", (1, 2, 3), losses={1: 0.3, 2: 0.2, 3: 0.1}, best=2)
+    score = events.Scores("tuned", "key", "task", [events.ItemScore("i1", 1.0, "a", -0.1)])
+    for step, claim, lost in ((2, 0, 0), (3, 2, 40)):
+        quiet.job(one, "check", [start, score, events.Verdict(step, verdict(lost, step=step, claim=claim)),
+                                 events.Ended("finished")], finished, step=step, claim=claim)  # fmt: skip
+    again = [start, events.Resumed(1), events.metrics(2, {"loss": 0.1, "x": float("nan")}),
+             events.DataRead("a.jsonl", 1, 1, 0, 0, 1, 1, "0"), events.FirstRow([("a", True)]),
+             events.Alarm("spike", 2, "high"), events.Sample(2, 0, "a", "b"),
+             events.Verdict(2, verdict(30, step=2, claim=3)), events.Planned(9, 1.0, 1, 0, 1, 1, 1),
+             events.Ended("failed", "bad data", "row 1", 2)]  # fmt: skip
+    quiet.job(one, "train", again, data.Failed(2.0, "bad data", "row 1", 1.0, 2), resume={"step": 1})
+    quiet.run("child", (5,), model="run:one@1")
+    quiet.queue("waits", model="run:one@1")
+    quiet.close()
+    before = dump(quiet.home.database)
+    assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
+    assert len(before["checks"]) == 3
+    assert {row[9] for row in before["checks"]} == {True, False}, "none was set aside"
+    assert rebuild(quiet.home).left_out == []
+    assert differences(before, dump(quiet.home.database)) == []

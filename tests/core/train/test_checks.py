@@ -19,7 +19,8 @@ from finetop.core.check import passes
 from finetop.core.check.telling.result import read
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
-from finetop.core.train import checkpoint, checks, stopping, training
+from finetop.core.train import checks, stopping, training
+from finetop.core.train.keeping import checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

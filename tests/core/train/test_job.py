@@ -16,7 +16,7 @@ import pytest
 from finetop.core import events
 from finetop.core.recipe.load import resolve_text
 from finetop.core.run import JobSpec
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 # The job as a keeper starts it; at the end it tells which modules it must not have loaded.
 JOB = """

@@ -12,8 +12,9 @@ from finetop.core import models, objectives
 from finetop.core.events import EventLog
 from finetop.core.home import Home, prepare
 from finetop.core.recipe.load import resolve_text
-from finetop.core.train import arguments, checkpoint, method_start
-from finetop.core.train.examples import Example
+from finetop.core.train import arguments, method_start
+from finetop.core.train.keeping import checkpoint
+from finetop.core.train.rows.examples import Example
 from finetop.core.train.setup import Setup
 
 if TYPE_CHECKING:

@@ -35,8 +35,8 @@ def policy(tiny_model: Path) -> Any:
 
 @pytest.fixture
 def prompts(tokenizer: Any) -> list[Any]:
-    from finetop.core.train.examples import PromptExample
-    from finetop.core.train.render import prompt_ids
+    from finetop.core.train.rows.examples import PromptExample
+    from finetop.core.train.rows.render import prompt_ids
 
     asked = [(Message("user", text),) for text in QUESTIONS]
     return [PromptExample(prompt_ids(one, tokenizer, "row"), "nine", one) for one in asked]

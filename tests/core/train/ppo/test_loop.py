@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from finetop.core import rewards
-from finetop.core.train import state_files
+from finetop.core.train.keeping import state_files
 from finetop.core.train.ppo.loop import PolicyTrainer, Settings
-from finetop.core.train.reward_sum import Payer
+from finetop.core.train.trainers.reward_sum import Payer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SETTINGS = Settings(

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from finetop.core.formats import Message
     from finetop.core.rewards import FoundRule, Reward
-    from finetop.core.train.reward_models import RewardModel
     from finetop.core.train.setup import Setup
+    from finetop.core.train.trainers.reward_models import RewardModel
 
 MODEL = "model"  # what the reward model's part is called
 
@@ -61,7 +61,7 @@ class Payer:
 
 def begin(setup: Setup) -> Payer:
     """Load what the recipe's `objective.reward` names. Raises BadInput."""
-    from finetop.core.train import reward_models
+    from finetop.core.train.trainers import reward_models
 
     reward: Reward = setup.recipe.objective.options.reward
     model = None

@@ -11,7 +11,7 @@ from finetop.core.events import DataRead, EventLog, FirstRow, decode
 from finetop.core.home import Home
 from finetop.core.objectives import sft
 from finetop.core.recipe.schema import Data, EvalShare, Source
-from finetop.core.train import data
+from finetop.core.train.rows import data
 
 NO_EVAL = EvalShare(share=0)
 

@@ -12,8 +12,8 @@ from finetop.core.errors import BadInput
 from finetop.core.events import DataRead, FirstRow, Phase
 from finetop.core.formats import Text, as_prompt
 from finetop.core.recipe.schema import EvalShare
-from finetop.core.train import sources
-from finetop.core.train.examples import Example, pieces
+from finetop.core.train.rows import sources
+from finetop.core.train.rows.examples import Example, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from finetop.core.formats import Kind, Prompt
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Data
-    from finetop.core.train.examples import AnyExample
-    from finetop.core.train.sources import Row
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
 
     MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # of each row those made of it
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.formats import Labelled, Preference
-from finetop.core.train.examples import LabelledExample, PairExample
-from finetop.core.train.render import answer_ids
+from finetop.core.train.rows.examples import LabelledExample, PairExample
+from finetop.core.train.rows.render import answer_ids
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.train.examples import AnyExample
-    from finetop.core.train.sources import Row
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
 
 
 def pairs(rows: Sequence[Row], tokenizer: PreTrainedTokenizerBase) -> list[list[AnyExample]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finetop.core import events
-from finetop.core.train.told import fingerprints, told_before
+from finetop.core.train.keeping.told import fingerprints, told_before
 
 
 def write(run, name, *happened):

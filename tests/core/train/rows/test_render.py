@@ -6,8 +6,8 @@ import pytest
 
 from finetop.core.errors import BadInput
 from finetop.core.formats import Call, Conversation, Message
-from finetop.core.train import render
-from finetop.core.train.examples import IGNORED, pieces
+from finetop.core.train.rows import render
+from finetop.core.train.rows.examples import IGNORED, pieces
 
 ASKED = Conversation((Message("user", "Where are you?"),), "Behind the station.")
 TWO_ANSWERS = Conversation(

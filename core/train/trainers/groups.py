@@ -12,9 +12,9 @@ from finetop.core.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from finetop.core.train.examples import PromptExample
-    from finetop.core.train.reward_sum import Payer
+    from finetop.core.train.rows.examples import PromptExample
     from finetop.core.train.setup import Setup
+    from finetop.core.train.trainers.reward_sum import Payer
 
 METRICS = {
     "reward": "reward",
@@ -50,9 +50,9 @@ def make_trainer(
     """
     from transformers import PrinterCallback
 
-    from finetop.core.train import reward_sum
     from finetop.core.train.arguments import configure
-    from finetop.core.train.reference import switched_off
+    from finetop.core.train.trainers import reward_sum
+    from finetop.core.train.trainers.reference import switched_off
 
     options = setup.recipe.objective.options
     require_prompts(setup)

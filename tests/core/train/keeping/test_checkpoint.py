@@ -9,7 +9,7 @@ import pytest
 
 from finetop.core.events import Checkpoint, EventLog, decode
 from finetop.core.models import ResolvedModel
-from finetop.core.train import checkpoint
+from finetop.core.train.keeping import checkpoint
 
 BASE = ResolvedModel("base", Path("base"), None, None, "local folder", "ab" * 32)
 

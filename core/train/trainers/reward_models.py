@@ -56,7 +56,7 @@ class RewardModel:
         return scores
 
     def _tokens(self, prompt: Sequence[Message], answer: str) -> list[int]:
-        from finetop.core.train.render import answer_ids
+        from finetop.core.train.rows.render import answer_ids
 
         before, (after,) = answer_ids(prompt, (answer,), self.tokenizer, "reward model")
         return [*before, *after]

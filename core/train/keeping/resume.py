@@ -17,8 +17,8 @@ from transformers import TrainerCallback
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Resumed
 from finetop.core.models import weight_files
-from finetop.core.train import checkpoint, random_state, state_files
-from finetop.core.train.told import fingerprints
+from finetop.core.train.keeping import checkpoint, random_state, state_files
+from finetop.core.train.keeping.told import fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finetop.core.events import EventLog
     from finetop.core.models import ResolvedModel
     from finetop.core.train.callbacks import Meter
-    from finetop.core.train.point import Point
+    from finetop.core.train.keeping.point import Point
 
 STATE = checkpoint.STATE
 FORMAT = 1

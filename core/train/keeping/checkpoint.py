@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/resume.py
+STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/keeping/resume.py
 
 
 def write(

@@ -9,7 +9,7 @@ from finetop.core.train.arguments import configure
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.train.examples import AnyExample
+    from finetop.core.train.rows.examples import AnyExample
     from finetop.core.train.setup import Setup
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
 from finetop.core.formats import Message
-from finetop.core.train.examples import IGNORED, Example
+from finetop.core.train.rows.examples import IGNORED, Example
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

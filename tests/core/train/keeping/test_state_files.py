@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.train import random_state, state_files
+from finetop.core.train.keeping import random_state, state_files
 
 
 def test_a_tree_comes_back_as_it_was(tmp_path):

@@ -13,10 +13,11 @@ from finetop.core import events
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
-from finetop.core.train import checkpoint, resume, training
-from finetop.core.train.point import Point
+from finetop.core.train import training
+from finetop.core.train.keeping import checkpoint, resume
+from finetop.core.train.keeping.point import Point
+from finetop.core.train.keeping.told import told_before
 from finetop.core.train.stopping import Stop
-from finetop.core.train.told import told_before
 
 TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
 

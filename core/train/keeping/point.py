@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.run import run_folder_of
-from finetop.core.train.told import Told, told_before
+from finetop.core.train.keeping.told import Told, told_before
 
 if TYPE_CHECKING:
     from finetop.core.run import JobSpec

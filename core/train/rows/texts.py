@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.formats import Text
-from finetop.core.train.examples import Example
+from finetop.core.train.rows.examples import Example
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.train.examples import AnyExample
-    from finetop.core.train.sources import Row
+    from finetop.core.train.rows.examples import AnyExample
+    from finetop.core.train.rows.sources import Row
 
 
 def examples(
