@@ -170,7 +170,7 @@ def forget_later(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) 
 def go_back(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
     """Set where a run stands, and its last numbers, back to what was told until a step."""
     found = connection.execute(
-        "SELECT key, arg_max(value, step) FROM metrics WHERE run_id = ? AND step <= ? GROUP BY key",
+        "SELECT key, arg_max(value, step) FROM metrics WHERE run_id = ? AND step <= ? GROUP BY key ORDER BY key",
         [run_id, step],
     ).fetchall()
     connection.execute(
