@@ -30,9 +30,16 @@ def test_conversations_are_read_whole(file, rows):
     assert all(conversation.answer.strip() for conversation in found)
 
 
-@pytest.mark.parametrize(
-    "file", ["dpo_en_demo/train.jsonl", "shakespeare/train.jsonl", "glaive_toolcall_en_demo/train.jsonl"]
-)
+def test_calls_of_functions_are_read_as_calls():
+    found = read_conversations(DATA / "glaive_toolcall_en_demo/train.jsonl")
+    assert len(found) == 260
+    calls = [call for one in found for message in one.messages for call in message.calls]
+    assert calls
+    assert all(call.name for call in calls)
+    assert any(one.tools for one in found)
+
+
+@pytest.mark.parametrize("file", ["dpo_en_demo/train.jsonl", "shakespeare/train.jsonl"])
 def test_rows_of_another_shape_are_refused_with_place_and_fix(file):
     with pytest.raises(BadInput) as caught:
         read_conversations(DATA / file)

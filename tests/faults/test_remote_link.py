@@ -54,6 +54,7 @@ def wait_gone(app: Terminal, words: str, timeout_s: float = 40.0) -> None:
         app.pump(0.1)
 
 
+@pytest.mark.slow
 def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, survived):
     rig = hosts.host("lab")
     name = rig.submit("long-one", steps=100_000, pause_s=0.02)
