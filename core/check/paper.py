@@ -19,13 +19,14 @@ from finetop.core.formats import texts_of
 from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from finetop.core.check.asking.suite import Suite
     from finetop.core.check.candidates import Candidates, Name
     from finetop.core.check.deciding.permutation import Key
     from finetop.core.check.scoring.cells import Exam
     from finetop.core.events import EventLog
+    from finetop.core.formats import Kind
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Recipe
 
@@ -94,7 +95,7 @@ def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key
     from finetop.core.train.rows import sources
 
     name = recipe.objective.name  # of a model that was made elsewhere, it says that
-    kinds = objectives.load(name).ROWS if name in objectives.names() else ("conversation",)
+    kinds: Sequence[Kind] = objectives.load(name).ROWS if name in objectives.names() else ("conversation",)
 
     def texts() -> Iterable[str]:
         for source in protect.with_sources(recipe).train:
