@@ -13,6 +13,8 @@ from still import Still, still
 
 from finetop.core.home import Home
 
+# Before torch is imported: threads of two workers and their jobs would wait for each other's cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("FINETOP_SPARE", "0")  # no supervisor of a test keeps a training process waiting
 
 TEXTS = [
