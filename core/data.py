@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import formats
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData, BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def stream_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                 has_rows = True
                 yield number, _row(line, path, number)
     if not has_rows:
-        raise BadInput(f"{path.name}: has no rows.", hint="Write one JSON object a line.")
+        raise BadData(f"{path.name}: has no rows.", hint="Write one JSON object a line.")
 
 
 def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
@@ -103,5 +103,5 @@ def _open(path: Path) -> BinaryIO:
     return file
 
 
-def _fault(path: Path, number: int, message: str, hint: str) -> BadInput:
-    return BadInput(f"{path.name}:{number}: {message}", hint=hint)
+def _fault(path: Path, number: int, message: str, hint: str) -> BadData:
+    return BadData(f"{path.name}:{number}: {message}", hint=hint)

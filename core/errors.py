@@ -2,6 +2,7 @@
 
 FinetopError                 something went wrong that a person can act on
 ├── BadInput                 exit 2: a recipe, a data file, a name, an option (says place, value and fix)
+│   ├── BadData              exit 2: in a row of the data
 │   └── RecipeError          exit 2: in a recipe; carries file, line and key
 ├── NotFound                 exit 2: no such run, suite, method or recipe (suggests a near name)
 ├── Refused                  exit 1: understood, but the answer is no (stop of a finished run)
@@ -19,11 +20,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from finetop.core.run import Kind
+
 
 class FinetopError(Exception):
     """Base of the tree: a message in one line, and a hint that says what to do about it."""
 
     exit_code = 1
+    kind: Kind = "code"  # of a job that ends with it
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -36,6 +40,11 @@ class FinetopError(Exception):
 
 class BadInput(FinetopError):
     exit_code = 2
+    kind: Kind = "bad_input"
+
+
+class BadData(BadInput):
+    kind: Kind = "bad_data"
 
 
 class RecipeError(BadInput):
@@ -49,6 +58,7 @@ class RecipeError(BadInput):
 
 class NotFound(FinetopError):
     exit_code = 2
+    kind: Kind = "bad_input"
 
 
 class Refused(FinetopError):
@@ -61,6 +71,7 @@ class NoVerdict(FinetopError):
 
 class EnvironmentTrouble(FinetopError):
     exit_code = 4
+    kind: Kind = "environment"
 
 
 class NoSupervisor(EnvironmentTrouble):

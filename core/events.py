@@ -153,6 +153,7 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
     cause: str = ""
     hint: str = ""
     exit_code: int = 0
+    kind: str = ""  # of a failure: see Kind in core/run.py; of a stop: "asked" where a signal asked for it
 
 
 Event = (

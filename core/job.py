@@ -52,6 +52,7 @@ def run(
         print(f"usage: python -m {module} JOB_FOLDER", file=sys.stderr)
         return 2
     job_folder = Path(sys.argv[1]).absolute()
+    faulthandler.enable()  # where Python was when native code crashed, too
     faulthandler.register(signal.SIGUSR2)  # all stacks into the log, for a job that seems to hang
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
@@ -62,7 +63,7 @@ def run(
     try:
         last = work(read_spec(job_folder), job_folder, events, stop)
     except stopping.StopAsked:
-        last = Ended("stopped", if_stopped)
+        last = Ended("stopped", if_stopped, kind="asked")
     except BaseException as error:
         traceback.print_exc()
         last = failures.ended(error, recipe_of(job_folder) if recipe_of is not None else None)

@@ -16,6 +16,28 @@ FOR_A_SLOT = "waits for the one job slot"
 STARTING = "starting"  # the phase of a job that has not said anything yet
 
 
+# Why a run failed or was lost, as a closed set: what can be done about it depends on this alone, never on the words.
+Kind = Literal[
+    "",  # an older finetop wrote it down
+    "out_of_memory",  # of the machine, or of what it may use of it
+    "gpu_out_of_memory",
+    "killed",  # by a signal that nobody asked finetop for
+    "crashed",  # in native code: segmentation fault, abort
+    "hung",  # and `hung: {then: kill}` is set
+    "bad_input",  # the recipe, a setting, a name
+    "bad_data",  # a row of the data
+    "nan",  # the loss was no number, step after step
+    "disk_full",
+    "environment",  # no hub, no driver, a file system that refuses
+    "gpu_lost",  # it fell off the bus, or its memory is damaged
+    "gpu_error",  # a kernel failed: an assertion on the device, an illegal address
+    "communication",  # between ranks: NCCL, gloo
+    "restarted",  # the machine
+    "vanished",  # without an exit record
+    "code",  # an exception of Python, of ours or of a library's
+]
+
+
 class Queued(msgspec.Struct, tag="queued", frozen=True):
     place: int  # 1 starts next
     because: str = ""  # why it waits
@@ -43,6 +65,7 @@ class Stopped(msgspec.Struct, tag="stopped", frozen=True):
     ended: float
     how: Literal["stop", "kill", "cancel"]
     since: float | None = None
+    cause: str = ""  # in words, where it was not a person: a budget that is used up, a check that failed
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
@@ -52,6 +75,8 @@ class Failed(msgspec.Struct, tag="failed", frozen=True):
     since: float | None = None
     exit_code: int | None = None
     signal: int | None = None
+    kind: Kind = ""
+    log: list[str] = []  # the last lines of the job's log; of a job's own state, not of its run's
 
 
 class Lost(msgspec.Struct, tag="lost", frozen=True):
@@ -60,6 +85,8 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     ended: float
     cause: str
     since: float | None = None
+    kind: Kind = ""
+    log: list[str] = []
 
 
 Verb = Literal["train", "check", "import", "export"]
@@ -67,6 +94,11 @@ MAKES_A_RUN = ("train", "import")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
 Ending = Finished | Stopped | Failed | Lost
+
+
+def in_short(state: State) -> State:
+    """Leave the log's last lines out of a state: a list of many runs has no room for them."""
+    return msgspec.structs.replace(state, log=[]) if isinstance(state, Failed | Lost) else state
 
 
 def word(state: State) -> str:

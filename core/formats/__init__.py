@@ -1,7 +1,7 @@
 """Shapes that rows of data come in: one file a shape, found by listing this folder.
 
 A format module has `ABOUT` (one line, with an example), `KIND` (what its rows are), `matches(row)`, and
-`read(row, place)`, which gives a record of that kind or raises BadInput that names the place, the key and the fix.
+`read(row, place)`, which gives a record of that kind or raises BadData that names the place, the key and the fix.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.listing import listed_names, load_listed
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def load(name: str) -> ModuleType:
 def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("conversation",)) -> str:
     """Name the format that a row has, of the kinds that are wanted, the first kind first.
 
-    Raises BadInput that lists the formats of these kinds.
+    Raises BadData that lists the formats of these kinds.
     """
     fitting = [(name, module) for kind in kinds for name, module in _of_kind(kind)]
     for name, module in fitting:
@@ -123,7 +123,7 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
             return name
     keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
     forms = "; or ".join(module.ABOUT for _, module in fitting)
-    raise BadInput(f"{place}: a row with {keys} has no shape that fits.", hint=f"Write {forms}.")
+    raise BadData(f"{place}: a row with {keys} has no shape that fits.", hint=f"Write {forms}.")
 
 
 def _of_kind(kind: Kind) -> list[tuple[str, ModuleType]]:
@@ -133,11 +133,11 @@ def _of_kind(kind: Kind) -> list[tuple[str, ModuleType]]:
 def read(
     row: Mapping[str, Any], place: str, format_name: str = "auto", kinds: Sequence[Kind] = ("conversation",)
 ) -> Record:
-    """Read one row in the named format, or in the one it has. Raises BadInput."""
+    """Read one row in the named format, or in the one it has. Raises BadData."""
     module = load(detect(row, place, kinds) if format_name == "auto" else format_name)
     if module.KIND not in kinds:
         fitting = " or ".join(name for kind in kinds for name, _ in _of_kind(kind))
-        raise BadInput(f"{place}: rows of format {format_name} do not fit here.", hint=f"Use {fitting}.")
+        raise BadData(f"{place}: rows of format {format_name} do not fit here.", hint=f"Use {fitting}.")
     record: Record = module.read(row, place)
     return record
 
@@ -173,25 +173,25 @@ def texts_of(record: Record) -> tuple[str, ...]:
 
 
 def read_turns(value: Any, key: str, place: str) -> tuple[Message, ...]:
-    """Read a list of {role, content}, as several formats have it. Raises BadInput."""
+    """Read a list of {role, content}, as several formats have it. Raises BadData."""
     if not isinstance(value, list) or not value:
         example = '[{"role": "user", "content": "…"}]'
-        raise BadInput(f"{place}: {key} must be a list of turns.", hint=f"Write {example}.")
+        raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {example}.")
     return tuple(_turn(turn, f"{key}[{i}]", place, is_first=i == 0) for i, turn in enumerate(value))
 
 
 def _turn(turn: Any, key: str, place: str, *, is_first: bool) -> Message:
     if not isinstance(turn, dict):
-        raise BadInput(f"{place}: {key} must be a mapping.", hint='Write {"role": "user", "content": "…"}.')
+        raise BadData(f"{place}: {key} must be a mapping.", hint='Write {"role": "user", "content": "…"}.')
     role, content = turn.get("role"), turn.get("content")
     if role not in ("system", "user", "assistant", "tool"):
         said = f"is {str(role)[:30]!r}" if "role" in turn else "is missing"
         hint = "It is one of system, user, assistant, tool."
         if "from" in turn:
             hint = "Rename from to role (human is user, gpt is assistant), and value to content."
-        raise BadInput(f"{place}: {key}.role {said}.", hint=hint)
+        raise BadData(f"{place}: {key}.role {said}.", hint=hint)
     if role == "system" and not is_first:
-        raise BadInput(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
+        raise BadData(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
     calls: tuple[Call, ...] = ()
     if role == "assistant" and turn.get("tool_calls"):
         calls = read_calls(turn["tool_calls"], f"{key}.tool_calls", place)
@@ -201,7 +201,7 @@ def _turn(turn: Any, key: str, place: str, *, is_first: bool) -> Message:
 
 
 def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
-    """Read the functions that a turn calls, as OpenAI writes them ({function: {…}}) or bare. Raises BadInput."""
+    """Read the functions that a turn calls, as OpenAI writes them ({function: {…}}) or bare. Raises BadData."""
     calls = []
     for i, given in enumerate(value if isinstance(value, list) else [value]):
         call = given.get("function", given) if isinstance(given, dict) else None
@@ -214,17 +214,17 @@ def read_calls(value: Any, key: str, place: str) -> tuple[Call, ...]:
             or not isinstance(arguments, dict)
         ):
             hint = 'Write {"name": "…", "arguments": {…}}.'
-            raise BadInput(f"{place}: {key}[{i}] is no call of a function.", hint=hint)
+            raise BadData(f"{place}: {key}[{i}] is no call of a function.", hint=hint)
         calls.append(Call(call["name"], arguments))
     return tuple(calls)
 
 
 def read_tools(value: Any, place: str) -> tuple[Mapping[str, Any], ...]:
-    """Read the functions that may be called: a list, or a text of one. Raises BadInput."""
+    """Read the functions that may be called: a list, or a text of one. Raises BadData."""
     tools = _json(value) if isinstance(value, str) and value.strip() else value or []
     if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
         hint = 'Write [{"name": "…", "description": "…", "parameters": {…}}].'
-        raise BadInput(f"{place}: tools is no list of functions.", hint=hint)
+        raise BadData(f"{place}: tools is no list of functions.", hint=hint)
     return tuple(tools)
 
 
@@ -236,12 +236,12 @@ def _json(text: str) -> Any:
 
 
 def read_text(value: Any, key: str, place: str, *, may_be_empty: bool = False) -> str:
-    """Read a text that must not be missing or blank. Raises BadInput."""
+    """Read a text that must not be missing or blank. Raises BadData."""
     if value is None:
-        raise BadInput(f"{place}: {key} is missing.", hint="Give it a text, or remove the row.")
+        raise BadData(f"{place}: {key} is missing.", hint="Give it a text, or remove the row.")
     if not isinstance(value, str):
         kind = {dict: "a mapping", list: "a list", bool: "true or false"}.get(type(value), "a number")
-        raise BadInput(f"{place}: {key} is {kind}, and must be text.", hint="Put it in quotes, as one text.")
+        raise BadData(f"{place}: {key} is {kind}, and must be text.", hint="Put it in quotes, as one text.")
     if not value.strip() and not may_be_empty:
-        raise BadInput(f"{place}: {key} is empty.", hint="Give it a text, or remove the row.")
+        raise BadData(f"{place}: {key} is empty.", hint="Give it a text, or remove the row.")
     return value

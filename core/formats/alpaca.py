@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Conversation, Message, read_text
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read an instruction with its input behind a blank line, `history` and `system` before it. Raises BadInput."""
+    """Read an instruction with its input behind a blank line, `history` and `system` before it. Raises BadData."""
     for key in ("instruction", "output"):
         if key not in row:
-            raise BadInput(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
+            raise BadData(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
     asked = read_text(row["instruction"], "instruction", place)
     added = read_text(row.get("input") or "", "input", place, may_be_empty=True)
     prompt = _history(row.get("history") or [], place)
@@ -38,7 +38,7 @@ def _history(value: Any, place: str) -> list[Message]:
     for i, pair in enumerate(value if isinstance(value, list) else [value]):
         if not isinstance(pair, list) or len(pair) != 2:
             hint = 'Write [["an earlier question", "its answer"]].'
-            raise BadInput(f"{place}: history[{i}] is no pair of texts.", hint=hint)
+            raise BadData(f"{place}: history[{i}] is no pair of texts.", hint=hint)
         turns.append(Message("user", read_text(pair[0], f"history[{i}][0]", place)))
         turns.append(Message("assistant", read_text(pair[1], f"history[{i}][1]", place)))
     return turns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Labelled, messages, prompt_completion
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Labelled:
-    """Read a prompt, its answer and the label. Raises BadInput at `place`."""
+    """Read a prompt, its answer and the label. Raises BadData at `place`."""
     label = row.get("label")
     if not isinstance(label, bool):
         said = "is missing" if label is None else f"is {str(label)[:30]!r}"
-        raise BadInput(f"{place}: label {said}.", hint="It is true for a good answer, false for a bad one.")
+        raise BadData(f"{place}: label {said}.", hint="It is true for a good answer, false for a bad one.")
     shape = messages if messages.matches(row) else prompt_completion
     conversation = shape.read(row, place)
     return Labelled(conversation.prompt, conversation.answer, label)

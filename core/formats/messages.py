@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Conversation, read_tools, read_turns
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read a conversation whose last turn is the assistant's. Raises BadInput at `place`."""
+    """Read a conversation whose last turn is the assistant's. Raises BadData at `place`."""
     if "messages" not in row:
-        raise BadInput(f"{place}: messages is missing.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: messages is missing.", hint=f"Write {ABOUT}.")
     turns = read_turns(row["messages"], "messages", place)
     if turns[-1].role != "assistant":
         last = f"messages[{len(turns) - 1}]"
         hint = "End with the assistant's turn: the answer to learn."
-        raise BadInput(f"{place}: {last} is a turn of {turns[-1].role}.", hint=hint)
+        raise BadData(f"{place}: {last} is a turn of {turns[-1].role}.", hint=hint)
     if len(turns) == 1:
-        raise BadInput(f"{place}: messages has an answer and no question.", hint="Put a user turn before it.")
+        raise BadData(f"{place}: messages has an answer and no question.", hint="Put a user turn before it.")
     tools = read_tools(row.get("tools"), place)
     return Conversation(turns[:-1], turns[-1].content, tools=tools, calls=turns[-1].calls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Message, Preference, read_text, read_turns
 from finetop.core.formats.sharegpt import read_turn, read_turns_of
 
@@ -21,25 +21,25 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Preference:
-    """Read a prompt (`prompt`, `conversations`, or what both answers begin with) and two answers. Raises BadInput."""
+    """Read a prompt (`prompt`, `conversations`, or what both answers begin with) and two answers. Raises BadData."""
     for key in ("chosen", "rejected"):
         if row.get(key) is None:
-            raise BadInput(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
+            raise BadData(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
     chosen, rejected = (_turns(row[key], key, place) for key in ("chosen", "rejected"))
     prompt = _prompt(row, place)
     if prompt is None:
         shared = sum(1 for _ in _common(chosen, rejected))
         prompt, chosen, rejected = chosen[:shared], chosen[shared:], rejected[shared:]
     if not prompt:
-        raise BadInput(f"{place}: nothing is asked before the answers.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: nothing is asked before the answers.", hint=f"Write {ABOUT}.")
     answers = []
     for key, turns in (("chosen", chosen), ("rejected", rejected)):
         if len(turns) != 1 or turns[0].role != "assistant":
             hint = "Put earlier turns into the prompt."
-            raise BadInput(f"{place}: {key} must be one turn of the assistant.", hint=hint)
+            raise BadData(f"{place}: {key} must be one turn of the assistant.", hint=hint)
         answers.append(turns[0].content)
     if answers[0] == answers[1]:
-        raise BadInput(f"{place}: chosen and rejected are the same answer.", hint="Remove the row.")
+        raise BadData(f"{place}: chosen and rejected are the same answer.", hint="Remove the row.")
     return Preference(prompt, answers[0], answers[1])
 
 

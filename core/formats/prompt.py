@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Message, Prompt, read_text, read_turns
 
 if TYPE_CHECKING:
@@ -20,14 +20,14 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Prompt:
-    """Read a prompt, a text or a list of turns, and its `answer` if there is one. Raises BadInput at `place`."""
+    """Read a prompt, a text or a list of turns, and its `answer` if there is one. Raises BadData at `place`."""
     if "prompt" not in row:
-        raise BadInput(f"{place}: prompt is missing.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: prompt is missing.", hint=f"Write {ABOUT}.")
     answer = None if row.get("answer") is None else read_text(row["answer"], "answer", place)
     if not isinstance(row["prompt"], list):
         return Prompt((Message("user", read_text(row["prompt"], "prompt", place)),), answer)
     turns = read_turns(row["prompt"], "prompt", place)
     if turns[-1].role == "assistant":
         hint = "End with the user's turn: the model answers it."
-        raise BadInput(f"{place}: prompt ends with an answer.", hint=hint)
+        raise BadData(f"{place}: prompt ends with an answer.", hint=hint)
     return Prompt(turns, answer)

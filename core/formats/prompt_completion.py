@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Conversation, Message, read_text, read_turns
 
 if TYPE_CHECKING:
@@ -20,10 +20,10 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read a prompt and its one answer. Raises BadInput at `place`."""
+    """Read a prompt and its one answer. Raises BadData at `place`."""
     for key in ("prompt", "completion"):
         if key not in row:
-            raise BadInput(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
+            raise BadData(f"{place}: {key} is missing.", hint=f"Write {ABOUT}.")
     answer = _answer(row["completion"], place)
     if isinstance(row["prompt"], list):
         return Conversation(read_turns(row["prompt"], "prompt", place), answer)
@@ -37,5 +37,5 @@ def _answer(completion: Any, place: str) -> str:
     turns = read_turns(completion, "completion", place)
     if len(turns) != 1 or turns[0].role != "assistant":
         hint = "Put earlier turns into the prompt."
-        raise BadInput(f"{place}: completion must be one turn of the assistant.", hint=hint)
+        raise BadData(f"{place}: completion must be one turn of the assistant.", hint=hint)
     return turns[0].content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Conversation, Message, read_calls, read_text, read_tools
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
-    """Read a conversation whose last turn is gpt's or a call. Raises BadInput at `place`."""
+    """Read a conversation whose last turn is gpt's or a call. Raises BadData at `place`."""
     if "conversations" not in row:
-        raise BadInput(f"{place}: conversations is missing.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: conversations is missing.", hint=f"Write {ABOUT}.")
     turns = read_turns_of(row["conversations"], "conversations", place)
     if row.get("system") and turns[0].role != "system":
         turns = (Message("system", read_text(row["system"], "system", place)), *turns)
     last = turns[-1]
     if last.role != "assistant":
         hint = "End with gpt's turn: the answer to learn."
-        raise BadInput(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
+        raise BadData(f"{place}: conversations ends with a turn of {last.role}.", hint=hint)
     if len(turns) == 1:
-        raise BadInput(
+        raise BadData(
             f"{place}: conversations has an answer and no question.", hint="Put a human turn before it."
         )
     tools = read_tools(row.get("tools"), place)
@@ -51,20 +51,20 @@ def read(row: Mapping[str, Any], place: str = "row") -> Conversation:
 
 
 def read_turns_of(value: Any, key: str, place: str) -> tuple[Message, ...]:
-    """Read a list of {from, value}. Raises BadInput."""
+    """Read a list of {from, value}. Raises BadData."""
     if not isinstance(value, list) or not value:
-        raise BadInput(f"{place}: {key} must be a list of turns.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: {key} must be a list of turns.", hint=f"Write {ABOUT}.")
     return tuple(read_turn(turn, f"{key}[{i}]", place, is_first=i == 0) for i, turn in enumerate(value))
 
 
 def read_turn(turn: Any, key: str, place: str, *, is_first: bool = False) -> Message:
-    """Read one {from, value}. Raises BadInput."""
+    """Read one {from, value}. Raises BadData."""
     who = turn.get("from") if isinstance(turn, dict) else None
     if not isinstance(who, str) or who not in ROLES:
         hint = f"It is one of {', '.join(ROLES)}."
-        raise BadInput(f"{place}: {key}.from is {str(who)[:30]!r}.", hint=hint)
+        raise BadData(f"{place}: {key}.from is {str(who)[:30]!r}.", hint=hint)
     if ROLES[who] == "system" and not is_first:
-        raise BadInput(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
+        raise BadData(f"{place}: {key} is a system turn.", hint="Only the first turn may be: move it there.")
     value = turn.get("value")
     text = read_text(value, f"{key}.value", place, may_be_empty=who == "system")
     if who != "function_call":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData
 from finetop.core.formats import Text, read_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def matches(row: Mapping[str, Any]) -> bool:
 
 
 def read(row: Mapping[str, Any], place: str = "row") -> Text:
-    """Read a text. Raises BadInput at `place`."""
+    """Read a text. Raises BadData at `place`."""
     if "text" not in row:
-        raise BadInput(f"{place}: text is missing.", hint=f"Write {ABOUT}.")
+        raise BadData(f"{place}: text is missing.", hint=f"Write {ABOUT}.")
     return Text(read_text(row["text"], "text", place))

@@ -15,7 +15,7 @@ from finetop.core.errors import BadInput
 from finetop.core.folders import open_regular
 from finetop.core.job import attempt_of
 from finetop.core.store.jobs import TRAIN_PRIORITY, Job
-from finetop.core.supervisor import schedule
+from finetop.core.supervisor import endings
 from finetop.core.supervisor.launch import local
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def record_of(home: Home, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
     if not found:
         raise BadInput("none of its jobs has started, and only the lost database knew of them.")
     makes = [job for job in found if job["verb"] in data.MAKES_A_RUN]
-    state = (makes or found)[-1]["state"]
+    state = {**(makes or found)[-1]["state"]}
+    state.pop("log", None)
     run = {
         "id": told["id"],
         "name": told["name"],
@@ -70,7 +71,7 @@ def _job(home: Home, folder: Path, told: dict[str, Any]) -> dict[str, Any] | Non
     facts = local.exit_of(folder, attempt)
     state: data.State = job.state
     if facts is not None:  # else the next supervisor finds out what has become of it
-        state = schedule.ending(job, facts, last, schedule.last_words(folder), rebooted=False)
+        state = endings.ending(job, facts, last, endings.last_lines(folder), rebooted=False)
     return {
         "id": spec.job_id,
         "run_id": told["id"],

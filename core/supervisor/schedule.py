@@ -11,11 +11,11 @@ import msgspec
 from finetop.core import events, keeper
 from finetop.core import run as data
 from finetop.core.errors import FinetopError
-from finetop.core.folders import make_inside, open_regular, write_whole
+from finetop.core.folders import make_inside, write_whole
 from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import parents, spare
+from finetop.core.supervisor import endings, parents, spare
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
@@ -94,7 +94,7 @@ def start(supervisor: Supervisor, job: Job) -> None:
 
 def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
     """End a job that can't start: what its run begins from is gone."""
-    state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code)
+    state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:
@@ -136,11 +136,11 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
         return False  # more events than one beat takes; end it when all are in
     word = supervisor.connection.execute("SELECT ended_word FROM jobs WHERE id = ?", [job.id]).fetchone()
     said = msgspec.json.decode(word[0], type=events.Ended) if word and word[0] else None
-    state = ending(job, facts, said, last_words(folder), rebooted=facts is None and rebooted)
+    state = endings.ending(job, facts, said, endings.last_lines(folder), rebooted=facts is None and rebooted)
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:
-            runs.set_state(supervisor.connection, job.run_id, state)
+            runs.set_state(supervisor.connection, job.run_id, data.in_short(state))
             _queue_check(supervisor.connection, job, state)
     supervisor.touch()
     return True
@@ -158,41 +158,6 @@ def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job, state: data.St
             args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
             priority=jobs.CHECK_PRIORITY,
         )
-
-
-def ending(
-    job: Job, facts: local.Exit | None, said: events.Ended | None, last_line: str, *, rebooted: bool
-) -> data.State:
-    """Name how a job ended, from the keeper's record, the job's own last word, and what was asked of it."""
-    assert isinstance(job.state, data.Running)
-    since = job.state.since
-    if facts is None:
-        cause = "the machine restarted" if rebooted else "its process vanished without an exit record"
-        return data.Lost(ended=time.time(), cause=cause, since=since)
-    if said is not None and said.status == "finished" and facts.code == 0:
-        return data.Finished(since=since, ended=facts.ended)
-    if job.asked == "kill":
-        return data.Stopped(ended=facts.ended, how="kill", since=since)
-    if (said is not None and said.status == "stopped") or (job.asked == "stop" and facts.signal == 15):
-        return data.Stopped(ended=facts.ended, how="stop", since=since)
-    if said is not None and said.status == "failed":
-        return data.Failed(facts.ended, said.cause, said.hint, since, facts.code, facts.signal)
-    if facts.signal is not None:
-        hint = "Perhaps the machine ran out of memory: see `dmesg`." if facts.signal == 9 else last_line
-        return data.Failed(facts.ended, f"killed by signal {facts.signal}", hint, since, None, facts.signal)
-    return data.Failed(facts.ended, f"exited with code {facts.code}", last_line, since, facts.code, None)
-
-
-def last_words(folder: Path) -> str:
-    """The last line of a job's log."""
-    try:
-        with open_regular(folder / "log.txt") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - 4096))
-            lines = file.read().decode("utf-8", "replace").strip().splitlines()
-    except OSError:
-        return ""
-    return lines[-1][:300] if lines else ""
 
 
 def _pass_on(supervisor: Supervisor, job: Job) -> None:

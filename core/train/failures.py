@@ -6,6 +6,7 @@ import errno
 import re
 from typing import TYPE_CHECKING
 
+from finetop.core import causes
 from finetop.core.errors import FinetopError
 from finetop.core.events import Ended
 
@@ -21,15 +22,21 @@ LONGEST = 500  # characters of a cause
 def ended(error: BaseException, recipe: Recipe | None) -> Ended:
     """Describe a failure. `recipe` supplies the numbers that can be lowered, where it could be read."""
     if isinstance(error, FinetopError):
-        return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code)
+        return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):
-        return Ended("failed", f"out of memory{_numbers(error)}", _what_to_lower(recipe), 1)
+        kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
+        return Ended("failed", f"out of memory{_numbers(error)}", _what_to_lower(recipe), 1, kind)
     if is_disk_full(error):
-        hint = "Free some space in the home folder's file system (finetop rm removes runs), then retry."
-        return Ended("failed", "disk full", hint, 4)
+        full = causes.of_words("No space left on device")
+        assert full is not None
+        return Ended("failed", full.cause, full.hint, 4, full.kind)
     lines = str(error).strip().splitlines()
+    known = causes.of_words(f"{type(error).__name__}: {error}")
+    if known is not None:
+        words = f"{known.cause}: {lines[0]}" if lines else known.cause
+        return Ended("failed", words[:LONGEST], known.hint, 1, known.kind)
     cause = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
-    return Ended("failed", cause[:LONGEST], "The traceback is in the job's log.", 1)
+    return Ended("failed", cause[:LONGEST], "The traceback is in the job's log.", 1, "code")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -41,6 +48,11 @@ def is_out_of_memory(error: BaseException) -> bool:
         or "CUDA out of memory" in text
         or bool(_HOST.search(text))
     )
+
+
+def is_of_gpu(error: BaseException) -> bool:
+    """Tell a lack of the GPU's memory from one of the machine's."""
+    return "CUDA" in str(error) or type(error).__name__ == "OutOfMemoryError"
 
 
 def is_disk_full(error: BaseException | None) -> bool:

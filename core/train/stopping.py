@@ -22,6 +22,7 @@ class Stop:
     """Whether and why to stop. Written by the signal handler and the time budget, read after each step."""
 
     reason: str = ""
+    is_asked: bool = False  # by a signal
     is_training: bool = False
     is_checking: bool = False  # training pauses for a check, which is broken off at once
 
@@ -31,7 +32,7 @@ def listen() -> Stop:
     stop = Stop()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
-        stop.reason = "asked to stop"
+        stop.reason, stop.is_asked = "asked to stop", True
         if not stop.is_training or stop.is_checking:
             raise StopAsked
         print("asked to stop: a checkpoint follows at the end of this step", flush=True)

@@ -138,7 +138,8 @@ def train(
     checkpoint.prune(run_folder, recipe.train.keep_checkpoints, checks.spared(way))
     checks.finish(way, step)
     if stop.reason and step < trainer.state.max_steps:
-        return Ended("stopped", f"{stop.reason}, after step {step} of {trainer.state.max_steps}")
+        said = f"{stop.reason}, after step {step} of {trainer.state.max_steps}"
+        return Ended("stopped", said, kind="asked" if stop.is_asked else "")
     return Ended("finished")
 
 

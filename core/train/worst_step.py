@@ -12,6 +12,7 @@ import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from finetop.core import causes
 from finetop.core.errors import FinetopError
 from finetop.core.events import Phase
 from finetop.core.train import failures
@@ -58,7 +59,9 @@ def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bo
             raise
         said = failures.ended(error, recipe)
         # from None: the traceback of the first error holds the tensors that did not fit
-        raise DoesNotFit(f"the longest rows do not fit: {said.cause}", hint=said.hint) from None
+        too_long = DoesNotFit(f"the longest rows do not fit: {said.cause}", hint=said.hint)
+        too_long.kind = causes.as_kind(said.kind)
+        raise too_long from None
     print("the longest rows fit: a step and an evaluation were tried, and undone", flush=True)
     return True
 

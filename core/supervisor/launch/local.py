@@ -32,6 +32,10 @@ class Exit:
     signal: int | None
     ended: float
     peak_memory_kib: int
+    oom_kills: int | None = (
+        None  # of its processes, by the kernel, in its last seconds; None: it does not count
+    )
+    memory_limit_kib: int = 0  # what it could use; 0 if unknown
 
 
 def claim(folder: Path, attempt: int) -> bool:
@@ -84,7 +88,12 @@ def exit_of(folder: Path, attempt: int) -> Exit | None:
     if facts is None:
         return None
     return Exit(
-        facts.get("code"), facts.get("signal"), float(facts["ended"]), int(facts.get("peak_memory_kib", 0))
+        facts.get("code"),
+        facts.get("signal"),
+        float(facts["ended"]),
+        int(facts.get("peak_memory_kib", 0)),
+        facts.get("oom_kills"),
+        int(facts.get("memory_limit_kib", 0)),
     )
 
 

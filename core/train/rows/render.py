@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import BadInput
+from finetop.core.errors import BadData, BadInput
 from finetop.core.formats import Message
 from finetop.core.train.rows.examples import IGNORED, Example
 
@@ -57,7 +57,7 @@ def render(conversation: Conversation, tokenizer: PreTrainedTokenizerBase, loss:
         if text.startswith(before) and text.startswith(through):
             spans.append((len(before), len(through)))
         elif is_last:
-            raise BadInput(
+            raise BadData(
                 f"{place}: the chat template writes the prompt differently once the answer is there, so that "
                 "the answer can't be told from it.",
                 hint="Set model.chat_template to a template that only adds text, or objective.loss to all.",
@@ -95,7 +95,7 @@ def _template(
         text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=speak, **named)
     except TemplateError as error:
         hint = "Change the row, or set model.chat_template to a template that takes it."
-        raise BadInput(f"{place}: the model's chat template refuses the row: {error}", hint=hint) from error
+        raise BadData(f"{place}: the model's chat template refuses the row: {error}", hint=hint) from error
     return str(text)
 
 
@@ -188,7 +188,7 @@ def answer_ids(
         text = _template([*prompt, Message("assistant", answer)], tokenizer, place, speak=False)
         if not text.startswith(before):
             hint = "Set model.chat_template to a template that only adds text."
-            raise BadInput(f"{place}: the chat template rewrites the prompt once it is answered.", hint=hint)
+            raise BadData(f"{place}: the chat template rewrites the prompt once it is answered.", hint=hint)
         rendered.append(Rendered(text, ((len(before), len(text)),)))
     examples = tokenize(rendered, tokenizer)
     shared = min(example.labels.count(IGNORED) for example in examples)

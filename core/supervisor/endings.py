@@ -1,0 +1,114 @@
+"""How a job ended, in words: from the keeper's record, the job's own last word, its log, and what was asked of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import TYPE_CHECKING
+
+from finetop.core import causes
+from finetop.core import run as data
+from finetop.core.folders import open_regular
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finetop.core import events
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.launch.local import Exit
+
+LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
+NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
+
+
+def ending(
+    job: Job, facts: Exit | None, said: events.Ended | None, log: list[str], *, rebooted: bool
+) -> data.State:
+    """Name how a job ended. Without the keeper's record it is lost."""
+    assert isinstance(job.state, data.Running)
+    since = job.state.since
+    if facts is None:
+        if rebooted:
+            return data.Lost(time.time(), "the machine restarted", since, "restarted", log)
+        return data.Lost(time.time(), "its process vanished without an exit record", since, "vanished", log)
+    if said is not None and said.status == "finished" and facts.code == 0:
+        return data.Finished(since=since, ended=facts.ended)
+    if job.asked == "kill":
+        return data.Stopped(ended=facts.ended, how="kill", since=since)
+    is_from_outside = said is not None and said.kind == "asked" and not job.asked
+    if said is not None and said.status == "stopped" and not is_from_outside:
+        return data.Stopped(ended=facts.ended, how="stop", since=since, cause=said.cause)
+    if job.asked == "stop" and facts.signal == signal.SIGTERM:
+        return data.Stopped(ended=facts.ended, how="stop", since=since)
+    cause = why(facts, said, log)
+    return data.Failed(facts.ended, cause.cause, cause.hint, since, facts.code, facts.signal, cause.kind, log)
+
+
+def why(facts: Exit, said: events.Ended | None, log: list[str]) -> causes.Cause:
+    """Say why a job failed: the kernel's word first, then the job's, then the signal, then its log."""
+    if _was_out_of_memory(facts, said):
+        return causes.Cause("out_of_memory", f"out of memory on this machine{_held(facts)}", causes.MEMORY)
+    if said is not None and said.status == "stopped":
+        hint = f"Not asked through finetop: somebody, or the machine's own shutdown. {said.cause}."
+        return causes.Cause("killed", "ended by signal 15 from outside, and saved", hint)
+    if said is not None:
+        return causes.Cause(causes.as_kind(said.kind), said.cause, said.hint)
+    if facts.signal is not None:
+        return _of_signal(facts, log)
+    last = log[-1] if log else ""
+    return causes.of_lines(log) or causes.Cause("code", f"exited with code {facts.code}", last)
+
+
+def _was_out_of_memory(facts: Exit, said: events.Ended | None) -> bool:
+    """Tell if the kernel killed the job, or a process of it, for want of memory.
+
+    Its own count says so; where there is none, that the job held nearly all that it could.
+    """
+    if facts.signal != signal.SIGKILL and (said is None or said.kind not in ("", "code")):
+        return False
+    if facts.oom_kills is not None:
+        return facts.oom_kills > 0
+    return facts.signal == signal.SIGKILL and _held_nearly_all(facts)
+
+
+def _held_nearly_all(facts: Exit) -> bool:
+    return 0 < NEAR * facts.memory_limit_kib < facts.peak_memory_kib
+
+
+def _held(facts: Exit) -> str:
+    if not facts.memory_limit_kib:
+        return ""
+    held, limit = facts.peak_memory_kib / 2**20, facts.memory_limit_kib / 2**20
+    return f": it held {held:.1f} GiB of {limit:.1f}"
+
+
+def _of_signal(facts: Exit, log: list[str]) -> causes.Cause:
+    assert facts.signal is not None
+    if crash := causes.CRASHES.get(signal.Signals(facts.signal)):
+        known = causes.of_lines(log)
+        if known is not None:
+            return known
+        hint = "A fault in native code; the log has where Python was. Does it come back at the same step?"
+        if facts.signal == signal.SIGBUS:
+            hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
+        return causes.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
+    hint = "Nobody asked finetop for it, and the kernel tells of no lack of memory: somebody, or another program."
+    if _held_nearly_all(facts):
+        hint = (
+            f"The machine's memory may have been short{_held(facts)}; then something like earlyoom killed it."
+        )
+    elif facts.oom_kills is None:
+        hint = "Nobody asked finetop for it. If the machine ran out of memory, `dmesg` says so."
+    return causes.Cause("killed", f"killed by signal {facts.signal}", hint)
+
+
+def last_lines(folder: Path) -> list[str]:
+    """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last."""
+    try:
+        with open_regular(folder / "log.txt") as file:
+            file.seek(max(0, file.seek(0, 2) - 16384))
+            lines = file.read().decode("utf-8", "replace").strip().split("\n")
+    except OSError:
+        return []
+    shown = [line.rstrip("\r ").rsplit("\r", 1)[-1] for line in lines if line.strip()]
+    return [line[:LINE_LIMIT] for line in shown[-LINES:]]
