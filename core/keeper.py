@@ -6,7 +6,11 @@
 It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
 start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
 behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint), SIGUSR1 kills the
-whole tree. Standard library only: it starts in 30 ms and holds 10 MB.
+whole tree, SIGUSR2 lets each process that can write its stacks into the log. Which of these it understands stands in
+keeper.json: a supervisor may be newer than it. Standard library only: it starts in 30 ms and holds 10 MB.
+
+All that a job starts carries its keeper's mark in the environment, by which a supervisor finds what is left if the
+keeper itself is killed.
 
 With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes; the
 command hears the folder on its own. If standard input ends first, all of it goes.
@@ -30,6 +34,12 @@ from typing import Any
 
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_WAIT_S = 3.0  # the supervisor may look at the lock at the same moment
+SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGUSR2}
+MARK = "FINETOP_KEEPER"  # of the environment
+KILL_S = 10.0  # what can't be killed in this time waits for a device that does not answer
+STACKS_S = 0.3  # for one process to write its stacks before the next does
+OOM_LOOK_S = 10.0  # between two looks at the kernel's count of processes killed for want of memory
+OOM_LOOKS = 4  # a process that holds much takes seconds to be gone: its kill is older than its end
 
 
 def main() -> int:
@@ -47,9 +57,11 @@ def main() -> int:
 
 def start(command: list[str], folder: Path, attempt: int) -> int:
     """Start a job whose lock is held, its output in its log, and keep it."""
-    log = os.open(folder / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    log = no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
-        job = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0)
+        job = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0, env=marked()
+        )
     except OSError as error:
         os.write(log, f"can't start {command[0]}: {error}\n".encode())
         write_json(
@@ -67,7 +79,7 @@ def spare(command: list[str]) -> int:
     become_subreaper()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    waiting = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0)
+    waiting = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0, env=marked())
     told = told_job(waiting)
     if told is None:
         kill_tree()
@@ -119,8 +131,12 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
     """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
     signal.signal(signal.SIGTERM, forward(job.pid, signal.SIGTERM))
     signal.signal(signal.SIGUSR1, lambda number, frame: kill_tree())
+    signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ooms = [oom_kills()] * OOM_LOOKS
+    signal.signal(signal.SIGALRM, lambda number, frame: look_again(ooms))
+    signal.setitimer(signal.ITIMER_REAL, OOM_LOOK_S, OOM_LOOK_S)
     write_json(
         folder / "keeper.json",
         {
@@ -129,10 +145,14 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
             "job_pid": job.pid,
             "start": start_time(os.getpid()),
             "boot": boot_id(),
+            "understands": list(SIGNALS),
+            "mark": mark(),
         },
     )
     abort_at("keeper-recorded")
     peak_kib, code = wait(job.pid)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    before, now = ooms[0], oom_kills()
     kill_tree()  # dataloader workers, grandchildren in sessions of their own: all are ours, as subreaper
     abort_at("keeper-waited")
     write_json(
@@ -143,9 +163,74 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
             "signal": -code if code < 0 else None,
             "ended": time.time(),
             "peak_memory_kib": peak_kib,
+            "oom_kills": None if before is None or now is None else now - before,
+            "memory_limit_kib": memory_limit_kib(),
         },
     )
     return 0
+
+
+def mark() -> str:
+    """Name this keeper: no other process of this machine ever has the same."""
+    return f"{boot_id()}-{os.getpid()}-{start_time(os.getpid())}"
+
+
+def marked() -> dict[str, str]:
+    """Give the environment that a job's processes are started in."""
+    return {**os.environ, MARK: mark()}
+
+
+def memory_groups() -> list[tuple[Path, str, str]]:
+    """List the memory cgroups that hold us, ours first: folder, file with the count of kills, file with the limit."""
+    try:
+        lines = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "memory" in controllers.split(","):
+            root, files = Path("/sys/fs/cgroup/memory"), ("memory.oom_control", "memory.limit_in_bytes")
+        elif not controllers:
+            root, files = Path("/sys/fs/cgroup"), ("memory.events", "memory.max")
+        else:
+            continue
+        own = root / path.lstrip("/")
+        found += [(group, *files) for group in (own, *own.parents) if group.is_relative_to(root)]
+    return [group for group in found if (group[0] / group[1]).exists()]
+
+
+def oom_kills() -> int | None:
+    """Read how many processes the kernel killed for want of memory: in our cgroup, else on this machine."""
+    for file in [group / events for group, events, _ in memory_groups()[:1]] + [Path("/proc/vmstat")]:
+        try:
+            for line in file.read_text().splitlines():
+                if line.startswith("oom_kill "):
+                    return int(line.split()[1])
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def look_again(counts: list[int | None]) -> None:
+    """Keep the last few counts, the oldest first."""
+    counts.append(oom_kills())
+    counts.pop(0)
+
+
+def memory_limit_kib() -> int:
+    """Say how much memory there is for us: the least of the machine's and of all cgroups' around us. 0: unknown."""
+    limits = []
+    try:
+        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        limits += [
+            int(text)
+            for group, _, limit in memory_groups()
+            if (text := (group / limit).read_text().strip()).isdigit()
+        ]
+    except (OSError, ValueError):
+        pass
+    return min(limits, default=0) // 1024
 
 
 def take_lock(path: Path) -> int | None:
@@ -194,17 +279,68 @@ def wait(pid: int) -> tuple[int, int]:
 
 
 def kill_tree() -> None:
-    """Kill all our descendants, until none is left: a child may fork while we look."""
-    for _ in range(100):
-        found = descendants(os.getpid())
-        for pid in found:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        if not any(alive(pid) for pid in found):
+    """Kill all our descendants, until none is left: a child may fork while we look.
+
+    A group of processes is killed at once, so that one that forks quickly can't outrun us.
+    """
+    deadline = time.monotonic() + KILL_S
+    while time.monotonic() < deadline:
+        found = [pid for pid in descendants(os.getpid()) if alive(pid)]
+        if not found:
             return
+        groups = {int(group) for pid in found if (group := stat_field(pid, 2))}
+        for kill, target in [(os.killpg, one) for one in groups - {os.getpgrp()}] + [
+            (os.kill, one) for one in found
+        ]:
+            try:
+                kill(target, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
         time.sleep(0.01)
+
+
+def write_stacks(folder: Path) -> None:
+    """Let each of our descendants that can (core/job.py) write its stacks into the log, one after the other.
+
+    The signal would end a process that does not expect it: those are left alone.
+    """
+    for pid in descendants(os.getpid()):
+        if not catches(pid, signal.SIGUSR2):
+            continue
+        rank = rank_of(pid)
+        try:
+            with open(folder / "log.txt", "ab", opener=no_link) as log:
+                log.write(f"finetop: stacks of process {pid}{f', rank {rank}' if rank else ''}:\n".encode())
+            os.kill(pid, signal.SIGUSR2)
+        except OSError:
+            continue  # it has ended, or the disk is full
+        time.sleep(STACKS_S)
+
+
+def catches(pid: int, number: int) -> bool:
+    """Say if a process has a handler of its own for a signal."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def rank_of(pid: int) -> str:
+    """Read which rank a process is, as its launcher told it. Empty for a process that is alone."""
+    environment = environment_of(pid)
+    rank = environment.get("RANK", "")
+    return rank if rank.isdigit() and environment.get("WORLD_SIZE", "1") != "1" else ""
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Read the environment that a process was started in."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return {}
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
 
 
 def descendants(root: int) -> list[int]:
@@ -228,7 +364,7 @@ def alive(pid: int) -> bool:
 
 
 def stat_field(pid: int, index: int) -> str | None:
-    """Read a field of /proc/PID/stat after the name: 0 state, 1 parent, 19 start time in ticks."""
+    """Read a field of /proc/PID/stat after the name: 0 state, 1 parent, 2 group, 19 start time in ticks."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[index]
     except (OSError, IndexError):
@@ -245,6 +381,11 @@ def boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return ""
+
+
+def no_link(path: str, flags: int) -> int:
+    """Open a file of our own; no link in its place is followed."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 def write_json(path: Path, facts: dict[str, Any]) -> None:
