@@ -122,7 +122,7 @@ class AsyncClient:
             try:
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_unix_connection(
-                        str(self.home.socket), limit=protocol.LINE_LIMIT
+                        str(self.home.socket), limit=protocol.ANSWER_LIMIT
                     )
                     require_own(self._writer.get_extra_info("socket"))
                 assert self._reader is not None
@@ -130,7 +130,7 @@ class AsyncClient:
                 self._writer.write(encode(self._number, ask))
                 await self._writer.drain()
                 line = await self._reader.readline()
-            except OSError as error:
+            except (OSError, ValueError) as error:  # a line that never ends is a ValueError
                 self._drop()
                 raise NoSupervisor("no supervisor answers.") from error
             except asyncio.CancelledError:
@@ -161,17 +161,36 @@ def broken(label: str) -> NoSupervisor:
 
 
 def encode(number: int, ask: protocol.Ask) -> bytes:
-    return protocol.encoder.encode(protocol.Request(protocol.VERSION, number, ask)) + b"\n"
+    """Write a request as its line. Raises BadInput for one that is too long, or holds what is no text."""
+    try:
+        line = protocol.encoder.encode(protocol.Request(protocol.VERSION, number, ask)) + b"\n"
+    except UnicodeEncodeError as error:  # a word of the command line that is not UTF-8
+        raise BadInput(
+            f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
+        ) from error
+    if len(line) > protocol.REQUEST_LIMIT:
+        raise BadInput(
+            f"the request is {len(line) / 2**20:.1f} MiB, and may be {protocol.REQUEST_LIMIT >> 20}.",
+            hint="Put less into it.",
+        )
+    return line
 
 
 def decode(line: bytes, ask: protocol.Ask) -> Any:
+    """Read an answer, or raise the error that it is. Raises NoSupervisor for what is none of a supervisor's."""
     if not line:
         raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")
-    reply = protocol.reply_decoder.decode(line)
-    if reply.error is not None:
-        kind = _ERRORS.get(reply.error.exit, FinetopError)
-        raise kind(reply.error.message, hint=reply.error.hint)
-    return msgspec.json.decode(reply.answer, type=protocol.ANSWERS[type(ask)])
+    try:
+        reply = protocol.reply_decoder.decode(line)
+        if reply.error is None:
+            return msgspec.json.decode(reply.answer, type=protocol.ANSWERS[type(ask)])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise NoSupervisor(
+            f"the supervisor's answer can't be read: {error}.",
+            hint="It is of another version: `finetop supervisor stop` ends it, the next command starts this one.",
+        ) from error
+    kind = _ERRORS.get(reply.error.exit, FinetopError)
+    raise kind(reply.error.message, hint=reply.error.hint)
 
 
 def connect(home: Home, *, start: bool = True) -> socket.socket:
@@ -237,8 +256,16 @@ def _connect_over(link: Link) -> socket.socket:
 def _connect_once(path: Path) -> socket.socket:
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     link.settimeout(ANSWER_TIMEOUT_S)
+    until = time.monotonic() + START_TIMEOUT_S
     try:
-        link.connect(str(path))
+        while True:
+            try:
+                link.connect(str(path))
+                break
+            except BlockingIOError:  # it is there, and so many wait at its door that one more can't
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.02)
         require_own(link)  # in /tmp anybody may have listened first
     except OSError:
         link.close()

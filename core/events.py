@@ -2,6 +2,8 @@
 
 One JSON object a line: {"n": sequence, "t": seconds since 1970, "e": {"type": …}}. Sequence numbers start
 at 1 in each job folder and go on through its attempts; order is theirs, never the clock's.
+
+A line whose numbers or texts are beyond what the store can hold is none of ours: it can't be read.
 """
 
 from __future__ import annotations
@@ -12,55 +14,70 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
+
+from finetop.core.check.telling import result as results
 
 FORMAT = 1
+LARGEST = 1e290  # of a value: the mean of a thousand million of them is still a number
+DEEPEST = 16  # levels of a check's result; ours have six
+
+Number = Annotated[int, Meta(ge=1, le=2**53)]
+Moment = Annotated[float, Meta(ge=0, le=1e11)]  # until the year 5138
+Step = Annotated[int, Meta(ge=0, lt=2**31)]
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
+Many = Annotated[int, Meta(ge=0, le=2**53)]  # bytes, tokens, parameters
+Value = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+Words = Annotated[str, Meta(max_length=10_000)]
+Key = Annotated[str, Meta(min_length=1, max_length=200)]
+CheckpointPath = Annotated[str, Meta(pattern=r"\Acheckpoints/step-[0-9]{1,12}\Z")]
 
 
 class Started(msgspec.Struct, tag="started", frozen=True):
     """The job's process runs: who it is and on what."""
 
-    format: int
-    attempt: int
-    pid: int
-    device: str  # "cpu", "cuda:0 NVIDIA H100", "mps"
-    dtype: str
-    versions: dict[str, str]
+    format: Count
+    attempt: Count
+    pid: Many
+    device: Words  # "cpu", "cuda:0 NVIDIA H100", "mps"
+    dtype: Words
+    versions: Annotated[dict[Key, Words], Meta(max_length=200)]
 
 
 class Phase(msgspec.Struct, tag="phase", frozen=True):
     """What the job does now; `done` of `total` where it can be counted."""
 
-    name: str  # "loading model", "training", "scoring base" …
-    done: float | None = None
-    total: float | None = None
-    unit: str = ""
-    left_s: float | None = None
+    name: Words  # "loading model", "training", "scoring base" …
+    done: Value | None = None
+    total: Value | None = None
+    unit: Words = ""
+    left_s: Value | None = None
 
 
 class Planned(msgspec.Struct, tag="planned", frozen=True):
-    steps: int
-    epochs: float
-    rows: int
-    eval_rows: int
-    tokens_per_epoch: int
-    trainable_parameters: int
-    parameters: int
+    steps: Step
+    epochs: Value
+    rows: Many
+    eval_rows: Many
+    tokens_per_epoch: Many
+    trainable_parameters: Many
+    parameters: Many
 
 
 class DataRead(msgspec.Struct, tag="data", frozen=True):
     """What became of one data source: nothing is dropped or cut silently."""
 
-    source: str
-    rows: int
-    kept: int
-    dropped: int
-    truncated: int
-    longest_tokens: int
-    answer_tokens: int
-    fingerprint: str  # sha256 of the rendered rows
+    source: Words
+    rows: Count
+    kept: Count
+    dropped: Count
+    truncated: Count
+    longest_tokens: Count
+    answer_tokens: Many
+    fingerprint: Words  # sha256 of the rendered rows
 
 
 class FirstRow(msgspec.Struct, tag="first_row", frozen=True):
@@ -72,14 +89,14 @@ class FirstRow(msgspec.Struct, tag="first_row", frozen=True):
 class Metrics(msgspec.Struct, tag="metrics", frozen=True):
     """Values at an optimizer step. A value that is not finite is null here and named in `bad`."""
 
-    step: int
-    values: dict[str, float | None]
-    bad: dict[str, str] = {}  # key -> "nan", "inf", "-inf"
+    step: Step
+    values: Annotated[dict[Key, Value | None], Meta(max_length=2000)]
+    bad: dict[Key, Literal["nan", "inf", "-inf"]] = {}  # key -> "nan", "inf", "-inf"
 
 
 class Sample(msgspec.Struct, tag="sample", frozen=True):
-    step: int
-    index: int
+    step: Step
+    index: Count
     prompt: str
     text: str
 
@@ -87,10 +104,10 @@ class Sample(msgspec.Struct, tag="sample", frozen=True):
 class Checkpoint(msgspec.Struct, tag="checkpoint", frozen=True):
     """A complete checkpoint: written aside, synced and renamed before this line."""
 
-    step: int
-    path: str  # relative to the run folder
-    size_bytes: int
-    kind: str  # "adapter" or "full"
+    step: Step
+    path: CheckpointPath  # relative to the run folder
+    size_bytes: Many
+    kind: Words  # "adapter" or "full"
 
 
 class Resumed(msgspec.Struct, tag="resumed", frozen=True):
@@ -99,24 +116,24 @@ class Resumed(msgspec.Struct, tag="resumed", frozen=True):
     Step 0: it begins anew.
     """
 
-    step: int
+    step: Step
 
 
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
-    kind: str  # "nan", "spike", "drift" …
-    step: int
-    text: str
+    kind: Words  # "nan", "spike", "drift" …
+    step: Step
+    text: Words
 
 
 class ItemScore(msgspec.Struct, frozen=True):
     """One benchmark item under one model. `score` in [0, 1]; log-probabilities in nats."""
 
-    item: str
-    score: float
+    item: Words
+    score: Value
     answer: str = ""  # the choice or text it gave
-    answer_log_prob: float | None = None
-    gold_log_prob: float | None = None
-    best_other_log_prob: float | None = None
+    answer_log_prob: Value | None = None
+    gold_log_prob: Value | None = None
+    best_other_log_prob: Value | None = None
 
 
 class Scores(msgspec.Struct, tag="scores", frozen=True):
@@ -125,35 +142,35 @@ class Scores(msgspec.Struct, tag="scores", frozen=True):
     `step` tells the checks of one job apart; None where a job has one check, and for a base that all share.
     """
 
-    model: str  # "base" or "tuned"
-    key: str
-    task: str
+    model: Literal["base", "tuned"]
+    key: Words
+    task: Words
     items: list[ItemScore]
-    step: int | None = None
+    step: Step | None = None
 
 
 class Verdict(msgspec.Struct, tag="verdict", frozen=True):
     """The outcome of a check: the whole result as plain data (see core/check/telling/result.py)."""
 
-    step: int | None
+    step: Step | None
     result: dict[str, Any]
 
 
 class Best(msgspec.Struct, tag="best", frozen=True):
     """Of a run's checkpoints, this is the one to keep; `text` says why."""
 
-    step: int
-    text: str
+    step: Step
+    text: Words
 
 
 class Ended(msgspec.Struct, tag="ended", frozen=True):
     """The job's own last word. Without it the process was killed."""
 
-    status: str  # "finished", "stopped", "failed"
-    cause: str = ""
-    hint: str = ""
-    exit_code: int = 0
-    kind: str = ""  # of a failure: see Kind in core/run.py; of a stop: "asked" where a signal asked for it
+    status: Words  # "finished", "stopped", "failed"
+    cause: Words = ""
+    hint: Words = ""
+    exit_code: Count = 0
+    kind: Words = ""  # of a failure: see Kind in core/run.py; of a stop: "asked" where a signal asked for it
 
 
 Event = (
@@ -175,8 +192,8 @@ Event = (
 
 
 class Line(msgspec.Struct, frozen=True):
-    n: int
-    t: float
+    n: Number
+    t: Moment
     e: Event
 
 
@@ -184,8 +201,37 @@ _decoder = msgspec.json.Decoder(Line)
 
 
 def decode(line: bytes) -> Line:
-    """Read one line. Raises msgspec.DecodeError (ValidationError for an unknown type or field type)."""
-    return _decoder.decode(line)
+    """Read one line. Raises Unreadable, whatever is wrong with it."""
+    try:
+        found = _decoder.decode(line)
+        if isinstance(found.e, Verdict):
+            _require_result(found.e.result)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Unreadable(str(error)) from error
+    return found
+
+
+class Unreadable(msgspec.DecodeError):
+    """A line that is no event of ours: cut, of another shape, or beyond what can be kept."""
+
+
+def _require_result(result: Any) -> None:
+    """See that a check's result can be read, kept and sent. Raises msgspec.ValidationError."""
+    results.read(result)
+    level = [result]
+    for _ in range(DEEPEST):
+        for value in level:
+            if isinstance(value, int | float) and not _is_kept(value):
+                raise msgspec.ValidationError("a result holds a number that is too large")
+        inner = [v.values() if isinstance(v, dict) else v for v in level if isinstance(v, dict | list)]
+        level = [value for values in inner for value in values]
+    if level:
+        raise msgspec.ValidationError(f"a result is nested deeper than {DEEPEST} levels")
+
+
+def _is_kept(value: float) -> bool:
+    """Say if a number of a result is one still in points of 100, or a count that JSON can hold."""
+    return abs(value) <= 2**53 if isinstance(value, int) else math.isfinite(100 * value)
 
 
 class EventLog:
@@ -214,7 +260,7 @@ class EventLog:
         for line in reversed(tail.splitlines()):
             try:
                 return decode(line).n
-            except msgspec.DecodeError:
+            except Unreadable:
                 continue
         return 0
 
@@ -250,8 +296,14 @@ class EventLog:
 
 
 def metrics(step: int, values: Mapping[str, float]) -> Metrics:
-    """Build a Metrics event, with values that are not finite moved to `bad`."""
-    bad = {key: str(float(value)) for key, value in values.items() if not math.isfinite(value)}
+    """Build a Metrics event, with values that are not finite, or as good as infinite, moved to `bad`."""
+    bad = {key: _named(value) for key, value in values.items() if not abs(value) <= LARGEST}
     if not bad:
         return Metrics(step, dict(values))
     return Metrics(step, {k: None if k in bad else v for k, v in values.items()}, bad)
+
+
+def _named(value: float) -> Literal["nan", "inf", "-inf"]:
+    if math.isnan(value):
+        return "nan"
+    return "inf" if value > 0 else "-inf"

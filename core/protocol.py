@@ -9,14 +9,19 @@ in order, except `changes`, which waits; so a client that waits for changes open
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from finetop.core.run import RunDetail, RunRow
 
 VERSION = 1
-LINE_LIMIT = 16 << 20  # bytes of one request or answer
+REQUEST_LIMIT = 4 << 20  # bytes of one request
+ANSWER_LIMIT = 16 << 20
+
+Whole = Annotated[int, Meta(ge=-(2**31), lt=2**31)]  # what the store's columns hold
+Large = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # what every reader of JSON holds: bytes, revisions
 
 
 class Hello(msgspec.Struct, tag_field="verb", tag="hello", frozen=True):
@@ -72,7 +77,7 @@ class Resume(msgspec.Struct, tag_field="verb", tag="resume", frozen=True):
     """Queue a run to go on from one of its checkpoints (None: the newest), in the same folder."""
 
     run: str
-    step: int | None = None
+    step: Whole | None = None
     recipe: dict[str, Any] | None = None  # resolved, where settings were changed
     anyway: bool = False  # also with other data, and where later checkpoints are lost
 
@@ -89,7 +94,7 @@ class Export(msgspec.Struct, tag_field="verb", tag="export", frozen=True):
 
     run: str
     to: str  # a folder that is not there yet, absolute
-    step: int | None = None
+    step: Whole | None = None
     dtype: str = "auto"
 
 
@@ -106,7 +111,7 @@ class Import(msgspec.Struct, tag_field="verb", tag="import", frozen=True):
     source: str
     name: str
     path: str  # the folder that it lies in, absolute
-    steps: list[int]  # of the checkpoints that the folder holds now
+    steps: list[Whole]  # of the checkpoints that the folder holds now
     copy: bool = False  # its weights into the home; else they are linked
     reuse: bool = False  # answer with the run that this folder was adopted as before, if there is one
 
@@ -120,8 +125,8 @@ class ImportAnswer(msgspec.Struct, frozen=True):
 class Runs(msgspec.Struct, tag_field="verb", tag="runs", frozen=True):
     filter: str = ""  # part of the name, model, method or tag
     sort: Literal["needs_you", "newest", "name", "loss"] = "needs_you"
-    offset: int = 0
-    limit: int = 50
+    offset: Whole = 0
+    limit: Whole = 50
 
 
 class RunsAnswer(msgspec.Struct, frozen=True):
@@ -146,9 +151,9 @@ class Curves(msgspec.Struct, tag_field="verb", tag="curves", frozen=True):
 
     run: str
     keys: list[str]
-    columns: int
-    last: int  # the x axis's end: the planned last step
-    first: int = 0
+    columns: Whole
+    last: Whole  # the x axis's end: the planned last step
+    first: Whole = 0
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -170,9 +175,9 @@ class ReadLog(msgspec.Struct, tag_field="verb", tag="log", frozen=True):
     """Read a job's log by byte offset; a negative offset counts from the end."""
 
     run: str
-    job: int | None = None  # None: the newest job
-    offset: int = -4096
-    limit: int = 65536
+    job: Whole | None = None  # None: the newest job
+    offset: Large = -4096
+    limit: Whole = 65536
 
 
 class LogAnswer(msgspec.Struct, frozen=True):
@@ -186,8 +191,8 @@ class EventsSince(msgspec.Struct, tag_field="verb", tag="events", frozen=True):
     """Follow a run: its metrics rows and state since a revision of the store (for `tail` and `run --wait`)."""
 
     run: str
-    after_step: int = -1
-    limit: int = 1000
+    after_step: Whole = -1
+    limit: Whole = 1000
 
 
 class StepRow(msgspec.Struct, frozen=True):
@@ -214,7 +219,7 @@ class ChecksAnswer(msgspec.Struct, frozen=True):
 
 class Flips(msgspec.Struct, tag_field="verb", tag="flips", frozen=True):
     run: str
-    check_id: int | None = None  # None: the newest
+    check_id: Whole | None = None  # None: the newest
     task: str = ""
 
 
@@ -239,7 +244,7 @@ class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):
     """Queue a check of a run's checkpoint (None: the best it kept, else the newest), ahead of queued training."""
 
     run: str
-    step: int | None = None
+    step: Whole | None = None
     watch: bool = False  # a look that claims nothing, unless this step's check has a claim already
     general: dict[str, Any] = {}  # settings of check.general for this check alone: suite, margin, seed
 
@@ -337,7 +342,7 @@ class CleanAnswer(msgspec.Struct, frozen=True):
 
 class Sql(msgspec.Struct, tag_field="verb", tag="sql", frozen=True):
     query: str
-    limit: int = 1000
+    limit: Whole = 1000
     timeout_s: float = 10.0
 
 
@@ -350,7 +355,7 @@ class SqlAnswer(msgspec.Struct, frozen=True):
 class Changes(msgspec.Struct, tag_field="verb", tag="changes", frozen=True):
     """Wait until the store is newer than `since`, or for `timeout_s`."""
 
-    since: int
+    since: Large
     timeout_s: float = 20.0
 
 
@@ -440,8 +445,8 @@ LOOKS = (Hello, Runs, GetRun, Curves, ReadLog, EventsSince, Checks, Flips, Sql, 
 
 
 class Request(msgspec.Struct, frozen=True):
-    v: int
-    id: int
+    v: Whole
+    id: Large
     ask: Ask
 
 

@@ -14,6 +14,7 @@ from finetop.core import run as data
 from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import RunsAnswer
+from finetop.core.recipe.names import quoted
 from finetop.core.store import jobs, parents, records
 
 _state = msgspec.json.Decoder(data.State)
@@ -119,10 +120,9 @@ def find_run(connection: duckdb.DuckDBPyConnection, run: str) -> tuple[int, str]
         names = [
             n for (n,) in connection.execute("SELECT name FROM runs ORDER BY id DESC LIMIT 1000").fetchall()
         ]
-        hint = did_you_mean(run, names) if len(names) <= 8 else did_you_mean(run, names).partition(" is ")[0]
+        hint = did_you_mean(run[:80], names)
         raise NotFound(
-            f"there is no run {run!r}.",
-            hint=hint if names and hint.startswith("Did") else "See `finetop ls`.",
+            f"there is no run {quoted(run)}.", hint=hint if hint.startswith("Did") else "See `finetop ls`."
         )
     return int(found[0]), str(found[1])
 

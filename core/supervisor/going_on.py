@@ -10,6 +10,7 @@ from finetop.core import protocol, secrets
 from finetop.core import run as data
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.recipe.changes import Change, changes
+from finetop.core.recipe.load import recipe_from_json
 from finetop.core.store import jobs, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
@@ -37,6 +38,7 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
     if ask.recipe is not None:
         secrets.require_none(msgspec.json.encode(ask.recipe).decode(), "the recipe")
+        recipe_from_json(msgspec.json.encode(ask.recipe), "the recipe")
     folder = supervisor.home.root / detail.folder
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)

@@ -94,7 +94,7 @@ def _last_word(file: Path) -> events.Ended | None:
             opened.seek(max(0, opened.seek(0, 2) - 65536))
             lines = opened.read().splitlines()
         event = events.decode(lines[-1]).e
-    except (OSError, IndexError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, IndexError, events.Unreadable):
         return None
     return event if isinstance(event, events.Ended) else None
 

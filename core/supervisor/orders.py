@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -16,7 +17,8 @@ from finetop.core import run as data
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.folders import open_regular
-from finetop.core.recipe.load import check_name
+from finetop.core.recipe.load import check_name, recipe_from_json
+from finetop.core.recipe.names import quoted
 from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks, claims, jobs, records, runs
@@ -49,7 +51,7 @@ def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitC
         raise NotFound(f"there is no stage {ask.first!r}.", hint=did_you_mean(ask.first, names))
     start = names.index(ask.first) if ask.first else 0
     for stage in ask.stages[start:]:
-        require_run(supervisor, f"{ask.name}.{stage.name}", stage.recipe)
+        require_run(supervisor, f"{ask.name}.{stage.name}", stage.recipe, ask.source)
     whole = ask.name if ask.first else runs.free_chain(connection, ask.name, names)
     numbers = {name: runs.newest_of_stage(connection, whole, name) for name in names[:start]}
     queued: list[tuple[int, str]] = []
@@ -100,9 +102,7 @@ def export(supervisor: Supervisor, ask: protocol.Export) -> protocol.ExportAnswe
     run_id, name = runs.find_run(connection, ask.run)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     ancestry.require_whole(runs.recipe(connection, run_id), name)
-    target = Path(ask.to)
-    if not target.is_absolute():
-        raise BadInput(f"to is {ask.to!r}.", hint="Give an absolute path.")
+    target = absolute(ask.to, "to")
     if target.exists() or target.is_symlink():
         raise Refused(
             f"{target} is there already, and is not overwritten.", hint="Give another folder: --to DIR."
@@ -116,13 +116,23 @@ def export(supervisor: Supervisor, ask: protocol.Export) -> protocol.ExportAnswe
     return protocol.ExportAnswer(job_id, name, step)
 
 
+def absolute(text: str, key: str) -> Path:
+    """Read a path that holds whatever the working folder is. Raises BadInput."""
+    path = Path(text)
+    too_long = len(os.fsencode(text)) > 4095 or any(len(os.fsencode(part)) > 255 for part in path.parts)
+    if not path.is_absolute() or "\0" in text or too_long:
+        raise BadInput(
+            f"{key} is {quoted(text)}, which is no absolute path.", hint="Give one that begins with /."
+        )
+    return path
+
+
 def adopt(supervisor: Supervisor, ask: protocol.Import) -> protocol.ImportAnswer:
     """Make a run of a model that was made elsewhere, and queue the job that looks at it, ahead of training.
 
     With `reuse`, the run that the same folder was linked as before, on the same base, answers. Raises as `submit`.
     """
-    if not Path(ask.path).is_absolute():
-        raise BadInput(f"path is {ask.path!r}.", hint="Give an absolute path.")
+    absolute(ask.path, "path")
     if ask.reuse:
         for run_id, name, recipe, args in jobs.imports(supervisor.connection, ask.path):
             if _is_the_same(ask, recipe, args):
@@ -155,7 +165,7 @@ def _add_run(
     priority: int,
 ) -> tuple[int, str]:
     """Make a run: its folder with the recipe, then its rows and the job that makes it. Returns number and name."""
-    require_run(supervisor, wanted, recipe)
+    require_run(supervisor, wanted, recipe, source, verb=verb, args=args)
     name = runs.free_name(supervisor.connection, wanted)
     with made_or_gone(supervisor) as made:
         run_id = make_run(supervisor, made, name, recipe, source, verb=verb, args=args, priority=priority)
@@ -163,11 +173,25 @@ def _add_run(
     return run_id, name
 
 
-def require_run(supervisor: Supervisor, name: str, recipe: dict[str, Any]) -> None:
+def require_run(
+    supervisor: Supervisor,
+    name: str,
+    recipe: dict[str, Any],
+    source: str,
+    *,
+    verb: str = "train",
+    args: dict[str, Any] | None = None,
+) -> None:
     """See that a run can be made, now and not after hours of training. Raises BadInput, NotFound."""
     check_name(name, "name")
-    if general := recipe.get("check", {}).get("general"):
-        find_suite(general["suite"], supervisor.home)
+    secrets.require_none(source, "the recipe")
+    secrets.require_none(msgspec.json.encode([recipe, args]).decode(), "the recipe")
+    secrets.require_no_setting(
+        options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
+    )
+    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=verb == "train")
+    if read.check.general is not None:
+        find_suite(read.check.general.suite, supervisor.home)
 
 
 @contextmanager
@@ -204,9 +228,6 @@ def make_run(
 ) -> int:
     """Make one run's folder and rows inside of `made_or_gone`. Returns its number. Raises OSError and as `resolve`."""
     connection = supervisor.connection
-    secrets.require_none(source, "the recipe")
-    secrets.require_none(msgspec.json.encode([recipe, args]).decode(), "the recipe")
-    secrets.require_no_setting(recipe.get("trainer_args") or {}, "trainer_args")
     recipe, parents = ancestry.resolve(connection, recipe)
     run_id = runs.next_run_id(connection)
     folder = supervisor.home.run_folder(run_id, name)
@@ -323,7 +344,7 @@ def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnswer:
     found = connection.execute("SELECT folder FROM runs WHERE id = ?", [run_id]).fetchone()
     assert found is not None
     file = supervisor.home.root / str(found[0]) / chosen[0].folder / "log.txt"
-    return read_piece(file, chosen[0].id, ask.offset, min(ask.limit, 1 << 20))
+    return read_piece(file, chosen[0].id, ask.offset, max(0, min(ask.limit, 1 << 20)))
 
 
 def read_piece(file: Path, job: int, offset: int, limit: int) -> protocol.LogAnswer:

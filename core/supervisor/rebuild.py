@@ -270,7 +270,7 @@ class SinceStart:
                     continue
                 try:
                     event = events.decode(line).e
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                except events.Unreadable:
                     continue
                 if isinstance(event, events.Started):
                     found = cls(event.attempt)

@@ -12,10 +12,12 @@ import duckdb
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.errors import BadInput, FinetopError, StoreTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
 from finetop.core.peers import require_own
 from finetop.core.store.open import damage
+from finetop.core.supervisor import callers
 from finetop.core.supervisor.answers import answer
+from finetop.core.supervisor.callers import Caller, Callers, TooMuch
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 
@@ -26,25 +28,34 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
     """Open the home's socket for its owner. The home's lock is held, so an old socket is nobody's."""
     path = supervisor.home.socket
     path.unlink(missing_ok=True)
+    there = Callers()
     old = os.umask(0o177)
     try:
         return await asyncio.start_unix_server(
-            lambda reader, writer: talk(supervisor, reader, writer), path=str(path), limit=protocol.LINE_LIMIT
+            lambda reader, writer: talk(supervisor, there, Caller(reader, writer)),
+            path=str(path),
+            limit=callers.PIECE_BYTES,
         )
     finally:
         os.umask(old)
 
 
-async def talk(supervisor: Supervisor, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
+    """Answer a caller's requests in order, until it goes or has to."""
     try:
-        require_own(writer.get_extra_info("socket"))
-        while line := await reader.readline():
-            writer.write(await reply(supervisor, line) + b"\n")
-            await writer.drain()
-    except (ConnectionError, PermissionError, ValueError, asyncio.CancelledError):
-        pass  # another user's, or the client went away, or sent a line over the limit
+        require_own(caller.writer.get_extra_info("socket"))
+        there.enter(caller)
+        async for line in callers.lines(there, caller):
+            caller.is_idle = False
+            await callers.hand_over(there, caller, await reply(supervisor, line) + b"\n")
+            caller.is_idle = True
+    except TooMuch as error:
+        caller.writer.write(failed(0, EnvironmentTrouble(str(error))) + b"\n")
+    except (ConnectionError, PermissionError, asyncio.CancelledError):
+        pass  # another user's, or the caller went away, or took nothing
     finally:
-        writer.close()
+        there.leave(caller)
+        callers.say_goodbye(caller)
 
 
 async def reply(supervisor: Supervisor, line: bytes) -> bytes:
@@ -54,7 +65,10 @@ async def reply(supervisor: Supervisor, line: bytes) -> bytes:
         try:
             request = protocol.request_decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise BadInput(f"the supervisor does not understand this request: {error}") from error
+            raise BadInput(
+                f"the supervisor does not understand this request: {error}.",
+                hint="See the command's --help; of another version, `finetop supervisor stop` ends it.",
+            ) from error
         number = request.id
         if request.v != protocol.VERSION:
             raise BadInput(
@@ -63,10 +77,16 @@ async def reply(supervisor: Supervisor, line: bytes) -> bytes:
             )
         made: Any = await answer(supervisor, request.ask)
         record(supervisor)  # what is answered is in the run folders, too
-        return protocol.encoder.encode({"id": number, "answer": made})
+        told = protocol.encoder.encode({"id": number, "answer": made})
+        if len(told) > protocol.ANSWER_LIMIT:
+            raise Refused(
+                f"the answer is {len(told) / 2**20:.0f} MiB, and may be {protocol.ANSWER_LIMIT >> 20}.",
+                hint="Ask for less: --limit.",
+            )
+        return told
     except FinetopError as error:
         return failed(number, error)
-    except duckdb.Error as error:
+    except (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException) as error:
         supervisor.trouble = trouble_of(error)
         return failed(number, StoreTrouble(supervisor.trouble))
     except Exception as error:  # a bug: the client hears of it, the log has the whole

@@ -6,7 +6,7 @@ A result travels as plain data (the Verdict event's `result`); `read` gives it t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 
@@ -106,7 +106,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     tasks: tuple[TaskResult, ...] = ()
     plan_hash: str = ""
     alpha_total: float = 0.05
-    claim: int = 0
+    claim: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     watch: bool = False
     weighted: bool = False
     format: int = FORMAT

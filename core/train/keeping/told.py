@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core import events
 
 if TYPE_CHECKING:
@@ -78,5 +76,5 @@ def _events(file: Path) -> Iterator[events.Event]:
                 continue
             try:
                 yield events.decode(line).e
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            except events.Unreadable:
                 continue  # cut by a crash; the store counts such lines

@@ -123,12 +123,12 @@ def test_a_run_is_known_by_its_newest_claim_and_by_its_best_checkpoint(
     take_in(connection, job, tmp_path, verdict(5, watch=True))
     assert known_by(connection, run) == (30, "regressed")
     for step in (20, 30):
-        take_in(connection, job, tmp_path, events.Checkpoint(step, f"checkpoints/{step}", 1, "full"))
-    assert checks.newest_checkpoint(connection, run, None) == (30, "checkpoints/30")
+        take_in(connection, job, tmp_path, events.Checkpoint(step, f"checkpoints/step-{step}", 1, "full"))
+    assert checks.newest_checkpoint(connection, run, None) == (30, "checkpoints/step-30")
     take_in(connection, job, tmp_path, events.Best(20, "the last that is OK"))
     assert known_by(connection, run) == (20, "ok")
-    assert checks.newest_checkpoint(connection, run, None) == (20, "checkpoints/20")
-    assert checks.newest_checkpoint(connection, run, 30) == (30, "checkpoints/30")
+    assert checks.newest_checkpoint(connection, run, None) == (20, "checkpoints/step-20")
+    assert checks.newest_checkpoint(connection, run, 30) == (30, "checkpoints/step-30")
     best = runs.detail(connection, run).best
     assert best is not None and (best.step, best.text) == (20, "the last that is OK")
     assert not runs.row(connection, run).needs_you

@@ -36,7 +36,7 @@ def verdict(step: int, claim: int) -> events.Verdict:
 
 def told(first: int, last: int, loss: float) -> list[events.Event]:
     made: list[events.Event] = [events.metrics(step, {"loss": loss}) for step in range(first, last + 1)]
-    made += [events.Checkpoint(step, f"c/{step}", 1, "full") for step in (first, last)]
+    made += [events.Checkpoint(step, f"checkpoints/step-{step}", 1, "full") for step in (first, last)]
     return [
         *made,
         events.Sample(last, 0, "p", "t"),

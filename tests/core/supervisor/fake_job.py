@@ -84,7 +84,11 @@ def main() -> int:
     if "best" in plan:
         log.write(events.Best(plan["best"], f"step {plan['best']}: the last one that is OK"))
     if "saved" not in plan:
-        log.write(events.Checkpoint(plan.get("steps", 10), "checkpoints/last", 10, "full"))
+        log.write(
+            events.Checkpoint(
+                plan.get("steps", 10), f"checkpoints/step-{plan.get('steps', 10):06d}", 10, "full"
+            )
+        )
     log.write(events.Ended("finished"))
     log.sync()
     return 0
