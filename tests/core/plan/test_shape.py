@@ -7,7 +7,8 @@ import json
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.plan.shape import FAMILIES, billions, read_config, read_shape
+from finetop.core.plan.families import FAMILIES
+from finetop.core.plan.shape import billions, read_config, read_shape
 
 WIDE = {"hidden_size": 96, "num_hidden_layers": 3, "num_attention_heads": 6, "vocab_size": 331}
 USUAL = {**WIDE, "num_key_value_heads": 2, "intermediate_size": 136}
