@@ -125,7 +125,8 @@ def make_trainer(setup: Setup) -> Any:
 
     from finetop.core import methods
     from finetop.core.train.arguments import configure
-    from finetop.core.train.ppo.loop import PolicyTrainer, Settings
+    from finetop.core.train.ppo.loop import PolicyTrainer
+    from finetop.core.train.ppo.settings import Settings
     from finetop.core.train.trainers import reward_sum
 
     options: Options = setup.recipe.objective.options

@@ -43,17 +43,21 @@ def is_wanted(recipe: Recipe, device: str) -> bool:
 def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bool:
     """Take the costliest step that the run can meet, and undo it: longest rows, full batches, the optimizer.
 
-    Then the longest rows of an evaluation. `trainer` is one of transformers, before its `train`. Gives back whether it
-    was done: a trainer that writes its own texts has no longest rows, and a recipe may not want it. The weights that
-    move are held on the CPU meanwhile. Raises DoesNotFit.
+    Then the longest rows of an evaluation. Where the model writes its own answers, each is as long as it may be, and is
+    paid. `trainer` is one of transformers or PPO's, before its `train`. Gives back whether it was done: a recipe may
+    not want it. The weights that move are held on the CPU meanwhile. Raises DoesNotFit.
     """
-    if not is_wanted(recipe, device) or not _has_rows(trainer):
+    if not is_wanted(recipe, device):
         return False
     events.write(Phase("trying the longest rows"))
     try:
         with _undone(trainer, device):
-            _train(trainer, device)
-            _evaluate(trainer, device)
+            if hasattr(trainer, "try_longest"):  # PPO's, whose steps are its own
+                trainer.try_longest()
+            else:
+                with _written_out(trainer):
+                    _train(trainer, device)
+                    _evaluate(trainer, device)
     except Exception as error:
         if not failures.is_out_of_memory(error):
             raise
@@ -66,19 +70,12 @@ def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bo
     return True
 
 
-def _has_rows(trainer: Any) -> bool:
-    from transformers import Trainer
-
-    writes = hasattr(trainer, "_generate_and_score_completions")  # GRPO, RLOO
-    return isinstance(trainer, Trainer) and not writes and hasattr(trainer.train_dataset, "column_names")
-
-
 def _train(trainer: Any, device: str) -> None:
     """Forward, backward and optimizer, twice where gradients are added up: then the second finds the first's."""
     import torch
 
     arguments = trainer.args
-    batch = longest(trainer.train_dataset, arguments.per_device_train_batch_size)
+    batch = _of_step(trainer)
     if arguments.activation_checkpointing:
         trainer.model.activation_checkpointing_enable(
             activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
@@ -96,6 +93,35 @@ def _train(trainer: Any, device: str) -> None:
     trainer.model.zero_grad(set_to_none=True)
 
 
+def _of_step(trainer: Any) -> list[int]:
+    """The numbers of the longest rows that the trainer takes at once, siblings that answer one prompt side by side."""
+    count = trainer.args.per_device_train_batch_size
+    if not _writes(trainer):
+        return longest(trainer.train_dataset, count)
+    rows = count * trainer.args.steps_per_generation  # all answers of a step are written together
+    prompts = longest(trainer.train_dataset, -(-rows // trainer.num_generations))
+    return [prompt for prompt in prompts for _ in range(trainer.num_generations)][:rows]
+
+
+def _writes(trainer: Any) -> bool:
+    return hasattr(trainer, "_generate_and_score_completions")  # GRPO, RLOO
+
+
+@contextmanager
+def _written_out(trainer: Any) -> Iterator[None]:
+    """Let every answer that is written meanwhile be as long as it may be."""
+    if not _writes(trainer):
+        yield
+        return
+    config = trainer.generation_config
+    shortest = config.min_new_tokens
+    config.min_new_tokens = config.max_new_tokens
+    try:
+        yield
+    finally:
+        config.min_new_tokens = shortest
+
+
 def _evaluate(trainer: Any, device: str) -> None:
     if trainer.eval_dataset is None or not len(trainer.eval_dataset):
         return
@@ -110,10 +136,10 @@ def longest(rows: Any, count: int) -> list[int]:
     """The numbers of the longest rows of a data set of token ids, longest first; repeated if there are too few."""
     prompts, answers = [0] * len(rows), [0] * len(rows)
     for name in rows.column_names:
-        if not name.endswith("_ids"):
+        if not name.endswith("_ids") and name != "prompt":
             continue
         for index, ids in enumerate(rows[name]):
-            if name == "prompt_ids":
+            if name in ("prompt", "prompt_ids"):
                 prompts[index] = len(ids)
             elif isinstance(ids, list):  # a prompt stands in front of each of the row's answers
                 answers[index] = max(answers[index], len(ids))
@@ -156,10 +182,10 @@ def _undone(trainer: Any, device: str) -> Iterator[None]:
     import torch
 
     model = trainer.model
-    held = _copies(model)
+    held = _copies(model) + (_copies(trainer.value) if hasattr(trainer, "value") else [])
     modes = [(module, module.training) for module in model.modules()]
     optimizer = trainer.optimizer
-    own = _own_state(trainer)
+    own, counts = _own_state(trainer), _plain(trainer.state)
     with _random_states(device):
         try:
             yield
@@ -176,6 +202,8 @@ def _undone(trainer: Any, device: str) -> Iterator[None]:
             trainer.optimizer = optimizer
             for name, value in own.items():
                 setattr(trainer, name, value)
+            for name, value in counts.items():
+                setattr(trainer.state, name, value)
             gc.collect()
             if device.startswith("cuda"):
                 torch.cuda.empty_cache()
@@ -190,18 +218,26 @@ def _copies(model: Any) -> list[tuple[Tensor, Tensor]]:
 
 
 def _own_state(trainer: Any) -> dict[str, Any]:
-    """Copy the trainer's plain attributes: counts, and the metrics that TRL collects between two lines of its log."""
-    plain = {
+    """Copy the trainer's plain attributes: counts, and what TRL collects between two lines of its log."""
+    collected = {
+        name: copy.deepcopy(vars(trainer)[name]) for name in ("_metrics", "_logs") if name in vars(trainer)
+    }
+    return _plain(trainer) | collected
+
+
+def _plain(holder: Any) -> dict[str, Any]:
+    """Give the attributes that are plain values."""
+    return {
         name: value
-        for name, value in vars(trainer).items()
+        for name, value in vars(holder).items()
         if value is None or isinstance(value, bool | int | float | str)
     }
-    collected = {name: copy.deepcopy(vars(trainer)[name]) for name in ("_metrics",) if name in vars(trainer)}
-    return {**plain, **collected}
 
 
 def _flush(trainer: Any) -> None:
     """Empty what an objective collects for the next line of the log, with nobody listening."""
+    if not hasattr(trainer, "log"):
+        return
     hooks, lines = trainer.callback_handler.callbacks, len(trainer.state.log_history)
     trainer.callback_handler.callbacks = []
     try:

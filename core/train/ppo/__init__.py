@@ -12,5 +12,9 @@ scores      what rewards count for, scaled or as they are
 policy      log-probabilities, entropies and values of answers; the reference
 values      what guesses the value: a head on the policy, or a small network of its own
 rollouts    answers drawn and put into batches
+writing     the policy as it writes, and all that its answers are judged by
+chance      random numbers, each of which follows from the seed and from where the run is
+optimizers  the optimizer and its schedule
+longest     the costliest step, tried before the first
 loop        the trainer, with the face of transformers' own
 """

@@ -1,66 +1,36 @@
 """The trainer of PPO: rollouts, passes of optimizer steps over them, evaluation, and what is needed to go on.
 
 It has the face of transformers' Trainer as far as finetop looks at it, so that metrics, samples, drift, checkpoints,
-checks and stopping are the same. A step is an optimizer step; a rollout is drawn before the first of its steps. All
-random numbers follow from the seed and the rollout's number, so that a resumed run draws what it would have drawn.
+checks and stopping are the same. A step is an optimizer step; a rollout is drawn before the first of its steps.
 """
 
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import numpy
 import torch
 from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
 from finetop.core.train.keeping import state_files
-from finetop.core.train.ppo import advantages, kl, losses, rollouts, scores
+from finetop.core.train.ppo import advantages, chance, kl, longest, losses, optimizers, rollouts, scores
 from finetop.core.train.ppo.policy import Reader, Reference, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.ppo.values import Value
+from finetop.core.train.ppo.writing import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from torch import Tensor
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
-    from finetop.core.train.ppo.scores import Normalize
+    from finetop.core.train.ppo.settings import Settings
     from finetop.core.train.rows.examples import PromptExample
     from finetop.core.train.trainers.reward_sum import Payer
-
-PROMPTS, ANSWERS, ORDER, EVALUATION = range(4)  # what random numbers are for
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How PPO goes about it; core/objectives/ppo.py says what each is."""
-
-    max_new_tokens: int
-    temperature: float
-    minibatches: int
-    passes: int
-    clip: float
-    value_clip: float | None
-    value_weight: float
-    value_learning_rate: float | None
-    separate_value: bool
-    entropy_weight: float
-    gamma: float
-    lam: float
-    whiten: bool
-    kl_coefficient: float
-    kl_target: float | None
-    kl_horizon: int
-    normalize: Normalize
-    reward_limit: float | None
-    no_end_penalty: float
 
 
 class PolicyTrainer:
@@ -82,17 +52,25 @@ class PolicyTrainer:
         self.model = model
         self.args = arguments
         self.settings = settings
-        self.tokenizer = tokenizer
         self.train_dataset = train
         self.eval_dataset = evaluation
-        self.payer = payer
         self.device = next(model.parameters()).device
         switch_dropout_off(model)
-        self.reference = Reference(model, settings.temperature, adapter_keeps_base=adapter_keeps_base)
-        self.reader = Reader(model, settings.temperature)
-        width = self.reader.head.weight.shape[-1]
+        reader = Reader(model, settings.temperature)
+        width = reader.head.weight.shape[-1]
         self.value = Value(width, separate=settings.separate_value).to(self.device)
-        self.ends = rollouts.ends_of(model, tokenizer)
+        self.writer = Writer(
+            model,
+            settings,
+            tokenizer,
+            payer,
+            reader,
+            self.value,
+            Reference(model, settings.temperature, adapter_keeps_base=adapter_keeps_base),
+            rollouts.ends_of(model, tokenizer),
+            together=arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
+            in_bfloat16=arguments.bf16,
+        )
         self.state = TrainerState()
         self.control = TrainerControl()
         self.callback_handler = CallbackHandler([DefaultFlowCallback(), *hooks], model, tokenizer, None, None)
@@ -130,8 +108,7 @@ class PolicyTrainer:
 
     def evaluate(self) -> dict[str, float]:
         """Draw an answer to each evaluation prompt, the same random numbers each time; eval_loss is -eval_reward."""
-        with torch.no_grad():
-            found = self._measure()
+        found = self._measure()
         self._log(found)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
@@ -161,7 +138,7 @@ class PolicyTrainer:
         self.coefficient, self.seen = tree["coefficient"], scores.Seen(**tree["seen"])
         self.tokens, self.order = tree["tokens"], list(tree["order"])
         self.rollout = [Batch(**tensors).to(self.device) for tensors in tree["rollout"]]
-        self._make_optimizers()
+        self.make_optimizers()
         self.value.load_state_dict(tree["value"])
         for optimizer, saved in (
             (self.optimizer, tree["optimizer"]),
@@ -170,11 +147,24 @@ class PolicyTrainer:
             fresh = optimizer.state_dict()
             optimizer.load_state_dict({"state": saved, "param_groups": fresh["param_groups"]})
 
+    def make_optimizers(self) -> None:
+        """Make the policy's optimizer and the value's, where they are not there yet."""
+        if self.optimizer is None:
+            self.optimizer = optimizers.make_optimizer(self.model, self.args)
+        if self.value_optimizer is None:
+            rate = self.settings.value_learning_rate or self.args.learning_rate
+            self.value_optimizer = torch.optim.AdamW(self.value.parameters(), rate, weight_decay=0.0)
+
+    def try_longest(self) -> None:
+        """Take the costliest step and evaluation that there can be. Much is changed by it, which the caller undoes."""
+        longest.learn(self)
+        longest.measure(self)
+
     # How it begins.
 
     def _prepare(self) -> None:
         arguments, state = self.args, self.state
-        self._make_optimizers()
+        self.make_optimizers()
         state.max_steps = arguments.max_steps
         state.compute_steps(arguments, arguments.max_steps)
         state.num_train_epochs = math.ceil(self._epochs(arguments.max_steps))
@@ -185,7 +175,7 @@ class PolicyTrainer:
             for optimizer in (self.optimizer, self.value_optimizer)
         ]
         for schedule in self.schedules:
-            _set_step(schedule, state.global_step)
+            optimizers.put_at(schedule, state.global_step)
         if arguments.activation_checkpointing:
             self.model.activation_checkpointing_enable(
                 activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
@@ -193,93 +183,35 @@ class PolicyTrainer:
         self.callback_handler.optimizer = self.optimizer
         self.callback_handler.lr_scheduler = self.schedules[0]
 
-    def _make_optimizers(self) -> None:
-        if self.optimizer is None:
-            self.optimizer = make_optimizer(self.model, self.args)
-        if self.value_optimizer is None:
-            rate = self.settings.value_learning_rate or self.args.learning_rate
-            self.value_optimizer = torch.optim.AdamW(self.value.parameters(), rate, weight_decay=0.0)
-
-    @property
-    def _batches(self) -> int:
-        """How many batches a rollout has."""
-        return int(self.args.gradient_accumulation_steps * self.settings.minibatches)
-
     def _epochs(self, steps: int) -> float:
         rows = steps * self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps
         return float(rows / self.settings.passes / len(self.train_dataset))
 
-    def _mixed(self) -> Any:
-        """Compute in bfloat16 where the arguments say so, as transformers' trainer does."""
-        return torch.autocast(self.device.type, torch.bfloat16) if self.args.bf16 else nullcontext()
-
     # A rollout.
-
-    def _next_prompts(self, count: int) -> list[PromptExample]:
-        """Take the next prompts of an order that the seed draws for each epoch."""
-        size = len(self.train_dataset)
-        taken: list[PromptExample] = []
-        for number in range(self.drawn, self.drawn + count):
-            epoch, place = divmod(number, size)
-            if not taken or place == 0:
-                order = _permutation(size, seed_of(self.args.seed, PROMPTS, epoch))
-            taken.append(self.train_dataset[order[place]])
-        self.drawn += count
-        return taken
-
-    def _answers(self, prompts: Sequence[PromptExample], seed: int) -> list[list[int]]:
-        with self._mixed():
-            return rollouts.draw(
-                self.model,
-                [one.prompt_ids for one in prompts],
-                ends=self.ends,
-                padding=int(self.tokenizer.pad_token_id),
-                longest=self.settings.max_new_tokens,
-                temperature=self.settings.temperature,
-                together=self.args.per_device_train_batch_size * self.args.gradient_accumulation_steps,
-                seed=seed,
-            )
 
     def _roll_out(self) -> dict[str, float]:
         """Draw answers, have them paid, and estimate how much better each token was than expected."""
-        size = self.args.per_device_train_batch_size
-        prompts = self._next_prompts(size * self._batches)
-        answers = self._answers(prompts, seed_of(self.args.seed, ANSWERS, self.rollout_number))
-        paid = self._pay(prompts, answers)
+        settings, seed = self.settings, self.args.seed
+        size, steps = self.args.per_device_train_batch_size, self.args.gradient_accumulation_steps
+        count = size * steps * settings.minibatches
+        prompts = chance.take(self.train_dataset, seed, self.drawn, count)
+        self.drawn += count
+        answers = self.writer.answers(prompts, chance.seed_of(seed, chance.ANSWERS, self.rollout_number))
+        paid = self.writer.pay(prompts, answers)
         self.seen = scores.seen_more(self.seen, paid.total)
-        counted = scores.normalized(
-            paid.total, self.settings.normalize, self.seen, self.settings.reward_limit
-        )
-        unfinished = [answer[-1] not in self.ends for answer in answers]
+        counted = scores.normalized(paid.total, settings.normalize, self.seen, settings.reward_limit)
+        unfinished = [answer[-1] not in self.writer.ends for answer in answers]
         counted = [
-            score - self.settings.no_end_penalty * is_cut
+            score - settings.no_end_penalty * is_cut
             for score, is_cut in zip(counted, unfinished, strict=True)
         ]
-        steps = self.args.gradient_accumulation_steps
-        groups = rollouts.by_length([one.prompt_ids for one in prompts], answers, size, size * steps)
-        made, nats = [], []
-        with torch.no_grad():
-            for group in groups:
-                batch, moved = self._judge(
-                    [prompts[row].prompt_ids for row in group],
-                    [answers[row] for row in group],
-                    [counted[row] for row in group],
-                )
-                made.append(batch)
-                nats.append(moved)
+        made, nats = self._judge(prompts, answers, counted, size, size * steps)
         mask = torch.cat([batch.mask.flatten() for batch in made])
         values, returns = (
             torch.cat([getattr(b, name).flatten() for b in made]) for name in ("values", "returns")
         )
-        self.rollout = whitened(made) if self.settings.whiten else made
-        self.order = [
-            minibatch * steps + number
-            for once in range(self.settings.passes)
-            for minibatch in _permutation(
-                self.settings.minibatches, seed_of(self.args.seed, ORDER, self.rollout_number, once)
-            )
-            for number in range(steps)
-        ]
+        self.rollout = rollouts.whitened(made) if settings.whiten else made
+        self.order = chance.order_of(settings.minibatches, steps, settings.passes, seed, self.rollout_number)
         self.rollout_number += 1
         divergence = float(torch.cat(nats).mean())
         told = {
@@ -293,28 +225,30 @@ class PolicyTrainer:
             **{f"part/{name}": _mean(found) for name, found in paid.parts.items()},
         }
         self.coefficient = kl.adapted(
-            self.coefficient, divergence, self.settings.kl_target, self.settings.kl_horizon, len(prompts)
+            self.coefficient, divergence, settings.kl_target, settings.kl_horizon, len(prompts)
         )
         return told
 
-    def _pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> Any:
-        texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
-        return self.payer.pay([one.prompt for one in prompts], texts, [one.answer for one in prompts])
-
     def _judge(
-        self, prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[int]], counted: Sequence[float]
-    ) -> tuple[Batch, Tensor]:
-        """Put rows into a batch with what policy, value and reference say of them, and their nats from it [rows]."""
-        ids, attention, mask = rollouts.pad(prompts, answers, int(self.tokenizer.pad_token_id), self.device)
-        with self._mixed():
-            said = self.reader.read(ids, attention, mask.shape[1], with_entropy=False)
-            values = self.value(said.hidden) * mask
-            reference = self.reference.logprobs(ids, attention, mask.shape[1])
-        paid = torch.tensor(counted, device=self.device)
-        rewards = advantages.token_rewards(paid, said.logprobs, reference, mask, self.coefficient)
-        better, returns = advantages.estimate(rewards, values, mask, self.settings.gamma, self.settings.lam)
-        nats = ((said.logprobs - reference) * mask).sum(1)
-        return Batch(ids, attention, mask, said.logprobs * mask, values, better, returns), nats
+        self,
+        prompts: Sequence[PromptExample],
+        answers: Sequence[Sequence[int]],
+        counted: Sequence[float],
+        size: int,
+        among: int,
+    ) -> tuple[list[Batch], list[torch.Tensor]]:
+        """Judge answers in batches of `size`, those of like length together among `among` of them."""
+        made, nats = [], []
+        for group in rollouts.by_length([one.prompt_ids for one in prompts], answers, size, among):
+            batch, moved = self.writer.judge(
+                [prompts[row] for row in group],
+                [answers[row] for row in group],
+                [counted[row] for row in group],
+                self.coefficient,
+            )
+            made.append(batch)
+            nats.append(moved)
+        return made, nats
 
     # An optimizer step.
 
@@ -326,7 +260,7 @@ class PolicyTrainer:
         tokens = sum(float(batch.mask.sum()) for batch in batches)
         sums: dict[str, float] = {}
         for batch in batches:
-            loss, told = self._losses(batch)
+            loss, told = losses.batch_loss(*self.writer.read(batch), batch, self.settings)
             (loss / tokens).backward()
             for name, value in {**told, "loss": float(loss.detach())}.items():
                 sums[name] = sums.get(name, 0.0) + value / tokens
@@ -337,32 +271,6 @@ class PolicyTrainer:
         state.global_step += 1
         state.epoch = self._epochs(state.global_step)
         return {**sums, "grad_norm": norm, "learning_rate": rate, "num_tokens": float(self.tokens)}
-
-    def _losses(self, batch: Batch) -> tuple[Tensor, dict[str, float]]:
-        """Sum a batch's loss over its tokens, and what is told of it."""
-        settings, mask = self.settings, batch.mask
-        with self._mixed():
-            said = self.reader.read(
-                batch.ids, batch.attention, mask.shape[1], with_entropy=settings.entropy_weight > 0
-            )
-            values = self.value(said.hidden)
-        policy, clipped = losses.policy_loss(
-            said.logprobs, batch.logprobs, batch.advantages, mask, settings.clip
-        )
-        value = losses.value_loss(values, batch.values, batch.returns, mask, settings.value_clip)
-        entropy = (said.entropy * mask).sum()
-        loss = policy + settings.value_weight * value
-        if settings.entropy_weight:
-            loss = loss - settings.entropy_weight * entropy
-        moved = losses.divergence(said.logprobs.detach(), batch.logprobs, mask).sum()
-        told = {
-            "policy_loss": float(policy.detach()),
-            "value_loss": float(value.detach()),
-            "entropy": float(entropy.detach()),
-            "clip_fraction": float(clipped),
-            "step_kl": float(moved),
-        }
-        return loss, told
 
     def _climb(self) -> float:
         """Clip the gradients, of the value apart, and let both optimizers step; gives back the policy's norm."""
@@ -385,15 +293,10 @@ class PolicyTrainer:
 
     def _measure(self) -> dict[str, float]:
         rows = list(self.eval_dataset)
-        answers = self._answers(rows, seed_of(self.args.seed, EVALUATION))
-        paid = self._pay(rows, answers)
-        nats = []
+        answers = self.writer.answers(rows, chance.seed_of(self.args.seed, chance.EVALUATION))
+        paid = self.writer.pay(rows, answers)
         size = self.args.per_device_eval_batch_size
-        for group in rollouts.by_length([one.prompt_ids for one in rows], answers, size, len(rows)):
-            _, moved = self._judge(
-                [rows[row].prompt_ids for row in group], [answers[row] for row in group], [0.0] * len(group)
-            )
-            nats.append(moved)
+        _, nats = self._judge(rows, answers, [0.0] * len(rows), size, len(rows))
         reward = _mean(paid.total)
         found = {
             "loss": -reward,
@@ -408,58 +311,6 @@ class PolicyTrainer:
     def _log(self, told: dict[str, float]) -> None:
         logs = {**told, "epoch": round(self.state.epoch, 4)}
         self.control = self.callback_handler.on_log(self.args, self.state, self.control, logs)
-
-
-def make_optimizer(model: Any, arguments: TrainingArguments) -> Any:
-    """Make the optimizer that the arguments name, with weight decay on matrices alone, as transformers does."""
-    from torch import nn
-    from transformers import Trainer
-    from transformers.trainer_pt_utils import get_parameter_names
-
-    plain = [r"bias", r"layernorm", r"rmsnorm", r"(?:^|\.)norm(?:$|\.)", r"_norm(?:$|\.)"]
-    decayed = set(get_parameter_names(model, [nn.LayerNorm], plain))
-    moving = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
-    groups = [
-        {
-            "params": [weight for name, weight in moving if name in decayed],
-            "weight_decay": arguments.weight_decay,
-        },
-        {"params": [weight for name, weight in moving if name not in decayed], "weight_decay": 0.0},
-    ]
-    kind, settings = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
-    return kind([group for group in groups if group["params"]], **settings)
-
-
-def whitened(batches: Sequence[Batch]) -> list[Batch]:
-    """Whiten the advantages over all tokens of a rollout."""
-    mask = torch.cat([batch.mask.flatten() for batch in batches])
-    flat = advantages.whiten(torch.cat([batch.advantages.flatten() for batch in batches]), mask)
-    parts = flat.split([batch.mask.numel() for batch in batches])
-    return [
-        replace(batch, advantages=part.view_as(batch.mask))
-        for batch, part in zip(batches, parts, strict=True)
-    ]
-
-
-def seed_of(*parts: int) -> int:
-    """Make one seed of several numbers, such that none of them says anything of another."""
-    return int(numpy.random.SeedSequence(parts).generate_state(1)[0])
-
-
-def _permutation(size: int, seed: int) -> list[int]:
-    order: list[int] = torch.randperm(size, generator=torch.Generator().manual_seed(seed)).tolist()
-    return order
-
-
-def _set_step(schedule: Any, step: int) -> None:
-    """Put a fresh schedule where it was after so many steps."""
-    if not step:
-        return
-    schedule.last_epoch, schedule._step_count = step, step + 1
-    rates = [rate * curve(step) for rate, curve in zip(schedule.base_lrs, schedule.lr_lambdas, strict=True)]
-    for group, rate in zip(schedule.optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
-    schedule._last_lr = rates
 
 
 def _mean(numbers: Sequence[float]) -> float:

@@ -9,6 +9,10 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from finetop.core.train.ppo.policy import Said
+    from finetop.core.train.ppo.rollouts import Batch
+    from finetop.core.train.ppo.settings import Settings
+
 
 def policy_loss(
     logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor, clip: float
@@ -39,3 +43,25 @@ def divergence(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     """Estimate KL(old || new) of each answer, in nats: (ratio - 1) - log ratio, summed; never below 0 -> [answers]."""
     moved = (logprobs - old) * mask
     return (torch.expm1(moved) - moved).sum(1)
+
+
+def batch_loss(
+    said: Said, values: Tensor, batch: Batch, settings: Settings
+) -> tuple[Tensor, dict[str, float]]:
+    """Sum the loss of a batch over its tokens, and what is told of it."""
+    mask = batch.mask
+    policy, clipped = policy_loss(said.logprobs, batch.logprobs, batch.advantages, mask, settings.clip)
+    value = value_loss(values, batch.values, batch.returns, mask, settings.value_clip)
+    entropy = (said.entropy * mask).sum()
+    loss = policy + settings.value_weight * value
+    if settings.entropy_weight:
+        loss = loss - settings.entropy_weight * entropy
+    moved = divergence(said.logprobs.detach(), batch.logprobs, mask).sum()
+    told = {
+        "policy_loss": float(policy.detach()),
+        "value_loss": float(value.detach()),
+        "entropy": float(entropy.detach()),
+        "clip_fraction": float(clipped),
+        "step_kl": float(moved),
+    }
+    return loss, told

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from finetop.core.train.ppo import advantages
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,6 +38,17 @@ class Batch:
     def to(self, device: Any) -> Batch:
         """Move it."""
         return Batch(**{name: tensor.to(device) for name, tensor in self.tensors().items()})
+
+
+def whitened(batches: Sequence[Batch]) -> list[Batch]:
+    """Whiten the advantages over all tokens of a rollout."""
+    mask = torch.cat([batch.mask.flatten() for batch in batches])
+    flat = advantages.whiten(torch.cat([batch.advantages.flatten() for batch in batches]), mask)
+    parts = flat.split([batch.mask.numel() for batch in batches])
+    return [
+        replace(batch, advantages=part.view_as(batch.mask))
+        for batch, part in zip(batches, parts, strict=True)
+    ]
 
 
 def pad(
@@ -84,8 +97,8 @@ def draw(
 ) -> list[list[int]]:
     """Let the model answer prompts by drawing from its whole distribution at that temperature, nothing cut off.
 
-    An answer has its end with it, if it came within `longest` tokens. The same seed draws the same answers, and no
-    other random number is used up. `together` are written at once.
+    An answer has its end with it, if it came within `longest` tokens; without `ends` all have so many. The same seed
+    draws the same answers, and no other random number is used up. `together` are written at once.
     """
     from transformers import GenerationConfig
 
@@ -96,7 +109,7 @@ def draw(
         top_p=1.0,
         max_new_tokens=longest,
         pad_token_id=padding,
-        eos_token_id=list(ends),
+        eos_token_id=list(ends) or None,
         use_cache=True,
     )
     answers: list[list[int]] = []

@@ -26,6 +26,18 @@ PAIRS = [
 ]
 
 
+PROMPTS = [{"prompt": "Say it. " * (n % 7 + 1)} for n in range(24)]
+WRITES = {
+    name: {
+        "name": name,
+        "reward": {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]},
+        "max_new_tokens": 5,
+        **({} if name == "ppo" else {"generations": 4}),
+    }
+    for name in ("ppo", "rloo", "grpo")
+}
+
+
 def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft", train=None, **method):
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -34,7 +46,7 @@ def recipe_of(tmp_path, tiny_model, *, tries, rows=CONVERSATIONS, objective="sft
         "name": "tiny",
         "model": {"id": str(tiny_model), "dtype": "float32"},
         "method": {"name": "lora", **method},
-        "objective": {"name": objective},
+        "objective": WRITES.get(objective, {"name": objective}),
         "data": {"train": [{"path": str(file)}], "max_tokens": 64, "on_long": "truncate"},
         "train": {
             "epochs": None,
@@ -79,8 +91,11 @@ def measured(happened) -> list[tuple[int, dict[str, float]]]:
         {"method": {"name": "full"}},
         {"method": {"name": "lora", "dropout": 0.2}},
         {"objective": "dpo", "rows": PAIRS, "method": {"name": "lora"}},
+        {"objective": "ppo", "rows": PROMPTS, "method": {"name": "full"}},
+        {"objective": "rloo", "rows": PROMPTS, "method": {"name": "lora"}},
+        {"objective": "grpo", "rows": PROMPTS, "method": {"name": "lora"}},
     ],
-    ids=["full", "lora", "dpo"],
+    ids=["full", "lora", "dpo", "ppo", "rloo", "grpo"],
 )
 def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, tmp_path):
     method = settings.pop("method")
@@ -95,6 +110,47 @@ def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, 
     assert len(measured(runs[True])) >= 2
 
 
+@pytest.mark.parametrize("objective", WRITES)
+def test_answers_are_as_long_as_they_may_be_and_are_paid(objective, tiny_model, tmp_path, monkeypatch):
+    from transformers import GenerationMixin
+
+    from finetop.core.train.trainers.reward_sum import Payer
+
+    written: list[tuple[int, list[list[int]]]] = []
+    paid: list[int] = []
+    generate, pay = GenerationMixin.generate, Payer.pay
+
+    def generating(model: Any, **given: Any) -> Any:
+        made = generate(model, **given)
+        width = given["input_ids"].shape[1]
+        written.append((width, made[:, width:].tolist()))
+        return made
+
+    def paying(payer: Any, prompts: Any, answers: Any, right: Any) -> Any:
+        paid.append(len(answers))
+        return pay(payer, prompts, answers, right)
+
+    monkeypatch.setattr(GenerationMixin, "generate", generating)
+    monkeypatch.setattr(Payer, "pay", paying)
+    trainer, _ = prepared(tmp_path, tiny_model, monkeypatch, objective=objective, rows=PROMPTS, name="full")
+    ends = set(trainer.writer.ends if objective == "ppo" else trainer.eos_token_ids)
+    assert [len(answers) for _, answers in written] == paid == [8, 8 if objective == "ppo" else 4]
+    assert all(len(answer) == 5 and not ends & set(answer) for _, answers in written for answer in answers)
+    rows = (trainer.train_dataset, trainer.eval_dataset)
+    longest = [
+        max(len(row.prompt_ids if objective == "ppo" else row["prompt"]) for row in some) for some in rows
+    ]
+    assert [width for width, _ in written] == longest
+    if objective != "ppo":
+        assert trainer.generation_config.min_new_tokens is None
+        assert trainer._buffered_inputs is None and trainer._step == 0
+        assert not any(trainer._logs["prompt"]) and trainer.state.num_input_tokens_seen == 0
+    else:
+        assert trainer.rollout == [] and trainer.drawn == 0
+        assert not trainer.value.layers[-1].weight.any()  # it begins at 0, and was trained
+        assert trainer.value_optimizer is None
+
+
 class Memory(RuntimeError):
     """What torch raises on a GPU, by its name."""
 
@@ -102,7 +158,7 @@ class Memory(RuntimeError):
 Memory.__name__ = "OutOfMemoryError"
 
 
-def prepared(tmp_path, tiny_model, monkeypatch, *, fail=False, **settings):
+def prepared(tmp_path, tiny_model, monkeypatch, **settings):
     """Stop a run where training would begin; gives the trainer as it is then."""
     seen: dict[str, Any] = {}
 
@@ -110,16 +166,8 @@ def prepared(tmp_path, tiny_model, monkeypatch, *, fail=False, **settings):
         seen["trainer"] = trainer
         raise stopping.StopAsked
 
-    if fail:
-
-        def no_room(*args: Any, **kwargs: Any) -> None:
-            raise Memory(
-                "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 10.00 GiB of "
-                "which 1.00 GiB is free."
-            )
-
-        monkeypatch.setattr(worst_step, "_evaluate", no_room)
     monkeypatch.setattr("transformers.Trainer.train", begin)
+    monkeypatch.setattr("finetop.core.train.ppo.loop.PolicyTrainer.train", begin)
     recipe = recipe_of(tmp_path, tiny_model, tries=True, **settings)
     run = tmp_path / "home" / "runs" / "0001-tiny"
     run.mkdir(parents=True)

@@ -11,7 +11,9 @@ import torch
 
 from finetop.core import rewards
 from finetop.core.train.keeping import state_files
-from finetop.core.train.ppo.loop import PolicyTrainer, Settings
+from finetop.core.train.ppo import chance
+from finetop.core.train.ppo.loop import PolicyTrainer
+from finetop.core.train.ppo.settings import Settings
 from finetop.core.train.trainers.reward_sum import Payer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -134,7 +136,7 @@ def test_the_first_step_sees_the_policy_that_wrote_the_answers(
     assert moved
     assert all("lora" in name for name in moved) or not adapter
     batch = trainer.rollout[0]
-    again = trainer.reference.logprobs(batch.ids, batch.attention, batch.mask.shape[1])
+    again = trainer.writer.reference.logprobs(batch.ids, batch.attention, batch.mask.shape[1])
     assert torch.allclose(again * batch.mask, batch.logprobs, atol=1e-5)  # the reference has not moved
 
 
@@ -147,8 +149,8 @@ def test_a_network_of_its_own_for_values_leaves_the_policy_alone(
         batch = trainer.rollout[0]
         with torch.no_grad():
             trainer.value.layers[-1].weight.fill_(0.1)
-        said = trainer.reader.read(batch.ids, batch.attention, batch.mask.shape[1], with_entropy=False)
-        trainer.value(said.hidden).sum().backward()
+        _, values = trainer.writer.read(batch)
+        values.sum().backward()
         found = sum(float(w.grad.abs().sum()) for w in policy.parameters() if w.grad is not None)
         policy.zero_grad()
         return found
@@ -203,13 +205,9 @@ def test_state_is_no_pickle(policy: Any, tokenizer: Any, prompts: list[Any], tmp
     assert state_files.load(tmp_path / "state")["step"] == 1
 
 
-def test_every_prompt_comes_once_in_an_epoch(
-    policy: Any, tokenizer: Any, prompts: list[Any], tmp_path: Path
-) -> None:
-    trainer = make(policy, tokenizer, prompts, tmp_path, Heard())
-    rows = [replace(prompts[0], answer=str(number)) for number in range(6)]
-    trainer.train_dataset = rows
-    taken = [one.answer for _ in range(3) for one in trainer._next_prompts(8)]
+def test_every_prompt_comes_once_in_an_epoch() -> None:
+    rows = [str(number) for number in range(6)]
+    taken = [one for drawn in (0, 8, 16) for one in chance.take(rows, 5, drawn, 8)]
     epochs = [taken[at : at + 6] for at in range(0, 24, 6)]
-    assert all(sorted(epoch, key=str) == [str(n) for n in range(6)] for epoch in epochs)
+    assert all(sorted(epoch) == rows for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) > 1

@@ -1,0 +1,62 @@
+"""The costliest rollout and step that a run of PPO can meet: the longest prompts, each answer as long as it may be.
+
+What it changes of the trainer, core/train/worst_step.py puts back.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from torch.nn.utils import clip_grad_norm_
+
+from finetop.core.train.ppo import chance, losses
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.train.ppo.loop import PolicyTrainer
+    from finetop.core.train.ppo.rollouts import Batch
+
+
+def learn(trainer: PolicyTrainer) -> None:
+    """Write, have paid, judge and learn from the longest answers, by both optimizers; no callback hears of it."""
+    arguments = trainer.args
+    if arguments.activation_checkpointing:
+        trainer.model.activation_checkpointing_enable(
+            activation_checkpointing_kwargs=arguments.activation_checkpointing_kwargs
+        )
+    trainer.make_optimizers()
+    trainer.model.train()
+    batches = _written(trainer, trainer.train_dataset, arguments.per_device_train_batch_size)
+    # Where gradients are added up the second batch finds the first's.
+    for batch in batches[: min(2, arguments.gradient_accumulation_steps)]:
+        loss, _ = losses.batch_loss(*trainer.writer.read(batch), batch, trainer.settings)
+        (loss / float(batch.mask.sum())).backward()
+    limit = arguments.max_grad_norm or math.inf
+    clip_grad_norm_([weight for weight in trainer.model.parameters() if weight.requires_grad], limit)
+    trainer.optimizer.step()
+    trainer.value_optimizer.step()
+    trainer.model.zero_grad(set_to_none=True)
+    trainer.value.zero_grad(set_to_none=True)
+
+
+def measure(trainer: PolicyTrainer) -> None:
+    """Write and judge the longest answers of an evaluation."""
+    if trainer.eval_dataset:
+        _written(trainer, trainer.eval_dataset, trainer.args.per_device_eval_batch_size)
+
+
+def _written(trainer: PolicyTrainer, rows: Sequence[Any], size: int) -> list[Batch]:
+    """Answer as many of the longest prompts as are answered at once, and judge them `size` at a time."""
+    writer = trainer.writer
+    order = sorted(rows, key=lambda row: -len(row.prompt_ids))
+    prompts = [order[index % len(order)] for index in range(max(size, writer.together))]
+    answers = writer.answers(prompts, chance.seed_of(trainer.args.seed, chance.ANSWERS), ends=())
+    paid = writer.pay(prompts, answers).total
+    return [
+        writer.judge(
+            prompts[at : at + size], answers[at : at + size], paid[at : at + size], trainer.coefficient
+        )[0]
+        for at in range(0, min(2, len(prompts) // size) * size, size)
+    ]
