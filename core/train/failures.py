@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
+# Where budget.memory_gib holds the process to less than the card has, what is free on the card says nothing.
+_ALLOWED = re.compile(r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB)")
 _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 LONGEST = 500  # characters of a cause
 
@@ -69,6 +71,10 @@ def is_disk_full(error: BaseException | None) -> bool:
 def _numbers(error: BaseException) -> str:
     text = str(error)
     wanted, free, host = _WANTED.search(text), _FREE.search(text), _HOST.search(text)
+    allowed = _ALLOWED.search(text)
+    if wanted and allowed:
+        held = f"{allowed[2]} of the {allowed[1]} that budget.memory_gib allows are held"
+        return f" on the GPU: {wanted[1]} more wanted, {held}"
     if wanted and free:
         return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
     if host:

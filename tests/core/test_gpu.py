@@ -1,8 +1,15 @@
-"""What only a GPU can show: the device is picked, its memory is told, and scores agree with the CPU's."""
+"""What only a GPU can show: the device is picked, scores agree with the CPU's, few bits learn, memory and its lack."""
 
+import gc
+import json
+import re
 import shutil
 
 import pytest
+
+from finetop.core import events
+from finetop.core.home import Home
+from finetop.core.recipe.load import resolve_text
 
 pytestmark = [
     pytest.mark.gpu,
@@ -58,3 +65,191 @@ def test_scores_behind_a_kept_beginning_are_the_same_when_read_anew(tiny_model):
     plain = score(model, sequences, BatchPlan("plain", 4096))
     apart = [abs(one.log_prob - other.log_prob) for one, other in zip(first, plain, strict=True)]
     assert sum(apart) / len(apart) < 0.25
+
+
+def rows_in(folder, count=8, words=6):
+    """Conversations of about that many repeated sentences, in a file."""
+    rows = [
+        {"prompt": f"What is {n}?", "completion": "The shop opens at nine, and closes at six. " * words}
+        for n in range(count)
+    ]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder / "rows.jsonl"
+
+
+def recipe_of(folder, model, *, method="lora", rows=None, **sections):
+    whole = {
+        "recipe": 1,
+        "name": "tiny",
+        "model": {"id": str(model), "dtype": "bfloat16"},
+        "method": {"name": method},
+        "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(rows or rows_in(folder))}], "max_tokens": 128, "on_long": "truncate"},
+        "train": {
+            "epochs": None,
+            "max_steps": 3,
+            "batch_size": 2,
+            "grad_accumulation": 2,
+            "save_every": 1000,
+        },
+        "samples": {"count": 0},
+        "check": {"at_end": False, "general": None},
+        "drift": {"every": None},
+    }
+    for name, section in sections.items():
+        whole[name] = {**whole.get(name, {}), **section}
+    return resolve_text(json.dumps(whole)).recipe
+
+
+def train(recipe, folder, monkeypatch):
+    """Train on the GPU in this process. Gives back what was told, and the trainer."""
+    from finetop.core.train import stopping, training
+    from finetop.core.train.keeping import resume
+
+    seen = []
+    go = resume.train
+    monkeypatch.setattr(resume, "train", lambda trainer, *rest: (seen.append(trainer), go(trainer, *rest)))
+    run = folder / "home" / "runs" / "0001-tiny"
+    run.mkdir(parents=True)
+    log = events.EventLog(run / "events.jsonl")
+    try:
+        ended = training.train(recipe, run, Home(folder / "home"), "cuda:0", log, stopping.Stop())
+    finally:
+        log.close()
+    assert ended.status == "finished"
+    told = [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
+    return told, seen[0]
+
+
+def losses(told):
+    return [
+        event.values["loss"] for event in told if isinstance(event, events.Metrics) and "loss" in event.values
+    ]
+
+
+def test_qlora_loads_in_four_bits_and_learns(tiny_model, tmp_path, monkeypatch):
+    """And the step on the longest rows, which is tried on a GPU, changes nothing of it."""
+    quick = {"model": {"quantize": "nf4"}, "train": {"learning_rate": 0.02, "max_steps": 6}}
+    found = {}
+    for tries in (False, True):
+        folder = tmp_path / str(tries)
+        folder.mkdir()
+        train_section = {**quick["train"], "try_worst_batch": tries}
+        recipe = recipe_of(folder, tiny_model, model=quick["model"], train=train_section)
+        told, trainer = train(recipe, folder, monkeypatch)
+        found[tries] = losses(told)
+    assert found[True] == pytest.approx(found[False], rel=1e-2)
+    assert found[True][-1] < found[True][0] - 0.1
+    kinds = {type(module).__name__ for module in trainer.model.modules()}
+    assert "Linear4bit" in kinds
+    held = [one for one in trainer.model.parameters() if one.requires_grad]
+    assert held and all(one.is_cuda and one.dtype.itemsize == 4 for one in held)
+
+
+@pytest.mark.parametrize(("name", "paged"), [("adamw-8bit", False), ("paged-adamw-8bit", True)])
+def test_an_optimizer_holds_its_numbers_in_8_bits(name, paged, tiny_model, tmp_path, monkeypatch):
+    import torch
+
+    recipe = recipe_of(
+        tmp_path, tiny_model, method="full", train={"optimizer": name, "learning_rate": 1e-3, "max_steps": 6}
+    )
+    told, trainer = train(recipe, tmp_path, monkeypatch)
+    assert losses(told)[-1] < losses(told)[0]
+    inner = getattr(trainer.optimizer, "optimizer", trainer.optimizer)
+    assert type(inner).__module__.startswith("bitsandbytes") and inner.is_paged is paged
+    large = [weight for group in inner.param_groups for weight in group["params"] if weight.numel() >= 4096]
+    assert large and all(inner.state[weight]["state1"].dtype == torch.uint8 for weight in large)
+
+
+def test_rows_that_do_not_fit_fail_before_the_first_step_and_say_what_to_do(
+    tiny_model, tmp_path, monkeypatch
+):
+    from finetop.core.train import worst_step
+
+    model = wide_model(tmp_path, tiny_model)
+    recipe = recipe_of(
+        tmp_path,
+        model,
+        method="full",
+        rows=rows_in(tmp_path, words=120),
+        data={"max_tokens": 1024},
+        train={"batch_size": 8},
+        budget={"memory_gib": 2},
+    )
+    with pytest.raises(worst_step.DoesNotFit) as caught:
+        train(recipe, tmp_path, monkeypatch)
+    wanted = (
+        r"the longest rows do not fit: out of memory on the GPU: .* more wanted, .* of the 2\.00 GiB that"
+    )
+    assert re.match(wanted, caught.value.message)
+    assert caught.value.hint.startswith("Lower train.batch_size (now 8)")
+
+
+@pytest.fixture(autouse=True)
+def whole_card():
+    """A test may have been allowed a part of the card's memory alone."""
+    import torch
+
+    yield
+    torch.cuda.set_per_process_memory_fraction(1.0, "cuda:0")
+    gc.collect()
+    torch.cuda.empty_cache()
+
+
+def wide_model(folder, tiny_model):
+    """A Llama of 205 million random weights, with the tiny model's tokenizer: large enough to be measured."""
+    import torch
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    made = folder / "wide"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_model)
+    tokenizer.save_pretrained(made)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=1024,
+        intermediate_size=2816,
+        num_hidden_layers=16,
+        num_attention_heads=16,
+        num_key_value_heads=16,
+        max_position_embeddings=2048,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    LlamaForCausalLM(config).to(torch.bfloat16).save_pretrained(made)
+    return made
+
+
+@pytest.mark.parametrize(("method", "quantize"), [("full", "none"), ("lora", "none"), ("lora", "nf4")])
+def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_path, monkeypatch):
+    """The allocator's peak is most of the estimate, and below what the verdict asks for; the context is not in it."""
+    import torch
+
+    from finetop.core.plan import lengths, machine, memory
+    from finetop.core.plan.estimate import Known, estimate
+    from finetop.core.plan.shape import read_config
+
+    model = wide_model(tmp_path, tiny_model)
+    recipe = recipe_of(
+        tmp_path,
+        model,
+        method=method,
+        rows=rows_in(tmp_path, count=16, words=120),
+        model={"quantize": quantize},
+        data={"max_tokens": 1024},
+        train={"batch_size": 4, "try_worst_batch": False},
+    )
+    made = estimate(
+        recipe,
+        read_config(model),
+        machine.look(tmp_path, measure=False),
+        Known(lengths=lengths.measure(recipe, model)),
+    )
+    gc.collect()
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats("cuda:0")
+    train(recipe, tmp_path, monkeypatch)
+    reserved = torch.cuda.max_memory_reserved("cuda:0")
+    print(f"{method} {quantize}: reserved {reserved / 1e9:.2f} GB, estimate {made.estimate / 1e9:.2f} GB")
+    assert reserved <= made.need - memory.CONTEXT_BYTES
+    assert reserved >= 0.6 * (made.estimate - memory.CONTEXT_BYTES)

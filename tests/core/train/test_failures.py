@@ -26,6 +26,19 @@ def test_gpu_out_of_memory_has_numbers_and_what_to_lower():
     assert (ended.status, ended.exit_code) == ("failed", 1)
 
 
+def test_memory_that_a_budget_forbids_is_not_told_as_free():
+    torch = pytest.importorskip("torch")
+    text = CUDA.replace("310.19 MiB is free", "60.00 GiB is free") + (
+        " 20.00 GiB allowed; Of the allocated memory 18.93 GiB is allocated by PyTorch, and 80.19 MiB is "
+        "reserved by PyTorch but unallocated."
+    )
+    ended = failures.ended(torch.OutOfMemoryError(text), RECIPE)
+    assert ended.cause == (
+        "out of memory on the GPU: 2.50 GiB more wanted, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
+        "allows are held"
+    )
+
+
 @pytest.mark.parametrize(
     "error",
     [
