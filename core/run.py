@@ -41,6 +41,10 @@ Kind = Literal[
 class Queued(msgspec.Struct, tag="queued", frozen=True):
     place: int  # 1 starts next
     because: str = ""  # why it waits
+    held: bool = False  # until a person releases it
+    paused_at: int | None = None  # the step that it goes on from when it is released
+    next_at: float | None = None  # it does not start before
+    tries: str = ""  # "2nd of 3 tries", where it failed before and is tried again by itself
 
 
 class Running(msgspec.Struct, tag="running", frozen=True):
@@ -50,7 +54,7 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     total: float | None = None
     unit: str = ""
     left_s: float | None = None
-    asked: Literal["", "stop", "kill"] = ""  # what a person asked for and has not happened yet
+    asked: Literal["", "stop", "kill", "pause"] = ""  # what a person asked for and has not happened yet
     silent_s: float = 0.0  # seconds since its last event
 
 
@@ -60,10 +64,10 @@ class Finished(msgspec.Struct, tag="finished", frozen=True):
 
 
 class Stopped(msgspec.Struct, tag="stopped", frozen=True):
-    """Ended on request: with a checkpoint (`stop`) or without (`kill`)."""
+    """Ended on request: with a checkpoint (`stop`, or `pause`, after which another job goes on) or without (`kill`)."""
 
     ended: float
-    how: Literal["stop", "kill", "cancel"]
+    how: Literal["stop", "kill", "cancel", "pause"]
     since: float | None = None
     cause: str = ""  # in words, where it was not a person: a budget that is used up, a check that failed
 
@@ -104,6 +108,15 @@ def in_short(state: State) -> State:
 def word(state: State) -> str:
     """Name a state: 'queued', 'running', 'finished', 'stopped', 'failed' or 'lost'."""
     return str(type(state).__struct_config__.tag)
+
+
+class Before(msgspec.Struct, frozen=True):
+    """How a run stood before a job was queued that goes on with it: put back when that job is refused or taken out."""
+
+    state: State
+    step: int
+    recipe: dict[str, Any] | None = None  # where the job came with another
+    model: str = ""  # what the list showed of it
 
 
 class JobSpec(msgspec.Struct, frozen=True):
@@ -181,6 +194,7 @@ class RunRow(msgspec.Struct, frozen=True):
     left_s: float | None = None
     tags: list[str] = []
     note: str = ""
+    said: str = ""  # why going on with it was refused
     host: str = (
         ""  # the machine that it is on, where several are looked at; the name then begins with "HOST:"
     )
@@ -226,6 +240,11 @@ class JobRow(msgspec.Struct, frozen=True):
     folder: str  # relative to the run folder
     bad_lines: int  # event lines that could not be read
     args: dict[str, Any] = {}  # what it was told: see JobSpec
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether it runs or waits."""
+        return isinstance(self.state, Queued | Running)
 
 
 class AlarmRow(msgspec.Struct, frozen=True):

@@ -39,6 +39,7 @@ MARKS: Final[Mapping[str, Mark]] = {
     "running": Mark("●", "*", "cyan"),
     "queued": Mark("○", "o", ""),
     "stopped": Mark("■", "#", ""),
+    "paused": Mark("■", "#", ""),
     "cursor": Mark("▸", ">", "reverse"),
     "marked": Mark("•", ".", "bold"),
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.queue_words import ordinal, why
 from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
 from finetop.tui.theme import MARKS, Mark
-from finetop.tui.words import count, counted, long_span, ordinal, points, without_zero
+from finetop.tui.words import count, counted, long_span, points, without_zero
 
 if TYPE_CHECKING:
     from finetop.core.run import CheckBrief, RunRow
@@ -39,7 +40,7 @@ def mark_of(row: RunRow) -> Mark:
             return mark_of_check(row.check)
         return MARKS["alarm"] if row.alarm or state.silent_s > SILENT_S else MARKS["running"]
     if isinstance(state, Queued):
-        return MARKS["queued"]
+        return MARKS["queued" if state.paused_at is None else "paused"]
     if row.checking is not None:
         return MARKS["running"] if isinstance(row.checking, Running) else MARKS["queued"]
     if row.check is not None:
@@ -54,7 +55,7 @@ def mark_of_check(check: CheckBrief) -> Mark:
     return MARKS[check.verdict]
 
 
-def forgot(row: RunRow) -> Line:
+def forgot(row: RunRow, now: float) -> Line:
     """Answer "did it forget?" in a few words, by the state of the run."""
     state = row.state
     match state:
@@ -63,8 +64,8 @@ def forgot(row: RunRow) -> Line:
         case Lost():
             return _capitals("LOST", state.cause)
         case Queued():
-            because = f", {clean_line(state.because)}" if state.because else ""
-            return ((f"{ordinal(state.place)}{because}", "dim"),)
+            place = "" if state.held else ordinal(state.place)
+            return ((", ".join(filter(None, (place, why(state, now)))), "dim"),)
         case Running():
             return _running(row, state)
     if row.checking is not None:
@@ -132,7 +133,7 @@ def _amount(number: float) -> str:
 
 def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
     if isinstance(checking, Queued):
-        return ((f"check waits, {ordinal(checking.place)}", ""),)
+        return ((f"check {'held' if checking.held else f'waits, {ordinal(checking.place)}'}", ""),)
     left = f", {long_span(checking.left_s)} left" if checking.left_s is not None and not short else ""
     if checking.done is not None and checking.total:
         return ((f"checking {_amount(checking.done)} of {_amount(checking.total)}{left}", "cyan"),)
@@ -181,8 +182,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
             word = "FAILED" if isinstance(state, Failed) else "LOST"
             return (*start, (word, "red"), (f"  {clean_line(state.cause)}", "red"))
         case Queued():
-            because = f": {clean_line(state.because)}" if state.because else ""
-            return (*start, ("queued", "bold"), (f"  {ordinal(state.place)} in the queue{because}", ""))
+            return (*start, *_queued_sentence(row, state, now))
         case Running():
             return (*start, *_running_sentence(row, state))
     if row.checking is not None:
@@ -197,6 +197,17 @@ def state_sentence(row: RunRow, now: float) -> Line:
         }
         return (*start, ("stopped", "bold"), (f"  {kept[state.how]}; not checked for forgetting", ""))
     return (*start, ("not checked", "bold"), ("  nobody knows yet whether it forgot", ""))
+
+
+def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
+    if state.paused_at is not None:
+        step = f"at step {count(state.paused_at)}" + (f" of {count(row.steps)}" if row.steps else "")
+        return (("paused", "bold"), (f"  {step}: it goes on from there when it is released", ""))
+    if state.held:
+        return (("held", "bold"), ("  it waits in the queue until it is released", ""))
+    because = why(state, now)
+    words = f"  {ordinal(state.place)} in the queue{f': {because}' if because else ''}"
+    return (("queued", "bold"), (words, ""))
 
 
 def _running_sentence(row: RunRow, state: Running) -> Line:

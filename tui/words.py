@@ -110,12 +110,6 @@ def clock(at: float) -> str:
     return time.strftime("%H:%M", time.localtime(at))
 
 
-def ordinal(place: int) -> str:
-    """Write a place in the queue: 1st, 2nd, 3rd, 4th."""
-    ending = "th" if 10 <= place % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(place % 10, "th")
-    return f"{place}{ending}"
-
-
 def sparkline(values: list[float], width: int) -> str:
     """Draw values as `width` blocks at most, each the mean of its share; the lowest block is the lowest value."""
     if not values or width < 1:

@@ -70,7 +70,7 @@ def until_done(home: Home, queued: protocol.ExportAnswer, *, quiet: bool) -> dat
         while True:
             jobs = client.ask(protocol.GetRun(queued.run)).jobs
             job: data.JobRow = next(one for one in jobs if one.id == queued.job_id)
-            if not isinstance(job.state, data.Queued | data.Running):
+            if not job.is_under_way:
                 return job
             phase = job.state.phase if isinstance(job.state, data.Running) else "queued"
             if phase != shown and not quiet:

@@ -11,6 +11,7 @@ import msgspec
 
 from finetop.core import run as data
 from finetop.core.check.telling.result import short_answer
+from finetop.core.queue_words import why
 from finetop.core.text import clean_line, json_safe
 
 SCHEMA = 1
@@ -60,17 +61,19 @@ def state_words(row: data.RunRow) -> str:
     if isinstance(state, data.Queued):
         return queued_words(state)
     if isinstance(state, data.Running):
-        return f"{state.asked}ping" if state.asked == "stop" else state.phase or "running"
+        doing = {"stop": "stopping", "pause": "pausing"}
+        return doing.get(state.asked) or state.phase or "running"
     if isinstance(state, data.Failed | data.Lost):
         return f"{data.word(state).upper()} {state.cause}"
     return data.word(state)
 
 
 def queued_words(state: data.Queued) -> str:
-    """Say why a run waits: its place in the queue, or the run that it begins from."""
+    """Say why a run waits: its place in the queue, the run that it begins from, or that it is held or paused."""
     if state.because in ("", data.FOR_A_SLOT):
         return f"queued, place {state.place}"
-    return f"queued, {clean_line(state.because)}"
+    words = why(state, time.time())
+    return words if state.held else f"queued, {words}"
 
 
 def answer_words(row: data.RunRow) -> str:

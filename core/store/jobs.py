@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import msgspec
 
 from finetop.core import run as data
+from finetop.core.queue_words import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, records
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
-TRAIN_PRIORITY = 10
+TRAIN_PRIORITY = PRIORITIES["normal"]
 
 _state = msgspec.json.Decoder(data.State)
 _json = msgspec.json.Encoder()
@@ -33,11 +37,16 @@ class Job:
     asked: str
     attempt: int
     ended_word: str | None
+    priority: int  # the smaller starts first
+    place: float  # among those of its priority
+    held: bool  # until a person releases it
+    not_before: float | None  # when it may start at the earliest
 
 
 _SELECT = (
     "SELECT j.id, j.run_id, r.name, j.verb, j.args, r.folder || '/' || j.folder, j.state, j.asked, j.attempt,"
-    " j.ended_word FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, j.id"
+    " j.ended_word, j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before"
+    " FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, stands, j.id"
 )
 
 
@@ -46,31 +55,14 @@ def queued(connection: duckdb.DuckDBPyConnection) -> list[Job]:
     return _jobs(connection, "queued")
 
 
-def ready(connection: duckdb.DuckDBPyConnection) -> list[Job]:
-    """List waiting jobs that may start, first on top: not those whose run waits for another's end."""
-    waiting = parents.waiting(connection)
-    return [job for job in queued(connection) if job.run_id not in waiting]
-
-
 def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
     return _jobs(connection, "running")
 
 
 def _jobs(connection: duckdb.DuckDBPyConnection, word: str) -> list[Job]:
     return [
-        Job(
-            i,
-            run_id,
-            name,
-            verb,
-            msgspec.json.decode(args),
-            folder,
-            _state.decode(state),
-            asked,
-            attempt,
-            ended,
-        )
-        for i, run_id, name, verb, args, folder, state, asked, attempt, ended in connection.execute(
+        Job(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state), *rest)
+        for i, run_id, name, verb, args, folder, state, *rest in connection.execute(
             _SELECT, [word]
         ).fetchall()
     ]
@@ -152,23 +144,49 @@ def imports(
     ]
 
 
-def places(connection: duckdb.DuckDBPyConnection) -> dict[int, data.Queued]:
-    """Map each waiting run to its place in the queue: 1 starts next."""
-    found = connection.execute(
-        "SELECT run_id, verb FROM jobs WHERE word = 'queued' ORDER BY priority, id"
-    ).fetchall()
+def line(
+    connection: duckdb.DuckDBPyConnection, why: Mapping[int, str] | None = None
+) -> list[tuple[Job, data.Queued]]:
+    """List all waiting jobs with their places, first to start on top; `why` says of some why they wait.
+
+    Those that only a person or another run's end can let go stand behind those that start by themselves.
+    """
     reasons = parents.waiting(connection)
-    found.sort(key=lambda job: job[0] in reasons)  # those that may start stand before those that may not
-    return {
-        run_id: data.Queued(place, reasons.get(run_id, data.FOR_A_SLOT))
-        for place, (run_id, verb) in enumerate(found, 1)
-        if verb in data.MAKES_A_RUN
-    }
+    found = sorted(queued(connection), key=lambda job: job.held or job.run_id in reasons)
+    return [
+        (job, _queued(job, place, reasons.get(job.run_id) or (why or {}).get(job.id) or data.FOR_A_SLOT))
+        for place, job in enumerate(found, 1)
+    ]
 
 
-def checks_under_way(connection: duckdb.DuckDBPyConnection) -> dict[int, data.Running | data.Queued]:
-    """Map runs to the state of their check that runs or waits."""
+def _queued(job: Job, place: int, because: str) -> data.Queued:
+    """Say how a job waits."""
+    paused, retry = job.args.get("paused"), job.args.get("retry")
+    if job.held:
+        because = HELD if paused is None else f"paused at step {paused}"
+    tries = tries_words(retry["number"], retry["of"]) if retry else ""
+    return data.Queued(place, because, job.held, paused if job.held else None, job.not_before, tries)
+
+
+def places(
+    connection: duckdb.DuckDBPyConnection, why: Mapping[int, str] | None = None
+) -> tuple[dict[int, data.Queued], dict[int, data.Queued]]:
+    """Map waiting runs, and runs whose check waits, to their place in the queue: 1 starts next."""
+    found = line(connection, why)
+    made = {job.run_id: queued for job, queued in found if job.verb in data.MAKES_A_RUN}
+    return made, {job.run_id: queued for job, queued in found if job.verb == "check"}
+
+
+def place_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
+    """Give the place of a waiting run."""
+    return places(connection)[0][run_id].place
+
+
+def checks_under_way(
+    connection: duckdb.DuckDBPyConnection, waiting: Mapping[int, data.Queued]
+) -> dict[int, data.Running | data.Queued]:
+    """Map runs to the state of their check that runs or waits; of `places` are those that wait."""
     found = connection.execute(
-        "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word IN ('queued', 'running') ORDER BY id"
+        "SELECT run_id, state FROM jobs WHERE verb = 'check' AND word = 'running' ORDER BY id"
     ).fetchall()
-    return {run_id: _state.decode(state) for run_id, state in found}
+    return {**waiting, **{run_id: _state.decode(state) for run_id, state in found}}

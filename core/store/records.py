@@ -59,6 +59,11 @@ def mark_job(connection: duckdb.DuckDBPyConnection, job_id: int) -> None:
     connection.execute("INSERT INTO unrecorded SELECT run_id FROM jobs WHERE id = ?", [job_id])
 
 
+def mark_home(connection: duckdb.DuckDBPyConnection) -> None:
+    """Note that store.json does not tell the newest: what belongs to no run has changed."""
+    connection.execute("INSERT INTO unrecorded VALUES (0)")  # no run has this number
+
+
 def next_number(connection: duckdb.DuckDBPyConnection, what: str) -> int:
     """Give the next number of a table (runs, jobs, checks): above every one that was ever given away."""
     found = connection.execute(

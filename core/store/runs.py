@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import duckdb
@@ -25,17 +25,17 @@ NEEDS_YOU, RUNNING, QUEUED, DONE = range(4)
 
 ORDERS: dict[str, str] = {
     # rows that wait are in the order they will start; all others newest first
-    "needs_you": "rank, CASE WHEN rank = 2 THEN id ELSE -coalesce(ended, created) END, id DESC",
+    "needs_you": "rank, CASE WHEN rank = 2 THEN coalesce(place, 1e9) ELSE -coalesce(ended, created) END, id DESC",
     "newest": "id DESC",
     "name": "name",
     "loss": "coalesce(CAST(last->>'loss' AS DOUBLE), 1e308), id DESC",
 }
 
-_COLUMNS = (
-    "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, alarm"
-)
+_COLUMNS = "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, said, alarm"
+# runs with their places in the queue, which are given as two lists
 _FROM = (
-    "(SELECT r.*, (SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id) AS alarm FROM runs r{where}"
+    "(SELECT r.*, q.place, (SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id) AS alarm FROM runs r"
+    " LEFT JOIN (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::INTEGER[]) AS place) q ON q.run_id = r.id{where}"
     " ORDER BY {order} LIMIT {limit} OFFSET {offset})"
 )
 
@@ -199,8 +199,9 @@ def page(
     offset: int,
     limit: int,
     revision: int,
+    why: Mapping[int, str] | None = None,
 ) -> RunsAnswer:
-    """Read one page of the list, with the counts of the whole."""
+    """Read one page of the list, with the counts of the whole; `why` says of some jobs why they wait."""
     where, values = "", []
     if text:
         where = (
@@ -209,8 +210,12 @@ def page(
         )
         values = [text.lower()] * 4
     order = ORDERS[sort]
+    waiting, waiting_checks = jobs.places(connection, why)
+    checking = jobs.checks_under_way(connection, waiting_checks)
     source = _FROM.format(where=where, order=order, limit=int(limit), offset=int(offset))
-    found = connection.execute(f"SELECT {_COLUMNS} FROM {source} ORDER BY {order}", values).fetchall()
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM {source} ORDER BY {order}", [*_places(waiting), *values]
+    ).fetchall()
     total, need, running, queued = _one(
         connection,
         'SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (state LIKE \'%"type":"running"%\'),'
@@ -219,8 +224,6 @@ def page(
     matching = total
     if text:
         matching = _one(connection, f"SELECT count(*) FROM runs r{where}", values)[0]
-    waiting = jobs.places(connection)
-    checking = jobs.checks_under_way(connection)
     return RunsAnswer(
         rows=[_row(line, waiting, checking) for line in found],
         matching=matching,
@@ -232,15 +235,22 @@ def page(
     )
 
 
-def row(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunRow:
+def row(
+    connection: duckdb.DuckDBPyConnection, run_id: int, why: Mapping[int, str] | None = None
+) -> data.RunRow:
+    waiting, waiting_checks = jobs.places(connection, why)
     source = _FROM.format(where=" WHERE r.id = ?", order="id", limit=1, offset=0)
-    found = _one(connection, f"SELECT {_COLUMNS} FROM {source}", [run_id])
-    return _row(found, jobs.places(connection), jobs.checks_under_way(connection))
+    found = _one(connection, f"SELECT {_COLUMNS} FROM {source}", [*_places(waiting), run_id])
+    return _row(found, waiting, jobs.checks_under_way(connection, waiting_checks))
+
+
+def _places(waiting: dict[int, data.Queued]) -> tuple[list[int], list[int]]:
+    return list(waiting), [queued.place for queued in waiting.values()]
 
 
 def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict[int, Any]) -> data.RunRow:
     run_id, name, model, method, objective, state_text, created, step, steps, last, check, rank = found[:12]
-    tags, note, alarm = found[12:]
+    tags, note, said, alarm = found[12:]
     state = _state.decode(state_text)
     if isinstance(state, data.Queued):
         state = waiting.get(run_id, state)
@@ -262,6 +272,7 @@ def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict
         left_s=state.left_s if isinstance(state, data.Running) else None,
         tags=msgspec.json.decode(tags),
         note=note,
+        said=said,
     )
 
 
@@ -273,7 +284,9 @@ def recipe(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any]
     return found
 
 
-def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail:
+def detail(
+    connection: duckdb.DuckDBPyConnection, run_id: int, why: Mapping[int, str] | None = None
+) -> data.RunDetail:
     """Read one run whole, but for its curves, log and item scores."""
     folder, recipe_text, source, first_row, best = _one(
         connection, "SELECT folder, recipe, source, first_row, best FROM runs WHERE id = ?", [run_id]
@@ -287,7 +300,7 @@ def detail(connection: duckdb.DuckDBPyConnection, run_id: int) -> data.RunDetail
     device, versions, planned = train or ("", "{}", "{}")
     above, below = parents.relatives(connection, run_id)
     return data.RunDetail(
-        row=row(connection, run_id),
+        row=row(connection, run_id, why),
         folder=folder,
         recipe=msgspec.json.decode(recipe_text),
         recipe_source=source,

@@ -14,7 +14,7 @@ from typing import Any
 
 from finetop.core import protocol
 from finetop.core.store import checks, metrics, query, runs
-from finetop.core.supervisor import cleaning, going_on, housekeeping, orders, spare
+from finetop.core.supervisor import cleaning, going_on, housekeeping, orders, spare, waiting
 from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
@@ -73,12 +73,13 @@ def page(supervisor: Supervisor, ask: protocol.Runs) -> protocol.RunsAnswer:
         offset=max(0, ask.offset),
         limit=max(1, min(ask.limit, PAGE_LIMIT)),
         revision=supervisor.revision,
+        why=waiting.why(supervisor),
     )
 
 
 def one_run(supervisor: Supervisor, ask: protocol.GetRun) -> Any:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return runs.detail(supervisor.connection, run_id)
+    return runs.detail(supervisor.connection, run_id, waiting.why(supervisor))
 
 
 def curves(supervisor: Supervisor, ask: protocol.Curves) -> protocol.CurvesAnswer:
@@ -96,7 +97,7 @@ def steps(supervisor: Supervisor, ask: protocol.EventsSince) -> protocol.EventsA
         metrics.steps(
             supervisor.connection, run_id, after=ask.after_step, limit=max(1, min(ask.limit, 10_000))
         ),
-        runs.row(supervisor.connection, run_id),
+        runs.row(supervisor.connection, run_id, waiting.why(supervisor)),
         supervisor.revision,
     )
 

@@ -52,7 +52,7 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
         runs.set_state(connection, run_id, data.Queued(place=0))
         jobs.add_job(connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY)
     supervisor.touch()
-    return protocol.ResumeAnswer(name, step, said, jobs.places(connection)[run_id].place)
+    return protocol.ResumeAnswer(name, step, said, jobs.place_of(connection, run_id))
 
 
 def require_ended(detail: data.RunDetail, name: str) -> None:
@@ -60,7 +60,7 @@ def require_ended(detail: data.RunDetail, name: str) -> None:
     if any(job.verb == "import" for job in detail.jobs):
         hint = f"Train on from it: model.id: run:{name}."
         raise Refused(f"{name} was made elsewhere: there is no trainer's state to go on from.", hint=hint)
-    under_way = [job for job in detail.jobs if isinstance(job.state, data.Queued | data.Running)]
+    under_way = [job for job in detail.jobs if job.is_under_way]
     if under_way:
         verb, word = under_way[0].verb, data.word(under_way[0].state)
         said = f"{name} is {word}" if verb == "train" else f"the {verb} of {name} is {word}"

@@ -61,7 +61,7 @@ def require_ended(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int
     detail = runs.detail(connection, run_id)
     for job in detail.jobs:
         held = local.is_alive(home.root / detail.folder / job.folder)
-        if held or isinstance(job.state, data.Queued | data.Running):
+        if held or job.is_under_way:
             hint = f"End it first: finetop stop {name}."
             raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint=hint)
 

@@ -37,7 +37,7 @@ def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswe
     run_id, name = _add_run(
         supervisor, ask.name, ask.recipe, ask.source, verb="train", args={}, priority=jobs.TRAIN_PRIORITY
     )
-    return protocol.SubmitAnswer(run_id, name, jobs.places(supervisor.connection)[run_id].place)
+    return protocol.SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id))
 
 
 def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitChainAnswer:
@@ -71,7 +71,7 @@ def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitC
             )
             queued.append((numbers[stage.name], name))
     supervisor.touch()
-    places = jobs.places(connection)
+    places, _ = jobs.places(connection)
     return protocol.SubmitChainAnswer(
         [protocol.SubmitAnswer(run_id, name, places[run_id].place) for run_id, name in queued]
     )
@@ -256,7 +256,7 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
     run_id, name = runs.find_run(connection, ask.run)
     require_text(runs.recipe(connection, run_id), name)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
-    if run_id in jobs.checks_under_way(connection):
+    if any(job.verb == "check" and job.is_under_way for job in jobs.of_run(connection, run_id)):
         raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
     args: dict[str, Any] = {"step": step, "checkpoint": path}
     if settings := own_settings(ask.general, runs.recipe(connection, run_id)):

@@ -15,7 +15,7 @@ from finetop.core.folders import make_inside, write_whole
 from finetop.core.store import checks, claims, ingest, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import endings, parents, spare
+from finetop.core.supervisor import endings, parents, spare, waiting
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
@@ -31,16 +31,17 @@ def beat(supervisor: Supervisor) -> None:
     if supervisor.seen != supervisor.revision:  # an idle beat asks the store nothing
         supervisor.seen = supervisor.revision
         supervisor.live = jobs.live(supervisor.connection)
-        supervisor.queued = jobs.ready(supervisor.connection)
+        waiting.read(supervisor)
     for job in supervisor.live:
         _take_in(supervisor, job)
         _pass_on(supervisor, job)
     ended = [job for job in supervisor.live if _ended(supervisor, job)]
+    ready = waiting.ready(supervisor, time.time())
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
-        for job in supervisor.queued[: max(0, SLOTS - len(supervisor.live))]:
+        for job in ready[: max(0, SLOTS - len(supervisor.live))]:
             start(supervisor, job)
     record(supervisor)
-    spare.tend(supervisor)
+    spare.tend(supervisor, is_busy=bool(supervisor.live or ready))
 
 
 def _take_in(supervisor: Supervisor, job: Job) -> bool:

@@ -56,10 +56,10 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
 
 
-def tend(supervisor: Supervisor) -> None:
-    """Start a spare where one is wanted, and let it go where none is."""
+def tend(supervisor: Supervisor, *, is_busy: bool) -> None:
+    """Start a spare where one is wanted, and let it go where none is; busy is who runs a job, or is about to."""
     now = time.monotonic()
-    if supervisor.live or supervisor.queued:
+    if is_busy:
         supervisor.busy_at = now
     held = supervisor.spare
     if held is not None and held.keeper.poll() is not None:

@@ -25,9 +25,15 @@ class Supervisor:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     recorded: int = -1  # the revision at which records were last written
-    seen: int = 0  # the revision at which the next two were read
+    seen: int = 0  # the revision at which the next four were read
     live: list[Job] = field(default_factory=list)
     queued: list[Job] = field(default_factory=list)
+    waiting: dict[int, str] = field(default_factory=dict)  # runs that wait for another's end: in words
+    is_held: bool = False  # the whole queue
+    why: dict[int, str] = field(
+        default_factory=dict
+    )  # why jobs wait by the queue's rules (supervisor/waiting.py)
+    unplaced: dict[int, str] = field(default_factory=dict)  # why jobs that may start have no place to run
     newer: dict[int, str] = field(
         default_factory=dict
     )  # jobs whose events only a newer finetop reads: in words

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.check.telling.result import beside_lines, change, verdict_line, word, worst_first
+from finetop.core.queue_words import ordinal
 from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
 from finetop.tui.run.flips import flip_rows
@@ -13,7 +14,7 @@ from finetop.tui.theme import MARKS
 from finetop.tui.verdicts import mark_of_check
 from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.wrap import wrapped
-from finetop.tui.words import clock, count, cut_end, long_span, ordinal, without_zero
+from finetop.tui.words import clock, count, cut_end, long_span, without_zero
 
 if TYPE_CHECKING:
     from finetop.core.check.deciding.verdict import TaskResult

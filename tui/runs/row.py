@@ -121,7 +121,7 @@ def run_line(row: RunRow, *, has_cursor: bool, width: int, now: float, sparks: S
     for column in _columns(width, bool(row.host)):
         text = clean_line(column.cell(row, now, sparks))
         cells = (*cells, (" " * column.gap + _aside(text, column), ""))
-    return (*cells, ("  ", ""), *_fitted(forgot(row), width - line_width(cells) - 2))
+    return (*cells, ("  ", ""), *_fitted(forgot(row, now), width - line_width(cells) - 2))
 
 
 def waiting_line(*, has_cursor: bool) -> Line:

@@ -111,16 +111,16 @@ def test_parents_are_waited_for_until_they_have_finished(connection):
     from finetop.core import run as data
 
     first, second = add_run(connection, "a"), add_run(connection, "b")
-    job, _ = jobs.add_job(connection, run_id=second, verb="train", args={}, priority=10)
+    jobs.add_job(connection, run_id=second, verb="train", args={}, priority=10)
     parents.add(connection, second, [parents.Parent(first, "model.id", None)])
-    assert (jobs.ready(connection), parents.waiting(connection)) == ([], {second: "waits for a"})
+    assert parents.waiting(connection) == {second: "waits for a"}
     runs.set_state(connection, first, data.Lost(1.0, "gone"))
-    assert jobs.places(connection)[second].because == "waits for a, which is lost: finetop resume a"
+    assert jobs.places(connection)[0][second].because == "waits for a, which is lost: finetop resume a"
     runs.set_state(connection, first, data.Finished(1.0, 2.0))
-    assert [one.id for one in jobs.ready(connection)] == [job]
+    assert parents.waiting(connection) == {}
     parents.pin(connection, second, "model.id", 40)
     runs.set_state(connection, first, data.Running(3.0))  # resumed: what began from its step 40 need not wait
-    assert [one.id for one in jobs.ready(connection)] == [job]
+    assert parents.waiting(connection) == {}
     assert msgspec.to_builtins(runs.detail(connection, second).parents[0]) == {
         "id": first, "name": "a", "setting": "model.id", "step": 40,
     }  # fmt: skip

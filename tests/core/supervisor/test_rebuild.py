@@ -16,8 +16,8 @@ from finetop.core import events, protocol
 from finetop.core import run as data
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
-from finetop.core.store import backups, records
-from finetop.core.store.open import open_store
+from finetop.core.store import backups, order, records
+from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.rebuild import rebuild, take_run, wait_for_lock
@@ -337,6 +337,8 @@ def test_every_row_comes_back(quiet):
     quiet.job(one, "train", again, data.Failed(2.0, "bad data", "row 1", 1.0, 2), resume={"step": 1})
     quiet.run("child", (5,), model="run:one@1")
     quiet.queue("waits", model="run:one@1")
+    with transaction(quiet.supervisor.connection):
+        order.hold_all(quiet.supervisor.connection, held=True)
     quiet.close()
     before = dump(quiet.home.database)
     assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
