@@ -37,10 +37,10 @@ class Job:
     asked: str
     attempt: int
     ended_word: str | None
-    priority: int  # the smaller starts first
-    place: float  # among those of its priority
-    held: bool  # until a person releases it
-    not_before: float | None  # when it may start at the earliest
+    priority: int = 0  # the smaller starts first
+    place: float = 0.0  # among those of its priority
+    held: bool = False  # until a person releases it
+    not_before: float | None = None  # when it may start at the earliest
 
 
 _SELECT = (

@@ -64,7 +64,7 @@ def hold(connection: duckdb.DuckDBPyConnection, job_id: int, *, held: bool) -> N
 
 def is_held(connection: duckdb.DuckDBPyConnection) -> bool:
     """Say whether the whole queue is held."""
-    return connection.execute("SELECT count(*) FROM queue_held").fetchone() != (0,)
+    return bool(connection.execute("SELECT since FROM queue_held").fetchall())
 
 
 def hold_all(connection: duckdb.DuckDBPyConnection, *, held: bool) -> None:
