@@ -23,6 +23,7 @@ from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
 
 BEAT_S = 0.2
+BEHIND_BEAT_S = 0.01  # while jobs tell more than a beat takes in
 TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
 
@@ -78,6 +79,7 @@ async def live(supervisor: Supervisor) -> None:
                     prepare(supervisor.home)
                     server = await listen(supervisor)
                 beat(supervisor)
+                pause = BEHIND_BEAT_S if supervisor.behind else BEAT_S
                 say(supervisor, disk_trouble(supervisor.home) or next(iter(supervisor.newer.values()), ""))
             except (duckdb.Error, OSError) as error:
                 pause = TROUBLE_BEAT_S

@@ -12,17 +12,16 @@ from finetop.core import events, keeper
 from finetop.core import run as data
 from finetop.core.errors import FinetopError
 from finetop.core.folders import make_inside, write_whole
-from finetop.core.store import checks, claims, ingest, jobs, runs
+from finetop.core.store import checks, claims, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import endings, parents, spare, waiting
+from finetop.core.supervisor import endings, parents, spare, taking_in, waiting
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 
 SLOTS = 1  # jobs at a time
 START_GRACE_S = 10.0  # a keeper takes its lock within 50 ms; a machine under load may need more
-CHUNKS_A_BEAT = 8  # of one job's events, so that one flood can't starve the others
 
 
 def beat(supervisor: Supervisor) -> None:
@@ -32,8 +31,8 @@ def beat(supervisor: Supervisor) -> None:
         supervisor.seen = supervisor.revision
         supervisor.live = jobs.live(supervisor.connection)
         waiting.read(supervisor)
+    taking_in.take_in(supervisor, supervisor.live)
     for job in supervisor.live:
-        _take_in(supervisor, job)
         _pass_on(supervisor, job)
     ended = [job for job in supervisor.live if _ended(supervisor, job)]
     ready = waiting.ready(supervisor, time.time())
@@ -42,28 +41,6 @@ def beat(supervisor: Supervisor) -> None:
             start(supervisor, job)
     record(supervisor)
     spare.tend(supervisor, is_busy=bool(supervisor.live or ready))
-
-
-def _take_in(supervisor: Supervisor, job: Job) -> bool:
-    """Take in a job's new events. Returns whether there are more than one beat's share."""
-    file = supervisor.home.root / job.folder / "events.jsonl"
-    for _ in range(CHUNKS_A_BEAT):
-        try:
-            size = file.stat().st_size
-        except FileNotFoundError:
-            return False
-        if size == supervisor.read_to.get(job.id):
-            return False
-        try:
-            anything = ingest.take_in(supervisor.connection, job.id, file)
-        except ingest.NewerEvents as error:
-            supervisor.newer[job.id] = f"{job.run_name}: {error}"
-            return True  # what it says of its end can't be read either: it stays as it is until that finetop comes
-        if not anything:
-            supervisor.read_to[job.id] = size
-            return False
-        supervisor.touch()
-    return True
 
 
 def start(supervisor: Supervisor, job: Job) -> None:
@@ -133,7 +110,7 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
         if known is None:  # it never came to life
             start(supervisor, job)
             return False
-    if _take_in(supervisor, job):
+    if not taking_in.take_in(supervisor, [job]):
         return False  # more events than one beat takes; end it when all are in
     word = supervisor.connection.execute("SELECT ended_word FROM jobs WHERE id = ?", [job.id]).fetchone()
     said = msgspec.json.decode(word[0], type=events.Ended) if word and word[0] else None

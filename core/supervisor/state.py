@@ -38,6 +38,7 @@ class Supervisor:
         default_factory=dict
     )  # jobs whose events only a newer finetop reads: in words
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
+    behind: list[int] = field(default_factory=list)  # jobs that told more than a beat takes in, next first
     keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
     spare: Spare | None = None  # the process that waits for the next training job

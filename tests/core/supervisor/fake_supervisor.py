@@ -8,7 +8,7 @@ from finetop.core.supervisor import __main__ as program
 from finetop.core.supervisor import schedule, spare
 from finetop.core.supervisor.launch import local
 
-FAKE = str(Path(__file__).with_name("fake_job.py"))
+FAKE = os.environ.get("FINETOP_TEST_JOB", str(Path(__file__).with_name("fake_job.py")))
 
 
 def main() -> int:
@@ -17,6 +17,7 @@ def main() -> int:
     spare.LOOK_S = spare.SETTLE_S = 0.1
     spare.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", spare.IDLE_S))
     schedule.START_GRACE_S = 2.0
+    schedule.SLOTS = int(os.environ.get("FINETOP_TEST_SLOTS", schedule.SLOTS))
     return program.main()
 
 

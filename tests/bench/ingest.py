@@ -1,0 +1,184 @@
+"""Events into the store: the real supervisor with 1, 8 and 64 jobs that write, beside plain DuckDB appends of the rows.
+
+    python tests/bench/ingest.py [--repeats 3] [--events 200000] [--watch 20]
+
+Flood: so many events of six values, shared by the jobs, as fast as they can through the real EventLog, until the last
+is in the store. The peer appends the same rows, made beforehand, with DuckDB's appender, 2,000 a commit: no reading, no
+decoding, nobody to answer. Live: each job tells one step a second; the supervisor's share of one core, and its memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from rig import Rig
+
+from finetop.core import protocol
+from finetop.core.home import Home
+from finetop.core.run import word
+
+WRITERS = (1, 8, 64)
+VALUES = 6
+JOB = Path(__file__).parents[1] / "core" / "supervisor" / "writing_job.py"
+KEYS = ("epoch", "grad_norm", "learning_rate", "loss", "memory_gib", "tokens_per_s")
+
+
+class Writers:
+    """A home with the real supervisor and so many jobs that wait for the word to write."""
+
+    def __init__(self, folder: Path, count: int, *, steps: int, pause_s: float) -> None:
+        self.rig = Rig(Home(folder / "home"))
+        self._go = folder / "go"
+        self.process = self.rig.start(
+            FINETOP_TEST_SLOTS=str(count), FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0"
+        )
+        self.rig.wait_ready()
+        for number in range(count):
+            after = pause_s * number / count  # not all in the same moment
+            self.rig.submit(
+                f"writer-{number:02d}", steps=steps, pause_s=pause_s, go=str(self._go), after_s=after
+            )
+        self.wait("SELECT count(*) FROM jobs WHERE last_n >= 2", count)
+
+    def go(self) -> None:
+        self._go.touch()
+
+    def wait(self, query: str, wanted: int) -> None:
+        deadline = time.monotonic() + 300
+        while self.rig.ask(protocol.Sql(query)).rows[0][0] < wanted:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{query} never gave {wanted}; {self.rig.home.log.read_text()}")
+            time.sleep(0.1)
+
+    def cpu_s(self) -> float:
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_mb(self, name: str) -> float:
+        """VmRSS: now, VmHWM: the highest so far."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1]) / 1024
+        return 0.0
+
+    def close(self) -> None:
+        self.rig.stop_all()
+
+
+def flood(count: int, events: int) -> tuple[float, float, float]:
+    """(wall seconds, CPU seconds of the supervisor, its highest memory in MB) until all events are in the store."""
+    steps = events // count
+    with tempfile.TemporaryDirectory(prefix="ingest") as folder:
+        writers = Writers(Path(folder), count, steps=steps, pause_s=0.0)
+        try:
+            began, cpu = time.monotonic(), writers.cpu_s()
+            writers.go()
+            writers.wait("SELECT coalesce(sum(last_n), 0)::BIGINT FROM jobs", count * (steps + 3))
+            wall, used = time.monotonic() - began, writers.cpu_s() - cpu
+            rows = writers.rig.ask(protocol.Sql("SELECT count(*) FROM metrics")).rows[0][0]
+            assert rows == count * steps * VALUES, f"{rows} rows of {count * steps * VALUES}"
+            return wall, used, writers.memory_mb("VmHWM")
+        finally:
+            writers.close()
+
+
+def live(count: int, seconds: float) -> tuple[float, float]:
+    """(share of one core, memory in MB) of a supervisor whose jobs each tell a step a second."""
+    with tempfile.TemporaryDirectory(prefix="ingest") as folder:
+        writers = Writers(Path(folder), count, steps=100_000, pause_s=1.0)
+        try:
+            writers.go()
+            writers.wait("SELECT count(DISTINCT run_id) FROM metrics", count)
+            time.sleep(3)
+            began, cpu = time.monotonic(), writers.cpu_s()
+            time.sleep(seconds)
+            share = (writers.cpu_s() - cpu) / (time.monotonic() - began)
+            states = [word(row.state) for row in writers.rig.ask(protocol.Runs(limit=100)).rows]
+            assert states == ["running"] * count, states
+            return share, writers.memory_mb("VmRSS")
+        finally:
+            writers.close()
+
+
+def plain_appends(file: str, events: int) -> None:
+    """The peer, in a process of its own: says wall and CPU seconds."""
+    from finetop.core.store.open import open_store, transaction
+
+    connection = open_store(Path(file))
+    rows = [
+        (1, key, step, time.time(), 1.0 / (step + number + 1), None)
+        for step in range(events)
+        for number, key in enumerate(KEYS)
+    ]
+    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+    for at in range(0, len(rows), 2000):
+        with transaction(connection), connection.appender("metrics") as appender:
+            appender.append_rows(rows[at : at + 2000])
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    print(f"{time.monotonic() - began:.4f} {cpu:.4f}")
+
+
+def peer(events: int) -> tuple[float, float]:
+    with tempfile.TemporaryDirectory(prefix="ingest") as folder:
+        done = subprocess.run(
+            [sys.executable, __file__, "--peer", f"{folder}/plain.duckdb", "--events", str(events)],
+            check=True,
+            capture_output=True,
+            text=True,
+        )
+        wall, cpu = done.stdout.split()
+        return float(wall), float(cpu)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--events", type=int, default=200_000)
+    parser.add_argument("--watch", type=float, default=20.0)
+    parser.add_argument("--writers", type=int, nargs="*", default=list(WRITERS))
+    parser.add_argument("--peer", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.peer:
+        plain_appends(args.peer, args.events)
+        return 0
+    print(
+        f"{args.events:,} events of {VALUES} values; medians of {args.repeats}; load {os.getloadavg()[0]:.1f}"
+    )
+    floods: dict[int, list[tuple[float, float, float]]] = {count: [] for count in args.writers}
+    peers = []
+    for _ in range(args.repeats):
+        peers.append(peer(args.events))
+        for count in args.writers:
+            floods[count].append(flood(count, args.events))
+    plain_wall, plain_cpu = (statistics.median(column) for column in zip(*peers, strict=True))
+    print(f"{'':<24}{'events/s':>10}{'CPU s':>8}{'events a CPU s':>16}{'x plain CPU':>13}{'peak MB':>9}")
+
+    def said(what: str, wall: float, cpu: float, peak: str) -> None:
+        rate, of_cpu = args.events / wall, args.events / cpu
+        print(f"{what:<24}{rate:>10,.0f}{cpu:>8.2f}{of_cpu:>16,.0f}{cpu / plain_cpu:>13.2f}{peak:>9}")
+
+    said("plain DuckDB appends", plain_wall, plain_cpu, "")
+    for count, found in floods.items():
+        wall, cpu, peak = (statistics.median(column) for column in zip(*found, strict=True))
+        said(f"flood, {count} writers", wall, cpu, f"{peak:.0f}")
+    for count in args.writers:
+        share, memory = live(count, args.watch)
+        print(
+            f"live, {count:>2} x 1 step/s: {share:6.1%} of one core, {memory:.0f} MB; load {os.getloadavg()[0]:.1f}"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

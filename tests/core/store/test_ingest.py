@@ -1,0 +1,143 @@
+"""Many jobs' events into the store at once: one transaction for all, each its share, none in another's way."""
+
+import time
+
+import duckdb
+import msgspec
+import pytest
+
+from finetop.core import events
+from finetop.core import run as data
+from finetop.core.store import ingest, jobs, runs
+from finetop.core.store.open import open_store, transaction
+from finetop.core.supervisor import taking_in
+
+RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
+
+
+@pytest.fixture
+def connection(tmp_path):
+    made = open_store(tmp_path / "finetop.duckdb")
+    yield made
+    made.close()
+
+
+def add(connection, name, verb="train", run_id=None):
+    number = run_id or runs.next_run_id(connection)
+    if run_id is None:
+        runs.add_run(connection, run_id=number, name=name, folder=f"runs/{name}", recipe=RECIPE, source="")
+    job, _ = jobs.add_job(connection, run_id=number, verb=verb, args={}, priority=10)
+    running = data.Running(since=1.0)
+    with transaction(connection):
+        jobs.set_state(connection, job, running)
+        if verb == "train":
+            runs.set_state(connection, number, running)
+    return number, job
+
+
+def write(path, *made):
+    log = events.EventLog(path)
+    for event in made:
+        log.write(event)
+    log.close()
+    return path
+
+
+def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
+    one, train = add(connection, "one")
+    _, check = add(connection, "one", "check", run_id=one)
+    two, other = add(connection, "two")
+    files = {
+        train: write(
+            tmp_path / "a",
+            events.metrics(7, {"loss": 1.5, "grad_norm": 0.5}),
+            events.Phase("training", 7, 10),
+        ),
+        check: write(tmp_path / "b", events.metrics(6, {"accuracy": 0.25}), events.Phase("scoring base")),
+        other: write(tmp_path / "c", events.metrics(3, {"loss": 9.0}), events.Phase("evaluating")),
+    }
+    taken = ingest.take_in_all(connection, files)
+    assert taken == ingest.Taken(more=[], newer={}, anything=True)
+    rows = {number: runs.row(connection, number) for number in (one, two)}
+    assert rows[one].metrics == {"loss": 1.5, "grad_norm": 0.5, "accuracy": 0.25}
+    assert (rows[one].step, rows[two].step) == (7, 3)
+    assert [row.state.phase for row in rows.values()] == ["training", "evaluating"]  # not its check's
+    states = connection.execute("SELECT state FROM jobs ORDER BY id").fetchall()
+    found = [msgspec.json.decode(text, type=data.State).phase for (text,) in states]
+    assert found == ["training", "scoring base", "evaluating"]
+    ordered = connection.execute("SELECT run_id, key, step FROM metrics").fetchall()
+    assert ordered == sorted(ordered)
+    assert ingest.take_in_all(connection, files) == ingest.Taken(more=[], newer={}, anything=False)
+
+
+def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch):
+    made = [add(connection, name)[1] for name in ("one", "two")]
+    files = {job: write(tmp_path / str(job), events.metrics(1, {"loss": 1.0})) for job in made}
+
+    def no_room(*_):
+        raise duckdb.IOException("No space left on device")
+
+    monkeypatch.setattr(ingest, "_move_on", no_room)
+    with pytest.raises(duckdb.IOException):
+        ingest.take_in_all(connection, files)
+    monkeypatch.undo()
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (0,)
+    assert connection.execute("SELECT sum(bytes_read) FROM jobs").fetchone() == (0,)
+    ingest.take_in_all(connection, files)
+    assert connection.execute("SELECT count(*) FROM metrics").fetchone() == (2,)
+
+
+def test_a_newer_finetop_s_events_stop_their_own_job_alone(connection, tmp_path):
+    made = [add(connection, name)[1] for name in ("one", "two")]
+    started = events.Started(events.FORMAT + 1, 1, 1, "cpu", "float32", {})
+    files = {
+        made[0]: write(tmp_path / "newer", events.metrics(1, {"loss": 1.0}), started),
+        made[1]: write(tmp_path / "ours", events.metrics(1, {"loss": 1.0})),
+    }
+    taken = ingest.take_in_all(connection, files)
+    assert list(taken.newer) == made[:1]
+    assert connection.execute("SELECT last_n FROM jobs ORDER BY id").fetchall() == [(1,), (1,)]
+
+
+def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
+    """With no time at all a beat takes one chunk; who had no turn is first in the next."""
+    monkeypatch.setattr(taking_in, "SHARE_S", 0.0)
+    monkeypatch.setattr(ingest, "CHUNK_BYTES", 2000)
+    supervisor = quiet.supervisor
+    for name in ("flood", "drop"):
+        quiet.queue(name)
+    live = jobs.queued(supervisor.connection)
+    for job, steps in zip(live, (200, 1), strict=True):
+        folder = quiet.home.root / job.folder
+        folder.mkdir(parents=True)
+        write(folder / "events.jsonl", *(events.metrics(n, {"loss": 1.0}) for n in range(1, steps + 1)))
+    assert not taking_in.take_in(supervisor, live)
+    assert supervisor.behind == [live[1].id, live[0].id]
+    beats = 1
+    while not taking_in.take_in(supervisor, live):
+        beats += 1
+        assert beats < 100
+        if beats == 3:
+            assert quiet.rows("SELECT count(*) FROM metrics WHERE run_id = 2") == [(1,)]
+    assert supervisor.behind == []
+    assert quiet.rows("SELECT count(*) FROM metrics") == [(201,)]
+    assert taking_in.take_in(supervisor, live)
+
+
+def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
+    """20 MB wait: a beat ends after its share, and one chunk at most."""
+    supervisor = quiet.supervisor
+    quiet.queue("flood")
+    live = jobs.queued(supervisor.connection)
+    folder = quiet.home.root / live[0].folder
+    folder.mkdir(parents=True)
+    line = events.metrics(1, {f"value_{i}": 0.5 for i in range(6)})
+    encoded = msgspec.json.Encoder().encode
+    with (folder / "events.jsonl").open("wb") as file:
+        for n in range(1, 100_001):
+            file.write(encoded(events.Line(n, 1.0, line)) + b"\n")
+    began = time.monotonic()
+    assert not taking_in.take_in(supervisor, live)
+    assert time.monotonic() - began < 5.0  # 0.2 on a quiet machine; all of it would take ten times as long
+    taken = quiet.rows("SELECT last_n FROM jobs")[0][0]
+    assert 0 < taken < 100_000
