@@ -15,6 +15,10 @@ def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, kills):
     cold_rig.wait_ready()
     name = cold_rig.submit(steps=60_000, pause_s=0.0002)
     folder = cold_rig.job_folder(name)
+    deadline = time.monotonic() + 60
+    while not (folder / "side.txt").exists() or not (folder / "side.txt").stat().st_size:
+        assert time.monotonic() < deadline, "the job never began"
+        time.sleep(0.05)
     for _ in range(kills):
         cold_rig.wait_ready()
         time.sleep(random_moment.uniform(0.0, 0.25))
