@@ -59,7 +59,11 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
 
 def make_trainer(objective: ModuleType, setup: Setup) -> Any:
     """Let the objective build its trainer, with the method's callbacks and optimizer."""
+    from finetop.core.train import cpu_head
+
     method = setup.recipe.method
+    if setup.device == "cpu":
+        cpu_head.install()
     setup.hooks = [*setup.hooks, *methods.callbacks(method.name, method.options)]
     with unrounded(setup.model):
         trainer = objective.make_trainer(setup)
