@@ -25,7 +25,9 @@ def install() -> None:
     from trl.trainer import utils
 
     if hasattr(utils, "_use_triton") and hasattr(utils, "_ChunkedLogProbFunction"):
-        utils._use_triton = lambda device: True  # it asks that alone to decide whether to leave out what has no label
+        utils._use_triton = lambda device: (
+            True
+        )  # it asks that alone to decide whether to leave out what has no label
         utils._ChunkedLogProbFunction = Choice(ChunkedLogProbFunction)
 
 
@@ -51,11 +53,15 @@ class Choice:
 
         Gives, each [positions]: log-probabilities, entropy, nothing, mean logit, whether the target is the likeliest.
         """
-        learns = torch.is_grad_enabled() and (weight.requires_grad or (bias is not None and bias.requires_grad))
+        learns = torch.is_grad_enabled() and (
+            weight.requires_grad or (bias is not None and bias.requires_grad)
+        )
         if learns or softcap is not None or not set(outputs) <= KNOWN:
             given = (hidden, weight, bias, targets, temperature, chunk_size, softcap, scale, outputs)
             return self.otherwise.apply(*given)
-        return OnePass.apply(hidden, weight, bias, targets, temperature, scale, outputs, self.otherwise, chunk_size)
+        return OnePass.apply(
+            hidden, weight, bias, targets, temperature, scale, outputs, self.otherwise, chunk_size
+        )
 
 
 class OnePass(torch.autograd.Function):  # type: ignore[misc]  # the library is untyped
@@ -129,5 +135,7 @@ def _entropy_gradient(
     otherwise, temperature, chunk_size, scale = again
     with torch.enable_grad():
         start = hidden.detach().requires_grad_()
-        told = otherwise.apply(start, weight, bias, targets, temperature, chunk_size, None, scale, ("entropy",))
+        told = otherwise.apply(
+            start, weight, bias, targets, temperature, chunk_size, None, scale, ("entropy",)
+        )
         return torch.autograd.grad(told[1], start, given)[0]

@@ -211,7 +211,10 @@ def main() -> None:
                 print(f"{arm} failed:\n{done.stderr[-2000:]}")
                 continue
             found.setdefault(arm, []).append(json.loads(lines[0].removeprefix("RESULT ")))
-            print({key: round(value, 3) if key != "arm" else value for key, value in found[arm][-1].items()}, flush=True)
+            print(
+                {key: round(value, 3) if key != "arm" else value for key, value in found[arm][-1].items()},
+                flush=True,
+            )
     print(f"{'arm':<10} {'rows/CPU s':>10} {'rows/s':>7} {'loss first':>10} {'last':>6} {'GiB':>6}")
     for arm, results in found.items():
         median = {key: statistics.median(r[key] for r in results) for key in results[0] if key != "arm"}
