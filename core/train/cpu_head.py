@@ -1,9 +1,9 @@
 """The language-model head on a CPU, for TRL's trainers: labelled positions alone, in one pass over their logits.
 
 Where there is no Triton, TRL scores padding and prompts too, and works every logit out again for the gradient, in
-float32: on a CPU that was 53 % of a LoRA step of SmolLM2-135M (profiled, bfloat16). Here the gradient of each position's
-log-probability is made while its logits are at hand, and only scaled later; a matrix product adds up in float32 and
-rounds once. What can't be had so goes TRL's way: a head that is trained itself, capped logits.
+float32: on a CPU that was 53 % of a LoRA step of SmolLM2-135M (profiled, bfloat16). Here the gradient of each
+position's log-probability is made while its logits are at hand, and only scaled later; a matrix product adds up in
+float32 and rounds once. What can't be had so goes TRL's way: a head that is trained itself, capped logits.
 """
 
 from __future__ import annotations
