@@ -55,7 +55,11 @@ class Running(msgspec.Struct, tag="running", frozen=True):
     unit: str = ""
     left_s: float | None = None
     asked: Literal["", "stop", "kill", "pause"] = ""  # what a person asked for and has not happened yet
-    silent_s: float = 0.0  # seconds since its last event
+    pulse: Literal["", "silent", "hung", "stopped"] = ""  # how it goes on; stopped: by a signal
+    silent_s: float = 0.0  # seconds since its last event, where it is not well
+    usual_s: float | None = None  # its usual step, where one is known
+    evidence: str = ""  # what its processes do meanwhile, in words
+    frames: list[str] = []  # where they are, a line each
 
 
 class Finished(msgspec.Struct, tag="finished", frozen=True):
@@ -69,7 +73,7 @@ class Stopped(msgspec.Struct, tag="stopped", frozen=True):
     ended: float
     how: Literal["stop", "kill", "cancel", "pause"]
     since: float | None = None
-    cause: str = ""  # in words, where it was not a person: a budget that is used up, a check that failed
+    cause: str = ""  # as the job said it: asked to, a budget that is used up, a check that failed
 
 
 class Failed(msgspec.Struct, tag="failed", frozen=True):
@@ -98,6 +102,11 @@ MAKES_A_RUN = ("train", "import")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
 Ending = Finished | Stopped | Failed | Lost
+
+
+def well(state: Running) -> Running:
+    """Leave out of a state what is said of a silence."""
+    return msgspec.structs.replace(state, pulse="", silent_s=0.0, usual_s=None, evidence="", frames=[])
 
 
 def in_short(state: State) -> State:

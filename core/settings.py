@@ -2,6 +2,7 @@
 
 settings: 1
 keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, trash_days: 30}
+hung: {after_s: 600, then: tell}
 """
 
 from __future__ import annotations
@@ -33,9 +34,19 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     trash_days: Days | None = 30.0
 
 
+class Hung(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """When a job that says nothing hangs, and what is done then."""
+
+    after_s: Annotated[float, Meta(ge=1, le=1e7)] = (
+        600.0  # at least; 20 of its usual steps, if they take longer
+    )
+    then: Literal["tell", "kill"] = "tell"  # killed, it has failed, and may be retried
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settings: Literal[1] = 1
     keep: Keep = Keep()
+    hung: Hung = Hung()
 
 
 def load(home: Home) -> Settings:

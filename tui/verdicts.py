@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core import pulse
 from finetop.core.queue_words import ordinal, why
 from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from finetop.tui.widgets.lines import Line, Span
 
 NOT_CHECKED = Mark("-", "-", "")
-SILENT_S = 180.0  # a running job that has said nothing for so long is named
 HEADINGS = ("needs you", "running", "queued", "done")
 
 
@@ -38,7 +38,7 @@ def mark_of(row: RunRow) -> Mark:
     if isinstance(state, Running):
         if row.check is not None and row.check.verdict == "regressed":
             return mark_of_check(row.check)
-        return MARKS["alarm"] if row.alarm or state.silent_s > SILENT_S else MARKS["running"]
+        return MARKS["alarm"] if row.alarm or state.pulse else MARKS["running"]
     if isinstance(state, Queued):
         return MARKS["queued" if state.paused_at is None else "paused"]
     if row.checking is not None:
@@ -88,13 +88,18 @@ def _alarm(text: str) -> Line:
     return ((word.upper(), "amber mark"), (f" {rest}", "amber"))
 
 
+def silence(state: Running) -> Line:
+    """Say that a run does not go on: SILENT for 4 min, HUNG no step for 12 min, usual 3 s."""
+    return ((pulse.word(state), "amber mark"), (f" {pulse.words(state)}", "amber"))
+
+
 def _running(row: RunRow, state: Running) -> Line:
     if row.check is not None and row.check.verdict == "regressed" and not row.check.accepted:
         return (*verdict_words(row.check), (_at_step(row.check), "red"))
+    if state.pulse:
+        return silence(state)
     if row.alarm:
         return _alarm(row.alarm)
-    if state.silent_s > SILENT_S:
-        return (("SILENT", "amber mark"), (f" for {long_span(state.silent_s)}", "amber"))
     if state.asked:
         return ((f"{state.asked} asked", "dim"),)
     if row.check is not None:
@@ -134,6 +139,8 @@ def _amount(number: float) -> str:
 def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
     if isinstance(checking, Queued):
         return ((f"check {'held' if checking.held else f'waits, {ordinal(checking.place)}'}", ""),)
+    if checking.pulse:
+        return (("check ", ""), *silence(checking))
     left = f", {long_span(checking.left_s)} left" if checking.left_s is not None and not short else ""
     if checking.done is not None and checking.total:
         return ((f"checking {_amount(checking.done)} of {_amount(checking.total)}{left}", "cyan"),)
@@ -211,10 +218,10 @@ def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
 
 
 def _running_sentence(row: RunRow, state: Running) -> Line:
+    if state.pulse:
+        return silence(state)
     if row.alarm:
         return _alarm(row.alarm)
-    if state.silent_s > SILENT_S:
-        return (("SILENT", "amber mark"), (f"  no news from it for {long_span(state.silent_s)}", "amber"))
     if state.asked:
         return ((state.asked, "bold"), ("  was asked for and is under way", ""))
     left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""

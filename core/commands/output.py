@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from finetop.core import pulse
 from finetop.core import run as data
 from finetop.core.check.telling.result import short_answer
 from finetop.core.queue_words import why
@@ -60,6 +61,8 @@ def state_words(row: data.RunRow) -> str:
     state = row.state
     if isinstance(state, data.Queued):
         return queued_words(state)
+    if isinstance(state, data.Running) and state.pulse:
+        return f"{pulse.word(state)} {pulse.words(state)}"
     if isinstance(state, data.Running):
         doing = {"stop": "stopping", "pause": "pausing"}
         return doing.get(state.asked) or state.phase or "running"
@@ -81,7 +84,7 @@ def answer_words(row: data.RunRow) -> str:
     if row.check is not None:
         return short_answer(row.check)
     if isinstance(row.checking, data.Running):
-        return "checking"
+        return f"check {pulse.word(row.checking)}" if row.checking.pulse else "checking"
     if isinstance(row.checking, data.Queued):
         return "check waits"
     drift = row.metrics.get("drift")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
+from finetop.core import protocol, pulse
 from finetop.core import run as data
 from finetop.core.check.telling.result import short_answer
 from finetop.core.client import Client
@@ -41,8 +41,8 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     print(f"  state      {state_words(row)}")
     if found.recipe.get("model", {}).get("trust_remote_code"):
         print("  code       the model's own Python code is run: model.trust_remote_code is true")
-    if isinstance(row.state, data.Failed) and row.state.hint:
-        print(f"             {clean_line(row.state.hint)}")
+    for line in why(found):
+        print(f"             {clean_line(line)}")
     if row.steps or row.step:
         print(f"  step       {row.step} of {row.steps or '?'}   {found.device}")
     elif found.device.strip():
@@ -87,6 +87,22 @@ def print_run(found: data.RunDetail, home: Home) -> None:
             )
     if not found.checks and isinstance(row.state, data.Finished):
         print(f"next: finetop check {row.name}")
+
+
+def why(found: data.RunDetail) -> list[str]:
+    """Say below a run's state what is known of why, what to do, and the end of the log, where it did not go well."""
+    state = found.row.state
+    if isinstance(state, data.Running):
+        return pulse.reasons(state)
+    if isinstance(state, data.Stopped):
+        return [state.cause] if state.cause else []
+    if not isinstance(state, data.Failed | data.Lost):
+        return []
+    made = [job.state for job in found.jobs if job.verb in data.MAKES_A_RUN]
+    last = made[-1] if made else state
+    lines = last.log if isinstance(last, data.Failed | data.Lost) else []
+    hint = [state.hint] if isinstance(state, data.Failed) and state.hint else []
+    return [*hint, *(f"| {line}" for line in lines)]
 
 
 def job_words(job: data.JobRow) -> list[str]:

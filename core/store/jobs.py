@@ -105,6 +105,20 @@ def show_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.S
     )
 
 
+def state_of(connection: duckdb.DuckDBPyConnection, job_id: int) -> data.State:
+    found = connection.execute("SELECT state FROM jobs WHERE id = ?", [job_id]).fetchone()
+    assert found is not None
+    state: data.State = _state.decode(found[0])
+    return state
+
+
+def bytes_read(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
+    """Say how much of a job's events was taken in."""
+    found = connection.execute("SELECT bytes_read FROM jobs WHERE id = ?", [job_id]).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
     """Count a new attempt, and forget what the last one said about its end. Returns its number."""
     connection.execute("UPDATE jobs SET attempt = attempt + 1, ended_word = NULL WHERE id = ?", [job_id])

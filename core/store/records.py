@@ -144,7 +144,7 @@ def _settled(text: str) -> Any:
     state = _state.decode(text)
     if isinstance(state, data.Running):
         state = msgspec.structs.replace(
-            state, phase=data.STARTING, done=None, total=None, unit="", left_s=None, silent_s=0.0
+            data.well(state), phase=data.STARTING, done=None, total=None, unit="", left_s=None
         )
     return msgspec.to_builtins(state)
 

@@ -152,7 +152,7 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     if isinstance(state, data.Failed | data.Lost) or regressed:
         rank = NEEDS_YOU
     elif isinstance(state, data.Running):
-        rank = NEEDS_YOU if alarmed else RUNNING
+        rank = NEEDS_YOU if alarmed or state.pulse in ("hung", "stopped") else RUNNING
     else:
         rank = QUEUED if isinstance(state, data.Queued) else DONE
     connection.execute("UPDATE runs SET rank = ? WHERE id = ?", [rank, run_id])

@@ -16,7 +16,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.home import Home, find_home, prepare
 from finetop.core.store import records
 from finetop.core.store.open import open_store
-from finetop.core.supervisor import housekeeping, spare
+from finetop.core.supervisor import housekeeping, spare, vitals
 from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.schedule import beat
 from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
@@ -40,6 +40,7 @@ def main() -> int:
             print("another supervisor has this home.", file=sys.stderr)
             return 0
         supervisor = Supervisor(home, open_home(home))
+        vitals.adopt(supervisor)
     except FinetopError as error:
         print(error, file=sys.stderr)
         return error.exit_code
@@ -80,7 +81,7 @@ async def live(supervisor: Supervisor) -> None:
                     server = await listen(supervisor)
                 beat(supervisor)
                 pause = BEHIND_BEAT_S if supervisor.behind else BEAT_S
-                say(supervisor, disk_trouble(supervisor.home) or next(iter(supervisor.newer.values()), ""))
+                say(supervisor, trouble(supervisor))
             except (duckdb.Error, OSError) as error:
                 pause = TROUBLE_BEAT_S
                 recover(supervisor, error)
@@ -116,6 +117,12 @@ def say(supervisor: Supervisor, trouble: str) -> None:
         print(f"{time.strftime('%F %T')} {trouble or 'all is well again'}", file=sys.stderr)
         supervisor.trouble = trouble
         supervisor.touch()
+
+
+def trouble(supervisor: Supervisor) -> str:
+    """Say what is wrong with the whole though the beat went well."""
+    newer = next(iter(supervisor.newer.values()), "")
+    return disk_trouble(supervisor.home) or newer or supervisor.settings_fault
 
 
 def disk_trouble(home: Home) -> str:

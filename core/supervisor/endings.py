@@ -6,7 +6,7 @@ import signal
 import time
 from typing import TYPE_CHECKING
 
-from finetop.core import causes
+from finetop.core import causes, pulse, stacks
 from finetop.core import run as data
 from finetop.core.folders import open_regular
 
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.launch.local import Exit
 
+HUNG = "hung"  # what is asked of a job that is to be killed because it hangs
 LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
+READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
 NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
 
 
@@ -35,12 +37,18 @@ def ending(
         return data.Finished(since=since, ended=facts.ended)
     if job.asked == "kill":
         return data.Stopped(ended=facts.ended, how="kill", since=since)
+    if job.asked == HUNG:
+        said_of = causes.Cause("hung", f"hung: {pulse.words(job.state)}", ". ".join(pulse.reasons(job.state)))
+        return _failed(facts, said_of, since, log)
     is_from_outside = said is not None and said.kind == "asked" and not job.asked
     if said is not None and said.status == "stopped" and not is_from_outside:
         return data.Stopped(ended=facts.ended, how="stop", since=since, cause=said.cause)
     if job.asked == "stop" and facts.signal == signal.SIGTERM:
         return data.Stopped(ended=facts.ended, how="stop", since=since)
-    cause = why(facts, said, log)
+    return _failed(facts, why(facts, said, log), since, log)
+
+
+def _failed(facts: Exit, cause: causes.Cause, since: float, log: list[str]) -> data.Failed:
     return data.Failed(facts.ended, cause.cause, cause.hint, since, facts.code, facts.signal, cause.kind, log)
 
 
@@ -88,7 +96,10 @@ def _of_signal(facts: Exit, log: list[str]) -> causes.Cause:
         known = causes.of_lines(log)
         if known is not None:
             return known
-        hint = "A fault in native code; the log has where Python was. Does it come back at the same step?"
+        where = stacks.at_crash(log)
+        hint = (
+            f"A fault in native code{f', in {where}' if where else ''}. Does it come back at the same step?"
+        )
         if facts.signal == signal.SIGBUS:
             hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
         return causes.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
@@ -102,13 +113,28 @@ def _of_signal(facts: Exit, log: list[str]) -> causes.Cause:
     return causes.Cause("killed", f"killed by signal {facts.signal}", hint)
 
 
-def last_lines(folder: Path) -> list[str]:
-    """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last."""
+def last_lines(folder: Path, facts: Exit | None) -> list[str]:
+    """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last.
+
+    Of a crash in native code, where Python was: the frames of the thread that crashed, innermost first.
+    """
     try:
         with open_regular(folder / "log.txt") as file:
-            file.seek(max(0, file.seek(0, 2) - 16384))
+            file.seek(max(0, file.seek(0, 2) - READ_BYTES))
             lines = file.read().decode("utf-8", "replace").strip().split("\n")
     except OSError:
         return []
     shown = [line.rstrip("\r ").rsplit("\r", 1)[-1] for line in lines if line.strip()]
+    if facts is not None and facts.signal in causes.CRASHES:
+        shown = _crash(shown)[:LINES] or shown
     return [line[:LINE_LIMIT] for line in shown[-LINES:]]
+
+
+def _crash(lines: list[str]) -> list[str]:
+    """Find what faulthandler wrote at the end of a log: its first line, then the thread that crashed."""
+    begins = [place for place, line in enumerate(lines) if line.startswith("Fatal Python error:")]
+    if not begins:
+        return []
+    dump = lines[begins[-1] :]
+    current = next((place for place, line in enumerate(dump) if line.startswith("Current thread")), 1)
+    return [dump[0], *dump[current:]]

@@ -71,7 +71,7 @@ def _job(home: Home, folder: Path, told: dict[str, Any]) -> dict[str, Any] | Non
     facts = local.exit_of(folder, attempt)
     state: data.State = job.state
     if facts is not None:  # else the next supervisor finds out what has become of it
-        state = endings.ending(job, facts, last, endings.last_lines(folder), rebooted=False)
+        state = endings.ending(job, facts, last, endings.last_lines(folder, facts), rebooted=False)
     return {
         "id": spec.job_id,
         "run_id": told["id"],

@@ -15,7 +15,7 @@ from finetop.core.folders import make_inside, write_whole
 from finetop.core.store import checks, claims, jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import endings, parents, spare, taking_in, waiting
+from finetop.core.supervisor import endings, parents, rules, spare, taking_in, vitals, waiting
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
@@ -26,6 +26,7 @@ START_GRACE_S = 10.0  # a keeper takes its lock within 50 ms; a machine under lo
 
 def beat(supervisor: Supervisor) -> None:
     """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then."""
+    rules.read(supervisor)
     supervisor.keepers[:] = [process for process in supervisor.keepers if process.poll() is None]
     if supervisor.seen != supervisor.revision:  # an idle beat asks the store nothing
         supervisor.seen = supervisor.revision
@@ -34,6 +35,7 @@ def beat(supervisor: Supervisor) -> None:
     taking_in.take_in(supervisor, supervisor.live)
     for job in supervisor.live:
         _pass_on(supervisor, job)
+    vitals.look(supervisor)
     ended = [job for job in supervisor.live if _ended(supervisor, job)]
     ready = waiting.ready(supervisor, time.time())
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
@@ -114,7 +116,9 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
         return False  # more events than one beat takes; end it when all are in
     word = supervisor.connection.execute("SELECT ended_word FROM jobs WHERE id = ?", [job.id]).fetchone()
     said = msgspec.json.decode(word[0], type=events.Ended) if word and word[0] else None
-    state = endings.ending(job, facts, said, endings.last_lines(folder), rebooted=facts is None and rebooted)
+    state = endings.ending(
+        job, facts, said, endings.last_lines(folder, facts), rebooted=facts is None and rebooted
+    )
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:
@@ -139,11 +143,11 @@ def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job, state: data.St
 
 
 def _pass_on(supervisor: Supervisor, job: Job) -> None:
-    """Send a person's wish to a job's keeper, once."""
-    if job.asked not in ("stop", "kill"):
+    """Send what is asked of a job to its keeper, once."""
+    if job.asked not in ("stop", "kill", endings.HUNG):
         return
     mark = (job.id, job.attempt, job.asked)
     if mark not in supervisor.signalled and local.send(
-        supervisor.home.root / job.folder, job.attempt, "kill" if job.asked == "kill" else "stop"
+        supervisor.home.root / job.folder, job.attempt, "stop" if job.asked == "stop" else "kill"
     ):
         supervisor.signalled.add(mark)

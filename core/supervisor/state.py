@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 import duckdb
 
 from finetop.core.home import Home
+from finetop.core.settings import Settings
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.spare import Spare
+from finetop.core.supervisor.vitals import Vital
 
 
 @dataclass
@@ -41,6 +43,11 @@ class Supervisor:
     behind: list[int] = field(default_factory=list)  # jobs that told more than a beat takes in, next first
     keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
+    settings: Settings = field(default_factory=Settings)
+    settings_seen: tuple[int, int] = (0, 0)  # when the file was changed, and its size
+    settings_fault: str = ""
+    vitals: dict[int, Vital] = field(default_factory=dict)  # of each live job
+    vitals_at: float = field(default_factory=time.monotonic)  # when they were last looked at
     spare: Spare | None = None  # the process that waits for the next training job
     spare_failures: int = 0  # in a row
     asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything

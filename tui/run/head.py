@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetop.core.run import Running
 from finetop.core.text import clean_line
-from finetop.tui.verdicts import SILENT_S, ended_at, mark_of, mark_of_check, ran_for, state_sentence
+from finetop.tui.verdicts import ended_at, mark_of, mark_of_check, ran_for, silence, state_sentence
 from finetop.tui.widgets.lines import Line, line_width, spread
 from finetop.tui.words import clock, count, cut_middle, long_span
 
@@ -84,6 +84,8 @@ def _state_line(row: RunRow, slow: Slow, width: int, now: float) -> Line:
         if ended is not None:
             facts.append(f"ended {clock(ended)}" if now - ended < 86400 else f"{long_span(now - ended)} ago")
         return spread(words, ((", ".join(facts), "dim"), (" ", "")), width)
+    if not row.step and state.pulse:
+        return (("   ", ""), *silence(state))
     if not row.step:
         left = f"{long_span(state.left_s)} left " if state.left_s is not None else ""
         return spread(
@@ -110,10 +112,10 @@ def _progress_line(row: RunRow, state: Running, slow: Slow, width: int, now: flo
 
 
 def _pace_words(row: RunRow, state: Running, slow: Slow, now: float) -> Line:
+    if state.pulse:
+        return silence(state)
     if state.asked:
         return ((f"{state.asked} asked" + (", it saves first" if state.asked == "stop" else ""), "bold"),)
-    if state.silent_s > SILENT_S:
-        return (("SILENT", "amber mark"), (f" for {long_span(state.silent_s)}", "amber"))
     if state.phase not in ("", "training"):
         return ((clean_line(state.phase), ""),)
     if slow.left_s is None:

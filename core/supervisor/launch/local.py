@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Literal
 from finetop.core import keeper
 from finetop.core.folders import open_regular, write_whole
 from finetop.core.locks import is_held
+from finetop.core.processes import send_to
 
 MODULES = {
     "train": "finetop.core.train",
@@ -106,16 +106,14 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) and facts.get("attempt") == attempt else None
 
 
-def send(folder: Path, attempt: int, what: Literal["stop", "kill"]) -> bool:
-    """Ask the keeper to stop or kill its job. False when it isn't there (yet): a stranger is never signalled."""
+def send(folder: Path, attempt: int, what: Literal["stop", "kill", "stacks"]) -> bool:
+    """Ask the keeper to stop or kill its job, or for its stacks.
+
+    False when it isn't there (yet), or of an older finetop that would not understand.
+    """
     facts = record(folder, attempt)
-    if facts is None or not is_alive(folder):
+    if facts is None or not is_alive(folder) or what not in facts.get("understands", ("stop", "kill")):
         return False
-    pid = int(facts["pid"])
-    if facts["boot"] != keeper.boot_id() or keeper.start_time(pid) != facts["start"]:
+    if facts["boot"] != keeper.boot_id():
         return False
-    try:
-        os.kill(pid, signal.SIGTERM if what == "stop" else signal.SIGUSR1)
-    except (ProcessLookupError, PermissionError):
-        return False
-    return True
+    return send_to(int(facts["pid"]), facts["start"], keeper.SIGNALS[what])

@@ -4,9 +4,12 @@
 
 What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"; with `once`
 in the first attempt alone), garbage, `saved`: steps that get a checkpoint's folder, `best`: the one that is kept, and
-for its checks `lost`: how many items of each task the tuned model lost, a number or one for each step.
+for its checks `lost`: how many items of each task the tuned model lost, a number or one for each step. `waits_at`: a
+step before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of
+which the last is elsewhere; with `spins` it is busy meanwhile.
 """
 
+import faulthandler
 import json
 import math
 import os
@@ -30,6 +33,7 @@ def main() -> int:
     spec = read_spec(folder)
     about = spec.recipe["about"]
     plan = json.loads(about) if about.startswith("{") else {}
+    faulthandler.register(signal.SIGUSR2)
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     log = events.EventLog(folder / "events.jsonl")
@@ -50,6 +54,8 @@ def main() -> int:
         if begun is not None:
             log.write(events.Resumed(begun))
         for step in range(1 + (begun or 0), plan.get("steps", 10) + 1):
+            if step == plan.get("waits_at"):
+                wait_with(folder / "go", plan)
             log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step), **more(step, plan)}))
             side.write(f"{step}\n")
             side.flush()
@@ -92,6 +98,22 @@ def main() -> int:
     log.write(events.Ended("finished"))
     log.sync()
     return 0
+
+
+def wait_with(file: Path, plan: dict[str, Any]) -> None:
+    """Wait for a file, alone or as the ranks of one job."""
+    world = {"WORLD_SIZE": str(plan.get("ranks", 0))}
+    ranks = [
+        subprocess.Popen([sys.executable, RANK, str(file)], env={**os.environ, **world, "RANK": str(rank)})
+        for rank in range(plan.get("ranks", 0))
+    ]
+    while not file.exists():
+        time.sleep(0.0 if plan.get("spins") else 0.01)
+    for rank in ranks:
+        rank.wait()
+
+
+RANK = str(Path(__file__).with_name("fake_rank.py"))
 
 
 def tell_all(log: events.EventLog, step: int, args: dict[str, Any]) -> None:

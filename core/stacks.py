@@ -1,0 +1,88 @@
+"""Reads the stacks that Python's faulthandler writes into a job's log: where each of its processes is, in few words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_ASKED = re.compile(r"finetop: stacks of process (\d+)(?:, rank (\d+))?:")
+_THREAD = re.compile(r"(Current thread|Thread) 0x[0-9a-f]+.*\(most recent call first\):")
+_FRAME = re.compile(r'  File "(.*)", line (\d+|\?\?\?) in (.*)')
+SHOWN = 4  # frames of a process
+# Where a rank waits for the others: one that is elsewhere is the one that they wait for.
+_MEETS = ("torch/distributed/", "accelerate/utils/operations.py")
+
+
+@dataclass(frozen=True)
+class Frame:
+    file: str
+    line: str
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.function} ({'/'.join(self.file.split('/')[-2:])}:{self.line})"
+
+
+@dataclass
+class Stack:
+    """The main thread of one process, innermost frame first."""
+
+    pid: int
+    rank: int | None
+    frames: list[Frame] = field(default_factory=list)
+
+    @property
+    def meets(self) -> bool:
+        """Whether it waits for other ranks."""
+        return any(part in frame.file for frame in self.frames for part in _MEETS)
+
+
+def read(text: str) -> list[Stack]:
+    """Find the newest stack of each process in a piece of a log.
+
+    The signal goes to the main thread, which faulthandler calls the current one; without one, the last counts.
+    """
+    found: dict[int, Stack] = {}
+    stack, is_current = None, False
+    for line in text.splitlines():
+        if asked := _ASKED.search(line):
+            stack = Stack(int(asked[1]), None if asked[2] is None else int(asked[2]))
+            found[stack.pid], is_current = stack, False
+        elif stack is None:
+            continue
+        elif thread := _THREAD.match(line):
+            if not is_current:
+                stack.frames.clear()
+                is_current = thread[1] == "Current thread"
+                taking = True
+            else:
+                taking = False
+        elif (frame := _FRAME.match(line)) and taking:
+            stack.frames.append(Frame(frame[1], frame[2], frame[3]))
+    return [stack for stack in found.values() if stack.frames]
+
+
+def at_crash(lines: Sequence[str]) -> str:
+    """Say where Python was when native code crashed, from the end of a log. Empty where that does not stand there."""
+    frames = [Frame(frame[1], frame[2], frame[3]) for line in lines if (frame := _FRAME.match(line))]
+    return ", from ".join(str(frame) for frame in frames[:SHOWN])
+
+
+def words(stacks: list[Stack]) -> list[str]:
+    """Say where the processes are, a line each; of several ranks first, which one the others wait for."""
+    ranks = sorted((stack for stack in stacks if stack.rank is not None), key=lambda stack: stack.rank or 0)
+    shown = ranks or stacks[:1]
+    lines = [
+        f"{'' if stack.rank is None else f'rank {stack.rank}: '}in "
+        + ", from ".join(str(frame) for frame in stack.frames[:SHOWN])
+        for stack in shown
+    ]
+    missing = [stack for stack in ranks if not stack.meets]
+    if missing and len(missing) < len(ranks):
+        names = " and ".join(f"rank {stack.rank}" for stack in missing)
+        lines.insert(0, f"the others wait for {names}")
+    return lines

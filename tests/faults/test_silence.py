@@ -1,0 +1,184 @@
+"""Jobs that say nothing: hung with their stacks, stopped by a signal, deadlocked ranks; cleared when they go on."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from finetop.core import protocol, pulse
+from finetop.core.keeper import alive
+
+AFTER_S = 1
+
+
+def watched(rig, then: str = "tell") -> None:
+    (rig.home.root / "settings.yaml").write_text(f"settings: 1\nhung: {{after_s: {AFTER_S}, then: {then}}}\n")
+
+
+def until(rig, name: str, is_so: Callable[[Any], bool], timeout_s: float = 30.0) -> Any:
+    deadline = time.monotonic() + timeout_s
+    while True:
+        row = rig.ask(protocol.GetRun(name)).row
+        if is_so(row.state):
+            return row
+        assert time.monotonic() < deadline, row.state
+        time.sleep(0.05)
+
+
+def finetop(rig, *words: str) -> str:
+    command = [sys.executable, "-m", "finetop.tui.main", "--home", str(rig.home.root), *words]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def go_on(rig, name: str) -> None:
+    (rig.job_folder(name) / "go").touch()
+
+
+def told(rig, name: str) -> tuple[int, int, int]:
+    """How many steps the job wrote, and how many of them the store lacks or has twice."""
+    side = [int(line) for line in (rig.job_folder(name) / "side.txt").read_text().split()]
+    sql = "SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step"
+    stored = dict(rig.ask(protocol.Sql(sql, 100_000)).rows)
+    return len(side), len(set(side) - stored.keys()), sum(count > 1 for count in stored.values())
+
+
+@pytest.mark.parametrize("spins", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes_on(rig, survived, spins):
+    watched(rig)
+    name = rig.submit(steps=50, waits_at=5, spins=spins, grandchild=True)
+    row = until(rig, name, lambda state: getattr(state, "frames", []))
+    state = row.state
+    assert (state.pulse, row.needs_you, row.step) == ("hung", True, 4)
+    assert state.frames[0].startswith("in wait_with (supervisor/fake_job.py:")
+    assert pulse.words(state).startswith("no step for ")
+    assert "usual " in pulse.words(state)
+    log = (rig.job_folder(name) / "log.txt").read_text()
+    assert log.count("finetop: stacks of process") == 1
+    time.sleep(3 * AFTER_S)
+    log = (rig.job_folder(name) / "log.txt").read_text()
+    assert log.count("finetop: stacks of process") == 1, "more than one dump in one silence"
+    grandchild = int((rig.job_folder(name) / "grandchild.txt").read_text())
+    assert alive(grandchild), "it did not expect the signal, and must not get it"
+    for verb in (["ls"], ["show", name]):
+        assert "HUNG no step for " in finetop(rig, *verb)
+    assert "in wait_with (supervisor/fake_job.py:" in finetop(rig, "show", name)
+    go_on(rig, name)
+    row = rig.wait_state(name, "finished")
+    assert not row.needs_you
+    written, lost, doubled = told(rig, name)
+    what = "hung trainer, busy" if spins else "hung trainer, asleep"
+    survived("16", what, written=written, lost=lost, doubled=doubled, wrong=row.step != 50)
+
+
+def test_what_is_said_of_a_silence_goes_by_itself_while_the_run_still_trains(rig):
+    watched(rig)
+    name = rig.submit(steps=2000, waits_at=5, pause_s=0.02)
+    until(rig, name, lambda state: getattr(state, "pulse", "") == "hung")
+    go_on(rig, name)
+    state = until(rig, name, lambda state: not state.pulse).state
+    assert (state.silent_s, state.frames, state.evidence) == (0.0, [], "")
+    rig.ask(protocol.Kill(name))
+    rig.wait_state(name, "stopped")
+
+
+def test_a_hung_job_is_killed_where_the_settings_say_so(rig, survived):
+    watched(rig, "kill")
+    name = rig.submit(steps=50, waits_at=5)
+    state = rig.wait_state(name, "failed").state
+    assert state.kind == "hung"
+    assert state.cause.startswith("hung: no step for ")
+    assert "in wait_with" in state.hint
+    survived("16", "hung trainer, killed by the settings")
+
+
+def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig, survived):
+    watched(rig, "kill")
+    name = rig.submit(steps=200, pause_s=0.02)
+    rig.wait_state(name, "running")
+    until(rig, name, lambda state: state.done)
+    job = json.loads((rig.job_folder(name) / "keeper.json").read_text())["job_pid"]
+    os.kill(job, signal.SIGSTOP)
+    row = until(rig, name, lambda state: state.pulse == "stopped")
+    assert row.needs_you
+    assert pulse.words(row.state).startswith("stopped by a signal")
+    time.sleep(3 * AFTER_S)
+    assert alive(job)
+    os.kill(job, signal.SIGCONT)
+    row = rig.wait_state(name, "finished")
+    written, lost, doubled = told(rig, name)
+    survived(
+        "7", "trainer stopped by a signal", written=written, lost=lost, doubled=doubled, wrong=row.step != 200
+    )
+
+
+def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hung(rig, survived):
+    watched(rig, "kill")
+    name = rig.submit(steps=400, pause_s=0.02)
+    until(rig, name, lambda state: getattr(state, "done", None))
+    rig.processes[-1].send_signal(signal.SIGSTOP)
+    time.sleep(3 * AFTER_S)
+    rig.processes[-1].send_signal(signal.SIGCONT)
+    state = rig.ask(protocol.GetRun(name)).row.state
+    assert getattr(state, "pulse", "") == ""
+    row = rig.wait_state(name, "finished")
+    written, lost, doubled = told(rig, name)
+    survived(
+        "7", "supervisor stopped by a signal", written=written, lost=lost, doubled=doubled,
+        wrong=row.step != 400,
+    )  # fmt: skip
+
+
+def test_a_new_supervisor_still_knows_that_a_job_is_hung(cold_rig):
+    watched_home = cold_rig
+    process = cold_rig.start()
+    cold_rig.wait_ready()
+    watched(watched_home)
+    name = cold_rig.submit(steps=50, waits_at=5)
+    until(cold_rig, name, lambda state: getattr(state, "frames", []))
+    before = cold_rig.ask(protocol.GetRun(name)).row.state
+    process.kill()
+    process.wait()
+    cold_rig.start()
+    cold_rig.wait_ready()
+    after = cold_rig.ask(protocol.GetRun(name)).row.state
+    assert (after.pulse, after.frames) == ("hung", before.frames)
+    assert after.silent_s >= before.silent_s
+    go_on(cold_rig, name)
+    cold_rig.wait_state(name, "finished")
+
+
+def test_of_deadlocked_ranks_the_one_that_the_others_wait_for_is_named(rig, survived):
+    watched(rig)
+    name = rig.submit(steps=50, waits_at=5, ranks=2)
+    frames = until(rig, name, lambda state: len(getattr(state, "frames", [])) == 3).state.frames
+    assert frames[0] == "the others wait for rank 1"
+    assert frames[1].startswith("rank 0: in wait (")
+    assert "all_reduce" in frames[1]
+    assert "reads_data" in frames[2]
+    go_on(rig, name)
+    row = rig.wait_state(name, "finished")
+    survived("16", "two ranks that wait for each other", written=50, lost=50 - row.step)
+
+
+def test_a_keeper_of_an_older_finetop_is_not_sent_what_would_kill_it(rig):
+    watched(rig)
+    name = rig.submit(steps=50, waits_at=5)
+    folder = rig.job_folder(name)
+    while not (folder / "keeper.json").exists():
+        time.sleep(0.02)
+    facts = json.loads((folder / "keeper.json").read_text())
+    (folder / "keeper.json").write_text(
+        json.dumps({key: value for key, value in facts.items() if key != "understands"})
+    )
+    until(rig, name, lambda state: getattr(state, "pulse", "") == "hung")
+    time.sleep(AFTER_S)
+    assert alive(facts["pid"])
+    assert "stacks" not in (folder / "log.txt").read_text()
+    go_on(rig, name)
+    rig.wait_state(name, "finished")
