@@ -8,6 +8,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO
 
 from finetop.core.errors import BadInput
+from finetop.core.fault_points import abort_at
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,9 @@ def write_whole(file: Path, content: bytes) -> None:
             opened.write(content)
             opened.flush()
             os.fsync(opened.fileno())
+        abort_at("file-aside")
         aside.replace(file)
+        abort_at("file-placed")
     except BaseException:
         aside.unlink(missing_ok=True)
         raise

@@ -9,8 +9,8 @@ behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves 
 whole tree, SIGUSR2 lets each process that can write its stacks into the log. Which of these it understands stands in
 keeper.json: a supervisor may be newer than it. Standard library only: it starts in 30 ms and holds 10 MB.
 
-All that a job starts carries its keeper's mark in the environment, by which a supervisor finds what is left if the
-keeper itself is killed.
+If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
+starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
 
 With --spare the command runs before there is a job: a line of JSON on standard input says which one it becomes; the
 command hears the folder on its own. If standard input ends first, all of it goes.
@@ -32,6 +32,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from finetop.core.fault_points import abort_at
+
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 LOCK_WAIT_S = 3.0  # the supervisor may look at the lock at the same moment
 SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGUSR2}
@@ -60,7 +63,13 @@ def start(command: list[str], folder: Path, attempt: int) -> int:
     log = no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         job = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0, env=marked()
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            process_group=0,
+            env=marked(),
+            preexec_fn=die_with(os.getpid()),
         )
     except OSError as error:
         os.write(log, f"can't start {command[0]}: {error}\n".encode())
@@ -68,6 +77,7 @@ def start(command: list[str], folder: Path, attempt: int) -> int:
             folder / "exit.json", {"attempt": attempt, "code": 127, "signal": None, "ended": time.time()}
         )
         return 0
+    abort_at("keeper-started")
     return keep(job, folder, attempt)
 
 
@@ -79,12 +89,15 @@ def spare(command: list[str]) -> int:
     become_subreaper()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    waiting = subprocess.Popen(command, stdin=subprocess.PIPE, process_group=0, env=marked())
+    waiting = subprocess.Popen(
+        command, stdin=subprocess.PIPE, process_group=0, env=marked(), preexec_fn=die_with(os.getpid())
+    )
     told = told_job(waiting)
     if told is None:
         kill_tree()
         return 0
     folder, attempt = Path(told["folder"]), int(told["attempt"])
+    abort_at("keeper-told")
     lock = take_lock(folder / "lock")
     if lock is None or wanted_attempt(folder) != attempt:
         kill_tree()
@@ -98,6 +111,7 @@ def spare(command: list[str]) -> int:
         pass  # it is dead
     if waiting.poll() is not None:
         return start(told["command"], folder, attempt)
+    abort_at("keeper-handed-over")
     return keep(waiting, folder, attempt)
 
 
@@ -257,6 +271,19 @@ def become_subreaper() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def die_with(keeper: int) -> Callable[[], None]:
+    """Give what a child does before its program begins: have the kernel kill it when its keeper dies (Linux only)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def tie() -> None:
+        if sys.platform == "linux":
+            libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != keeper:  # it has died in between
+                os._exit(1)
+
+    return tie
+
+
 def forward(pid: int, number: int) -> Callable[[int, FrameType | None], None]:
     def send(_number: int, _frame: FrameType | None) -> None:
         try:
@@ -402,12 +429,6 @@ def write_json(path: Path, facts: dict[str, Any]) -> None:
             time.sleep(1.0)
         else:
             return
-
-
-def abort_at(point: str) -> None:
-    """Die here when a fault test says so (FINETOP_ABORT_AT)."""
-    if os.environ.get("FINETOP_ABORT_AT") == point:
-        os._exit(99)
 
 
 if __name__ == "__main__":

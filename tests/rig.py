@@ -19,6 +19,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.run import word
 
 PROGRAM = Path(__file__).parent / "core" / "supervisor" / "fake_supervisor.py"
+MARK = "FINETOP_TEST_HOME"  # in the environment of all that descends from a supervisor of a rig
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 
 
@@ -37,7 +38,7 @@ class Rig:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **environment},
+                env={**os.environ, MARK: str(self.home.root), **environment},
             )
         self.processes.append(process)
         return process
@@ -79,6 +80,48 @@ class Rig:
     def job_folder(self, name: str) -> Path:
         detail = self.ask(protocol.GetRun(name))
         return self.home.root / detail.folder / detail.jobs[-1].folder
+
+    def restart(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Kill the supervisor, and start another."""
+        self.processes[-1].kill()
+        self.processes[-1].wait()
+        process = self.start(**environment)
+        self.wait_ready()
+        return process
+
+    def descendants(self) -> list[str]:
+        """Name the living processes that descend from this home's supervisors, whoever their parent is now."""
+        mark, found = f"{MARK}={self.home.root}".encode(), []
+        own = {str(process.pid) for process in self.processes}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                if entry.name not in own and mark in (entry / "environ").read_bytes().split(b"\0"):
+                    words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+                    found.append(f"{entry.name} {words}")
+            except OSError:
+                continue
+        return found
+
+    def orphans(self, timeout_s: float = 20.0) -> list[str]:
+        """Name what is still there of jobs, when all have ended: a keeper's last moments do not count."""
+        deadline = time.monotonic() + timeout_s
+        while (found := self.descendants()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return found
+
+    def told_and_written(self, name: str) -> tuple[list[int], list[int]]:
+        """Give the steps that the store tells of a run's loss, one a row, and those that its job wrote on its own."""
+        file = self.job_folder(name) / "side.txt"
+        side = [int(step) for step in file.read_text().split()] if file.exists() else []
+        query = "SELECT m.step FROM metrics m JOIN runs r ON r.id = m.run_id"
+        query += f" WHERE m.key = 'loss' AND r.name = '{name}'"
+        told: list[int] = []
+        for first in range(0, max(side, default=0) + 50_001, 50_000):
+            rows = self.ask(
+                protocol.Sql(f"{query} AND m.step >= {first} AND m.step < {first + 50_000}", 100_000)
+            ).rows
+            told += [step for (step,) in rows]
+        return told, side
 
     def kill_jobs(self) -> None:
         for row in self.ask(protocol.Runs()).rows:

@@ -7,6 +7,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from finetop.core.fault_points import abort_at
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -26,7 +28,9 @@ def copy(database: Path, migration: str) -> Path:
         shutil.copyfile(database, aside)
         aside.chmod(0o600)
         _sync(aside)
+        abort_at("copy-aside")
         aside.replace(target)
+        abort_at("copy-placed")
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
@@ -41,9 +45,12 @@ def swap(fresh: Path, database: Path) -> str:
     had_one = database.exists()
     if wal_of(database).exists():  # first: an old log must never meet the new file
         wal_of(database).replace(wal_of(kept))
+        abort_at("log-moved")
     if had_one:
         database.replace(kept)
+        abort_at("database-moved")
     fresh.replace(database)
+    abort_at("database-placed")
     _sync(database.parent)
     _prune(database, f"{database.name}.before-rebuild-*")
     return kept.name if had_one else ""

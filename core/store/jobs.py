@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
+from finetop.core import events
 from finetop.core import run as data
 from finetop.core.queue_words import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, records
@@ -126,6 +127,14 @@ def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
     found = connection.execute("SELECT attempt FROM jobs WHERE id = ?", [job_id]).fetchone()
     assert found is not None
     return int(found[0])
+
+
+def last_word(connection: duckdb.DuckDBPyConnection, job_id: int) -> tuple[events.Ended | None, float]:
+    """Give what a job itself said of its end, and when it last said anything."""
+    found = connection.execute("SELECT ended_word, last_event FROM jobs WHERE id = ?", [job_id]).fetchone()
+    assert found is not None
+    said = msgspec.json.decode(found[0], type=events.Ended) if found[0] else None
+    return said, found[1] or 0.0
 
 
 def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:

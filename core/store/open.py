@@ -11,6 +11,7 @@ from pathlib import Path
 import duckdb
 
 from finetop.core.errors import StoreTrouble
+from finetop.core.fault_points import abort_at
 from finetop.core.store import backups
 
 MEMORY_LIMIT = "96MB"
@@ -116,4 +117,6 @@ def transaction(connection: duckdb.DuckDBPyConnection) -> Iterator[None]:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+    abort_at("store-before-commit")
     connection.execute("COMMIT")
+    abort_at("store-committed")

@@ -182,11 +182,14 @@ def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator
 
 
 def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: protocol.CleanItem) -> None:
-    """Take one thing away. A checkpoint leaves the store with its files; the rest is no part of the store."""
+    """Take one thing away. A checkpoint leaves the store, then its files go; the rest is no part of the store.
+
+    After a crash in between, its files are there and are shown again: none is promised that is not there.
+    """
     place = home.root / item.path
     if item.kind == "checkpoint":
-        checkpoint.remove(place)
         _forget(connection, home, place)
+        checkpoint.remove(place)
     elif place.is_dir():
         housekeeping.discard(place)
     else:

@@ -1,7 +1,8 @@
 """Runs that are removed: into the home's trash, back from it, and for good.
 
-A run folder that leaves first gets the mark REMOVED, then its rows go, then it moves; back again the other way
-round. So a supervisor that finds the mark knows, after a crash at any moment, what was to become of it.
+A run folder that leaves first gets the mark REMOVED, then its rows go, then it moves. One that comes back has it
+written anew ("back"), then it moves, then its rows come, then the mark goes. So a supervisor that finds the mark
+knows, after a crash at any moment, what was to become of it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core import run as data
 from finetop.core.errors import EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.fault_points import abort_at
 from finetop.core.folders import write_whole
 from finetop.core.home import Home
 from finetop.core.store import parents, records, removal, runs
@@ -129,6 +131,7 @@ def _move(folder: Path, target: Path) -> None:
     if target.exists():
         discard(target)
     folder.rename(target)
+    abort_at("folder-moved")
 
 
 def trashed(home: Home) -> list[protocol.Trashed]:
@@ -159,7 +162,8 @@ def trash(supervisor: Supervisor, ask: protocol.Trash) -> protocol.TrashAnswer:
 def restore(supervisor: Supervisor, ask: protocol.Restore) -> protocol.Done:
     """Bring a run back from the trash, under a new name where its own was given away.
 
-    Raises NotFound, Refused while a run that it begins from lies in the trash too, BadInput for a damaged one.
+    Raises NotFound, Refused while a run that it begins from lies in the trash too, BadInput for a damaged one,
+    EnvironmentTrouble.
     """
     connection, home = supervisor.connection, supervisor.home
     one = _find_trashed(home, ask.run)
@@ -173,7 +177,14 @@ def restore(supervisor: Supervisor, ask: protocol.Restore) -> protocol.Done:
     folder = home.runs / one.folder
     if folder.exists():
         raise Refused(f"{folder} is there.", hint="Move it away first.")
-    place.rename(folder)
+    try:
+        write_whole(place / REMOVED, msgspec.json.encode({"at": one.at, "back": True}))
+        place.rename(folder)
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"can't bring {one.name} back: {error.strerror}.", hint="See the disk and its rights."
+        ) from error
+    abort_at("folder-moved")
     try:
         rebuild.take_run(connection, home, folder)
         with transaction(connection):
@@ -182,6 +193,7 @@ def restore(supervisor: Supervisor, ask: protocol.Restore) -> protocol.Done:
     except BaseException:
         folder.rename(place)
         raise
+    abort_at("run-is-back")
     (folder / REMOVED).unlink(missing_ok=True)
     supervisor.touch()
     other = "" if name == one.name else f" as {name}: its name was given away"
@@ -211,6 +223,7 @@ def discard(folder: Path) -> None:
     going = folder.parent / GOING
     going.mkdir(mode=0o700, exist_ok=True)
     folder.rename(going / f"{time.time_ns()}-{folder.name}")
+    abort_at("folder-discarded")
 
 
 def delete_discarded(home: Home) -> None:
@@ -221,11 +234,30 @@ def delete_discarded(home: Home) -> None:
 
 
 def finish_moves(connection: duckdb.DuckDBPyConnection, home: Home) -> None:
-    """End what a crash has interrupted: a folder with the mark goes to the trash, unless its run is in the store."""
+    """End what a crash has interrupted.
+
+    A folder with the mark goes to the trash, unless its run is in the store and was not on its way back. The folder
+    of a run that was never queued goes for good: nobody was told of it.
+    """
     for mark in home.runs.glob(f"*/{REMOVED}"):
         number = rebuild.number_of(mark.parent)
         with contextlib.suppress(OSError):
-            if connection.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone():
+            is_here = bool(connection.execute("SELECT 1 FROM runs WHERE id = ?", [number]).fetchone())
+            if is_here and not _was_coming_back(mark):
                 mark.unlink()
-            else:
-                _move(mark.parent, home.trash / mark.parent.name)
+                continue
+            if is_here:
+                with transaction(connection):
+                    removal.remove_run(connection, number)
+            _move(mark.parent, home.trash / mark.parent.name)
+    known = {folder for (folder,) in connection.execute("SELECT folder FROM runs").fetchall()}
+    for folder in rebuild.run_folders(home):
+        if f"runs/{folder.name}" not in known and rebuild.was_never_queued(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _was_coming_back(mark: Path) -> bool:
+    try:
+        return bool(msgspec.json.decode(mark.read_bytes()).get("back"))
+    except (OSError, msgspec.DecodeError, AttributeError):
+        return False

@@ -16,6 +16,7 @@ from finetop.core import objectives, protocol, secrets
 from finetop.core import run as data
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.fault_points import abort_at
 from finetop.core.folders import open_regular
 from finetop.core.recipe.load import check_name, recipe_from_json
 from finetop.core.recipe.names import quoted
@@ -233,7 +234,9 @@ def make_run(
     folder = supervisor.home.run_folder(run_id, name)
     made.append(folder)
     folder.mkdir(mode=0o700, parents=True)
+    abort_at("run-folder-made")
     (folder / "recipe.yaml").write_text(source)
+    abort_at("recipe-written")
     facts = {"format": records.FORMAT, "id": run_id, "name": name, "created": time.time(), "recipe": recipe}
     (folder / "run.json").write_bytes(
         msgspec.json.encode(facts)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import events
 from finetop.core import run as data
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.folders import open_regular
@@ -24,6 +23,7 @@ from finetop.core.store import backups, checks, ingest, jobs, records, removal, 
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor import older
 from finetop.core.supervisor.lock import take_lock
+from finetop.core.supervisor.since_start import SinceStart
 
 if TYPE_CHECKING:
     import duckdb
@@ -119,6 +119,18 @@ def is_older(folder: Path) -> bool:
     try:
         return b'"store":' not in (folder / "run.json").read_bytes()
     except OSError:
+        return False
+
+
+def was_never_queued(folder: Path) -> bool:
+    """Say if finetop was killed while it made this folder: it holds nothing yet but what a run begins with."""
+    try:
+        names = {file.name for file in folder.iterdir()}
+        if "run.json" not in names:
+            return names <= {"recipe.yaml"}
+        record = msgspec.json.decode((folder / "run.json").read_bytes())
+        return names == {"recipe.yaml", "run.json"} and record["format"] > 1 and "store" not in record
+    except (OSError, msgspec.DecodeError, TypeError, KeyError):
         return False
 
 
@@ -247,36 +259,6 @@ def _state_of(connection: duckdb.DuckDBPyConnection, record: dict[str, Any]) -> 
         live = [job for job in jobs.live(connection) if job.run_id == record["id"]]
         state = next((job.state for job in live if job.verb in data.MAKES_A_RUN), state)
     return state
-
-
-@dataclass
-class SinceStart:
-    """What a job's events say since its last start."""
-
-    attempt: int = 0
-    has_phase: bool = False
-
-    @classmethod
-    def read(cls, file: Path) -> SinceStart:
-        """Look through the events; those that can't be read say nothing."""
-        found = cls()
-        try:
-            opened = open_regular(file)
-        except OSError:
-            return found
-        with opened:
-            for line in opened:
-                if b'"started"' not in line and b'"phase"' not in line:
-                    continue
-                try:
-                    event = events.decode(line).e
-                except events.Unreadable:
-                    continue
-                if isinstance(event, events.Started):
-                    found = cls(event.attempt)
-                elif isinstance(event, events.Phase):
-                    found.has_phase = True
-        return found
 
 
 def _take_globals(connection: duckdb.DuckDBPyConnection, home: Home) -> None:

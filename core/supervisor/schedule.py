@@ -8,9 +8,10 @@ from pathlib import Path
 import duckdb
 import msgspec
 
-from finetop.core import events, keeper
+from finetop.core import keeper
 from finetop.core import run as data
-from finetop.core.errors import FinetopError
+from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.fault_points import abort_at
 from finetop.core.folders import make_inside, write_whole
 from finetop.core.store import checks, claims, jobs, runs
 from finetop.core.store.jobs import Job
@@ -18,10 +19,12 @@ from finetop.core.store.open import transaction
 from finetop.core.supervisor import endings, parents, rules, spare, taking_in, vitals, waiting
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.recording import record
+from finetop.core.supervisor.since_start import SinceStart
 from finetop.core.supervisor.state import Supervisor
 
 SLOTS = 1  # jobs at a time
 START_GRACE_S = 10.0  # a keeper takes its lock within 50 ms; a machine under load may need more
+MOST_STARTS = 3  # of a job whose keeper never comes to life
 
 
 def beat(supervisor: Supervisor) -> None:
@@ -63,13 +66,24 @@ def start(supervisor: Supervisor, job: Job) -> None:
         if job.verb in data.MAKES_A_RUN:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
-    keeper.abort_at("supervisor-committed")
+    abort_at("supervisor-committed")
     if local.claim(folder, attempt):
+        abort_at("supervisor-claimed")
         own = local.job_command(job.verb, folder)
         waiting = spare.hand_over(supervisor, folder, attempt, own) if job.verb == "train" else None
         process = waiting or local.submit(folder, attempt, job.verb, spare.environment())
         supervisor.keepers.append(process)
-    keeper.abort_at("supervisor-spawned")
+    abort_at("supervisor-spawned")
+
+
+def _start_again(supervisor: Supervisor, job: Job) -> None:
+    """Start a job whose keeper never came to life; end it after some tries."""
+    tries = sum(1 for number, _ in supervisor.missed if number == job.id)
+    if tries < MOST_STARTS:
+        start(supervisor, job)
+        return
+    hint = "Can this machine start processes? See `finetop doctor`."
+    _fail(supervisor, job, EnvironmentTrouble(f"its process did not come to life, {tries} times.", hint=hint))
 
 
 def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
@@ -107,15 +121,19 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
     if facts is None:
         known = local.record(folder, job.attempt)
         rebooted = known is not None and known["boot"] != keeper.boot_id()
-        if not rebooted and time.time() - max(job.state.since, supervisor.started) < START_GRACE_S:
+        missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
+        if not rebooted and time.monotonic() - missed_at < START_GRACE_S:
             return False
-        if known is None:  # it never came to life
-            start(supervisor, job)
+        if known is None and SinceStart.read(folder / "events.jsonl").attempt != job.attempt:
+            _start_again(supervisor, job)  # it never came to life
             return False
+        if known is not None:
+            local.end_left_behind(known)
     if not taking_in.take_in(supervisor, [job]):
         return False  # more events than one beat takes; end it when all are in
-    word = supervisor.connection.execute("SELECT ended_word FROM jobs WHERE id = ?", [job.id]).fetchone()
-    said = msgspec.json.decode(word[0], type=events.Ended) if word and word[0] else None
+    said, told_at = jobs.last_word(supervisor.connection, job.id)
+    if facts is None and said is not None:  # only its keeper was killed, after its last word
+        facts = local.Exit(said.exit_code, None, told_at, 0)
     state = endings.ending(
         job, facts, said, endings.last_lines(folder, facts), rebooted=facts is None and rebooted
     )

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from finetop.core.fault_points import abort_at
+
 if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.supervisor.state import Supervisor
@@ -124,6 +126,7 @@ def hand_over(
         if fits and held.keeper.poll() is None and held.keeper.stdin is not None:
             held.keeper.stdin.write(line)  # below the size that a pipe takes whole
             held.keeper.stdin.flush()
+            abort_at("supervisor-told")
             held.keeper.stdin.close()
             supervisor.spare_failures = 0
             return held.keeper

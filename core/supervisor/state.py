@@ -48,6 +48,9 @@ class Supervisor:
     settings_fault: str = ""
     vitals: dict[int, Vital] = field(default_factory=dict)  # of each live job
     vitals_at: float = field(default_factory=time.monotonic)  # when they were last looked at
+    missed: dict[tuple[int, int], float] = field(
+        default_factory=dict
+    )  # (job, attempt) -> when its keeper was first looked for in vain, by a clock that nobody sets
     spare: Spare | None = None  # the process that waits for the next training job
     spare_failures: int = 0  # in a row
     asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything

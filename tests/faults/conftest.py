@@ -17,7 +17,7 @@ def survived(request: pytest.FixtureRequest) -> Callable[..., None]:
         fault: str, what: str, *, repeats: int = 1, written: int = 0, lost: int = 0, doubled: int = 0,
         wrong: int = 0, orphans: int = 0,
     ) -> None:  # fmt: skip
-        row = (fault, what, repeats, written, lost, doubled, wrong, orphans)
+        row = (fault, what, repeats, written, lost, doubled, int(wrong), orphans)
         request.node.user_properties.append(("fault", [str(cell) for cell in row]))
         assert (lost, doubled, wrong, orphans) == (0, 0, 0, 0), dict(zip(COLUMNS, row, strict=True))
 

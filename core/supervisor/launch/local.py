@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -104,6 +105,17 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return facts if isinstance(facts, dict) and facts.get("attempt") == attempt else None
+
+
+def end_left_behind(facts: dict[str, Any]) -> None:
+    """Kill what a job of a keeper that is gone has left: processes of ours that bear its mark, in whatever session."""
+    mark = f"{keeper.MARK}={facts.get('mark')}".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (entry / "environ").read_bytes().split(b"\0"):
+                os.kill(int(entry.name), signal.SIGKILL)
+        except OSError:
+            continue  # another user's, or gone
 
 
 def send(folder: Path, attempt: int, what: Literal["stop", "kill", "stacks"]) -> bool:

@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.events import Checkpoint
+from finetop.core.fault_points import abort_at
 from finetop.core.folders import publish
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def remove(folder: Path) -> None:
     """Remove a checkpoint: it vanishes from sight before its files go."""
     gone = folder.with_name(f".{folder.name}.gone")
     folder.rename(gone)
+    abort_at("checkpoint-out-of-sight")
     shutil.rmtree(gone, ignore_errors=True)
 
 

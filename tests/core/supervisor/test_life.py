@@ -107,26 +107,6 @@ def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
     assert cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
 
 
-@pytest.mark.parametrize("point", ["supervisor-committed", "supervisor-spawned"])
-def test_killed_between_store_and_spawn_the_job_runs_exactly_once(cold_rig, point):
-    process = cold_rig.start()
-    cold_rig.wait_ready()
-    blocker = cold_rig.submit("blocker", steps=5000, pause_s=0.02)
-    cold_rig.wait_state(blocker, "running")
-    name = cold_rig.submit("victim", steps=20)
-    process.kill()
-    process.wait()
-    dying = cold_rig.start(FINETOP_ABORT_AT=point)
-    cold_rig.wait_ready()
-    cold_rig.ask(protocol.Kill(blocker))
-    assert dying.wait(20) == 99
-    cold_rig.start()
-    cold_rig.wait_ready()
-    cold_rig.wait_state(name, "finished")
-    side = (cold_rig.job_folder(name) / "side.txt").read_text().split()
-    assert side == [str(step) for step in range(1, 21)]
-
-
 def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_signalled(rig):
     name = rig.submit(steps=5000, pause_s=0.02)
     rig.wait_state(name, "running")

@@ -13,16 +13,6 @@ from finetop.core.client import Client, connect
 from finetop.core.errors import BadInput
 
 
-def test_of_twenty_started_at_once_one_stays(cold_rig):
-    processes = [cold_rig.start() for _ in range(20)]
-    cold_rig.wait_ready()
-    deadline = time.monotonic() + 30
-    while sum(process.poll() is None for process in processes) > 1 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert [process.poll() for process in processes].count(None) == 1
-    assert {process.poll() for process in processes} == {None, 0}
-
-
 def test_the_socket_is_for_the_owner_alone(rig):
     assert stat.S_IMODE(rig.home.socket.stat().st_mode) == 0o600
     assert stat.S_IMODE(rig.home.root.stat().st_mode) == 0o700

@@ -1,0 +1,51 @@
+"""Does one thing to a home as its supervisor would, and dies on the way: `python dying.py`.
+
+Each line on standard input is JSON: the home, what to do (a request's line, "beat", "open" or "rebuild"), and the place
+between two effects at which to die, 0 for none. A process is forked that does it (the libraries are imported once), and
+its exit code is told: 99 when it died there, 0 when it was done, 1 when it was refused.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from finetop.core import fault_points, protocol
+from finetop.core.home import Home
+from finetop.core.supervisor import rebuild, schedule, serve
+from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.state import Supervisor
+
+
+def main() -> None:
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        child = os.fork()
+        if not child:
+            os._exit(do(Home(Path(wanted["home"])), wanted["does"], wanted["at"]))
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def do(home: Home, does: str, at: int) -> int:
+    local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
+    if does in ("open", "rebuild"):
+        os.environ[fault_points.SWITCH] = str(at)
+        open_home(home).close() if does == "open" else rebuild.rebuild(home)
+        return 0
+    supervisor = Supervisor(home, open_home(home))
+    os.environ[fault_points.SWITCH] = str(at)
+    if does == "beat":
+        schedule.beat(supervisor)
+        return 0
+    answered = asyncio.run(serve.reply(supervisor, does.encode()))
+    reply = protocol.reply_decoder.decode(answered)
+    if reply.error is not None:
+        print(reply.error.message, file=sys.stderr)
+    supervisor.connection.close()
+    return 1 if reply.error is not None else 0
+
+
+if __name__ == "__main__":
+    main()

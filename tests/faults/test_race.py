@@ -1,0 +1,26 @@
+"""Fault 11: twenty supervisors started at once: one has the home, nineteen say so and go."""
+
+import pytest
+from hosts import wait_until
+
+from finetop.core import protocol
+
+AT_ONCE = 20
+
+
+@pytest.mark.parametrize("rounds", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig, survived, rounds):
+    wrong = 0
+    for _ in range(rounds):
+        cold_rig.home.log.unlink(missing_ok=True)
+        started = [cold_rig.start() for _ in range(AT_ONCE)]
+        cold_rig.wait_ready()
+        wait_until(lambda: sum(one.poll() is None for one in started) == 1, "all but one have gone", 60)  # noqa: B023
+        said = cold_rig.home.log.read_text().count("another supervisor has this home.")
+        left = [one for one in started if one.poll() is None]
+        wrong += said != AT_ONCE - 1
+        wrong += cold_rig.ask(protocol.Hello()).pid != left[0].pid
+        wrong += {one.poll() for one in started} != {None, 0}
+        left[0].kill()  # the next round finds its socket and its lock's file
+        left[0].wait()
+    survived("11", "twenty supervisors at once", repeats=rounds, wrong=wrong)

@@ -1,0 +1,141 @@
+"""Faults 1 and 2: kill -9 of the supervisor in mid-ingest, and on the way from the queue to a process."""
+
+import random
+import re
+import time
+from pathlib import Path
+
+import pytest
+from hosts import wait_until
+
+from finetop.core import events, fault_points, keeper, protocol
+from finetop.core import run as data
+from finetop.core.fault_points import DIED, SWITCH
+
+
+def kill_at_random_moments(rig, kills: int, **environment: str) -> None:
+    moments = random.Random(7)
+    for _ in range(kills):
+        rig.wait_ready()
+        time.sleep(moments.uniform(0.0, 0.25))
+        rig.processes[-1].kill()
+        rig.processes[-1].wait()
+        rig.start(**environment)
+    rig.wait_ready()
+
+
+def end(rig, name: str) -> None:
+    if data.word(rig.ask(protocol.GetRun(name)).row.state) == "running":
+        rig.ask(protocol.Stop(name))
+    rig.wait_state(name, "finished", "stopped", timeout_s=120)
+
+
+@pytest.mark.parametrize(
+    ("kills", "writers"), [(10, 1), *(pytest.param(200, w, marks=pytest.mark.slow) for w in (1, 4))]
+)
+def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kills, writers):
+    slots = {"FINETOP_TEST_SLOTS": str(writers)}
+    cold_rig.start(**slots)
+    cold_rig.wait_ready()
+    names = [cold_rig.submit(f"writer-{n}", steps=500_000, pause_s=0.001 * writers) for n in range(writers)]
+    for name in names:
+        cold_rig.wait_state(name, "running")
+        side = cold_rig.job_folder(name) / "side.txt"
+        wait_until(lambda: side.exists() and side.stat().st_size, "it writes", 60)  # noqa: B023
+    kill_at_random_moments(cold_rig, kills, **slots)
+    lost = doubled = wrong = written = 0
+    for name in names:
+        end(cold_rig, name)
+        told, side = cold_rig.told_and_written(name)
+        assert len(side) > 20 * kills, "too few events to have been in mid-ingest"
+        lost += len(set(side) - set(told))
+        doubled += len(told) - len(set(told))
+        wrong += len(set(told) - set(side))
+        wrong += cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1
+        written += len(side)
+    survived("1", f"kill -9 of the supervisor in mid-ingest, {writers} writers", repeats=kills, written=written,
+             lost=lost, doubled=doubled, wrong=wrong, orphans=len(cold_rig.orphans()))  # fmt: skip
+
+
+PLACES = {  # place -> (how often its job may have begun, how the run ends)
+    "supervisor-committed": (1, {"finished"}),
+    "supervisor-claimed": (1, {"finished"}),
+    "supervisor-spawned": (1, {"finished"}),
+    "supervisor-told": (1, {"finished"}),
+    "keeper-told": (1, {"finished"}),
+    "keeper-locked": (1, {"finished"}),
+    "keeper-started": (2, {"finished", "lost"}),
+    "keeper-handed-over": (2, {"finished", "lost"}),
+    "keeper-recorded": (1, {"lost"}),
+    "keeper-waited": (1, {"finished"}),
+}
+OF_SPARE = {"supervisor-told", "keeper-told", "keeper-handed-over"}
+QUICK = {"supervisor-claimed", "supervisor-spawned", "keeper-started"}
+
+
+def test_every_place_on_the_way_to_a_process_is_here():
+    """Those in the source, but for those of tests/faults/test_between_effects.py."""
+    found = set()
+    for file in (Path(fault_points.__file__).parent).rglob("*.py"):
+        found |= set(re.findall(r'abort_at\("((?:supervisor|keeper)-[a-z-]+)"\)', file.read_text()))
+    assert found == set(PLACES)
+
+
+def cases():
+    for place in PLACES:
+        for spare in (
+            (True,) if place in OF_SPARE else (False,) if place == "keeper-started" else (False, True)
+        ):
+            is_quick = place in QUICK and not spare
+            yield pytest.param(place, spare, marks=() if is_quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("place", "spare"), cases())
+def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_rig, survived, place, spare):
+    """The supervisor dies, or the first keeper, before, while or after the job's process begins."""
+    first = (
+        {SWITCH: place} if spare or place.startswith("supervisor") else {"FINETOP_TEST_ABORT_KEEPER": place}
+    )
+    dying = cold_rig.start(FINETOP_SPARE="1" if spare else "0", **first)
+    cold_rig.wait_ready()
+    keeper_pid = keeper_of_spare(cold_rig) if spare else 0
+    name = cold_rig.submit("victim", steps=20, pause_s=0.05 if place == "keeper-recorded" else 0.0)
+    if place.startswith("supervisor"):
+        assert dying.wait(30) == DIED
+        cold_rig.start()
+        cold_rig.wait_ready()
+    elif spare:  # its next keepers would die there too
+        wait_until(lambda: not keeper.alive(keeper_pid), "its keeper has died")
+        cold_rig.restart()
+    row = cold_rig.wait_state(name, "finished", "lost", "failed")
+    starts, ends = PLACES[place]
+    begun = begun_attempts(cold_rig, name)
+    told, side = cold_rig.told_and_written(name)
+    assert len(begun) <= starts
+    survived("2", f"killed at {place}{' (spare)' if spare else ''}", written=len(side),
+             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)) + len(begun) - len(set(begun)),
+             wrong=data.word(row.state) not in ends, orphans=len(cold_rig.orphans()))  # fmt: skip
+    if data.word(row.state) == "finished":
+        assert side == list(range(1, 21))
+
+
+def keeper_of_spare(rig) -> int:
+    """Wait until a process waits for the next job, and give the pid of its keeper."""
+    words = ""
+
+    def waits() -> bool:
+        nonlocal words
+        words = rig.ask(protocol.Hello()).spare
+        return "waits for the next" in words
+
+    wait_until(waits, "a process waits")
+    found = re.search(r"process (\d+) waits", words)
+    assert found is not None
+    return int(keeper.stat_field(int(found[1]), 1) or 0)
+
+
+def begun_attempts(rig, name: str) -> list[int]:
+    """Give the attempts of which a process has come to life, in order."""
+    file = rig.job_folder(name) / "events.jsonl"
+    found = [events.decode(line).e for line in file.read_bytes().splitlines()] if file.exists() else []
+    return [event.attempt for event in found if isinstance(event, events.Started)]
