@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core import queue_words
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -33,10 +34,5 @@ def reasons(state: Running) -> list[str]:
 
 
 def span(seconds: float) -> str:
-    """A length of time in one unit: '0.3 s', '40 s', '12 min', '3 h', '2 d'."""
-    if seconds < 9.5:
-        return f"{seconds:.1g} s"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size or (size == 60 and seconds >= 60):
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    """A length of time in words: '0.3 s', '40 s', '12 min', '2 h 5 min'."""
+    return f"{seconds:.1g} s" if seconds < 9.5 else queue_words.span(seconds)

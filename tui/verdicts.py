@@ -251,6 +251,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
     if isinstance(state, Queued):
         return "enter", "see what it will do"
     if isinstance(state, Running):
+        if state.pulse in ("hung", "stopped"):
+            return "enter", "see where it stands: the end of its log"
         return ("enter", "look at it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
     if row.checking is not None:
         return "enter", "watch the check"

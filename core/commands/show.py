@@ -101,7 +101,7 @@ def why(found: data.RunDetail) -> list[str]:
     made = [job.state for job in found.jobs if job.verb in data.MAKES_A_RUN]
     last = made[-1] if made else state
     lines = last.log if isinstance(last, data.Failed | data.Lost) else []
-    hint = [state.hint] if isinstance(state, data.Failed) and state.hint else []
+    hint = [state.hint] if isinstance(state, data.Failed) and state.hint not in ("", *lines) else []
     return [*hint, *(f"| {line}" for line in lines)]
 
 

@@ -37,6 +37,7 @@ DOES = {
     "train.warmup_steps": "goes on along the new curve",
     "train.weight_decay": "holds from here on",
     "train.max_grad_norm": "holds from here on",
+    "train.stop_on_nan": "holds from here on",
     "trainer_args": "holds from here on",
     "check.general": "checks so far were of other settings",
     "data.train": "other rows are refused without --anyway",

@@ -12,7 +12,7 @@ import torch
 from transformers import TrainerCallback
 
 from finetop.core.events import Alarm, Phase, Planned, metrics
-from finetop.core.train import checks, probe, samples
+from finetop.core.train import checks, numbers, probe, samples
 from finetop.core.train.failures import is_disk_full
 from finetop.core.train.keeping import checkpoint, random_state
 from finetop.core.train.metric_names import NAMES, WANTED
@@ -276,6 +276,9 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         A full disk is an alarm here: hours of work may yet be kept.
         """
         self._now_does("writing a checkpoint")
+        if not numbers.are_numbers(model):
+            print(f"step {step}: no checkpoint: the weights are no numbers", flush=True)
+            return False
         try:
             checkpoint.write(
                 model,

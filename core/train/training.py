@@ -66,6 +66,7 @@ def train(
         callbacks,
         checks,
         method_start,
+        numbers,
         probe,
         protecting,
         samples,
@@ -107,6 +108,7 @@ def train(
     events.write(Phase("preparing the trainer"))
     meter = callbacks.Meter(events, device, objective.METRICS)
     pacer = callbacks.Pacer(job, meter, events, stop, way)
+    watch = numbers.Numbers(recipe.train.stop_on_nan)
     setup = Setup(
         recipe=recipe,
         base=base,
@@ -120,7 +122,7 @@ def train(
         train=examples.train,
         eval=examples.eval,
         arguments=common,
-        hooks=[meter, pacer],
+        hooks=[meter, pacer, watch],
     )
     trainer = method_start.make_trainer(objective, setup)
     protecting.begin(setup, trainer)
@@ -132,6 +134,7 @@ def train(
     resume.announce(point, run_folder, trainer.args.max_steps, events)
     stop.is_training = True
     resume.train(trainer, point, meter)
+    numbers.require(watch, trainer.model, recipe, run_folder)
     events.write(Phase("writing the final checkpoint"))
     step = trainer.state.global_step
     checkpoint.write(trainer.model, tokenizer, base, run_folder, step, events, pacer.keep_state)

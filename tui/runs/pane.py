@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core import pulse
+from finetop.core.run import Running
 from finetop.core.text import clean_line
 from finetop.tui.verdicts import ended_at, hint_of, next_step, ran_for, state_sentence
 from finetop.tui.widgets.frame import next_line
@@ -25,6 +27,7 @@ SORT_WORDS: Mapping[Sort, str] = {
 }
 
 PANE_WORDS = 68  # cells beside a label at 80 columns
+REASONS = 3  # lines of why a run does not go on
 WORST = 3  # tasks named; four long names don't fit in 80 columns
 
 
@@ -57,6 +60,8 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     hint = hint_of(row)
     if hint:
         lines.append(_labelled("mend", hint))
+    if isinstance(row.state, Running):
+        lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check))
     target = _target(row.check) if row.check is not None else ""

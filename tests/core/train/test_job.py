@@ -210,19 +210,25 @@ def test_sigterm_saves_a_checkpoint_and_ends_as_stopped(tmp_path, tiny_model):
     assert checkpoint.is_complete(job.parent.parent / saved.path)
 
 
-def test_a_loss_that_is_no_number_raises_one_alarm_and_is_kept_as_null(tmp_path, tiny_model):
+def test_a_loss_that_is_no_number_is_one_alarm_kept_as_null_and_ends_the_run(tmp_path, tiny_model):
     job = make_job(
         tmp_path,
         tiny_model,
         method={"name": "full"},
-        train={"epochs": None, "max_steps": 5, "schedule": "constant", "warmup_steps": 0},
+        train={"epochs": None, "max_steps": 50, "schedule": "constant", "warmup_steps": 0, "stop_on_nan": 3},
     )
     code, log, happened = finish(job, NAN_JOB)
-    assert code == 0, log
+    assert code == 1, log
     (alarm,) = [alarm for alarm in of(events.Alarm, happened) if alarm.kind == "nan"]
     bad = [event for event in of(events.Metrics, happened) if "loss" in event.bad or "grad_norm" in event.bad]
     assert alarm.step == bad[0].step
     assert all(event.values[key] is None for event in bad for key in event.bad)
+    last = happened[-1]
+    assert (last.status, last.kind) == ("failed", "nan")
+    assert last.cause == f"the loss is no number since step {alarm.step}: nothing can be learned any more."
+    assert "Lower train.learning_rate" in last.hint
+    assert max(curve("learning_rate", happened)) == alarm.step + 2
+    assert not of(events.Checkpoint, happened), "what is kept must be numbers"
 
 
 @pytest.mark.parametrize(
