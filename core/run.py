@@ -128,6 +128,16 @@ class Before(msgspec.Struct, frozen=True):
     model: str = ""  # what the list showed of it
 
 
+class Share(msgspec.Struct, frozen=True):
+    """What a job has of one GPU."""
+
+    uuid: str
+    index: int
+    name: str
+    gib: float | None  # of its memory; None: all of it, and nobody beside
+    others_gib: float = 0.0  # what others used of it when the job began
+
+
 class JobSpec(msgspec.Struct, frozen=True):
     """What a job's process needs to know: job.json in its folder. No paths into the home: it can move."""
 
@@ -249,6 +259,7 @@ class JobRow(msgspec.Struct, frozen=True):
     folder: str  # relative to the run folder
     bad_lines: int  # event lines that could not be read
     args: dict[str, Any] = {}  # what it was told: see JobSpec
+    gpus: list[Share] = []  # that it has, or had; none: it ran on the CPU, or on what was there
 
     @property
     def is_under_way(self) -> bool:

@@ -3,6 +3,8 @@
 settings: 1
 keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, trash_days: 30}
 hung: {after_s: 600, then: tell}
+gpus: {share: true, reserve_gib: 1, only: null}
+slots: {cpu_jobs: 1}
 """
 
 from __future__ import annotations
@@ -43,10 +45,30 @@ class Hung(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     then: Literal["tell", "kill"] = "tell"  # killed, it has failed, and may be retried
 
 
+class Gpus(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How jobs are put on the GPUs of the supervisor's machine."""
+
+    share: bool = True  # several jobs on one, where what they need fits; false: each has its own, whole
+    reserve_gib: Annotated[float, Meta(ge=0, le=1024)] = (
+        1.0  # left free on a GPU that a job shares with others
+    )
+    only: tuple[Annotated[int, Meta(ge=0, le=1023)] | Annotated[str, Meta(min_length=4)], ...] | None = (
+        None  # these alone: numbers as nvidia-smi shows them, or (the beginning of) UUIDs
+    )
+
+
+class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many jobs run at a time where GPUs do not limit them."""
+
+    cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settings: Literal[1] = 1
     keep: Keep = Keep()
     hung: Hung = Hung()
+    gpus: Gpus = Gpus()
+    slots: Slots = Slots()
 
 
 def load(home: Home) -> Settings:

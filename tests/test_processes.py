@@ -62,7 +62,7 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.store.open import open_store
 from finetop.core.supervisor import answers, schedule
 from finetop.core.supervisor.state import Supervisor
-schedule.SLOTS = 0
+schedule.start = lambda *about: None
 home = Home(Path(tempfile.mkdtemp()) / "h"); prepare(home)
 s = Supervisor(home, open_store(home.database))
 loaded = resolve_text("recipe: 1\\nextends: lora\\nname: x\\n")

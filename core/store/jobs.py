@@ -15,12 +15,13 @@ from finetop.core.queue_words import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, records
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CHECK_PRIORITY = 0  # a check goes ahead of queued training
 TRAIN_PRIORITY = PRIORITIES["normal"]
 
 _state = msgspec.json.Decoder(data.State)
+_shares = msgspec.json.Decoder(tuple[data.Share, ...])
 _json = msgspec.json.Encoder()
 
 
@@ -42,11 +43,14 @@ class Job:
     place: float = 0.0  # among those of its priority
     held: bool = False  # until a person releases it
     not_before: float | None = None  # when it may start at the earliest
+    gpus: tuple[data.Share, ...] = ()  # that it has, or had in its last attempt
+    gpu_fault: str = ""  # what befell one of them, in words
 
 
 _SELECT = (
     "SELECT j.id, j.run_id, r.name, j.verb, j.args, r.folder || '/' || j.folder, j.state, j.asked, j.attempt,"
-    " j.ended_word, j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before"
+    " j.ended_word, j.priority, coalesce(j.place, j.id) AS stands, j.held, j.not_before,"
+    " j.gpus, j.gpu_fault"
     " FROM jobs j JOIN runs r ON r.id = j.run_id WHERE j.word = ? ORDER BY j.priority, stands, j.id"
 )
 
@@ -62,8 +66,11 @@ def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
 
 def _jobs(connection: duckdb.DuckDBPyConnection, word: str) -> list[Job]:
     return [
-        Job(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state), *rest)
-        for i, run_id, name, verb, args, folder, state, *rest in connection.execute(
+        Job(
+            *(i, run_id, name, verb, msgspec.json.decode(args), folder, _state.decode(state)),
+            *(*rest, _shares.decode(gpus), fault),
+        )
+        for i, run_id, name, verb, args, folder, state, *rest, gpus, fault in connection.execute(
             _SELECT, [word]
         ).fetchall()
     ]
@@ -120,9 +127,12 @@ def bytes_read(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
     return int(found[0])
 
 
-def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int) -> int:
-    """Count a new attempt, and forget what the last one said about its end. Returns its number."""
-    connection.execute("UPDATE jobs SET attempt = attempt + 1, ended_word = NULL WHERE id = ?", [job_id])
+def begin_attempt(connection: duckdb.DuckDBPyConnection, job_id: int, gpus: Sequence[data.Share] = ()) -> int:
+    """Count a new attempt on these GPUs, and forget what became of the last one. Returns its number."""
+    connection.execute(
+        "UPDATE jobs SET attempt = attempt + 1, ended_word = NULL, gpus = ?, gpu_fault = '' WHERE id = ?",
+        [_json.encode(gpus).decode(), job_id],
+    )
     records.mark_job(connection, job_id)
     found = connection.execute("SELECT attempt FROM jobs WHERE id = ?", [job_id]).fetchone()
     assert found is not None
@@ -137,6 +147,12 @@ def last_word(connection: duckdb.DuckDBPyConnection, job_id: int) -> tuple[event
     return said, found[1] or 0.0
 
 
+def set_gpu_fault(connection: duckdb.DuckDBPyConnection, job_id: int, fault: str) -> None:
+    """Write down what has befallen a GPU that a live job has; nothing when that is over."""
+    connection.execute("UPDATE jobs SET gpu_fault = ? WHERE id = ?", [fault, job_id])
+    records.mark_job(connection, job_id)
+
+
 def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
     connection.execute("UPDATE jobs SET asked = ? WHERE id = ?", [what, job_id])
     records.mark_job(connection, job_id)
@@ -144,9 +160,18 @@ def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
 
 def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobRow]:
     return [
-        data.JobRow(job_id, verb, _state.decode(state), attempt, folder, bad, msgspec.json.decode(args))
-        for job_id, verb, state, attempt, folder, bad, args in connection.execute(
-            "SELECT id, verb, state, attempt, folder, bad_lines, args FROM jobs WHERE run_id = ? ORDER BY id",
+        data.JobRow(
+            job_id,
+            verb,
+            _state.decode(state),
+            attempt,
+            folder,
+            bad,
+            msgspec.json.decode(args),
+            list(_shares.decode(gpus)),
+        )
+        for job_id, verb, state, attempt, folder, bad, args, gpus in connection.execute(
+            "SELECT id, verb, state, attempt, folder, bad_lines, args, gpus FROM jobs WHERE run_id = ? ORDER BY id",
             [run_id],
         ).fetchall()
     ]

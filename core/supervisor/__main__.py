@@ -18,6 +18,7 @@ from finetop.core.store import records
 from finetop.core.store.open import open_store
 from finetop.core.supervisor import housekeeping, spare, vitals
 from finetop.core.supervisor.lock import take_lock
+from finetop.core.supervisor.pool import pool
 from finetop.core.supervisor.schedule import beat
 from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
@@ -122,7 +123,7 @@ def say(supervisor: Supervisor, trouble: str) -> None:
 def trouble(supervisor: Supervisor) -> str:
     """Say what is wrong with the whole though the beat went well."""
     newer = next(iter(supervisor.newer.values()), "")
-    return disk_trouble(supervisor.home) or newer or supervisor.settings_fault
+    return disk_trouble(supervisor.home) or newer or pool.trouble(supervisor) or supervisor.settings_fault
 
 
 def disk_trouble(home: Home) -> str:

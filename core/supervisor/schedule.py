@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import duckdb
 import msgspec
@@ -18,11 +19,14 @@ from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import endings, parents, rules, spare, taking_in, vitals, waiting
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.pool import pool
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.since_start import SinceStart
 from finetop.core.supervisor.state import Supervisor
 
-SLOTS = 1  # jobs at a time
+if TYPE_CHECKING:
+    from finetop.core.supervisor.pool.placing import Placement
+
 START_GRACE_S = 10.0  # a keeper takes its lock within 50 ms; a machine under load may need more
 MOST_STARTS = 3  # of a job whose keeper never comes to life
 
@@ -35,6 +39,7 @@ def beat(supervisor: Supervisor) -> None:
         supervisor.seen = supervisor.revision
         supervisor.live = jobs.live(supervisor.connection)
         waiting.read(supervisor)
+    pool.tend(supervisor)
     taking_in.take_in(supervisor, supervisor.live)
     for job in supervisor.live:
         _pass_on(supervisor, job)
@@ -42,14 +47,14 @@ def beat(supervisor: Supervisor) -> None:
     ended = [job for job in supervisor.live if _ended(supervisor, job)]
     ready = waiting.ready(supervisor, time.time())
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
-        for job in ready[: max(0, SLOTS - len(supervisor.live))]:
-            start(supervisor, job)
+        for job, gpus in pool.choose(supervisor, ready):
+            start(supervisor, job, gpus)
     record(supervisor)
     spare.tend(supervisor, is_busy=bool(supervisor.live or ready))
 
 
-def start(supervisor: Supervisor, job: Job) -> None:
-    """Start a job: its folder, then the store, then the keeper; so a crash in between starts it once, later."""
+def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
+    """Start a job on its GPUs: folder, then store, then keeper; so a crash in between starts it once, later."""
     folder = supervisor.home.root / job.folder
     try:
         make_inside(folder, supervisor.home.runs)
@@ -61,7 +66,7 @@ def start(supervisor: Supervisor, job: Job) -> None:
     write_spec(supervisor, job, folder)
     state = data.Running(since=time.time(), phase=data.STARTING)
     with transaction(supervisor.connection):
-        attempt = jobs.begin_attempt(supervisor.connection, job.id)
+        attempt = jobs.begin_attempt(supervisor.connection, job.id, gpus)
         jobs.set_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:
             runs.set_state(supervisor.connection, job.run_id, state)
@@ -69,9 +74,11 @@ def start(supervisor: Supervisor, job: Job) -> None:
     abort_at("supervisor-committed")
     if local.claim(folder, attempt):
         abort_at("supervisor-claimed")
-        own = local.job_command(job.verb, folder)
-        waiting = spare.hand_over(supervisor, folder, attempt, own) if job.verb == "train" else None
-        process = waiting or local.submit(folder, attempt, job.verb, spare.environment())
+        own, environment = local.job_command(job.verb, folder), spare.environment(supervisor, gpus)
+        waiting = None
+        if job.verb == "train":
+            waiting = spare.hand_over(supervisor, folder, attempt, own, environment)
+        process = waiting or local.submit(folder, attempt, job.verb, environment)
         supervisor.keepers.append(process)
     abort_at("supervisor-spawned")
 
@@ -80,7 +87,7 @@ def _start_again(supervisor: Supervisor, job: Job) -> None:
     """Start a job whose keeper never came to life; end it after some tries."""
     tries = sum(1 for number, _ in supervisor.missed if number == job.id)
     if tries < MOST_STARTS:
-        start(supervisor, job)
+        start(supervisor, job, job.gpus)
         return
     hint = "Can this machine start processes? See `finetop doctor`."
     _fail(supervisor, job, EnvironmentTrouble(f"its process did not come to life, {tries} times.", hint=hint))
@@ -137,6 +144,7 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
     state = endings.ending(
         job, facts, said, endings.last_lines(folder, facts), rebooted=facts is None and rebooted
     )
+    state = pool.ending_of(job, state)
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:

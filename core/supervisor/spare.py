@@ -18,9 +18,11 @@ from typing import TYPE_CHECKING
 import psutil
 
 from finetop.core.fault_points import abort_at
+from finetop.core.supervisor.pool import pool
 
 if TYPE_CHECKING:
     from finetop.core.home import Home
+    from finetop.core.supervisor.pool.placing import Placement
     from finetop.core.supervisor.state import Supervisor
 
 SWITCH = "FINETOP_SPARE"
@@ -53,9 +55,10 @@ class Spare:
             self.keeper.stdin.close()
 
 
-def environment() -> dict[str, str]:
-    """Give the environment that a job's process is started in."""
-    return {**os.environ, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+def environment(supervisor: Supervisor, gpus: Placement) -> dict[str, str]:
+    """Give the environment that a job's process is started in, on these GPUs."""
+    own = {"PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+    return {**os.environ, **own, **pool.environment(supervisor, gpus)}
 
 
 def tend(supervisor: Supervisor, *, is_busy: bool) -> None:
@@ -71,7 +74,8 @@ def tend(supervisor: Supervisor, *, is_busy: bool) -> None:
     elif held is not None and now - supervisor.asked_at > IDLE_S:
         let_go(supervisor)
     elif held is None and is_wanted(supervisor, now):
-        supervisor.spare = start(supervisor.home)
+        # CUDA reads which GPUs it may see once, when torch first asks: so one waits for the GPU that is next
+        supervisor.spare = start(supervisor.home, environment(supervisor, pool.guess(supervisor)))
 
 
 def is_wanted(supervisor: Supervisor, now: float) -> bool:
@@ -86,10 +90,9 @@ def is_wanted(supervisor: Supervisor, now: float) -> bool:
     return os.environ.get(SWITCH) == "1" or psutil.virtual_memory().available > TIMES_FREE * MEMORY_BYTES
 
 
-def start(home: Home) -> Spare | None:
-    """Start a process that imports, then waits. None where it can't be started."""
+def start(home: Home, own: dict[str, str]) -> Spare | None:
+    """Start a process in an environment, that imports, then waits. None where it can't be started."""
     file = home.root / "spare.json"
-    own = environment()
     try:
         file.unlink(missing_ok=True)
         with (home.root / "spare.log").open("wb") as log:
@@ -108,9 +111,9 @@ def command(file: Path) -> list[str]:
 
 
 def hand_over(
-    supervisor: Supervisor, folder: Path, attempt: int, own: list[str]
+    supervisor: Supervisor, folder: Path, attempt: int, own: list[str], environment: dict[str, str]
 ) -> subprocess.Popen[bytes] | None:
-    """Give a training job to the process that waits. None where there is none, or it is not as the job wants it.
+    """Give a training job to the process that waits. None where there is none, or it waits in another environment.
 
     `own` is the command of a process of its own, for the keeper to start if the one that waits has just died.
 
@@ -120,7 +123,7 @@ def hand_over(
     held, supervisor.spare = supervisor.spare, None
     if held is None:
         return None
-    fits = held.environment == environment()
+    fits = held.environment == environment
     line = json.dumps({"folder": str(folder), "attempt": attempt, "command": own}).encode() + b"\n"
     try:
         if fits and held.keeper.poll() is None and held.keeper.stdin is not None:

@@ -12,6 +12,7 @@ import duckdb
 from finetop.core.home import Home
 from finetop.core.settings import Settings
 from finetop.core.store.jobs import Job
+from finetop.core.supervisor.pool.pool import Pool
 from finetop.core.supervisor.spare import Spare
 from finetop.core.supervisor.vitals import Vital
 
@@ -56,6 +57,7 @@ class Supervisor:
     asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # at the memory
+    pool: Pool = field(default_factory=Pool)  # the GPUs, and who is on them
 
     def touch(self) -> None:
         """Tell waiting clients that something changed."""

@@ -60,12 +60,14 @@ def read_again(job_folder: Path) -> Recipe | None:
 
 
 def narrow_gpus() -> None:
-    """Use one GPU: with several in sight the trainer would split batches over threads, and then refuse."""
-    given = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if given is None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "0"
-    elif "," in given:
-        os.environ["CUDA_VISIBLE_DEVICES"] = given.split(",")[0]
+    """Use the first of the GPUs that are given, by number or UUID.
+
+    With several in sight the trainer would split batches over threads, and then refuse.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+    if len(given) > 1:
+        print(f"of {len(given)} GPUs the first is used: finetop trains on one for now", flush=True)
+    os.environ["CUDA_VISIBLE_DEVICES"] = given[0].strip()
 
 
 if __name__ == "__main__":
