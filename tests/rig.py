@@ -60,11 +60,12 @@ class Rig:
         with Client(self.home, start=False) as client:
             return client.ask(ask)
 
-    def submit(self, name: str = "fake", **plan: Any) -> str:
+    def submit(self, name: str = "fake", *, budget: dict[str, Any] | None = None, **plan: Any) -> str:
         loaded = resolve_text(RECIPE)
         wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
         check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
+        recipe["budget"] = {**recipe["budget"], **(budget or {})}
         return str(self.ask(protocol.Submit(recipe, loaded.text, name)).name)
 
     def wait_state(self, name: str, *words: str, timeout_s: float = 30.0) -> Any:

@@ -27,16 +27,27 @@ def plain(value: Any) -> Any:
     return msgspec.to_builtins(value)
 
 
-def print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> None:
-    """Print rows under a head, columns as wide as they need, those in `right` right-aligned."""
+def print_table(
+    head: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    right: Sequence[int] = (),
+    below: Sequence[Sequence[str]] = (),
+) -> None:
+    """Print rows under a head, columns as wide as they need, those in `right` right-aligned.
+
+    `below` are lines to print under each row.
+    """
     cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
-    for row in cells:
+    for number, row in enumerate(cells):
         line = "  ".join(
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
         print(line.rstrip())
+        for under in below[number - 1] if below and number else ():
+            print(under)
 
 
 def ago(moment: float, now: float | None = None) -> str:

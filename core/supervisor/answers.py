@@ -15,6 +15,7 @@ from typing import Any
 from finetop.core import protocol
 from finetop.core.store import checks, metrics, query, runs
 from finetop.core.supervisor import cleaning, going_on, housekeeping, orders, spare, waiting
+from finetop.core.supervisor.pool import telling
 from finetop.core.supervisor.state import Supervisor
 
 PAGE_LIMIT = 500
@@ -52,16 +53,16 @@ def hello(supervisor: Supervisor, ask: protocol.Hello) -> protocol.HelloAnswer:
         home=str(supervisor.home.root),
         host=platform.node(),
         started=supervisor.started,
-        device=machine(),
+        device=machine(supervisor),
         spare=spare.words(supervisor),
     )
 
 
-def machine() -> str:
-    """Say what jobs run on: '4 GPUs', else '2 CPU cores'. Counts device files: no driver library is loaded."""
-    gpus = sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count, kind = (gpus, "GPU") if gpus else (cores, "CPU core")
+def machine(supervisor: Supervisor) -> str:
+    """Say what jobs run on: '4 GPUs', else '2 CPU cores'. Before the first look, device files are counted."""
+    pool = supervisor.pool
+    seen = len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
+    count, kind = (seen, "GPU") if seen else (telling.cores(), "CPU core")
     return f"{count} {kind}{'' if count == 1 else 's'}"
 
 
@@ -169,5 +170,6 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Restore: housekeeping.restore,
     protocol.EmptyTrash: housekeeping.empty,
     protocol.Clean: cleaning.clean,
+    protocol.Gpus: telling.tell,
     protocol.Shutdown: shutdown,
 }

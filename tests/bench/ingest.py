@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from rig import Rig
 
 from finetop.core import protocol
-from finetop.core.home import Home
+from finetop.core.home import Home, prepare
 from finetop.core.run import word
 
 WRITERS = (1, 8, 64)
@@ -39,9 +39,10 @@ class Writers:
     def __init__(self, folder: Path, count: int, *, steps: int, pause_s: float) -> None:
         self.rig = Rig(Home(folder / "home"))
         self._go = folder / "go"
-        self.process = self.rig.start(
-            FINETOP_TEST_SLOTS=str(count), FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0"
-        )
+        prepare(self.rig.home)
+        settings = f"settings: 1\nslots: {{cpu_jobs: {count}}}\n"
+        (self.rig.home.root / "settings.yaml").write_text(settings)
+        self.process = self.rig.start(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
         self.rig.wait_ready()
         for number in range(count):
             after = pause_s * number / count  # not all in the same moment

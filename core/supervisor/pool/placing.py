@@ -138,8 +138,7 @@ def place(
 
 def fitting(want: Want, cards: Sequence[Card]) -> tuple[Want, Sequence[Card]]:
     """Say what a job really asks of these GPUs, and which of them are large enough for it."""
-    if want.gpus > 1:
-        cards = [card for card in cards if not card.is_part]
+    cards = usable(want, cards)
     if want.gib is None:
         return want, cards
     large = [card for card in cards if want.gib <= card.total_gib + ROUNDING_GIB]
@@ -147,6 +146,11 @@ def fitting(want: Want, cards: Sequence[Card]) -> tuple[Want, Sequence[Card]]:
         return want, large
     sizes = sorted((card.total_gib for card in cards), reverse=True)[: want.gpus]
     return replace(want, gib=None), [card for card in cards if sizes and card.total_gib >= sizes[-1]]
+
+
+def usable(want: Want, cards: Sequence[Card]) -> Sequence[Card]:
+    """Leave out what can't be one of several: an instance of a divided GPU is all that a process can use."""
+    return cards if want.gpus == 1 else [card for card in cards if not card.is_part]
 
 
 def missing(want: Want, card: Card, mine: Sequence[Share], rules: Rules) -> float:
@@ -225,13 +229,13 @@ def _never(want: Want, cards: Sequence[Card], able: Sequence[Card], unfit: int) 
     """Say what this machine lacks, as long as it stays as it is."""
     plural = "" if want.gpus == 1 else "s"
     out = f" and {unfit} {'is' if unfit == 1 else 'are'} out of service" if unfit else ""
-    if len(cards) < want.gpus:
-        here = (
-            f"{len(cards)} works{out}" if unfit else f"{len(cards)} {'is' if len(cards) == 1 else 'are'} here"
-        )
-        return f"wants {want.gpus} GPU{plural}, {here}"
-    largest = max(card.total_gib for card in cards)
-    assert want.gib is not None
+    whole = usable(want, cards)
+    if len(whole) < want.gpus or want.gib is None:
+        number = len(whole)
+        here = f"{number} works{out}" if unfit else f"{number} {'is' if number == 1 else 'are'} here"
+        divided = " (a process can use one instance of a divided GPU)" if number < len(cards) else ""
+        return f"wants {want.gpus} GPU{plural}, {here}{divided}"
+    largest = max(card.total_gib for card in whole)
     if not able:
         return f"wants {gib(want.gib)} GiB of GPU memory, the largest here has {gib(largest)}{out}"
     return f"wants {want.gpus} GPUs with {gib(want.gib)} GiB, {len(able)} so large{out}"

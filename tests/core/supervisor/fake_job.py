@@ -43,7 +43,8 @@ def main() -> int:
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
     with (folder / "side.txt").open("a") as side:
         attempt = int((folder / "attempt").read_text())
-        log.write(events.Started(1, attempt, os.getpid(), "cpu", "float32", {"fake": "1"}))
+        gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "cpu")
+        log.write(events.Started(1, attempt, os.getpid(), gpus, "float32", {"fake": "1"}))
         log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, 1))
         if plan.get("grandchild"):
             child = subprocess.Popen(

@@ -1,13 +1,16 @@
-"""The real supervisor, whose jobs run fake_job.py in place of the trainer."""
+"""The real supervisor, whose jobs run fake_job.py in place of the trainer, on the GPUs of FINETOP_TEST_NVML."""
 
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from finetop.core import gpus
 from finetop.core.fault_points import SWITCH
 from finetop.core.supervisor import __main__ as program
 from finetop.core.supervisor import schedule, spare
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.pool import pool, watching
 
 FAKE = os.environ.get("FINETOP_TEST_JOB", str(Path(__file__).with_name("fake_job.py")))
 
@@ -18,7 +21,9 @@ def main() -> int:
     spare.LOOK_S = spare.SETTLE_S = 0.1
     spare.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", spare.IDLE_S))
     schedule.START_GRACE_S = 2.0
-    schedule.SLOTS = int(os.environ.get("FINETOP_TEST_SLOTS", schedule.SLOTS))
+    gpus.load = fake_nvml
+    watching.LOOK_S = watching.AGAIN_S = 0.1
+    pool.NO_ANSWER_S = pool.GRACE_S = 1.0
     let_first_keeper_die(os.environ.get("FINETOP_TEST_ABORT_KEEPER"))
     return program.main()
 
@@ -29,6 +34,17 @@ def let_first_keeper_die(place: str | None) -> None:
     local.submit = lambda folder, attempt, verb, own: submit(
         folder, attempt, verb, {**own, **next(first, {})}
     )
+
+
+def fake_nvml() -> Any | None:
+    """NVML as a file tells of it (tests/fake_nvml.py); without one, no driver is here."""
+    cards = os.environ.get("FINETOP_TEST_NVML")
+    if cards is None:
+        return None
+    sys.path.append(str(Path(__file__).parents[2]))
+    from fake_nvml import FakeNvml
+
+    return FakeNvml(Path(cards))
 
 
 if __name__ == "__main__":
