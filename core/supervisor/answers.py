@@ -24,13 +24,15 @@ PAGE_LIMIT = 500
 async def answer(supervisor: Supervisor, ask: protocol.Ask) -> Any:
     """Answer one request, and note that somebody is there.
 
-    Only `changes`, `paths` and `sql` wait; the others read or write the store at once.
+    Only `changes`, `paths`, `gpus` and `sql` wait; the others read or write the store at once.
     """
     supervisor.asked_at = time.monotonic()
     if isinstance(ask, protocol.Changes):
         return await changes(supervisor, ask)
     if isinstance(ask, protocol.Paths):
         return await paths(ask)
+    if isinstance(ask, protocol.Gpus):
+        return await telling.tell(supervisor, ask)
     if isinstance(ask, protocol.Sql):
         return await asyncio.to_thread(
             query.select,
@@ -170,6 +172,5 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Restore: housekeeping.restore,
     protocol.EmptyTrash: housekeeping.empty,
     protocol.Clean: cleaning.clean,
-    protocol.Gpus: telling.tell,
     protocol.Shutdown: shutdown,
 }

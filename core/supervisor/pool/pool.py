@@ -62,7 +62,6 @@ class Pool:
     history: dict[str, deque[Sample]] = field(default_factory=dict)
     planner: Planner | None = None
     wants: dict[int, Want] = field(default_factory=dict)  # of waiting jobs
-    held: tuple[Held, ...] = ()  # what live jobs have
     lost_at: dict[int, float] = field(
         default_factory=dict
     )  # live job -> since when its GPU is lost (monotonic)
@@ -72,6 +71,11 @@ class Pool:
     @property
     def seen(self) -> Seen:
         return self.look.seen if self.look is not None else Seen()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known what is here: by a look, or as there is no driver."""
+        return self.look is not None or (self.watch is None and self.tried_at >= 0)
 
     @property
     def is_in_charge(self) -> bool:
@@ -109,10 +113,7 @@ def take_in(supervisor: Supervisor, look: Look) -> None:
     """Keep a look with the uses that it shows, and tell of a GPU that was lost or came back."""
     pool = supervisor.pool
     before, pool.look = pool.seen, look
-    pool.held = held_by(supervisor, look)
-    pool.uses = {
-        gpu.uuid: use_of(gpu, pool.held, look.owners, sees_all=look.sees_all) for gpu in look.seen.gpus
-    }
+    pool.uses = uses_of(look, held_by(supervisor.live, look))
     for gpu in look.seen.gpus:
         use = pool.uses[gpu.uuid]
         past = pool.history.setdefault(gpu.uuid, deque(maxlen=KEPT_LOOKS))
@@ -124,10 +125,15 @@ def take_in(supervisor: Supervisor, look: Look) -> None:
         supervisor.touch()
 
 
-def held_by(supervisor: Supervisor, look: Look) -> tuple[Held, ...]:
+def held_by(live: Sequence[Job], look: Look) -> tuple[Held, ...]:
     """List what live jobs have, also what they use without having been given it."""
-    held = [(job.id, share) for job in supervisor.live for share in job.gpus]
+    held = [(job.id, share) for job in live for share in job.gpus]
     return (*held, *uninvited(look.seen.gpus, held, look.owners))
+
+
+def uses_of(look: Look, held: Sequence[Held]) -> dict[str, Use]:
+    """Say of each GPU how its memory is used, by UUID."""
+    return {gpu.uuid: use_of(gpu, held, look.owners, sees_all=look.sees_all) for gpu in look.seen.gpus}
 
 
 def faults_of(seen: Seen) -> list[tuple[str, str]]:
@@ -210,7 +216,7 @@ def decision_of(supervisor: Supervisor, ready: Sequence[Job]) -> Decision:
         if want is None:
             break  # what it asks for is known in a moment; nobody overtakes it meanwhile
         waiting.append(Waiting(job.id, job.run_name, want))
-    held = held_by(supervisor, pool.look)
+    held = held_by(supervisor.live, pool.look)
     on_gpus = {job for job, _ in held}
     return decide(
         waiting,
@@ -303,5 +309,5 @@ def guess(supervisor: Supervisor) -> Placement:
         return ()
     fit = [gpu for gpu in pool.seen.gpus if not gpu.fault and not left_out(supervisor, gpu)]
     cards = [card_of(gpu, pool.uses[gpu.uuid]) for gpu in fit]
-    found = place(Want(), cards, [share for _, share in pool.held], rules_of(supervisor))
+    found = place(Want(), cards, (), rules_of(supervisor))  # none waits beside a job
     return found if isinstance(found, tuple) else ()

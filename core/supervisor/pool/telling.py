@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from typing import TYPE_CHECKING
@@ -9,30 +10,48 @@ from typing import TYPE_CHECKING
 import psutil
 
 from finetop.core import protocol
+from finetop.core.gpus import HAS_NO_ANSWER
+from finetop.core.store import jobs
 from finetop.core.supervisor.pool import pool, watching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from finetop.core.gpus import Gpu, Process
+    from finetop.core.run import Share
     from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.pool.counting import Use
     from finetop.core.supervisor.pool.pool import Sample
     from finetop.core.supervisor.state import Supervisor
 
 COLUMNS = 30  # of the history, 20 s each
+FIRST_LOOK_S = 10.0  # a driver that nobody has open may take seconds to begin
 
 
-def tell(supervisor: Supervisor, ask: protocol.Gpus) -> protocol.GpusAnswer:
+async def tell(supervisor: Supervisor, ask: protocol.Gpus) -> protocol.GpusAnswer:
+    """Say how the GPUs stand; right after the supervisor's start, wait for the first look."""
+    deadline = time.monotonic() + FIRST_LOOK_S
+    while not supervisor.pool.has_looked and time.monotonic() < deadline:
+        await asyncio.sleep(0.05)
+    return told(supervisor)
+
+
+def told(supervisor: Supervisor) -> protocol.GpusAnswer:
     """Say how the GPUs stand, as the newest look found them."""
     own = supervisor.pool
-    live = {job.id: job for job in supervisor.live}
-    on_gpus = {job for job, _ in own.held}
+    live = {job.id: job for job in jobs.live(supervisor.connection)}  # a beat may not have seen the newest
+    held = () if own.look is None else pool.held_by(list(live.values()), own.look)
+    uses = {} if own.look is None else pool.uses_of(own.look, held)
+    on_gpus = {job for job, _ in held}
     names = {job.id: job.run_name for job in supervisor.queued}
     return protocol.GpusAnswer(
-        gpus=[_row(supervisor, gpu, live) for gpu in own.seen.gpus],
+        gpus=[
+            _row(supervisor, gpu, uses[gpu.uuid], [(live[job], s) for job, s in held if s.uuid == gpu.uuid])
+            for gpu in own.seen.gpus
+        ],
         driver=own.seen.driver,
         cuda=own.seen.cuda,
-        trouble=pool.stuck_words(own) or own.seen.trouble,
+        trouble=pool.stuck_words(own) or own.seen.trouble or ("" if own.has_looked else HAS_NO_ANSWER),
         cores=cores(),
         cpu_jobs=supervisor.settings.slots.cpu_jobs,
         on_cpu=[_job(job, None, None) for job in live.values() if job.id not in on_gpus],
@@ -49,10 +68,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _row(supervisor: Supervisor, gpu: Gpu, live: dict[int, Job]) -> protocol.GpuRow:
+def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, Share]]) -> protocol.GpuRow:
     own = supervisor.pool
-    use = own.uses[gpu.uuid]
-    shares = {job: share for job, share in own.held if share.uuid == gpu.uuid}
     return protocol.GpuRow(
         index=gpu.index,
         uuid=gpu.uuid,
@@ -67,9 +84,7 @@ def _row(supervisor: Supervisor, gpu: Gpu, live: dict[int, Job]) -> protocol.Gpu
         trouble=gpu.trouble,
         left_out=pool.left_out(supervisor, gpu),
         kept_for=own.decision.kept.get(gpu.uuid, ""),
-        jobs=[
-            _job(live[job], share.gib, use.by_job.get(job)) for job, share in shares.items() if job in live
-        ],
+        jobs=[_job(job, share.gib, use.by_job.get(job.id)) for job, share in held],
         others=[process_of(one) for one in use.others],
         history=columns(own.history.get(gpu.uuid, ())),
     )

@@ -1,0 +1,72 @@
+"""Fault 17: a GPU is lost under a job: it leaves the pool, its job is told of it, the others go on."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+
+import pytest
+from fake_nvml import UUIDS, Cards
+
+from finetop.core import protocol
+from finetop.core.keeper import alive
+
+
+def until(holds, timeout_s=30.0):
+    deadline = time.monotonic() + timeout_s
+    while not (found := holds()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+def steps_of(rig, name):
+    """What the job wrote in its own side file, and what the store has of it."""
+    wrote = [int(line) for line in (rig.job_folder(name) / "side.txt").read_text().split()]
+    query = (
+        "SELECT m.step, count(*) FROM metrics m JOIN runs r ON r.id = m.run_id"
+        f" WHERE r.name = '{name}' AND m.key = 'loss' GROUP BY m.step"
+    )
+    return wrote, dict(rig.ask(protocol.Sql(query, 100_000)).rows)
+
+
+@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("error", ["GPU_IS_LOST", "RESET_REQUIRED"])
+def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived, error, repeats):
+    moments = random.Random(17)
+    cards = Cards(tmp_path / "nvml.json")
+    cold_rig.start(FINETOP_TEST_NVML=str(cards.file))
+    cold_rig.wait_ready()
+    written = lost = doubled = wrong = orphans = 0
+    for number in range(repeats):
+        names = [cold_rig.submit(f"{which}-{number}", steps=4000, pause_s=0.01) for which in ("hit", "well")]
+        folders = [cold_rig.job_folder(name) for name in names]
+        for name, folder in zip(names, folders, strict=True):
+            cold_rig.wait_state(name, "running")
+            until(lambda folder=folder: (folder / "side.txt").exists() and (folder / "keeper.json").exists())
+        pid = json.loads((folders[0] / "keeper.json").read_text())["job_pid"]
+        time.sleep(moments.uniform(0.0, 0.3))
+        cards.change(0, error=error, mute=moments.random() < 0.5)
+        waits = cold_rig.submit(f"waits-{number}", steps=20)
+        hit = cold_rig.wait_state(names[0], "failed").state
+        wrong += not (
+            hit.kind == "gpu_lost" and hit.cause.startswith("GPU 0 (NVIDIA H100 80GB HBM3) is lost: ")
+        )
+        wrong += cold_rig.wait_state(names[1], "running", "failed").state.__class__.__name__ != "Running"
+        wrong += cold_rig.wait_state(waits, "queued", "running").state.__class__.__name__ != "Queued"
+        orphans += alive(pid)
+        cards.change(0, error=None, mute=False)
+        cold_rig.wait_state(waits, "finished")  # on the GPU that has come back
+        wrong += cold_rig.ask(protocol.GetRun(waits)).jobs[0].gpus[0].uuid != UUIDS[0]
+        cold_rig.ask(protocol.Stop(names[1]))
+        cold_rig.wait_state(names[1], "stopped")
+        for name in (*names, waits):
+            wrote, stored = steps_of(cold_rig, name)
+            written += len(wrote)
+            lost += sum(
+                1 for step in wrote[:-1] if step not in stored
+            )  # the last may be said, and not told yet
+            doubled += sum(1 for count in stored.values() if count > 1)
+    survived("17", f"a GPU is lost under a job: {error}", repeats=repeats, written=written, lost=lost,
+             doubled=doubled, wrong=wrong, orphans=orphans)  # fmt: skip
