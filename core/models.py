@@ -276,7 +276,20 @@ def load(
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
     pass_gradients(model)
+    leave_file(model)
     return (model if placed else model.to(device)), tokenizer
+
+
+def leave_file(model: PreTrainedModel) -> None:
+    """Copy what a quantised model on the CPU still reads from its file's pages: embeddings and norms.
+
+    transformers maps the file; one tensor of it keeps all its pages, 269 MB of SmolLM2-135M beside 55 MB in 4 bits.
+    """
+    if model.device.type != "cpu" or not getattr(model, "is_quantized", False):
+        return
+    for weight in model.parameters():
+        if weight.is_floating_point():
+            weight.data = weight.data.clone()
 
 
 def pass_gradients(model: PreTrainedModel) -> None:

