@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from method_bench import logits, train
+from method_bench import OPTIONS, logits, train
 
 from finetop.core import methods
 
@@ -19,20 +19,6 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning"
 )
 
-# Small enough for layers 64 wide; the rest is each method's own default.
-OPTIONS: dict[str, dict[str, Any]] = {
-    "corda": {"rank": 4, "texts": 4},
-    "loftq": {"rank": 4},
-    "olora": {"rank": 4},
-    "oft": {"block_size": 16},
-    "pissa": {"rank": 4},
-    "rslora": {"rank": 16},
-    "shira": {"rank": 4},
-    "vera": {"rank": 16},
-    "prompt-tuning": {"tokens": 4},
-    "p-tuning": {"tokens": 4, "hidden": 16},
-    "prefix-tuning": {"tokens": 4},
-}
 TOKENS_FIRST = ("prompt-tuning", "p-tuning", "prefix-tuning")
 PAIRS = [(name, kind) for name in methods.names() for kind in methods.load(name).QUANTIZED]
 

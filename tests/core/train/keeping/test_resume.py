@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from method_bench import OPTIONS
 
-from finetop.core import events
+from finetop.core import events, methods
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import training
-from finetop.core.train.keeping import checkpoint, resume
+from finetop.core.train.keeping import checkpoint, resume, state_files
 from finetop.core.train.keeping.point import Point
 from finetop.core.train.keeping.told import told_before
 from finetop.core.train.stopping import Stop
@@ -90,6 +91,10 @@ class Run:
         lines = (folder / "events.jsonl").read_bytes().splitlines()
         return ended, [events.decode(line).e for line in lines]
 
+    def held(self, step):
+        """What the model held at a step, where that is not what is saved of it; empty for whole models."""
+        return state_files.load(checkpoint.folder_of(self.folder, step) / resume.STATE)["weights"] or {}
+
     def weights(self, step):
         from safetensors.torch import load_file
 
@@ -142,6 +147,42 @@ def test_a_resumed_run_is_the_uninterrupted_one_to_the_bit(tmp_path, tiny_model,
         assert values == before[number], number
     for name, tensor in run.weights(last).items():
         assert torch.equal(tensor, wanted[name]), name
+
+
+# Those that keep something else in memory than they save, quickly; the others take a minute together.
+QUICK = {"p-tuning", "prompt-tuning", "prefix-tuning"}
+PAIRS = [(name, methods.load(name).QUANTIZED[0]) for name in methods.names()]
+PAIRS += [("lora", "nf4"), ("lora", "int8")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        pytest.param(*pair, id="+".join(pair), marks=() if pair[0] in QUICK else pytest.mark.slow)
+        for pair in PAIRS
+    ],
+)
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning", "ignore::DeprecationWarning")
+def test_every_method_goes_on_to_the_bit(tmp_path, tiny_model, name, kind):
+    run = Run(
+        tmp_path,
+        tiny_model,
+        method={"name": name, **OPTIONS.get(name, {})},
+        model={"quantize": kind},
+        data={"eval": {"share": 0.0}},
+        train={"epochs": None, "max_steps": 4, "learning_rate": 0.01, "eval_every": 1000},
+    )
+    before = numbers(run.job()[1])
+    wanted, held = run.weights(4), run.held(4)
+    random.seed(99)
+    torch.manual_seed(99)
+    after = numbers(run.job(2)[1])
+    assert sorted(after) == [3, 4]
+    assert all(after[number] == before[number] for number in after)
+    assert before[4]["loss"] != before[3]["loss"]
+    again = {**run.weights(4), **run.held(4)}
+    assert {**wanted, **held}.keys() == again.keys()
+    assert all(torch.equal(tensor, again[key]) for key, tensor in {**wanted, **held}.items())
 
 
 def test_the_same_seed_gives_the_same_run_to_the_bit(tmp_path, tiny_model):
