@@ -219,7 +219,20 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
         token_extras=_token_extras(shape, extras, size),
         has_logits=not extras.no_logits,
         logit_tokens=written if extras.writes and extras.whole_logits else None,
+        quantized_keeps_inputs=recipe.model.quantize == "int8",
+        file_bytes=0.0 if on_gpu else _file_bytes(recipe, shape, size),
     )
+
+
+def _file_bytes(recipe: Recipe, shape: Shape, size: float) -> float:
+    """Bytes of the weights' file beside the model that is made of it; where the numbers are the same it is the model.
+
+    transformers maps the file, and its pages stay until the last weight is made.
+    """
+    saved = NUMBER_BYTES.get(shape.dtype.removeprefix("torch."), 4.0)
+    if recipe.objective.name == "pretrain" or (recipe.model.quantize == "none" and saved == size):
+        return 0.0
+    return shape.parameters * saved
 
 
 def checkpoints(recipe: Recipe) -> bool:
@@ -346,6 +359,8 @@ def time_of(
 ) -> Time | None:
     """How long the steps take; evaluation, samples and checks come on top."""
     cost = speed.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
+    batches = max(1, steps.steps * recipe.train.grad_accumulation * max(1, gpus))
+    cost += work.trained.batch_flops / max(1.0, steps.tokens / batches)
     found: Speed | None = speed.predict(recipe.model.id, recipe.method.name, cost, machine, known.past)
     if found is None:
         return None
@@ -396,6 +411,13 @@ def notes(recipe: Recipe, shape: Shape, work: Workload, known: Known, machine: M
         said.append("some sources are not local files: rows, tokens and time leave them out.")
     if recipe.model.dtype == "bfloat16" and not machine.has_bfloat16:
         said.append("this CPU has no arithmetic for bfloat16: float32 is used.")
+    of_tokens = speed.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
+    of_tokens *= work.batch_size * work.sequence
+    if work.trained.batch_flops > of_tokens:
+        said.append(
+            f"{recipe.method.name} spends more on whole matrices in each batch than on its tokens: a larger "
+            "train.batch_size takes hardly longer."
+        )
     positions = shape.max_positions
     if positions and recipe.data.max_tokens > positions:
         said.append(f"data.max_tokens is over the {positions} positions that the model was made for.")

@@ -32,9 +32,9 @@ UNPACKED_BYTES: dict[Quantized, float] = {"int8": 2.0, "nf4": 2.0, "nf4dq": 2.0,
 LOGIT_BYTES = 14.0
 LOGIT_BYTES_FLOAT32 = 16.0  # themselves, log-softmax, its gradient, theirs
 # TRL's fused head makes logits in tiles of 4,096 tokens by 32,768 words; in 16 bits where Triton folds them, else
-# with eight float32 copies and a mask at the worst moment of _backward_tile.
+# with seven float32 copies and a mask beside them at the worst moment of _backward_tile, where it subtracts.
 TILE_TOKENS, TILE_WORDS = 4096, 32768
-TILE_BYTES_TORCH = 33.0
+TILE_BYTES_TORCH = 29.0
 
 # A GPU: the driver's context takes 0.4 to 0.6 GB; the libraries' workspaces, their kernels and the allocator's
 # half-used segments another 1.1 GB or so. The two together carry the 32 public points best between 1.4 and 2.0 GB.
@@ -45,11 +45,11 @@ SLACK = 0.03  # blocks that are rounded up, and holes between them
 # a tenth of the formula, and 0.8 GB; half a GB leaves one above.
 MARGIN, MARGIN_BYTES = 0.07, 0.8e9
 
-# The CPU: importing the training stack is 530 MB of resident memory; threads, kernels and the tokenizer add the rest.
-# malloc keeps holes of tensors under 32 MB: from none (SmolLM2-135M, bfloat16) to 11 % (LoRA in float32: 4.10 GB, and
-# 3.68 with MALLOC_MMAP_THRESHOLD_=262144, which gives every tensor back at once).
-CPU_FIXED_BYTES = 0.62e9
-CPU_SLACK = 0.03
+# The CPU, resident when the first step begins (Python 3.11, torch 2.13): 260 MB of libraries' pages, 170 MB that their
+# import puts on the heap, 230 MB of Python's own arenas, stacks and the tokenizer. Tensors under 32 MB leave holes in
+# malloc's heap: 10 to 14 % of what is held, seen by mallinfo2 at the peak (SmolLM2-135M; bfloat16, float32, nf4, int8).
+CPU_FIXED_BYTES = 0.67e9
+CPU_SLACK = 0.10
 CPU_MARGIN, CPU_MARGIN_BYTES = 0.12, 0.1e9
 
 
@@ -86,10 +86,13 @@ class Workload:
     token_extras: float = 0.0  # bytes that an objective adds for each token of the batch
     has_logits: bool = True
     logit_tokens: int | None = None  # of a text whose logits are made; None: all of them
+    file_bytes: float = 0.0  # of the weights' file, while they are read from it into other numbers
 
 
 def parts(work: Workload) -> tuple[Part, ...]:
-    """Split a step's peak into its parts; their sum is the estimate."""
+    """Split a run's peak into the parts of a step, and by how much getting ready for it holds more; added up they are
+    the estimate.
+    """
     shape, moving = work.shape, work.trained
     weights = weight_memory(work)
     gradients = moving.numbers * work.trained_bytes
@@ -115,6 +118,9 @@ def parts(work: Workload) -> tuple[Part, ...]:
         ("protections", work.protections),
     ]
     whole = sum(size for _, size in named)
+    ready = weights + max(work.file_bytes, moving.preparing * 4.0)
+    named.append(("preparation", max(0.0, ready - whole)))
+    whole = max(whole, ready)
     if work.on_gpu:
         named += [("libraries", CONTEXT_BYTES + WORKSPACE_BYTES), ("slack", SLACK * whole)]
     else:
@@ -208,7 +214,7 @@ def logit_memory(work: Workload) -> float:
         each = LOGIT_BYTES_FLOAT32 if work.compute_bytes == 4 else LOGIT_BYTES
         return tokens * shape.vocabulary * each
     tile = min(tokens, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
-    held = tile * (work.compute_bytes if work.on_gpu else TILE_BYTES_TORCH)
+    held = tile * (work.compute_bytes + (0.0 if work.on_gpu else TILE_BYTES_TORCH))
     held += tokens * shape.hidden * 4  # the gradient of the last layer's output
     if work.trained.head_moves:
         held += shape.output_weights * (

@@ -5,6 +5,7 @@ Counts follow PEFT 0.21's layers. A method that is not here is counted as one th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,6 +22,7 @@ class Trained:
     numbers: int
     beside: int  # of these, how many are added to the model's own
     held: int = 0  # numbers of 4 bytes that are added and do not move: buffers, copies of a start
+    preparing: float = 0.0  # numbers of 4 bytes that are there before the first step alone
     learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
     adapted: tuple[Linear, ...] = ()  # linear layers with a path beside them
     inner: int = 0  # width of that path
@@ -28,6 +30,9 @@ class Trained:
     scratch: float = 0.0  # numbers that come and go while one layer is worked on
     wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond those of LoRA's
     output_copies: float = 0.0  # the same of a layer's output
+    batch_flops: float = (
+        0.0  # arithmetic on weights alone in each forward and backward pass, whatever the batch's size
+    )
     depth: float = 1.0  # share of the layers, from the last, that a gradient passes through
     norms_move: bool = False
     head_moves: bool = False
@@ -47,7 +52,7 @@ def trained(shape: Shape, method: str, options: Any) -> Trained:
         kind = str(_option(options, "type", default="")).lower()
         settings = {"target_modules": options.target_modules, **options.options}
         name = _PEFT_TYPES.get(kind, kind)
-        counted = _COUNTS[name] if name in _COUNTS and name not in _OURS else None
+        counted = _MORE.get(name, _COUNTS.get(name) if name not in _OURS else None)
         return counted(shape, settings) if counted else replace(_lora(shape, settings), is_known=False)
     return replace(_lora(shape, options), is_known=False)
 
@@ -158,6 +163,77 @@ def _anchored(shape: Shape, options: Any) -> Trained:
     return replace(lora, held=start, inner=2 * rank, rebuilt=2.0 * start)
 
 
+def _corda(shape: Shape, options: Any) -> Trained:
+    """The same; before, how the inputs of every adapted layer vary together is summed up: in x in numbers each.
+
+    Then one layer after the other is taken apart: with W C (out x in) there are C, its inverse and four more of its
+    size while the inverse is looked at, and the three factors of W C with LAPACK's workspace (4 k^2, k the smaller).
+    """
+    anchored = _anchored(shape, options)
+    covariances = sum(linear.inputs**2 * linear.count for linear in anchored.adapted)
+    apart = max(
+        (
+            6 * linear.inputs**2
+            + 5 * linear.inputs * linear.outputs
+            + 4 * min(linear.inputs, linear.outputs) ** 2
+            for linear in anchored.adapted
+        ),
+        default=0,
+    )
+    return replace(anchored, preparing=float(covariances + apart))
+
+
+def _lokr(shape: Shape, options: Any) -> Trained:
+    """The Kronecker product of two matrices (arXiv:2309.14859), made whole for every layer and kept for its backward.
+
+    A width is split into two factors as near to each other as they go; the second matrix is of the larger ones, as
+    a product of rank r where that is smaller, and so is the first where `decompose_both` says so.
+    """
+    rank = int(_option(options, "r", default=8))
+    factor = int(_option(options, "decompose_factor", default=-1))
+    targets = _targets(shape, options)
+    numbers = 0
+    for linear in targets:
+        (rows, tall), (columns, wide) = (_factors(size, factor) for size in (linear.outputs, linear.inputs))
+        both = bool(_option(options, "decompose_both", default=False)) and rank < max(rows, columns) / 2
+        first = rank * (rows + columns) if both else rows * columns
+        second = rank * (tall + wide) if rank < max(tall, wide) / 2 else tall * wide
+        numbers += (first + second) * linear.count
+    return _delta(targets, numbers)
+
+
+def _loha(shape: Shape, options: Any) -> Trained:
+    """Two products of rank r, multiplied number by number (arXiv:2108.06098), made whole as LoKr's are."""
+    rank = int(_option(options, "r", default=8))
+    targets = _targets(shape, options)
+    return _delta(
+        targets, sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
+    )
+
+
+def _delta(targets: tuple[Linear, ...], numbers: int) -> Trained:
+    """An adapter whose change of a weight is made whole in each forward pass, beside the weight, and multiplied."""
+    weights = float(sum(linear.weights for linear in targets))
+    widest = max((linear.inputs * linear.outputs for linear in targets), default=0)
+    return Trained(
+        numbers,
+        numbers,
+        learning=_names(targets),
+        adapted=targets,
+        rebuilt=weights,
+        scratch=4.0 * widest,  # in float32 before it is scaled, and after
+    )
+
+
+def _factors(size: int, factor: int) -> tuple[int, int]:
+    """Split a width into two factors as PEFT's `factorization` does: the smaller first, at most `factor`."""
+    if factor > 0 and size % factor == 0:
+        return factor, size // factor
+    bound = size if factor == -1 else factor
+    small = max(n for n in range(1, math.isqrt(size) + 1) if size % n == 0 and n <= max(1, bound))
+    return small, size // small
+
+
 def _adalora(shape: Shape, options: Any) -> Trained:
     """Three factors, of the rank it starts with (arXiv:2303.10512)."""
     rank = int(_option(options, "first_rank", "init_r", default=12))
@@ -191,21 +267,34 @@ def _oft(shape: Shape, options: Any) -> Trained:
 
 
 def _boft(shape: Shape, options: Any) -> Trained:
-    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output."""
+    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
+
+    Each factor is made a whole matrix, in x in, and multiplied with its permutations and the next factor; the last
+    with the unit matrix. Of these 3 f products a backward pass makes 4 f - 1 more.
+    """
     targets = _targets(shape, options)
     factors = int(_option(options, "factors", "boft_n_butterfly_factor", default=1))
     size = int(_option(options, "block_size", "boft_block_size", default=4) or 0)
     number = int(_option(options, "boft_block_num", default=0) or 0)
     numbers = held = 0
-    rebuilt = 0.0
+    rebuilt = flops = 0.0
     for linear in targets:
         width = size or linear.inputs // max(1, number)
+        flops += 2.0 * (7 * factors - 1) * linear.inputs**3 * linear.count
         numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
         held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
         rebuilt += (
             3 * factors * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs
         ) * linear.count
-    return Trained(numbers, numbers, held=held, learning=_names(targets), adapted=targets, rebuilt=rebuilt)
+    return Trained(
+        numbers,
+        numbers,
+        held=held,
+        learning=_names(targets),
+        adapted=targets,
+        rebuilt=rebuilt,
+        batch_flops=flops,
+    )
 
 
 # Families that PEFT scales queries and values of, in place of keys and values.
@@ -258,7 +347,11 @@ def _hra(shape: Shape, options: Any) -> Trained:
     rebuilt = sum(
         ((rank + 2) * linear.inputs + 2 * linear.outputs) * linear.inputs * linear.count for linear in targets
     )
-    return Trained(numbers, numbers, learning=_names(targets), rebuilt=float(rebuilt))
+    # Their product is multiplied with the unit matrix and with the weights, forward and back.
+    flops = sum(
+        4.0 * linear.inputs**2 * (linear.inputs + linear.outputs) * linear.count for linear in targets
+    )
+    return Trained(numbers, numbers, learning=_names(targets), rebuilt=float(rebuilt), batch_flops=flops)
 
 
 def _osf(shape: Shape, options: Any) -> Trained:
@@ -317,7 +410,7 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "dora": _dora,
     "pissa": _anchored,
     "olora": _anchored,
-    "corda": _anchored,
+    "corda": _corda,
     "loftq": _lora,
     "adalora": _adalora,
     "oft": _oft,
@@ -332,6 +425,8 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "prefix-tuning": _prefix_tuning,
     "layernorm": _layernorm,
 }
+# Types of PEFT that have no method of their own here.
+_MORE: Mapping[str, Callable[[Shape, Any], Trained]] = {"lokr": _lokr, "loha": _loha}
 
 
 def is_counted(method: str) -> bool:

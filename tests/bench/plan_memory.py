@@ -1,10 +1,12 @@
-"""Peak memory of real training runs on this CPU beside the plan's estimate, a method a row.
+"""Peak memory of real training runs on this CPU beside the plan's estimate, a method or an objective a row.
 
-    FINETOP_TEST_DATA=/data .venv/bin/python tests/bench/plan_memory.py --model FOLDER [--methods lora,full]
-        [--steps 3] [--set KEY=VALUE …]
+    FINETOP_TEST_DATA=/data .venv/bin/python tests/bench/plan_memory.py --model FOLDER [--steps 3] [--set KEY=VALUE …]
+        [--methods lora,full,lora+nf4,dpo,full/dpo | all] [--reward CHECKPOINT]
 
-Each row is a run of its own through `python -m finetop.core.train`, on medquad rows; its peak is the process's
-highest resident memory (ru_maxrss, what wait4 says). Errors are of the estimate.
+A name is a method (with +nf4 or +int8), which learns rows of medquad, or an objective with its recipe's method, or
+METHOD/OBJECTIVE. Each row is a run of its own through `python -m finetop.core.train`; its peak is the process's
+highest resident memory (ru_maxrss, what wait4 says). Errors are of the estimate. --reward: what ppo, rloo and grpo
+are paid by beside a rule, a checkpoint of a reward run.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from finetop.core import methods, objectives
 from finetop.core.home import Home, prepare
 from finetop.core.plan import lengths, machine
 from finetop.core.plan.estimate import Known, Plan, estimate
@@ -37,11 +40,50 @@ SETTINGS = (
     "drift.every=null",
     "samples.count=0",
 )
+PAIRS = "dpo_en_demo/train.jsonl"
+WRITES = ("data.max_tokens=128", "data.on_long=drop", "objective.max_new_tokens=48")
+# Which rows an objective learns from, where they are not medquad's, and what else it is told.
+DATA = {
+    "dpo": (PAIRS, ()),
+    "orpo": (PAIRS, ()),
+    "reward": (PAIRS, ()),
+    "kto": ("kto_en_demo/train.jsonl", ()),
+    "continued-pretraining": ("medical_text/train.jsonl", ()),
+    "pretrain": ("shakespeare/train.jsonl", ()),
+    "ppo": ("medquad/train.jsonl", WRITES),
+    "rloo": ("medquad/train.jsonl", WRITES),
+    "grpo": ("medquad/train.jsonl", WRITES),
+}
 
 
-def recipe_of(method: str, model: Path, rows: Path, steps: int, sets: list[str]) -> Loaded:
-    own = [f"model.id={model}", f"data.train=[{{path: {rows}, rows: 100}}]", f"train.max_steps={steps}"]
-    return load_recipe(method, [*own, *SETTINGS, *sets])
+def everything() -> list[str]:
+    """Name every method on all kinds of weights that it goes on, then every other objective."""
+    own = [
+        name if kind == "none" else f"{name}+{kind}"
+        for kind in methods.ALL_FORMATS
+        for name in methods.names()
+        if kind in methods.load(name).QUANTIZED
+    ]
+    return [*own, *(name for name in objectives.names() if name != "sft")]
+
+
+def recipe_of(name: str, model: Path, data: Path, steps: int, sets: list[str], reward: str = "") -> Loaded:
+    """Load the recipe that a name means, over rows of the data folder."""
+    rest, _, kind = name.partition("+")
+    method, _, objective = rest.rpartition("/") if "/" in rest else ("", "", rest)
+    rows, told = DATA.get(objective, ("medquad/train.jsonl", ()))
+    own = [f"model.id={model}", f"data.train=[{{path: {data / rows}, rows: 100}}]"]
+    own += [*SETTINGS, "train.epochs=null", f"train.max_steps={steps}", *told]
+    if method:
+        own.append(f"method={{name: {method}}}")
+    if kind:
+        own.append(f"model.quantize={kind}")
+    if objective == "distill":
+        own.append(f"objective.teacher={model}")
+    if told is WRITES:
+        judge = f"model: {reward}, " if reward else ""
+        own.append(f"objective.reward={{{judge}rules: [{{rule: length, value: [10, 30]}}]}}")
+    return load_recipe(objective, [*own, *sets])
 
 
 def run(loaded: Loaded, home: Home) -> tuple[float, str]:
@@ -62,43 +104,48 @@ def run(loaded: Loaded, home: Home) -> tuple[float, str]:
 
 
 def plan(loaded: Loaded, model: Path, home: Home) -> Plan:
-    found = lengths.measure(loaded.recipe, model)
-    return estimate(
-        loaded.recipe, read_config(model), machine.look(home.root, measure=False), Known(lengths=found)
-    )
+    config = read_config(model)
+    known = Known(lengths=lengths.measure(loaded.recipe, model), teacher=config)
+    return estimate(loaded.recipe, config, machine.look(home.root, measure=False), known)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", type=Path, required=True)
-    parser.add_argument("--methods", default="lora,full")
+    parser.add_argument("--methods", default="lora,full", help="names, or all")
     parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--reward", default="", help="a checkpoint of a reward run")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args()
     data = os.environ.get("FINETOP_TEST_DATA")
     if data is None:
         print("FINETOP_TEST_DATA names no folder", file=sys.stderr)
         return 2
-    rows = Path(data).absolute() / "medquad" / "train.jsonl"
-    print(f"{'method':<18}{'measured':>9}{'estimate':>9}{'error':>8}  (GB) parts")
+    model = args.model.absolute()
+    print(f"{'name':<24}{'measured':>9}{'estimate':>9}{'error':>8}  (GB) parts")
     errors = []
-    for method in args.methods.split(","):
-        loaded = recipe_of(method, args.model.absolute(), rows, args.steps, args.set)
+    for name in everything() if args.methods == "all" else args.methods.split(","):
+        loaded = recipe_of(name, model, Path(data).absolute(), args.steps, args.set, args.reward)
         with tempfile.TemporaryDirectory() as folder:
             home = Home(Path(folder) / "home")
-            made = plan(loaded, args.model, home)
+            made = plan(loaded, model, home)
             peak, last = run(loaded, home)
         if not last.startswith("finished"):
-            print(f"{method:<18}{last[:90]}")
+            print(f"{name:<24}{last[:90]}", flush=True)
             continue
         errors.append(made.estimate / peak - 1)
         parts = json.dumps({part.name: round(part.bytes / 1e9, 2) for part in made.parts})
         print(
-            f"{method:<18}{peak / 1e9:>9.2f}{made.estimate / 1e9:>9.2f}{errors[-1]:>+8.1%}  {parts}",
+            f"{name:<24}{peak / 1e9:>9.2f}{made.estimate / 1e9:>9.2f}{errors[-1]:>+8.1%}  {parts}",
             flush=True,
         )
     if errors:
-        print(f"\n{len(errors)} methods: largest error {max(map(abs, errors)):.1%}")
+        largest = max(errors, key=abs)
+        print(
+            f"\n{len(errors)} rows: largest error {largest:+.1%}, {sum(map(abs, errors)) / len(errors):.1%} on average"
+        )
     return 0
 
 

@@ -87,6 +87,23 @@ def test_steps_tokens_time_and_disk(llama_8b, card):
     assert plan.disk.total == 4 * (4 + 8 + 4) * plan.trainable
 
 
+def test_a_method_that_turns_whole_matrices_takes_as_long_for_fewer_rows(llama_8b, card):
+    plans = {}
+    for name in ("boft", "oft"):
+        for size in (1, 8):
+            sets = (f"train.batch_size={size}", f"train.grad_accumulation={8 // size}")
+            plans[name, size] = estimate(recipe(name, *sets), llama_8b, card, SHORT)
+    boft, oft = ([plans[name, size].time.seconds for size in (1, 8)] for name in ("boft", "oft"))
+    assert oft[0] == pytest.approx(oft[1])
+    # 12 n^3 for each of 7 matrices a layer (BOFT, one factor): 10 times what 200 tokens cost, at 1 row a batch
+    flops = 12 * 32 * (6 * 4096**3 + 14336**3)
+    batches = plans["boft", 1].steps.steps * 8
+    assert boft[0] - boft[1] * 8 == pytest.approx(oft[0] * (1 - 8), rel=0.15)
+    assert boft[0] == pytest.approx(flops * batches / (0.35 * card.flops), rel=0.2)
+    said = [any("takes hardly longer" in note for note in plan.notes) for plan in plans.values()]
+    assert said == [True, True, False, False]
+
+
 @pytest.mark.parametrize("sets", [(), ("train.max_steps=7",), ("train.epochs=0.3",), ("train.batch_size=3",)])
 @pytest.mark.parametrize("rows", [1, 15, 16, 17, 1001])
 def test_steps_are_counted_as_the_trainer_counts_them(rows, sets):

@@ -89,6 +89,31 @@ def test_whole_logits_are_fourteen_bytes_and_tiles_are_not(work):
     assert part(replace(work, has_logits=False), "logits") == 0
 
 
+def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
+    lora = replace(work, trained=trained(work.shape, "lora", {"r": 8}), trained_bytes=4.0)
+    whole = sum(one.bytes for one in memory.parts(lora) if one.name not in ("libraries", "slack"))
+    weights = part(lora, "weights")
+    read = replace(lora, file_bytes=1e9)
+    assert memory.parts(read) == memory.parts(lora)  # a file of 1 GB is gone before the first step holds more
+    read = replace(lora, file_bytes=40e9)
+    assert part(read, "preparation") == pytest.approx(weights + 40e9 - whole)
+    corda = replace(lora, trained=trained(work.shape, "corda", {"rank": 8}))
+    h, m, layers = 4096, 14336, 32
+    covariances = 4 * ((6 * h * h + m * m) * layers + 6 * m * m + 5 * m * h + 4 * h * h)
+    step = sum(
+        one.bytes for one in memory.parts(corda) if one.name not in ("libraries", "slack", "preparation")
+    )
+    assert part(corda, "preparation") == pytest.approx(part(corda, "weights") + covariances - step)
+
+
+def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):
+    """bitsandbytes 0.50: MatMul8bitFp and MatMul8bitLt keep the input, MatMul4Bit the packed weight alone."""
+    frozen = replace(work, trained=trained(work.shape, "prompt-tuning", {"tokens": 8}))
+    h, m = 4096, 14336
+    kept = memory.layer_bytes(replace(frozen, quantize="int8", quantized_keeps_inputs=True))
+    assert kept - memory.layer_bytes(replace(frozen, quantize="nf4dq")) == 2 * (2 * h + m)
+
+
 def test_the_verdict_asks_for_more_than_the_estimate(work):
     made = memory.parts(work)
     formula = sum(one.bytes for one in made if one.name not in ("libraries", "slack"))

@@ -11,7 +11,7 @@ import pytest
 from finetop.core import methods
 from finetop.core.plan import memory
 from finetop.core.plan.shape import read_config, read_shape
-from finetop.core.plan.trainable import is_counted, trained
+from finetop.core.plan.trainable import _factors, is_counted, trained
 
 # Settings that fit a model 64 wide; the rest stays at its defaults.
 FITTING = {
@@ -109,7 +109,17 @@ def test_settings_are_counted_too(name, settings, tiny_model):
 
 @pytest.mark.parametrize(
     ("kind", "settings"),
-    [("lora", {"r": 2}), ("vera", {}), ("hra", {"r": 4}), ("ia3", {"feedforward_modules": []}), ("oft", {})],
+    [
+        ("lora", {"r": 2}),
+        ("vera", {}),
+        ("hra", {"r": 4}),
+        ("ia3", {"feedforward_modules": []}),
+        ("oft", {}),
+        ("loha", {"r": 3}),
+        ("lokr", {"r": 8}),
+        ("lokr", {"r": 2}),
+        ("lokr", {"r": 2, "decompose_both": True, "decompose_factor": 4}),
+    ],
 )
 def test_any_peft_method_that_is_known_is_counted(kind, settings, tiny_model):
     named = {"type": kind, "options": settings, "target_modules": ["q_proj", "v_proj"]}
@@ -117,6 +127,14 @@ def test_any_peft_method_that_is_known_is_counted(kind, settings, tiny_model):
     counted = trained(read_shape(read_config(tiny_model)), "peft", options)
     assert counted.is_known
     assert counted.numbers == really_trained(prepared("peft", options, tiny_model))
+
+
+def test_widths_are_split_as_peft_splits_them():
+    from peft.tuners.lokr.layer import factorization
+
+    sizes = [*range(1, 130), 576, 1536, 4096, 11008, 14336]
+    factors = (-1, 1, 4, 7, 16)
+    assert all(_factors(size, factor) == factorization(size, factor) for size in sizes for factor in factors)
 
 
 def test_a_method_without_a_formula_says_so():
