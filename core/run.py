@@ -209,7 +209,7 @@ class RunRow(msgspec.Struct, frozen=True):
     check: CheckBrief | None
     checking: Running | Queued | None  # a check that is under way or waits
     needs_you: bool
-    alarm: str = ""  # the newest alarm's text
+    alarm: str = ""  # the text of the newest alarm that is not over
     left_s: float | None = None
     tags: list[str] = []
     note: str = ""
@@ -272,6 +272,7 @@ class AlarmRow(msgspec.Struct, frozen=True):
     step: int
     text: str
     at: float
+    over_step: int | None = None  # since which step it is over
 
 
 class Relative(msgspec.Struct, frozen=True):
@@ -295,7 +296,7 @@ class RunDetail(msgspec.Struct, frozen=True):
     samples: list[SampleRow]
     data: list[DataRow]
     first_row: list[tuple[str, bool]]
-    alarms: list[AlarmRow]
+    alarms: list[AlarmRow]  # the newest, in their order
     checks: list[CheckBrief]
     device: str
     versions: dict[str, str]
@@ -303,3 +304,4 @@ class RunDetail(msgspec.Struct, frozen=True):
     best: Best | None = None
     parents: list[Relative] = []
     children: list[Relative] = []
+    alarms_total: int = 0

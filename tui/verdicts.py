@@ -82,7 +82,7 @@ def _capitals(word: str, words: str) -> Line:
     return ((word, "red"), (f" {clean_line(words)}", "red"))
 
 
-def _alarm(text: str) -> Line:
+def alarm_words(text: str) -> Line:
     """Say an alarm with its first word in capitals: a person must look."""
     word, _, rest = clean_line(text).partition(" ")
     return ((word.upper(), "amber mark"), (f" {rest}", "amber"))
@@ -99,7 +99,7 @@ def _running(row: RunRow, state: Running) -> Line:
     if state.pulse:
         return silence(state)
     if row.alarm:
-        return _alarm(row.alarm)
+        return alarm_words(row.alarm)
     if state.asked:
         return ((f"{state.asked} asked", "dim"),)
     if row.check is not None:
@@ -221,7 +221,7 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
     if state.pulse:
         return silence(state)
     if row.alarm:
-        return _alarm(row.alarm)
+        return alarm_words(row.alarm)
     if state.asked:
         return ((state.asked, "bold"), ("  was asked for and is under way", ""))
     left = f", {long_span(row.left_s)} left" if row.left_s is not None else ""

@@ -71,8 +71,11 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     for child in found.children:
         step = "" if child.step is None else f" from step {child.step}"
         print(f"  child      {clean_line(child.name)}{step}, as its {child.setting}")
+    if earlier := found.alarms_total - len(found.alarms):
+        print(f"  alarms     {earlier} earlier ones")
     for alarm in found.alarms:
-        print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}")
+        over = "" if alarm.over_step is None else f", over since step {alarm.over_step}"
+        print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}{over}")
     for job in found.jobs:
         bad = f", {job.bad_lines} event lines could not be read" if job.bad_lines else ""
         print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{bad}")

@@ -11,7 +11,8 @@ and may have
 - `limits(recipe)`: what it can't do, as (key, message, hint), found before anything is loaded,
 - `load_model(options, base, tokenizer, dtype, device)`: another model than the causal one that the recipe names,
 - `copies(options)`: how often each example counts in a step's batch, where a trainer repeats them,
-- `WRITES = False`: the model it makes writes no text, so that nothing is sampled, probed or checked.
+- `WRITES = False`: the model it makes writes no text, so that nothing is sampled, probed or checked,
+- `LOSS_FALLS = False`: its loss does not say how well it learns, and no alarm looks at it.
 
 Heavy imports stay inside functions, so that listing objectives never imports torch.
 """

@@ -30,6 +30,7 @@ OWN = {
     "scale_rewards": "objective.scale",
     "mask_truncated_completions": "objective.skip_unfinished",
 }
+LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

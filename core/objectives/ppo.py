@@ -40,6 +40,7 @@ METRICS = {
     )
 } | _writing.PARTS
 Positive = Annotated[float, Meta(gt=0)]
+LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

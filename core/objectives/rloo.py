@@ -26,6 +26,7 @@ ABOUT = "be paid for own answers, each against the others to its prompt; simpler
 ROWS = _writing.ROWS
 METRICS = OF_GROUPS | _writing.PARTS
 OWN = {"normalize_advantages": "objective.normalize", "reward_clip_range": "objective.reward_limit"}
+LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

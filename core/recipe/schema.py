@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core import protect
+from finetop.core import alarms, protect
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 VERSION = 1
 
@@ -268,22 +271,33 @@ class Budget(Section, frozen=True, kw_only=True):
     )
 
 
+def _of_folder(name: str, package: ModuleType, about: str) -> type[msgspec.Struct]:
+    """Make a section with a setting for each file of a folder: that file's Options."""
+    return msgspec.defstruct(
+        name,
+        [(one, package.load(one).Options, package.load(one).Options()) for one in package.names()],
+        bases=(Section,),
+        namespace={"__doc__": about},
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+    )
+
+
 if TYPE_CHECKING:
+
+    class Alarms(Section, frozen=True, kw_only=True):
+        """What is told of a run that trains: a setting for each file in core/alarms, on by default."""
 
     class Protect(Section, frozen=True, kw_only=True):
         """Protections against forgetting in training: a setting for each file in core/protect, off by default."""
 
 else:
-    Protect = msgspec.defstruct(
-        "Protect",
-        [(name, protect.load(name).Options, protect.load(name).Options()) for name in protect.names()],
-        bases=(Section,),
-        namespace={
-            "__doc__": "Protections against forgetting in training: one for each file in core/protect."
-        },
-        frozen=True,
-        kw_only=True,
-        forbid_unknown_fields=True,
+    Alarms = _of_folder(
+        "Alarms", alarms, "What is told of a run that trains: one for each file in core/alarms."
+    )
+    Protect = _of_folder(
+        "Protect", protect, "Protections against forgetting in training: one for each file in core/protect."
     )
 
 
@@ -306,6 +320,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     samples: Samples = Samples()
     check: Check = Check()
     drift: Drift = Drift()
+    alarms: Alarms = Alarms()
     budget: Budget = Budget()
     protect: Protect = Protect()
     trainer_args: Annotated[

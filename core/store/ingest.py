@@ -16,9 +16,10 @@ import msgspec
 
 from finetop.core import events
 from finetop.core import run as data
+from finetop.core.check.telling import result as results
 from finetop.core.errors import StoreTrouble
 from finetop.core.folders import open_regular
-from finetop.core.store import checks, runs
+from finetop.core.store import alarms, checks, notices, runs
 from finetop.core.store.open import transaction
 
 CHUNK_BYTES = 1 << 20  # of one job's events at a time: about 50 ms of decoding, and 20 MB of rows
@@ -52,6 +53,7 @@ class Batch:
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     scores: list[tuple[Any, ...]] = field(default_factory=list)
     rows: dict[str, list[tuple[Any, ...]]] = field(default_factory=dict)
+    alarms: alarms.Told = field(default_factory=alarms.Told)
     last: dict[str, float | None] = field(default_factory=dict)
     step: int = 0
     started: events.Started | None = None
@@ -80,25 +82,30 @@ class Taken:
     anything: bool
 
 
-def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path) -> bool:
+def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path, *, tells: bool = True) -> bool:
     """Read one chunk of a job's events from where the last one ended. Returns whether there was anything.
 
     Raises what `take_in_all` raises; NewerEvents where a newer finetop's events begin and nothing stands before them.
     """
-    taken = take_in_all(connection, {job_id: file})
+    taken = take_in_all(connection, {job_id: file}, tells=tells)
     if taken.newer and not taken.anything:
         raise taken.newer[job_id]
     return taken.anything
 
 
 def take_in_all(
-    connection: duckdb.DuckDBPyConnection, files: Mapping[int, Path], *, until: float = math.inf
+    connection: duckdb.DuckDBPyConnection,
+    files: Mapping[int, Path],
+    *,
+    until: float = math.inf,
+    tells: bool = True,
 ) -> Taken:
     """Read a chunk of each job's events from where its last one ended, and commit all in one transaction.
 
     A line that can't be read is counted and left out; an event whose number was already taken in (a file written
     twice) is left out too. What stands before a newer finetop's events is taken in, the rest is left for that finetop.
     Jobs are read in the order of `files` until the moment `until` (of time.monotonic), at least one.
+    Without `tells` nobody is told of their alarms: they were told when they were taken in the first time.
     Raises duckdb.Error when the store can't commit: nothing is taken in then.
     """
     batches: list[Batch] = []
@@ -110,6 +117,9 @@ def take_in_all(
     if told:
         with transaction(connection):
             _write(connection, told)
+            if tells:
+                heard = [one for batch in told for one in (*batch.alarms.heard, *_regressed(batch))]
+                notices.add(connection, heard)
     looked_at = {batch.place.job_id for batch in batches}
     return Taken(
         more=[job_id for job_id in files if job_id not in looked_at]
@@ -217,6 +227,8 @@ def _sort_in(batch: Batch, raw: bytes) -> None:
                     event.step,
                 )
             )
+    elif isinstance(event, events.Alarm):
+        batch.alarms.take(run_id, line.t, event)
     elif isinstance(event, events.Resumed):
         _go_back(batch, line.t, event)
     elif isinstance(event, events.Phase):
@@ -239,7 +251,7 @@ def _sort_in(batch: Batch, raw: bytes) -> None:
         batch.rows.setdefault(table, []).append(row)
 
 
-STEP_OF = {"checkpoints": 2, "samples": 1, "alarms": 2}  # where a row of these has its step
+STEP_OF = {"checkpoints": 2, "samples": 1}  # where a row of these has its step
 
 
 def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
@@ -249,13 +261,14 @@ def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
     batch.metrics = [row for row in batch.metrics if row[2] <= event.step]
     for table, place in STEP_OF.items():
         batch.rows[table] = [row for row in batch.rows.get(table, []) if row[place] <= event.step]
+    batch.alarms.go_back(event.step)
     batch.verdicts.append((at, event))
     batch.last.clear()
     batch.step = 0
 
 
 def _plain_row(
-    event: events.Sample | events.Checkpoint | events.Alarm | events.DataRead,
+    event: events.Sample | events.Checkpoint | events.DataRead,
     run_id: int,
     job_id: int,
     at: float,
@@ -264,8 +277,6 @@ def _plain_row(
     fields = msgspec.structs.astuple(event)
     if isinstance(event, events.Checkpoint):
         return "checkpoints", (run_id, job_id, *fields, at)
-    if isinstance(event, events.Alarm):
-        return "alarms", (run_id, *fields, at)
     return ("samples" if isinstance(event, events.Sample) else "data_reports"), (run_id, *fields)
 
 
@@ -285,6 +296,7 @@ def _write(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
             with connection.appender(table) as appender:
                 appender.append_rows(rows)
     for batch in batches:
+        batch.alarms.write(connection, batch.place.run_id)
         if batch.resumed is not None:
             runs.go_back(connection, batch.place.run_id, batch.stands)
     _move_on(connection, batches)
@@ -410,8 +422,24 @@ def _write_rare(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
         connection.execute(
             "UPDATE jobs SET ended_word = ? WHERE id = ?", [_json.encode(batch.ended).decode(), job_id]
         )
-    if batch.verdicts or batch.best is not None or batch.rows.get("alarms"):
+    if batch.verdicts or batch.best is not None or not batch.alarms.is_empty:
         runs.set_rank(connection, run_id)
+
+
+def _regressed(batch: Batch) -> list[notices.New]:
+    """Say of a check's job that its model forgot; a training job says it of its own checks, as an alarm."""
+    if batch.place.verb != "check":
+        return []
+    told = [
+        (at, said.step, results.brief(0, at, said.step, said.result))
+        for at, said in batch.verdicts
+        if isinstance(said, events.Verdict)
+    ]
+    return [
+        notices.New(batch.place.run_id, "regressed", step, results.short_answer(check), at)
+        for at, step, check in told
+        if check.verdict == "regressed" and not check.watch
+    ]
 
 
 def _text(value: Any) -> str:

@@ -43,7 +43,11 @@ DERIVED = {
         }
     ),
 }
-OF_THE_FILE = frozenset({"migrations", "unrecorded", "recorded"})  # about the database file, not about runs
+OF_THE_FILE = (
+    frozenset(  # about the database file, not about runs; what was not told yet is told by this one alone
+        {"migrations", "unrecorded", "recorded", "notices", "messages"}
+    )
+)
 
 _json = msgspec.json.Encoder()
 _state = msgspec.json.Decoder(data.State)

@@ -15,7 +15,7 @@ from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import RunsAnswer
 from finetop.core.recipe.names import quoted
-from finetop.core.store import jobs, parents, records
+from finetop.core.store import alarms, jobs, parents, records
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
@@ -34,7 +34,8 @@ ORDERS: dict[str, str] = {
 _COLUMNS = "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, said, alarm"
 # runs with their places in the queue, which are given as two lists
 _FROM = (
-    "(SELECT r.*, q.place, (SELECT arg_max(a.text, a.time) FROM alarms a WHERE a.run_id = r.id) AS alarm FROM runs r"
+    "(SELECT r.*, q.place, (SELECT arg_max(a.text, a.time) FROM alarms a"
+    " WHERE a.run_id = r.id AND a.over_step IS NULL) AS alarm FROM runs r"
     " LEFT JOIN (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::INTEGER[]) AS place) q ON q.run_id = r.id{where}"
     " ORDER BY {order} LIMIT {limit} OFFSET {offset})"
 )
@@ -147,12 +148,15 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     state_text, brief_text = _one(connection, "SELECT state, brief FROM runs WHERE id = ?", [run_id])
     state = _state.decode(state_text)
     check = _brief.decode(brief_text) if brief_text else None
-    alarmed = _one(connection, "SELECT count(*) FROM alarms WHERE run_id = ?", [run_id])[0] > 0
     regressed = check is not None and check.verdict == "regressed" and not check.accepted
     if isinstance(state, data.Failed | data.Lost) or regressed:
         rank = NEEDS_YOU
     elif isinstance(state, data.Running):
-        rank = NEEDS_YOU if alarmed or state.pulse in ("hung", "stopped") else RUNNING
+        rank = (
+            NEEDS_YOU
+            if alarms.any_open(connection, run_id) or state.pulse in ("hung", "stopped")
+            else RUNNING
+        )
     else:
         rank = QUEUED if isinstance(state, data.Queued) else DONE
     connection.execute("UPDATE runs SET rank = ? WHERE id = ?", [rank, run_id])
@@ -328,12 +332,8 @@ def detail(
             ).fetchall()
         ],
         first_row=msgspec.json.decode(first_row) if first_row else [],
-        alarms=[
-            data.AlarmRow(*found)
-            for found in connection.execute(
-                "SELECT kind, step, text, time FROM alarms WHERE run_id = ? ORDER BY time", [run_id]
-            ).fetchall()
-        ],
+        alarms=alarms.of_run(connection, run_id),
+        alarms_total=alarms.count_of(connection, run_id),
         checks=briefs(connection, run_id),
         device=device,
         versions=msgspec.json.decode(versions),

@@ -156,7 +156,7 @@ def take_run(connection: duckdb.DuckDBPyConnection, home: Home, folder: Path) ->
     try:
         for job in store["jobs"]:
             file = folder / job["folder"] / "events.jsonl"
-            while ingest.take_in(connection, job["id"], file):
+            while ingest.take_in(connection, job["id"], file, tells=False):
                 pass
         with transaction(connection):
             _finish(connection, record, folder)

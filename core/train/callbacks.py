@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import psutil
 import torch
 from transformers import TrainerCallback
 
-from finetop.core.events import Alarm, Phase, Planned, metrics
+from finetop.core.events import Phase, Planned, metrics
 from finetop.core.train import checks, numbers, probe, samples
 from finetop.core.train.failures import is_disk_full
 from finetop.core.train.keeping import checkpoint, random_state
@@ -28,9 +29,11 @@ if TYPE_CHECKING:
     from finetop.core.formats import Prompt
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.train.alarming import Alarms
     from finetop.core.train.stopping import Stop
 
 PHASE_S = 1.0  # between two signs of progress, lines of the log, looks at the GPU
+DISK_S = 10.0  # between two looks at the room on the disk
 
 
 @dataclass(frozen=True)
@@ -50,32 +53,37 @@ class Job:
 
 
 class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """Writes the metrics of every step, where the run stands, an alarm at the first value that is no number.
+    """Writes the metrics of every step and where the run stands, and shows them to the alarms.
 
     Both callbacks cost 0.2 to 0.4 ms a step on a busy machine: one line, one look at /proc.
     """
 
-    def __init__(self, events: EventLog, device: str, own: Mapping[str, str]) -> None:
+    def __init__(self, events: EventLog, device: str, own: Mapping[str, str], alarms: Alarms) -> None:
         self.events = events
+        self.alarms = alarms
         self.device = device
         self.own = own  # metrics of the objective: the trainer's names, and ours
         self.process = psutil.Process()
         self.began = self.step_began = self.shown = time.monotonic()
         self.step_s = math.inf
+        self.handed_back: float | None = None  # when the trainer last went on: rows are made ready from then
+        self.waited_s = 0.0  # for the rows of this step
         self.tokens = 0.0
         self.first_step = 0  # that a resumed run begins behind
         self.gpu_util = math.nan
-        self.has_alarmed = False
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.began, self.first_step = time.monotonic(), state.global_step
+        self.alarms.begin(state.max_steps)
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.step_began = time.monotonic()
+        if self.handed_back is not None:
+            self.waited_s = self.step_began - self.handed_back
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -95,6 +103,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
                 f"eval_{n}": float(logs[f"eval_{k}"]) for k, n in self.own.items() if f"eval_{k}" in logs
             }
             self.events.write(metrics(state.global_step, found))
+            self.alarms.look(state.global_step, found)
             print(f"step {state.global_step}: " + ", ".join(f"{key} {found[key]:.4f}" for key in found))
             self._phase(state, time.monotonic())
         if "loss" not in logs:
@@ -110,14 +119,10 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         if not math.isnan(self.gpu_util):
             values["gpu_util"] = self.gpu_util
         self.events.write(metrics(state.global_step, values))
-        bad = next((key for key in ("loss", "grad_norm") if not math.isfinite(values.get(key, 0.0))), None)
-        if bad is not None and not self.has_alarmed:
-            self.has_alarmed = True
-            text = f"{bad} is {values[bad]} at step {state.global_step}: lower train.learning_rate"
-            self.events.write(Alarm("nan", state.global_step, text))
-            print(f"alarm: {text}")
+        self.alarms.look(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
         if control.should_evaluate:
             self.events.write(Phase("evaluating"))
+        self.handed_back = time.monotonic()
 
     def _memory_gib(self) -> float:
         """Most memory held so far on the GPU, or held now on this machine."""
@@ -163,7 +168,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.began = time.monotonic()
         self.probe: probe.Probe | None = None
         self.drift = self.samples = Ration(1)
-        self.has_drifted = False
+        self.checkpoint_bytes = 0.0  # what the last one took, or the first will
+        self.looked_at_disk = -math.inf
         self.keep_state: Callable[[Path], None] | None = None  # what training needs to go on, in checkpoints
         self.before_evaluation: dict[str, Any] | None = None  # where the random numbers stood
 
@@ -172,6 +178,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         model, recipe, total = kwargs["model"], self.job.recipe, state.max_steps
         self.began = time.monotonic()
+        self.checkpoint_bytes = checkpoint.likely_bytes(model, with_state=self.keep_state is not None)
         self.events.write(
             Planned(
                 steps=total,
@@ -199,6 +206,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         step, total, train = state.global_step, state.max_steps, self.job.recipe.train
+        self._look_at_disk(step)
         hours = self.job.recipe.budget.hours
         if hours is not None and time.monotonic() - self.began > hours * 3600 and not self.stop.reason:
             self.stop.reason = f"budget.hours ({hours:g}) is used up"
@@ -234,6 +242,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             random_state.put_back(self.before_evaluation)
         if self.way is not None and "eval_loss" in kwargs["metrics"]:
             self.way.eval_losses[state.global_step] = float(kwargs["metrics"]["eval_loss"])
+        self.meter.handed_back = time.monotonic()
 
     def _check(self, way: checks.OnTheWay, step: int) -> None:
         """Check the checkpoint that was just written, while its model is in memory."""
@@ -254,12 +263,21 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         values = probe.measure(model, start)
         self.drift.took(time.monotonic() - before)
         self.events.write(metrics(step, values))
-        limit = self.job.recipe.drift.limit
-        if values["drift"] > limit and not self.has_drifted:
-            self.has_drifted = True
-            text = f"drift {values['drift']:.2f} nats per token on general text is over {limit:g}"
-            self.events.write(Alarm("drift", step, text))
-            print(f"alarm: step {step}: {text}")
+        self.meter.alarms.look(step, values)
+
+    def _look_at_disk(self, step: int) -> None:
+        """Show the alarms how much room there is, now and then."""
+        now = time.monotonic()
+        if now - self.looked_at_disk < DISK_S:
+            return
+        self.looked_at_disk = now
+        facts = os.statvfs(self.job.run_folder)
+        values = {
+            "free_bytes": float(facts.f_bavail * facts.f_frsize),
+            "disk_bytes": float(facts.f_blocks * facts.f_frsize),
+            "checkpoint_bytes": self.checkpoint_bytes,
+        }
+        self.meter.alarms.look(step, values)
 
     def _write_samples(self, model: Any, step: int) -> None:
         if not self.job.prompts:
@@ -280,7 +298,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             print(f"step {step}: no checkpoint: the weights are no numbers", flush=True)
             return False
         try:
-            checkpoint.write(
+            folder = checkpoint.write(
                 model,
                 self.job.tokenizer,
                 self.job.base,
@@ -292,10 +310,10 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         except Exception as error:
             if not is_disk_full(error):
                 raise
-            text = f"disk full: the checkpoint of step {step} could not be written; training goes on"
-            self.events.write(Alarm("disk", step, text))
-            print(f"alarm: {text}")
+            self.meter.alarms.look(step, {"unwritten": 1.0})
             return False
+        self.meter.alarms.look(step, {"unwritten": 0.0})
+        self.checkpoint_bytes = checkpoint.bytes_of(folder)
         keep = self.job.recipe.train.keep_checkpoints
         checkpoint.prune(self.job.run_folder, keep, checks.spared(self.way))
         return True

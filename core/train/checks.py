@@ -206,7 +206,7 @@ def react(way: OnTheWay, step: int, outcome: Outcome) -> None:
     if way.check.on_fail == "stop":
         way.stop.reason = way.stop.reason or f"{text} (check.on_fail is stop)"
         text = f"{text}; training stops"
-    way.events.write(Alarm("check", step, text))
+    way.events.write(Alarm("regressed", step, text))
     print(f"alarm: {text}", flush=True)
 
 

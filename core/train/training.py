@@ -62,6 +62,7 @@ def train(
 
     from finetop.core.protect._acting import Base
     from finetop.core.train import (
+        alarming,
         arguments,
         callbacks,
         checks,
@@ -106,7 +107,7 @@ def train(
         tokens_per_epoch=sum(example.tokens for example in examples.train),
     )
     events.write(Phase("preparing the trainer"))
-    meter = callbacks.Meter(events, device, objective.METRICS)
+    meter = callbacks.Meter(events, device, objective.METRICS, alarming.Alarms(recipe, events))
     pacer = callbacks.Pacer(job, meter, events, stop, way)
     watch = numbers.Numbers(recipe.train.stop_on_nan)
     setup = Setup(

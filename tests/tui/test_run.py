@@ -165,7 +165,31 @@ async def test_values_that_are_not_finite_are_counted_and_the_alarm_is_shown() -
         await opened(fake, pilot)
         title = row_with(app, " loss ")
         assert "train not finite" in title and "2 not finite" in title
-        assert row_with(app, "! NAN").startswith(" ! NAN loss is nan at step 820")
+        assert row_with(app, " ! ").startswith(" ! LOSS is nan at step 820: lower train.learning_rate")
+
+
+async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_said_no_more() -> None:
+    told = [AlarmRow("spike", at, f"spike: the loss rose to {at}", NOW, at + 9) for at in range(10, 90, 10)]
+    told += [AlarmRow("slow_down", 400, "slow: 3 s a step since step 380, 1 s before", NOW)]
+    fake = training(alarms=told, alarms_total=len(told))
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot)
+        assert row_with(app, " ! SLOW:").startswith(
+            " ! SLOW: 3 s a step since step 380, 1 s before, step 400"
+        )
+        screen._open_tab("steps")
+        await settled(pilot)
+        assert row_with(app, "alarms").rstrip().endswith("3 earlier: finetop show")
+        listed = [line for line in text_of(app).splitlines() if "spike: " in line or "SLOW: " in line]
+        assert listed[0].startswith(" !       400  SLOW: 3 s a step since step 380, 1 s before")
+        assert listed[1].rstrip() == "          80  spike: the loss rose to 80  over since 89"
+        assert len(listed) == 6
+        fake.detail = msgspec.structs.replace(fake.detail, alarms=told[:-1])
+        screen._open_tab("metrics")
+        fake.change()
+        await settled(pilot)
+        assert "SLOW" not in text_of(app)
 
 
 async def test_an_unknown_run_is_named() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol import Curve
 from finetop.core.run import Failed, Lost, Queued, Running
-from finetop.core.text import clean_line
+from finetop.tui.run.alarms import alarm_row, open_alarm
 from finetop.tui.run.numbers import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.verdicts import verdict_words
@@ -234,7 +234,7 @@ def _check_cell(row: RunRow) -> Line:
 
 
 def _below_lines(board: Board, width: int) -> list[Line]:
-    """Say what needs a person: the newest alarm, where drift is heading, how to mend what failed."""
+    """Say what needs a person: the newest alarm that is not over, where drift is heading, how to mend what failed."""
     detail = board.detail
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
@@ -244,13 +244,9 @@ def _below_lines(board: Board, width: int) -> list[Line]:
     if not isinstance(detail.row.state, Running):
         return []
     lines: list[Line] = []
-    if detail.alarms:
-        alarm = detail.alarms[-1]
-        words = f" {clean_line(alarm.text)}"
-        at = f", step {count(alarm.step)}" if str(alarm.step) not in words else ""
-        lines.append(
-            ((" ! ", "amber mark"), (clean_line(alarm.kind).upper(), "amber mark"), (words + at, "amber"))
-        )
+    alarm = open_alarm(detail)
+    if alarm is not None:
+        lines.append(alarm_row(alarm))
     forecast = _forecast(board, width)
     return [*lines, *forecast]
 

@@ -16,6 +16,7 @@ from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
+from finetop.tui.run.alarms import alarm_lines
 from finetop.tui.run.ask import Order, can_end, kill_question, short_name, stop_question
 from finetop.tui.run.check import check_lines, no_check_lines
 from finetop.tui.run.flips import answer_lines
@@ -171,7 +172,9 @@ class RunScreen(Screen[None], inherit_bindings=False):
             case "check":
                 return self._check_lines(detail, width, height)
             case "steps":
-                return self._part(step_lines(detail, self.step_at), keep=self.step_at + 1)
+                above = alarm_lines(detail, width)
+                lines = [*above, *step_lines(detail, self.step_at)]
+                return self._part(lines, keep=len(above) + self.step_at + 1)
 
     def _board(self, detail: RunDetail) -> Board:
         held, shown, row = self.held, self.shown, detail.row

@@ -116,6 +116,21 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def bytes_of(folder: Path) -> float:
+    """Say how many bytes a checkpoint's files have, as its manifest says; 0 where it can't be read."""
+    files = manifest_of(folder).get("files", {})
+    return float(sum(files.values())) if isinstance(files, dict) else 0.0
+
+
+def likely_bytes(model: Any, *, with_state: bool) -> float:
+    """Say about how many bytes the first checkpoint will have: the weights, and two numbers each that AdamW keeps."""
+    weights = list(model.parameters())
+    moving = float(sum(one.numel() * one.element_size() for one in weights if one.requires_grad))
+    whole = float(sum(one.numel() * one.element_size() for one in weights))
+    saved = moving if hasattr(model, "peft_config") else whole
+    return saved + 2 * moving if with_state else saved
+
+
 def is_resumable(folder: Path) -> bool:
     """Tell whether a checkpoint is complete and training can go on from it."""
     return (folder / STATE).is_dir() and is_complete(folder)

@@ -59,7 +59,7 @@ def test_words_choices_and_options_of_the_method() -> None:
     [
         ("method.rnk", "Did you mean method.rank?"),
         ("train.epoch", "Did you mean train.epochs?"),
-        ("xyzzy.q", "There is about, budget, "),
+        ("xyzzy.q", "There is about, alarms, budget, "),
     ],
 )
 def test_unknown_settings_are_suggested(key: str, hint: str) -> None:

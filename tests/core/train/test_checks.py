@@ -281,7 +281,7 @@ def test_flag_is_an_alarm_and_training_goes_on(home: Home, tiny_model: Path, sto
     ended, happened, _ = train(home, recipe_of(home, tiny_model, **DESTRUCTIVE, check={"every": 1}), stop)
     assert ended == events.Ended("finished")
     assert verdicts(happened) == {1: ("ok", 1), 2: ("regressed", 2), 3: ("regressed", 3)}
-    alarms = [alarm for alarm in of(events.Alarm, happened) if alarm.kind == "check"]
+    alarms = [alarm for alarm in of(events.Alarm, happened) if alarm.kind == "regressed"]
     assert [alarm.step for alarm in alarms] == [2, 3]
     assert alarms[0].text.startswith("REGRESSED at step 2: ")
     assert not of(events.Best, happened)

@@ -1,0 +1,99 @@
+"""Alarms in the store: raised, over, and of a run that went back behind them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import run as data
+from finetop.core.store import notices
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from finetop.core import events
+
+LISTED = 100
+STEP, OVER = 2, 5  # where a row has its step, and the one since which it is over
+
+
+@dataclass
+class Told:
+    """What a chunk of events says of a run's alarms, in its order; ten thousand of them cost one append."""
+
+    rows: list[list[Any]] = field(default_factory=list)  # as the table has them
+    closings: list[tuple[str | None, int]] = field(
+        default_factory=list
+    )  # of those that are kept: kind or all, step
+    closed: set[str] = field(default_factory=set)  # kinds in closings since the run last went back
+    opened: set[str] = field(default_factory=set)  # kinds of rows that are not over
+    heard: list[notices.New] = field(default_factory=list)
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.rows or self.closings)
+
+    def take(self, run_id: int, at: float, event: events.Alarm) -> None:
+        """Take in an alarm, or that all of its kind are over."""
+        if not event.over:
+            self.rows.append([run_id, event.kind, event.step, event.text, at, None])
+            self.opened.add(event.kind)
+            self.heard.append(notices.New(run_id, event.kind, event.step, event.text, at))
+            return
+        if event.kind in self.opened:
+            self.opened.remove(event.kind)
+            for row in self.rows:
+                if row[1] == event.kind and row[OVER] is None:
+                    row[OVER] = event.step
+        if event.kind not in self.closed:
+            self.closed.add(event.kind)
+            self.closings.append((event.kind, event.step))
+        self.heard.append(notices.New(run_id, "over", event.step, event.text, at))
+
+    def go_back(self, step: int) -> None:
+        """Leave out those of later steps; what watches begins anew, so the others are over as far as anybody knows."""
+        self.rows = [row for row in self.rows if row[STEP] <= step]
+        for row in self.rows:
+            row[OVER] = step if row[OVER] is None else min(row[OVER], step)
+        self.closings.append((None, step))
+        self.closed.clear()
+        self.opened.clear()
+
+    def write(self, connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+        """Write all of it, inside of the caller's transaction; alarms of later steps are gone from the table."""
+        for kind, step in self.closings:
+            if kind is None:
+                connection.execute(
+                    "UPDATE alarms SET over_step = least(coalesce(over_step, ?), ?) WHERE run_id = ?",
+                    [step, step, run_id],
+                )
+            else:
+                connection.execute(
+                    "UPDATE alarms SET over_step = ? WHERE run_id = ? AND kind = ? AND over_step IS NULL",
+                    [step, run_id, kind],
+                )
+        if self.rows:
+            with connection.appender("alarms") as appender:
+                appender.append_rows(self.rows)
+
+
+def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.AlarmRow]:
+    """List a run's alarms, the newest last; of a flood the newest alone."""
+    found = connection.execute(
+        "SELECT kind, step, text, time, over_step FROM alarms WHERE run_id = ? ORDER BY time DESC, rowid DESC LIMIT ?",
+        [run_id, LISTED],
+    ).fetchall()
+    return [data.AlarmRow(*row) for row in reversed(found)]
+
+
+def count_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
+    found = connection.execute("SELECT count(*) FROM alarms WHERE run_id = ?", [run_id]).fetchone()
+    return 0 if found is None else int(found[0])
+
+
+def any_open(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
+    """Say whether a run has an alarm that is not over."""
+    found = connection.execute(
+        "SELECT 1 FROM alarms WHERE run_id = ? AND over_step IS NULL LIMIT 1", [run_id]
+    ).fetchone()
+    return found is not None

@@ -1,0 +1,147 @@
+"""How often alarms are wrong, and what they find: simulated runs, healthy and with planted faults, and real logs.
+
+    python tests/bench/alarms.py [--runs 1000] [--faults 200] [--seed 1] [EVENTS.jsonl …]
+
+Healthy runs of six families (tests/bench/simulation/training.py): alarms of each kind a thousand runs. Then faults put
+into runs of the families whose loss falls: the share that is found by the kind it belongs to, and after how many steps.
+Event files of real runs are replayed and what they raise is listed. Wanted: 10 false ones a thousand runs and kind at
+most, and 90 % of each fault found; exits 1 otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from simulation.training import CHECKPOINT, DISK, FAMILIES, FAULTS, Log
+
+from finetop.core import alarms, events
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MOST_FALSE = 10.0  # a thousand runs
+LEAST_FOUND = 0.9
+Found = tuple[str, int, str, bool]  # kind, step, text, whether it is over
+
+
+def watches(run: alarms.Run) -> dict[str, alarms.Watch]:
+    """All alarms with the options that a recipe has by default."""
+    made = {name: alarms.load(name).watch(alarms.load(name).Options(), run) for name in alarms.names()}
+    return {name: watch for name, watch in made.items() if watch is not None}
+
+
+def replay(log: Log) -> Iterator[Found]:
+    seconds, own = 0.0, watches(alarms.Run(log.steps, log.loss_falls))
+    rows = zip(*log.values.values(), strict=True)
+    for step, row in enumerate(rows, 1):
+        values = {
+            name: float(value)
+            for name, value in zip(log.values, row, strict=True)
+            if name not in ("drift", "free_bytes") or not math.isnan(value)
+        }
+        if "free_bytes" in values:
+            values |= {"disk_bytes": DISK, "checkpoint_bytes": CHECKPOINT}
+        seconds += values["step_s"]
+        yield from look(own, step, seconds, values)
+
+
+def look(
+    own: Mapping[str, alarms.Watch], step: int, seconds: float, values: Mapping[str, float]
+) -> Iterator[Found]:
+    for kind, watch in own.items():
+        said = watch.look(step, seconds, values)
+        if said is not None:
+            yield kind, step, said.text, said.is_over
+
+
+def false_alarms(runs: int, seed: int) -> bool:
+    print(f"healthy runs, {runs} a family: runs with an alarm, a thousand runs")
+    print(f"{'family':<14}" + "".join(f"{kind:>15}" for kind in alarms.names()))
+    whole: Counter[str] = Counter()
+    for number, (family, draw) in enumerate(FAMILIES.items()):
+        wrong: Counter[str] = Counter()
+        for run in range(runs):
+            log = draw(np.random.default_rng((seed, number, run)))
+            wrong.update({kind for kind, _, _, over in replay(log) if not over})
+        whole.update(wrong)
+        print(
+            f"{family:<14}" + "".join(f"{1000 * wrong[k] / runs:>15.1f}" for k in alarms.names()), flush=True
+        )
+    rates = {kind: 1000 * whole[kind] / runs / len(FAMILIES) for kind in alarms.names()}
+    print(f"{'all':<14}" + "".join(f"{rate:>15.1f}" for rate in rates.values()))
+    return max(rates.values()) <= MOST_FALSE
+
+
+def detection(runs: int, seed: int) -> bool:
+    print(
+        f"\nplanted faults, {runs} each: found by their kind, after how many steps (median), and said to be over"
+    )
+    drawn = [draw for family, draw in FAMILIES.items() if family != "paid"]
+    fine = True
+    for number, (fault, (kind, plant)) in enumerate(FAULTS.items()):
+        delays, over = [], 0
+        for run in range(runs):
+            random = np.random.default_rng((seed, 99, number, run))
+            log = plant(drawn[run % len(drawn)](random), random)
+            assert log.fault_at is not None
+            told = [
+                (step, is_over) for k, step, _, is_over in replay(log) if k == kind and step > log.fault_at
+            ]
+            first = next((step for step, is_over in told if not is_over), None)
+            if first is not None:
+                delays.append(first - log.fault_at)
+                over += any(is_over for step, is_over in told if step > first)
+        share = len(delays) / runs
+        fine = fine and share >= LEAST_FOUND
+        print(
+            f"{fault:<22}{100 * share:>6.1f} %   after {median(delays or [0]):>6.0f} steps   over {over}",
+            flush=True,
+        )
+    return fine
+
+
+def real(files: list[str]) -> None:
+    """Replay the metrics of real runs; the seconds are those at which their events were written."""
+    raised: Counter[str] = Counter()
+    for file in files:
+        steps, own, began = 0, {}, 0.0
+        for line in open(file, "rb"):  # noqa: SIM115, PTH123
+            try:
+                one = events.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                continue
+            if isinstance(one.e, events.Planned):
+                steps, began, before = one.e.steps, one.t, one.t
+                own = watches(alarms.Run(steps))
+            if isinstance(one.e, events.Metrics) and own:
+                values = {k: math.nan if v is None else v for k, v in one.e.values.items()}
+                if "loss" in values:
+                    values["step_s"], before = one.t - before, one.t
+                for kind, step, text, _ in look(own, one.e.step, one.t - began, values):
+                    raised[kind] += 1
+                    print(f"  {file} of {steps} steps: step {step} {kind}: {text}")
+    print(f"{len(files)} real runs: {dict(raised) or 'no alarm'}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("events", nargs="*")
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--faults", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    quiet, found = false_alarms(args.runs, args.seed), detection(args.faults, args.seed)
+    if args.events:
+        real(args.events)
+    return 0 if quiet and found else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

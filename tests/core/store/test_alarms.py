@@ -1,0 +1,137 @@
+"""Alarms in the store: raised, over, gone back behind; the same whether their lines come in one piece or in many."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from finetop.core import events
+from finetop.core import run as data
+from finetop.core.store import ingest, jobs, notices, runs
+from finetop.core.store.open import open_store
+
+RECIPE = {
+    "model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}, "check": {"at_end": False},
+}  # fmt: skip
+
+
+def alarm(kind, step, over=False):
+    return events.Alarm(kind, step, f"{kind} at {step}", over)
+
+
+@pytest.fixture
+def connection(tmp_path):
+    made = open_store(tmp_path / "finetop.duckdb")
+    runs.add_run(made, run_id=1, name="r", folder="runs/1", recipe=RECIPE, source="")
+    jobs.add_job(made, run_id=1, verb="train", args={}, priority=10)
+    state = data.Running(since=1.0)
+    jobs.set_state(made, 1, state)
+    runs.set_state(made, 1, state)
+    yield made
+    made.close()
+
+
+def take(connection, path, told, *, a_time=None):
+    """Write events, and take them in: all at once, or so many at a time."""
+    log = events.EventLog(path)
+    for first in range(0, len(told), a_time or len(told)):
+        for event in told[first : first + (a_time or len(told))]:
+            log.write(event)
+        while ingest.take_in(connection, 1, path):
+            pass
+    log.close()
+
+
+def rows(connection):
+    return [(one.kind, one.step, one.over_step) for one in runs.detail(connection, 1).alarms]
+
+
+@pytest.mark.parametrize("a_time", [None, 1, 2, 3])
+def test_an_alarm_is_over_and_may_come_again(connection, tmp_path, a_time):
+    told = [
+        alarm("spike", 5), alarm("nan", 6), alarm("spike", 9, over=True), alarm("spike", 12),
+        alarm("drift", 13, over=True), alarm("nan", 20, over=True), alarm("nan", 30), alarm("nan", 31),
+        alarm("nan", 40, over=True),
+    ]  # fmt: skip
+    take(connection, tmp_path / "e.jsonl", told, a_time=a_time)
+    assert rows(connection) == [
+        ("spike", 5, 9), ("nan", 6, 20), ("spike", 12, None), ("nan", 30, 40), ("nan", 31, 40),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("a_time", [None, 1, 2, 3])
+def test_a_run_that_goes_back_begins_with_none(connection, tmp_path, a_time):
+    told = [
+        alarm("spike", 5), alarm("nan", 6), alarm("spike", 20, over=True), alarm("nan", 21),
+        events.Resumed(10), alarm("spike", 15), alarm("nan", 16), alarm("nan", 18, over=True),
+    ]  # fmt: skip
+    take(connection, tmp_path / "e.jsonl", told, a_time=a_time)
+    assert rows(connection) == [
+        ("spike", 5, 10), ("nan", 6, 10), ("spike", 15, None), ("nan", 16, 18),
+    ]  # fmt: skip
+
+
+def test_a_run_needs_a_person_as_long_as_an_alarm_is_not_over(connection, tmp_path):
+    path = tmp_path / "e.jsonl"
+    assert not runs.row(connection, 1).needs_you
+    take(connection, path, [alarm("spike", 5)])
+    assert (runs.row(connection, 1).needs_you, runs.row(connection, 1).alarm) == (True, "spike at 5")
+    take(connection, path, [alarm("spike", 9, over=True)])
+    assert (runs.row(connection, 1).needs_you, runs.row(connection, 1).alarm) == (False, "")
+    take(connection, path, [alarm("nan", 10)])
+    runs.set_state(connection, 1, data.Finished(since=1.0, ended=2.0))
+    assert not runs.row(connection, 1).needs_you
+
+
+def test_an_older_finetop_reads_the_line_as_an_alarm_whose_text_says_that_it_is_over(tmp_path):
+    class Alarm(msgspec.Struct, tag="alarm", frozen=True):
+        kind: str
+        step: int
+        text: str
+
+    log = events.EventLog(tmp_path / "e.jsonl")
+    log.write(events.Alarm("spike", 9, "the loss is back at 1.2", over=True))
+    line = msgspec.json.decode((tmp_path / "e.jsonl").read_bytes())
+    assert msgspec.convert(line["e"], Alarm) == Alarm("spike", 9, "the loss is back at 1.2")
+    assert events.Alarm("spike", 9, "x") == msgspec.json.decode(
+        b'{"type":"alarm","kind":"spike","step":9,"text":"x"}', type=events.Alarm
+    )
+
+
+def test_a_flood_is_kept_and_listed_from_its_end(connection, tmp_path):
+    told = [alarm("spike", step) for step in range(10_000)]
+    take(connection, tmp_path / "e.jsonl", told)
+    detail = runs.detail(connection, 1)
+    assert (detail.alarms_total, len(detail.alarms)) == (10_000, 100)
+    assert [detail.alarms[0].step, detail.alarms[-1].step] == [9900, 9999]
+    assert len(notices.untold(connection)) == 10_000
+
+
+def test_notices_have_numbers_that_grow_and_come_with_what_they_tell_of(connection, tmp_path):
+    take(connection, tmp_path / "e.jsonl", [alarm("spike", 5), alarm("spike", 9, over=True)])
+    jobs.set_state(connection, 1, data.Failed(3.0, "out of memory", "Lower it."))
+    told = notices.untold(connection)
+    assert [(one.run, one.kind, one.step, one.text) for one in told] == [
+        ("r", "spike", 5, "spike at 5"), ("r", "over", 9, "spike at 9"), ("r", "failed", 0, "out of memory Lower it."),
+    ]  # fmt: skip
+    assert [one.id for one in told] == sorted({one.id for one in told})
+    notices.mark_told(connection, [told[0].id])
+    assert [one.kind for one in notices.untold(connection)] == ["over", "failed"]
+    assert [one.kind for one in notices.since(connection, told[0].id, 10)] == ["failed", "over"]
+
+
+def test_what_is_read_again_is_not_told_again(connection, tmp_path):
+    log = events.EventLog(tmp_path / "e.jsonl")
+    log.write(alarm("spike", 5))
+    log.close()
+    assert ingest.take_in(connection, 1, tmp_path / "e.jsonl", tells=False)
+    assert rows(connection) == [("spike", 5, None)]
+    assert notices.untold(connection) == []
+
+
+def test_told_notices_go_but_for_the_newest(connection):
+    notices.add(connection, [notices.New(1, "nan", step, "x", 1.0) for step in range(notices.KEPT + 50)])
+    numbers = [one.id for one in notices.untold(connection)]
+    notices.mark_told(connection, numbers[:-1])
+    kept = connection.execute("SELECT count(*), max(id) FROM notices").fetchone()
+    assert kept == (notices.KEPT + 1, numbers[-1])
