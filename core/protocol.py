@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.run import RunDetail, RunRow
+from finetop.core.queue_words import PRIORITIES
+from finetop.core.run import Queued, RunDetail, RunRow
 
 VERSION = 1
 REQUEST_LIMIT = 4 << 20  # bytes of one request
@@ -22,6 +23,9 @@ ANSWER_LIMIT = 16 << 20
 
 Whole = Annotated[int, Meta(ge=-(2**31), lt=2**31)]  # what the store's columns hold
 Large = Annotated[int, Meta(ge=-(2**53), le=2**53)]  # what every reader of JSON holds: bytes, revisions
+
+
+Priority = Annotated[int, Meta(ge=0, le=100)]  # the smaller starts first
 
 
 class Hello(msgspec.Struct, tag_field="verb", tag="hello", frozen=True):
@@ -45,12 +49,15 @@ class Submit(msgspec.Struct, tag_field="verb", tag="submit", frozen=True):
     recipe: dict[str, Any]
     source: str
     name: str  # wanted; a number is added when it is taken
+    held: bool = False  # until it is released
+    priority: Priority = PRIORITIES["normal"]
 
 
 class SubmitAnswer(msgspec.Struct, frozen=True):
     run_id: int
     name: str
     place: int
+    held: bool = False
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -67,6 +74,8 @@ class SubmitChain(msgspec.Struct, tag_field="verb", tag="chain", frozen=True):
     stages: list[Stage]  # in an order in which each stands behind those that it begins from
     source: str
     first: str = ""  # begin at this stage, on the runs that the stages before it have made
+    held: bool = False  # its first runs, until they are released
+    priority: Priority = PRIORITIES["normal"]
 
 
 class SubmitChainAnswer(msgspec.Struct, frozen=True):
@@ -137,6 +146,7 @@ class RunsAnswer(msgspec.Struct, frozen=True):
     running: int
     queued: int
     revision: int
+    stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
 
 
 class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):
@@ -265,6 +275,81 @@ class Kill(msgspec.Struct, tag_field="verb", tag="kill", frozen=True):
     """End the whole process tree at once."""
 
     run: str
+
+
+class Pause(msgspec.Struct, tag_field="verb", tag="pause", frozen=True):
+    """Save a checkpoint, exit, and wait in the queue, held, to go on from it. A queued run is held."""
+
+    run: str
+
+
+class Retry(msgspec.Struct, tag_field="verb", tag="retry", frozen=True):
+    """Queue once more what failed of a run: its training from the newest checkpoint, else its check, its export …
+
+    A run that waits for its next try has it now.
+    """
+
+    run: str
+
+
+class RetryAnswer(msgspec.Struct, frozen=True):
+    run: str
+    what: str  # train, check, export, import
+    step: int  # 0: it begins anew
+    place: int
+
+
+class Queue(msgspec.Struct, tag_field="verb", tag="queue", frozen=True):
+    """What waits, first to start on top."""
+
+    limit: Whole = 200
+
+
+class QueueRow(msgspec.Struct, frozen=True):
+    run_id: int
+    run: str
+    what: str  # train, check, export, import
+    step: int | None  # that it goes on from, or looks at
+    method: str
+    wants: str  # of the machine, in words
+    priority: int  # the smaller starts first
+    state: Queued
+    do: str = ""  # what lets it go on, as a command
+    host: str = ""  # where several machines are looked at
+
+
+class QueueAnswer(msgspec.Struct, frozen=True):
+    rows: list[QueueRow]
+    total: int
+    running: list[str]  # what runs now, in words
+    stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
+
+
+class Move(msgspec.Struct, tag_field="verb", tag="move", frozen=True):
+    """Put what waits of a run first in the queue, last, or before another run."""
+
+    run: str
+    to: Literal["first", "last", "before"]
+    other: str = ""
+
+
+class Hold(msgspec.Struct, tag_field="verb", tag="hold", frozen=True):
+    """Let a waiting run not start until it is released; without a run the whole queue."""
+
+    run: str = ""
+
+
+class Release(msgspec.Struct, tag_field="verb", tag="release", frozen=True):
+    """Let a held run, or the whole queue, go on."""
+
+    run: str = ""
+
+
+class Prioritise(msgspec.Struct, tag_field="verb", tag="prioritise", frozen=True):
+    """Give what waits of a run a priority; in it, it stands where it came."""
+
+    run: str
+    priority: Priority
 
 
 class Done(msgspec.Struct, frozen=True):
@@ -459,6 +544,13 @@ Ask = (
     | Check
     | Stop
     | Kill
+    | Pause
+    | Retry
+    | Queue
+    | Move
+    | Hold
+    | Release
+    | Prioritise
     | Remove
     | Trash
     | Restore
@@ -488,6 +580,13 @@ ANSWERS: dict[type, type] = {
     Check: CheckAnswer,
     Stop: Done,
     Kill: Done,
+    Pause: Done,
+    Retry: RetryAnswer,
+    Queue: QueueAnswer,
+    Move: Done,
+    Hold: Done,
+    Release: Done,
+    Prioritise: Done,
     Remove: RemoveAnswer,
     Trash: TrashAnswer,
     Restore: Done,
@@ -501,7 +600,22 @@ ANSWERS: dict[type, type] = {
 }
 
 # What only looks: it may be asked again where a connection broke before the answer came.
-LOOKS = (Hello, Runs, GetRun, Curves, ReadLog, EventsSince, Checks, Flips, Sql, Changes, Paths, Trash, Gpus)
+LOOKS = (
+    Hello,
+    Runs,
+    GetRun,
+    Curves,
+    ReadLog,
+    EventsSince,
+    Checks,
+    Flips,
+    Sql,
+    Changes,
+    Paths,
+    Trash,
+    Gpus,
+    Queue,
+)
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ Kind = Literal[
     "",  # an older finetop wrote it down
     "out_of_memory",  # of the machine, or of what it may use of it
     "gpu_out_of_memory",
+    "gpu_taken",  # its memory, by others
     "killed",  # by a signal that nobody asked finetop for
     "crashed",  # in native code: segmentation fault, abort
     "hung",  # and `hung: {then: kill}` is set

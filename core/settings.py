@@ -5,11 +5,14 @@ keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_da
 hung: {after_s: 600, then: tell}
 gpus: {share: true, reserve_gib: 1, only: null}
 slots: {cpu_jobs: 1}
+retry: {times: 2, wait_s: 60, longest_s: 3600, not_after: []}
+resume: {after_reboot: true, after_crash: true}
+quiet_hours: {from: "22:00", to: "07:00", days: [mon, tue, wed, thu, fri], pause: false}
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -63,12 +66,60 @@ class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
 
 
+Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/run.py)
+    "out_of_memory",
+    "gpu_taken",
+    "disk_full",
+    "environment",
+    "gpu_lost",
+    "gpu_error",
+    "communication",
+    "hung",
+]
+
+
+class Retry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How often a job that failed is tried again by itself: never for its recipe, its data or its numbers."""
+
+    times: Annotated[int, Meta(ge=0, le=100)] = 2  # without a new checkpoint in between
+    wait_s: Annotated[float, Meta(ge=0, le=86_400)] = 60.0  # before the first of them; then twice as long …
+    longest_s: Annotated[float, Meta(ge=0, le=604_800)] = 3600.0  # … up to this
+    not_after: tuple[Passing, ...] = ()  # kinds of failure that are left to a person
+
+
+class Resume(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whether runs go on by themselves, from their newest checkpoint, when something from outside ended them."""
+
+    after_reboot: bool = True
+    after_crash: bool = True  # of its process: killed from outside, a fault in native code, vanished
+
+
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+ClockTime = Annotated[
+    str, Meta(pattern="^([01][0-9]|2[0-3]):[0-5][0-9]$", extra={"words": 'a time of day such as "22:00"'})
+]
+
+
+class QuietHours(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}
+):
+    """When nothing new starts, by this machine's clock; one that ends before it begins goes on over midnight."""
+
+    start: ClockTime
+    end: ClockTime
+    days: tuple[Day, ...] = get_args(Day)  # on which it begins
+    pause: bool = False  # what trains or is checked is paused too, and goes on afterwards
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settings: Literal[1] = 1
     keep: Keep = Keep()
     hung: Hung = Hung()
     gpus: Gpus = Gpus()
     slots: Slots = Slots()
+    retry: Retry = Retry()
+    resume: Resume = Resume()
+    quiet_hours: QuietHours | None = None
 
 
 def load(home: Home) -> Settings:

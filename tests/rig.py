@@ -20,6 +20,8 @@ from finetop.core.run import word
 
 PROGRAM = Path(__file__).parent / "core" / "supervisor" / "fake_supervisor.py"
 MARK = "FINETOP_TEST_HOME"  # in the environment of all that descends from a supervisor of a rig
+# What failed stays so: tests of how that is told need not wait for all tries.
+ALONE = "settings: 1\nretry: {times: 0}\nresume: {after_reboot: false, after_crash: false}\n"
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 
 
@@ -29,9 +31,12 @@ class Rig:
 
     home: Home
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    settings: str = ALONE  # of the home
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
         prepare(self.home)
+        if not (self.home.root / "settings.yaml").exists():
+            (self.home.root / "settings.yaml").write_text(self.settings)
         with self.home.log.open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, str(PROGRAM), "--home", str(self.home.root)],

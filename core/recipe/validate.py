@@ -147,7 +147,7 @@ class _Reader:
                 values[name] = self.default(node, field, child_key)
         if any(value is _MISSING for value in values.values()):
             return _MISSING
-        return kind(**values)
+        return kind(**{known[name].name: value for name, value in values.items()})
 
     def default(self, node: Node, field: msgspec.structs.FieldInfo, key: str) -> Any:
         """Fill in a section that was not written but depends on its name, or say that it is missing."""
@@ -179,5 +179,5 @@ def is_path(text: str, annotation: Any) -> bool:
 
 @lru_cache
 def struct_fields(kind: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
-    """List the settings of a section by name; the annotations are evaluated once."""
-    return {field.name: field for field in msgspec.structs.fields(kind)}
+    """List the settings of a section by the names that are written; the annotations are evaluated once."""
+    return {field.encode_name: field for field in msgspec.structs.fields(kind)}

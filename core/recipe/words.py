@@ -32,6 +32,8 @@ def _bare(info: Any) -> Any:
 def _words(info: Any) -> str:
     from msgspec import inspect
 
+    if isinstance(info, inspect.Metadata) and info.extra and "words" in info.extra:
+        return str(info.extra["words"])
     info = _bare(info)
     if isinstance(info, inspect.UnionType):
         # null last, as it is the least of what one may mean

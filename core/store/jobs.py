@@ -77,14 +77,23 @@ def _jobs(connection: duckdb.DuckDBPyConnection, word: str) -> list[Job]:
 
 
 def add_job(
-    connection: duckdb.DuckDBPyConnection, *, run_id: int, verb: str, args: dict[str, Any], priority: int
+    connection: duckdb.DuckDBPyConnection,
+    *,
+    run_id: int,
+    verb: str,
+    args: dict[str, Any],
+    priority: int,
+    place: float | None = None,
+    held: bool = False,
+    not_before: float | None = None,
+    undo: data.Before | None = None,
 ) -> tuple[int, str]:
     """Queue a job. Returns its number and its folder, relative to the run folder."""
     job_id = records.next_number(connection, "jobs")
     folder = f"jobs/{job_id:04d}-{verb}"
     connection.execute(
-        "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+        "INSERT INTO jobs (id, run_id, verb, args, priority, created, folder, word, state, place, held, not_before,"
+        " undo) VALUES (?, ?, ?, ?, ?, ?, ?, 'queued', ?, ?, ?, ?, ?)",
         [
             job_id,
             run_id,
@@ -94,6 +103,10 @@ def add_job(
             time.time(),
             folder,
             _json.encode(data.Queued(place=0)).decode(),
+            place,
+            held,
+            not_before,
+            None if undo is None else _json.encode(undo).decode(),
         ],
     )
     records.mark_run(connection, run_id)
@@ -152,6 +165,18 @@ def set_gpu_fault(connection: duckdb.DuckDBPyConnection, job_id: int, fault: str
     """Write down what has befallen a GPU that a live job has; nothing when that is over."""
     connection.execute("UPDATE jobs SET gpu_fault = ? WHERE id = ?", [fault, job_id])
     records.mark_job(connection, job_id)
+
+
+def before(connection: duckdb.DuckDBPyConnection, job_id: int) -> data.Before | None:
+    """Tell how the run stood before a job that goes on with it was queued."""
+    found = connection.execute("SELECT undo FROM jobs WHERE id = ?", [job_id]).fetchone()
+    return msgspec.json.decode(found[0], type=data.Before) if found is not None and found[0] else None
+
+
+def has_trained(connection: duckdb.DuckDBPyConnection, job_id: int) -> bool:
+    """Say whether a job came as far as its first step: before, it has changed nothing of its run."""
+    found = connection.execute("SELECT planned FROM jobs WHERE id = ?", [job_id]).fetchone()
+    return found is not None and bool(found[0] != "{}")
 
 
 def ask(connection: duckdb.DuckDBPyConnection, job_id: int, what: str) -> None:
@@ -227,8 +252,8 @@ def places(
 
 
 def place_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
-    """Give the place of a waiting run."""
-    return places(connection)[0][run_id].place
+    """Give the place of the first job that waits of a run."""
+    return next(queued.place for job, queued in line(connection) if job.run_id == run_id)
 
 
 def checks_under_way(

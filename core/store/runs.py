@@ -145,11 +145,14 @@ def show_state(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.S
 
 def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     """Work out whether a run needs a person: it failed, was lost, regressed and nobody accepted, or is in alarm."""
-    state_text, brief_text = _one(connection, "SELECT state, brief FROM runs WHERE id = ?", [run_id])
+    state_text, brief_text, said = _one(
+        connection, "SELECT state, brief, said FROM runs WHERE id = ?", [run_id]
+    )
     state = _state.decode(state_text)
     check = _brief.decode(brief_text) if brief_text else None
     regressed = check is not None and check.verdict == "regressed" and not check.accepted
-    if isinstance(state, data.Failed | data.Lost) or regressed:
+    is_waiting = isinstance(state, data.Queued)
+    if isinstance(state, data.Failed | data.Lost) or regressed or (said and not is_waiting):
         rank = NEEDS_YOU
     elif isinstance(state, data.Running):
         rank = (
@@ -158,8 +161,27 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
             else RUNNING
         )
     else:
-        rank = QUEUED if isinstance(state, data.Queued) else DONE
+        rank = QUEUED if is_waiting else DONE
     connection.execute("UPDATE runs SET rank = ? WHERE id = ?", [rank, run_id])
+
+
+def queue_again(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+    """Let a run wait for a job that goes on with it; what was said of an earlier one is over."""
+    connection.execute("UPDATE runs SET said = '' WHERE id = ?", [run_id])
+    set_state(connection, run_id, data.Queued(place=0))
+
+
+def put_back(connection: duckdb.DuckDBPyConnection, run_id: int, before: data.Before, said: str = "") -> None:
+    """Let a run stand as it did before a job that was to go on with it; `said` is why that did not."""
+    if before.recipe is not None:
+        set_recipe(connection, run_id, before.recipe, before.model)
+    connection.execute("UPDATE runs SET said = ? WHERE id = ?", [said, run_id])
+    set_state(connection, run_id, before.state)
+
+
+def stands(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State) -> data.Before:
+    """Tell how a run stands, for a job that is to go on with it: in which state, and at which step."""
+    return data.Before(state, int(_one(connection, "SELECT step FROM runs WHERE id = ?", [run_id])[0]))
 
 
 def forget_later(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:

@@ -12,9 +12,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from finetop.core import protocol
 from finetop.core.store import checks, metrics, query, runs
-from finetop.core.supervisor import cleaning, going_on, housekeeping, orders, spare, waiting
+from finetop.core.supervisor import (
+    cleaning,
+    going_on,
+    housekeeping,
+    orders,
+    queueing,
+    retrying,
+    spare,
+    waiting,
+    wishes,
+)
 from finetop.core.supervisor.pool import telling
 from finetop.core.supervisor.state import Supervisor
 
@@ -69,7 +81,7 @@ def machine(supervisor: Supervisor) -> str:
 
 
 def page(supervisor: Supervisor, ask: protocol.Runs) -> protocol.RunsAnswer:
-    return runs.page(
+    found = runs.page(
         supervisor.connection,
         text=ask.filter,
         sort=ask.sort,
@@ -78,6 +90,7 @@ def page(supervisor: Supervisor, ask: protocol.Runs) -> protocol.RunsAnswer:
         revision=supervisor.revision,
         why=waiting.why(supervisor),
     )
+    return msgspec.structs.replace(found, stopped=waiting.stopped(supervisor, time.time()))
 
 
 def one_run(supervisor: Supervisor, ask: protocol.GetRun) -> Any:
@@ -165,8 +178,15 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Checks: check_results,
     protocol.Flips: flips,
     protocol.Check: orders.check,
-    protocol.Stop: orders.stop,
-    protocol.Kill: orders.kill,
+    protocol.Stop: wishes.stop,
+    protocol.Kill: wishes.kill,
+    protocol.Pause: wishes.pause,
+    protocol.Retry: retrying.retry,
+    protocol.Queue: queueing.listing,
+    protocol.Move: queueing.move,
+    protocol.Hold: queueing.hold,
+    protocol.Release: queueing.release,
+    protocol.Prioritise: queueing.prioritise,
     protocol.Remove: housekeeping.remove,
     protocol.Trash: housekeeping.trash,
     protocol.Restore: housekeeping.restore,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from finetop.core import causes, pulse, stacks
 from finetop.core import run as data
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 HUNG = "hung"  # what is asked of a job that is to be killed because it hangs
 LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
 READ_BYTES = 64 << 10  # a crash lists the frames of up to 100 threads
+PAUSES = ("pause", "rest")  # asked of a job: by a person, by quiet hours
 NEAR = 0.9  # of the memory that may be used: who held so much may have been killed for it
 
 
@@ -42,14 +43,19 @@ def ending(
         return _failed(facts, said_of, since, log)
     is_from_outside = said is not None and said.kind == "asked" and not job.asked
     if said is not None and said.status == "stopped" and not is_from_outside:
-        return data.Stopped(ended=facts.ended, how="stop", since=since, cause=said.cause)
-    if job.asked == "stop" and facts.signal == signal.SIGTERM:
-        return data.Stopped(ended=facts.ended, how="stop", since=since)
+        is_of_itself = said.cause and said.kind != "asked"  # a budget, a check: not what was asked for
+        return data.Stopped(facts.ended, "stop" if is_of_itself else _how(job), since, said.cause)
+    if job.asked in ("stop", *PAUSES) and facts.signal == signal.SIGTERM:
+        return data.Stopped(facts.ended, _how(job), since)
     return _failed(facts, why(facts, said, log), since, log)
 
 
 def _failed(facts: Exit, cause: causes.Cause, since: float, log: list[str]) -> data.Failed:
     return data.Failed(facts.ended, cause.cause, cause.hint, since, facts.code, facts.signal, cause.kind, log)
+
+
+def _how(job: Job) -> Literal["stop", "pause"]:
+    return "pause" if job.asked in PAUSES else "stop"
 
 
 def why(facts: Exit, said: events.Ended | None, log: list[str]) -> causes.Cause:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -11,7 +11,7 @@ from finetop.core import run as data
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.recipe.changes import Change, changes
 from finetop.core.recipe.load import recipe_from_json
-from finetop.core.store import jobs, runs
+from finetop.core.store import jobs, order, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
 from finetop.core.train.keeping import checkpoint
@@ -34,6 +34,8 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     detail = runs.detail(connection, run_id)
+    if (waiting := released(supervisor, run_id, name, ask)) is not None:
+        return waiting
     require_ended(detail, name)
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
     if ask.recipe is not None:
@@ -43,16 +45,49 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)
     require_no_loss(folder, name, step, anyway=ask.anyway)
-    path = None if place is None else str(place.relative_to(folder))
     said = [str(change) for change in changed]
-    args = {"resume": {"step": step, "checkpoint": path, "anyway": ask.anyway}, "changes": said}
+    args = resume_args(folder, step, place, anyway=ask.anyway, changes=said)
+    undo = runs.stands(connection, run_id, detail.row.state)
     with transaction(connection):
         if ask.recipe is not None and changed:
+            undo = msgspec.structs.replace(undo, recipe=detail.recipe, model=detail.row.model)
             runs.set_recipe(connection, run_id, ask.recipe, ancestry.shown(connection, ask.recipe))
-        runs.set_state(connection, run_id, data.Queued(place=0))
-        jobs.add_job(connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY)
+        runs.queue_again(connection, run_id)
+        jobs.add_job(
+            connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY, undo=undo
+        )
     supervisor.touch()
     return protocol.ResumeAnswer(name, step, said, jobs.place_of(connection, run_id))
+
+
+def resume_args(
+    folder: Path, step: int, place: Path | None, *, anyway: bool = False, changes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Tell a training job where it goes on from, and what was changed in its recipe."""
+    path = None if place is None else str(place.relative_to(folder))
+    return {"resume": {"step": step, "checkpoint": path, "anyway": anyway}, "changes": list(changes)}
+
+
+def released(
+    supervisor: Supervisor, run_id: int, name: str, ask: protocol.Resume
+) -> protocol.ResumeAnswer | None:
+    """Let a run go on that waits, paused, held or for its next try; None for one that waits for nothing of that.
+
+    Raises Refused where another step or other settings are asked for.
+    """
+    connection = supervisor.connection
+    waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    if not any(job.held or job.not_before is not None for job in waiting):
+        return None
+    if ask.step is not None or ask.recipe is not None:
+        hint = f"Take it out first: finetop stop {name}. Then resume it so."
+        raise Refused(f"{name} waits in the queue already.", hint=hint)
+    with transaction(connection):
+        for job in waiting:
+            order.hold(connection, job.id, held=False)
+    supervisor.touch()
+    step = max(int(job.args.get("resume", {}).get("step", 0)) for job in waiting)
+    return protocol.ResumeAnswer(name, step, [], jobs.place_of(connection, run_id))
 
 
 def require_ended(detail: data.RunDetail, name: str) -> None:

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from finetop.core import objectives, protocol, secrets
-from finetop.core import run as data
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.fault_points import abort_at
@@ -36,9 +35,16 @@ def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswe
     EnvironmentTrouble when the folder can't be made.
     """
     run_id, name = _add_run(
-        supervisor, ask.name, ask.recipe, ask.source, verb="train", args={}, priority=jobs.TRAIN_PRIORITY
+        supervisor,
+        ask.name,
+        ask.recipe,
+        ask.source,
+        verb="train",
+        args={},
+        priority=ask.priority,
+        held=ask.held,
     )
-    return protocol.SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id))
+    return protocol.SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
 
 def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitChainAnswer:
@@ -60,6 +66,7 @@ def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitC
         for stage in ask.stages[start:]:
             name = runs.free_name(connection, f"{whole}.{stage.name}")
             recipe = on_runs(stage, numbers)
+            begins = not any(one.kind == "stage" for one in references(stage.recipe).values())
             numbers[stage.name] = make_run(
                 supervisor,
                 made,
@@ -68,13 +75,17 @@ def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitC
                 ask.source,
                 verb="train",
                 args={},
-                priority=jobs.TRAIN_PRIORITY,
+                priority=ask.priority,
+                held=ask.held and (begins or stage is ask.stages[start]),
             )
             queued.append((numbers[stage.name], name))
     supervisor.touch()
     places, _ = jobs.places(connection)
     return protocol.SubmitChainAnswer(
-        [protocol.SubmitAnswer(run_id, name, places[run_id].place) for run_id, name in queued]
+        [
+            protocol.SubmitAnswer(run_id, name, places[run_id].place, places[run_id].held)
+            for run_id, name in queued
+        ]
     )
 
 
@@ -164,12 +175,15 @@ def _add_run(
     verb: str,
     args: dict[str, Any],
     priority: int,
+    held: bool = False,
 ) -> tuple[int, str]:
     """Make a run: its folder with the recipe, then its rows and the job that makes it. Returns number and name."""
     require_run(supervisor, wanted, recipe, source, verb=verb, args=args)
     name = runs.free_name(supervisor.connection, wanted)
     with made_or_gone(supervisor) as made:
-        run_id = make_run(supervisor, made, name, recipe, source, verb=verb, args=args, priority=priority)
+        run_id = make_run(
+            supervisor, made, name, recipe, source, verb=verb, args=args, priority=priority, held=held
+        )
     supervisor.touch()
     return run_id, name
 
@@ -226,6 +240,7 @@ def make_run(
     verb: str,
     args: dict[str, Any],
     priority: int,
+    held: bool = False,
 ) -> int:
     """Make one run's folder and rows inside of `made_or_gone`. Returns its number. Raises OSError and as `resolve`."""
     connection = supervisor.connection
@@ -245,7 +260,7 @@ def make_run(
     runs.add_run(connection, run_id=run_id, name=name, folder=relative, recipe=recipe, source=source)
     runs.set_recipe(connection, run_id, recipe, ancestry.shown(connection, recipe))
     store_parents.add(connection, run_id, parents)
-    jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority)
+    jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority, held=held)
     return run_id
 
 
@@ -296,44 +311,6 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
         raise BadInput(f"check.general: {error}.", hint="See `finetop check --help`.") from error
     own = (recipe.get("check") or {}).get("general") or msgspec.to_builtins(General())
     return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
-
-
-def stop(supervisor: Supervisor, ask: protocol.Stop) -> protocol.Done:
-    """Ask a run's live jobs to save and exit; take waiting ones out of the queue."""
-    return _end(supervisor, ask.run, "stop")
-
-
-def kill(supervisor: Supervisor, ask: protocol.Kill) -> protocol.Done:
-    return _end(supervisor, ask.run, "kill")
-
-
-def _end(supervisor: Supervisor, run: str, what: str) -> protocol.Done:
-    connection = supervisor.connection
-    run_id, name = runs.find_run(connection, run)
-    waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
-    live = [job for job in jobs.live(connection) if job.run_id == run_id]
-    if not waiting and not live:
-        state = data.word(runs.row(connection, run_id).state)
-        raise Refused(f"{name} is {state}: there is nothing to {what}.")
-    with transaction(connection):
-        for job in live:
-            jobs.ask(connection, job.id, what)
-            assert isinstance(job.state, data.Running)
-            state_asked = msgspec.structs.replace(job.state, asked="kill" if what == "kill" else "stop")
-            jobs.set_state(connection, job.id, state_asked)
-            if job.verb in data.MAKES_A_RUN:
-                runs.set_state(connection, run_id, state_asked)
-        for job in waiting:
-            cancelled = data.Stopped(ended=time.time(), how="cancel")
-            jobs.set_state(connection, job.id, cancelled)
-            if job.verb in data.MAKES_A_RUN:
-                runs.set_state(connection, run_id, cancelled)
-    supervisor.touch()
-    if not live:
-        return protocol.Done(f"{name} left the queue.")
-    if what == "kill":
-        return protocol.Done(f"{name} is being killed.")
-    return protocol.Done(f"{name} saves a checkpoint, then stops.")
 
 
 def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnswer:

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import duckdb
 import msgspec
 
 from finetop.core import keeper
@@ -14,10 +13,20 @@ from finetop.core import run as data
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.fault_points import abort_at
 from finetop.core.folders import make_inside, write_whole
-from finetop.core.store import checks, claims, jobs, runs
+from finetop.core.store import jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import endings, parents, rules, spare, taking_in, vitals, waiting
+from finetop.core.supervisor import (
+    afterwards,
+    endings,
+    parents,
+    quieting,
+    rules,
+    spare,
+    taking_in,
+    vitals,
+    waiting,
+)
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.pool import pool
 from finetop.core.supervisor.recording import record
@@ -33,6 +42,7 @@ MOST_STARTS = 3  # of a job whose keeper never comes to life
 
 def beat(supervisor: Supervisor) -> None:
     """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then."""
+    now = time.time()
     rules.read(supervisor)
     supervisor.keepers[:] = [process for process in supervisor.keepers if process.poll() is None]
     if supervisor.seen != supervisor.revision:  # an idle beat asks the store nothing
@@ -40,12 +50,13 @@ def beat(supervisor: Supervisor) -> None:
         supervisor.live = jobs.live(supervisor.connection)
         waiting.read(supervisor)
     pool.tend(supervisor)
+    quieting.keep(supervisor, now)
     taking_in.take_in(supervisor, supervisor.live)
     for job in supervisor.live:
         _pass_on(supervisor, job)
     vitals.look(supervisor)
     ended = [job for job in supervisor.live if _ended(supervisor, job)]
-    ready = waiting.ready(supervisor, time.time())
+    ready = waiting.ready(supervisor, now)
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
         for job, gpus in pool.choose(supervisor, ready):
             start(supervisor, job, gpus)
@@ -61,7 +72,7 @@ def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
         with transaction(supervisor.connection):
             parents.pin(supervisor.connection, job.run_id)
     except FinetopError as error:
-        _fail(supervisor, job, error)
+        _fail(supervisor, job, error)  # what its run begins from is gone
         return
     write_spec(supervisor, job, folder)
     state = data.Running(since=time.time(), phase=data.STARTING)
@@ -75,10 +86,10 @@ def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     if local.claim(folder, attempt):
         abort_at("supervisor-claimed")
         own, environment = local.job_command(job.verb, folder), spare.environment(supervisor, gpus)
-        waiting = None
+        spared = None
         if job.verb == "train":
-            waiting = spare.hand_over(supervisor, folder, attempt, own, environment)
-        process = waiting or local.submit(folder, attempt, job.verb, environment)
+            spared = spare.hand_over(supervisor, folder, attempt, own, environment)
+        process = spared or local.submit(folder, attempt, job.verb, environment)
         supervisor.keepers.append(process)
     abort_at("supervisor-spawned")
 
@@ -94,13 +105,9 @@ def _start_again(supervisor: Supervisor, job: Job) -> None:
 
 
 def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
-    """End a job that can't start: what its run begins from is gone."""
+    """End a job that can't start."""
     state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
-    with transaction(supervisor.connection):
-        jobs.set_state(supervisor.connection, job.id, state)
-        if job.verb in data.MAKES_A_RUN:
-            runs.set_state(supervisor.connection, job.run_id, state)
-    supervisor.touch()
+    afterwards.settle(supervisor, job, state)
 
 
 def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:
@@ -144,36 +151,18 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
     state = endings.ending(
         job, facts, said, endings.last_lines(folder, facts), rebooted=facts is None and rebooted
     )
-    state = pool.ending_of(job, state)
-    with transaction(supervisor.connection):
-        jobs.set_state(supervisor.connection, job.id, state)
-        if job.verb in data.MAKES_A_RUN:
-            runs.set_state(supervisor.connection, job.run_id, data.in_short(state))
-            _queue_check(supervisor.connection, job, state)
-    supervisor.touch()
+    afterwards.settle(supervisor, job, pool.ending_of(job, state))
     return True
 
 
-def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) -> None:
-    """When a run is made, queue the check that its recipe asks for: in the same transaction, so it can't get lost."""
-    wanted = runs.recipe(connection, job.run_id).get("check", {}).get("at_end", True)
-    if wanted and isinstance(state, data.Finished):
-        step, path = checks.newest_checkpoint(connection, job.run_id, None)
-        jobs.add_job(
-            connection,
-            run_id=job.run_id,
-            verb="check",
-            args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
-            priority=jobs.CHECK_PRIORITY,
-        )
-
-
 def _pass_on(supervisor: Supervisor, job: Job) -> None:
-    """Send what is asked of a job to its keeper, once."""
-    if job.asked not in ("stop", "kill", endings.HUNG):
+    """Send what is asked of a job to its keeper, once: to pause it is to stop it with a checkpoint, too."""
+    if not job.asked:
         return
     mark = (job.id, job.attempt, job.asked)
     if mark not in supervisor.signalled and local.send(
-        supervisor.home.root / job.folder, job.attempt, "stop" if job.asked == "stop" else "kill"
+        supervisor.home.root / job.folder,
+        job.attempt,
+        "kill" if job.asked in ("kill", endings.HUNG) else "stop",
     ):
         supervisor.signalled.add(mark)

@@ -33,6 +33,7 @@ class Supervisor:
     queued: list[Job] = field(default_factory=list)
     waiting: dict[int, str] = field(default_factory=dict)  # runs that wait for another's end: in words
     is_held: bool = False  # the whole queue
+    quiet_until: float | None = None  # in quiet hours, when they end
     why: dict[int, str] = field(
         default_factory=dict
     )  # why jobs wait by the queue's rules (supervisor/waiting.py)

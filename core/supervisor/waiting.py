@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
-from finetop.core.queue_words import QUEUE_HELD
+from finetop.core.queue_words import HELD, QUEUE_HELD
+from finetop.core.quiet_hours import clock
 from finetop.core.store import jobs, order, parents
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
@@ -32,14 +36,32 @@ def ready(supervisor: Supervisor, now: float) -> list[Job]:
 def _why(supervisor: Supervisor, job: Job, now: float) -> str:
     """Say why a job may not start now; nothing if it may."""
     if job.held:
-        return "held"
+        return HELD
     if job.run_id in supervisor.waiting:
         return supervisor.waiting[job.run_id]
+    if words := stopped(supervisor, now):
+        return words
+    retry = job.args.get("retry", {})
+    if job.not_before is not None and now < job.not_before:
+        return str(retry.get("said", ""))
+    room = int(retry.get("room", 0))
+    if room > free_bytes(supervisor.home.root):
+        return f"the disk is full: waits for {room / 2**30:.1f} GiB of room"
+    return ""
+
+
+def stopped(supervisor: Supervisor, now: float) -> str:
+    """Say why nothing at all starts now; nothing if it does."""
     if supervisor.is_held:
         return QUEUE_HELD
-    if job.not_before is not None and now < job.not_before:
-        return str(job.args.get("retry", {}).get("said", "")) or "waits for its time"
+    if supervisor.quiet_until is not None:
+        return f"quiet until {clock(supervisor.quiet_until, now)}"
     return ""
+
+
+def free_bytes(folder: Path) -> int:
+    facts = os.statvfs(folder)
+    return facts.f_bavail * facts.f_frsize
 
 
 def why(supervisor: Supervisor) -> dict[int, str]:

@@ -2,11 +2,13 @@
 
     python fake_job.py JOB_FOLDER
 
-What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang"; with `once`
-in the first attempt alone), garbage, `saved`: steps that get a checkpoint's folder, `best`: the one that is kept, and
-for its checks `lost`: how many items of each task the tuned model lost, a number or one for each step. `waits_at`: a
-step before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of
-which the last is elsewhere; with `spins` it is busy meanwhile.
+What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang", or what an
+Ended event says; with `once` in the first attempt alone), `ends`: one for each training job of the run, and the step
+`until` which those come that do not end well, `refuses`: what a job that is to go on says at once, garbage, `saved`:
+steps that get a checkpoint's folder, `best`: the one that is kept, and for its checks `check_s`: how long they take,
+`lost`: how many items of each task the tuned model lost, a number or one for each step. `waits_at`: a step before which
+it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of which the last is
+elsewhere; with `spins` it is busy meanwhile.
 """
 
 import faulthandler
@@ -38,6 +40,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     log = events.EventLog(folder / "events.jsonl")
     if spec.verb == "check":
+        time.sleep(plan.get("check_s", 0.0))
+        if stopping:
+            log.write(events.Ended("stopped", "asked to stop; what was scored is kept", kind="asked"))
+            return 0
         lost = plan.get("lost", 0)
         step = spec.args["step"]
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
@@ -45,16 +51,20 @@ def main() -> int:
         attempt = int((folder / "attempt").read_text())
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "cpu")
         log.write(events.Started(1, attempt, os.getpid(), gpus, "float32", {"fake": "1"}))
+        begun = spec.args.get("resume", {}).get("step")
+        if begun is not None and "refuses" in plan:
+            return ends_with(log, plan["refuses"])
+        end = end_of(plan, folder, begun)
+        last = plan.get("steps", 10) if end == "ok" else plan.get("until", plan.get("steps", 10))
         log.write(events.Planned(plan.get("steps", 10), 1.0, 10, 0, 100, 1, 1))
         if plan.get("grandchild"):
             child = subprocess.Popen(
                 [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
             )
             (folder / "grandchild.txt").write_text(str(child.pid))
-        begun = spec.args.get("resume", {}).get("step")
         if begun is not None:
             log.write(events.Resumed(begun))
-        for step in range(1 + (begun or 0), plan.get("steps", 10) + 1):
+        for step in range(1 + (begun or 0), last + 1):
             if step == plan.get("waits_at"):
                 wait_with(folder / "go", plan)
             log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step), **more(step, plan)}))
@@ -67,17 +77,15 @@ def main() -> int:
                 tell_all(log, step, spec.args)
             log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))
             if step in plan.get("saved", ()):
-                path = f"checkpoints/step-{step:06d}"
-                (run_folder_of(folder) / path / "state").mkdir(parents=True, exist_ok=True)
-                (run_folder_of(folder) / path / "manifest.json").write_text('{"files": {}}')
-                log.write(events.Checkpoint(step, path, 10, "full"))
+                save(log, folder, step)
             if stopping:
-                log.write(events.Checkpoint(step, f"checkpoints/step-{step:06d}", 10, "full"))
+                save(log, folder, step)
                 log.write(events.Ended("stopped"))
                 return 0
             if step > plan.get("start", 0):
                 time.sleep(plan.get("pause_s", 0.0))
-    end = "ok" if plan.get("once") and begun is not None else plan.get("end", "ok")
+    if isinstance(end, dict):
+        return ends_with(log, end)
     if end == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if end == "crash":
@@ -115,6 +123,28 @@ def wait_with(file: Path, plan: dict[str, Any]) -> None:
 
 
 RANK = str(Path(__file__).with_name("fake_rank.py"))
+
+
+def end_of(plan: dict[str, Any], folder: Path, begun: int | None) -> str | dict[str, Any]:
+    """Say how this training job of the run is to end."""
+    if "ends" in plan:
+        number = len(list(folder.parent.glob("*-train")))
+        return plan["ends"][number - 1] if number <= len(plan["ends"]) else "ok"
+    return "ok" if plan.get("once") and begun is not None else plan.get("end", "ok")
+
+
+def ends_with(log: events.EventLog, facts: dict[str, Any]) -> int:
+    ended = events.Ended("failed", **facts)
+    log.write(ended)
+    return ended.exit_code
+
+
+def save(log: events.EventLog, folder: Path, step: int) -> None:
+    """Make the folder of a checkpoint that training can go on from, and tell of it."""
+    path = f"checkpoints/step-{step:06d}"
+    (run_folder_of(folder) / path / "state").mkdir(parents=True, exist_ok=True)
+    (run_folder_of(folder) / path / "manifest.json").write_text('{"files": {}}')
+    log.write(events.Checkpoint(step, path, 10, "full"))
 
 
 def tell_all(log: events.EventLog, step: int, args: dict[str, Any]) -> None:

@@ -1,0 +1,150 @@
+"""The queue as a person sees and changes it: what waits and why, the order, what is held."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import protocol
+from finetop.core import run as data
+from finetop.core.errors import BadInput, Refused
+from finetop.core.queue_words import priority_word
+from finetop.core.store import jobs, order, runs
+from finetop.core.store.open import transaction
+from finetop.core.supervisor import waiting
+
+if TYPE_CHECKING:
+    from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.state import Supervisor
+
+
+LIMIT = 1000
+
+
+def listing(supervisor: Supervisor, ask: protocol.Queue) -> protocol.QueueAnswer:
+    """List what waits, first to start on top, and what runs."""
+    connection = supervisor.connection
+    found = jobs.line(connection, waiting.why(supervisor))
+    return protocol.QueueAnswer(
+        [_row(supervisor, job, state) for job, state in found[: max(1, min(ask.limit, LIMIT))]],
+        len(found),
+        [f"{job.run_name}{'' if job.verb == 'train' else f' ({job.verb})'}" for job in jobs.live(connection)],
+        waiting.stopped(supervisor, time.time()),
+    )
+
+
+def _row(supervisor: Supervisor, job: Job, state: data.Queued) -> protocol.QueueRow:
+    recipe = runs.recipe(supervisor.connection, job.run_id)
+    step = job.args.get("resume", {}).get("step") if job.verb == "train" else job.args.get("step")
+    return protocol.QueueRow(
+        run_id=job.run_id,
+        run=job.run_name,
+        what=job.verb,
+        step=step or None,
+        method=recipe["method"]["name"],
+        wants=wants(recipe),
+        priority=job.priority,
+        state=state,
+        do=f"finetop queue release {job.run_name}" if job.held else "",
+    )
+
+
+def wants(recipe: dict[str, Any]) -> str:
+    """Say what a run asks of the machine: '2 GPUs, 24 GiB each'; nothing where it takes what there is."""
+    budget = recipe.get("budget") or {}
+    gpus, memory = budget.get("gpus"), budget.get("memory_gib")
+    if gpus == 0:
+        return "no GPU"
+    count = "" if gpus is None else "1 GPU" if gpus == 1 else f"{gpus} GPUs"
+    size = "" if memory is None else f"{memory:g} GiB{' each' if (gpus or 1) > 1 else ''}"
+    return ", ".join(filter(None, (count, size)))
+
+
+def move(supervisor: Supervisor, ask: protocol.Move) -> protocol.Done:
+    """Put what waits of a run first, last or before another run. Raises NotFound, Refused, BadInput."""
+    connection = supervisor.connection
+    name, moving = waiting_of(supervisor, ask.run)
+    others = [job for job in jobs.queued(connection) if job.run_id != moving[0].run_id]
+    before: Job | None = None
+    if ask.to == "before":
+        if not ask.other:
+            raise BadInput("before which run?", hint=f"Say it: finetop queue before {name} OTHER.")
+        other, there = waiting_of(supervisor, ask.other)
+        if other == name:
+            raise BadInput(f"{name} can't stand before itself.", hint="Name another run.")
+        before = there[0]
+    elif ask.to == "first" and others:
+        before = others[0]
+    with transaction(connection):
+        order.move(connection, moving, before)
+    supervisor.touch()
+    moved = next(job for job in jobs.queued(connection) if job.id == moving[0].id)
+    where = f"stands before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
+    changed = (
+        ""
+        if moved.priority == moving[0].priority
+        else f"; its priority is {priority_word(moved.priority)} now"
+    )
+    held = ", and held" if moved.held else ""
+    return protocol.Done(f"{name} {where} in the queue{held}{changed}.")
+
+
+def hold(supervisor: Supervisor, ask: protocol.Hold) -> protocol.Done:
+    """Hold what waits of a run, or the whole queue. Raises NotFound, Refused."""
+    connection = supervisor.connection
+    if not ask.run:
+        with transaction(connection):
+            order.hold_all(connection, held=True)
+        supervisor.touch()
+        return protocol.Done(
+            "the queue is held: nothing starts, what runs goes on. Let it go: finetop queue release"
+        )
+    name, held = waiting_of(supervisor, ask.run)
+    with transaction(connection):
+        for job in held:
+            order.hold(connection, job.id, held=True)
+    supervisor.touch()
+    return protocol.Done(f"{name} is held. Let it go: finetop queue release {name}")
+
+
+def release(supervisor: Supervisor, ask: protocol.Release) -> protocol.Done:
+    """Let a held run, or the held queue, go on. Raises NotFound, Refused where nothing is held."""
+    connection = supervisor.connection
+    if not ask.run:
+        if not order.is_held(connection):
+            raise Refused("the queue is not held.", hint="Of one run: finetop queue release RUN.")
+        with transaction(connection):
+            order.hold_all(connection, held=False)
+        supervisor.touch()
+        return protocol.Done("the queue goes on.")
+    name, found = waiting_of(supervisor, ask.run)
+    if not any(job.held for job in found):
+        raise Refused(f"{name} is not held.", hint="Why it waits: finetop queue.")
+    with transaction(connection):
+        for job in found:
+            order.hold(connection, job.id, held=False)
+    supervisor.touch()
+    still = "; the queue is held" if order.is_held(connection) else ""
+    return protocol.Done(f"{name} goes on, place {jobs.place_of(connection, found[0].run_id)}{still}.")
+
+
+def prioritise(supervisor: Supervisor, ask: protocol.Prioritise) -> protocol.Done:
+    """Give what waits of a run a priority. Raises NotFound, Refused."""
+    connection = supervisor.connection
+    name, found = waiting_of(supervisor, ask.run)
+    with transaction(connection):
+        for job in found:
+            order.set_priority(connection, job.id, ask.priority)
+    supervisor.touch()
+    place = jobs.place_of(connection, found[0].run_id)
+    return protocol.Done(f"{name} has priority {priority_word(ask.priority)}, place {place}.")
+
+
+def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
+    """Find a run's name and its jobs that wait. Raises NotFound, Refused where none does."""
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, run)
+    found = [job for job in jobs.queued(connection) if job.run_id == run_id]
+    if not found:
+        raise Refused(f"{name} does not wait in the queue.", hint="What does: finetop queue.")
+    return name, found
