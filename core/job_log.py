@@ -1,7 +1,7 @@
 """A job's log on the disk: bounded while it is written, by a hole in its middle, and read around that hole.
 
 A hole takes no room, and all offsets stay what they were: whoever writes or reads goes on as if nothing had been.
-Standard library only: the keeper loads it.
+Standard library alone, and little of it: the keeper loads this.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import codecs
 import ctypes
 import os
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 BLOCK = 4096
 KEEP_SIZE, PUNCH_HOLE = 1, 2  # of linux/falloc.h
@@ -35,8 +35,7 @@ def _punch(descriptor: int, offset: int, length: int) -> bool:
     return int(fallocate(descriptor, KEEP_SIZE | PUNCH_HOLE, offset, length)) == 0
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """What was read of a log: from `begin` on, without what the hole took, to `next`."""
 
     text: str
@@ -80,3 +79,8 @@ def _data_until(descriptor: int, offset: int, end: int) -> int:
         return min(end, os.lseek(descriptor, offset, os.SEEK_HOLE))
     except OSError:
         return end
+
+
+def words_for(gap: int, what: str = "not kept: it grew too long") -> str:
+    """Say that a part of a log is missing here."""
+    return f"… {gap / 1e6:,.1f} MB of this log are {what} …"

@@ -7,7 +7,8 @@ It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job r
 start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
 behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint), SIGUSR1 kills the
 whole tree, SIGUSR2 lets each process that can write its stacks into the log. Which of these it understands stands in
-keeper.json: a supervisor may be newer than it. Standard library only: it starts in 30 ms and holds 10 MB.
+keeper.json: a supervisor may be newer than it. It keeps the log from filling the disk (see job_log.py). Standard
+library alone: it starts in 30 ms and holds 10 MB.
 
 If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
 starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
@@ -32,6 +33,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from finetop.core import job_log
 from finetop.core.fault_points import abort_at
 
 PR_SET_PDEATHSIG = 1
@@ -41,6 +43,8 @@ SIGNALS = {"stop": signal.SIGTERM, "kill": signal.SIGUSR1, "stacks": signal.SIGU
 MARK = "FINETOP_KEEPER"  # of the environment
 KILL_S = 10.0  # what can't be killed in this time waits for a device that does not answer
 STACKS_S = 0.3  # for one process to write its stacks before the next does
+LOG_LOOK_S = 1.0  # between two looks at the log's size
+HASTE_S = 0.1  # while it floods: some programs write 1 GB/s
 OOM_LOOK_S = 10.0  # between two looks at the kernel's count of processes killed for want of memory
 OOM_LOOKS = 4  # a process that holds much takes seconds to be gone: its kill is older than its end
 
@@ -148,9 +152,9 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
     signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ooms = [oom_kills()] * OOM_LOOKS
-    signal.signal(signal.SIGALRM, lambda number, frame: look_again(ooms))
-    signal.setitimer(signal.ITIMER_REAL, OOM_LOOK_S, OOM_LOOK_S)
+    watch = Watch(folder)
+    signal.signal(signal.SIGALRM, lambda number, frame: watch.look())
+    signal.setitimer(signal.ITIMER_REAL, HASTE_S)
     write_json(
         folder / "keeper.json",
         {
@@ -165,8 +169,8 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
     )
     abort_at("keeper-recorded")
     peak_kib, code = wait(job.pid)
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    before, now = ooms[0], oom_kills()
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    before, now = watch.oom_kills[0], oom_kills()
     kill_tree()  # dataloader workers, grandchildren in sessions of their own: all are ours, as subreaper
     abort_at("keeper-waited")
     write_json(
@@ -182,6 +186,45 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
         },
     )
     return 0
+
+
+class Watch:
+    """What a timer looks at while the job runs: the log's size, and the kernel's count of processes it killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.oom_kills = [oom_kills()] * OOM_LOOKS  # the oldest first
+        self._counted_at = time.monotonic()
+        self._log, self._limit = str(folder / "log.txt"), log_limit(folder)
+
+    def look(self) -> None:
+        is_flood = self._limit is not None and bound_log(self._log, self._limit)
+        if time.monotonic() - self._counted_at >= OOM_LOOK_S:
+            self._counted_at = time.monotonic()
+            self.oom_kills = [*self.oom_kills[1:], oom_kills()]
+        signal.setitimer(signal.ITIMER_REAL, HASTE_S if is_flood else LOG_LOOK_S)
+
+
+def log_limit(folder: Path) -> int | None:
+    """Read how many bytes of the disk the job's log may take; None: any number."""
+    try:
+        mib = json.loads((folder / "job.json").read_bytes()).get("log_mib")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return mib << 20 if isinstance(mib, int) and mib > 0 else None
+
+
+def bound_log(path: str, limit: int) -> bool:
+    """Let go of the middle of a log that has grown over its limit. Returns whether it had."""
+    try:
+        log = no_link(path, os.O_WRONLY)
+    except OSError:
+        return False  # it is not there yet
+    try:
+        return job_log.bound(log, limit)
+    except OSError:
+        return False  # the next look tries again
+    finally:
+        os.close(log)
 
 
 def mark() -> str:
@@ -224,12 +267,6 @@ def oom_kills() -> int | None:
         except (OSError, ValueError):
             continue
     return None
-
-
-def look_again(counts: list[int | None]) -> None:
-    """Keep the last few counts, the oldest first."""
-    counts.append(oom_kills())
-    counts.pop(0)
 
 
 def memory_limit_kib() -> int:

@@ -195,6 +195,7 @@ class LogAnswer(msgspec.Struct, frozen=True):
     text: str
     next: int  # the offset to go on from
     size: int
+    gap: int = 0  # bytes in front of the text that are not kept: the log grew too long
 
 
 class EventsSince(msgspec.Struct, tag_field="verb", tag="events", frozen=True):

@@ -152,6 +152,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}
     args: dict[str, Any] = {}
+    log_mib: int | None = None  # so much of the disk its log may take
 
 
 def read_spec(job_folder: Path) -> JobSpec:

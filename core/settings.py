@@ -8,6 +8,7 @@ slots: {cpu_jobs: 1}
 retry: {times: 2, wait_s: 60, longest_s: 3600, not_after: []}
 resume: {after_reboot: true, after_crash: true}
 quiet_hours: {from: "22:00", to: "07:00", days: [mon, tue, wed, thu, fri], pause: false}
+logs: {mib: 256}
 """
 
 from __future__ import annotations
@@ -111,6 +112,12 @@ class QuietHours(
     pause: bool = False  # what trains or is checked is paused too, and goes on afterwards
 
 
+class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of the disk a job's log may take; of a longer one the first quarter and the last half stay."""
+
+    mib: Annotated[int, Meta(ge=1, le=1 << 20)] | None = 256  # null: any number
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settings: Literal[1] = 1
     keep: Keep = Keep()
@@ -120,6 +127,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     retry: Retry = Retry()
     resume: Resume = Resume()
     quiet_hours: QuietHours | None = None
+    logs: Logs = Logs()
 
 
 def load(home: Home) -> Settings:

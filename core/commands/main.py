@@ -27,6 +27,7 @@ NOT_VERBS = {
     "machines",
     "output",
     "follow",
+    "log_lines",
     "curve_of",
     "reports",
     "adopting",

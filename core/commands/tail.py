@@ -8,9 +8,9 @@ import time
 from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.commands import follow
+from finetop.core.commands.log_lines import LogLines
 from finetop.core.commands.output import plain, print_json
 from finetop.core.home import Home
-from finetop.core.text import clean
 
 ABOUT = "follow a run's numbers, or its log"
 ANYWHERE = True
@@ -43,17 +43,23 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def tail_log(args: argparse.Namespace, home: Home) -> int:
-    offset = -200 * max(args.lines, 1)
+    lines, job, offset = LogLines(), -1, -200 * max(args.lines, 1)
     with Client(home) as client:
         while True:
             piece: protocol.LogAnswer = client.ask(protocol.ReadLog(args.run, None, offset))
-            if piece.text and args.json:
-                print_json({"job": piece.job, "text": piece.text})
-            elif piece.text:
-                print(clean(piece.text), end="", flush=True)
+            if job not in (-1, piece.job):  # another job of the run has begun: its log from the start
+                print("" if args.json else lines.end(), end="", flush=True)
+                job, offset = piece.job, 0
+                continue
+            if args.json and (piece.text or piece.gap):
+                gap = {"gap": piece.gap} if piece.gap else {}
+                print_json({"job": piece.job, "text": piece.text, **gap})
+            elif not args.json:
+                print(lines.feed(piece), end="", flush=True)
             at_end = piece.next >= piece.size
-            offset = piece.next if piece.size else 0
+            job, offset = piece.job, piece.next if piece.size else 0
             if at_end and (args.no_follow or not follow.is_live(client.ask(protocol.GetRun(args.run)).row)):
+                print("" if args.json else lines.end(), end="", flush=True)
                 return 0
             if at_end:
                 time.sleep(0.5)

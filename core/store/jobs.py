@@ -203,6 +203,18 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobR
     ]
 
 
+def folder_of(
+    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int | None
+) -> tuple[int, str] | None:
+    """Find one of a run's jobs (None: the newest): its number, and its folder relative to the home."""
+    found = connection.execute(
+        "SELECT j.id, r.folder || '/' || j.folder FROM jobs j JOIN runs r ON r.id = j.run_id"
+        " WHERE j.run_id = ? AND j.id = coalesce(?, j.id) ORDER BY j.id DESC LIMIT 1",
+        [run_id, job_id],
+    ).fetchone()
+    return None if found is None else (int(found[0]), str(found[1]))
+
+
 def imports(
     connection: duckdb.DuckDBPyConnection, path: str
 ) -> list[tuple[int, str, dict[str, Any], dict[str, Any]]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import objectives, protocol, secrets
+from finetop.core import job_log, objectives, protocol, secrets
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.fault_points import abort_at
@@ -315,25 +315,19 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
 
 def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnswer:
     """Read a piece of a job's log, at most 1 MiB."""
-    connection = supervisor.connection
-    run_id, _ = runs.find_run(connection, ask.run)
-    own: list[Any] = runs.detail(connection, run_id).jobs
-    chosen = [job for job in own if job.id == ask.job] if ask.job is not None else own[-1:]
-    if not chosen:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    found = jobs.folder_of(supervisor.connection, run_id, ask.job)
+    if found is None:
         raise Refused(f"this run has no job {ask.job}.")
-    found = connection.execute("SELECT folder FROM runs WHERE id = ?", [run_id]).fetchone()
-    assert found is not None
-    file = supervisor.home.root / str(found[0]) / chosen[0].folder / "log.txt"
-    return read_piece(file, chosen[0].id, ask.offset, max(0, min(ask.limit, 1 << 20)))
+    job_id, folder = found
+    file = supervisor.home.root / folder / "log.txt"
+    return read_piece(file, job_id, ask.offset, max(0, min(ask.limit, 1 << 20)))
 
 
 def read_piece(file: Path, job: int, offset: int, limit: int) -> protocol.LogAnswer:
     try:
         with open_regular(file) as opened:
-            size = opened.seek(0, 2)
-            start = max(0, size + offset) if offset < 0 else min(offset, size)
-            opened.seek(start)
-            data_read = opened.read(limit)
+            piece = job_log.read(opened.fileno(), offset, limit)
     except OSError:
         return protocol.LogAnswer(job, "", 0, 0)
-    return protocol.LogAnswer(job, data_read.decode("utf-8", "replace"), start + len(data_read), size)
+    return protocol.LogAnswer(job, piece.text, piece.next, piece.size, piece.gap)

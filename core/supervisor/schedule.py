@@ -119,6 +119,7 @@ def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:
         verb=job.verb,
         recipe=runs.recipe(supervisor.connection, job.run_id),
         args=job.args,
+        log_mib=supervisor.settings.logs.mib,
     )
     write_whole(folder / "job.json", msgspec.json.encode(spec))
 

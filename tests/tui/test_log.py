@@ -21,6 +21,7 @@ from finetop.tui.widgets.log import (
     last_rows,
     request,
     scrolled,
+    skipped,
     view,
 )
 from finetop.tui.widgets.wrap import wrapped
@@ -140,3 +141,32 @@ def test_wrapped_rows_fit(text: str, width: int, rows: int | None) -> None:
 def test_wrapping_keeps_every_word(width: int) -> None:
     text = "the quick brown fox jumps\n\n  over the lazy dog"
     assert "".join(wrapped(text, width)).replace(" ", "") == text.replace(" ", "").replace("\n", "")
+
+
+def test_what_is_not_kept_of_a_log_is_said_where_it_is_missing() -> None:
+    tail = feed(EMPTY, "first\nhalf a li")
+    tail = fed(tail, LogAnswer(12, "e\nlast\n", 9_000_000, 9_000_000, gap=8_400_000))
+    assert tail.shown == (
+        "first",
+        "half a li",
+        "… 8.4 MB of this log are not kept: it grew too long …",
+        "e",
+        "last",
+    )
+
+
+def test_who_falls_behind_goes_to_the_end_and_says_so() -> None:
+    tail = feed(EMPTY, "first\n")
+    near = LogAnswer(12, "second\n", 13, 13 + PIECE_BYTES)
+    assert skipped(fed(tail, near), near).offset == 13
+    far = LogAnswer(12, "second\n", 13, 50_000_000)
+    tail = skipped(fed(tail, far), far)
+    assert tail.offset == 50_000_000 - FIRST_BYTES
+    assert tail.shown[:2] == ("first", "second")
+    assert "49.9 MB of this log are not read" in tail.shown[2]
+    assert feed(tail, "next\n").shown[-1] == "next"
+
+
+def test_the_end_of_a_line_longer_than_what_is_read_first_is_shown() -> None:
+    tail = fed(EMPTY, LogAnswer(12, "x" * FIRST_BYTES, 10**8, 10**8))
+    assert tail.shown and len(tail.open) <= 8192

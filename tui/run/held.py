@@ -10,14 +10,14 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.check.telling.result import Outcome, read
 from finetop.core.run import MAKES_A_RUN, JobRow, Queued, RunDetail, Running
-from finetop.tui.widgets.log import EMPTY, Tail, fed, request
+from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
 from finetop.tui.words import sparkline
 
 if TYPE_CHECKING:
     from finetop.tui.host import Host
 
 SPARKS_S = 10.0  # sparklines change at most so often
-_PIECES = 16  # of a log that are read before a picture is drawn
+_PIECES = 4  # of a log that are read before a picture is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ async def load_log(host: Host, held: Held, job: JobRow | None) -> None:
         if held._log_of != job.id:
             return  # another job's log was asked for meanwhile
         before = held.tail.offset
-        held.tail = fed(held.tail, answer)
+        held.tail = skipped(fed(held.tail, answer), answer)
         if held.tail.offset is not None and (answer.next >= answer.size or answer.next == before):
             held._log_is_whole = not isinstance(job.state, Running | Queued)
             return

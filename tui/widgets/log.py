@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import protocol
+from finetop.core import job_log, protocol
 from finetop.core.text import clean_line
 from finetop.tui.widgets.wrap import wrapped
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 LINES = 3000  # that are kept
 FIRST_BYTES = 1 << 16  # of the end, when a log is opened
-PIECE_BYTES = 1 << 18  # of one request after that
+PIECE_BYTES = 1 << 18  # of one request after that; who is further behind goes to the end
 _LONGEST = 8192  # characters of a line that has not ended
 
 _ALARM: Final = re.compile(r"alarm: |warning", re.IGNORECASE)
@@ -58,13 +58,33 @@ def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
     """Take in a piece. Progress bars (carriage returns) show their newest state; a log that shrank starts anew."""
     if tail.offset is not None and answer.size < tail.offset:
         return Tail(dropped=tail.end)
+    if answer.gap and tail.offset is not None:
+        tail = _with_gap(tail, job_log.words_for(answer.gap))
     text = answer.text
-    if tail.offset is None and answer.size > FIRST_BYTES:
+    if tail.offset is None and answer.size > FIRST_BYTES and "\n" in text:
         text = text.partition("\n")[2]  # the first line was cut
     *whole, rest = (tail.open + text).split("\n")
     lines = (*tail.lines, *(_shown(line) for line in whole))
+    return _bounded(lines, tail.dropped, _last_state(rest)[:_LONGEST], answer.next)
+
+
+def skipped(tail: Tail, answer: protocol.LogAnswer) -> Tail:
+    """Go to the end of a log that grows faster than it is read: what lies between is not read, and that is said."""
+    offset = answer.size - FIRST_BYTES
+    if offset - answer.next <= PIECE_BYTES:
+        return tail
+    words = job_log.words_for(offset - answer.next, "not read: it grows faster than it is shown")
+    return replace(_with_gap(tail, words), offset=offset)
+
+
+def _with_gap(tail: Tail, words: str) -> Tail:
+    """Say that something is missing behind the last line."""
+    return _bounded((*tail.shown, words), tail.dropped, "", tail.offset)
+
+
+def _bounded(lines: tuple[str, ...], dropped: int, rest: str, offset: int | None) -> Tail:
     surplus = max(0, len(lines) - LINES)
-    return Tail(lines[surplus:], tail.dropped + surplus, _last_state(rest)[:_LONGEST], answer.next)
+    return Tail(lines[surplus:], dropped + surplus, rest, offset)
 
 
 def _last_state(line: str) -> str:

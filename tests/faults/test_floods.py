@@ -1,0 +1,157 @@
+"""Jobs that flood: lines of 100 MB, a million lines a second, progress bars, no newline at all, events without pause.
+
+What all of them must leave as it is: the memory of supervisor, app and commands, the disk, the keys, and every event.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from terminal import Terminal
+
+from finetop.core import protocol
+from finetop.core.run import word
+
+JOB = Path(__file__).parents[1] / "core" / "supervisor" / "flooding_job.py"
+MEMORY_MB = 200
+LOG_MIB = 8
+SLACK_MIB = (
+    1500  # what a flood writes in the second before its first look, where memory is as fast as it gets
+)
+FLOODS = {
+    "a line of 30 MB": {"log": "line", "bytes": 30 << 20, "events": 20},
+    "a flood of lines": {"log": "lines", "bytes": 1 << 16, "events": 20},
+    "events and a progress bar without pause": {"log": "bar", "bytes": 20, "events": 0},
+}
+LONG = {
+    "a line of 100 MB": {"log": "line", "bytes": 100 << 20, "events": 50},
+    "a million lines a second": {"log": "lines", "bytes": 1 << 20, "events": 50},
+    "a progress bar for long": {"log": "bar", "bytes": 2000, "events": 50},
+    "no newline at all for long": {"log": "endless", "bytes": 1 << 20, "events": 50},
+    "events without pause for long": {"log": "bar", "bytes": 20, "events": 0},
+}
+
+
+def highest_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM"):
+            return int(line.split()[1]) / 1024
+    raise AssertionError(f"{pid} is gone")
+
+
+def key_s(app: Terminal) -> float:
+    """Seconds from a key to what it shows: the help, and back again; the longer one."""
+    taken = []
+    for key, is_wanted in (("?", True), ("?", False)):
+        began = time.monotonic()
+        app.keys(key)
+        while ("twice the steps" in app.text()) != is_wanted:
+            assert time.monotonic() - began < 20, f"{key!r} is not obeyed:\n{app.text()}"
+            app.pump(0.01)
+        taken.append(time.monotonic() - began)
+    return max(taken)
+
+
+def follow(home: Path, printed: Path, name: str) -> subprocess.Popen[bytes]:
+    """Follow the log from the command line."""
+    with printed.open("wb") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "finetop.tui.main", "tail", name, "--log"],
+            stdout=out,
+            env={**os.environ, "FINETOP_HOME": str(home)},
+        )
+
+
+def endure(rig, terminal, plan: dict, seconds: float) -> dict:
+    """Let a job flood for a while, with the app on its log. Returns what was counted."""
+    (rig.home.root).mkdir(parents=True, exist_ok=True)
+    (rig.home.root / "settings.yaml").write_text(f"settings: 1\nlogs: {{mib: {LOG_MIB}}}\n")
+    supervisor = rig.start(FINETOP_TEST_JOB=str(JOB))
+    rig.wait_ready()
+    name = rig.submit("flood", **plan)
+    rig.wait_state(name, "running")
+    app = terminal(rig.home.root)
+    app.wait_text(name)
+    app.keys("\r")
+    app.wait_text("loss", 30)
+    app.keys("l")
+    folder = rig.job_folder(name)
+    printed = rig.home.root.parent / "printed"
+    tail = follow(rig.home.root, printed, name)
+    until, keys, answers, disk = time.monotonic() + seconds, [], [], 0.0
+    while time.monotonic() < until:
+        keys.append(key_s(app))
+        began = time.monotonic()
+        rig.ask(protocol.Runs())
+        answers.append(time.monotonic() - began)
+        disk = max(disk, (folder / "log.txt").stat().st_blocks / 2048)
+    tail_mb = highest_mb(tail.pid)
+    rig.ask(protocol.Stop(name))
+    rig.wait_state(name, "stopped", timeout_s=60)
+    assert tail.wait(60) == 0
+    side = [int(line) for line in (folder / "side.txt").read_text().split()]
+    stored = rig.ask(
+        protocol.Sql("SELECT count(*), count(DISTINCT step), max(step) FROM metrics WHERE key = 'loss'")
+    ).rows[0]
+    assert word(rig.ask(protocol.GetRun(name)).row.state) == "stopped"
+    longest = max((len(line) for line in printed.read_bytes().split(b"\n")), default=0)
+    return {
+        "written": len(side),
+        "lost": len(side) - stored[1],
+        "doubled": stored[0] - stored[1],
+        "supervisor MB": highest_mb(supervisor.pid),
+        "app MB": highest_mb(app.pid),
+        "tail MB": tail_mb,
+        "log MiB": disk,
+        "longest line": longest,
+        "keys": sorted(keys),
+        "answers": sorted(answers),
+    }
+
+
+def judge(found: dict, what: str, survived) -> None:
+    """See that nothing grew out of bounds, and report it; `-s` shows the numbers."""
+    for times in ("keys", "answers"):
+        found[f"{times} p50, max ms"] = [
+            round(1000 * found[times][at]) for at in (len(found[times]) // 2, -1)
+        ]
+    print(what, {key: value for key, value in found.items() if key not in ("keys", "answers")})
+    for part in ("supervisor MB", "app MB", "tail MB"):
+        assert found[part] < MEMORY_MB, f"{what}: {part} {found[part]:.0f}"
+    assert found["log MiB"] < LOG_MIB + SLACK_MIB
+    assert found["longest line"] <= 4096
+    survived(
+        "19", f"{what} (key {found['keys p50, max ms'][0]} ms)",
+        written=found["written"], lost=found["lost"], doubled=found["doubled"],
+    )  # fmt: skip
+
+
+@pytest.fixture
+def terminal() -> Iterator[Callable[[Path], Terminal]]:
+    """Start the app in a terminal on a home."""
+    opened: list[Terminal] = []
+
+    def start(home: Path) -> Terminal:
+        opened.append(Terminal([sys.executable, "-m", "finetop.tui.main"], home, 120, 40))
+        return opened[-1]
+
+    yield start
+    for one in opened:
+        one.close()
+
+
+@pytest.mark.parametrize("what", FLOODS)
+def test_a_flood_is_endured(cold_rig, terminal, survived, what):
+    judge(endure(cold_rig, terminal, FLOODS[what], 1.5), what, survived)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", LONG)
+def test_a_long_flood_is_endured(cold_rig, terminal, survived, what):
+    judge(endure(cold_rig, terminal, LONG[what], 20.0), what, survived)
