@@ -66,7 +66,7 @@ def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet, tmp_p
             with contextlib.suppress(OSError):
                 local.claim(folder, 1)
             taking_in.take_in(quiet.supervisor, [job])
-            endings.last_lines(folder)
+            endings.last_lines(folder, None)
             assert orders.read_piece(folder / "log.txt", 1, 0, 100).text == ""
             assert local.exit_of(folder, 1) is None
             assert target.read_text() == "precious", name
