@@ -81,7 +81,7 @@ def test_a_job_folder_that_leads_out_of_the_home_is_not_written_to(quiet, tmp_pa
     folder = quiet.home.root / job.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.symlink_to(outside)
-    schedule.start(quiet.supervisor, job)
+    schedule.start(quiet.supervisor, job, ())
     assert list(outside.iterdir()) == []
     state = quiet.rows("SELECT state FROM runs")[0][0]
     assert "leads out of" in state
