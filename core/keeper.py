@@ -343,23 +343,27 @@ def wait(pid: int) -> tuple[int, int]:
 
 
 def kill_tree() -> None:
-    """Kill all our descendants, until none is left: a child may fork while we look.
+    """Kill all our descendants."""
+    kill_all(lambda: descendants(os.getpid()))
+
+
+def kill_all(find: Callable[[], list[int]], limit_s: float = KILL_S) -> None:
+    """Kill what is found, until nothing is: a child may fork while we look.
 
     A group of processes is killed at once, so that one that forks quickly can't outrun us.
     """
-    deadline = time.monotonic() + KILL_S
+    deadline = time.monotonic() + limit_s
     while time.monotonic() < deadline:
-        found = [pid for pid in descendants(os.getpid()) if alive(pid)]
+        found = [pid for pid in find() if alive(pid)]
         if not found:
             return
-        groups = {int(group) for pid in found if (group := stat_field(pid, 2))}
-        for kill, target in [(os.killpg, one) for one in groups - {os.getpgrp()}] + [
-            (os.kill, one) for one in found
-        ]:
-            try:
-                kill(target, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
+        groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
+        for kill, targets in ((os.killpg, groups), (os.kill, found)):
+            for target in targets:
+                try:
+                    kill(target, signal.SIGKILL)
+                except (ProcessLookupError, PermissionError):
+                    pass
         time.sleep(0.01)
 
 

@@ -30,6 +30,8 @@ def ending(
     """Name how a job ended. Without the keeper's record it is lost."""
     assert isinstance(job.state, data.Running)
     since = job.state.since
+    if facts is None and job.asked == "kill":  # its keeper did not answer, and was killed with it
+        return data.Stopped(ended=time.time(), how="kill", since=since)
     if facts is None:
         if rebooted:
             return data.Lost(time.time(), "the machine restarted", since, "restarted", log)

@@ -19,6 +19,7 @@ from finetop.core.store.open import transaction
 from finetop.core.supervisor import (
     afterwards,
     endings,
+    insisting,
     parents,
     quieting,
     rules,
@@ -54,6 +55,7 @@ def beat(supervisor: Supervisor) -> None:
     taking_in.take_in(supervisor, supervisor.live)
     for job in supervisor.live:
         _pass_on(supervisor, job)
+        insisting.insist(supervisor, job)
     vitals.look(supervisor)
     ended = [job for job in supervisor.live if _ended(supervisor, job)]
     ready = waiting.ready(supervisor, now)
@@ -137,7 +139,7 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
         known = local.record(folder, job.attempt)
         rebooted = known is not None and known["boot"] != keeper.boot_id()
         missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
-        if not rebooted and time.monotonic() - missed_at < START_GRACE_S:
+        if known is None and time.monotonic() - missed_at < START_GRACE_S:
             return False
         if known is None and SinceStart.read(folder / "events.jsonl").attempt != job.attempt:
             _start_again(supervisor, job)  # it never came to life

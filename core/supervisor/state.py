@@ -50,6 +50,9 @@ class Supervisor:
     settings_fault: str = ""
     vitals: dict[int, Vital] = field(default_factory=dict)  # of each live job
     vitals_at: float = field(default_factory=time.monotonic)  # when they were last looked at
+    killing: dict[tuple[int, int], float] = field(
+        default_factory=dict
+    )  # (job, attempt) -> since when it is to end
     missed: dict[tuple[int, int], float] = field(
         default_factory=dict
     )  # (job, attempt) -> when its keeper was first looked for in vain, by a clock that nobody sets

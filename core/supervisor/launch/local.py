@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from finetop.core.folders import open_regular, write_whole
 from finetop.core.locks import is_held
 from finetop.core.processes import send_to
 
+LEFT_BEHIND_S = 2.0  # in which the supervisor does nothing else
 MODULES = {
     "train": "finetop.core.train",
     "check": "finetop.core.check",
@@ -109,13 +109,20 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
 
 def end_left_behind(facts: dict[str, Any]) -> None:
     """Kill what a job of a keeper that is gone has left: processes of ours that bear its mark, in whatever session."""
-    mark = f"{keeper.MARK}={facts.get('mark')}".encode()
+    if mark := facts.get("mark"):
+        keeper.kill_all(lambda: marked(mark), limit_s=LEFT_BEHIND_S)
+
+
+def marked(mark: str) -> list[int]:
+    """List the processes whose keeper was this one, by the environment that they were started in."""
+    line, found = f"{keeper.MARK}={mark}".encode(), []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
-                os.kill(int(entry.name), signal.SIGKILL)
+            if line in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
         except OSError:
             continue  # another user's, or gone
+    return found
 
 
 def send(folder: Path, attempt: int, what: Literal["stop", "kill", "stacks"]) -> bool:

@@ -1,0 +1,76 @@
+"""A job that leaves nobody in peace: workers, grandchildren in sessions of their own, daemons, one that forks on.
+
+    python brood.py JOB_FOLDER
+
+All of them bear the test's mark (FINETOP_TEST_BROOD). What the job does then stands in the recipe's `about`: `then`
+("wait", "end", "crash"), and `bomb`: so many processes at most that fork quickly, each in a session of its own or not.
+"""
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from finetop.core import events
+from finetop.core.run import read_spec
+
+
+def main() -> int:
+    folder = Path(sys.argv[1])
+    plan = json.loads(read_spec(folder).recipe["about"])
+    faulthandler.register(signal.SIGUSR2)
+    log = events.EventLog(folder / "events.jsonl")
+    log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {}))
+    for _ in range(4):
+        child(wait)
+    child(wait, own_session=True)
+    child(lambda: child(wait, own_session=True), own_session=True)  # a daemon: its parent is gone
+    child(stubborn)
+    child(lambda: os.kill(os.getpid(), signal.SIGSTOP))
+    if plan.get("bomb"):
+        child(lambda: bomb(plan["bomb"]), own_session=True)
+    time.sleep(0.1)
+    log.write(events.metrics(1, {"loss": 1.0}))
+    if plan["then"] == "wait":
+        wait()
+    if plan["then"] == "crash":
+        os.kill(os.getpid(), signal.SIGKILL)
+    log.write(events.Ended("finished"))
+    return 0
+
+
+def child(work, own_session: bool = False) -> None:
+    if os.fork() == 0:
+        if own_session:
+            os.setsid()
+        work()
+        os._exit(0)
+
+
+def wait() -> None:
+    time.sleep(600)
+
+
+def stubborn() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    wait()
+
+
+def bomb(most: int) -> None:
+    """Fork on and on, each generation the next, every third in a session of its own; some live, most do not."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    for generation in range(most):
+        if os.fork():
+            time.sleep(0.002 if generation % 10 else 600)
+            os._exit(0)
+        if generation % 3 == 0:
+            os.setsid()
+    wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

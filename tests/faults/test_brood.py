@@ -1,0 +1,92 @@
+"""Fault 34: whatever a job has started is gone when it has ended, and however: workers, sessions, daemons, bombs."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from hosts import wait_until
+
+from finetop.core import protocol
+from finetop.core import run as data
+
+PROGRAM = str(Path(__file__).with_name("brood.py"))
+BOMB = 150
+
+
+def keeper_of(rig, name: str) -> dict[str, int]:
+    facts: dict[str, int] = json.loads((rig.job_folder(name) / "keeper.json").read_text())
+    return facts
+
+
+def killed(rig, name: str) -> None:
+    rig.ask(protocol.Kill(name))
+
+
+def killed_while_stopped(rig, name: str) -> None:
+    os.kill(keeper_of(rig, name)["job_pid"], signal.SIGSTOP)
+    rig.ask(protocol.Kill(name))
+
+
+def killed_while_the_keeper_is_stopped(rig, name: str) -> None:
+    os.kill(keeper_of(rig, name)["pid"], signal.SIGSTOP)
+    rig.ask(protocol.Kill(name))
+
+
+def keeper_killed(rig, name: str) -> None:
+    os.kill(keeper_of(rig, name)["pid"], signal.SIGKILL)
+
+
+def keeper_killed_without_a_supervisor(rig, name: str) -> None:
+    keeper = keeper_of(rig, name)["pid"]
+    rig.processes[-1].kill()
+    rig.processes[-1].wait()
+    os.kill(keeper, signal.SIGKILL)
+    assert len(rig.descendants()) > 5, "what is in sessions of its own outlives the keeper"
+    rig.start(FINETOP_TEST_JOB=PROGRAM)
+    rig.wait_ready()
+
+
+def nothing(rig, name: str) -> None:
+    pass
+
+
+CASES = [
+    ("killed", "wait", killed, ("stopped", "kill")),
+    ("killed while stopped by a signal", "wait", killed_while_stopped, ("stopped", "kill")),
+    ("killed, its keeper stopped", "wait", killed_while_the_keeper_is_stopped, ("stopped", "kill")),
+    ("finished", "end", nothing, ("finished", "")),
+    ("crashed", "crash", nothing, ("failed", "killed by signal 9")),
+    ("its keeper killed", "wait", keeper_killed, ("lost", "vanished")),
+    ("its keeper killed, no supervisor", "wait", keeper_killed_without_a_supervisor, ("lost", "vanished")),
+]
+
+
+@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
+    cold_rig.start(FINETOP_TEST_JOB=PROGRAM)
+    cold_rig.wait_ready()
+    for what, then, end, (word, how) in CASES:
+        wrong = orphans = 0
+        for _ in range(repeats):
+            name = cold_rig.submit(then=then, bomb=BOMB)
+            wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step, "it has begun", 30)  # noqa: B023
+            end(cold_rig, name)
+            state = cold_rig.wait_state(name, "stopped", "finished", "failed", "lost", timeout_s=60).state
+            said = getattr(state, "how", "") or getattr(state, "kind", "") or getattr(state, "cause", "")
+            wrong += data.word(state) != word or how not in (said, getattr(state, "cause", ""))
+            orphans += len(cold_rig.orphans(5.0))
+        survived("34", f"children, sessions, a bomb: {what}", repeats=repeats, wrong=wrong, orphans=orphans)
+
+
+@pytest.mark.slow
+def test_a_large_bomb_is_put_out(cold_rig, survived):
+    cold_rig.start(FINETOP_TEST_JOB=PROGRAM)
+    cold_rig.wait_ready()
+    for _ in range(3):
+        name = cold_rig.submit(then="wait", bomb=3000)
+        wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step, "it has begun", 30)  # noqa: B023
+        cold_rig.ask(protocol.Kill(name))
+        assert cold_rig.wait_state(name, "stopped").state.how == "kill"
+    survived("34", "3,000 generations of children", repeats=3, orphans=len(cold_rig.orphans(5.0)))
