@@ -98,13 +98,13 @@ def spare(command: list[str]) -> int:
     )
     told = told_job(waiting)
     if told is None:
-        kill_tree()
+        end_all()
         return 0
     folder, attempt = Path(told["folder"]), int(told["attempt"])
     abort_at("keeper-told")
     lock = take_lock(folder / "lock")
     if lock is None or wanted_attempt(folder) != attempt:
-        kill_tree()
+        end_all()
         return 3
     abort_at("keeper-locked")
     assert waiting.stdin is not None
@@ -148,7 +148,7 @@ def told_job(waiting: subprocess.Popen[bytes]) -> dict[str, Any] | None:
 def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
     """Write down who keeps a job that runs, pass on signals, wait, clean up, write down how it ended."""
     signal.signal(signal.SIGTERM, forward(job.pid, signal.SIGTERM))
-    signal.signal(signal.SIGUSR1, lambda number, frame: kill_tree())
+    signal.signal(signal.SIGUSR1, lambda number, frame: kill([job.pid, *descendants(os.getpid())]))
     signal.signal(signal.SIGUSR2, lambda number, frame: write_stacks(folder))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -171,7 +171,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
     peak_kib, code = wait(job.pid)
     signal.signal(signal.SIGALRM, signal.SIG_IGN)
     before, now = watch.oom_kills[0], oom_kills()
-    kill_tree()  # dataloader workers, grandchildren in sessions of their own: all are ours, as subreaper
+    end_all()  # dataloader workers, grandchildren in sessions of their own: all are ours, as subreaper
     abort_at("keeper-waited")
     write_json(
         folder / "exit.json",
@@ -237,19 +237,21 @@ def marked() -> dict[str, str]:
     return {**os.environ, MARK: mark()}
 
 
-def memory_groups() -> list[tuple[Path, str, str]]:
+def memory_groups(
+    ours: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
+) -> list[tuple[Path, str, str]]:
     """List the memory cgroups that hold us, ours first: folder, file with the count of kills, file with the limit."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = ours.read_text().splitlines()
     except OSError:
         return []
     found = []
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if "memory" in controllers.split(","):
-            root, files = Path("/sys/fs/cgroup/memory"), ("memory.oom_control", "memory.limit_in_bytes")
+            root, files = system / "memory", ("memory.oom_control", "memory.limit_in_bytes")
         elif not controllers:
-            root, files = Path("/sys/fs/cgroup"), ("memory.events", "memory.max")
+            root, files = system, ("memory.events", "memory.max")
         else:
             continue
         own = root / path.lstrip("/")
@@ -342,29 +344,32 @@ def wait(pid: int) -> tuple[int, int]:
             return usage.ru_maxrss, os.waitstatus_to_exitcode(status)
 
 
-def kill_tree() -> None:
-    """Kill all our descendants."""
-    kill_all(lambda: descendants(os.getpid()))
+def end_all() -> None:
+    """Kill our descendants until there are none.
 
-
-def kill_all(find: Callable[[], list[int]], limit_s: float = KILL_S) -> None:
-    """Kill what is found, until nothing is: a child may fork while we look.
-
-    A group of processes is killed at once, so that one that forks quickly can't outrun us.
+    As subreaper we get all orphans among them for children: without a child, nobody is left. A look at /proc alone
+    would miss who is forked, and whose parent ends, while it is taken.
     """
-    deadline = time.monotonic() + limit_s
+    deadline = time.monotonic() + KILL_S
     while time.monotonic() < deadline:
-        found = [pid for pid in find() if alive(pid)]
-        if not found:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
             return
-        groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
-        for kill, targets in ((os.killpg, groups), (os.kill, found)):
-            for target in targets:
-                try:
-                    kill(target, signal.SIGKILL)
-                except (ProcessLookupError, PermissionError):
-                    pass
-        time.sleep(0.01)
+        kill(descendants(os.getpid()))
+        time.sleep(0.005)
+
+
+def kill(found: list[int]) -> None:
+    """Kill processes, and all of their groups at once, so that one that forks quickly can't outrun us."""
+    groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
+    for send, targets in ((os.killpg, groups), (os.kill, found)):
+        for target in targets:
+            try:
+                send(target, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
 
 
 def write_stacks(folder: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from finetop.core.locks import is_held
 from finetop.core.processes import send_to
 
 LEFT_BEHIND_S = 2.0  # in which the supervisor does nothing else
+LOOKS = 5
 MODULES = {
     "train": "finetop.core.train",
     "check": "finetop.core.check",
@@ -108,18 +110,27 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
 
 
 def end_left_behind(facts: dict[str, Any]) -> None:
-    """Kill what a job of a keeper that is gone has left: processes of ours that bear its mark, in whatever session."""
-    if mark := facts.get("mark"):
-        keeper.kill_all(lambda: marked(mark), limit_s=LEFT_BEHIND_S)
+    """Kill what a job of a keeper that is gone has left: processes of ours that bear its mark, in whatever session.
+
+    One may be forked, and its parent end, while we look: nobody is left when several looks have found nobody.
+    """
+    mark, looks = facts.get("mark"), 0
+    deadline = time.monotonic() + LEFT_BEHIND_S
+    while mark and looks < LOOKS and time.monotonic() < deadline:
+        found = marked(mark)
+        keeper.kill(found)
+        looks = 0 if found else looks + 1
+        time.sleep(0.005)
 
 
 def marked(mark: str) -> list[int]:
-    """List the processes whose keeper was this one, by the environment that they were started in."""
+    """List the living processes whose keeper was this one, by the environment that they were started in."""
     line, found = f"{keeper.MARK}={mark}".encode(), []
-    for entry in Path("/proc").glob("[0-9]*"):
+    pids = sorted((int(entry.name) for entry in Path("/proc").glob("[0-9]*")), reverse=True)
+    for pid in pids:  # the newest first: it may live for a moment only
         try:
-            if line in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
+            if line in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                found.append(pid)
         except OSError:
             continue  # another user's, or gone
     return found

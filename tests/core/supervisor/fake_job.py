@@ -2,13 +2,13 @@
 
     python fake_job.py JOB_FOLDER
 
-What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "crash", "hang", or what an
-Ended event says; with `once` in the first attempt alone), `ends`: one for each training job of the run, and the step
-`until` which those come that do not end well, `refuses`: what a job that is to go on says at once, garbage, `saved`:
-steps that get a checkpoint's folder, `best`: the one that is kept, and for its checks `check_s`: how long they take,
-`lost`: how many items of each task the tuned model lost, a number or one for each step. `waits_at`: a step before which
-it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of which the last is
-elsewhere; with `spins` it is busy meanwhile.
+What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "eat" all memory, "crash",
+"hang", or what an Ended event says; with `once` in the first attempt alone), `ends`: one for each training job of the
+run, and the step `until` which those come that do not end well, `refuses`: what a job that is to go on says at once,
+garbage, `saved`: steps that get a checkpoint's folder, `best`: the one that is kept, and for its checks `check_s`: how
+long they take, `lost`: how many items of each task the tuned model lost, a number or one for each step. `waits_at`: a
+step before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of
+which the last is elsewhere; with `spins` it is busy meanwhile.
 """
 
 import faulthandler
@@ -91,6 +91,10 @@ def main() -> int:
     if end == "crash":
         print("ValueError: the loss is a cabbage")
         return 7
+    if end == "eat":
+        held = []
+        while True:
+            held.append(bytearray(os.urandom(1 << 20)) * 16)
     if end == "hang":
         time.sleep(600)
     if end == "failed":

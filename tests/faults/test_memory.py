@@ -1,0 +1,118 @@
+"""Fault 14: no memory left: said in these words, and of nothing else."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hosts import wait_until
+
+from finetop.core import events, protocol
+from finetop.core import run as data
+from finetop.core.store.jobs import Job
+from finetop.core.supervisor import endings
+from finetop.core.supervisor.launch import local
+
+LIMIT = 256 << 20
+V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A cgroup whose processes may hold 256 MiB, where this machine lets us make one."""
+    root, limit = (V1, "memory.limit_in_bytes") if V1.is_dir() else (V2, "memory.max")
+    group = root / f"finetop-test-{os.getpid()}"
+    try:
+        group.mkdir()
+        (group / limit).write_text(str(LIMIT))
+    except OSError as error:
+        group.rmdir() if group.is_dir() else None
+        pytest.skip(f"no cgroup can be made here: {error}")
+    swap = group / ("memory.memsw.limit_in_bytes" if root == V1 else "memory.swap.max")
+    if swap.exists():
+        swap.write_text(str(LIMIT if root == V1 else 0))
+    yield group
+    wait_until(lambda: not (group / "cgroup.procs").read_text().strip(), "the group is empty")
+    group.rmdir()
+
+
+@pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
+def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_killed_does_not(
+    cold_rig, small_group, survived, repeats
+):
+    supervisor = cold_rig.start()
+    cold_rig.wait_ready()
+    (small_group / "cgroup.procs").write_text(str(supervisor.pid))
+    wrong = 0
+    for _ in range(repeats):
+        state = cold_rig.wait_state(cold_rig.submit(steps=3, end="eat"), "failed").state
+        wrong += (state.kind, state.signal) != ("out_of_memory", 9)
+        wrong += not state.cause.startswith("out of memory on this machine: it held 0.2 GiB of 0.2")
+        wrong += "lower train.batch_size" not in state.hint
+        # right after it, in the same group: somebody's own kill -9
+        name = cold_rig.submit(steps=100_000, pause_s=0.01)
+        wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step, "it trains", 30)  # noqa: B023
+        record = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
+        os.kill(record["job_pid"], signal.SIGKILL)
+        state = cold_rig.wait_state(name, "failed").state
+        wrong += (state.kind, state.cause) != ("killed", "killed by signal 9")
+    survived("14", "a cgroup's limit, and kill -9 beside it", repeats=2 * repeats, wrong=wrong,
+             orphans=len(cold_rig.orphans()))  # fmt: skip
+    supervisor.kill()
+    supervisor.wait()
+
+
+JOB = """
+import sys
+from finetop.core import events, job
+def work(spec, folder, log, stop):
+    held = []
+    while True:
+        held.append(bytearray(64 << 20))
+raise SystemExit(job.run("eater", work, if_stopped="asked to stop"))
+"""
+NATIVE = (
+    "import os, sys; sys.stderr.write(\"terminate called after throwing 'std::bad_alloc'\\n\"); os.abort()"
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "limit", "cause"),
+    [
+        (JOB, 1 << 30, "out of memory on this machine"),
+        (JOB, 24 << 20, "out of memory on this machine"),  # too little to begin
+        (NATIVE, 1 << 30, "out of memory on this machine"),
+    ],
+    ids=["python", "at-start", "native"],
+)
+def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, program, limit, cause):
+    """What `ulimit -v` does: Python, the loader or a library gets no memory, and nobody is killed."""
+    folder = tmp_path / "home" / "runs" / "0001-a" / "jobs" / "0001-train"
+    folder.mkdir(parents=True)
+    (folder / "attempt").write_text("1")
+    spec = data.JobSpec(1, 1, 1, "a", "train", {})
+    (folder / "job.json").write_bytes(msgspec.json.encode(spec))
+
+    limited = f"import resource, os, sys; resource.setrlimit(resource.RLIMIT_AS, ({limit}, {limit}))"
+    limited += "; os.execv(sys.executable, [sys.executable, '-c', *sys.argv[1:]])"
+    command = [sys.executable, "-c", limited, program, str(folder)]
+    subprocess.run([sys.executable, "-m", "finetop.core.keeper", str(folder), "1", *command], check=True)
+
+    lines = (folder / "events.jsonl").read_bytes().splitlines() if (folder / "events.jsonl").exists() else []
+    said = [event for line in lines if isinstance(event := events.decode(line).e, events.Ended)]
+    facts = local.exit_of(folder, 1)
+    job = Job.__new__(Job)
+    object.__setattr__(job, "state", data.Running(since=time.time()))
+    object.__setattr__(job, "asked", "")
+    state = endings.ending(
+        job, facts, said[-1] if said else None, endings.last_lines(folder, facts), rebooted=False
+    )
+    assert isinstance(state, data.Failed), state
+    survived("14", f"ulimit -v {limit >> 10}: {cause}", wrong=not state.cause.startswith(cause))
+    assert state.kind == "out_of_memory"

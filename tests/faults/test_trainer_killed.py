@@ -1,0 +1,105 @@
+"""Faults 3 and 12: kill -9 of the trainer at random steps; pids that others have got since, who are never signalled."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hosts import wait_until
+
+from finetop.core import keeper, protocol
+from finetop.core.processes import send_to
+
+SOON_S = 5.0
+
+
+def begun(rig, **plan) -> tuple[str, dict[str, int]]:
+    """Queue a run, and wait until it trains. Gives its name and its keeper's record."""
+    name = rig.submit(**plan)
+    wait_until(lambda: rig.ask(protocol.GetRun(name)).row.step, "it trains", 30)
+    return name, json.loads((rig.job_folder(name) / "keeper.json").read_text())
+
+
+@pytest.mark.parametrize("repeats", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_trainer_killed_at_a_random_step_is_said_to_be_killed_and_its_last_step_is_right(
+    rig, survived, repeats
+):
+    moments = random.Random(3)
+    written = lost = doubled = wrong = 0
+    for _ in range(repeats):
+        name, record = begun(rig, steps=100_000, pause_s=0.002)
+        time.sleep(moments.uniform(0.0, 0.3))
+        os.kill(record["job_pid"], signal.SIGKILL)
+        killed_at = time.monotonic()
+        row = rig.wait_state(name, "failed")
+        wrong += time.monotonic() - killed_at > SOON_S
+        told, side = rig.told_and_written(name)
+        wrong += (row.state.kind, row.state.cause, row.state.signal) != ("killed", "killed by signal 9", 9)
+        wrong += "out of memory" in row.state.hint
+        wrong += row.step != max(told)
+        written += len(side)
+        lost += len(set(side) - set(told))
+        doubled += len(told) - len(set(told))
+    survived("3", "kill -9 of the trainer at a random step", repeats=repeats, written=written, lost=lost,
+             doubled=doubled, wrong=wrong, orphans=len(rig.orphans()))  # fmt: skip
+
+
+def test_a_stranger_in_a_keepers_place_is_never_signalled(rig, survived):
+    """The record names a process that lives, but that began at another time, or under another boot."""
+    name, record = begun(rig, steps=100_000, pause_s=0.01)
+    file = rig.job_folder(name) / "keeper.json"
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    wrong = 0
+    for other in (
+        {"pid": stranger.pid},
+        {"pid": stranger.pid, "start": keeper.start_time(stranger.pid), "boot": "of-another-boot"},
+    ):
+        file.write_text(json.dumps({**record, **other}))
+        rig.ask(protocol.Kill(name))
+        time.sleep(0.6)
+        wrong += stranger.poll() is not None
+        wrong += not keeper.alive(record["job_pid"])
+    file.write_text(json.dumps(record))
+    wrong += rig.wait_state(name, "stopped").state.how != "kill"
+    wrong += stranger.poll() is not None
+    stranger.kill()
+    stranger.wait()
+    survived("12", "a record that names a stranger", repeats=2, wrong=wrong, orphans=len(rig.orphans()))
+
+
+LAST_PID = Path("/proc/sys/kernel/ns_last_pid")
+
+
+def sleeper(pid: int | None = None) -> subprocess.Popen[bytes]:
+    """Start a process that sleeps, under a pid that is free."""
+    if pid is not None:
+        LAST_PID.write_text(str(pid - 1))
+    return subprocess.Popen(["sleep", "600"])
+
+
+@pytest.mark.skipif(not os.access(LAST_PID, os.W_OK), reason="pids can't be chosen here: not root")
+def test_a_pid_that_a_stranger_has_got_since_is_not_signalled(survived):
+    wrong = repeats = 0
+    for _ in range(200):
+        first = sleeper()
+        start = keeper.start_time(first.pid)
+        first.kill()
+        first.wait()
+        time.sleep(0.011)  # the clock of start times ticks 100 times a second
+        stranger = sleeper(first.pid)
+        if stranger.pid == first.pid:  # else somebody else was quicker
+            repeats += 1
+            wrong += send_to(stranger.pid, start, signal.SIGKILL)
+            wrong += stranger.poll() is not None
+            wrong += not send_to(stranger.pid, keeper.start_time(stranger.pid), signal.SIGKILL)
+        stranger.kill()
+        stranger.wait()
+        if repeats == 20:
+            break
+    assert repeats >= 10, "too few pids came back"
+    survived("12", "a pid that a stranger has got since", repeats=repeats, wrong=wrong)
