@@ -18,7 +18,8 @@ AFTER_S = 1
 
 
 def watched(rig, then: str = "tell") -> None:
-    (rig.home.root / "settings.yaml").write_text(f"settings: 1\nhung: {{after_s: {AFTER_S}, then: {then}}}\n")
+    hung = f"hung: {{after_s: {AFTER_S}, then: {then}}}\n"
+    (rig.home.root / "settings.yaml").write_text(rig.settings + hung)
 
 
 def until(rig, name: str, is_so: Callable[[Any], bool], timeout_s: float = 30.0) -> Any:
