@@ -37,8 +37,9 @@ class Stack:
 
     @property
     def meets(self) -> bool:
-        """Whether it waits for other ranks."""
-        return any(part in frame.file for frame in self.frames for part in _MEETS)
+        """Whether it waits for other ranks; to import what does so is none of it."""
+        is_import = any("<frozen importlib" in frame.file for frame in self.frames)
+        return not is_import and any(part in frame.file for frame in self.frames for part in _MEETS)
 
 
 def read(text: str) -> list[Stack]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -38,6 +39,7 @@ TIMES_SILENT, TIMES_HUNG = 5, 20  # usual steps; evaluations, checkpoints and ch
 TIMES_BUSY = 6  # `after_s`, where no pace is known and its processes work
 IDLE_SHARE = 0.02  # of a core
 IDLE_BYTES_S = 100_000
+GPU_LOOKS = 15  # half a minute
 STACKS_S = 15.0  # in which the stacks of all ranks are written, or never
 
 
@@ -118,7 +120,7 @@ def _judge(
     moved = processes.bytes_moved(process.pid for process in tree)
     vital.uses.append(Use(vital.silent_s, sum(process.cpu_s for process in tree), moved))
     waits = main is not None and main.state == processes.WAITS_FOR_DEVICE
-    evidence = evidence_of(vital.uses, waits=waits)
+    evidence = evidence_of(vital.uses, waits=waits, gpu=gpu_busy(supervisor, job))
     state = jobs.state_of(supervisor.connection, job.id)
     if not isinstance(state, data.Running):
         return
@@ -164,8 +166,18 @@ def judge(
 IDLE = "its processes are idle"
 
 
-def evidence_of(uses: deque[Use], *, waits: bool) -> str:
-    """Say in words what a job's processes do: nothing, work, or wait for a disk. Empty while that can't be told."""
+def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:
+    """Say how busy the job's busiest GPU was of late, in percent; None without one that tells it."""
+    looks = [list(supervisor.pool.history.get(share.uuid, ()))[-GPU_LOOKS:] for share in job.gpus]
+    told = [[sample.busy for sample in past if sample.busy is not None] for past in looks]
+    return max((fmean(past) for past in told if past), default=None)
+
+
+def evidence_of(uses: deque[Use], *, waits: bool, gpu: float | None = None) -> str:
+    """Say in words what a job's processes do: nothing, work, or wait for a disk. Empty while that can't be told.
+
+    `gpu` is how busy their GPU is, in percent: ranks that wait for each other keep theirs busy.
+    """
     first, last = uses[0], uses[-1]
     span = last.at - first.at
     if waits:
@@ -173,9 +185,10 @@ def evidence_of(uses: deque[Use], *, waits: bool) -> str:
     if span <= 0 or (len(uses) < 5 and span < LOOK_S):
         return ""
     share, rate = (last.cpu_s - first.cpu_s) / span, (last.bytes - first.bytes) / span
-    if share < IDLE_SHARE and rate < IDLE_BYTES_S:
+    of_gpu = "" if gpu is None else f", its GPU is {gpu:.0f} % busy"
+    if share < IDLE_SHARE and rate < IDLE_BYTES_S and (gpu or 0.0) < 100 * IDLE_SHARE:
         return IDLE
-    return f"its processes use {share:.0%} of a core".replace("%", " %")
+    return f"its processes use {100 * share:.0f} % of a core{of_gpu}"
 
 
 def _stacks_of(folder: Path, job: Job, vital: Vital) -> list[str]:

@@ -33,6 +33,14 @@ def test_the_rank_that_the_others_wait_for_is_told_from_them():
     ]
 
 
+def test_a_rank_that_imports_what_meets_does_not_wait_for_the_others():
+    imports = '  File "<frozen importlib._bootstrap>", line 241 in _call_with_frames_removed\n'
+    text = COLLECTIVE.replace(
+        '  File "/home/ana/train.py", line 30', imports + '  File "/home/ana/train.py", line 30'
+    )
+    assert [line.partition(":")[0] for line in stacks.words(stacks.read(text))] == ["rank 0", "rank 1"]
+
+
 def test_ranks_that_all_wait_are_shown_and_none_is_blamed():
     both = COLLECTIVE.replace("/home/ana/train.py", "/venv/torch/distributed/x.py")
     assert [line.partition(":")[0] for line in stacks.words(stacks.read(both))] == ["rank 0", "rank 1"]

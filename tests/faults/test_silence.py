@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -183,3 +184,20 @@ def test_a_keeper_of_an_older_finetop_is_not_sent_what_would_kill_it(rig):
     assert "stacks" not in (folder / "log.txt").read_text()
     go_on(rig, name)
     rig.wait_state(name, "finished")
+
+
+@pytest.mark.slow  # two processes import torch
+def test_a_deadlock_of_two_gloo_ranks_is_found_and_the_late_one_is_named(cold_rig, survived):
+    cold_rig.start(FINETOP_TEST_JOB=str(Path(__file__).with_name("gloo_job.py")))
+    cold_rig.wait_ready()
+    name = cold_rig.submit()
+    until(cold_rig, name, lambda state: getattr(state, "done", 0) == 4, 120.0)
+    watched(cold_rig)
+    state = until(cold_rig, name, lambda state: len(getattr(state, "frames", [])) == 3).state
+    assert state.pulse == "hung"
+    assert state.frames[0] == "the others wait for rank 1"
+    assert "all_reduce (distributed/distributed_c10d.py:" in state.frames[1]
+    assert state.frames[2].startswith("rank 1: in read_rows (faults/gloo_job.py:")
+    go_on(cold_rig, name)
+    row = cold_rig.wait_state(name, "finished")
+    survived("16", "two gloo ranks, one late", written=50, lost=50 - row.step)

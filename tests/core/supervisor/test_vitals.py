@@ -57,6 +57,14 @@ def test_what_processes_do_meanwhile(cpu_s, moved, waits, words):
     assert evidence_of(uses, waits=waits) == words
 
 
+def test_a_gpu_that_works_is_no_idleness():
+    uses = deque([Use(20.0, 100.0, 500), Use(80.0, 100.1, 500)])
+    assert evidence_of(uses, waits=False, gpu=0.4) == vitals.IDLE
+    assert (
+        evidence_of(uses, waits=False, gpu=99.6) == "its processes use 0 % of a core, its GPU is 100 % busy"
+    )
+
+
 def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
     """A machine that slept, a supervisor that was stopped, a clock that was set: none makes a job hung."""
     run_id = quiet.queue("one")
