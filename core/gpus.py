@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 LIBRARY = "libnvidia-ml.so.1"
 GIB = 2**30
+HOST_PROCESSES = "pid:[4026531836]"  # the kernel's own name space of processes
 HAS_NO_ANSWER = "the GPU driver does not answer"
 
 # lost: it is off the bus, or wants a reset; failing: its memory is damaged; unreadable: not for us, or undivided MIG
@@ -91,6 +93,14 @@ def look(wait_s: float = 20.0) -> Seen:
     return found[0] if found else Seen(trouble=f"{HAS_NO_ANSWER}: nothing in {wait_s:.0f} s")
 
 
+def sees_all_processes() -> bool:
+    """Say if processes are numbered here as the driver numbers them: not in a container of its own."""
+    try:
+        return str(Path("/proc/self/ns/pid").readlink()) == HOST_PROCESSES
+    except OSError:
+        return False
+
+
 class Looker:
     """Looks at the GPUs again and again, and misses those that were there before.
 
@@ -115,7 +125,7 @@ class Looker:
             absent = (nvml.NVML_ERROR_DRIVER_NOT_LOADED, nvml.NVML_ERROR_LIBRARY_NOT_FOUND)
             if error.value in absent and not self._known:
                 return Seen()  # a driver is installed, and no card is there
-            return Seen(trouble=f"{HAS_NO_ANSWER}: {error}")
+            return Seen(trouble=f"{HAS_NO_ANSWER}: {words_of(error)}")
         if any(gpu.fault == "lost" for gpu in seen.gpus):
             self.close()  # an open NVML does not notice that a GPU was reset
         return seen
@@ -170,7 +180,7 @@ class Looker:
             return parts or [Gpu(index, uuid, name, fault="unreadable", trouble=text)]
         except nvml.NVMLError as error:
             fault = "lost" if self._is_lost(error) else "unreadable"
-            return [Gpu(index, uuid, name, fault=fault, trouble=str(error))]
+            return [Gpu(index, uuid, name, fault=fault, trouble=words_of(error))]
 
     def _parts(self, handle: Any) -> list[Any]:
         """List the instances of a divided GPU."""
@@ -234,6 +244,11 @@ class Looker:
     def _is_lost(self, error: Any) -> bool:
         nvml = self._nvml
         return error.value in (nvml.NVML_ERROR_GPU_IS_LOST, nvml.NVML_ERROR_RESET_REQUIRED)
+
+
+def words_of(error: Any) -> str:
+    """Give NVML's own words without the full stop that some have."""
+    return str(error).rstrip(".")
 
 
 def _process(one: Any) -> Process:

@@ -8,9 +8,12 @@ facts, so that an impossible one can't be written.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FOR_A_SLOT = "waits for the one job slot"
 STARTING = "starting"  # the phase of a job that has not said anything yet
@@ -137,6 +140,11 @@ class Share(msgspec.Struct, frozen=True):
     name: str
     gib: float | None  # of its memory; None: all of it, and nobody beside
     others_gib: float = 0.0  # what others used of it when the job began
+
+
+def gpus_word(shares: Sequence[Share]) -> str:
+    """Name the GPUs that a job has: 'GPU 0, 1'; nothing for none."""
+    return f"GPU {', '.join(str(share.index) for share in shares)}" if shares else ""
 
 
 class JobSpec(msgspec.Struct, frozen=True):

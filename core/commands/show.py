@@ -78,7 +78,8 @@ def print_run(found: data.RunDetail, home: Home) -> None:
         print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}{over}")
     for job in found.jobs:
         bad = f", {job.bad_lines} event lines could not be read" if job.bad_lines else ""
-        print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{bad}")
+        on = f", on {data.gpus_word(job.gpus)}" if job.gpus else ""
+        print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{on}{bad}")
         for line in job_words(job):
             print(f"             {line}")
     print(f"  folder     {home.shown}/{found.folder}")

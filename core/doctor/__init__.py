@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def look(home: Home) -> Iterator[Finding]:
     """Look at the machine, the home, and what runs on it. Nothing is changed but that the home is made."""
-    from finetop.core.doctor import folders, machine, processes
+    from finetop.core.doctor import folders, gpus, machine, processes
 
     yield machine.python()
     yield machine.libraries()
@@ -27,6 +27,6 @@ def look(home: Home) -> Iterator[Finding]:
         return
     yield from folders.look(home)
     yield from processes.look(home)
-    yield machine.gpus()
+    yield from gpus.look()
     yield machine.lingering()
     yield machine.clock(home)

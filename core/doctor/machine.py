@@ -1,4 +1,4 @@
-"""The machine: Python and libraries, GPUs and their driver, what happens after logout, the clock."""
+"""The machine: Python and libraries, what happens after logout, the clock."""
 
 from __future__ import annotations
 
@@ -87,23 +87,6 @@ def fits(version: str, wanted: str) -> bool:
 def numbers(version: str) -> tuple[int, ...]:
     match = re.match(r"[0-9]+(\.[0-9]+)*", version)
     return tuple(int(part) for part in match[0].split(".")) if match else ()
-
-
-def gpus() -> Finding:
-    """Say which GPUs the driver shows, and that it fits torch's CUDA no worse than it says itself."""
-    devices = sorted(Path("/dev").glob("nvidia[0-9]*"))
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        if devices:
-            text = f"{len(devices)} in /dev, but no nvidia-smi: the driver is not whole"
-            return Finding("trouble", "GPU", text, "Install NVIDIA's driver with its tools.")
-        return Finding("ok", "GPU", f"none seen; {os.cpu_count()} CPU cores")
-    asked = asked_of([tool, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"])
-    if asked is None or asked.returncode:
-        said = "it does not answer" if asked is None else (asked.stdout or asked.stderr).strip()
-        fix = "Load the kernel module (modprobe nvidia), or reboot after a driver's update."
-        return Finding("trouble", "GPU", f"nvidia-smi fails: {said.splitlines()[0] if said else ''}", fix)
-    return Finding("ok", "GPU", "; ".join(asked.stdout.strip().splitlines()))
 
 
 def asked_of(words: list[str]) -> subprocess.CompletedProcess[str] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import psutil
+
+from finetop.core import gpus as nvml
 
 # 16-bit tensor arithmetic of whole cards, dense, in TFLOP/s, from their makers' data sheets.
 TERAFLOPS = {
@@ -57,26 +58,8 @@ def look(home: Path, *, measure: bool = True, use_gpu: bool = True) -> Machine:
 
 @lru_cache(maxsize=1)
 def gpus() -> tuple[tuple[str, float], ...]:
-    """List the GPUs by nvidia-smi: name and memory in bytes; none where there is no such tool or it fails."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return ()
-    try:
-        asked = subprocess.run(
-            [tool, "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ()
-    found = []
-    for line in asked.stdout.splitlines():
-        name, _, memory = line.rpartition(",")
-        if memory.strip().isdigit():
-            found.append((name.strip(), float(memory) * 2**20))
-    return tuple(found)
+    """List the GPUs that are fit for jobs: name and memory in bytes."""
+    return tuple((gpu.name, gpu.total_gib * nvml.GIB) for gpu in nvml.look().gpus if not gpu.fault)
 
 
 def free_memory() -> float:

@@ -270,6 +270,15 @@ def row(
     return _row(found, waiting, jobs.checks_under_way(connection, waiting_checks))
 
 
+def _place(device: str, gpus: Sequence[data.Share]) -> str:
+    """Name the GPUs as the machine numbers them: each job calls its first one cuda:0."""
+    return (
+        f"{data.gpus_word(gpus)} {device.partition(' ')[2]}"
+        if gpus and device.startswith("cuda:")
+        else device
+    )
+
+
 def _places(waiting: dict[int, data.Queued]) -> tuple[list[int], list[int]]:
     return list(waiting), [queued.place for queued in waiting.values()]
 
@@ -324,6 +333,7 @@ def detail(
         [run_id],
     ).fetchone()
     device, versions, planned = train or ("", "{}", "{}")
+    gpus = next((job.gpus for job in reversed(own_jobs) if job.verb in data.MAKES_A_RUN), [])
     above, below = parents.relatives(connection, run_id)
     return data.RunDetail(
         row=row(connection, run_id, why),
@@ -357,7 +367,7 @@ def detail(
         alarms=alarms.of_run(connection, run_id),
         alarms_total=alarms.count_of(connection, run_id),
         checks=briefs(connection, run_id),
-        device=device,
+        device=_place(device, gpus),
         versions=msgspec.json.decode(versions),
         planned=msgspec.json.decode(planned),
         best=msgspec.json.decode(best, type=data.Best) if best else None,

@@ -2,6 +2,7 @@
 
 import gc
 import json
+import os
 import re
 import shutil
 
@@ -253,3 +254,44 @@ def test_the_plan_is_what_the_gpu_reserves(method, quantize, tiny_model, tmp_pat
     print(f"{method} {quantize}: reserved {reserved / 1e9:.2f} GB, estimate {made.estimate / 1e9:.2f} GB")
     assert reserved <= made.need - memory.CONTEXT_BYTES
     assert reserved >= 0.6 * (made.estimate - memory.CONTEXT_BYTES)
+
+
+def test_nvml_shows_the_gpu_and_this_process_on_it():
+    import torch
+
+    from finetop.core import gpus
+
+    before = gpus.look()
+    assert not before.trouble
+    assert before.driver and before.cuda
+    fit = [gpu for gpu in before.gpus if not gpu.fault]
+    assert fit and all(gpu.uuid.startswith(("GPU-", "MIG-")) and gpu.total_gib > 1 for gpu in fit)
+    held = torch.zeros(1 << 30, dtype=torch.uint8, device="cuda:0")
+    after = {gpu.uuid: gpu for gpu in gpus.look().gpus}
+    mine = f"GPU-{torch.cuda.get_device_properties(0).uuid}"
+    if mine not in after:
+        pytest.skip("the GPU is divided: torch names its instance otherwise")
+    grown = after[mine].used_gib - next(gpu.used_gib for gpu in before.gpus if gpu.uuid == mine)
+    assert grown > 0.9
+    assert held.numel() == 1 << 30
+    if gpus.sees_all_processes():
+        sizes = {one.pid: one.gib for one in after[mine].processes or ()}
+        assert (sizes[os.getpid()] or 0) >= 1
+
+
+def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
+    """The real driver under the real supervisor, on a fake job."""
+    from finetop.core import gpus, protocol
+
+    fit = [gpu for gpu in gpus.look().gpus if not gpu.fault and gpu.used_gib < 0.2]
+    if not fit:
+        pytest.skip("others use all GPUs")
+    cold_rig.start(FINETOP_TEST_NVML="real")
+    cold_rig.wait_ready()
+    name = cold_rig.submit("one", budget={"memory_gib": 1.0}, steps=20)
+    cold_rig.wait_state(name, "finished")
+    given = cold_rig.ask(protocol.GetRun(name)).device.split()[0]
+    assert given in {gpu.uuid for gpu in fit}
+    rows = cold_rig.ask(protocol.Gpus()).gpus
+    assert given in {row.uuid for row in rows}
+    assert all(row.history for row in rows)

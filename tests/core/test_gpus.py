@@ -114,7 +114,7 @@ def test_a_driver_that_fails_as_a_whole_says_so(cards):
     cards.told["init"] = "LIB_RM_VERSION_MISMATCH"
     cards.write()
     assert looker(cards).look().trouble == (
-        "the GPU driver does not answer: RM has detected an NVML/RM version mismatch."
+        "the GPU driver does not answer: RM has detected an NVML/RM version mismatch"
     )
 
 

@@ -10,20 +10,19 @@ import threading
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import keeper
-from finetop.core.gpus import Gpu, Looker, Seen
+from finetop.core.gpus import Gpu, Looker, Seen, sees_all_processes
 from finetop.core.supervisor.launch import local
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
 LOOK_S = 2.0
 AGAIN_S = 10.0  # after a look that found trouble: opening NVML anew may take a second
 DEEPEST = 100  # generations between a process and its keeper
-HOST_PROCESSES = "pid:[4026531836]"  # the kernel's own name space of processes
 
 
 @dataclass(frozen=True)
@@ -105,11 +104,3 @@ def owner(pid: int, keepers: Mapping[int, int]) -> int | None:
         parent = keeper.stat_field(at, 1)
         at = None if parent is None else int(parent)
     return None
-
-
-def sees_all_processes() -> bool:
-    """Say if processes are numbered here as the driver numbers them: not in a container of its own."""
-    try:
-        return str(Path("/proc/self/ns/pid").readlink()) == HOST_PROCESSES
-    except OSError:
-        return False

@@ -227,22 +227,6 @@ def test_lingering_is_what_saves_jobs_there(tmp_path, monkeypatch, says, level):
     assert found.fix == ("" if level == "ok" else "loginctl enable-linger")
 
 
-@pytest.mark.parametrize(
-    ("script", "level", "says"),
-    [
-        ("echo 'NVIDIA H100, 81559 MiB, 570.1'", "ok", "570.1"),
-        ("echo 'Failed to initialize NVML: Driver/library version mismatch'; exit 18", "trouble", "mismatch"),
-    ],
-)
-def test_the_driver_s_own_words_are_passed_on(tmp_path, monkeypatch, script, level, says):
-    tool = tmp_path / "nvidia-smi"
-    tool.write_text(f"#!/bin/sh\n{script}\n")
-    tool.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    found = machine.gpus()
-    assert (found.level, says in found.text) == (level, True)
-
-
 def test_a_clock_that_was_set_back_is_told_of(home):
     home.log.write_text("")
     assert machine.clock(home).level == "ok"

@@ -2,40 +2,38 @@
 
 from __future__ import annotations
 
-import stat
 from pathlib import Path
 
 import pytest
+from fake_nvml import Cards, FakeNvml
 
+from finetop.core import gpus
 from finetop.core.plan import machine
 
 
 @pytest.fixture
-def tool(tmp_path, monkeypatch):
-    """An nvidia-smi that prints what it is told."""
-
-    def make(said: str, code: int = 0) -> None:
-        file = tmp_path / "bin" / "nvidia-smi"
-        file.parent.mkdir(exist_ok=True)
-        file.write_text(f"#!/bin/sh\nprintf '%s' '{said}'\nexit {code}\n")
-        file.chmod(file.stat().st_mode | stat.S_IXUSR)
-        monkeypatch.setenv("PATH", str(file.parent))
-        machine.gpus.cache_clear()
-
-    yield make
+def cards(tmp_path, monkeypatch):
+    """Two GPUs of a fake driver."""
+    made = Cards(tmp_path / "nvml.json")
+    monkeypatch.setattr(gpus, "load", lambda: FakeNvml(made.file))
+    machine.gpus.cache_clear()
+    yield made
     machine.gpus.cache_clear()
 
 
-def test_cards_are_read_from_the_driver_s_tool(tool, tmp_path):
-    tool("NVIDIA H100 80GB HBM3, 81559\nNVIDIA H100 80GB HBM3, 81559\n")
+def test_cards_are_read_from_the_driver(cards, tmp_path):
     found = machine.look(tmp_path)
-    assert (found.device, found.gpus, found.memory) == ("gpu", 2, 81559 * 2**20)
+    assert (found.device, found.gpus, found.memory) == ("gpu", 2, 80 * 2**30)
     assert found.flops == 989e12
     assert machine.look(tmp_path, measure=False, use_gpu=False).device == "cpu"
 
 
-def test_a_tool_that_fails_is_no_card(tool, tmp_path):
-    tool("no devices were found", code=6)
+def test_a_card_that_is_lost_is_none_and_a_driver_that_fails_has_none(cards, tmp_path):
+    cards.change(0, error="GPU_IS_LOST")
+    assert machine.look(tmp_path, measure=False).gpus == 1
+    cards.told["init"] = "UNKNOWN"
+    cards.write()
+    machine.gpus.cache_clear()
     found = machine.look(tmp_path, measure=False)
     assert found.device == "cpu"
     assert found.memory is not None and found.memory > 1e6

@@ -21,7 +21,8 @@ def main() -> int:
     spare.LOOK_S = spare.SETTLE_S = 0.1
     spare.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", spare.IDLE_S))
     schedule.START_GRACE_S = 2.0
-    gpus.load = fake_nvml
+    if os.environ.get("FINETOP_TEST_NVML") != "real":
+        gpus.load = fake_nvml
     watching.LOOK_S = watching.AGAIN_S = 0.1
     pool.NO_ANSWER_S = pool.GRACE_S = 1.0
     allow_jobs(os.environ.get("FINETOP_TEST_SLOTS"))

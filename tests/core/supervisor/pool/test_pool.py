@@ -13,6 +13,7 @@ from fake_nvml import UUIDS, Cards
 from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.run import Queued, Running
+from finetop.core.supervisor import rebuild
 
 LONG = {"steps": 5000, "pause_s": 0.02}
 
@@ -131,18 +132,19 @@ def test_a_new_supervisor_goes_on_with_what_jobs_have(rig, cards):
     waiting = rig.submit("three", budget={"memory_gib": 20}, steps=2)
     rig.wait_state(waiting, "finished")  # beside the second
     assert seen_by(rig, waiting) == [UUIDS[1]]
-    rig.processes[-1].kill()
-    rig.processes[-1].wait()
-    rig.start(FINETOP_TEST_NVML=str(cards.file))
-    rig.wait_ready()
     after = rig.submit("four", budget={"memory_gib": 40}, steps=2)
-    because(rig, after, "waits for 40 GiB on a GPU")
+    for is_rebuilt in (False, True):
+        rig.processes[-1].kill()
+        rig.processes[-1].wait()
+        if is_rebuilt:
+            rebuild.rebuild(rig.home)
+        rig.start(FINETOP_TEST_NVML=str(cards.file))
+        rig.wait_ready()
+        because(rig, after, "waits for 40 GiB on a GPU")
     assert [[(job.run, job.gib) for job in row.jobs] for row in gpus(rig).gpus] == [
         [(first, None)],
         [(second, 50)],
     ]
-    record = json.loads((rig.job_folder(second).parents[1] / "run.json").read_text())
-    assert json.loads(record["store"]["jobs"][0]["gpus"])[0]["uuid"] == UUIDS[1]
     rig.ask(protocol.Kill(first))
     rig.wait_state(after, "finished")
     assert seen_by(rig, after) == [UUIDS[0]]
