@@ -50,7 +50,7 @@ def because(rig, name, words):
         state = rig.ask(protocol.GetRun(name)).row.state
         return isinstance(state, Queued) and words in state.because
 
-    until(said, f"{name}: {words}, and not {rig.ask(protocol.GetRun(name)).row.state}")
+    until(said, f"{name}: {words}; {rig.home.log.read_text()}")
 
 
 def process_of(rig, name):
