@@ -82,6 +82,8 @@ def is_wanted(supervisor: Supervisor, now: float) -> bool:
     """Say if a process should wait: somebody is there, nothing runs or is about to, and the memory is free."""
     if os.environ.get(SWITCH) == "0" or supervisor.spare_failures >= MOST_FAILURES:
         return False
+    if not supervisor.pool.has_looked:
+        return False  # nobody knows yet which GPU is next
     if now - supervisor.asked_at > IDLE_S or now - supervisor.busy_at < SETTLE_S:
         return False
     if now - supervisor.looked_at < LOOK_S:
