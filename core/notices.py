@@ -39,3 +39,13 @@ class Notice(msgspec.Struct, frozen=True):
     step: int | None
     text: str
     at: float
+
+
+class Way(msgspec.Struct, frozen=True):
+    """How messages fare by a command or a webhook."""
+
+    way: str
+    waiting: int = 0
+    sent: int = 0
+    given_up: int = 0
+    why: str = ""  # the last one was given up

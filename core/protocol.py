@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from finetop.core.notices import Notice, Way
 from finetop.core.queue_words import PRIORITIES
 from finetop.core.run import Queued, RunDetail, RunRow
 
@@ -448,6 +449,35 @@ class Changes(msgspec.Struct, tag_field="verb", tag="changes", frozen=True):
 class ChangesAnswer(msgspec.Struct, frozen=True):
     revision: int
     trouble: str = ""  # what is wrong with the whole: "disk full", in words
+    noticed: int = 0  # number of the newest notice
+
+
+class Notices(msgspec.Struct, tag_field="verb", tag="notices", frozen=True):
+    """What has happened that a person may want to hear of, newer than a number."""
+
+    after: int = 0
+    limit: int = 50
+
+
+class NoticesAnswer(msgspec.Struct, frozen=True):
+    notices: list[Notice]  # the newest first
+    on: list[str] = []  # the kinds that settings.yaml asks for
+    ways: list[Way] = []  # those that it asks for, and those that messages went before
+
+
+class SendTest(msgspec.Struct, tag_field="verb", tag="send-test", frozen=True):
+    """Send a test message by every way that settings.yaml names, and wait for what comes of it."""
+
+
+class Tested(msgspec.Struct, frozen=True):
+    way: str
+    is_through: bool
+    said: str  # by the command or the server
+    seconds: float
+
+
+class SendTestAnswer(msgspec.Struct, frozen=True):
+    tested: list[Tested]
 
 
 class Paths(msgspec.Struct, tag_field="verb", tag="paths", frozen=True):
@@ -559,6 +589,8 @@ Ask = (
     | Clean
     | Sql
     | Changes
+    | Notices
+    | SendTest
     | Paths
     | Gpus
     | Shutdown
@@ -595,6 +627,8 @@ ANSWERS: dict[type, type] = {
     Clean: CleanAnswer,
     Sql: SqlAnswer,
     Changes: ChangesAnswer,
+    Notices: NoticesAnswer,
+    SendTest: SendTestAnswer,
     Paths: PathsAnswer,
     Gpus: GpusAnswer,
     Shutdown: Done,
@@ -616,6 +650,7 @@ LOOKS = (
     Trash,
     Gpus,
     Queue,
+    Notices,
 )
 
 

@@ -11,12 +11,12 @@ from finetop.core.settings import Day
 if TYPE_CHECKING:
     from datetime import tzinfo
 
-    from finetop.core.settings import QuietHours
+    from finetop.core.settings import Hours, QuietHours
 
 DAYS: tuple[str, ...] = get_args(Day)  # by datetime's weekday()
 
 
-def until(quiet: QuietHours, now: float, zone: tzinfo | None = None) -> float | None:
+def until(quiet: QuietHours | Hours, now: float, zone: tzinfo | None = None) -> float | None:
     """Give the moment at which the quiet hours around `now` end; None where it is not quiet.
 
     Where they lie end to end, it is the end of the last; of an hour that a clock shows twice, the second. `zone` is
@@ -31,7 +31,7 @@ def until(quiet: QuietHours, now: float, zone: tzinfo | None = None) -> float | 
     return found
 
 
-def _end_around(quiet: QuietHours, now: float, zone: tzinfo | None) -> float | None:
+def _end_around(quiet: QuietHours | Hours, now: float, zone: tzinfo | None) -> float | None:
     today = datetime.fromtimestamp(now, zone).date()
     over_midnight = quiet.end <= quiet.start
     ends = [

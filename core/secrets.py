@@ -36,12 +36,19 @@ def require_none(text: str, place: str) -> None:
 
     Raises BadInput, which does not repeat it.
     """
+    if what := find(text):
+        raise BadInput(f"{place} holds {what}; it is not kept with a run.", hint=HINT)
+
+
+def find(text: str) -> str:
+    """Say which secret a text holds, without repeating it; nothing if it holds none that one can see."""
     for what, shape in _SHAPES.items():
         if shape.search(text):
-            raise BadInput(f"{place} holds what looks like {what}; it is not kept with a run.", hint=HINT)
+            return f"what looks like {what}"
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and is_secret_name(name) and value in text:
-            raise BadInput(f"{place} holds the value of {name}; it is not kept with a run.", hint=HINT)
+            return f"the value of {name}"
+    return ""
 
 
 def require_no_setting(options: Mapping[str, object], place: str) -> None:

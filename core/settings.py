@@ -9,6 +9,9 @@ retry: {times: 2, wait_s: 60, longest_s: 3600, not_after: []}
 resume: {after_reboot: true, after_crash: true}
 quiet_hours: {from: "22:00", to: "07:00", days: [mon, tue, wed, thu, fri], pause: false}
 logs: {mib: 256}
+tell: {on: [alarms, failed, lost, hung, regressed], command: [notify-me], webhook: {url_file: webhook.txt}}
+bell: true
+notify: none
 """
 
 from __future__ import annotations
@@ -18,10 +21,14 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 import msgspec
 from msgspec import Meta
 
-from finetop.core.errors import EnvironmentTrouble, RecipeError
+from finetop.core import notices, secrets
+from finetop.core.errors import EnvironmentTrouble, RecipeError, did_you_mean
+from finetop.core.notices import BY_DEFAULT
+from finetop.core.telling import address
 
 if TYPE_CHECKING:
     from finetop.core.home import Home
+    from finetop.core.recipe.strict_yaml import Node
 
 FILE = "settings.yaml"
 Days = Annotated[float, Meta(ge=0, le=36_500)]
@@ -118,6 +125,46 @@ class Logs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     mib: Annotated[int, Meta(ge=1, le=1 << 20)] | None = 256  # null: any number
 
 
+class Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"start": "from", "end": "to"}):
+    """Some hours of the day, as in QuietHours."""
+
+    start: ClockTime
+    end: ClockTime
+    days: tuple[Day, ...] = get_args(Day)
+
+
+Word = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where messages are posted to: one of three. The address is a secret, unless it is one that anybody may know."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2000)] | None = None
+    url_file: Annotated[Word | None, Meta(extra={"path": "file"})] = (
+        None  # its first line; for its owner only
+    )
+    url_env: Annotated[str, Meta(pattern="^[A-Za-z_][A-Za-z0-9_]{0,199}$")] | None = (
+        None  # a variable of the supervisor's environment
+    )
+
+
+class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is sent on to a person, and how."""
+
+    on: tuple[str, ...] = (
+        BY_DEFAULT  # kinds of finetop.core.notices; `alarms` is all of those, `all` is everything
+    )
+    command: tuple[Word, ...] | None = None  # a program and its arguments; the message is its standard input
+    webhook: Webhook | None = None
+    every_s: Annotated[float, Meta(ge=0, le=604_800)] = (
+        300.0  # a run's alarms of one kind in so long are told as one
+    )
+    limit_s: Annotated[float, Meta(ge=1, le=600)] = (
+        20.0  # after which a command or webhook that hangs is ended
+    )
+    quiet: Hours | None = None  # nothing is sent; it comes afterwards
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     settings: Literal[1] = 1
     keep: Keep = Keep()
@@ -128,6 +175,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     resume: Resume = Resume()
     quiet_hours: QuietHours | None = None
     logs: Logs = Logs()
+    tell: Tell = Tell()
+    bell: bool = True  # of the terminal, when something happens while the app is open; at most one in 10 s
+    notify: Literal["none", "osc9", "osc777"] = "none"  # the terminal's own notifications, by that sequence
 
 
 def load(home: Home) -> Settings:
@@ -147,4 +197,51 @@ def load(home: Home) -> Settings:
     root = parse(text, Origin(str(file), home.root))
     if not isinstance(root.value, dict) or "settings" not in root.value:
         raise RecipeError("the version is missing.", place=root.place, hint="Begin with `settings: 1`.")
-    return read_as(root, Settings)
+    found = read_as(root, Settings)
+    _require_tell(root, found.tell)
+    return found
+
+
+def _require_tell(root: Node, tell: Tell) -> None:
+    """Refuse kinds that are none, and what should not stand in a file of settings. Raises RecipeError."""
+    known = (*notices.kinds(), "alarms", "all")
+    for index, kind in enumerate(tell.on):
+        if kind not in known:
+            hint = did_you_mean(kind[:60], known)
+            place = _place(root, "tell", "on", index)
+            raise RecipeError(f"tell.on: there is no kind {kind[:60]!r}.", place=place, hint=hint)
+    if tell.command == ():
+        said = "tell.command is [], and must be a program and its arguments."
+        raise RecipeError(said, place=_place(root, "tell", "command"))
+    if tell.command is not None and (what := secrets.find("\n".join(tell.command))):
+        said = f"tell.command holds {what}, and every user of this machine can read a command line."
+        hint = "Let the program read it from a file that is yours alone."
+        raise RecipeError(said, place=_place(root, "tell", "command"), hint=hint)
+    if tell.webhook is not None:
+        _require_webhook(tell.webhook, _place(root, "tell", "webhook"))
+
+
+def _require_webhook(webhook: Webhook, place: str) -> None:
+    if (webhook.url is not None) + (webhook.url_file is not None) + (webhook.url_env is not None) != 1:
+        said = "tell.webhook must have one of url, url_file and url_env."
+        raise RecipeError(said, place=place, hint="url_file: webhook.txt is the usual one.")
+    if webhook.url is None:
+        return
+    if not address.is_fine(webhook.url):
+        said = "tell.webhook.url must begin with https://, or with http://localhost."
+        raise RecipeError(said, place=place)
+    if address.holds_secret(webhook.url) or secrets.find(webhook.url):
+        said = "tell.webhook.url holds what looks like a secret: whoever reads it could post there, too."
+        hint = "Put it into a file that is yours alone (chmod 600), and name that: webhook: {url_file: webhook.txt}."
+        raise RecipeError(said, place=place, hint=hint)
+
+
+def _place(root: Node, *keys: str | int) -> str:
+    """Find where a setting stands that was read, or what is around it."""
+    for key in keys:
+        value = root.value
+        if isinstance(value, dict) and key in value:
+            root = value[str(key)]
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            root = value[key]
+    return root.place

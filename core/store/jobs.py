@@ -12,7 +12,7 @@ import msgspec
 from finetop.core import events
 from finetop.core import run as data
 from finetop.core.queue_words import HELD, PRIORITIES, tries_words
-from finetop.core.store import notices, parents, records
+from finetop.core.store import parents, records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -116,7 +116,6 @@ def add_job(
 def set_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:
     show_state(connection, job_id, state)
     records.mark_job(connection, job_id)
-    notices.add_ending(connection, job_id, state)
 
 
 def show_state(connection: duckdb.DuckDBPyConnection, job_id: int, state: data.State) -> None:

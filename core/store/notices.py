@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from finetop.core import run as data
-from finetop.core.notices import Notice
+from finetop.core.notices import Notice, Way
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,28 +72,43 @@ def newest(connection: duckdb.DuckDBPyConnection) -> int:
     return int(number)
 
 
-_SELECT = (
-    "SELECT n.id, n.run_id, coalesce(r.name, ''), n.kind, n.step, n.text, n.time FROM notices n"
-    " LEFT JOIN runs r ON r.id = n.run_id WHERE (n.run_id = 0 OR r.id IS NOT NULL)"
-)
-
-
 def since(connection: duckdb.DuckDBPyConnection, after: int, limit: int) -> list[Notice]:
     """List notices newer than a number, the newest first."""
     found = connection.execute(
-        f"{_SELECT} AND n.id > ? ORDER BY n.id DESC LIMIT ?", [after, limit]
+        "SELECT n.id, n.run_id, coalesce(r.name, ''), n.kind, n.step, n.text, n.time FROM notices n"
+        " LEFT JOIN runs r ON r.id = n.run_id WHERE (n.run_id = 0 OR r.id IS NOT NULL) AND n.id > ?"
+        " ORDER BY n.id DESC LIMIT ?",
+        [after, limit],
     ).fetchall()
     return [Notice(*row) for row in found]
 
 
-def untold(connection: duckdb.DuckDBPyConnection) -> list[Notice]:
-    """List what was not told yet, the oldest first."""
-    return [Notice(*row) for row in connection.execute(f"{_SELECT} AND NOT n.told ORDER BY n.id").fetchall()]
+class Group(NamedTuple):
+    """What was not told yet of one run and kind: the newest notice, and how many there are before it."""
+
+    newest: Notice
+    more: int
 
 
-def mark_told(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> None:
-    """Mark notices as told, inside of the transaction of their messages; old ones go."""
-    connection.execute("UPDATE notices SET told = true WHERE id IN (SELECT unnest(?))", [list(numbers)])
+def untold(connection: duckdb.DuckDBPyConnection) -> list[Group]:
+    """List what was not told yet by run and kind, in the order in which it began."""
+    found = connection.execute(
+        "SELECT max(n.id), n.run_id, coalesce(any_value(r.name), ''), n.kind, arg_max(n.step, n.id),"
+        " arg_max(n.text, n.id), arg_max(n.time, n.id), count(*) - 1 FROM notices n"
+        " LEFT JOIN runs r ON r.id = n.run_id WHERE NOT n.told GROUP BY n.run_id, n.kind ORDER BY min(n.id)"
+    ).fetchall()
+    return [Group(Notice(*row[:7]), row[7]) for row in found]
+
+
+def mark_told(connection: duckdb.DuckDBPyConnection, groups: Sequence[Group]) -> None:
+    """Mark notices as told, or as of no interest, inside of the transaction of their messages; old ones go."""
+    newest = [group.newest for group in groups]
+    connection.execute(
+        "UPDATE notices SET told = true FROM (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::VARCHAR[]) AS kind,"
+        " unnest(?::BIGINT[]) AS id) g WHERE NOT told AND notices.run_id = g.run_id AND notices.kind = g.kind"
+        " AND notices.id <= g.id",
+        [[one.run_id for one in newest], [one.kind for one in newest], [one.id for one in newest]],
+    )
     for table, is_done in (("notices", "told"), ("messages", "outcome IS NOT NULL")):
         connection.execute(
             f"DELETE FROM {table} WHERE {is_done} AND id < (SELECT coalesce(min(id), 0) FROM"
@@ -127,6 +142,14 @@ def last_made(connection: duckdb.DuckDBPyConnection) -> dict[tuple[int, str], fl
     return {(run_id, kind): made for run_id, kind, made in found}
 
 
+def made_since(connection: duckdb.DuckDBPyConnection, moment: float) -> list[float]:
+    """List when messages were made since a moment, the oldest first; one that goes two ways is one."""
+    found = connection.execute(
+        "SELECT any_value(made) FROM messages WHERE made > ? GROUP BY id ORDER BY 1", [moment]
+    ).fetchall()
+    return [made for (made,) in found]
+
+
 def due(connection: duckdb.DuckDBPyConnection, way: str) -> Message | None:
     """Give the message that is to be tried next by a way, whenever that is: the one that is due first."""
     found = connection.execute(
@@ -145,8 +168,32 @@ def tried(connection: duckdb.DuckDBPyConnection, message: Message, due_at: float
     )
 
 
+def wait(connection: duckdb.DuckDBPyConnection, message: Message, due_at: float) -> None:
+    """Set when a message is tried again that did not get through."""
+    connection.execute(
+        "UPDATE messages SET due = ? WHERE id = ? AND way = ?", [due_at, message.id, message.way]
+    )
+
+
+def give_up_old(connection: duckdb.DuckDBPyConnection, before: float) -> None:
+    """Give up messages that were made before some moment, by a way that is asked for no more or never works."""
+    connection.execute(
+        "UPDATE messages SET outcome = 'it waited for too long' WHERE outcome IS NULL AND made < ?", [before]
+    )
+
+
 def settle(connection: duckdb.DuckDBPyConnection, message: Message, outcome: str) -> None:
     """Write that a message is through (''), or why it was given up."""
     connection.execute(
         "UPDATE messages SET outcome = ? WHERE id = ? AND way = ?", [outcome, message.id, message.way]
     )
+
+
+def outcomes(connection: duckdb.DuckDBPyConnection) -> list[Way]:
+    """Say of each way how many messages wait, went through and were given up, and why the last of those."""
+    found = connection.execute(
+        "SELECT way, count(*) FILTER (outcome IS NULL), count(*) FILTER (outcome = ''),"
+        " count(*) FILTER (outcome <> ''), coalesce(arg_max(outcome, id) FILTER (outcome <> ''), '')"
+        " FROM messages GROUP BY way ORDER BY way"
+    ).fetchall()
+    return [Way(*row) for row in found]

@@ -123,7 +123,13 @@ def say(supervisor: Supervisor, trouble: str) -> None:
 def trouble(supervisor: Supervisor) -> str:
     """Say what is wrong with the whole though the beat went well."""
     newer = next(iter(supervisor.newer.values()), "")
-    return disk_trouble(supervisor.home) or newer or pool.trouble(supervisor) or supervisor.settings_fault
+    return (
+        disk_trouble(supervisor.home)
+        or supervisor.room.words
+        or newer
+        or pool.trouble(supervisor)
+        or supervisor.settings_fault
+    )
 
 
 def disk_trouble(home: Home) -> str:

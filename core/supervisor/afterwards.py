@@ -11,7 +11,7 @@ import msgspec
 from finetop.core import run as data
 from finetop.core.errors import FinetopError
 from finetop.core.fault_points import abort_at
-from finetop.core.store import checks, claims, jobs, runs
+from finetop.core.store import checks, claims, jobs, notices, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import going_on, retrying
 
@@ -42,8 +42,10 @@ def settle(supervisor: Supervisor, job: Job, state: data.State) -> None:
         jobs.set_state(connection, job.id, state if again else _last_try(job, state))
         if again is not None:
             _queue_on(connection, job, state, again)
-        elif job.verb in data.MAKES_A_RUN:
-            _end_run(connection, job, _last_try(job, state))
+        else:
+            if job.verb in data.MAKES_A_RUN:
+                _end_run(connection, job, _last_try(job, state))
+            notices.add_ending(connection, job.id, _last_try(job, state))
     supervisor.touch()
     abort_at("end-settled")
 

@@ -15,7 +15,9 @@ from typing import Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.store import checks, metrics, query, runs
+from finetop.core.errors import BadInput
+from finetop.core.notices import Way
+from finetop.core.store import checks, metrics, notices, query, runs
 from finetop.core.supervisor import (
     cleaning,
     going_on,
@@ -23,26 +25,32 @@ from finetop.core.supervisor import (
     orders,
     queueing,
     retrying,
+    rules,
     spare,
     waiting,
     wishes,
 )
 from finetop.core.supervisor.pool import telling
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.supervisor.telling import gathering, sending
+from finetop.core.telling import body
 
 PAGE_LIMIT = 500
+TEST_S = 45.0  # a client waits for a minute
 
 
 async def answer(supervisor: Supervisor, ask: protocol.Ask) -> Any:
     """Answer one request, and note that somebody is there.
 
-    Only `changes`, `paths`, `gpus` and `sql` wait; the others read or write the store at once.
+    Only `changes`, `paths`, `gpus`, `send-test` and `sql` wait; the others read or write the store at once.
     """
     supervisor.asked_at = time.monotonic()
     if isinstance(ask, protocol.Changes):
         return await changes(supervisor, ask)
     if isinstance(ask, protocol.Paths):
         return await paths(ask)
+    if isinstance(ask, protocol.SendTest):
+        return await send_test(supervisor)
     if isinstance(ask, protocol.Gpus):
         return await telling.tell(supervisor, ask)
     if isinstance(ask, protocol.Sql):
@@ -160,11 +168,39 @@ async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.Cha
             await asyncio.wait_for(supervisor.changed.wait(), max(0.0, min(ask.timeout_s, 50.0)))
         except TimeoutError:
             pass
-    return protocol.ChangesAnswer(supervisor.revision, supervisor.trouble)
+    return protocol.ChangesAnswer(supervisor.revision, supervisor.trouble, supervisor.teller.newest)
+
+
+def noticed(supervisor: Supervisor, ask: protocol.Notices) -> protocol.NoticesAnswer:
+    tell = supervisor.settings.tell
+    found = {one.way: one for one in notices.outcomes(supervisor.connection)}
+    ways = {way: found.get(way, Way(way)) for way in gathering.ways_of(tell)} | found
+    limit = max(1, min(ask.limit, PAGE_LIMIT))
+    return protocol.NoticesAnswer(
+        notices.since(supervisor.connection, ask.after, limit), list(tell.on), list(ways.values())
+    )
+
+
+async def send_test(supervisor: Supervisor) -> protocol.SendTestAnswer:
+    """Send a test by each way, at the same time; it is no notice, and is not tried again. Raises BadInput."""
+    rules.read(supervisor)
+    if supervisor.settings_fault:
+        raise BadInput(supervisor.settings_fault)
+    own = supervisor.settings.tell
+    tell = msgspec.structs.replace(own, limit_s=min(own.limit_s, TEST_S))
+    ways, text = gathering.ways_of(tell), body.test(supervisor.home.root, time.time())
+
+    async def one(way: str) -> protocol.Tested:
+        began = time.monotonic()
+        is_through, said = await sending.send(tell, way, text)
+        return protocol.Tested(way, is_through, said, time.monotonic() - began)
+
+    return protocol.SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
 
 
 _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Hello: hello,
+    protocol.Notices: noticed,
     protocol.Submit: orders.submit,
     protocol.SubmitChain: orders.chain,
     protocol.Resume: going_on.resume,

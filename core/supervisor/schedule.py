@@ -22,9 +22,11 @@ from finetop.core.supervisor import (
     insisting,
     parents,
     quieting,
+    room,
     rules,
     spare,
     taking_in,
+    telling,
     vitals,
     waiting,
 )
@@ -62,6 +64,8 @@ def beat(supervisor: Supervisor) -> None:
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
         for job, gpus in pool.choose(supervisor, ready):
             start(supervisor, job, gpus)
+    room.look(supervisor)
+    telling.tend(supervisor, now)
     record(supervisor)
     spare.tend(supervisor, is_busy=bool(supervisor.live or ready))
 

@@ -13,7 +13,9 @@ from finetop.core.home import Home
 from finetop.core.settings import Settings
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.pool.pool import Pool
+from finetop.core.supervisor.room import Room
 from finetop.core.supervisor.spare import Spare
+from finetop.core.supervisor.telling.teller import Teller
 from finetop.core.supervisor.vitals import Vital
 
 
@@ -61,6 +63,8 @@ class Supervisor:
     asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # at the memory
+    teller: Teller = field(default_factory=Teller)
+    room: Room = field(default_factory=Room)  # on the home's disk
     pool: Pool = field(default_factory=Pool)  # the GPUs, and who is on them
 
     def touch(self) -> None:

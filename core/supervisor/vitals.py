@@ -17,15 +17,16 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core import processes, stacks
+from finetop.core import processes, pulse, stacks
 from finetop.core import run as data
 from finetop.core.folders import open_regular
-from finetop.core.store import jobs, runs
+from finetop.core.store import jobs, notices, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor.endings import HUNG
 from finetop.core.supervisor.launch import local
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from finetop.core.store.jobs import Job
@@ -37,6 +38,7 @@ SILENT_S = 180.0  # after which a job is called silent, if its pace says nothing
 STOPPED_S = 5.0  # after which a process that is stopped stays so: a debugger stops one for a moment
 TIMES_SILENT, TIMES_HUNG = 5, 20  # usual steps; evaluations, checkpoints and checks are phases of their own
 TIMES_BUSY = 6  # `after_s`, where no pace is known and its processes work
+HANGS = ("hung", "stopped")  # what a person is told of
 IDLE_SHARE = 0.02  # of a core
 IDLE_BYTES_S = 100_000
 GPU_LOOKS = 15  # half a minute
@@ -126,13 +128,13 @@ def _judge(
         return
     wanted = supervisor.settings.hung
     usual = usual_s(state)
-    pulse = judge(usual, vital.silent_s, vital.stopped_s, is_idle=evidence == IDLE, after_s=wanted.after_s)
+    found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=evidence == IDLE, after_s=wanted.after_s)
     frames = state.frames
-    if pulse == "hung":
+    if found == "hung":
         frames = _stacks_of(folder, job, vital) or frames
-    state = msgspec.structs.replace(state, pulse=pulse, usual_s=usual, evidence=evidence, frames=frames)
+    state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
     _show(supervisor, job, vital, state)
-    if pulse == "hung" and wanted.then == "kill" and not job.asked:
+    if found == "hung" and wanted.then == "kill" and not job.asked:
         _end(supervisor, job, vital, has_stacks=bool(frames))
 
 
@@ -217,8 +219,11 @@ def _show(supervisor: Supervisor, job: Job, vital: Vital, state: data.Running) -
     if not is_new and (not state.pulse or vital.silent_s - vital.shown_s < step):
         return
     vital.shown_s = vital.silent_s
-    silent_s = round(vital.silent_s, 1) if state.pulse else 0.0
-    _keep(supervisor, job, msgspec.structs.replace(state, silent_s=silent_s))
+    state = msgspec.structs.replace(state, silent_s=round(vital.silent_s, 1) if state.pulse else 0.0)
+    new = []
+    if state.pulse in HANGS and before.pulse not in HANGS:
+        new = [notices.New(job.run_id, "hung", None, f"hung: {pulse.words(state)}", time.time())]
+    _keep(supervisor, job, state, new)
 
 
 def _clear(supervisor: Supervisor, job: Job) -> None:
@@ -228,8 +233,9 @@ def _clear(supervisor: Supervisor, job: Job) -> None:
         _keep(supervisor, job, data.well(state))
 
 
-def _keep(supervisor: Supervisor, job: Job, state: data.Running) -> None:
+def _keep(supervisor: Supervisor, job: Job, state: data.Running, new: Sequence[notices.New] = ()) -> None:
     with transaction(supervisor.connection):
+        notices.add(supervisor.connection, new)
         jobs.show_state(supervisor.connection, job.id, state)
         if job.verb in data.MAKES_A_RUN:
             runs.show_state(supervisor.connection, job.run_id, state)

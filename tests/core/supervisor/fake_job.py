@@ -73,6 +73,8 @@ def main() -> int:
             if plan.get("garbage") and step % 7 == 0:
                 with (folder / "events.jsonl").open("ab") as raw:
                     raw.write(b'{"n": broken\n\xff\xfe\n')
+            for kind, is_over in plan.get("alarms", {}).get(str(step), ()):
+                log.write(events.Alarm(kind, step, f"{kind} at step {step}", is_over))
             if step == plan.get("tells"):
                 tell_all(log, step, spec.args)
             log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))

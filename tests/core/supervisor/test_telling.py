@@ -1,0 +1,390 @@
+"""Telling a person: by a command, by a webhook; hangs, floods, refusals and secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from hook import serving
+
+from finetop.core import events, protocol
+from finetop.core import run as data
+from finetop.core.store import ingest, notices
+from finetop.core.store.open import transaction
+from finetop.core.supervisor import answers, rules, telling
+from finetop.core.supervisor.telling import gathering, sending
+
+WRITES = """#!/bin/sh
+cat >> {out}
+env | sort > {out}.env
+echo "$0 $#" > {out}.argv
+"""
+
+
+@pytest.fixture
+def told(quiet, tmp_path):
+    """A home whose messages go to a file, by a command."""
+    out = tmp_path / "out.jsonl"
+    script = program(tmp_path / "notify", WRITES.format(out=out))
+    settings(quiet, f"tell: {{command: [{script}]}}")
+    return out
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(text)
+    path.chmod(0o700)
+    return path
+
+
+def settings(quiet, text: str) -> None:
+    (quiet.home.root / "settings.yaml").write_text(f"settings: 1\n{text}\n")
+    quiet.supervisor.settings_seen = (0, 0)
+    rules.read(quiet.supervisor)
+    assert quiet.supervisor.settings_fault == ""
+
+
+def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
+    """Let a run's job tell alarms, and take them in."""
+    (kept,) = quiet.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0]
+    folder = quiet.home.root / kept / "jobs" / "x"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = events.EventLog(folder / "events.jsonl")
+    for step in range(1, count + 1):
+        log.write(events.Alarm(kind, step, f"{kind}: the loss rose at {step}"))
+    log.close()
+    (job,) = quiet.rows("SELECT id FROM jobs WHERE run_id = ?", run_id)[0]
+    while ingest.take_in(quiet.supervisor.connection, job, folder / "events.jsonl"):
+        pass
+    quiet.supervisor.touch()
+
+
+async def until(quiet, is_so, *, timeout_s: float = 30.0) -> None:
+    """Let the supervisor tell until something is so."""
+    deadline = time.monotonic() + timeout_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        telling.tend(quiet.supervisor, time.time())
+        await asyncio.sleep(0.02)
+
+
+def all_settled(quiet) -> bool:
+    """Say whether nothing waits to be told or to be sent."""
+    return quiet.rows("SELECT (SELECT count(*) FROM notices WHERE NOT told), count(*) FROM messages"
+                      " WHERE outcome IS NULL") == [(0, 0)]  # fmt: skip
+
+
+def messages(quiet) -> list[tuple[str, int]]:
+    """List the kinds of messages that were made, with how many more each tells of."""
+    found = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
+    return [(one["kind"], one["more"]) for one in found]
+
+
+def lines(out: Path) -> list[dict]:
+    return [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+
+
+async def test_a_command_gets_the_alarm_on_its_standard_input_and_nothing_else(quiet, told, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_canary")
+    run = quiet.queue("one")
+    alarms(quiet, run)
+    await until(quiet, lambda: all_settled(quiet))
+    (message,) = lines(told)
+    number = quiet.rows("SELECT id FROM notices")[0][0]
+    assert message | {"host": "", "time": ""} == {
+        "finetop": 1, "id": str(number), "home": str(quiet.home.root), "host": "", "run": "one", "run_id": run,
+        "kind": "spike", "step": 1, "text": "one: spike: the loss rose at 1", "time": "", "more": 0,
+    }  # fmt: skip
+    assert "canary" not in Path(f"{told}.env").read_text()
+    assert Path(f"{told}.argv").read_text().split()[1] == "0"
+    assert quiet.rows("SELECT way, tries, outcome FROM messages") == [("command", 1, "")]
+
+
+async def test_nobody_is_told_where_nothing_is_set_and_later_of_nothing_that_was(quiet, tmp_path):
+    alarms(quiet, quiet.queue("one"))
+    telling.tend(quiet.supervisor, time.time())
+    assert quiet.rows("SELECT told FROM notices") == [(True,)]
+    assert quiet.rows("SELECT * FROM messages") == []
+
+
+async def test_only_kinds_that_are_asked_for_are_told(quiet, told):
+    settings(quiet, f"tell: {{on: [nan, finished], command: [{told.parent / 'notify'}]}}")
+    run = quiet.queue("one")
+    alarms(quiet, run)
+    alarms(quiet, quiet.queue("two"), kind="nan")
+    with transaction(quiet.supervisor.connection):
+        notices.add_ending(quiet.supervisor.connection, 1, data.Finished(1.0, 2.0))
+        notices.add_ending(quiet.supervisor.connection, 2, data.Stopped(2.0, "stop"))
+    quiet.supervisor.touch()
+    await until(quiet, lambda: all_settled(quiet))
+    assert [(one["run"], one["kind"], one["text"]) for one in lines(told)] == [
+        ("two", "nan", "two: nan: the loss rose at 1"), ("one", "finished", "one: finished"),
+    ]  # fmt: skip
+
+
+async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervisor_goes_on(quiet, tmp_path):
+    pids = tmp_path / "pids"
+    script = program(
+        tmp_path / "hangs",
+        f"#!/bin/sh\nsetsid sh -c 'echo $$ >> {pids}; sleep 600' &\necho begins\necho $$ >> {pids}\nsleep 600\n",
+    )
+    settings(quiet, f"tell: {{command: [{script}], limit_s: 1}}")
+    alarms(quiet, quiet.queue("one"))
+    longest = 0.0
+    while not quiet.rows("SELECT tries FROM messages") or quiet.supervisor.teller.on_their_way:
+        began = time.monotonic()
+        telling.tend(quiet.supervisor, time.time())
+        longest = max(longest, time.monotonic() - began)
+        await asyncio.sleep(0.02)
+    started = [int(pid) for pid in pids.read_text().split()]
+    assert len(started) == 2
+    deadline = time.monotonic() + 10
+    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in started):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.02)
+    assert longest < 0.9  # it never waited for the command
+    assert quiet.rows("SELECT tries, outcome FROM messages") == [(1, None)]
+
+
+async def test_what_a_command_says_at_its_end_is_in_the_log(quiet, tmp_path, capsys):
+    script = program(
+        tmp_path / "fails",
+        "#!/bin/sh\nyes chatter | head -c 300000\nprintf '\\033[2Jno such host\\n'\nexit 3\n",
+    )
+    settings(quiet, f"tell: {{command: [{script}]}}")
+    alarms(quiet, quiet.queue("one"))
+    await until(quiet, lambda: "not sent" in capsys.readouterr().err)
+    ended = await sending.send(quiet.supervisor.settings.tell, "command", "{}")
+    assert ended[0] is False
+    assert ended[1].endswith("no such host\nit ended with code 3")
+    assert len(ended[1]) <= sending.SAID
+
+
+async def test_a_command_that_is_not_there_is_named(quiet, tmp_path):
+    settings(quiet, "tell: {command: [/no/such/program]}")
+    assert await sending.send(quiet.supervisor.settings.tell, "command", "{}") == (
+        False,
+        "/no/such/program: No such file or directory",
+    )
+
+
+async def test_a_flood_of_one_run_is_one_message(quiet, told):
+    run = quiet.queue("one")
+    alarms(quiet, run, 10_000)
+    await until(quiet, lambda: all_settled(quiet))
+    (message,) = lines(told)
+    assert (message["step"], message["more"]) == (10_000, 9999)
+    assert message["text"] == "one: spike: the loss rose at 10000 (and 9999 more)"
+    assert quiet.rows("SELECT count(*) FROM notices")[0][0] <= notices.KEPT + 1
+    assert quiet.rows("SELECT count(*) FROM alarms") == [(10_000,)]
+
+
+async def test_what_comes_soon_after_waits_and_is_told_as_one(quiet, told):
+    run = quiet.queue("one")
+    alarms(quiet, run, 1)
+    await until(quiet, lambda: len(lines(told)) == 1)
+    alarms(quiet, run, 5)
+    alarms(quiet, run, 1, kind="nan")  # of another kind: at once
+    await until(quiet, lambda: len(lines(told)) == 2)
+    assert quiet.rows("SELECT count(*) FROM notices WHERE NOT told") == [(5,)]
+    later = quiet.supervisor.teller.gather_at
+    assert later == pytest.approx(time.time() + 300, abs=30)
+    gathering.gather(quiet.supervisor, later + 1)
+    assert messages(quiet) == [("spike", 0), ("nan", 0), ("spike", 4)]
+
+
+async def test_a_night_in_which_all_fails_is_ten_messages(quiet, told):
+    for number in range(15):
+        alarms(quiet, quiet.queue(f"run-{number}"))
+    gathering.gather(quiet.supervisor, time.time())
+    sent = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
+    assert [one["run"] for one in sent] == [f"run-{number}" for number in range(9)] + [None]
+    assert sent[-1]["text"] == "and 6 more of 6 runs: 6 spike"
+    assert (sent[-1]["kind"], sent[-1]["more"]) == ("many", 6)
+    alarms(quiet, quiet.queue("late"))
+    gathering.gather(quiet.supervisor, time.time())
+    assert len(messages(quiet)) == 10
+    assert quiet.supervisor.teller.gather_at == pytest.approx(time.time() + 60, abs=30)
+
+
+async def test_in_quiet_hours_nothing_is_told_and_all_of_it_afterwards(quiet, told):
+    hours = {"from": time.strftime("%H:%M", time.localtime(time.time() - 600)),
+             "to": time.strftime("%H:%M", time.localtime(time.time() + 7200))}  # fmt: skip
+    settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], quiet: {json.dumps(hours)}}}")
+    run = quiet.queue("one")
+    alarms(quiet, run, 3)
+    telling.tend(quiet.supervisor, time.time())
+    assert quiet.rows("SELECT count(*) FROM messages") == [(0,)]
+    gathering.gather(quiet.supervisor, quiet.supervisor.teller.gather_at + 1)
+    assert messages(quiet) == [("spike", 2)]
+
+
+async def test_a_webhook_is_posted_json_and_tried_again_under_the_same_id(quiet, monkeypatch):
+    monkeypatch.setattr(sending, "AGAIN_S", (0.05, 0.05, 0.05))
+    with serving() as hook:
+        hook.answers = [500, 503, 200]
+        settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
+        alarms(quiet, quiet.queue("one"))
+        await until(quiet, lambda: all_settled(quiet))
+    assert len({one["id"] for one in hook.got}) == 1
+    assert [one["text"] for one in hook.got] == ["one: spike: the loss rose at 1"] * 3
+    assert hook.heads[0]["Content-Type"] == "application/json"
+    assert quiet.rows("SELECT tries, outcome FROM messages") == [(3, "")]
+
+
+async def test_a_webhook_that_never_works_is_given_up_and_the_other_way_goes_on(quiet, told, monkeypatch):
+    monkeypatch.setattr(sending, "AGAIN_S", (0.05, 0.05))
+    with serving() as hook:
+        hook.answers, hook.body = [403], b"no " + b"x" * 10_000_000
+        settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], webhook: {{url: '{hook.address}'}}}}")
+        alarms(quiet, quiet.queue("one"))
+        await until(quiet, lambda: all_settled(quiet))
+    assert len(lines(told)) == 1
+    assert len(hook.got) == 3
+    ways = {one.way: one for one in notices.outcomes(quiet.supervisor.connection)}
+    assert (ways["command"].sent, ways["webhook"].given_up) == (1, 1)
+    assert ways["webhook"].why.startswith("127.0.0.1 answered 403 Forbidden: no xxx")
+    assert len(ways["webhook"].why) < 400
+
+
+@pytest.mark.parametrize("code", [301, 302, 307, 308])
+async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed(quiet, code):
+    with serving() as hook, serving() as other:
+        hook.answers, hook.location = [code, 200], other.address
+        settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
+        tell = quiet.supervisor.settings.tell
+        is_through, said = await sending.send(tell, "webhook", '{"a": 1}')
+        assert (is_through, other.got) == (False, [])
+        assert "it sends on to another host" in said
+        hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
+        assert await sending.send(tell, "webhook", '{"a": 1}') == (True, "taken")
+        assert hook.got == [{"a": 1}, {"a": 1}]
+
+
+async def test_a_server_that_does_not_answer_is_left_after_the_limit(quiet):
+    with serving() as hook:
+        hook.waits_s = 5.0
+        settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}, limit_s: 1}}")
+        began = time.monotonic()
+        is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    assert not is_through
+    assert said in ("127.0.0.1: timed out", "it took longer than 1 s")
+    assert time.monotonic() - began < 5.0
+
+
+async def test_a_certificate_that_nobody_trusts_is_refused(quiet, tmp_path):
+    import socket
+    import ssl
+    import subprocess
+    import threading
+
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert, "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    server = socket.create_server(("127.0.0.1", 0))
+
+    def handshake() -> None:
+        link, _ = server.accept()
+        with link:
+            try:
+                context.wrap_socket(link, server_side=True).close()
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=handshake, daemon=True)
+    thread.start()
+    settings(quiet, f"tell: {{webhook: {{url: 'https://localhost:{server.getsockname()[1]}/x'}}}}")
+    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    thread.join()
+    server.close()
+    assert not is_through
+    assert said == "localhost: its certificate is not trusted: self-signed certificate"
+
+
+async def test_an_address_in_a_file_or_a_variable_is_used_and_stands_nowhere_else(
+    quiet, tmp_path, monkeypatch, capsys
+):
+    secret = "/services/T0123456789/B0123456789/abcdefghijklmnopqrstuvwx"
+    with serving(secret) as hook:
+        (quiet.home.root / "webhook.txt").write_text(hook.address + "\n")
+        (quiet.home.root / "webhook.txt").chmod(0o600)
+        settings(quiet, "tell: {webhook: {url_file: webhook.txt}}")
+        alarms(quiet, quiet.queue("one"))
+        await until(quiet, lambda: all_settled(quiet))
+        monkeypatch.setenv("FINETOP_WEBHOOK", hook.address)
+        settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
+        hook.answers = [404]
+        is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        assert not is_through
+        alarms(quiet, quiet.queue("two"))
+        await until(quiet, lambda: len(hook.got) == 3 and not quiet.supervisor.teller.on_their_way)
+    quiet.supervisor.connection.execute("CHECKPOINT")
+    kept = quiet.home.database.read_bytes() + capsys.readouterr().err.encode() + said.encode()
+    assert b"abcdefghijklmnop" not in kept
+
+
+@pytest.mark.parametrize(
+    ("text", "mode", "says"),
+    [
+        ("https://example.org/x", 0o644, "holds a secret, and others may read it. chmod 600 "),
+        ("ftp://example.org/x", 0o600, "must hold an address that begins with https://"),
+        ("http://example.org/x", 0o600, "must hold an address that begins with https://"),
+        (None, 0, "can't be read: No such file or directory"),
+    ],
+)
+async def test_a_file_that_holds_no_address_is_named(quiet, text, mode, says):
+    file = quiet.home.root / "webhook.txt"
+    if text is not None:
+        file.write_text(text)
+        file.chmod(mode)
+    settings(quiet, "tell: {webhook: {url_file: webhook.txt}}")
+    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    assert not is_through
+    assert says in said
+    assert "example" not in said
+
+
+async def test_a_variable_that_is_not_there_is_named(quiet, monkeypatch):
+    monkeypatch.delenv("FINETOP_WEBHOOK", raising=False)
+    settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
+    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    assert not is_through
+    assert said.startswith("tell.webhook: the supervisor has no variable FINETOP_WEBHOOK.")
+
+
+async def test_a_test_message_goes_all_ways_and_says_what_came_of_it(quiet, told):
+    with serving() as hook:
+        settings(quiet, f"tell: {{command: [/no/such/program], webhook: {{url: '{hook.address}'}}}}")
+        found = await answers.answer(quiet.supervisor, protocol.SendTest())
+    assert [(one.way, one.is_through, one.said) for one in found.tested] == [
+        ("command", False, "/no/such/program: No such file or directory"), ("webhook", True, "taken"),
+    ]  # fmt: skip
+    assert (hook.got[0]["kind"], hook.got[0]["run"]) == ("test", None)
+    settings(quiet, "")
+    assert (await answers.answer(quiet.supervisor, protocol.SendTest())).tested == []
+
+
+async def test_a_message_that_nobody_takes_any_more_is_given_up(quiet, told):
+    alarms(quiet, quiet.queue("one"))
+    gathering.gather(quiet.supervisor, time.time() - 2 * gathering.OLD_S)
+    alarms(quiet, quiet.queue("two"))
+    gathering.gather(quiet.supervisor, time.time())
+    assert quiet.rows("SELECT outcome FROM messages ORDER BY id") == [("it waited for too long",), (None,)]
+
+
+def test_the_environment_that_is_passed_on_names_no_secrets():
+    from finetop.core.secrets import is_secret_name
+    from finetop.core.telling.send import PASSED_ON
+
+    assert not [name for name in PASSED_ON if is_secret_name(name)]
+    assert "HF_TOKEN" not in PASSED_ON and os.environ.get("PATH")

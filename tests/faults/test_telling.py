@@ -1,0 +1,88 @@
+"""A supervisor that is killed between an alarm and its telling: nothing is lost, and what comes twice has one id."""
+
+import json
+import random
+import time
+
+import pytest
+
+from finetop.core import protocol
+from finetop.core.fault_points import DIED, SWITCH
+
+NOTIFY = "#!/bin/sh\ncat >> {out}\n"
+
+
+def listening(rig, tmp_path):
+    """Let the rig's home tell everything by a command that appends to a file."""
+    rig.home.root.mkdir(mode=0o700, parents=True)
+    out, script = tmp_path / "out.jsonl", tmp_path / "notify"
+    script.write_text(NOTIFY.format(out=out))
+    script.chmod(0o700)
+    tell = f"tell: {{on: [alarms], command: [{script}], every_s: 0, limit_s: 1}}"
+    (rig.home.root / "settings.yaml").write_text(f"settings: 1\n{tell}\n")
+    return out
+
+
+def told(out):
+    """What was told, by its id, and how many messages it took."""
+    found = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    return {one["id"]: one for one in found}, len(found)
+
+
+def counted(out):
+    """How many alarms were told: those left out of a message are counted in it."""
+    return sum(one["more"] + (one["kind"] != "many") for one in told(out)[0].values())
+
+
+def wait_told(rig, out, count, timeout_s):
+    deadline = time.monotonic() + timeout_s
+    while counted(out) < count:
+        assert time.monotonic() < deadline, (told(out), rig.home.log.read_text())
+        time.sleep(0.1)
+
+
+@pytest.mark.parametrize(
+    ("place", "times"),
+    [
+        ("notices-gathered", 1),  # the messages are there, nothing is sent
+        pytest.param("message-tried", 1, marks=pytest.mark.slow),  # a try is counted, nothing is sent
+        pytest.param("message-sent", 2, marks=pytest.mark.slow),  # sent, and not written down
+    ],
+)
+def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survived, place, times):
+    rig, out = cold_rig, listening(cold_rig, tmp_path)
+    first = rig.start(**{SWITCH: place})
+    rig.wait_ready()
+    name = rig.submit(steps=5, alarms={"3": [["spike", False]]})
+    assert first.wait(timeout=60) == DIED
+    rig.start()
+    rig.wait_ready()
+    rig.wait_state(name, "finished")
+    wait_told(rig, out, 1, 60)
+    deadline = time.monotonic() + 30
+    while rig.ask(protocol.Sql("SELECT count(*) FROM messages WHERE outcome IS NULL")).rows != [[0]]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    by_id, messages = told(out)
+    assert (len(by_id), messages) == (1, times)
+    survived("1", f"killed at {place}: alarm told", written=1, lost=1 - len(by_id))
+
+
+@pytest.mark.slow
+def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_path, survived):
+    rig, out, draw = cold_rig, listening(cold_rig, tmp_path), random.Random(1)
+    rig.start()
+    rig.wait_ready()
+    alarms = {str(step): [["spike", False]] for step in range(1, 201)}
+    name = rig.submit(steps=200, pause_s=0.1, alarms=alarms)
+    kills = 20
+    for _ in range(kills):
+        time.sleep(draw.uniform(0.1, 1.2))
+        rig.processes[-1].kill()
+        rig.processes[-1].wait()
+        rig.start()
+        rig.wait_ready()
+    rig.wait_state(name, "finished", timeout_s=120)
+    wait_told(rig, out, 200, 180)
+    assert rig.ask(protocol.Sql("SELECT count(*) FROM alarms")).rows == [[200]]
+    survived("1", "killed at random: alarms told", repeats=kills, written=200, lost=200 - counted(out))
