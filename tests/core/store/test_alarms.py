@@ -104,20 +104,28 @@ def test_a_flood_is_kept_and_listed_from_its_end(connection, tmp_path):
     detail = runs.detail(connection, 1)
     assert (detail.alarms_total, len(detail.alarms)) == (10_000, 100)
     assert [detail.alarms[0].step, detail.alarms[-1].step] == [9900, 9999]
-    assert len(notices.untold(connection)) == 10_000
+    (group,) = notices.untold(connection)
+    assert (group.newest.step, group.more) == (9999, 9999)
 
 
-def test_notices_have_numbers_that_grow_and_come_with_what_they_tell_of(connection, tmp_path):
-    take(connection, tmp_path / "e.jsonl", [alarm("spike", 5), alarm("spike", 9, over=True)])
-    jobs.set_state(connection, 1, data.Failed(3.0, "out of memory", "Lower it."))
-    told = notices.untold(connection)
-    assert [(one.run, one.kind, one.step, one.text) for one in told] == [
-        ("r", "spike", 5, "spike at 5"), ("r", "over", 9, "spike at 9"), ("r", "failed", 0, "out of memory Lower it."),
-    ]  # fmt: skip
-    assert [one.id for one in told] == sorted({one.id for one in told})
-    notices.mark_told(connection, [told[0].id])
-    assert [one.kind for one in notices.untold(connection)] == ["over", "failed"]
-    assert [one.kind for one in notices.since(connection, told[0].id, 10)] == ["failed", "over"]
+def test_notices_have_numbers_that_grow_and_are_told_by_kind(connection, tmp_path):
+    take(
+        connection, tmp_path / "e.jsonl", [alarm("spike", 5), alarm("spike", 7), alarm("spike", 9, over=True)]
+    )
+    notices.add_ending(connection, 1, data.Failed(3.0, "out of memory", "Lower it."))
+    groups = notices.untold(connection)
+    assert [
+        (one.newest.run, one.newest.kind, one.newest.step, one.newest.text, one.more) for one in groups
+    ] == [
+        ("r", "spike", 7, "spike at 7", 1),
+        ("r", "over", 9, "spike at 9", 0),
+        ("r", "failed", 0, "out of memory Lower it.", 0),
+    ]
+    notices.mark_told(connection, groups[:1])
+    assert [one.newest.kind for one in notices.untold(connection)] == ["over", "failed"]
+    later = notices.since(connection, groups[0].newest.id, 10)
+    assert [one.kind for one in later] == ["failed", "over"]
+    assert [one.id for one in later] == sorted({one.id for one in later}, reverse=True)
 
 
 def test_what_is_read_again_is_not_told_again(connection, tmp_path):
@@ -131,7 +139,6 @@ def test_what_is_read_again_is_not_told_again(connection, tmp_path):
 
 def test_told_notices_go_but_for_the_newest(connection):
     notices.add(connection, [notices.New(1, "nan", step, "x", 1.0) for step in range(notices.KEPT + 50)])
-    numbers = [one.id for one in notices.untold(connection)]
-    notices.mark_told(connection, numbers[:-1])
-    kept = connection.execute("SELECT count(*), max(id) FROM notices").fetchone()
-    assert kept == (notices.KEPT + 1, numbers[-1])
+    notices.mark_told(connection, notices.untold(connection))
+    kept = connection.execute("SELECT count(*), max(step) FROM notices").fetchall()
+    assert kept == [(notices.KEPT, notices.KEPT + 49)]
