@@ -67,7 +67,7 @@ def run(command: list[str], body: str, limit_s: float) -> int:
         pass  # it does not read
     output = tail(process, deadline).rstrip()
     code = process.poll()
-    keeper.kill_tree()
+    keeper.end_all()
     if code is None:
         output += f"\nit took longer than {limit_s:g} s, and was killed"
     elif code:
