@@ -1,0 +1,158 @@
+"""Fault 9: event files that are cut, hold garbage, or mix two writers up: bad lines are counted, the rest is kept."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from finetop.core import events, protocol
+from finetop.core.store import ingest, jobs, runs
+
+STEPS = 12
+
+
+@pytest.fixture
+def take_in(quiet):
+    """Take several event files in, each as a job's; give of each the steps that the store holds, and its bad lines."""
+    run_id = quiet.queue("one")
+    connection = quiet.supervisor.connection
+    known: dict[Path, int] = {}
+
+    def all_of(files: list[Path]) -> dict[Path, tuple[list[int], int]]:
+        for file in files:
+            if file not in known:
+                known[file], _ = jobs.add_job(connection, run_id=run_id, verb="train", args={}, priority=0)
+        while ingest.take_in_all(connection, {known[file]: file for file in files}).anything:
+            pass
+        bad = {job.id: job.bad_lines for job in runs.detail(connection, run_id).jobs}
+        steps: dict[str, list[int]] = {}
+        for key, step in connection.execute("SELECT key, step FROM metrics ORDER BY step").fetchall():
+            steps.setdefault(key, []).append(step)
+        return {file: (steps.get(file.stem, []), bad[known[file]]) for file in files}
+
+    return all_of
+
+
+def write(file: Path, first: int, last: int) -> None:
+    """Write steps as a job does: each one metric that has the file's name."""
+    log = events.EventLog(file)
+    for step in range(first, last + 1):
+        log.write(events.metrics(step, {file.stem: 1.0 / step}))
+    log.close()
+
+
+def test_cut_at_each_byte_of_the_last_three_lines_the_cut_line_alone_is_lost(take_in, tmp_path, survived):
+    files, whole = [], {}
+    cut: set[Path] = set()
+    for gone in range(10_000):
+        file = tmp_path / f"{gone:04d}.jsonl"
+        write(file, 1, STEPS)
+        os.truncate(file, file.stat().st_size - gone)
+        whole[file] = file.read_bytes().count(b"\n")
+        if whole[file] < STEPS - 3:
+            break
+        files.append(file)
+    before = take_in(files)
+    lost = [file for file in files if before[file] != (list(range(1, whole[file] + 1)), 0)]
+    for file in files:  # the next attempt goes on behind it
+        rest = file.read_bytes().rpartition(b"\n")[2]
+        if rest.endswith(b"}}}"):
+            whole[file] += 1  # only its end was missing
+        elif rest:
+            cut.add(file)
+        write(file, 101, 103)
+    after = take_in(files)
+    wrong = [file for file in files if after[file][1] != (file in cut)]
+    lost += [file for file in files if after[file][0] != [*range(1, whole[file] + 1), 101, 102, 103]]
+    assert len(files) > 200 and 0 < len(cut) < len(files)
+    survived("9", "cut at each byte of the last three lines", repeats=len(files), lost=len(lost),
+             written=sum(whole.values()) + 3 * len(files), wrong=len(wrong))  # fmt: skip
+
+
+GARBAGE = [
+    b"\0" * 300, b"\xff\xfe\x80", b'{"n": 3, "t": 1.0, "e": {"type": "metrics"}}', b'{"n":', b"null", b"[]", b'"loss"',
+    b"[" * 100_000, b"\x1b]52;c;aGk=\x07", b'{"n": 1e999, "t": 0, "e": {}}', b"Traceback (most recent call last):",
+    '{"n": 4, "t": 1.0, "e": {"type": "métriques"}}'.encode(), b"{" + b" " * 2_000_000,
+]  # fmt: skip
+
+
+def test_garbage_between_the_lines_is_counted_and_no_line_beside_it_is_lost(take_in, tmp_path, survived):
+    moments = random.Random(9)
+    files, garbage = [], {}
+    for number in range(60):
+        file = tmp_path / f"{number:04d}.jsonl"
+        write(file, 1, STEPS)
+        lines = file.read_bytes().splitlines(keepends=True)
+        chosen = [GARBAGE[number % len(GARBAGE)], moments.randbytes(50).replace(b"\n", b"") + b"x"]
+        for one in chosen:
+            lines.insert(moments.randrange(len(lines) + 1), one + b"\n")
+        file.write_bytes(b"".join(lines))
+        files.append(file)
+        garbage[file] = len(chosen)
+    found = take_in(files)
+    lost = [file for file in files if found[file][0] != list(range(1, STEPS + 1))]
+    wrong = [file for file in files if found[file][1] != garbage[file]]
+    survived("9", "garbage between the lines", repeats=len(files), written=STEPS * len(files), lost=len(lost),
+             wrong=len(wrong))  # fmt: skip
+
+
+def test_of_two_lines_that_were_written_into_each_other_both_are_counted_and_no_other_is_lost(
+    take_in, tmp_path, survived
+):
+    """As a network file system may leave what two processes append."""
+    moments = random.Random(99)
+    files, hurt = [], {}
+    for number in range(60):
+        file = tmp_path / f"{number:04d}.jsonl"
+        write(file, 1, STEPS)
+        lines = file.read_bytes().splitlines(keepends=True)
+        at = moments.randrange(STEPS - 1)
+        one, other = lines[at], lines[at + 1]
+        cut, cut_other = moments.randrange(1, len(one) - 1), moments.randrange(1, len(other) - 1)
+        lines[at : at + 2] = [one[:cut] + other[:cut_other], one[cut:], other[cut_other:]]
+        file.write_bytes(b"".join(lines))
+        files.append(file)
+        hurt[file] = {at + 1, at + 2}
+    found = take_in(files)
+    lost = [file for file in files if set(range(1, STEPS + 1)) - set(found[file][0]) != hurt[file]]
+    wrong = [file for file in files if found[file][1] != 2]
+    survived("9", "two writers mixed up within a line", repeats=len(files), lost=len(lost), wrong=len(wrong),
+             written=(STEPS - 2) * len(files))  # fmt: skip
+
+
+WRITER = (
+    "import sys; from pathlib import Path; from finetop.core import events;"
+    "log = events.EventLog(Path(sys.argv[1])); sys.stdin.readline();\n"
+    "for step in range(3000): log.write(events.metrics(step, {sys.argv[2]: 1.0}))"
+)
+
+
+def test_two_processes_that_append_at_once_never_cut_each_other_s_lines(tmp_path, survived):
+    """The lock of a job forbids it; that each line is one write makes it harmless."""
+    file = tmp_path / "events.jsonl"
+    both = [
+        subprocess.Popen([sys.executable, "-c", WRITER, str(file), name], stdin=subprocess.PIPE)
+        for name in "ab"
+    ]
+    for process in both:
+        process.stdin.write(b"go\n")
+        process.stdin.flush()
+    for process in both:
+        process.communicate()
+    said = [events.decode(line).e for line in file.read_bytes().splitlines()]
+    steps = [sorted(event.step for event in said if name in event.values) for name in "ab"]
+    lost = sum(one != list(range(3000)) for one in steps)
+    survived("9", "two processes append at once", repeats=2, written=6000, lost=lost)
+
+
+def test_how_many_lines_could_not_be_read_is_shown(rig, capfd):
+    from finetop.core.commands.main import main
+
+    name = rig.submit(steps=30, garbage=True)
+    rig.wait_state(name, "finished")
+    assert rig.ask(protocol.GetRun(name)).jobs[0].bad_lines == 8
+    assert main(["--home", str(rig.home.root), "show", name]) == 0
+    assert "8 event lines could not be read" in capfd.readouterr().out
