@@ -251,9 +251,9 @@ class EventLog:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
-        self._number = self._resume()
         self.lost = 0
-        self._torn = False  # the last line was cut by a full disk
+        self._torn = False  # the last line was cut by a crash, or by a full disk
+        self._number = self._resume()
         self._turn = threading.Lock()  # what goes on beside the work tells its events, too
 
     def _resume(self) -> int:
@@ -261,8 +261,7 @@ class EventLog:
         if not size:
             return 0
         tail = os.pread(self._file, min(size, 1 << 20), max(0, size - (1 << 20)))
-        if not tail.endswith(b"\n"):
-            os.write(self._file, b"\n")
+        self._torn = not tail.endswith(b"\n")
         for line in reversed(tail.splitlines()):
             try:
                 return decode(line).n
@@ -289,6 +288,16 @@ class EventLog:
             self._torn = self._torn or written > 0
         else:
             self._torn = False
+
+    def write_at_last(self, event: Event, *, patience_s: float = 300.0) -> None:
+        """Write a job's last word, and wait for room on a full disk: without it nobody knows how the job ended."""
+        deadline = time.monotonic() + patience_s
+        while True:
+            lost = self.lost
+            self.write(event)
+            if self.lost == lost or time.monotonic() > deadline:
+                return
+            time.sleep(1.0)
 
     def sync(self) -> None:
         """Wait until the lines are on the disk: after a checkpoint and at the end."""

@@ -71,7 +71,7 @@ def run(
         " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
         flush=True,
     )
-    events.write(last)
+    events.write_at_last(last)
     events.sync()
     return last.exit_code
 

@@ -155,6 +155,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
     watch = Watch(folder)
     signal.signal(signal.SIGALRM, lambda number, frame: watch.look())
     signal.setitimer(signal.ITIMER_REAL, HASTE_S)
+    began = time.monotonic()
     write_json(
         folder / "keeper.json",
         {
@@ -180,6 +181,7 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
             "code": code if code >= 0 else None,
             "signal": -code if code < 0 else None,
             "ended": time.time(),
+            "ran_s": round(time.monotonic() - began, 3),  # whatever became of the clock
             "peak_memory_kib": peak_kib,
             "oom_kills": None if before is None or now is None else now - before,
             "memory_limit_kib": memory_limit_kib(),

@@ -32,6 +32,7 @@ class Rig:
     home: Home
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
     settings: str = ALONE  # of the home
+    side: Path | None = None  # where jobs note what they told; None: in their own folders
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
         prepare(self.home)
@@ -43,10 +44,13 @@ class Rig:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, MARK: str(self.home.root), **environment},
+                env={**os.environ, MARK: str(self.home.root), **self.side_setting(), **environment},
             )
         self.processes.append(process)
         return process
+
+    def side_setting(self) -> dict[str, str]:
+        return {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
 
     def wait_ready(self, timeout_s: float = 20.0) -> None:
         deadline = time.monotonic() + timeout_s
@@ -117,7 +121,8 @@ class Rig:
 
     def told_and_written(self, name: str) -> tuple[list[int], list[int]]:
         """Give the steps that the store tells of a run's loss, one a row, and those that its job wrote on its own."""
-        file = self.job_folder(name) / "side.txt"
+        folder = self.job_folder(name)
+        file = folder / "side.txt" if self.side is None else self.side / f"{folder.name}.txt"
         side = [int(step) for step in file.read_text().split()] if file.exists() else []
         query = "SELECT m.step FROM metrics m JOIN runs r ON r.id = m.run_id"
         query += f" WHERE m.key = 'loss' AND r.name = '{name}'"

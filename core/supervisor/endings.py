@@ -27,9 +27,12 @@ NEAR = 0.9  # of the memory that may be used: who held so much may have been kil
 def ending(
     job: Job, facts: Exit | None, said: events.Ended | None, log: list[str], *, rebooted: bool
 ) -> data.State:
-    """Name how a job ended. Without the keeper's record it is lost."""
+    """Name how a job ended. Without the keeper's record it is lost.
+
+    Where the clock was set while it ran, its beginning is moved: what it ran for stays true.
+    """
     assert isinstance(job.state, data.Running)
-    since = job.state.since
+    since = job.state.since if facts is None or facts.ran_s is None else facts.ended - facts.ran_s
     if facts is None and job.asked == "kill":  # its keeper did not answer, and was killed with it
         return data.Stopped(ended=time.time(), how="kill", since=since)
     if facts is None:

@@ -2,8 +2,10 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
+from rig import Rig
 from terminal import Terminal
 
 COLUMNS = ("fault", "what", "repeats", "written", "lost", "doubled", "wrongly marked", "orphans")
@@ -47,11 +49,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture
-def terminal(rig) -> Iterator[Callable[..., Terminal]]:
-    """Start `finetop` in a terminal, on the rig's home."""
+def terminal_of() -> Iterator[Callable[..., Terminal]]:
+    """Start `finetop` in a terminal, on a rig's home."""
     opened: list[Terminal] = []
 
-    def start(*words: str, columns: int = 80, rows: int = 24) -> Terminal:
+    def start(rig: Rig, *words: str, columns: int = 80, rows: int = 24) -> Terminal:
         command = [sys.executable, "-m", "finetop.tui.main", *words]
         opened.append(Terminal(command, rig.home.root, columns, rows))
         return opened[-1]
@@ -59,6 +61,12 @@ def terminal(rig) -> Iterator[Callable[..., Terminal]]:
     yield start
     for one in opened:
         one.close()
+
+
+@pytest.fixture
+def terminal(rig: Rig, terminal_of: Callable[..., Terminal]) -> Callable[..., Terminal]:
+    """Start `finetop` in a terminal, on the rig's home."""
+    return partial(terminal_of, rig)
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ class Exit:
         None  # of its processes, by the kernel, in its last seconds; None: it does not count
     )
     memory_limit_kib: int = 0  # what it could use; 0 if unknown
+    ran_s: float | None = None  # by a clock that nobody sets; None: an older keeper's record
 
 
 def claim(folder: Path, attempt: int) -> bool:
@@ -97,6 +98,7 @@ def exit_of(folder: Path, attempt: int) -> Exit | None:
         int(facts.get("peak_memory_kib", 0)),
         facts.get("oom_kills"),
         int(facts.get("memory_limit_kib", 0)),
+        facts.get("ran_s"),
     )
 
 

@@ -47,7 +47,7 @@ def main() -> int:
         lost = plan.get("lost", 0)
         step = spec.args["step"]
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
-    with (folder / "side.txt").open("a") as side:
+    with side_file(folder).open("a") as side:
         attempt = int((folder / "attempt").read_text())
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "cpu")
         log.write(events.Started(1, attempt, os.getpid(), gpus, "float32", {"fake": "1"}))
@@ -67,9 +67,11 @@ def main() -> int:
         for step in range(1 + (begun or 0), last + 1):
             if step == plan.get("waits_at"):
                 wait_with(folder / "go", plan)
+            lost = log.lost
             log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step), **more(step, plan)}))
-            side.write(f"{step}\n")
-            side.flush()
+            if log.lost == lost:  # else the disk is full, and it knows
+                side.write(f"{step}\n")
+                side.flush()
             if plan.get("garbage") and step % 7 == 0:
                 with (folder / "events.jsonl").open("ab") as raw:
                     raw.write(b'{"n": broken\n\xff\xfe\n')
@@ -82,7 +84,7 @@ def main() -> int:
                 save(log, folder, step)
             if stopping:
                 save(log, folder, step)
-                log.write(events.Ended("stopped"))
+                log.write_at_last(events.Ended("stopped"))
                 return 0
             if step > plan.get("start", 0):
                 time.sleep(plan.get("pause_s", 0.0))
@@ -100,7 +102,7 @@ def main() -> int:
     if end == "hang":
         time.sleep(600)
     if end == "failed":
-        log.write(events.Ended("failed", "bad data", "Mend row 17.", 2))
+        log.write_at_last(events.Ended("failed", "bad data", "Mend row 17.", 2))
         return 2
     if "best" in plan:
         log.write(events.Best(plan["best"], f"step {plan['best']}: the last one that is OK"))
@@ -110,9 +112,15 @@ def main() -> int:
                 plan.get("steps", 10), f"checkpoints/step-{plan.get('steps', 10):06d}", 10, "full"
             )
         )
-    log.write(events.Ended("finished"))
+    log.write_at_last(events.Ended("finished"))
     log.sync()
     return 0
+
+
+def side_file(folder: Path) -> Path:
+    """Where the same is noted that the events tell: in the job's folder, or wherever the test wants it."""
+    elsewhere = os.environ.get("FINETOP_TEST_SIDE")
+    return Path(elsewhere) / f"{folder.name}.txt" if elsewhere else folder / "side.txt"
 
 
 def wait_with(file: Path, plan: dict[str, Any]) -> None:
@@ -195,7 +203,7 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
 
 def check(log: events.EventLog, lost: int, step: int, args: dict[str, Any]) -> int:
     judge(log, lost, step, args)
-    log.write(events.Ended("finished"))
+    log.write_at_last(events.Ended("finished"))
     return 0
 
 

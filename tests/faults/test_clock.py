@@ -1,0 +1,73 @@
+"""Fault 8: the clock is set a day on or back while a run lives: nothing is out of order, hung, lost, or a day long."""
+
+import random
+import time
+
+import pytest
+import shim
+from hosts import wait_until
+
+from finetop.core import protocol
+from finetop.core import run as data
+
+DAY_S = 86_400
+
+
+@pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
+@pytest.mark.parametrize("jumps", [3, pytest.param(30, marks=pytest.mark.slow)])
+def test_a_clock_that_is_set_changes_no_order_and_no_length(
+    cold_rig, tmp_path, monkeypatch, terminal_of, survived, jumps
+):
+    made = shim.shim(tmp_path)
+    for key, value in made.environment.items():  # the app's clock is the same
+        monkeypatch.setenv(key, value)
+    moments, wrong = random.Random(8), []
+    cold_rig.start()
+    cold_rig.wait_ready()
+    began = time.monotonic()
+    name = cold_rig.submit("lives", steps=100_000, pause_s=0.01)
+    cold_rig.submit("waits", steps=5)
+    cold_rig.wait_state(name, "running")
+    app = terminal_of(cold_rig)
+    app.wait_text("lives")
+    for jump in range(jumps):
+        made.set(shift_s=DAY_S * (1, -1, 0)[jump % 3] + moments.uniform(-3600, 3600))
+        if jump % 5 == 2:
+            cold_rig.restart()
+        step = cold_rig.ask(protocol.GetRun(name)).row.step
+        wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step > step + 30, "it goes on", 60)  # noqa: B023
+        app.pump(0.3)
+        row = cold_rig.ask(protocol.GetRun(name)).row
+        wrong += [f"{jump}: {row.state}"] if data.word(row.state) != "running" or row.state.pulse else []
+        wrong += [f"{jump}: {app.text()}"] if "lives" not in app.text() or "NO SUP" in app.text() else []
+    cold_rig.ask(protocol.Stop(name))
+    ended = cold_rig.wait_state(name, "stopped").state
+    ran = time.monotonic() - began
+    after = cold_rig.wait_state("waits", "finished").state
+    wrong += (
+        [f"{name} ran for {ended.ended - ended.since}"] if not 0 < ended.ended - ended.since < ran else []
+    )
+    wrong += [f"waits ran for {after.ended - after.since}"] if not 0 <= after.ended - after.since < 30 else []
+    told, side = cold_rig.told_and_written(name)
+    order = [row.step for row in cold_rig.ask(protocol.EventsSince(name, -1, 10_000)).steps]
+    wrong += ["out of order"] if order != side[: len(order)] else []
+    wrong += ["started twice"] if cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1 else []
+    print(*wrong, sep="\n")
+    survived("8", "the clock is set a day on or back", repeats=jumps, written=len(side), wrong=len(wrong),
+             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)),
+             orphans=len(cold_rig.orphans()))  # fmt: skip
+
+
+def test_a_clock_that_goes_back_delays_no_start(cold_rig, tmp_path):
+    """A job whose keeper never came to life is started again after seconds by any clock."""
+    if shim.missing():
+        pytest.skip(shim.missing())
+    made = shim.shim(tmp_path)
+    dying = cold_rig.start(FINETOP_ABORT_AT="supervisor-claimed", **made.environment)
+    cold_rig.wait_ready()
+    name = cold_rig.submit(steps=3)
+    dying.wait(30)
+    made.set(shift_s=-DAY_S)
+    cold_rig.start(**made.environment)
+    cold_rig.wait_ready()
+    assert cold_rig.wait_state(name, "finished").step == 3
