@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ def differences(one: dict[str, list[tuple[Any, ...]]], other: dict[str, list[tup
     """Name the rows that only one of two dumps has."""
     found = []
     for table in sorted(one.keys() | other.keys()):
-        mine, theirs = one.get(table, []), other.get(table, [])
-        found += [f"{table} -{row!r}" for row in mine if row not in theirs]
-        found += [f"{table} +{row!r}" for row in theirs if row not in mine]
-        if len(mine) != len(theirs):
-            found.append(f"{table}: {len(mine)} rows, {len(theirs)} rows")
+        mine, theirs = Counter(one.get(table, [])), Counter(other.get(table, []))
+        found += [f"{table} -{row!r}" for row in (mine - theirs).elements()]
+        found += [f"{table} +{row!r}" for row in (theirs - mine).elements()]
     return found

@@ -23,6 +23,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.bytes = 0
+        self.modes: set[int] = set()  # private ones that are on: 1049 the alternate screen, 1000 … the mouse
         self.pid, self.master = pty.fork()
         if self.pid == 0:
             os.environ.update(
@@ -45,9 +46,18 @@ class Terminal:
             if not data:
                 return
             self.bytes += len(data)
+            self._follow_modes(data)
             if b"\x1b[6n" in data:  # a terminal answers where its cursor is
                 os.write(self.master, b"\x1b[1;1R" * data.count(b"\x1b[6n"))
             self._stream.feed(clean(data))
+
+    def _follow_modes(self, data: bytes) -> None:
+        for found in re.finditer(rb"\x1b\[\?([0-9;]+)([hl])|\x1bc", data):
+            if found[1] is None:  # a full reset
+                self.modes.clear()
+                continue
+            numbers = {int(number) for number in found[1].split(b";") if number}
+            self.modes = self.modes | numbers if found[2] == b"h" else self.modes - numbers
 
     def text(self) -> str:
         return "\n".join(self.screen.display)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import termios
 import time
+import tty
 from queue import Empty, SimpleQueue
 from select import select
 from threading import Thread
@@ -217,6 +219,7 @@ class DifferenceDriver(LinuxDriver):
             )
             self._terminal.start()
         super().start_application_mode()  # type: ignore[no-untyped-call]
+        self.attrs_before = for_a_shell(self.attrs_before)
         self._forget_on_resize()
         if self._wanted is not None:
             self._wanted = self._blank_or_wanted()
@@ -272,3 +275,11 @@ class DifferenceDriver(LinuxDriver):
                 handler(signal_number, frame)
 
         signal.signal(signal.SIGWINCH, on_resize)
+
+
+def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
+    """Give the settings to leave a terminal with: its own, unless an app that was killed there has left it unusable."""
+    if settings is not None and not settings[tty.LFLAG] & termios.ICANON:
+        settings[tty.LFLAG] |= termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
+        settings[tty.IFLAG] |= termios.ICRNL | termios.IXON
+    return settings

@@ -1,7 +1,6 @@
 """The app comes and goes; the run goes on. In a real pseudo-terminal, on the real supervisor."""
 
 import os
-import signal
 import time
 
 from finetop.core import protocol
@@ -46,17 +45,6 @@ def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold
         pid = client.ask(protocol.Hello()).pid
         client.ask(protocol.Shutdown())
     assert pid > 1
-
-
-def test_killed_app_leaves_the_run_and_the_next_app_starts(rig, terminal):
-    name = rig.submit("long-one", steps=4000, pause_s=0.02)
-    rig.wait_state(name, "running")
-    app = terminal()
-    app.wait_text("long-one")
-    os.kill(app.pid, signal.SIGKILL)
-    app.wait_end(5)
-    terminal().wait_text("long-one")
-    assert rig.ask(protocol.GetRun(name)).row.state.__class__.__name__ == "Running"
 
 
 def test_two_apps_at_once_both_follow(rig, terminal):

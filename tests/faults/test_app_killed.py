@@ -1,0 +1,96 @@
+"""Fault 4: kill -9 of the app while it draws: supervisor and runs are untouched, and the terminal can be used again."""
+
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hosts import wait_until
+from terminal import Terminal
+
+from finetop.core import keeper, protocol
+
+CASES = [("sh", 1)] + [
+    pytest.param(shell, 10, marks=pytest.mark.slow) for shell in ("sh", "bash") if shutil.which(shell)
+]
+SCREEN = 1049
+MOUSE = {1000, 1002, 1003, 1006, 1015}
+
+
+@pytest.fixture
+def shell(rig, request):
+    """A shell in a terminal, as a person has it, on the rig's home."""
+    made = Terminal([request.param], rig.home.root)
+    made.keys("PS1='$ '\n")
+    made.wait_text("$")
+    yield made
+    made.close()
+
+
+def start_app(shell: Terminal) -> int:
+    """Type the app's command, as on a line of its own, and give its pid when it has drawn the run."""
+    shell.screen.reset()  # what another app has shown does not count
+    shell.keys(f"\n{sys.executable} -m finetop.tui.main\n")
+    shell.wait_text("long-one")
+    return next(pid for pid in keeper.descendants(shell.pid) if "finetop.tui.main" in words_of(pid))
+
+
+def words_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def answers(shell: Terminal) -> bool:
+    """Say if a command that is typed, with enter at its end, is shown and done."""
+    shell.keys("echo back-$((40 + 2))\r")
+    deadline = time.monotonic() + 5
+    while "back-42" not in shell.text() and time.monotonic() < deadline:
+        shell.pump(0.1)
+    return "back-42" in shell.text() and "echo back-" in shell.text()
+
+
+@pytest.mark.parametrize(("shell", "kills"), CASES, indirect=["shell"])
+def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_terminal(
+    request, rig, shell, survived, kills
+):
+    moments, wrong = random.Random(4), []
+    name = rig.submit("long-one", steps=100_000, pause_s=0.02)
+    rig.wait_state(name, "running")
+    supervisor = rig.ask(protocol.Hello()).pid
+    for number in range(kills):
+        app = start_app(shell)
+        assert SCREEN in shell.modes, "the app does not show: the test tests nothing"
+        seen = shell.bytes
+        shell.keys(moments.choice(["j", "?", "\t", ""]))
+        wait_until(lambda: shell.pump(0.005) or shell.bytes > seen, "it draws")  # noqa: B023
+        time.sleep(moments.uniform(0.0, 0.01))
+        os.kill(app, signal.SIGKILL)
+        wait_until(lambda: shell.pump(0.02) or not keeper.alive(app), "it is gone")  # noqa: B023
+        if number % 2:  # started again in the same terminal, and left
+            start_app(shell)
+            shell.keys("q")
+            wait_until(lambda: shell.pump(0.05) or SCREEN not in shell.modes, "the app has left its screen")
+        else:
+            shell.keys("\nreset\n")  # blindly: enter is no line's end now, and nothing is echoed
+            wait_until(lambda: shell.pump(0.05) or SCREEN not in shell.modes, "the terminal is reset")
+            shell.pump(1.5)
+        wrong += [f"{number}: modes {shell.modes}"] if shell.modes & MOUSE else []
+        wrong += [] if answers(shell) else [f"{number}: {shell.text()}"]
+        wrong += [] if rig.ask(protocol.Hello()).pid == supervisor else [f"{number}: another supervisor"]
+        shell.keys("clear\r")
+        wait_until(lambda: shell.pump(0.05) or "back-42" not in shell.text(), "it is clear")
+    rig.ask(protocol.Stop(name))
+    rig.wait_state(name, "stopped")
+    told, side = rig.told_and_written(name)
+    wrong += ["started twice"] if rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1 else []
+    print(*wrong, sep="\n")
+    what = f"kill -9 of the app while it draws ({request.node.callspec.params['shell']})"
+    survived("4", what, repeats=kills, written=len(side), wrong=len(wrong),
+             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)),
+             orphans=len(rig.orphans()))  # fmt: skip
