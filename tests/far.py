@@ -1,6 +1,7 @@
 """A host that is really reached by ssh: a private sshd behind a link with delay, loss and rate, and a home on it.
 
-Needs root, an sshd, and FINETOP_TEST_RIG: the folder with tui_rig.py (network namespaces, link, sshd).
+Needs root, an sshd, and the folder with tui_rig.py (network namespaces, link, sshd): FINETOP_TEST_RIG names it, else it
+is looked for as `rig` beside the data (FINETOP_TEST_DATA).
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from rig import Rig
 
 from finetop.core.home import Home
 
-FOLDER = os.environ.get("FINETOP_TEST_RIG", "")
+FOLDER = Path(
+    os.environ.get("FINETOP_TEST_RIG") or Path(os.environ.get("FINETOP_TEST_DATA", "/nowhere")).parent / "rig"
+)
 ROOT = Path(__file__).parents[1]
 HOST = "far-box"
 
 
 def missing() -> str:
     """Say what is not here of what this needs; empty when all is."""
-    if not FOLDER or not (Path(FOLDER) / "tui_rig.py").exists():
-        return "FINETOP_TEST_RIG names no folder with tui_rig.py"
+    if not (FOLDER / "tui_rig.py").exists():
+        return "FINETOP_TEST_RIG names no folder with tui_rig.py, nor is one beside the data"
     if os.geteuid():
         return "needs root: network namespaces"
     if not shutil.which("sshd", path="/usr/sbin:/usr/bin") or not Path("/dev/net/tun").exists():
@@ -37,7 +40,7 @@ def missing() -> str:
 
 def load_rig() -> Any:
     """Import tui_rig.py from its folder."""
-    spec = importlib.util.spec_from_file_location("tui_rig", Path(FOLDER) / "tui_rig.py")
+    spec = importlib.util.spec_from_file_location("tui_rig", FOLDER / "tui_rig.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["tui_rig"] = module

@@ -1,0 +1,80 @@
+"""Fault 5: the connection of an app that runs on the far side of ssh breaks, in each way that it can.
+
+The app is gone within ten seconds of what its side can know, the run goes on, and who comes back sees all of it.
+"""
+
+import os
+import random
+import shlex
+import sys
+import time
+from pathlib import Path
+
+import far
+import pytest
+from hosts import wait_until
+
+from finetop.core import protocol
+
+GONE_S = 10.0
+ROUNDS = 7
+# The far side learns of a cable that was pulled by asking: sshd's own keep-alive, after two times two seconds.
+KEEP_ALIVE = ("ClientAliveInterval 2", "ClientAliveCountMax 2")
+
+
+def apps_of(home: Path) -> list[int]:
+    """Find the apps that run on a home, by what they were started with."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if b"finetop.tui.main" in words and os.fsencode(home) in words:
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(bool(far.missing()), reason=far.missing() or "all is here")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the rig's own open log
+def test_each_way_to_lose_the_connection_costs_the_app_alone(cold_rig, survived):
+    tools = far.load_rig()
+    rig, moments, wrong = cold_rig, random.Random(5), []
+    rig.start()
+    rig.wait_ready()
+    name = rig.submit("long-one", steps=100_000, pause_s=0.05)
+    rig.wait_state(name, "running")
+    command = f"PYTHONPATH={os.environ.get('PYTHONPATH', '')} " + shlex.join(
+        [sys.executable, "-m", "finetop.tui.main", "--home", str(rig.home.root)]
+    )
+    shown = 0
+    with tools.Link(delay_ms=20) as link, tools.SshServer(link, extra=KEEP_ALIVE) as server:
+        for number in range(3 * ROUNDS):
+            with tools.Tui(server.command(command), cols=80, rows=24) as app:
+                app.wait_text("long-one", timeout=60)
+                app.key("enter")
+                app.wait_text(r"running [\d,]+", timeout=30, regex=True)
+                app.settle(0.2, moments.uniform(0.2, 1.5))
+                before = rig.ask(protocol.GetRun(name)).row.step
+                (server.drop, link.down, app.hangup)[number % 3]()
+                began = time.monotonic()
+                wait_until(lambda: not apps_of(rig.home.root), "the app is gone", 60)
+                took = time.monotonic() - began
+                wrong += [f"{number}: gone after {took:.1f} s"] if took > GONE_S else []
+                link.up()
+            wait_until(lambda: rig.ask(protocol.GetRun(name)).row.step > before + 20, "the run goes on")  # noqa: B023
+            shown += 1
+        with tools.Tui(server.command(command), cols=120, rows=40) as app:  # and back again
+            app.wait_text("long-one", timeout=60)
+            rig.ask(protocol.Stop(name))
+            last = rig.wait_state(name, "stopped").step
+            app.key("enter")
+            app.wait_text(f"{last:,}", timeout=30)
+            app.key("q")
+    told, side = rig.told_and_written(name)
+    wrong += ["started twice"] if rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1 else []
+    print(*wrong, sep="\n")
+    survived("5", "ssh: session killed, cable pulled, terminal gone", repeats=shown, written=len(side),
+             lost=len(set(side) - set(told)), doubled=len(told) - len(set(told)), wrong=len(wrong),
+             orphans=len(rig.orphans()) + len(apps_of(rig.home.root)))  # fmt: skip
