@@ -22,6 +22,7 @@ PROGRAM = Path(__file__).parent / "core" / "supervisor" / "fake_supervisor.py"
 MARK = "FINETOP_TEST_HOME"  # in the environment of all that descends from a supervisor of a rig
 # What failed stays so: tests of how that is told need not wait for all tries.
 ALONE = "settings: 1\nretry: {times: 0}\nresume: {after_reboot: false, after_crash: false}\n"
+SEVERAL = ALONE + "slots: {cpu_jobs: 8}\n"
 RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
 
 

@@ -7,6 +7,7 @@ import time
 import pytest
 from dumping import differences, dump
 from hosts import wait_until
+from rig import SEVERAL
 
 from finetop.core import events, protocol
 from finetop.core import run as data
@@ -30,7 +31,8 @@ def small_disk(request, cold_rig, tmp_path):
     if made.returncode:
         pytest.skip("mounting a small file system needs root")
     cold_rig.side = tmp_path
-    cold_rig.start(FINETOP_TEST_SLOTS=str(WRITERS + 1))
+    cold_rig.settings = SEVERAL
+    cold_rig.start()
     cold_rig.wait_ready()
     yield cold_rig
     cold_rig.stop_all()

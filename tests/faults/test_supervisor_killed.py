@@ -7,20 +7,21 @@ from pathlib import Path
 
 import pytest
 from hosts import wait_until
+from rig import SEVERAL
 
 from finetop.core import events, fault_points, keeper, protocol
 from finetop.core import run as data
 from finetop.core.fault_points import DIED, SWITCH
 
 
-def kill_at_random_moments(rig, kills: int, **environment: str) -> None:
+def kill_at_random_moments(rig, kills: int) -> None:
     moments = random.Random(7)
     for _ in range(kills):
         rig.wait_ready()
         time.sleep(moments.uniform(0.0, 0.25))
         rig.processes[-1].kill()
         rig.processes[-1].wait()
-        rig.start(**environment)
+        rig.start()
     rig.wait_ready()
 
 
@@ -34,15 +35,15 @@ def end(rig, name: str) -> None:
     ("kills", "writers"), [(10, 1), *(pytest.param(200, w, marks=pytest.mark.slow) for w in (1, 4))]
 )
 def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kills, writers):
-    slots = {"FINETOP_TEST_SLOTS": str(writers)}
-    cold_rig.start(**slots)
+    cold_rig.settings = SEVERAL
+    cold_rig.start()
     cold_rig.wait_ready()
     names = [cold_rig.submit(f"writer-{n}", steps=500_000, pause_s=0.001 * writers) for n in range(writers)]
     for name in names:
         cold_rig.wait_state(name, "running")
         side = cold_rig.job_folder(name) / "side.txt"
         wait_until(lambda: side.exists() and side.stat().st_size, "it writes", 60)  # noqa: B023
-    kill_at_random_moments(cold_rig, kills, **slots)
+    kill_at_random_moments(cold_rig, kills)
     lost = doubled = wrong = written = 0
     for name in names:
         end(cold_rig, name)

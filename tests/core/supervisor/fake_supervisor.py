@@ -25,16 +25,8 @@ def main() -> int:
         gpus.load = fake_nvml
     watching.LOOK_S = watching.AGAIN_S = 0.1
     pool.NO_ANSWER_S = pool.GRACE_S = 1.0
-    allow_jobs(os.environ.get("FINETOP_TEST_SLOTS"))
     let_first_keeper_die(os.environ.get("FINETOP_TEST_ABORT_KEEPER"))
     return program.main()
-
-
-def allow_jobs(count: str | None) -> None:
-    """Have so many run at a time, as a person would set it."""
-    file = Path(sys.argv[sys.argv.index("--home") + 1]) / "settings.yaml"
-    if count and not file.exists():
-        file.write_text(f"settings: 1\nslots: {{cpu_jobs: {count}}}\n")
 
 
 def let_first_keeper_die(place: str | None) -> None:
