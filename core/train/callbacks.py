@@ -71,6 +71,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.tokens = 0.0
         self.first_step = 0  # that a resumed run begins behind
         self.gpu_util = math.nan
+        self.evaluated = 0  # batches of this evaluation
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -122,7 +123,20 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.alarms.look(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
         if control.should_evaluate:
             self.events.write(Phase("evaluating"))
+            self.evaluated, self.shown = 0, now
         self.handed_back = time.monotonic()
+
+    def on_prediction_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Say how far an evaluation is: one that takes long is no silence."""
+        self.evaluated += 1
+        now = time.monotonic()
+        if now - self.shown >= PHASE_S:
+            self.shown = now
+            batches = kwargs.get("eval_dataloader")
+            total = None if batches is None else float(len(batches))
+            self.events.write(Phase("evaluating", float(self.evaluated), total, "batches"))
 
     def _memory_gib(self) -> float:
         """Most memory held so far on the GPU, or held now on this machine."""

@@ -205,6 +205,7 @@ def test_sigterm_saves_a_checkpoint_and_ends_as_stopped(tmp_path, tiny_model):
     last_step = max(curve("loss", happened))
     assert happened[-1].status == "stopped"
     assert happened[-1].cause == f"asked to stop, after step {last_step} of 45000"
+    assert happened[-1].kind == "asked"
     (saved,) = of(events.Checkpoint, happened)
     assert saved.step == last_step
     assert checkpoint.is_complete(job.parent.parent / saved.path)

@@ -1,0 +1,19 @@
+"""What the trainer tells while it evaluates."""
+
+import math
+from types import SimpleNamespace
+
+from finetop.core import events
+
+
+def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_path):
+    from finetop.core.train.callbacks import Meter
+
+    log = events.EventLog(tmp_path / "events.jsonl")
+    meter = Meter(log, "cpu", {}, SimpleNamespace())
+    for _ in range(3):
+        meter.shown = -math.inf  # a second has passed
+        meter.on_prediction_step(None, None, None, eval_dataloader=range(7))
+    meter.on_prediction_step(None, None, None, eval_dataloader=range(7))  # at once: nothing is said
+    told = [events.decode(line).e for line in (tmp_path / "events.jsonl").read_bytes().splitlines()]
+    assert told == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
