@@ -35,7 +35,11 @@ LOGIT_BYTES_FLOAT32 = 16.0  # themselves, log-softmax, its gradient, theirs
 # with seven float32 copies and a mask beside them at the worst moment of _backward_tile, where it subtracts.
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 TILE_BYTES_TORCH = 29.0
-HEAD_POSITIONS = 256  # what train/cpu_head.py looks at together, on a CPU
+
+# On a CPU core/train/cpu_head.py scores so many positions at a time, every word of them. Most is held where the next
+# ones begin: scaled logits and exponentials of the last in float32, and scaled logits of the new, in 16 bits too.
+HEAD_POSITIONS = 256
+HEAD_BYTES = 12.0
 
 # A GPU: the driver's context takes 0.4 to 0.6 GB; the libraries' workspaces, their kernels and the allocator's
 # half-used segments another 1.1 GB or so. The two together carry the 32 public points best between 1.4 and 2.0 GB.
@@ -217,8 +221,9 @@ def logit_memory(work: Workload) -> float:
     if work.on_gpu or work.trained.head_moves:
         tile = min(tokens, TILE_TOKENS) * min(shape.vocabulary, TILE_WORDS)
         held = tile * (work.compute_bytes + (0.0 if work.on_gpu else TILE_BYTES_TORCH))
-    else:  # train/cpu_head.py: logits and exponentials in float32, each in 16 bits too where that is the format
-        held = min(tokens, HEAD_POSITIONS) * shape.vocabulary * (8.0 if work.compute_bytes == 4 else 12.0)
+    else:
+        each = HEAD_BYTES + (work.compute_bytes if work.compute_bytes < 4 else 0.0)
+        held = min(tokens, HEAD_POSITIONS) * shape.vocabulary * each
     held += tokens * shape.hidden * 4  # the gradient of the last layer's output
     if work.trained.head_moves:
         held += shape.output_weights * (

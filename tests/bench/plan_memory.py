@@ -5,8 +5,9 @@
 
 A name is a method (with +nf4 or +int8), which learns rows of medquad, or an objective with its recipe's method, or
 METHOD/OBJECTIVE. Each row is a run of its own through `python -m finetop.core.train`; its peak is the process's
-highest resident memory (ru_maxrss, what wait4 says). Errors are of the estimate. --reward: what ppo, rloo and grpo
-are paid by beside a rule, a checkpoint of a reward run.
+highest resident memory (ru_maxrss, what wait4 says). It learns the longest rows of its data alone: a plan is of the
+longest batch, which three steps over any rows do not meet. Errors are of the estimate. --reward: what ppo, rloo and
+grpo are paid by beside a rule, a checkpoint of a reward run.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -67,12 +69,28 @@ def everything() -> list[str]:
     return [*own, *(name for name in objectives.names() if name != "sft")]
 
 
-def recipe_of(name: str, model: Path, data: Path, steps: int, sets: list[str], reward: str = "") -> Loaded:
-    """Load the recipe that a name means, over rows of the data folder."""
+def longest_rows(file: Path, folder: Path) -> Path:
+    """Write the hundred rows whose answers, or texts, are longest."""
+    rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    chosen = sorted(rows, key=_length, reverse=True)[:100]
+    (folder / file.name).write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
+    return folder / file.name
+
+
+def _length(row: dict[str, Any]) -> int:
+    if "chosen" in row:
+        return min(len(row[name]["value"]) for name in ("chosen", "rejected"))
+    return len(row["text"] if "text" in row else row["messages"][-1]["content"])
+
+
+def recipe_of(
+    name: str, model: Path, data: Path, folder: Path, steps: int, sets: list[str], reward: str = ""
+) -> Loaded:
+    """Load the recipe that a name means, over the longest rows of its file of the data folder."""
     rest, _, kind = name.partition("+")
     method, _, objective = rest.rpartition("/") if "/" in rest else ("", "", rest)
     rows, told = DATA.get(objective, ("medquad/train.jsonl", ()))
-    own = [f"model.id={model}", f"data.train=[{{path: {data / rows}, rows: 100}}]"]
+    own = [f"model.id={model}", f"data.train=[{{path: {longest_rows(data / rows, folder)}}}]"]
     own += [*SETTINGS, "train.epochs=null", f"train.max_steps={steps}", *told]
     if method:
         own.append(f"method={{name: {method}}}")
@@ -127,8 +145,9 @@ def main() -> int:
     print(f"{'name':<24}{'measured':>9}{'estimate':>9}{'error':>8}  (GB) parts")
     errors = []
     for name in everything() if args.methods == "all" else args.methods.split(","):
-        loaded = recipe_of(name, model, Path(data).absolute(), args.steps, args.set, args.reward)
         with tempfile.TemporaryDirectory() as folder:
+            sets = (args.steps, args.set, args.reward)
+            loaded = recipe_of(name, model, Path(data).absolute(), Path(folder), *sets)
             home = Home(Path(folder) / "home")
             made = plan(loaded, model, home)
             peak, last = run(loaded, home)

@@ -89,6 +89,15 @@ def test_whole_logits_are_fourteen_bytes_and_tiles_are_not(work):
     assert part(replace(work, has_logits=False), "logits") == 0
 
 
+def test_on_a_cpu_a_frozen_head_scores_some_positions_at_once_and_one_that_learns_whole_tiles(work):
+    on_cpu = replace(work, on_gpu=False)
+    adapter = replace(on_cpu, trained=trained(work.shape, "lora", {}))
+    rest = 2000 * 4096 * 4
+    assert part(adapter, "logits") == 256 * 128256 * 14 + rest
+    assert part(replace(adapter, compute_bytes=4.0), "logits") == 256 * 128256 * 12 + rest
+    assert part(on_cpu, "logits") == 2000 * 32768 * 31 + rest + 128256 * 4096 * 6
+
+
 def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
     lora = replace(work, trained=trained(work.shape, "lora", {"r": 8}), trained_bytes=4.0)
     whole = sum(one.bytes for one in memory.parts(lora) if one.name not in ("libraries", "slack"))
