@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
+from finetop.core.environment import require_readable
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
 from finetop.core.home import Home, prepare
 from finetop.core.peers import require_own
@@ -215,8 +216,9 @@ def start_supervisor(home: Home) -> None:
     """Start a supervisor in a session of its own and wait until it answers.
 
     Several clients may do this at once: all but one of the supervisors see the lock and leave.
-    Raises NoSupervisor with the end of its log.
+    Raises EnvironmentTrouble for a home or a variable that can't be, NoSupervisor with the end of its log.
     """
+    require_readable()
     prepare(home)
     handle = os.open(home.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "ab") as log:

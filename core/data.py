@@ -80,6 +80,8 @@ def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
         hint = "Write one JSON object a line."
         if number == 1 and line.strip() in (b"[", b"{"):
             hint = "This looks like one JSON document: write one object a line instead (jq -c '.[]')."
+        if b"NaN" in line or b"Infinity" in line:
+            hint = "JSON has no NaN and no Infinity: write null."
         raise _fault(path, number, f"is not JSON: {reason}.", hint) from error
     if not isinstance(row, dict):
         kind = "a list" if isinstance(row, list) else "a single value"

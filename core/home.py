@@ -15,12 +15,16 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.text import clean_line
 
+ANOTHER = "Pick another with --home or FINETOP_HOME."
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's sun_path holds 108 with its closing NUL
 
 
@@ -121,9 +125,17 @@ class Home:
 
 
 def find_home(given: str | None = None) -> Home:
-    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop."""
+    """Pick the home folder: what was given, else FINETOP_HOME, else ~/.finetop. Raises EnvironmentTrouble."""
     chosen = given or os.environ.get("FINETOP_HOME") or "~/.finetop"
-    return Home(Path(chosen).expanduser().absolute())
+    try:
+        return Home(Path(chosen).expanduser().absolute())
+    except RuntimeError as error:  # ~nobody, or no HOME
+        source = (
+            "--home" if given else "FINETOP_HOME" if os.environ.get("FINETOP_HOME") else "the home folder"
+        )
+        raise EnvironmentTrouble(
+            f"{source} is {clean_line(chosen, limit=80)}, and there is no such user's folder.", hint=ANOTHER
+        ) from error
 
 
 def prepare(home: Home) -> None:
@@ -131,23 +143,31 @@ def prepare(home: Home) -> None:
 
     Raises EnvironmentTrouble if it can't be made, or belongs to somebody else.
     """
-    try:
+    with making("the home folder", home.root):
         for folder in (home.root, home.runs, home.scores, home.models):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             private(folder)
-        if (folder := home.socket.parent) != home.root:
+    if (folder := home.socket.parent) != home.root:
+        with making("the socket's folder", folder):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             private(folder, may_be_link=False)  # in /tmp anybody may have put a link there first
-    except OSError as error:
-        raise EnvironmentTrouble(
-            f"can't make the home folder {home.root}: {error.strerror or error}.",
-            hint="Pick another with --home or FINETOP_HOME.",
-        ) from error
+
+
+@contextmanager
+def making(what: str, folder: Path) -> Iterator[None]:
+    """Say in words why a folder can't be made. Raises EnvironmentTrouble."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # a ValueError is a NUL
+        is_file = isinstance(error, FileExistsError | NotADirectoryError)
+        why = "a file is in its place" if is_file else getattr(error, "strerror", None) or str(error)
+        shown = clean_line(str(folder), limit=100)
+        raise EnvironmentTrouble(f"can't make {what} {shown}: {why}.", hint=ANOTHER) from error
 
 
 def private(folder: Path, *, may_be_link: bool = True) -> None:
     """Refuse a folder of somebody else's, or a link that somebody else has made; close ours to others."""
-    hint = "Pick another with --home or FINETOP_HOME."
+    hint = ANOTHER
     link = folder.lstat()
     if stat.S_ISLNK(link.st_mode) and (not may_be_link or link.st_uid not in (os.getuid(), 0)):
         raise EnvironmentTrouble(f"{folder} is a link, made by user {link.st_uid}.", hint=hint)

@@ -110,7 +110,11 @@ def weight_files(path: Path) -> list[Path]:
     """List a folder's safetensors by name. Raises BadInput if its index names one that is missing."""
     index = path / "model.safetensors.index.json"
     if index.is_file():
-        names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+            path.joinpath(*names)  # they are texts
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise BadInput(f"{index} is damaged.", hint="Download the model again.") from error
         missing = [name for name in names if not (path / name).is_file()]
         if missing:
             raise BadInput(
@@ -244,6 +248,7 @@ def load(
     Raises BadInput if it is no causal language model, needs code of its own, or lacks weights, and
     EnvironmentTrouble if it can't be quantised here.
     """
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
     _require_text(resolved.path, f"model.id: {resolved.id}")
@@ -266,7 +271,7 @@ def load(
             f"model.quantize: {resolved.quantize} can't be had here: {str(error).strip().splitlines()[0][:300]}",
             hint="Set model.quantize to none (--quantize none), or mend bitsandbytes.",
         ) from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _unusable(resolved, "model", error) from error
     missing = sorted(found["missing_keys"])
     if missing:
@@ -346,12 +351,31 @@ def load_checkpoint(
     if not (folder / "adapter_model.safetensors").is_file():
         raise BadInput(f"{folder}: it has no adapter_model.safetensors.", hint="Pick another checkpoint.")
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     model, tokenizer = load(base, dtype, device)
-    with warnings.catch_warnings():
-        # PEFT looks for modules of these names, and AdaLoRA's are of its matrices; it cuts them all the same
-        warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
-        tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
+    try:
+        with warnings.catch_warnings():
+            # PEFT looks for modules of these names, and AdaLoRA's are of its matrices; it cuts them all the same
+            warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
+            tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
+    except (
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        SafetensorError,
+    ) as error:
+        if is_out_of_memory(error):
+            raise
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        why = "its weights are damaged" if isinstance(error, SafetensorError) else lines[0][:300]
+        raise BadInput(
+            f"{folder}: the adapter can't be loaded: {why}.",
+            hint="Pick another checkpoint: RUN@STEP.",
+        ) from error
     return tuned, tokenizer
 
 
@@ -385,4 +409,7 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
             f"model.id: {resolved.id} is not a causal language model.", hint="Pick one that writes text."
         )
     lines = text.strip().splitlines() or [type(error).__name__]
-    return BadInput(f"model.id: can't load the {part} of {resolved.id}: {lines[0][:300]}")
+    return BadInput(
+        f"model.id: can't load the {part} of {resolved.id}: {lines[0][:300]}",
+        hint="Its files may be damaged: download it again, or give another model.",
+    )

@@ -270,6 +270,17 @@ class JobRow(msgspec.Struct, frozen=True):
     bad_lines: int  # event lines that could not be read
     args: dict[str, Any] = {}  # what it was told: see JobSpec
     gpus: list[Share] = []  # that it has, or had; none: it ran on the CPU, or on what was there
+    bad_line: str = ""  # where the first of those lines is, and why
+
+    @property
+    def unread(self) -> str:
+        """Say which of its event lines could not be read; nothing where all could."""
+        if not self.bad_lines:
+            return ""
+        lines = "1 line" if self.bad_lines == 1 else f"{self.bad_lines:,} lines"
+        first = f": {self.bad_line}" if self.bad_lines == 1 else f", the first: {self.bad_line}"
+        said = f"{lines} of {self.folder}/events.jsonl could not be read{first if self.bad_line else ''}"
+        return f"{said}. The others are kept."
 
     @property
     def is_under_way(self) -> bool:

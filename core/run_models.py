@@ -56,7 +56,7 @@ def _checkpoints(run_folder: Path) -> list[Path]:
     """List a run's checkpoints, oldest first; those that were adopted are links, without a manifest of ours."""
     from finetop.core.train.keeping import checkpoint
 
-    folders = sorted((run_folder / "checkpoints").glob("step-*"))
+    folders = checkpoint.folders(run_folder)
     return [folder for folder in folders if folder.is_symlink() or checkpoint.is_complete(folder)]
 
 
@@ -101,7 +101,7 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
 
     recipe = recipe_of(run_folder)
     base = models.resolve(recipe.model, home, events)
-    known = checkpoint.manifest_of(folder).get("base", {}).get("weights_hash")
+    known = checkpoint.weights_hash_of(folder)
     if known not in (None, base.weights_hash):
         hint = "Put back the weights that it was trained from."
         raise BadInput(f"model.id: the base of {run_folder.name} has other weights than then.", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
@@ -42,13 +43,31 @@ def require_none(text: str, place: str) -> None:
 
 def find(text: str) -> str:
     """Say which secret a text holds, without repeating it; nothing if it holds none that one can see."""
+    found = locate(text)
+    return "" if found is None else found.what
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A secret in a text: its line, from 1, and what it is in words that do not repeat it."""
+
+    line: int
+    what: str
+
+
+def locate(text: str) -> Found | None:
+    """Find a secret in a text: of a known shape, or the value of one in the environment."""
     for what, shape in _SHAPES.items():
-        if shape.search(text):
-            return f"what looks like {what}"
+        if seen := shape.search(text):
+            return Found(_line(text, seen.start()), f"what looks like {what}")
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and is_secret_name(name) and value in text:
-            return f"the value of {name}"
-    return ""
+            return Found(_line(text, text.index(value)), f"the value of {name}")
+    return None
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
 
 
 def require_no_setting(options: Mapping[str, object], place: str) -> None:

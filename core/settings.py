@@ -197,7 +197,7 @@ def load(home: Home) -> Settings:
     root = parse(text, Origin(str(file), home.root))
     if not isinstance(root.value, dict) or "settings" not in root.value:
         raise RecipeError("the version is missing.", place=root.place, hint="Begin with `settings: 1`.")
-    found = read_as(root, Settings)
+    found = read_as(root, Settings, "the settings")
     _require_tell(root, found.tell)
     return found
 

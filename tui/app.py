@@ -23,7 +23,7 @@ from finetop.tui.live import PACE_S, follow
 from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.screens.runs import RunsScreen
-from finetop.tui.theme import Look, StyleName, find_look
+from finetop.tui.theme import Look, StyleName, find_look, require_theme
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.words import counted
 
@@ -333,8 +333,14 @@ def run_app(homes: Sequence[Home]) -> int:
     """
     from finetop.tui.driver import DifferenceDriver
 
-    if not (sys.stdin.isatty() and sys.stderr.isatty()) or os.environ.get("TERM") == "dumb":
-        raise EnvironmentTrouble("the app needs a terminal.", hint="`finetop ls` lists the runs without one.")
+    require_theme(os.environ.get("FINETOP_THEME", ""))
+    without = "`finetop ls` lists the runs without one."
+    if os.environ.get("TERM") == "dumb":
+        raise EnvironmentTrouble(
+            "TERM is dumb, and the app needs a terminal that moves its cursor.", hint=without
+        )
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise EnvironmentTrouble("the app needs a terminal.", hint=without)
     goes_on = FinetopApp(homes[0], others=homes[1:], driver_class=DifferenceDriver).run()
     if goes_on:
         print(goes_on)

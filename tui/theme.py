@@ -14,6 +14,9 @@ from typing import Final, Literal
 
 from rich.style import Style
 
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.recipe.names import quoted
+
 StyleName = Literal["", "bold", "dim", "reverse", "red", "amber", "green", "cyan", "amber mark"]
 Colours = Literal["none", "16", "dark", "light", "colour-blind dark", "colour-blind light"]
 
@@ -106,6 +109,15 @@ def find_look(environ: Mapping[str, str] | None = None, encoding: str | None = N
         background = "16"
     colours = next(known for known in _COLOURS if known == background)
     return Look(colours, only_ascii)
+
+
+def require_theme(name: str) -> None:
+    """Refuse a theme that there is not. Raises EnvironmentTrouble."""
+    if name and name not in _COLOURS:
+        raise EnvironmentTrouble(
+            f"FINETOP_THEME is {quoted(name)} in the environment.",
+            hint=f"It is one of {', '.join(_COLOURS)}.",
+        )
 
 
 @lru_cache(maxsize=64)

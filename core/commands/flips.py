@@ -6,6 +6,7 @@ import argparse
 
 from finetop.core import protocol
 from finetop.core.client import Client
+from finetop.core.commands import numbers
 from finetop.core.commands.output import number, plain, print_json, print_table
 from finetop.core.home import Home
 
@@ -17,9 +18,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
     parser.add_argument("--task", default="", help="only this task")
     parser.add_argument(
-        "--check", type=int, default=None, metavar="N", help="of this check (else the newest)"
+        "--check", type=numbers.count, default=None, metavar="N", help="of this check (else the newest)"
     )
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

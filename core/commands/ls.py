@@ -10,6 +10,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core import run as data
 from finetop.core.client import Client
+from finetop.core.commands import numbers
 from finetop.core.commands.output import (
     ago,
     answer_words,
@@ -37,7 +38,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="needs_you",
         help="what comes first",
     )
-    parser.add_argument("--limit", type=int, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

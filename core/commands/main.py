@@ -32,6 +32,7 @@ NOT_VERBS = {
     "reports",
     "adopting",
     "steps",
+    "numbers",
 }
 
 
@@ -72,9 +73,23 @@ def main(argv: Sequence[str] | None = None, open_app: OpenApp | None = None) -> 
         return error.exit_code
     except KeyboardInterrupt:
         return 130
+    except FileNotFoundError:
+        if has_folder():
+            raise
+        print("finetop: the folder that you are in is gone. cd to one that is there.", file=sys.stderr)
+        return 4
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def has_folder() -> bool:
+    """Say if the working folder is still there."""
+    try:
+        os.getcwd()  # noqa: PTH109
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def dispatch(words: list[str], open_app: OpenApp | None) -> int:

@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
+from finetop.core.commands import numbers
 from finetop.core.commands.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.home import Home
@@ -45,7 +46,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="PATH", help="the model's config.json or folder, where it is not here yet"
     )
-    parser.add_argument("--gpus", type=int, metavar="N", help="plan for N GPUs (else as the recipe says)")
+    parser.add_argument(
+        "--gpus", type=numbers.count, metavar="N", help="plan for N GPUs (else as the recipe says)"
+    )
     parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="plan for a GPU of that memory")
 
 

@@ -11,7 +11,7 @@ from finetop.core.commands.follow import Progress, exit_code, until_over
 from finetop.core.commands.output import answer_words, plain, print_json, state_words
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
-from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.remote.files import require_files, sent
 
@@ -42,7 +42,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    sets = [*args.set, *([f"name={args.name}"] if args.name else [])]
+    name = [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
+    sets = [*args.set, *name]
     chain = load_chain(args.recipe, sets)
     if chain is not None:
         return run_chain(args, home, chain)

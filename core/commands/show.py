@@ -77,9 +77,8 @@ def print_run(found: data.RunDetail, home: Home) -> None:
         over = "" if alarm.over_step is None else f", over since step {alarm.over_step}"
         print(f"  alarm      step {alarm.step}: {clean_line(alarm.text)}{over}")
     for job in found.jobs:
-        bad = f", {job.bad_lines} event lines could not be read" if job.bad_lines else ""
         on = f", on {data.gpus_word(job.gpus)}" if job.gpus else ""
-        print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{on}{bad}")
+        print(f"  job        {job.id} {job.verb}: {data.word(job.state)}, attempt {job.attempt}{on}")
         for line in job_words(job):
             print(f"             {line}")
     print(f"  folder     {home.shown}/{found.folder}")
@@ -110,8 +109,8 @@ def why(found: data.RunDetail) -> list[str]:
 
 
 def job_words(job: data.JobRow) -> list[str]:
-    """Say of a job where it went on from and with what changed, or where it writes to."""
-    lines = []
+    """Say of a job what of its events is lost, where it went on from and with what changed, or where it writes to."""
+    lines = [clean_line(job.unread)] if job.unread else []
     if resumed := job.args.get("resume"):
         lines.append(
             f"from step {resumed.get('step')}" if resumed.get("checkpoint") else "from the beginning"

@@ -8,6 +8,7 @@ import sys
 
 from finetop.core import protocol
 from finetop.core.client import Client
+from finetop.core.commands import numbers
 from finetop.core.commands.output import print_json, print_table, warn
 from finetop.core.home import Home
 
@@ -18,8 +19,12 @@ ANYWHERE = True
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", metavar="SELECT", help="tables: runs, jobs, metrics, checks, item_scores …")
     parser.add_argument("--csv", action="store_true", help="comma-separated in place of a table")
-    parser.add_argument("--limit", type=int, default=1000, metavar="N", help="at most this many rows")
-    parser.add_argument("--timeout", type=float, default=10.0, metavar="S", help="seconds it may take")
+    parser.add_argument(
+        "--limit", type=numbers.count, default=1000, metavar="N", help="at most this many rows"
+    )
+    parser.add_argument(
+        "--timeout", type=numbers.seconds, default=10.0, metavar="S", help="seconds it may take"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -7,7 +7,7 @@ import time
 
 from finetop.core import protocol
 from finetop.core.client import Client
-from finetop.core.commands import follow
+from finetop.core.commands import follow, numbers
 from finetop.core.commands.log_lines import LogLines
 from finetop.core.commands.output import plain, print_json
 from finetop.core.home import Home
@@ -19,7 +19,12 @@ ANYWHERE = True
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
     parser.add_argument(
-        "-n", "--lines", type=int, default=10, metavar="N", help="start with the last N steps"
+        "-n",
+        "--lines",
+        type=numbers.count_or_none,
+        default=10,
+        metavar="N",
+        help="start with the last N steps",
     )
     parser.add_argument("--log", action="store_true", help="the job's own log in place of its numbers")
     parser.add_argument("--no-follow", action="store_true", help="print what is there, then end")

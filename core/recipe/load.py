@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protect
+from finetop.core import protect, secrets
 from finetop.core.errors import NotFound, RecipeError
 from finetop.core.recipe.merge import apply_sets, merge_recipes
 from finetop.core.recipe.names import check_name, plain, quoted
@@ -154,6 +154,9 @@ def load_root(
     root: Node, text: str, path: Path | None, sets: Sequence[str], cwd: Path, *, to_train: bool = True
 ) -> Loaded:
     """Load a recipe that is parsed already, as a stage of a chain is, from `text`. Raises RecipeError."""
+    if (secret := secrets.locate(text)) is not None:
+        said = f"holds {secret.what}, which is not kept with a run."
+        raise RecipeError(said, place=root.origin.at(secret.line), hint=secrets.HINT)
     root, chain = _laid(root, path, sets, cwd)
     recipe, problems, places = read_recipe(root, to_train=to_train)
     _raise_first(problems)
@@ -177,7 +180,9 @@ def _laid(root: Node, path: Path | None, sets: Sequence[str], cwd: Path) -> tupl
         path = _extended(extends)
         if path in seen or len(seen) >= MAX_EXTENDS:
             why = "goes round in a circle" if path in seen else f"goes deeper than {MAX_EXTENDS} recipes"
-            raise RecipeError(f"extends {why}.", place=extends.place, key="extends")
+            raise RecipeError(
+                f"extends {why}.", place=extends.place, key="extends", hint="Extend another recipe."
+            )
         seen.add(path)
         parent = origin_of(path, cwd)
         layers.append(_checked_root(parse(read_text(path, parent.label), parent)))

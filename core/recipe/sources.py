@@ -10,7 +10,7 @@ from pathlib import Path
 
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.names import plain, quoted
-from finetop.core.recipe.strict_yaml import MAX_BYTES, Origin
+from finetop.core.recipe.strict_yaml import MAX_BYTES, TOO_LARGE, Origin
 
 BUILTIN = "builtin:"
 _ENDINGS = (".yaml", ".yml")
@@ -136,7 +136,7 @@ def read_text(path: Path, label: str) -> str:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise RecipeError(f"cannot be read: {reason.lower()}.", place=label) from error
     if len(content) > MAX_BYTES:
-        raise RecipeError(f"is larger than {MAX_BYTES // 1024} KiB.", place=label)
+        raise RecipeError(f"is larger than {MAX_BYTES // 1024} KiB.", place=label, hint=TOO_LARGE)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -23,6 +23,7 @@ Scalar = str | int | float | bool | None
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 24
+TOO_LARGE = "Put data into a .jsonl file."
 MAX_VALUES = 5_000  # parsed in about a second
 
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", re.ASCII)
@@ -42,6 +43,10 @@ class Origin:
     label: str
     folder: Path
 
+    def at(self, line: int) -> str:
+        """Name a line of it as an error does: recipes/dora.yaml:12."""
+        return f"{self.label}:{line}" if line else self.label
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -54,7 +59,7 @@ class Node:
     @property
     def place(self) -> str:
         """The place as an error says it: recipes/dora.yaml:12."""
-        return f"{self.origin.label}:{self.line}" if self.line else self.origin.label
+        return self.origin.at(self.line)
 
 
 def parse(text: str, origin: Origin, *, numbered: bool = True) -> Node:
@@ -90,7 +95,7 @@ class _Composer:
         self.numbered = numbered
         self.values = 0
         if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-            raise RecipeError(f"is larger than {MAX_BYTES // 1024} KiB.", place=origin.label)
+            raise RecipeError(f"is larger than {MAX_BYTES // 1024} KiB.", place=origin.label, hint=TOO_LARGE)
         # The reader refuses characters that YAML forbids; it does not say on which line.
         bad = SafeLoader.NON_PRINTABLE.search(text)
         if bad:
@@ -99,8 +104,7 @@ class _Composer:
         self.loader: Any = SafeLoader(text)
 
     def error(self, line: int, message: str, hint: str = "") -> RecipeError:
-        place = f"{self.origin.label}:{line}" if self.numbered else self.origin.label
-        return RecipeError(message, place=place, hint=hint)
+        return RecipeError(message, place=self.origin.at(line if self.numbered else 0), hint=hint)
 
     def next(self) -> Any:
         """Take the next event; every way that PyYAML has of refusing text becomes a RecipeError."""
@@ -109,8 +113,11 @@ class _Composer:
         try:
             return self.loader.get_event()
         except YAMLError as error:
-            mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+            begun = getattr(error, "context_mark", None)
+            mark = getattr(error, "problem_mark", None) or begun
             problem = str(getattr(error, "problem", None) or "this is not YAML")
+            if begun is not None and mark is not None and begun.line != mark.line:
+                problem += f", {getattr(error, 'context', '')} that begins on line {begun.line + 1}"
             line = mark.line + 1 if mark else self.loader.line + 1
         except (
             ValueError,
@@ -147,10 +154,10 @@ class _Composer:
         if event.tag is not None:
             raise self.error(line, f"the tag {quoted(event.tag)} is not allowed.", "Write a plain value.")
         if depth > MAX_DEPTH:
-            raise self.error(line, f"is nested deeper than {MAX_DEPTH} levels.")
+            raise self.error(line, f"is nested deeper than {MAX_DEPTH} levels.", "Check the brackets.")
         self.values += 1
         if self.values > MAX_VALUES:
-            raise self.error(line, f"holds more than {MAX_VALUES} values.", "Put data into a .jsonl file.")
+            raise self.error(line, f"holds more than {MAX_VALUES} values.", TOO_LARGE)
         if isinstance(event, MappingStartEvent):
             return self.located(self.mapping(depth), line)
         if isinstance(event, SequenceStartEvent):

@@ -40,9 +40,12 @@ def read_recipe(
     return (None if problems else recipe), problems, reader.places
 
 
-def read_as(root: Node, kind: type[Kind]) -> Kind:
-    """Read a tree as one struct of another file than a recipe. Raises RecipeError, the first of its problems."""
-    reader = _Reader(to_train=False)
+def read_as(root: Node, kind: type[Kind], whole: str) -> Kind:
+    """Read a tree as one struct of another file than a recipe, `whole` in words.
+
+    Raises RecipeError, the first of its problems.
+    """
+    reader = _Reader(to_train=False, whole=whole)
     found = reader.read(root, kind, "")
     if reader.problems:
         raise reader.problems[0]
@@ -53,8 +56,9 @@ def read_as(root: Node, kind: type[Kind]) -> Kind:
 class _Reader:
     """Walks tree and types side by side, collecting problems in place of stopping at the first."""
 
-    def __init__(self, to_train: bool) -> None:
+    def __init__(self, to_train: bool, whole: str = "a recipe") -> None:
         self.to_train = to_train
+        self.whole = whole
         self.problems: list[RecipeError] = []
         self.places: dict[str, str] = {}
 
@@ -134,7 +138,7 @@ class _Reader:
             if name in known:
                 values[name] = self.read(child, known[name].type, child_key)
             else:
-                what = f"an option of {owner}" if owner else "a section of a recipe"
+                what = f"an option of {owner}" if owner else f"a section of {self.whole}"
                 values[name] = self.problem(
                     child.place,
                     child_key,

@@ -103,7 +103,7 @@ def usual_places(file: Path) -> dict[str, Place]:
     from finetop.core.recipe.names import quoted
     from finetop.core.recipe.strict_yaml import Origin, parse
 
-    root = parse(text, Origin(file.name, file.parent))
+    root = parse(text, Origin(str(file), file.parent))
     if root.value is None:
         return {}
     if not isinstance(root.value, dict):
@@ -135,8 +135,8 @@ def usual_places(file: Path) -> dict[str, Place]:
         if not _DESTINATION.fullmatch(destination):
             raise RecipeError(
                 f"{name}.ssh is {quoted(destination)}: no host.",
-                place=node.place,
-                hint="Give what ssh takes.",
+                place=entries.get("ssh", node).place,
+                hint="Give what ssh takes: host, user@host, or a name of ~/.ssh/config.",
             )
         places[name] = Place(name, destination, given.get("command", COMMAND), given.get("home", ""))
     return places

@@ -24,6 +24,7 @@ from finetop.core.store.open import transaction
 
 CHUNK_BYTES = 1 << 20  # of one job's events at a time: about 50 ms of decoding, and 20 MB of rows
 LINE_BYTES = 4 << 20  # a longer line is none of ours
+LARGEST_GAP = 10**9  # of numbers, which a full disk costs; a line further ahead would hide all that follow
 _json = msgspec.json.Encoder()
 
 
@@ -49,6 +50,7 @@ class Batch:
     bytes_read: int
     skipping: bool = False
     bad_lines: int = 0
+    bad_line: str | None = None  # where the first of them is, and why it can't be read
     last_event: float | None = None
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     scores: list[tuple[Any, ...]] = field(default_factory=list)
@@ -71,6 +73,12 @@ class Batch:
     @property
     def is_empty(self) -> bool:
         return self.bytes_read == self.place.bytes_read
+
+    def leave_out(self, at: int, why: str) -> None:
+        """Count a line that can't be read, which begins at this byte."""
+        self.bad_lines += 1
+        if self.bad_line is None:
+            self.bad_line = f"byte {at}, {why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,15 +181,18 @@ def _read(place: Place, file: Path) -> Batch:
             batch.is_last = False
         return batch  # else: a line that is still being written
     lines = chunk[:end].split(b"\n")[:-1]
+    at = place.bytes_read
     if place.skipping:
-        batch.bad_lines += 1
+        batch.leave_out(at, f"the line that ends here is longer than {LINE_BYTES >> 20} MiB")
+        at += len(lines[0]) + 1
         lines, batch.skipping = lines[1:], False
     for index, line in enumerate(lines):
         if newer := newer_format(line):
             batch.newer = newer
             end -= sum(len(one) + 1 for one in lines[index:])
             break
-        _sort_in(batch, line)
+        _sort_in(batch, at, line)
+        at += len(line) + 1
     batch.bytes_read = place.bytes_read + end
     batch.is_last = place.bytes_read + len(chunk) >= size
     return batch
@@ -196,15 +207,21 @@ def _chunk(file: Path, offset: int, limit: int) -> tuple[bytes, int]:
         return b"", 0
 
 
-def _sort_in(batch: Batch, raw: bytes) -> None:
+def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
     if not raw.strip():
         return
     try:
         line = events.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        batch.bad_lines += 1
+    except events.Unreadable as error:
+        batch.leave_out(at, str(error))
         return
     if line.n <= batch.last_n:
+        return
+    if line.n > batch.last_n + LARGEST_GAP:
+        batch.leave_out(at, f"its number {line.n} is far ahead of the last, {batch.last_n}")
+        return
+    if isinstance(line.e, events.Resumed) and batch.place.verb != "train":
+        batch.leave_out(at, f"a job that is to {batch.place.verb} goes on from no step")
         return
     batch.last_n = line.n
     batch.last_event = line.t
@@ -320,10 +337,12 @@ def _move_on(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> Non
     states = [_state_of(batch) for batch in batches]
     connection.execute(
         "UPDATE jobs SET bytes_read = new.bytes_read, last_n = new.last_n, skipping = new.skipping,"
-        " bad_lines = jobs.bad_lines + new.bad_lines, last_event = coalesce(new.last_event, jobs.last_event),"
+        " bad_lines = jobs.bad_lines + new.bad_lines, bad_line = coalesce(jobs.bad_line, new.bad_line),"
+        " last_event = coalesce(new.last_event, jobs.last_event),"
         " state = coalesce(new.state, jobs.state) FROM (SELECT unnest(?::INTEGER[]) AS id,"
         " unnest(?::BIGINT[]) AS bytes_read, unnest(?::BIGINT[]) AS last_n, unnest(?::BOOLEAN[]) AS skipping,"
-        " unnest(?::INTEGER[]) AS bad_lines, unnest(?::DOUBLE[]) AS last_event, unnest(?::VARCHAR[]) AS state) new"
+        " unnest(?::INTEGER[]) AS bad_lines, unnest(?::VARCHAR[]) AS bad_line,"
+        " unnest(?::DOUBLE[]) AS last_event, unnest(?::VARCHAR[]) AS state) new"
         " WHERE jobs.id = new.id",
         [
             [batch.place.job_id for batch in batches],
@@ -331,6 +350,7 @@ def _move_on(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> Non
             [batch.last_n for batch in batches],
             [batch.skipping for batch in batches],
             [batch.bad_lines for batch in batches],
+            [batch.bad_line for batch in batches],
             [batch.last_event for batch in batches],
             states,
         ],

@@ -194,9 +194,11 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.JobR
             bad,
             msgspec.json.decode(args),
             list(_shares.decode(gpus)),
+            line or "",
         )
-        for job_id, verb, state, attempt, folder, bad, args, gpus in connection.execute(
-            "SELECT id, verb, state, attempt, folder, bad_lines, args, gpus FROM jobs WHERE run_id = ? ORDER BY id",
+        for job_id, verb, state, attempt, folder, bad, args, gpus, line in connection.execute(
+            "SELECT id, verb, state, attempt, folder, bad_lines, args, gpus, bad_line FROM jobs"
+            " WHERE run_id = ? ORDER BY id",
             [run_id],
         ).fetchall()
     ]

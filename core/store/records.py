@@ -36,6 +36,7 @@ DERIVED = {
             "last_n",
             "last_event",
             "bad_lines",
+            "bad_line",
             "skipping",
             "device",
             "versions",

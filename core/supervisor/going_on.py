@@ -45,7 +45,7 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)
     require_no_loss(folder, name, step, anyway=ask.anyway)
-    said = [str(change) for change in changed]
+    said = [*left_out(folder, step), *(str(change) for change in changed)]
     args = resume_args(folder, step, place, anyway=ask.anyway, changes=said)
     undo = runs.stands(connection, run_id, detail.row.state)
     with transaction(connection):
@@ -115,13 +115,30 @@ def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]
         if step is None:
             step = max(there)
     if step not in there:
+        damaged = checkpoint.folder_of(folder, step)
+        if damaged.exists():
+            hint = (
+                f"The newest that is whole: {name}@{max(there)}."
+                if there
+                else "None is whole: begin a new run."
+            )
+            raise NotFound(f"{name}@{step} is not whole: {checkpoint.fault_of(damaged)}.", hint=hint)
         steps = ", ".join(str(at) for at in sorted(there))
         hint = f"It has {steps}." if there else f"It has none: `finetop resume {name}` begins anew."
-        raise NotFound(f"{name} has no complete checkpoint at step {step}.", hint=hint)
+        raise NotFound(f"{name} has no checkpoint at step {step}.", hint=hint)
     if not checkpoint.is_resumable(there[step]):
         said = f"{name}@{step} has no trainer's state: train.resumable was off, or an older finetop wrote it"
         raise BadInput(f"{said}.", hint=f"Train on from its weights: model.id: run:{name}@{step}.")
     return step, there[step]
+
+
+def left_out(folder: Path, step: int) -> list[str]:
+    """Say which later checkpoints are not gone on from, as they are not whole, and why."""
+    return [
+        f"step {checkpoint.step_of(one)} is left out: {fault}"
+        for one in checkpoint.folders(folder)
+        if checkpoint.step_of(one) > step and (fault := checkpoint.fault_of(one))
+    ]
 
 
 def require_work(detail: data.RunDetail, name: str, step: int, changed: Sequence[Change]) -> None:

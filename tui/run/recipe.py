@@ -110,9 +110,9 @@ def _system_lines(detail: RunDetail, width: int) -> list[Line]:
         f"{job.id} {job.verb} {word(job.state)}" + (f" (attempt {job.attempt})" if job.attempt > 1 else "")
         for job in detail.jobs
     )
-    bad = sum(job.bad_lines for job in detail.jobs)
-    if bad:
-        facts["unread"] = f"{counted(bad, 'event line')} could not be read"
+    unread = [f"job {job.id}: {clean_line(job.unread)}" for job in detail.jobs if job.unread]
+    if unread:
+        facts["unread"] = " ".join(unread)
     lines: list[Line] = []
     for label, text in facts.items():
         for at, row in enumerate(wrapped(text, width - _LABEL - 1, 4) if text else []):

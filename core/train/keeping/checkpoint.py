@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from finetop.core.events import Checkpoint
 from finetop.core.fault_points import abort_at
-from finetop.core.folders import publish
+from finetop.core.folders import open_regular, publish
+from finetop.core.recipe.names import quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Mapping
 
     from transformers import PreTrainedTokenizerBase
 
@@ -21,7 +25,27 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+MANIFEST_LIMIT = 4 << 20  # bytes
+_NAME = re.compile(r"step-[0-9]{1,12}", re.ASCII)
 STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/keeping/resume.py
+
+
+class Base(msgspec.Struct, frozen=True):
+    """Which base model a checkpoint was trained from."""
+
+    weights_hash: str | None = None
+
+
+class Manifest(msgspec.Struct, frozen=True):
+    """What of a manifest is read."""
+
+    files: dict[str, int]
+    format: int = FORMAT
+    step: int | None = None
+    base: Base = Base()
+
+
+_manifest = msgspec.json.Decoder(Manifest)
 
 
 def write(
@@ -49,26 +73,23 @@ def write(
         tokenizer.save_pretrained(aside)
         if keep_state is not None:
             keep_state(aside)
-        sizes = {
-            str(file.relative_to(aside)): file.stat().st_size
-            for file in sorted(aside.rglob("*"))
-            if file.is_file()
-        }
-        manifest = {
-            "format": FORMAT,
-            "step": step,
-            "kind": kind,
-            "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
-            "files": sizes,
-        }
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        known = {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash}
+        size = write_manifest(aside, {"format": FORMAT, "step": step, "kind": kind, "base": known})
         publish(aside, target)
     except BaseException:
         shutil.rmtree(aside, ignore_errors=True)
         raise
-    events.write(Checkpoint(step, str(target.relative_to(run_folder)), sum(sizes.values()), kind))
+    events.write(Checkpoint(step, str(target.relative_to(run_folder)), size, kind))
     events.sync()
     return target
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> int:
+    """Write what a checkpoint is, and the sizes of all its files. Returns their sum. Raises OSError."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
+    (folder / MANIFEST).write_text(json.dumps({**facts, "files": sizes}, indent=1), encoding="utf-8")
+    return sum(sizes.values())
 
 
 def folder_of(run_folder: Path, step: int) -> Path:
@@ -93,33 +114,77 @@ def _save(model: Any, base: ResolvedModel, folder: Path) -> str:
     return "reward" if is_reward else "adapter"
 
 
+def folders(run_folder: Path) -> list[Path]:
+    """List the folders of a run's checkpoints, oldest first, whole or not."""
+    found = [one for one in (run_folder / "checkpoints").glob("step-*") if _NAME.fullmatch(one.name)]
+    return sorted(found, key=step_of)
+
+
 def complete(run_folder: Path) -> list[Path]:
     """List a run's checkpoints, oldest first: those whose manifest names files that all have their size."""
-    return [folder for folder in sorted((run_folder / "checkpoints").glob("step-*")) if is_complete(folder)]
+    return [folder for folder in folders(run_folder) if is_complete(folder)]
 
 
 def is_complete(folder: Path) -> bool:
     """Tell whether every file that the manifest names is there in its size."""
-    try:
-        sizes = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return all((folder / name).stat().st_size == size for name, size in sizes.items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+    return not fault_of(folder)
 
 
-def manifest_of(folder: Path) -> dict[str, Any]:
-    """Read a checkpoint's manifest; nothing where there is none that can be read."""
+def fault_of(folder: Path) -> str:
+    """Say what of a checkpoint is not whole, in words; nothing where every file is there in its size."""
     try:
-        found = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        told = _read_manifest(folder)
+    except FileNotFoundError:
+        return f"it has no {MANIFEST}"
+    except OSError as error:
+        return f"its {MANIFEST} can't be read: {error.strerror}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return f"its {MANIFEST} is damaged"
+    if told.format > FORMAT:
+        return f"a newer finetop wrote it, in format {told.format}"
+    if told.step not in (None, step_of(folder)):
+        return f"its {MANIFEST} is of step {told.step}"
+    if not told.files:
+        return f"its {MANIFEST} names no file"
+    return next(
+        (fault for name, size in told.files.items() if (fault := _file_fault(folder, name, size))), ""
+    )
+
+
+def _file_fault(folder: Path, name: str, size: int) -> str:
+    parts = PurePath(name).parts
+    if not parts or ".." in parts or name.startswith("/"):
+        return f"its {MANIFEST} names {quoted(name)}, which is elsewhere"
+    try:
+        there = (folder / name).stat().st_size
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return f"{quoted(name)} is missing"
+    return "" if there == size else f"{quoted(name)} has {there:,} of {size:,} bytes"
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    """Read a manifest; only an ordinary file is one. Raises OSError, msgspec.DecodeError and what it raises beside."""
+    with open_regular(folder / MANIFEST) as file:
+        return _manifest.decode(file.read(MANIFEST_LIMIT))
+
+
+def weights_hash_of(folder: Path) -> str | None:
+    """Give the hash of the base's weights that a checkpoint was trained from; None where it does not say."""
+    told = _told_by(folder)
+    return None if told is None else told.base.weights_hash
+
+
+def _told_by(folder: Path) -> Manifest | None:
+    try:
+        return _read_manifest(folder)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def bytes_of(folder: Path) -> float:
     """Say how many bytes a checkpoint's files have, as its manifest says; 0 where it can't be read."""
-    files = manifest_of(folder).get("files", {})
-    return float(sum(files.values())) if isinstance(files, dict) else 0.0
+    told = _told_by(folder)
+    return 0.0 if told is None else float(sum(told.files.values()))
 
 
 def likely_bytes(model: Any, *, with_state: bool) -> float:

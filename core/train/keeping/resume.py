@@ -7,6 +7,7 @@ go on where they were. What was told of later steps is superseded.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -39,6 +40,15 @@ TRAINER_STATE = "trainer_state.json"  # where transformers looks for it
 SETTINGS = ("lr", "initial_lr", "weight_decay", "betas", "eps", "momentum")
 TOKENS = "_total_train_tokens"
 COUNTS = (TOKENS, "_step")  # of TRL's trainers, which they themselves do not keep
+PARTS = {"weights": dict | None, "callbacks": dict}
+PARTS_OF_TRANSFORMERS = {
+    "optimizer": dict,
+    "scheduler": dict,
+    "random": dict,
+    "scaler": dict | None,
+    "counts": dict,
+}
+ANOTHER = "Resume from another checkpoint: finetop resume RUN@STEP."
 
 
 def keep(trainer: Any, folder: Path) -> None:
@@ -105,11 +115,11 @@ def require_same(base: ResolvedModel, point: Point) -> None:
     """See that base and rows are those that the run has begun with. Raises BadInput."""
     if point.folder is None:
         return
-    known = checkpoint.manifest_of(point.folder).get("base", {}).get("weights_hash")
+    known = checkpoint.weights_hash_of(point.folder)
     if known is not None and known != base.weights_hash:
         raise BadInput(
             f"model.id: the weights of {base.id} are not those that the run began with.",
-            hint=f"They were sha256 {str(known)[:16]}, and are {base.weights_hash[:16]}: put them back.",
+            hint=f"They were sha256 {known[:16]}, and are {base.weights_hash[:16]}: put them back.",
         )
     require_same_data(point.told.data, fingerprints(point.job_folder), anyway=point.anyway)
 
@@ -139,7 +149,7 @@ def announce(point: Point | None, run_folder: Path, last: int, events: EventLog)
             f"nothing is left to do: step {point.step} is done, and the run ends at {last}.",
             hint="Raise its length: --set train.epochs=N, or train.max_steps.",
         )
-    for folder in (run_folder / "checkpoints").glob("step-*"):
+    for folder in checkpoint.folders(run_folder):
         if checkpoint.step_of(folder) > point.step:
             checkpoint.remove(folder)
     events.write(Resumed(point.step))
@@ -193,25 +203,33 @@ def train(trainer: Any, point: Point | None, meter: Meter) -> None:
         trainer.train()
         return
     folder = point.folder
-    tree = state_files.load(folder / STATE)
-    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
-        raise EnvironmentTrouble(
-            f"{folder / STATE} was written by another finetop.", hint="Resume from another checkpoint."
-        )
+    tree = read_state(folder / STATE, whole=not has_own_state(trainer))
     trainer.add_callback(Restorer(trainer, folder, tree))  # the last: others look at the fresh weights first
     if has_own_state(trainer):
-        trainer.load_state(folder / STATE / OWN)
+        with fitting("the trainer's numbers", folder):
+            trainer.load_state(folder / STATE / OWN)
         trainer.train()
         return
     trainer._load_from_checkpoint = lambda *_: None
-    trainer._load_optimizer_and_scheduler = lambda _: restore_optimizer(trainer, tree)
+    trainer._load_optimizer_and_scheduler = lambda _: restore_optimizer(trainer, tree, folder)
     trainer._load_scaler = lambda _: None
-    trainer._load_rng_state = lambda _: random_state.put_back(tree["random"])
+    trainer._load_rng_state = lambda _: restore_random(tree, folder)
     for name, count in tree["counts"].items():
         if hasattr(trainer, name):
             setattr(trainer, name, count)
     meter.tokens = float(tree["counts"].get(TOKENS, 0))
     trainer.train(resume_from_checkpoint=str(folder / STATE))
+
+
+def read_state(folder: Path, *, whole: bool) -> dict[str, Any]:
+    """Read what `keep` wrote, `whole` with what transformers needs. Raises EnvironmentTrouble for what is not that."""
+    tree = state_files.load(folder)
+    if not isinstance(tree, dict) or tree.get("format") != FORMAT:
+        raise EnvironmentTrouble(f"{folder} was written by another finetop.", hint=ANOTHER)
+    for name, kinds in {**PARTS, **(PARTS_OF_TRANSFORMERS if whole else {})}.items():
+        if name not in tree or not isinstance(tree[name], kinds):
+            raise EnvironmentTrouble(f"{folder} is damaged: it holds no {name}.", hint=ANOTHER)
+    return tree
 
 
 class Restorer(TrainerCallback):  # type: ignore[misc]
@@ -245,9 +263,7 @@ def put_in_place(model: Any, tensors: Mapping[str, Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in tensors.items():
             if name not in held or held[name].shape != tensor.shape:
-                raise EnvironmentTrouble(
-                    f"the checkpoint's {name} does not fit the model.", hint="Resume from another checkpoint."
-                )
+                raise EnvironmentTrouble(f"the checkpoint's {name} does not fit the model.", hint=ANOTHER)
             held[name].copy_(tensor)
 
 
@@ -273,12 +289,35 @@ def load_whole(model: Any, folder: Path) -> None:
     if missing:
         raise EnvironmentTrouble(
             f"{folder}: it has no weights for {missing[0]} ({len(missing)} missing).",
-            hint="Resume from another checkpoint.",
+            hint=ANOTHER,
         )
 
 
-def restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
+@contextmanager
+def fitting(what: str, folder: Path) -> Iterator[None]:
+    """Say of numbers that can't be put back that they are the checkpoint's. Raises EnvironmentTrouble."""
+    try:
+        yield
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise EnvironmentTrouble(
+            f"{folder / STATE}: {what} can't be put back: {lines[0][:200]}.", hint=ANOTHER
+        ) from error
+
+
+def restore_random(tree: Mapping[str, Any], folder: Path) -> None:
+    """Give the generators their state."""
+    with fitting("the generators' state", folder):
+        random_state.put_back(tree["random"])
+
+
+def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:
     """Give the optimizer its numbers and the schedule its place; rates and decay are the recipe's of now."""
+    with fitting("the optimizer's numbers", folder):
+        _restore_optimizer(trainer, tree)
+
+
+def _restore_optimizer(trainer: Any, tree: Mapping[str, Any]) -> None:
     optimizer, schedule = trainer.optimizer, trainer.lr_scheduler
     fresh = [{key: group[key] for key in SETTINGS if key in group} for group in optimizer.param_groups]
     saved = tree["optimizer"]

@@ -44,7 +44,8 @@ def load(folder: Path) -> Any:
         return _read(written, load_file(folder / TENSORS))
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise EnvironmentTrouble(
-            f"{folder}: the trainer's state can't be read: {error}.", hint="Resume from another checkpoint."
+            f"{folder}: the trainer's state can't be read: {error}.",
+            hint="Resume from another checkpoint: finetop resume RUN@STEP.",
         ) from error
 
 

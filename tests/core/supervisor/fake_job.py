@@ -157,7 +157,8 @@ def save(log: events.EventLog, folder: Path, step: int) -> None:
     """Make the folder of a checkpoint that training can go on from, and tell of it."""
     path = f"checkpoints/step-{step:06d}"
     (run_folder_of(folder) / path / "state").mkdir(parents=True, exist_ok=True)
-    (run_folder_of(folder) / path / "manifest.json").write_text('{"files": {}}')
+    (run_folder_of(folder) / path / "weights").write_bytes(b"w")
+    (run_folder_of(folder) / path / "manifest.json").write_text('{"files": {"weights": 1}}')
     log.write(events.Checkpoint(step, path, 10, "full"))
 
 

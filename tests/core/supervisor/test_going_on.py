@@ -53,7 +53,7 @@ def test_what_can_not_be_is_refused_with_what_to_do(rig):
     for ask, kind, says in (
         (protocol.Resume(name), FinetopError, "left to do after step 6. Make it longer: finetop resume fake"),
         (protocol.Resume(name, 2), FinetopError, "removes the later checkpoints of fake: 4, 6"),
-        (protocol.Resume(name, 3), BadInput, "no complete checkpoint at step 3. It has 2, 4, 6."),
+        (protocol.Resume(name, 3), BadInput, "no checkpoint at step 3. It has 2, 4, 6."),
         (protocol.Resume(name, recipe=recipe_of(rig, name, optimizer="sgd")), BadInput, "train.optimizer can't change"),
     ):  # fmt: skip
         with pytest.raises(kind) as caught:

@@ -423,7 +423,8 @@ def test_the_best_is_the_ok_one_with_the_lowest_loss_and_is_never_removed(tmp_pa
     for step in range(2, 12, 2):
         folder = checkpoint.folder_of(tmp_path, step)
         folder.mkdir(parents=True)
-        (folder / checkpoint.MANIFEST).write_bytes(msgspec.json.encode({"files": {}}))
+        (folder / "weights").touch()
+        (folder / checkpoint.MANIFEST).write_bytes(msgspec.json.encode({"files": {"weights": 0}}))
     checkpoint.prune(tmp_path, 1, {4})
     assert [folder.name for folder in checkpoint.complete(tmp_path)] == ["step-000004", "step-000010"]
 
