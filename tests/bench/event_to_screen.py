@@ -1,0 +1,171 @@
+"""From a trainer's write() to the cell on the screen, with 64 runs that each tell a step a second.
+
+    python tests/bench/event_to_screen.py [--runs 64] [--seconds 30]
+
+In a real pseudo-terminal of 120x40, read through an emulator: the list of runs (all rows in view), one run's screen,
+and `finetop tail` of one run. A step counts as shown when it or a later one is. Targets: under 1 s at p95, the
+supervisor under 200 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from rig import Rig
+from terminal import Terminal
+
+from finetop.core import protocol
+from finetop.core.home import Home
+
+JOB = Path(__file__).parents[1] / "core" / "supervisor" / "writing_job.py"
+PLANNED = 9999
+APP = [sys.executable, "-m", "finetop.tui.main"]
+
+
+class Seen:
+    """When which step of each run was on the screen first."""
+
+    def __init__(self) -> None:
+        self.at: dict[str, list[tuple[float, int]]] = {}
+
+    def look(self, name: str, step: int) -> None:
+        steps = self.at.setdefault(name, [])
+        if not steps or step > steps[-1][1]:
+            steps.append((time.time(), step))
+
+    def delays(self, noted: dict[str, dict[int, float]], begin: float, end: float) -> list[float]:
+        """Seconds from telling to showing, of each step that was told between two moments."""
+        found = []
+        for name, shown in self.at.items():
+            for step, told in noted[name].items():
+                if begin <= told <= end:
+                    first = next((at for at, newest in shown if newest >= step), None)
+                    found.append(float("inf") if first is None else first - told)
+        return sorted(found)
+
+
+def cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mb(pid: int) -> float:
+    line = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
+    return int(line.split()[1]) / 1024
+
+
+def said(what: str, delays: list[float], parts: dict[str, float]) -> None:
+    p50, p95 = (delays[int(len(delays) * share)] for share in (0.5, 0.95))
+    cpu = ", ".join(f"{name} {share:.1%}" for name, share in parts.items())
+    print(
+        f"{what:<34}{len(delays):>6} steps  p50 {p50:.2f} s  p95 {p95:.2f} s  max {delays[-1]:.2f} s   CPU: {cpu};"
+        f" load {os.getloadavg()[0]:.1f}",
+        flush=True,
+    )
+
+
+def noted(rig: Rig) -> dict[str, dict[int, float]]:
+    """What each job says of when it told which step."""
+    found: dict[str, dict[int, float]] = {}
+    for file in rig.home.runs.glob("*/jobs/*/noted.txt"):
+        lines = [line.split() for line in file.read_text().splitlines()]
+        name = file.parents[2].name.partition("-")[2]
+        found[name] = {int(line[0]): float(line[1]) for line in lines if len(line) == 2}
+    return found
+
+
+def watch(rig: Rig, supervisor: int, app: Terminal, pattern: str, name: str, seconds: float) -> None:
+    """Look at the screen all the time; `pattern` finds (name, step) or (step) of one run in a row."""
+    seen, finder = Seen(), re.compile(pattern)
+    begin, before = time.time(), (cpu_s(supervisor), cpu_s(app.pid))
+    while time.time() < begin + seconds + 5:
+        app.pump(0.02)
+        for row in app.screen.display:
+            if found := finder.search(row):
+                run, step = found.groups() if len(found.groups()) == 2 else (name, found[1])
+                seen.look(run, int(step.replace(",", "")))
+    spent = seconds + 5
+    parts = {
+        "supervisor": (cpu_s(supervisor) - before[0]) / spent,
+        "app": (cpu_s(app.pid) - before[1]) / spent,
+    }
+    delays = seen.delays(noted(rig), begin + 2, begin + seconds)
+    said(f"{'the list' if name == '' else 'one run'}, {len(seen.at)} of its rows", delays, parts)
+
+
+def watch_tail(rig: Rig, supervisor: int, name: str, seconds: float) -> None:
+    tail = subprocess.Popen(
+        [*APP, "tail", name, "--json", "-n", "1"],
+        stdout=subprocess.PIPE, env={**os.environ, "FINETOP_HOME": str(rig.home.root)},
+    )  # fmt: skip
+    assert tail.stdout is not None
+    seen, begin, before = Seen(), time.time(), cpu_s(supervisor)
+    while time.time() < begin + seconds + 3:
+        seen.look(name, json.loads(tail.stdout.readline())["step"]["step"])
+    parts = {
+        "supervisor": (cpu_s(supervisor) - before) / (seconds + 3),
+        "tail": cpu_s(tail.pid) / (seconds + 3),
+    }
+    tail.terminate()
+    tail.wait()
+    tail.stdout.close()
+    said("finetop tail", seen.delays(noted(rig), begin + 2, begin + seconds), parts)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=64)
+    parser.add_argument("--seconds", type=float, default=30.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="screen") as folder:
+        settings = f"settings: 1\nslots: {{cpu_jobs: {args.runs}}}\n"
+        rig = Rig(Home(Path(folder) / "home"), settings=settings)
+        supervisor = rig.start(FINETOP_TEST_JOB=str(JOB), FINETOP_SPARE="0")
+        rig.wait_ready()
+        try:
+            go = Path(folder) / "go"
+            names = [
+                rig.submit(
+                    f"writer-{number:02d}", steps=PLANNED, pause_s=1.0, go=str(go),
+                    after_s=number / args.runs, noted=True,
+                )
+                for number in range(args.runs)
+            ]  # fmt: skip
+            deadline = time.monotonic() + 180
+            while rig.ask(protocol.Sql("SELECT count(*) FROM jobs WHERE last_n >= 2")).rows[0][0] < args.runs:
+                if time.monotonic() > deadline:
+                    raise TimeoutError(rig.home.log.read_text())
+                time.sleep(0.2)
+            go.touch()
+            time.sleep(5)
+            print(f"{args.runs} runs x 1 step/s; supervisor {memory_mb(supervisor.pid):.0f} MB", flush=True)
+            watch_tail(rig, supervisor.pid, names[0], args.seconds)
+            app = Terminal(APP, rig.home.root, 120, 40)
+            app.wait_text("writer", 30)
+            watch(rig, supervisor.pid, app, rf"(writer-\d\d).*?([\d,]+)/{PLANNED}", "", args.seconds)
+            shown = next(name for name in names if name in app.text())
+            app.keys("\r")
+            app.wait_text("grad norm", 30)
+            watch(rig, supervisor.pid, app, rf"\b([\d,]+)/{PLANNED:,}", shown, args.seconds)
+            print(app.text())
+            app.close()
+            print(f"afterwards: supervisor {memory_mb(supervisor.pid):.0f} MB")
+        finally:
+            rig.stop_all()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
