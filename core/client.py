@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
+from finetop.core.delta import DoesNotFit
 from finetop.core.environment import require_readable
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
+from finetop.core.held import Heard
 from finetop.core.home import Home, prepare
 from finetop.core.peers import require_own
 
@@ -46,6 +48,7 @@ class Client:
         self._open(start=start)
 
     def _open(self, *, start: bool) -> None:
+        self._heard = None if self.home.link is None else Heard()
         self._socket = connect(self.home, start=start)
         self._file = self._socket.makefile("rb")
         self._is_closed = False
@@ -94,13 +97,13 @@ class Client:
     def _ask(self, ask: protocol.Ask) -> Any:
         self._number += 1
         try:
-            self._socket.sendall(encode(self._number, ask))
+            self._socket.sendall(encode(self._number, ask, self._heard))
             line = self._file.readline()
         except TimeoutError as error:
             raise NoSupervisor("the supervisor does not answer.", hint="See `finetop doctor`.") from error
         except OSError as error:
             raise NoSupervisor(f"the supervisor went away: {error.strerror}.") from error
-        return decode(line, ask)
+        return decode(line, ask, self._heard)
 
 
 class AsyncClient:
@@ -112,6 +115,7 @@ class AsyncClient:
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
         self._number = 0
+        self._heard = None if home.link is None else Heard()
 
     async def ask(self, ask: protocol.Ask) -> Any:
         """Send one request and return its answer. Connects again after a break; raises NoSupervisor without one."""
@@ -128,7 +132,7 @@ class AsyncClient:
                     require_own(self._writer.get_extra_info("socket"))
                 assert self._reader is not None
                 self._number += 1
-                self._writer.write(encode(self._number, ask))
+                self._writer.write(encode(self._number, ask, self._heard))
                 await self._writer.drain()
                 line = await self._reader.readline()
             except (OSError, ValueError) as error:  # a line that never ends is a ValueError
@@ -142,9 +146,11 @@ class AsyncClient:
                 if link is not None and not isinstance(ask, protocol.LOOKS):
                     raise broken(link.label)
                 raise NoSupervisor("the supervisor went away.")
-            return decode(line, ask)
+            return decode(line, ask, self._heard)
 
     def _drop(self) -> None:
+        if self._heard is not None:
+            self._heard.forget()
         if self._writer is not None:
             self._writer.close()
         self._reader = self._writer = None
@@ -161,10 +167,11 @@ def broken(label: str) -> NoSupervisor:
     )
 
 
-def encode(number: int, ask: protocol.Ask) -> bytes:
+def encode(number: int, ask: protocol.Ask, heard: Heard | None = None) -> bytes:
     """Write a request as its line. Raises BadInput for one that is too long, or holds what is no text."""
     try:
-        line = protocol.encoder.encode(protocol.Request(protocol.VERSION, number, ask)) + b"\n"
+        held = None if heard is None else heard.number(ask)
+        line = protocol.encoder.encode(protocol.Request(protocol.VERSION, number, ask, held)) + b"\n"
     except UnicodeEncodeError as error:  # a word of the command line that is not UTF-8
         raise BadInput(
             f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
@@ -177,15 +184,16 @@ def encode(number: int, ask: protocol.Ask) -> bytes:
     return line
 
 
-def decode(line: bytes, ask: protocol.Ask) -> Any:
+def decode(line: bytes, ask: protocol.Ask, heard: Heard | None = None) -> Any:
     """Read an answer, or raise the error that it is. Raises NoSupervisor for what is none of a supervisor's."""
     if not line:
         raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")
     try:
         reply = protocol.reply_decoder.decode(line)
         if reply.error is None:
-            return msgspec.json.decode(reply.answer, type=protocol.ANSWERS[type(ask)])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            whole = reply.answer if heard is None else heard.answer(ask, reply)
+            return msgspec.json.decode(whole, type=protocol.ANSWERS[type(ask)])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DoesNotFit) as error:
         raise NoSupervisor(
             f"the supervisor's answer can't be read: {error}.",
             hint="It is of another version: `finetop supervisor stop` ends it, the next command starts this one.",

@@ -3,6 +3,7 @@
     -> {"v": 1, "id": 7, "ask": {"verb": "runs", "limit": 50}}
     <- {"id": 7, "answer": {…}}   or   {"id": 7, "error": {"exit": 2, "message": …, "hint": …}}
 
+Over a slow link an answer may come as what has changed since an earlier one: see held.py.
 Each request is a type below and each has one answer type (`ANSWERS`). Requests on one connection are answered
 in order, except `changes`, which waits; so a client that waits for changes opens a connection of its own.
 """
@@ -440,10 +441,11 @@ class SqlAnswer(msgspec.Struct, frozen=True):
 
 
 class Changes(msgspec.Struct, tag_field="verb", tag="changes", frozen=True):
-    """Wait until the store is newer than `since`, or for `timeout_s`."""
+    """Wait until the store is newer than `since`, or what it says of one run, or for `timeout_s`."""
 
     since: Large
     timeout_s: float = 20.0
+    run: str = ""  # name or number; without it, of all
 
 
 class ChangesAnswer(msgspec.Struct, frozen=True):
@@ -654,10 +656,11 @@ LOOKS = (
 )
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
     v: Whole
     id: Large
     ask: Ask
+    held: Large | None = None  # the request whose answer the client holds: what has changed since is enough
 
 
 class Error(msgspec.Struct, frozen=True):
@@ -670,6 +673,9 @@ class Reply(msgspec.Struct, frozen=True):
     id: int
     answer: msgspec.Raw = msgspec.Raw(b"null")
     error: Error | None = None
+    patch: msgspec.Raw = msgspec.Raw(
+        b""
+    )  # of the answer that the client holds (delta.py), in place of `answer`
 
 
 request_decoder = msgspec.json.Decoder(Request)

@@ -19,7 +19,7 @@ from finetop.core.client import AsyncClient, start_supervisor
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.keys import Key, bindings
-from finetop.tui.live import PACE_S, follow
+from finetop.tui.live import FAR_PACE_S, PACE_S, follow
 from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.screens.runs import RunsScreen
@@ -82,7 +82,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         machine: str | None = None,
         look: Look | None = None,
         folder: Path | None = None,
-        pace_s: float = PACE_S,
+        pace_s: float | None = None,
         driver_class: type[Driver] | None = None,
     ) -> None:
         self.look = find_look() if look is None else look
@@ -184,7 +184,9 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     @work
     async def _follow(self, watcher: Asker, machine: Machine) -> None:
-        await follow(watcher, Heard(self, machine), lambda: self._begin(machine), self._pace_s)
+        pace_s = PACE_S if machine.home.link is None else FAR_PACE_S
+        pace_s = pace_s if self._pace_s is None else self._pace_s
+        await follow(watcher, Heard(self, machine), lambda: self._begin(machine), pace_s)
 
     def _begin(self, machine: Machine) -> None:
         """Start a machine's supervisor where none answers. Runs in a thread. Raises FinetopError."""

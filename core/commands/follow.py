@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 
 from finetop.core import protocol
@@ -9,6 +10,8 @@ from finetop.core import run as data
 from finetop.core.client import Client
 from finetop.core.commands.output import queued_words
 from finetop.core.home import Home
+
+FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
 
 
 def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[protocol.EventsAnswer]:
@@ -28,7 +31,11 @@ def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[protocol.Ev
             if not is_live(new.row):
                 return
             revision = new.revision
-            client.ask(protocol.Changes(revision, 10.0))
+            if home.link is not None:
+                time.sleep(FAR_PACE_S)
+                if new.steps:
+                    continue  # there are more by now: one question, not two
+            client.ask(protocol.Changes(revision, 10.0, name))
 
 
 def is_live(row: data.RunRow) -> bool:

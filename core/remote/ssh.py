@@ -11,8 +11,8 @@ from finetop.core.text import clean, clean_line
 if TYPE_CHECKING:
     from finetop.core.remote.places import Place
 
-ALIVE_S, ALIVE_TIMES = 4, 3  # a link that says nothing for 12 to 16 s is dead
-CONNECT_S = 15
+ALIVE_S, ALIVE_TIMES = 3, 2  # a link that says nothing for 9 s is dead
+CONNECT_S = 8  # an attempt begun while the cable was out asks again within 4 s, a new one at once
 OPTIONS = (
     "-T",
     # a connection of its own: a shared one would keep our socket after we are gone

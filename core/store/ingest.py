@@ -83,11 +83,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What became of the jobs whose events were to be taken in: those not in either of these are read to the end."""
+    """What became of the jobs whose events were to be taken in."""
 
-    more: list[int]  # it was not their turn; then those that have more
+    told: list[int]  # those that had told something
+    more: list[int]  # those whose turn it was not; then those that have more
     newer: dict[int, NewerEvents]
-    anything: bool
 
 
 def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path, *, tells: bool = True) -> bool:
@@ -96,9 +96,9 @@ def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path, *, t
     Raises what `take_in_all` raises; NewerEvents where a newer finetop's events begin and nothing stands before them.
     """
     taken = take_in_all(connection, {job_id: file}, tells=tells)
-    if taken.newer and not taken.anything:
+    if taken.newer and not taken.told:
         raise taken.newer[job_id]
-    return taken.anything
+    return bool(taken.told)
 
 
 def take_in_all(
@@ -130,10 +130,10 @@ def take_in_all(
                 notices.add(connection, heard)
     looked_at = {batch.place.job_id for batch in batches}
     return Taken(
+        told=[batch.place.job_id for batch in told],
         more=[job_id for job_id in files if job_id not in looked_at]
         + [batch.place.job_id for batch in batches if not batch.is_last],
         newer={batch.place.job_id: NewerEvents(batch.newer) for batch in batches if batch.newer},
-        anything=bool(told),
     )
 
 

@@ -163,12 +163,22 @@ def shutdown(supervisor: Supervisor, ask: protocol.Shutdown) -> protocol.Done:
 
 
 async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.ChangesAnswer:
-    if supervisor.revision == ask.since:
+    """Wait for something that the client has not seen: of all, or of one run; or for a new trouble of the whole."""
+    run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
+    trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
+    while _seen(supervisor, ask.since, run_id) and supervisor.trouble == trouble:
         try:
-            await asyncio.wait_for(supervisor.changed.wait(), max(0.0, min(ask.timeout_s, 50.0)))
+            await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
         except TimeoutError:
-            pass
+            break
     return protocol.ChangesAnswer(supervisor.revision, supervisor.trouble, supervisor.teller.newest)
+
+
+def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
+    """Say whether a client has seen all by this revision; one of another supervisor's says nothing."""
+    if run_id is None:
+        return since == supervisor.revision
+    return supervisor.revision_of(run_id) <= since <= supervisor.revision
 
 
 def noticed(supervisor: Supervisor, ask: protocol.Notices) -> protocol.NoticesAnswer:

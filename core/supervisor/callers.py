@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from finetop.core import protocol
+from finetop.core.held import Told
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -35,6 +36,7 @@ class Caller:
     writer: StreamWriter
     is_idle: bool = True
     held: int = 0  # bytes
+    told: Told = field(default_factory=Told)
 
     def cut_off(self) -> None:
         self.writer.transport.abort()

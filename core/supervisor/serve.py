@@ -13,6 +13,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
+from finetop.core.held import Told
 from finetop.core.peers import require_own
 from finetop.core.store.open import damage
 from finetop.core.supervisor import callers
@@ -21,6 +22,7 @@ from finetop.core.supervisor.callers import Caller, Callers, TooMuch
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 
+ENVELOPE = 100  # bytes around an answer
 DISK_FULL = "the disk is full: new runs are refused and numbers may be missing until there is room."
 
 
@@ -47,7 +49,7 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
         there.enter(caller)
         async for line in callers.lines(there, caller):
             caller.is_idle = False
-            await callers.hand_over(there, caller, await reply(supervisor, line) + b"\n")
+            await callers.hand_over(there, caller, await reply(supervisor, line, caller.told) + b"\n")
             caller.is_idle = True
     except TooMuch as error:
         caller.writer.write(failed(0, EnvironmentTrouble(str(error))) + b"\n")
@@ -58,8 +60,8 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
         callers.say_goodbye(caller)
 
 
-async def reply(supervisor: Supervisor, line: bytes) -> bytes:
-    """Answer one line; whatever happens, the answer is a reply."""
+async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -> bytes:
+    """Answer one line; whatever happens, the answer is a reply. `told` is what this caller was told before."""
     number = 0
     try:
         try:
@@ -77,13 +79,13 @@ async def reply(supervisor: Supervisor, line: bytes) -> bytes:
             )
         made: Any = await answer(supervisor, request.ask)
         record(supervisor)  # what is answered is in the run folders, too
-        told = protocol.encoder.encode({"id": number, "answer": made})
-        if len(told) > protocol.ANSWER_LIMIT:
+        whole = protocol.encoder.encode(made)
+        if len(whole) > protocol.ANSWER_LIMIT - ENVELOPE:
             raise Refused(
-                f"the answer is {len(told) / 2**20:.0f} MiB, and may be {protocol.ANSWER_LIMIT >> 20}.",
+                f"the answer is {len(whole) / 2**20:.0f} MiB, and may be {protocol.ANSWER_LIMIT >> 20}.",
                 hint="Ask for less: --limit.",
             )
-        return told
+        return protocol.encoder.encode((told or Told()).reply(request, whole))
     except FinetopError as error:
         return failed(number, error)
     except (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import duckdb
@@ -26,6 +27,8 @@ class Supervisor:
     started: float = field(default_factory=time.time)
     # a new supervisor's numbers differ from the old one's, so a waiting client notices
     revision: int = field(default_factory=lambda: time.time_ns() // 1_000_000)
+    changed_at: int = 0  # the revision at which all runs may have changed; a later one of a run is below
+    run_changed_at: dict[int, int] = field(default_factory=dict)
     trouble: str = ""  # what is wrong with the whole, in words; empty when all is well
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,8 +70,19 @@ class Supervisor:
     room: Room = field(default_factory=Room)  # on the home's disk
     pool: Pool = field(default_factory=Pool)  # the GPUs, and who is on them
 
-    def touch(self) -> None:
-        """Tell waiting clients that something changed."""
+    def __post_init__(self) -> None:
+        self.changed_at = self.revision
+
+    def touch(self, runs: Iterable[int] | None = None) -> None:
+        """Tell waiting clients that something changed: of these runs alone, else perhaps of any."""
         self.revision += 1
+        if runs is None:
+            self.changed_at, self.run_changed_at = self.revision, {}
+        else:
+            self.run_changed_at.update(dict.fromkeys(runs, self.revision))
         self.changed.set()
         self.changed = asyncio.Event()
+
+    def revision_of(self, run: int) -> int:
+        """Say at which revision something of a run may have changed last."""
+        return self.run_changed_at.get(run, self.changed_at)

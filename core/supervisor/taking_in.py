@@ -24,6 +24,7 @@ def take_in(supervisor: Supervisor, jobs: Sequence[Job]) -> bool:
     """
     until = time.monotonic() + SHARE_S
     names = {job.id: job.run_name for job in jobs}
+    runs = {job.id: job.run_id for job in jobs}
     turn = {job_id: place for place, job_id in enumerate(supervisor.behind)}
     sizes: dict[int, int] = {}
     files: dict[int, Path] = {}
@@ -39,8 +40,8 @@ def take_in(supervisor: Supervisor, jobs: Sequence[Job]) -> bool:
     is_all = True
     while files:
         taken = ingest.take_in_all(supervisor.connection, files, until=until)
-        if taken.anything:
-            supervisor.touch()
+        if taken.told:
+            supervisor.touch(runs[job_id] for job_id in taken.told)
         for job_id, error in taken.newer.items():
             supervisor.newer[job_id] = f"{names[job_id]}: {error}"
             is_all = False  # what it says of its end can't be read either: it stays until that finetop comes

@@ -3,9 +3,9 @@
     FINETOP_TEST_RIG=FOLDER python tests/bench/remote_link.py [--out FOLDER]     (root, sshd; see tests/far.py)
 
 Per link: seconds and bytes on the wire (both ways, with TCP and IP) until the first run is on the screen, a second
-start, idle and live rates, a pulled cable until it is said and after it is back, a killed session; then what a `tail`
-told over all that, held against what the job noted itself. Beside it the same app started over there, in a terminal
-through ssh.
+start, rates of the list, of a run and of a `tail`, a pulled cable until it is said and after it is back, a killed
+session; then what a `tail` told over all that, held against what the job noted itself. Beside it the same started over
+there, in a terminal through ssh.
 """
 
 from __future__ import annotations
@@ -72,7 +72,16 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
             tui.wait_text("far-one", timeout=120)
             said(what, watch.seconds, watch.bytes)
             tui.settle(2.0, 20)
+            if what == "start again":
+                rate(host, tui, "the list, one run live")
+                tui.key("enter")
+                tui.wait_text("metrics", timeout=60)
+                tui.settle(2.0, 10)
+                rate(host, tui, "the run's charts and log, live")
+            tui.key("q")
+            tui.settle(1.0, 5)
     peer(tools, host)
+    tails(host, name)
     with (host.folder / "tail.txt").open("w") as told:
         tail = subprocess.Popen(
             [*APP, *host.words, "tail", name, "--json", "-n", "9999"],
@@ -80,7 +89,6 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
         )  # fmt: skip
         with tools.Tui([*APP, *host.words], cols=SIZE[0], rows=SIZE[1], env=host.environment) as tui:
             drops(host, tui, out)
-        watch = Watch(host)
         host.rig.ask(protocol.Stop(name))
         tail.wait(180)
     steps = [json.loads(line)["step"]["step"] for line in (host.folder / "tail.txt").read_text().splitlines()]
@@ -101,30 +109,57 @@ def peer(tools: Any, host: far.Far) -> None:
         said("peer: `ssh -t HOST finetop`, start", watch.seconds, watch.bytes)
         tui.settle(2.0, 10)
         rate(host, tui, "peer: the list, one run live")
+        tui.key("enter")
+        tui.wait_text("metrics", timeout=60)
+        tui.settle(2.0, 10)
+        rate(host, tui, "peer: the run's charts and log, live")
         tui.key("q")
         tui.settle(1.0, 5)
+
+
+def tails(host: far.Far, name: str) -> None:
+    """`finetop tail` from here, and its peer: the same over there, through ssh."""
+    there = f"FINETOP_HOME={host.rig.home.root} {sys.executable} -m finetop.tui.main tail {name} --json"
+    for what, command, own in (
+        ("finetop --on HOST tail --json", [*APP, *host.words, "tail", name, "--json"], host.environment),
+        ("peer: `ssh HOST finetop tail --json`", host.server.command(there, opts=("-T",)), {}),
+    ):
+        tail = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **own}
+        )
+        assert tail.stdout is not None
+        while not json.loads(tail.stdout.readline()).get("step"):
+            pass
+        watch, lines = Watch(host), 0
+        while watch.seconds < WATCH_S:
+            tail.stdout.readline()
+            lines += 1
+        said(f"{what}, {lines / watch.seconds:.1f} steps/s", None, watch.bytes / watch.seconds, "bytes/s")
+        tail.terminate()
+        tail.wait()
+        tail.stdout.close()
 
 
 def drops(host: far.Far, tui: Any, out: Path | None) -> None:
     tui.wait_text("far-one", timeout=120)
     tui.settle(2.0, 10)
-    rate(host, tui, "the list, one run live (a tail beside it)")
     tui.key("enter")
     tui.wait_text("metrics", timeout=60)
-    rate(host, tui, "the run's charts and log, live (a tail beside it)")
-    host.link.down()
-    watch = Watch(host)
-    tui.wait_text("NO LINK", timeout=60)
-    said("cable pulled, until it is said", watch.seconds, None)
-    picture(tui, out, "down")
-    time.sleep(20)
-    host.link.up()
-    watch = Watch(host)
-    tui.key("R")
-    tui.wait_text("NO LINK", timeout=120, gone=True)
-    said("cable back, until connected (R pressed)", watch.seconds, watch.bytes)
-    tui.settle(2.0, 10)
-    picture(tui, out, "back")
+    for how in ("by itself", "R pressed"):
+        host.link.down()
+        watch = Watch(host)
+        tui.wait_text("NO LINK", timeout=60)
+        said("cable pulled, until it is said", watch.seconds, None)
+        picture(tui, out, "down")
+        time.sleep(20)
+        host.link.up()
+        watch = Watch(host)
+        if how == "R pressed":
+            tui.key("R")
+        tui.wait_text("NO LINK", timeout=120, gone=True)
+        said(f"cable back, until connected, {how}", watch.seconds, watch.bytes)
+        tui.settle(2.0, 10)
+        picture(tui, out, "back")
     watch = Watch(host)
     host.server.drop()
     tui.wait_text("reconnecting", timeout=60)
@@ -142,13 +177,15 @@ def picture(tui: Any, out: Path | None, name: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, help="a folder for pictures")
+    parser.add_argument("--link", type=int, choices=range(len(LINKS)), help="one of the links alone")
     args = parser.parse_args()
     if reason := far.missing():
         print(f"left out: {reason}")
         return 0
     tools = far.load_rig()
-    for words, kbit in LINKS:
-        print(f"\n{words} ({SIZE[0]}x{SIZE[1]}, {QUEUED + 1} runs)", flush=True)
+    for words, kbit in LINKS if args.link is None else LINKS[args.link : args.link + 1]:
+        load = os.getloadavg()[0]
+        print(f"\n{words} ({SIZE[0]}x{SIZE[1]}, {QUEUED + 1} runs; load {load:.1f})", flush=True)
         with (
             tempfile.TemporaryDirectory(prefix="far") as folder,
             far.far_host(Path(folder), rate_kbit=kbit) as host,

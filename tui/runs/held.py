@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Ask = Callable[[protocol.Ask], Awaitable[Any]]
 Sort = Literal["needs_you", "newest", "name", "loss"]
-SPARKS_S = 10.0  # the loss of a run that goes on is asked for again after so long
+SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
 SPARK_COLUMNS = 10
 
 
@@ -85,13 +85,14 @@ class RunList:
                     detail = await self._ask(protocol.GetRun(str(row.id)))
                     self.pages = with_row(self.pages, index, detail.row)
 
-    async def load_spark(self, row: RunRow, now: float) -> bool:
+    async def load_spark(self, row: RunRow, now: float, *, is_far: bool = False) -> bool:
         """Load the loss of a run for a sparkline, if there is none or it is old; give whether it came."""
-        age = now - self._sparks_at.get(row.id, -SPARKS_S)
-        if not row.step or (
-            row.id in self._sparks_at and (age < SPARKS_S or not isinstance(row.state, Running))
-        ):
+        if not row.step:
             return False
+        if row.id in self._sparks_at:
+            age = now - self._sparks_at[row.id]
+            if age < (FAR_SPARKS_S if is_far else SPARKS_S) or not isinstance(row.state, Running):
+                return False
         self._sparks_at[row.id] = now
         answer: protocol.CurvesAnswer = await self._ask(
             protocol.Curves(row.name, ["loss"], SPARK_COLUMNS, row.step)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import protocol
@@ -269,7 +270,10 @@ class RunScreen(Screen[None], inherit_bindings=False):
                 self._trouble = clean_line(str(error))
                 if self.detail is not None:
                     host_of(self).say(self._trouble, "red")
-            self.redraw()
+            except NoMatches:
+                return  # an answer came while the screen is taken down
+            if self.is_attached and self.query("#head"):
+                self.redraw()
 
     async def _load(self) -> None:
         host, held = host_of(self), self.held

@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, ClassVar, get_args
 
 from textual import on, work
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import protocol
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from finetop.core.run import RunRow
 
 REST_S = 0.1  # the pane follows when the cursor rests so long
-NUMBERS_S = 2.0  # numbers in the list change at most so often
+NUMBERS_S = 0.5  # numbers in the list change at most so often, however many machines tell of changes
 SPARKS_FROM = 120  # columns of the terminal
 TALL = 34  # rows of the terminal
 
@@ -175,6 +176,8 @@ class RunsScreen(Screen[None], inherit_bindings=False):
                 continue  # the app says so in its own row, and a StoreChanged comes when it is back
             except FinetopError as error:
                 host_of(self).say(str(error), "red")
+            except NoMatches:
+                return  # an answer came while the screen is taken down
 
     async def _wait_until(self, moment: float) -> None:
         """Wait for a moment; rows that come into view meanwhile are loaded, and a new list ends the wait."""
@@ -219,10 +222,12 @@ class RunsScreen(Screen[None], inherit_bindings=False):
             rows += [
                 self.runs.pages.rows.get(index) for index in range(*self.query_one(Table).rows_in_view())
             ]
+        host = host_of(self)
+        is_far = any(home.link is not None for home in host.homes)
         for row in rows:
             if row is None or self._wants_anew:
                 continue
-            if await self.runs.load_spark(row, host_of(self).now()):
+            if await self.runs.load_spark(row, host.now(), is_far=is_far):
                 self.query_one(Table).refresh_rows()
                 self.show_pane()
 

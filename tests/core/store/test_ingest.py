@@ -57,7 +57,7 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
         other: write(tmp_path / "c", events.metrics(3, {"loss": 9.0}), events.Phase("evaluating")),
     }
     taken = ingest.take_in_all(connection, files)
-    assert taken == ingest.Taken(more=[], newer={}, anything=True)
+    assert taken == ingest.Taken(told=[train, check, other], more=[], newer={})
     rows = {number: runs.row(connection, number) for number in (one, two)}
     assert rows[one].metrics == {"loss": 1.5, "grad_norm": 0.5, "accuracy": 0.25}
     assert (rows[one].step, rows[two].step) == (7, 3)
@@ -67,7 +67,7 @@ def test_three_jobs_of_two_runs_are_taken_in_at_once(connection, tmp_path):
     assert found == ["training", "scoring base", "evaluating"]
     ordered = connection.execute("SELECT run_id, key, step FROM metrics").fetchall()
     assert ordered == sorted(ordered)
-    assert ingest.take_in_all(connection, files) == ingest.Taken(more=[], newer={}, anything=False)
+    assert ingest.take_in_all(connection, files) == ingest.Taken(told=[], more=[], newer={})
 
 
 def test_when_one_commit_fails_no_job_moves(connection, tmp_path, monkeypatch):
