@@ -21,7 +21,7 @@ def test_ssh_understands_every_option():
         pytest.skip("there is no ssh here")
     assert said.returncode == 0, said.stderr
     assert "localforward /tmp/x/s /home/ana/.finetop/supervisor.sock" in said.stdout
-    for line in ("batchmode yes", "controlmaster false", "compression yes", "serveraliveinterval 4"):
+    for line in ("batchmode yes", "controlmaster false", "compression yes", "serveraliveinterval 3"):
         assert line in said.stdout
 
 
