@@ -39,6 +39,7 @@ class Fleet:
         self._askers = askers
         self._labels = list(askers)
         self._seen: dict[str, dict[int, RunRow]] = {label: {} for label in askers}
+        self._places: dict[str, tuple[List, dict[int, int]]] = {}  # where each run stood in the newest list
         self._counts: dict[str, protocol.RunsAnswer] = {}
         self._begins: dict[List, dict[int, Begin]] = {}
 
@@ -129,6 +130,10 @@ class Fleet:
         rows = [placed(row, self._labels, label) for row in answer.rows]
         self._counts[label] = msgspec.structs.replace(answer, rows=[])
         self._seen[label].update({row.id: row for row in rows})
+        kind = (ask.filter, ask.sort)
+        if label not in self._places or self._places[label][0] != kind or ask.offset == 0:
+            self._places[label] = (kind, {})
+        self._places[label][1].update({row.id: ask.offset + i for i, row in enumerate(rows)})
         if ask.offset == 0 and not ask.filter and answer.matching == len(rows):
             self._seen[label] = {row.id: row for row in rows}  # all there are: removed ones go
         return rows, answer.matching
@@ -137,6 +142,9 @@ class Fleet:
         text = ask.filter.lower()
         rows = [row for row in self._seen[label].values() if text in _words(row)]
         rows = merged([[row] for row in rows], ask.sort)
+        kind, places = self._places.get(label, (None, {}))
+        if kind == (ask.filter, ask.sort):  # as its machine had them: nothing there is known to have changed
+            rows.sort(key=lambda row: places.get(row.id, len(places)))
         return rows[ask.offset : ask.offset + ask.limit], len(rows)
 
 

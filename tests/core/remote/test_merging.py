@@ -143,3 +143,13 @@ async def test_rows_of_a_machine_that_is_away_stay_as_they_were():
     lab.is_gone = False
     lab.change(lab.rows[:1])
     assert (await fleet.ask(protocol.Runs())).matching == 3
+
+
+async def test_rows_of_a_machine_that_is_away_keep_its_own_order():
+    """However it has sorted them: else the list would say that the order has changed."""
+    fleet, (lab, _) = fleet_of(5, 0)
+    lab.change([lab.rows[i] for i in (3, 0, 4, 1, 2)])
+    before = await fleet.ask(protocol.Runs())
+    assert [bare(row) for row in before.rows] == [f"run-000{i}" for i in (4, 1, 5, 2, 3)]
+    lab.leave()
+    assert (await fleet.ask(protocol.Runs())).rows == before.rows
