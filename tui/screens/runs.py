@@ -168,6 +168,8 @@ class RunsScreen(Screen[None], inherit_bindings=False):
                 await self._load_missing()
                 if self._is_stale:
                     await self._wait_until(refreshed_at + NUMBERS_S)
+                if self.app.screen is not self:
+                    continue  # another screen is on it: coming back it loads anew
                 if self._is_stale and not self._wants_anew:
                     await self._refresh()
                     refreshed_at = loop.time()
