@@ -29,6 +29,11 @@ def kinds() -> dict[str, str]:
     return {name: str(alarms.load(name).ABOUT) for name in alarms.names()} | OTHERS | ENDINGS
 
 
+def needs_a_person(kind: str) -> bool:
+    """Say whether somebody should look, as far as a kind tells: an alarm or a failure, not that a run has finished."""
+    return kind in BY_DEFAULT or kind in alarms.names()
+
+
 class Notice(msgspec.Struct, frozen=True):
     """Something that happened. Numbers grow for ever in a home, also through a rebuild."""
 

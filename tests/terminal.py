@@ -22,7 +22,8 @@ class Terminal:
     def __init__(self, command: list[str], home: Path, columns: int = 80, rows: int = 24) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
-        self.bytes = 0
+        self.bytes = self.bells = 0
+        self.notifications: list[bytes] = []
         self.modes: set[int] = set()  # private ones that are on: 1049 the alternate screen, 1000 … the mouse
         self.pid, self.master = pty.fork()
         if self.pid == 0:
@@ -47,6 +48,8 @@ class Terminal:
                 return
             self.bytes += len(data)
             self._follow_modes(data)
+            self.notifications += re.findall(rb"\x1b\](?:9|777);[^\x07]*\x07", data)
+            self.bells += re.sub(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)", b"", data).count(b"\x07")
             if b"\x1b[6n" in data:  # a terminal answers where its cursor is
                 os.write(self.master, b"\x1b[1;1R" * data.count(b"\x1b[6n"))
             self._stream.feed(clean(data))

@@ -17,7 +17,9 @@ from textual.app import App
 from finetop.core import protocol
 from finetop.core.client import AsyncClient, start_supervisor
 from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.notices import needs_a_person
 from finetop.core.text import clean_line
+from finetop.tui import news
 from finetop.tui.keys import Key, bindings
 from finetop.tui.live import FAR_PACE_S, PACE_S, follow
 from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
@@ -95,6 +97,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.said: Said | None = None
         self.messages: list[Said] = []
         self.running = 0
+        self._ringer = news.Ringer()
         self._now, self._pace_s = now, pace_s
         self._start = start
         self._askers = {one.label: connect(one) for one in self.homes}
@@ -201,12 +204,37 @@ class FinetopApp(App[str], inherit_bindings=False):
         machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
         self._say_how_it_stands()
 
-    def changed(self, revision: int, trouble: str, machine: Machine) -> None:
+    def changed(self, answer: protocol.ChangesAnswer, machine: Machine) -> None:
         """Hear that a store is newer."""
-        if trouble != machine.trouble:
-            machine.trouble = clean_line(trouble)
+        if answer.trouble != machine.trouble:
+            machine.trouble = clean_line(answer.trouble)
             self._say_how_it_stands()
-        self.screen.post_message(StoreChanged(revision))
+        after, machine.noticed = machine.noticed, answer.noticed
+        if after is not None and answer.noticed > after:
+            self._hear(machine, after)
+        self.screen.post_message(StoreChanged(answer.revision))
+
+    @work
+    async def _hear(self, machine: Machine, after: int) -> None:
+        """Say what has happened on a machine since a notice, and ring."""
+        try:
+            answer = await self.ask_on(machine.home, protocol.Notices(after, news.AT_ONCE))
+        except FinetopError:
+            machine.noticed = after  # it is heard when the connection is back
+            return
+        label = machine.home.label if len(self.machines) > 1 else ""
+        found = [news.words(one, label) for one in answer.notices if needs_a_person(one.kind)]
+        if not found:
+            return
+        for text in reversed(found[1:]):
+            self.messages.append(Said(self.now(), text, "amber"))
+        self.say(news.sentence(found), "amber")
+        wanted = await asyncio.to_thread(news.own_settings, self.homes[0])
+        if not self._ringer.may_ring(self.now()) or self._driver is None or self.is_headless:
+            return
+        text = news.BELL * wanted.bell + news.notification(wanted.notify, news.sentence(found))
+        if text:
+            self._driver.write(text)
 
     def lost(self, machine: Machine) -> None:
         """Hear that a supervisor does not answer."""
@@ -318,8 +346,8 @@ class Heard:
     def connected(self, hello: protocol.HelloAnswer) -> None:
         self.app.connected(hello, self.machine)
 
-    def changed(self, revision: int, trouble: str) -> None:
-        self.app.changed(revision, trouble, self.machine)
+    def changed(self, answer: protocol.ChangesAnswer) -> None:
+        self.app.changed(answer, self.machine)
 
     def lost(self) -> None:
         self.app.lost(self.machine)

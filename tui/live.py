@@ -25,7 +25,7 @@ class Listener(Protocol):
 
     def connected(self, hello: protocol.HelloAnswer) -> None: ...
 
-    def changed(self, revision: int, trouble: str) -> None: ...
+    def changed(self, answer: protocol.ChangesAnswer) -> None: ...
 
     def lost(self) -> None: ...
 
@@ -56,7 +56,7 @@ async def follow(asker: Asker, listener: Listener, start: Callable[[], None], pa
             was_started = True
             if (answer.revision, answer.trouble) != (revision, trouble):
                 revision, trouble = answer.revision, answer.trouble
-                listener.changed(revision, trouble)
+                listener.changed(answer)
         await asyncio.sleep(pace_s if is_connected else min(pace_s, AGAIN_S))
 
 

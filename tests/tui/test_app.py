@@ -116,7 +116,7 @@ async def test_changes_are_told_at_most_once_a_pace() -> None:
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         heard = []
-        app.changed = lambda revision, trouble, machine: heard.append(revision)  # type: ignore[method-assign]
+        app.changed = lambda answer, machine: heard.append(answer.revision)  # type: ignore[method-assign]
         for _ in range(50):
             fake.change()
             await pilot.pause(0.01)

@@ -10,6 +10,7 @@ from typing import Any
 from finetop.core import protocol
 from finetop.core.errors import NoSupervisor, NotFound
 from finetop.core.home import Home
+from finetop.core.notices import Notice
 from finetop.core.run import (
     CheckBrief,
     Failed,
@@ -150,6 +151,7 @@ class FakeSupervisor:
         self.rows = rows
         self.revision = 1
         self.is_gone = False
+        self.notices: list[Notice] = []  # the newest first
         self.asked: list[protocol.Ask] = []
         self._changed = asyncio.Event()
 
@@ -174,7 +176,7 @@ class FakeSupervisor:
                 await self._changed.wait()
             if self.is_gone:
                 raise NoSupervisor("the supervisor went away.")
-            return protocol.ChangesAnswer(self.revision)
+            return protocol.ChangesAnswer(self.revision, noticed=max((n.id for n in self.notices), default=0))
         self.asked.append(ask)
         match ask:
             case protocol.Hello():
@@ -187,6 +189,9 @@ class FakeSupervisor:
                 low = [3.0 - i * 0.2 for i in range(10)]
                 curve = protocol.Curve("loss", list(range(10)), low, low, low, 1200, 1.0, 0)
                 return protocol.CurvesAnswer([curve])
+            case protocol.Notices():
+                newer = [one for one in self.notices if one.id > ask.after]
+                return protocol.NoticesAnswer(newer[: ask.limit])
             case protocol.Check():
                 return protocol.CheckAnswer(40, ask.run, 1200)
             case protocol.Stop() | protocol.Kill():
