@@ -31,11 +31,16 @@ def ordinal(number: int) -> str:
 
 
 def why(state: Queued, now: float) -> str:
-    """Say why a run waits, with the next try where one is to come: 'killed by signal 9, 2nd of 3 tries in 4 min'."""
+    """Say why a run waits, with the next try where one is to come: '2nd of 3 tries in 4 min: killed by signal 9'."""
     because = clean_line(state.because)
-    if state.held or state.next_at is None or state.next_at <= now:
+    if not is_for_later(state, now):
         return because
-    return ", ".join(filter(None, (because, f"{state.tries or 'starts'} in {span(state.next_at - now)}")))
+    return ": ".join(filter(None, (f"{state.tries} in {span((state.next_at or now) - now)}", because)))
+
+
+def is_for_later(state: Queued, now: float) -> bool:
+    """Say whether a run's next try has a time that has not come."""
+    return not state.held and state.next_at is not None and state.next_at > now
 
 
 def span(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core import pulse
-from finetop.core.queue_words import ordinal, why
+from finetop.core.queue_words import is_for_later, ordinal, why
 from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
 from finetop.tui.theme import MARKS, Mark
@@ -41,6 +41,8 @@ def mark_of(row: RunRow) -> Mark:
         return MARKS["alarm"] if row.alarm or state.pulse else MARKS["running"]
     if isinstance(state, Queued):
         return MARKS["queued" if state.paused_at is None else "paused"]
+    if row.said:
+        return MARKS["alarm"]
     if row.checking is not None:
         return MARKS["running"] if isinstance(row.checking, Running) else MARKS["queued"]
     if row.check is not None:
@@ -64,22 +66,31 @@ def forgot(row: RunRow, now: float) -> Line:
         case Lost():
             return _capitals("LOST", state.cause)
         case Queued():
-            place = "" if state.held else ordinal(state.place)
+            place = "" if state.held or is_for_later(state, now) else ordinal(state.place)
             return ((", ".join(filter(None, (place, why(state, now)))), "dim"),)
         case Running():
             return _running(row, state)
+    if row.said:
+        return _not_resumed(row)
     if row.checking is not None:
         return _checking(row.checking, short=True)
     if row.check is not None:
         return verdict_words(row.check)
     if isinstance(state, Stopped):
-        how = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue"}[state.how]
+        how = {"stop": "stopped", "kill": "killed", "cancel": "taken out of the queue"}.get(
+            state.how, "paused"
+        )
         return ((f"{how}, not checked" if state.how != "cancel" else how, "dim"),)
     return (("not checked", "dim"),)
 
 
 def _capitals(word: str, words: str) -> Line:
     return ((word, "red"), (f" {clean_line(words)}", "red"))
+
+
+def _not_resumed(row: RunRow) -> Line:
+    """Say that a run stands as it did, as going on with it was refused, or failed."""
+    return (("NOT RESUMED", "amber mark"), (f" {clean_line(row.said.partition(': ')[2])}", "amber"))
 
 
 def alarm_words(text: str) -> Line:
@@ -192,6 +203,8 @@ def state_sentence(row: RunRow, now: float) -> Line:
             return (*start, *_queued_sentence(row, state, now))
         case Running():
             return (*start, *_running_sentence(row, state))
+    if row.said:
+        return (*start, *_not_resumed(row))
     if row.checking is not None:
         return (*start, *_checking(row.checking))
     if row.check is not None:
@@ -201,6 +214,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
             "stop": "its checkpoint is kept",
             "kill": "nothing was saved at the end",
             "cancel": "it never ran",
+            "pause": "its checkpoint is kept",
         }
         return (*start, ("stopped", "bold"), (f"  {kept[state.how]}; not checked for forgetting", ""))
     return (*start, ("not checked", "bold"), ("  nobody knows yet whether it forgot", ""))

@@ -45,7 +45,14 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         page: protocol.RunsAnswer = client.ask(protocol.Runs(args.filter, args.sort, 0, args.limit))
     if args.json:
-        print_json({"runs": plain(page.rows), "matching": page.matching, "total": page.total})
+        print_json(
+            {
+                "runs": plain(page.rows),
+                "matching": page.matching,
+                "total": page.total,
+                "stopped": page.stopped,
+            }
+        )
         return 0
     if not page.total:
         print(
@@ -61,6 +68,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
         )
         if page.matching > len(page.rows):
             print(f"… {page.matching - len(page.rows)} more: --limit {page.matching}")
+        if page.stopped:
+            print(f"Nothing starts: {page.stopped}.")
     return 0
 
 
@@ -115,5 +124,5 @@ def line(row: data.RunRow) -> tuple[str, ...]:
         steps,
         number(row.metrics.get("loss")),
         when,
-        answer_words(row),
+        row.said or answer_words(row),
     )

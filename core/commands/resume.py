@@ -58,8 +58,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"resumed": plain(queued), "run": plain(last)})
     else:
-        print(f"{last.name}: {state_words(last)}  {answer_words(last)}".rstrip())
-    return exit_code(last)
+        print(f"{last.name}: {state_words(last)}  {last.said or answer_words(last)}".rstrip())
+    return 1 if last.said else exit_code(last)
 
 
 def changed(recipe: dict[str, Any], sets: list[str], home: Home) -> dict[str, Any]:

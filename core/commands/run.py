@@ -9,6 +9,7 @@ from finetop.core import run as data
 from finetop.core.client import Client
 from finetop.core.commands.follow import Progress, exit_code, until_over
 from finetop.core.commands.output import answer_words, plain, print_json, state_words
+from finetop.core.commands.queue import priority_of
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
 from finetop.core.recipe.load import check_name, load_recipe
@@ -36,26 +37,40 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="STAGE",
         help="begin a chain at this stage, on the runs that the stages before it have made",
     )
+    parser.add_argument("--hold", action="store_true", help="let it wait until `finetop queue release`")
+    parser.add_argument(
+        "--priority",
+        default="normal",
+        metavar="P",
+        help="high, normal, low or a number: the smaller starts first",
+    )
     parser.add_argument(
         "--wait", action="store_true", help="follow it to its verdict; the exit code is the answer"
     )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    priority = priority_of(args.priority)
     name = [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
     sets = [*args.set, *name]
     chain = load_chain(args.recipe, sets)
     if chain is not None:
-        return run_chain(args, home, chain)
+        return run_chain(args, home, chain, priority)
     if args.first:
         raise BadInput(f"--from {args.first}: {args.recipe} has no stages.", hint="Leave --from out.")
     loaded = load_recipe(args.recipe, sets)
     resolved = require_files(loaded, home)
     with Client(home) as client:
-        queued: protocol.SubmitAnswer = client.ask(protocol.Submit(resolved, loaded.text, loaded.recipe.name))
+        queued: protocol.SubmitAnswer = client.ask(
+            protocol.Submit(resolved, loaded.text, loaded.recipe.name, args.hold, priority)
+        )
     if not args.wait:
         if args.json:
-            print_json({"run": queued.name, "run_id": queued.run_id, "place": queued.place})
+            print_json(
+                {"run": queued.name, "run_id": queued.run_id, "place": queued.place, "held": queued.held}
+            )
+        elif queued.held:
+            print(f"{queued.name} is queued, held. Let it go: finetop queue release {queued.name}")
         else:
             print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
         return 0
@@ -75,7 +90,7 @@ def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:
     return exit_code(last)
 
 
-def run_chain(args: argparse.Namespace, home: Home, chain: Chain) -> int:
+def run_chain(args: argparse.Namespace, home: Home, chain: Chain, priority: int) -> int:
     """Queue the runs of a chain; with --wait, follow one after the other until one does not end well."""
     names = [stage.name for stage in chain.stages]
     start = names.index(args.first) if args.first in names else 0
@@ -84,11 +99,11 @@ def run_chain(args: argparse.Namespace, home: Home, chain: Chain) -> int:
     stages = [protocol.Stage(stage.name, sent(stage.loaded, home)) for stage in chain.stages]
     with Client(home) as client:
         queued: protocol.SubmitChainAnswer = client.ask(
-            protocol.SubmitChain(chain.name, stages, chain.text, args.first)
+            protocol.SubmitChain(chain.name, stages, chain.text, args.first, args.hold, priority)
         )
     if not args.json:
         for one in queued.runs:
-            print(f"{one.name} is queued, place {one.place}")
+            print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")
     elif not args.wait:
         print_json({"runs": plain(queued.runs)})
     if not args.wait:

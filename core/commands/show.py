@@ -10,6 +10,7 @@ from finetop.core.check.telling.result import short_answer
 from finetop.core.client import Client
 from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words
 from finetop.core.home import Home
+from finetop.core.queue_words import tries_words
 from finetop.core.text import clean, clean_line
 
 ABOUT = "show one run whole"
@@ -39,6 +40,8 @@ def print_run(found: data.RunDetail, home: Home) -> None:
     row = found.row
     print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
+    if row.said:
+        print(f"             {clean_line(row.said)}")
     if found.recipe.get("model", {}).get("trust_remote_code"):
         print("  code       the model's own Python code is run: model.trust_remote_code is true")
     for line in why(found):
@@ -109,8 +112,13 @@ def why(found: data.RunDetail) -> list[str]:
 
 
 def job_words(job: data.JobRow) -> list[str]:
-    """Say of a job what of its events is lost, where it went on from and with what changed, or where it writes to."""
+    """Say of a job how it went, where it went on from and with what changed, or where it writes to."""
     lines = [clean_line(job.unread)] if job.unread else []
+    if (retry := job.args.get("retry")) is not None:
+        tries = tries_words(int(retry.get("number", 0)), int(retry.get("of", 0)))
+        lines.append(clean_line(f"{tries}, after: {retry.get('said', '')}"))
+    if isinstance(job.state, data.Failed | data.Lost):
+        lines.append(clean_line(job.state.cause))
     if resumed := job.args.get("resume"):
         lines.append(
             f"from step {resumed.get('step')}" if resumed.get("checkpoint") else "from the beginning"

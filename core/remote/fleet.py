@@ -54,6 +54,8 @@ class Fleet:
         if not isinstance(about, str):
             raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
         label, run = self._split(about)
+        if isinstance(ask, protocol.Move) and ask.other:
+            ask = msgspec.structs.replace(ask, other=self._split(ask.other)[1])
         return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, run=run)))
 
     def close(self) -> None:
@@ -119,6 +121,11 @@ class Fleet:
             running=sum(one.running for one in counts),
             queued=sum(one.queued for one in counts),
             revision=sum(one.revision for one in counts),
+            stopped=", ".join(
+                f"{label}: {self._counts[label].stopped}"
+                for label in self._labels
+                if label in self._counts and self._counts[label].stopped
+            ),
         )
 
     async def page(self, label: str, ask: protocol.Runs) -> tuple[list[RunRow], int]:

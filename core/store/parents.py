@@ -15,9 +15,18 @@ if TYPE_CHECKING:
 
 # A run waits for parents whose checkpoint is not known yet, until they have finished.
 _WAITS = (
-    "SELECT p.run_id, arg_min(q.name, q.id), arg_min(q.state, q.id) FROM parents p JOIN runs q ON q.id = p.parent_id"
+    "SELECT p.run_id, arg_min(q.name, q.id), arg_min(q.state, q.id), arg_min(q.id IN (SELECT run_id FROM jobs"
+    " WHERE word = 'queued' AND held), q.id) FROM parents p JOIN runs q ON q.id = p.parent_id"
     ' WHERE p.step IS NULL AND q.state NOT LIKE \'{"type":"finished"%\' GROUP BY p.run_id'
 )
+
+
+# A parent's state: how it has ended, and the command that lets it, and what waits for it, go on.
+DOES = {
+    "failed": ("has failed", "retry"),
+    "lost": ("is lost", "retry"),
+    "stopped": ("has stopped", "resume"),
+}
 
 
 @dataclass(frozen=True)
@@ -74,13 +83,12 @@ def _named(connection: duckdb.DuckDBPyConnection, own: str, other: str, run_id: 
 
 def waiting(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
     """Map runs that wait for a parent to why, in words: 'waits for chain.sft', with what to do if that ended."""
-    return {run_id: _why(name, state) for run_id, name, state in connection.execute(_WAITS).fetchall()}
+    return {run_id: _why(*parent) for run_id, *parent in connection.execute(_WAITS).fetchall()}
 
 
-def _why(name: str, state: str) -> str:
+def _why(name: str, state: str, held: bool) -> str:
     word = state.partition('"type":"')[2].partition('"')[0]
-    if word in ("failed", "stopped", "lost"):
-        return (
-            f"waits for {name}, which {'is lost' if word == 'lost' else f'has {word}'}: finetop resume {name}"
-        )
-    return f"waits for {name}"
+    if word in DOES:
+        which, verb = DOES[word]
+        return f"waits for {name}, which {which}: finetop {verb} {name}"
+    return f"waits for {name}" + (f", which is held: finetop queue release {name}" if held else "")

@@ -35,6 +35,9 @@ def listing(supervisor: Supervisor, ask: protocol.Queue) -> protocol.QueueAnswer
 
 def _row(supervisor: Supervisor, job: Job, state: data.Queued) -> protocol.QueueRow:
     recipe = runs.recipe(supervisor.connection, job.run_id)
+    _, _, do = state.because.partition(": ") if job.run_id in supervisor.waiting else ("", "", "")
+    if job.held:
+        do = f"finetop queue release {job.run_name}"
     step = job.args.get("resume", {}).get("step") if job.verb == "train" else job.args.get("step")
     return protocol.QueueRow(
         run_id=job.run_id,
@@ -45,7 +48,7 @@ def _row(supervisor: Supervisor, job: Job, state: data.Queued) -> protocol.Queue
         wants=wants(recipe),
         priority=job.priority,
         state=state,
-        do=f"finetop queue release {job.run_name}" if job.held else "",
+        do=do,
     )
 
 
@@ -64,7 +67,7 @@ def move(supervisor: Supervisor, ask: protocol.Move) -> protocol.Done:
     """Put what waits of a run first, last or before another run. Raises NotFound, Refused, BadInput."""
     connection = supervisor.connection
     name, moving = waiting_of(supervisor, ask.run)
-    others = [job for job in jobs.queued(connection) if job.run_id != moving[0].run_id]
+    others = [job for job, _ in jobs.line(connection) if job.run_id != moving[0].run_id]
     before: Job | None = None
     if ask.to == "before":
         if not ask.other:
@@ -77,7 +80,7 @@ def move(supervisor: Supervisor, ask: protocol.Move) -> protocol.Done:
         before = others[0]
     with transaction(connection):
         order.move(connection, moving, before)
-    supervisor.touch()
+    waiting.look(supervisor)
     moved = next(job for job in jobs.queued(connection) if job.id == moving[0].id)
     where = f"stands before {before.run_name}" if ask.to == "before" and before else f"is {ask.to}"
     changed = (
@@ -95,7 +98,7 @@ def hold(supervisor: Supervisor, ask: protocol.Hold) -> protocol.Done:
     if not ask.run:
         with transaction(connection):
             order.hold_all(connection, held=True)
-        supervisor.touch()
+        waiting.look(supervisor)
         return protocol.Done(
             "the queue is held: nothing starts, what runs goes on. Let it go: finetop queue release"
         )
@@ -103,7 +106,7 @@ def hold(supervisor: Supervisor, ask: protocol.Hold) -> protocol.Done:
     with transaction(connection):
         for job in held:
             order.hold(connection, job.id, held=True)
-    supervisor.touch()
+    waiting.look(supervisor)
     return protocol.Done(f"{name} is held. Let it go: finetop queue release {name}")
 
 
@@ -115,7 +118,7 @@ def release(supervisor: Supervisor, ask: protocol.Release) -> protocol.Done:
             raise Refused("the queue is not held.", hint="Of one run: finetop queue release RUN.")
         with transaction(connection):
             order.hold_all(connection, held=False)
-        supervisor.touch()
+        waiting.look(supervisor)
         return protocol.Done("the queue goes on.")
     name, found = waiting_of(supervisor, ask.run)
     if not any(job.held for job in found):
@@ -123,7 +126,7 @@ def release(supervisor: Supervisor, ask: protocol.Release) -> protocol.Done:
     with transaction(connection):
         for job in found:
             order.hold(connection, job.id, held=False)
-    supervisor.touch()
+    waiting.look(supervisor)
     still = "; the queue is held" if order.is_held(connection) else ""
     return protocol.Done(f"{name} goes on, place {jobs.place_of(connection, found[0].run_id)}{still}.")
 
@@ -135,7 +138,7 @@ def prioritise(supervisor: Supervisor, ask: protocol.Prioritise) -> protocol.Don
     with transaction(connection):
         for job in found:
             order.set_priority(connection, job.id, ask.priority)
-    supervisor.touch()
+    waiting.look(supervisor)
     place = jobs.place_of(connection, found[0].run_id)
     return protocol.Done(f"{name} has priority {priority_word(ask.priority)}, place {place}.")
 

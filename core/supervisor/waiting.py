@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 from finetop.core.queue_words import HELD, QUEUE_HELD
@@ -22,6 +23,13 @@ def read(supervisor: Supervisor) -> None:
     supervisor.queued = jobs.queued(connection)
     supervisor.waiting = parents.waiting(connection)
     supervisor.is_held = order.is_held(connection)
+
+
+def look(supervisor: Supervisor) -> None:
+    """Take in what a person has changed, so that it is told of at once and not from the next beat on."""
+    supervisor.touch()
+    read(supervisor)
+    ready(supervisor, time.time())
 
 
 def ready(supervisor: Supervisor, now: float) -> list[Job]:

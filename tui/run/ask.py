@@ -35,7 +35,7 @@ def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     name = short_name(row)
     stop, kill = protocol.Stop(row.name), protocol.Kill(row.name)
     if isinstance(row.state, Queued):
-        words: Line = ((f" Take {name} out of the queue?", "bold"), ("  Nothing of it has run yet.", ""))
+        words: Line = ((f" Take {name} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
         return Question(words, (Answer("y", "take it out", lambda: _done(do, stop)),), "leave it there")
     if not isinstance(row.state, Running):
         words = (
@@ -50,6 +50,11 @@ def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
         Answer("K", "kill now, saves nothing", lambda: _done(do, kill)),
     )
     return Question(words, answers, "leave it running")
+
+
+def left_of(row: RunRow) -> str:
+    """Say what is left of a waiting run that is taken out of the queue."""
+    return f"It stays as it is, at step {row.step:,}." if row.step else "Nothing of it has run yet."
 
 
 def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:

@@ -133,7 +133,12 @@ def state_line(runs: RunList, width: int) -> Line:
             "bold" if answer.need_you else "dim",
         ),
     )
-    for words in (f"{answer.running} running", f"{answer.queued} queued", f"{count(answer.total)} in all"):
+    stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
+    for words in (
+        f"{answer.running} running",
+        f"{answer.queued} queued{stopped}",
+        f"{count(answer.total)} in all",
+    ):
         more: Line = (*left, (f"   {words}", ""))
         if line_width(more) + 2 + line_width(right) <= width:
             left = more

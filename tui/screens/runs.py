@@ -17,6 +17,7 @@ from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
+from finetop.tui.run.ask import left_of
 from finetop.tui.runs.held import RunList, Sort
 from finetop.tui.runs.keys import KEYS, footer_keys
 from finetop.tui.runs.pane import empty_lines, next_lines, pane_lines, state_line
@@ -292,7 +293,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         if isinstance(row.state, Queued):
             words: Line = (
                 (f" Take {_cut(row)} out of the queue?", "bold"),
-                ("  Nothing of it has run yet.", ""),
+                (f"  {left_of(row)}", ""),
             )
             take = Answer("y", "take it out", lambda: self._do(protocol.Stop(row.name)))
             self.query_one(Bottom).ask(words, [take], leave="leave it there")

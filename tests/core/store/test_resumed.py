@@ -115,7 +115,7 @@ def test_parents_are_waited_for_until_they_have_finished(connection):
     parents.add(connection, second, [parents.Parent(first, "model.id", None)])
     assert parents.waiting(connection) == {second: "waits for a"}
     runs.set_state(connection, first, data.Lost(1.0, "gone"))
-    assert jobs.places(connection)[0][second].because == "waits for a, which is lost: finetop resume a"
+    assert jobs.places(connection)[0][second].because == "waits for a, which is lost: finetop retry a"
     runs.set_state(connection, first, data.Finished(1.0, 2.0))
     assert parents.waiting(connection) == {}
     parents.pin(connection, second, "model.id", 40)

@@ -91,9 +91,11 @@ def test_a_stage_waits_for_its_parent_and_starts_when_that_was_resumed(rig):
     assert [run.name for run in answer.runs] == ["c.sft", "c.dpo", "c.last"]
     rig.wait_state("c.sft", "failed")
     row = rig.ask(protocol.GetRun("c.dpo")).row
-    assert row.state.because == "waits for c.sft, which has failed: finetop resume c.sft"
+    assert row.state.because == "waits for c.sft, which has failed: finetop retry c.sft"
     assert rig.ask(protocol.GetRun("c.last")).row.state.because == "waits for c.dpo"
-    rig.ask(protocol.Resume("c.sft"))
+    assert rig.ask(protocol.Queue()).rows[0].do == "finetop retry c.sft"
+    answer = rig.ask(protocol.Retry("c.sft"))
+    assert (answer.what, answer.step) == ("train", 2)
     rig.wait_state("c.last", "finished")
     detail = rig.ask(protocol.GetRun("c.dpo"))
     assert detail.recipe["model"]["id"] == "run:1@2"

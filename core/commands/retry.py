@@ -1,0 +1,31 @@
+"""`finetop retry RUN`: once more what failed of a run, from its newest checkpoint if it has one."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands.output import plain, print_json
+from finetop.core.home import Home
+
+ABOUT = "try again what failed of a run: training, check, export"
+ANYWHERE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "run", metavar="RUN", help="name or number; one that waits for its next try has it now"
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        queued: protocol.RetryAnswer = client.ask(protocol.Retry(args.run))
+    if args.json:
+        print_json({"retried": plain(queued)})
+        return 0
+    where = f", from step {queued.step}" if queued.step else ", from its beginning"
+    what = f"goes on{where}" if queued.what == "train" else f"has its {queued.what} again"
+    print(f"{queued.run} {what}, place {queued.place}. Follow it: finetop tail {queued.run}")
+    return 0

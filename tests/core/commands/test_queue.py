@@ -1,0 +1,128 @@
+"""`queue`, `pause`, `retry`, `run --hold` as typed: words, exit codes, JSON."""
+
+import json
+import time
+
+import pytest
+
+from finetop.core import protocol
+from finetop.core.commands.main import main
+from finetop.core.run import Queued, word
+
+
+@pytest.fixture
+def finetop(rig, capsys, monkeypatch):
+    """Run one command in this process: (exit code, stdout, stderr)."""
+    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+
+    def run(*words):
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+def wait(rig, name, wanted):
+    deadline = time.monotonic() + 30
+    while not wanted(row := rig.ask(protocol.GetRun(name)).row):
+        assert time.monotonic() < deadline, row.state
+        time.sleep(0.05)
+
+
+def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
+    assert finetop("queue") == (0, "Nothing waits. Running: nothing.\n", "")
+    rig.submit("busy", steps=10_000, pause_s=0.01)
+    wait(rig, "busy", lambda row: word(row.state) == "running" and row.step > 3)
+    for name in ("a", "b"):
+        rig.submit(name, steps=1)
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    recipe = tmp_path / "c.yaml"
+    recipe.write_text(
+        "recipe: 1\nextends: lora\nname: c\ndata: {train: [{path: rows.jsonl}]}\nbudget: {gpus: 0}\n"
+    )
+    code, out, _ = finetop("run", str(recipe), "--hold", "--priority", "high")
+    assert (code, out) == (0, "c is queued, held. Let it go: finetop queue release c\n")
+    assert finetop("queue", "first", "b")[:2] == (0, "b is first in the queue.\n")
+    code, out, _ = finetop("queue")
+    assert out.splitlines() == [
+        "Running: busy. Waiting, first to start on top:",
+        "#  run  what   wants   priority  why it waits",
+        "1  b    train                    waits for the one job slot",
+        "2  a    train                    waits for the one job slot",
+        "3  c    train  no GPU  high      held",
+        "next: finetop queue release c",
+    ]
+    assert finetop("queue", "release", "c")[1] == "c goes on, place 1.\n"
+    assert finetop("queue", "hold")[0] == 0
+    assert finetop("queue")[1].startswith("Nothing starts: the queue is held: finetop queue release\n")
+    assert "queued, the queue is held" in finetop("ls")[1]
+    assert finetop("ls")[1].endswith("Nothing starts: the queue is held.\n")
+    found = json.loads(finetop("queue", "--json")[1])
+    assert (found["schema"], found["stopped"], found["total"]) == (1, "the queue is held", 3)
+    assert [(row["run"], row["state"]["place"], row["priority"]) for row in found["rows"]] == [
+        ("c", 1, 5), ("b", 2, 10), ("a", 3, 10),
+    ]  # fmt: skip
+    assert finetop("pause", "busy")[1] == (
+        "busy saves a checkpoint, then waits in the queue, held. It goes on with: finetop resume busy\n"
+    )
+    wait(rig, "busy", lambda row: isinstance(row.state, Queued))
+    code, out, _ = finetop("ls")
+    assert "paused at step" in out
+    code, out, _ = finetop("queue", "priority", "busy", "7")
+    assert (code, out.startswith("busy has priority 7, place ")) == (0, True)
+    assert "train from " in finetop("queue")[1]
+    code, out, _ = finetop("resume", "busy", "--json")
+    assert json.loads(out)["resumed"]["step"] > 3
+    code, _, err = finetop("retry", "busy")
+    assert (code, "busy is queued" in err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("frist",), "the queue can't be changed by 'frist'. Did you mean first?"),
+        (("first",), "finetop queue first: which run? Write it so: first RUN"),
+        (("hold", "a", "b"), "finetop queue hold takes one run, not 'b' too."),
+        (("before", "a"), "before which run? Say it: finetop queue before a OTHER"),
+        (("priority", "a"), "priority: which one? It is high (5), normal (10), low (20)"),
+        (
+            ("priority", "a", "101"),
+            "priority is '101'. It is high (5), normal (10), low (20) or a number from 0",
+        ),
+        (("priority", "a", "-1"), ""),
+        (("priority", "a", "²"), "priority is '²'."),
+        (("hold", "\x1b[31mx"), "there is no run"),
+    ],
+)
+def test_a_wrong_word_is_one_line_with_the_fix(quiet_finetop, words, says):
+    code, out, err = quiet_finetop("queue", *words)
+    assert (code, out, says in err, err.count("\n")) == (2, "", True, 1)
+    assert "\x1b" not in err
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    from rig import Rig
+
+    from finetop.core.home import Home
+
+    made = Rig(Home(tmp_path_factory.mktemp("queue") / "home"))
+    made.start()
+    made.wait_ready()
+    made.ask(protocol.Hold())
+    made.submit("a", steps=1)
+    yield made
+    made.stop_all()
+
+
+@pytest.fixture
+def quiet_finetop(served, capsys, monkeypatch):
+    monkeypatch.setenv("FINETOP_HOME", str(served.home.root))
+
+    def run(*words):
+        code = main(list(words))
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
