@@ -55,6 +55,7 @@ class Phase(msgspec.Struct, tag="phase", frozen=True):
     total: Value | None = None
     unit: Words = ""
     left_s: Value | None = None
+    spent_s: Value | None = None  # of training: how long the run has been trained, by all its jobs
 
 
 class Planned(msgspec.Struct, tag="planned", frozen=True):

@@ -266,9 +266,14 @@ class Budget(Section, frozen=True, kw_only=True):
     memory_gib: Annotated[Positive | None, says("Memory per GPU that may be used, in GiB; null for all.")] = (
         None
     )
-    hours: Annotated[Positive | None, says("Stop with a checkpoint after this long; null for no limit.")] = (
-        None
-    )
+    hours: Annotated[
+        Positive | None,
+        says("Stop with a checkpoint after so long of training, over all resumes; null for no limit."),
+    ] = None
+    tokens: Annotated[
+        Annotated[int, Meta(ge=1, lt=2**53)] | None,
+        says("Stop with a checkpoint after so many tokens, at the end of that step; null for no limit."),
+    ] = None
 
 
 def _of_folder(name: str, package: ModuleType, about: str) -> type[msgspec.Struct]:

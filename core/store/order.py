@@ -44,6 +44,14 @@ def move(connection: duckdb.DuckDBPyConnection, moving: Sequence[Job], before: J
         _put(connection, job.id, priority, place)
 
 
+def first_place(connection: duckdb.DuckDBPyConnection, priority: int) -> float:
+    """Give a place before all that wait with a priority."""
+    found = connection.execute(
+        "SELECT min(coalesce(place, id)) - 1 FROM jobs WHERE word = 'queued' AND priority = ?", [priority]
+    ).fetchone()
+    return 0.0 if found is None or found[0] is None else float(found[0])
+
+
 def _put(connection: duckdb.DuckDBPyConnection, job_id: int, priority: int, place: float) -> None:
     connection.execute("UPDATE jobs SET priority = ?, place = ? WHERE id = ?", [priority, place, job_id])
     records.mark_job(connection, job_id)

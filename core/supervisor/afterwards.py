@@ -11,7 +11,7 @@ import msgspec
 from finetop.core import run as data
 from finetop.core.errors import FinetopError
 from finetop.core.fault_points import abort_at
-from finetop.core.store import checks, claims, jobs, notices, runs
+from finetop.core.store import checks, claims, jobs, notices, order, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import going_on, retrying
 
@@ -97,7 +97,7 @@ def _largest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int) -> i
 
 
 def _queue_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State, again: Again) -> None:
-    """Queue the job that goes on, where the one that has ended stood: ahead of what was queued after it."""
+    """Queue the job that goes on: ahead of what waits with its priority; a held one where it stood."""
     undo = jobs.before(connection, job.id)
     if job.verb in data.MAKES_A_RUN:
         if undo is None or jobs.has_trained(connection, job.id):
@@ -112,7 +112,7 @@ def _queue_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State
         verb=job.verb,
         args=again.args,
         priority=job.priority,
-        place=job.place,
+        place=job.place if again.held else min(job.place, order.first_place(connection, job.priority)),
         held=again.held,
         not_before=again.not_before,
         undo=undo,

@@ -58,8 +58,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     Both callbacks cost 0.2 to 0.4 ms a step on a busy machine: one line, one look at /proc.
     """
 
-    def __init__(self, events: EventLog, device: str, own: Mapping[str, str], alarms: Alarms) -> None:
+    def __init__(
+        self, events: EventLog, device: str, own: Mapping[str, str], alarms: Alarms, spent_s: float = 0.0
+    ) -> None:
         self.events = events
+        self.spent_before_s = spent_s  # by the run's earlier jobs
         self.alarms = alarms
         self.device = device
         self.own = own  # metrics of the objective: the trainer's names, and ours
@@ -77,6 +80,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.began, self.first_step = time.monotonic(), state.global_step
+        self.tokens = max(self.tokens, float(state.num_input_tokens_seen))  # where the trainer counts so
         self.alarms.begin(state.max_steps)
 
     def on_step_begin(
@@ -164,8 +168,18 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         made = max(1, state.global_step - self.first_step)
         left_s: float = (now - self.began) / made * float(state.max_steps - state.global_step)
         done, total = float(state.global_step), float(state.max_steps)
-        self.events.write(Phase("training", done, total, "steps", round(left_s, 1)))
+        spent_s = round(self.spent_s(now), 1)
+        self.events.write(Phase("training", done, total, "steps", round(left_s, 1), spent_s))
         return left_s
+
+    def spent_s(self, now: float | None = None) -> float:
+        """Say how long the run has been trained: by its earlier jobs, and since this one began."""
+        return self.spent_before_s + (time.monotonic() if now is None else now) - self.began
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._phase(state, time.monotonic())  # with all that was spent
 
 
 class Pacer(TrainerCallback):  # type: ignore[misc]
@@ -179,7 +193,6 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self.meter = meter
         self.events = events
         self.stop = stop
-        self.began = time.monotonic()
         self.probe: probe.Probe | None = None
         self.drift = self.samples = Ration(1)
         self.checkpoint_bytes = 0.0  # what the last one took, or the first will
@@ -191,7 +204,6 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         model, recipe, total = kwargs["model"], self.job.recipe, state.max_steps
-        self.began = time.monotonic()
         self.checkpoint_bytes = checkpoint.likely_bytes(model, with_state=self.keep_state is not None)
         self.events.write(
             Planned(
@@ -221,9 +233,6 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     ) -> None:
         step, total, train = state.global_step, state.max_steps, self.job.recipe.train
         self._look_at_disk(step)
-        hours = self.job.recipe.budget.hours
-        if hours is not None and time.monotonic() - self.began > hours * 3600 and not self.stop.reason:
-            self.stop.reason = f"budget.hours ({hours:g}) is used up"
         if self.stop.reason:
             control.should_training_stop = True
         is_last = step >= total

@@ -17,6 +17,7 @@ _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
 # Where budget.memory_gib holds the process to less than the card has, what is free on the card says nothing.
 _ALLOWED = re.compile(r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB)")
+_OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
 _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 LONGEST = 500  # characters of a cause
 
@@ -27,6 +28,9 @@ def ended(error: BaseException, recipe: Recipe | None) -> Ended:
         return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):
         kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
+        if others := _of_others(error):
+            cause = f"out of memory{_numbers(error)}, {others:.1f} GiB used by others"
+            return Ended("failed", cause, "Wait for them, or: " + _what_to_lower(recipe), 1, "gpu_taken")
         return Ended("failed", f"out of memory{_numbers(error)}", _what_to_lower(recipe), 1, kind)
     if is_disk_full(error):
         full = causes.of_words("No space left on device")
@@ -66,6 +70,18 @@ def is_disk_full(error: BaseException | None) -> bool:
             return True
         error = error.__cause__ or error.__context__
     return False
+
+
+def _of_others(error: BaseException) -> float:
+    """Say how many GiB of the GPU others use, if the job would have had enough without them; else 0."""
+    wanted = _WANTED.search(str(error))
+    others = sum(_gib(size) for size in _OTHER.findall(str(error)))
+    return others if wanted and others >= _gib(wanted[1]) else 0.0
+
+
+def _gib(size: str) -> float:
+    number, unit = size.split()
+    return float(number) / {"GiB": 1, "MiB": 2**10, "KiB": 2**20}[unit]
 
 
 def _numbers(error: BaseException) -> str:

@@ -64,6 +64,7 @@ def train(
     from finetop.core.train import (
         alarming,
         arguments,
+        budget,
         callbacks,
         checks,
         method_start,
@@ -107,7 +108,8 @@ def train(
         tokens_per_epoch=sum(example.tokens for example in examples.train),
     )
     events.write(Phase("preparing the trainer"))
-    meter = callbacks.Meter(events, device, objective.METRICS, alarming.Alarms(recipe, events))
+    spent_s = 0.0 if point is None else point.told.spent_s
+    meter = callbacks.Meter(events, device, objective.METRICS, alarming.Alarms(recipe, events), spent_s)
     pacer = callbacks.Pacer(job, meter, events, stop, way)
     watch = numbers.Numbers(recipe.train.stop_on_nan)
     setup = Setup(
@@ -123,7 +125,7 @@ def train(
         train=examples.train,
         eval=examples.eval,
         arguments=common,
-        hooks=[meter, pacer, watch],
+        hooks=[meter, budget.Budget(recipe.budget, meter, stop), pacer, watch],
     )
     trainer = method_start.make_trainer(objective, setup)
     protecting.begin(setup, trainer)

@@ -208,6 +208,7 @@ def train(trainer: Any, point: Point | None, meter: Meter) -> None:
     if has_own_state(trainer):
         with fitting("the trainer's numbers", folder):
             trainer.load_state(folder / STATE / OWN)
+        meter.tokens = float(getattr(trainer, "tokens", 0))
         trainer.train()
         return
     trainer._load_from_checkpoint = lambda *_: None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Only such lines are decoded: a run of a million steps has a million others.
-MARKS = (b'"type":"data"', b'"type":"verdict"', b'"type":"resumed"', b'"eval_loss"')
+MARKS = (b'"type":"data"', b'"type":"verdict"', b'"type":"resumed"', b'"eval_loss"', b'"spent_s"')
 
 
 @dataclass
@@ -22,6 +22,7 @@ class Told:
     data: dict[str, str] = field(default_factory=dict)  # source -> fingerprint, of the newest training job
     verdicts: dict[int, dict[str, Any]] = field(default_factory=dict)  # step -> result of its check
     eval_losses: dict[int, float] = field(default_factory=dict)
+    spent_s: float = 0.0  # of training, by all of them
     claims: int = 0  # claims made so far, also of checkpoints that are no more
 
 
@@ -61,6 +62,8 @@ def _add(told: Told, event: events.Event, is_training: bool) -> None:
             told.claims = max(told.claims, int(event.result.get("claim", 0)))
         if is_training and event.step is not None:
             told.verdicts[event.step] = event.result
+    elif isinstance(event, events.Phase):
+        told.spent_s = event.spent_s or told.spent_s
     elif isinstance(event, events.Metrics) and (loss := event.values.get("eval_loss")) is not None:
         told.eval_losses[event.step] = loss
 

@@ -5,10 +5,10 @@
 What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok", "die", "eat" all memory, "crash",
 "hang", or what an Ended event says; with `once` in the first attempt alone), `ends`: one for each training job of the
 run, and the step `until` which those come that do not end well, `refuses`: what a job that is to go on says at once,
-garbage, `saved`: steps that get a checkpoint's folder, `best`: the one that is kept, and for its checks `check_s`: how
-long they take, `lost`: how many items of each task the tuned model lost, a number or one for each step. `waits_at`: a
-step before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of
-which the last is elsewhere; with `spins` it is busy meanwhile.
+garbage, `saved`: steps that get a checkpoint's folder (or each of `saves_every`), `best`: the one that is kept, and
+for its checks `check_s`: how long they take, `lost`: how many items of each task the tuned model lost, a number or one
+for each step. `waits_at`: a step before which it waits until there is a file `go` in its folder, with `ranks` as so
+many processes that wait, of which the last is elsewhere; with `spins` it is busy meanwhile.
 """
 
 import faulthandler
@@ -26,6 +26,8 @@ import msgspec
 
 from finetop.core import events
 from finetop.core.run import read_spec, run_folder_of
+
+STEPS = 10**9  # more than any job makes
 
 
 def main() -> int:
@@ -80,7 +82,7 @@ def main() -> int:
             if step == plan.get("tells"):
                 tell_all(log, step, spec.args)
             log.write(events.Phase("training", step, plan.get("steps", 10), "steps", 1.0))
-            if step in plan.get("saved", ()):
+            if step in plan.get("saved", ()) or step % plan.get("saves_every", STEPS) == 0:
                 save(log, folder, step)
             if stopping:
                 save(log, folder, step)

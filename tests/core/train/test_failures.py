@@ -26,6 +26,17 @@ def test_gpu_out_of_memory_has_numbers_and_what_to_lower():
     assert (ended.status, ended.exit_code) == ("failed", 1)
 
 
+def test_memory_that_others_use_is_waited_for():
+    torch = pytest.importorskip("torch")
+    others = "Process 812 has 60.00 GiB memory in use. Process 9 has 512.00 MiB memory in use. "
+    text = CUDA.replace("Including", others + "Including")
+    ended = failures.ended(torch.OutOfMemoryError(text), RECIPE)
+    assert (ended.kind, ended.cause.rpartition(", ")[2]) == ("gpu_taken", "60.5 GiB used by others")
+    assert ended.hint.startswith("Wait for them, or: Lower train.batch_size")
+    little = failures.ended(torch.OutOfMemoryError(text.replace("60.00 GiB", "1.00 GiB")), RECIPE)
+    assert little.kind == "gpu_out_of_memory", "it would not have fitted without them either"
+
+
 def test_memory_that_a_budget_forbids_is_not_told_as_free():
     torch = pytest.importorskip("torch")
     text = CUDA.replace("310.19 MiB is free", "60.00 GiB is free") + (

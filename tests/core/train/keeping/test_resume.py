@@ -222,3 +222,21 @@ def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
         "step-000004",
     ]
     assert events.decode((tmp_path / "events.jsonl").read_bytes()).e == events.Resumed(4)
+
+
+def test_a_budget_of_tokens_holds_to_the_step_and_over_resumes(tmp_path, tiny_model):
+    run = Run(tmp_path, tiny_model)
+    told: list[events.Event] = []
+    for budget, step in ((300, None), (801, 0)):
+        run.settings["budget"] = {"tokens": budget}
+        ended, happened = run.job(max(numbers(told)) if step is not None else None)
+        told += happened
+        tokens = {number: values["tokens"] for number, values in numbers(told).items() if "tokens" in values}
+        last = max(tokens)
+        assert tokens.get(last - 1, 0) < budget <= tokens[last], tokens
+        used = f"budget.tokens ({budget}) is used up: {tokens[last]:,.0f} were trained"
+        assert (ended.status, ended.cause) == ("stopped", f"{used}, after step {last} of 8")
+        assert checkpoint.is_resumable(checkpoint.folder_of(run.folder, last))
+    spent = [event.spent_s for event in told if isinstance(event, events.Phase) and event.spent_s is not None]
+    assert spent == sorted(spent), "the second job adds to what the first has spent"
+    assert spent[0] < spent[-1]

@@ -42,3 +42,14 @@ def test_a_resumed_run_forgets_what_is_no_more_but_not_what_was_claimed(tmp_path
     assert told.claims == 4
     assert told_before(tmp_path, second).claims == 3
     assert fingerprints(third) == {"faq.jsonl": "c"}
+
+
+def test_what_training_took_so_far_is_added_up_by_the_jobs_themselves(tmp_path):
+    def phase(spent_s):
+        return events.Phase("training", 1.0, 9.0, "steps", 1.0, spent_s)
+
+    write(tmp_path, "0001-train", phase(1.0), phase(7.5), events.Phase("writing the final checkpoint"))
+    write(tmp_path, "0002-check", events.Phase("scoring"))
+    second = write(tmp_path, "0003-train", phase(9.0))
+    assert told_before(tmp_path, second).spent_s == 7.5
+    assert told_before(tmp_path, tmp_path / "jobs" / "0004-train").spent_s == 9.0

@@ -1,0 +1,101 @@
+"""Fault 13: the machine restarts. What ran goes on from its newest checkpoint, by policy; what waited waits on."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+
+import pytest
+from rig import ALONE
+
+from finetop.core import protocol
+from finetop.core.keeper import alive
+from finetop.core.run import Lost, Queued, word
+
+STEPS = 100_000
+
+
+def reboot(rig):
+    """End all that lives, as a restart does; the boot in the keepers' records is no longer the machine's."""
+    process = rig.processes[-1]
+    process.kill()
+    process.wait()
+    for record in rig.home.runs.glob("*/jobs/*/keeper.json"):
+        facts = json.loads(record.read_text())
+        for pid in (facts["pid"], facts["job_pid"]):
+            if facts["boot"] != "before" and alive(pid):
+                os.kill(pid, signal.SIGKILL)
+        record.write_text(json.dumps({**facts, "boot": "before"}))
+    rig.home.socket.unlink(missing_ok=True)
+    rig.start()
+    rig.wait_ready()
+
+
+def wait(rig, name, wanted):
+    """Wait for what is wanted of a run; gives all about it."""
+    deadline = time.monotonic() + 60
+    while not wanted(detail := rig.ask(protocol.GetRun(name))):
+        assert time.monotonic() < deadline, (detail.row.state, rig.home.log.read_text())
+        time.sleep(0.02)
+    return detail
+
+
+def side(rig, detail, job):
+    """The steps that a job wrote on its own."""
+    file = rig.home.root / detail.folder / job.folder / "side.txt"
+    return [int(step) for step in file.read_text().split()] if file.exists() else []
+
+
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, times):
+    moments = random.Random(13)
+    cold_rig.settings = ALONE.replace("after_reboot: false", "after_reboot: true")
+    cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saves_every=3)
+    for waits in ("a", "b", "c"):
+        cold_rig.submit(waits, steps=1)
+    cold_rig.ask(protocol.Move("c", "first"))
+    cold_rig.ask(protocol.Hold("b"))
+    wrong = 0
+    for _ in range(times):
+        more = moments.randrange(4, 30)
+        wait(cold_rig, name, lambda found, more=more: len(side(cold_rig, found, found.jobs[-1])) >= more)
+        reboot(cold_rig)
+        queue = [row.run for row in cold_rig.ask(protocol.Queue()).rows]
+        wrong += [run for run in queue if run != name] != ["c", "a", "b"]
+        wait(cold_rig, name, lambda found: word(found.jobs[-1].state) == "running")
+    wait(cold_rig, name, lambda found: len(side(cold_rig, found, found.jobs[-1])) > 4)
+    cold_rig.ask(protocol.Stop(name))
+    last = cold_rig.wait_state(name, "stopped").step
+    detail = cold_rig.ask(protocol.GetRun(name))
+    causes = [(word(job.state), getattr(job.state, "cause", "")) for job in detail.jobs[:-1]]
+    wrong += causes != [("lost", "the machine restarted")] * times
+    told, _ = cold_rig.told_and_written(name)
+    sides = [side(cold_rig, detail, job) for job in detail.jobs]
+    for job, own, before in zip(detail.jobs[1:], sides[1:], sides, strict=False):
+        assert own[0] == job.args["resume"]["step"] + 1 <= before[-1] + 1
+        assert job.args["resume"]["step"] >= before[-1] - 6, "not from its newest checkpoint"
+    survived("13", "the machine restarts", repeats=times, written=sum(map(len, sides)),
+             lost=len(set(range(1, last + 1)) - set(told)), doubled=len(told) - len(set(told)),
+             wrong=wrong)  # fmt: skip
+
+
+def test_without_the_setting_it_is_lost_and_says_so(cold_rig, survived):
+    cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saved=[3])
+    waits = cold_rig.submit("waits", steps=1)
+    wait(cold_rig, name, lambda found: found.row.step > 5)
+    cold_rig.ask(protocol.Hold())
+    reboot(cold_rig)
+    row = wait(cold_rig, name, lambda found: isinstance(found.row.state, Lost)).row
+    assert (row.state.cause, row.needs_you) == ("the machine restarted", True)
+    state = cold_rig.ask(protocol.GetRun(waits)).row.state
+    told, written = cold_rig.told_and_written(name)
+    survived("13", "the same, resume.after_reboot off", written=len(written), lost=len(set(written) - set(told)),
+             doubled=len(told) - len(set(told)), wrong=not isinstance(state, Queued))  # fmt: skip
+    assert cold_rig.ask(protocol.Retry(name)).step == 3
