@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from sample_logs import choice_row, write_log
 
-from finetop.core import protocol
+from finetop.core import protocol, settings
 from finetop.core.commands.main import main
+from finetop.core.home import Home
 from finetop.core.recipe.load import load_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,13 +50,17 @@ def test_every_command_runs_in_the_order_given(rig, tiny_model, tmp_path, monkey
         words = shlex.split(line)[1:]
         if "@60" in line:
             words[1] = words[1].replace("@60", "@10")  # a fake job's last step
-        if words[0] == "stop":
-            rig.submit("busy", steps=5000, pause_s=0.02)
-            rig.wait_state("busy", "running")
-            words[1] = "busy"
+        if words[0] in ("stop", "pause"):
+            rig.submit(f"to-{words[0]}", steps=5000, pause_s=0.02)
+            rig.wait_state(f"to-{words[0]}", "running")
+            words[1] = f"to-{words[0]}"
+        if words[0] in ("queue", "retry"):  # what was paused waits
+            words = ["to-pause" if word == "demo-lora" else word for word in words]
         code = main(words)
         captured = capsys.readouterr()
         assert code == 0, (line, captured.err)
+        if words[0] == "pause":
+            rig.wait_state("to-pause", "queued")
         if words[0] == "run":
             rig.wait_state(words[1], "finished")
             deadline = time.monotonic() + 30
@@ -69,6 +74,11 @@ def test_the_recipe_loads(tmp_path):
     path = tmp_path / "support-tone.yaml"
     path.write_text(recipe)
     assert load_recipe(str(path)).recipe.method.name == "lora"
+
+
+def test_the_settings_load(tmp_path):
+    (tmp_path / "settings.yaml").write_text(re.search(r"```yaml\n(settings: .*?)```", README, re.DOTALL)[1])
+    assert settings.load(Home(tmp_path)).quiet_hours is not None
 
 
 def test_the_mistake_reads_as_shown(tmp_path, monkeypatch, capsys):
