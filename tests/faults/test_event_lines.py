@@ -25,7 +25,7 @@ def take_in(quiet):
         for file in files:
             if file not in known:
                 known[file], _ = jobs.add_job(connection, run_id=run_id, verb="train", args={}, priority=0)
-        while ingest.take_in_all(connection, {known[file]: file for file in files}).anything:
+        while ingest.take_in_all(connection, {known[file]: file for file in files}).told:
             pass
         bad = {job.id: job.bad_lines for job in runs.detail(connection, run_id).jobs}
         steps: dict[str, list[int]] = {}
@@ -155,4 +155,6 @@ def test_how_many_lines_could_not_be_read_is_shown(rig, capfd):
     rig.wait_state(name, "finished")
     assert rig.ask(protocol.GetRun(name)).jobs[0].bad_lines == 8
     assert main(["--home", str(rig.home.root), "show", name]) == 0
-    assert "8 event lines could not be read" in capfd.readouterr().out
+    assert (
+        "8 lines of jobs/0001-train/events.jsonl could not be read, the first: byte" in capfd.readouterr().out
+    )
