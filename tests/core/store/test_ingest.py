@@ -8,7 +8,7 @@ import pytest
 
 from finetop.core import events
 from finetop.core import run as data
-from finetop.core.store import ingest, jobs, runs
+from finetop.core.store import ingest, jobs, metrics, runs
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor import taking_in
 
@@ -141,3 +141,21 @@ def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
     assert time.monotonic() - began < 5.0  # 0.2 on a quiet machine; all of it would take ten times as long
     taken = quiet.rows("SELECT last_n FROM jobs")[0][0]
     assert 0 < taken < 100_000
+
+
+@pytest.mark.parametrize("gaps", [(1,), (10,), (1, 1, 7), (1, 500), (3000, 1, 1)])
+@pytest.mark.parametrize("limit", [1, 7, 50])
+def test_steps_are_read_in_order_whatever_the_gaps_between_them(connection, tmp_path, gaps, limit):
+    number, job = add(connection, "one")
+    told, step = [], 0
+    for at in range(120):
+        step += gaps[at % len(gaps)]
+        told.append(step)
+    write(tmp_path / "e", *(events.metrics(step, {"loss": 1.0 / step, "drift": 0.5}) for step in told))
+    ingest.take_in(connection, job, tmp_path / "e")
+    found: list[int] = []
+    while rows := metrics.steps(connection, number, after=found[-1] if found else -1, limit=limit):
+        assert len(rows) <= limit and all(row.values["loss"] == 1.0 / row.step for row in rows)
+        found += [row.step for row in rows]
+        assert len(rows) == limit or len(found) == len(told), "a page that is not full is the last"
+    assert found == told
