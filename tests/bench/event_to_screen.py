@@ -67,7 +67,7 @@ def memory_mb(pid: int) -> float:
 
 
 def said(what: str, delays: list[float], parts: dict[str, float]) -> None:
-    p50, p95 = (delays[int(len(delays) * share)] for share in (0.5, 0.95))
+    p50, p95 = (delays[int((len(delays) - 1) * share)] for share in (0.5, 0.95))
     cpu = ", ".join(f"{name} {share:.1%}" for name, share in parts.items())
     print(
         f"{what:<34}{len(delays):>6} steps  p50 {p50:.2f} s  p95 {p95:.2f} s  max {delays[-1]:.2f} s   CPU: {cpu};"
@@ -158,8 +158,7 @@ def main() -> int:
             shown = next(name for name in names if name in app.text())
             app.keys("\r")
             app.wait_text("grad norm", 30)
-            watch(rig, supervisor.pid, app, rf"\b([\d,]+)/{PLANNED:,}", shown, args.seconds)
-            print(app.text())
+            watch(rig, supervisor.pid, app, r"running ([\d,]+)", shown, args.seconds)
             app.close()
             print(f"afterwards: supervisor {memory_mb(supervisor.pid):.0f} MB")
         finally:
