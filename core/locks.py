@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from typing import TYPE_CHECKING
@@ -11,17 +12,22 @@ if TYPE_CHECKING:
 
 
 def is_held(path: Path) -> bool:
-    """Say whether another process holds the lock. A link in its place is not followed."""
+    """Say whether another process holds the lock. A link in its place is not followed.
+
+    Raises OSError where that can't be told: a file system that is stale, or has no locks. Who lives is not dead then.
+    """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO):
+            return False
+        raise
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:
-        return False  # the file system has no locks; `doctor` says so of it
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)
     return False

@@ -30,7 +30,7 @@ def look(home: Home) -> Iterator[Finding]:
 
 
 def supervisor(home: Home) -> Iterator[Finding]:
-    held = is_held(home.lock)
+    held = _is_held(home.lock)
     try:
         with Client(home, start=False) as client:
             facts: protocol.HelloAnswer = client.ask(protocol.Hello())
@@ -77,6 +77,14 @@ def database(home: Home) -> Iterator[Finding]:
         yield Finding("trouble", "store", f"the last start failed: {last[0]}", "finetop rebuild")
 
 
+def _is_held(lock: Path) -> bool:
+    """Say if a lock is known to be held; of a file system that has none, another finding tells."""
+    try:
+        return is_held(lock)
+    except OSError:
+        return False
+
+
 def socket_rights(path: Path) -> Finding:
     mode = stat.S_IMODE(path.stat().st_mode)
     if mode & 0o077 or path.stat().st_uid != os.getuid():
@@ -89,7 +97,7 @@ def keepers(home: Home) -> Iterator[Finding]:
     live: list[tuple[str, dict[str, Any] | None]] = []
     hollow: list[tuple[str, dict[str, Any] | None]] = []
     for lock in sorted(home.runs.glob("*/jobs/*/lock")):
-        if not is_held(lock):
+        if not _is_held(lock):
             continue
         facts = record(lock.parent)
         name = f"{lock.parents[2].name}/{lock.parent.name}"

@@ -7,21 +7,27 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from finetop.core.errors import EnvironmentTrouble
+
 if TYPE_CHECKING:
     from finetop.core.home import Home
 
 
 def take_lock(home: Home, *, wait_s: float = 0.0) -> int | None:
-    """Take the lock: its descriptor, None when another process keeps it so long. Raises OSError."""
-    descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    """Take the lock: its descriptor, None when another process keeps it so long. Raises EnvironmentTrouble."""
     deadline = time.monotonic() + wait_s
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() >= deadline:
-                os.close(descriptor)
-                return None
-            time.sleep(0.02)
-        else:
-            return descriptor
+    try:
+        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    os.close(descriptor)
+                    return None
+                time.sleep(0.02)
+            else:
+                return descriptor
+    except OSError as error:
+        hint = "Put the home on a local disk (--home or FINETOP_HOME)."
+        raise EnvironmentTrouble(f"{home.root} can't be locked: {error.strerror}.", hint=hint) from error

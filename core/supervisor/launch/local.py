@@ -77,7 +77,7 @@ def job_command(verb: str, folder: Path) -> list[str]:
 
 
 def is_alive(folder: Path) -> bool:
-    """Say whether a keeper holds the job's lock: true of no other process, whatever its pid."""
+    """Say whether a keeper holds the job's lock: true of no other process, whatever its pid. Raises OSError."""
     return is_held(folder / "lock")
 
 
@@ -87,7 +87,7 @@ def record(folder: Path, attempt: int) -> dict[str, Any] | None:
 
 
 def exit_of(folder: Path, attempt: int) -> Exit | None:
-    """Read the exit record of this attempt."""
+    """Read the exit record of this attempt. Raises OSError where it is not known whether there is one."""
     facts = _read(folder / "exit.json", attempt)
     if facts is None:
         return None
@@ -106,7 +106,7 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
     try:
         with open_regular(path) as file:
             facts = json.loads(file.read())
-    except (OSError, ValueError):
+    except (FileNotFoundError, ValueError):
         return None
     return facts if isinstance(facts, dict) and facts.get("attempt") == attempt else None
 

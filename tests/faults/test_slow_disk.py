@@ -1,0 +1,128 @@
+"""Fault 18: the file system of the run folders takes seconds for each call, is stale, or has no locks."""
+
+import errno
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+import shim
+from hosts import wait_until
+
+from finetop.core import file_systems, protocol
+from finetop.core import run as data
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.home import prepare
+
+needs_shim = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
+DELAY_S = 5.0
+NOTICED_S = 0.1  # what a person takes for at once
+
+
+@pytest.fixture
+def made(tmp_path):
+    return shim.shim(tmp_path)
+
+
+@pytest.fixture
+def live(cold_rig, made):
+    """A rig with a run that writes, whose supervisor's file system can be made slow."""
+    cold_rig.start(**made.environment)
+    cold_rig.wait_ready()
+    name = cold_rig.submit("long-one", steps=100_000, pause_s=0.02)
+    cold_rig.wait_state(name, "running")
+    return cold_rig
+
+
+def counted(rig, name: str) -> tuple[int, int, int, int]:
+    """Stop a run, and count: written, lost, doubled, wrongly marked."""
+    rig.ask(protocol.Stop(name))
+    state = rig.wait_state(name, "stopped", "failed", "lost", "finished", timeout_s=60).state
+    told, side = rig.told_and_written(name)
+    wrong = (data.word(state) != "stopped") + (rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1)
+    return len(side), len(set(side) - set(told)), len(told) - len(set(told)), wrong
+
+
+def key_to_cell(app, key: str) -> float:
+    """Press a key, and give the seconds until the terminal was sent anything."""
+    app.pump(0.2)
+    seen, began = app.bytes, time.monotonic()
+    app.keys(key)
+    while app.bytes == seen:
+        assert time.monotonic() < began + 20, f"nothing happened: {app.text()}"
+        app.pump(0.002)
+    return time.monotonic() - began
+
+
+@needs_shim
+@pytest.mark.parametrize("keys", [6, pytest.param(40, marks=pytest.mark.slow)])
+def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
+    live, made, terminal_of, survived, keys
+):
+    app = terminal_of(live)
+    app.wait_text("long-one")
+    before = statistics.median(key_to_cell(app, "?") for _ in range(keys))
+    made.set(folder=live.home.runs, delay_ms=int(DELAY_S * 1000))
+    calls = made.calls
+    wait_until(lambda: made.calls > calls, "the supervisor has met the slow file system", 30)
+    lags = [key_to_cell(app, "?") for _ in range(keys)]
+    answers = []
+    for _ in range(keys):
+        began = time.monotonic()
+        live.ask(protocol.Runs())
+        answers.append(time.monotonic() - began)
+    assert made.calls < calls + 200, "it is not slow: the test tests nothing"
+    made.set()
+    print(f"key to cell {before * 1000:.0f} ms, then {statistics.median(lags) * 1000:.0f} (worst {max(lags):.2f} s);"
+          f" an answer {statistics.median(answers) * 1000:.0f} ms (worst {max(answers):.2f} s)")  # fmt: skip
+    slow = sum(lag > max(NOTICED_S, 5 * before) for lag in lags) > keys // 2
+    slow += max(lags) > DELAY_S / 2
+    slow += max(answers) > DELAY_S / 2
+    written, lost, doubled, wrong = counted(live, "long-one")
+    survived("18", "each call takes 5 s", repeats=2 * keys, written=written, lost=lost, doubled=doubled,
+             wrong=wrong + slow, orphans=len(live.orphans()))  # fmt: skip
+
+
+@needs_shim
+@pytest.mark.parametrize("times", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["error", "lock_error"])
+def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, times, what):
+    number = errno.ESTALE if what == "error" else errno.ENOLCK
+    words = "Stale file handle" if what == "error" else "No locks available"
+    wrong = 0
+    for _ in range(times):
+        made.set(folder=live.home.runs, **{what: number})
+        wait_until(lambda: words in live.ask(protocol.Changes(0, 0.0)).trouble, "it is said", 30)
+        wrong += data.word(live.ask(protocol.GetRun("long-one")).row.state) != "running"
+        made.set()
+        wait_until(lambda: not live.ask(protocol.Changes(0, 0.0)).trouble, "all is well again", 30)
+    written, lost, doubled, marked = counted(live, "long-one")
+    survived("18", "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)", repeats=times, written=written,
+             lost=lost, doubled=doubled, wrong=wrong + marked, orphans=len(live.orphans()))  # fmt: skip
+
+
+@needs_shim
+def test_a_home_that_can_not_be_locked_is_refused_in_words(cold_rig, made, survived):
+    prepare(cold_rig.home)
+    made.set(folder=cold_rig.home.root, lock_error=errno.EOPNOTSUPP)
+    command = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(cold_rig.home.root)]
+    ended = subprocess.run(
+        command, env={**cold_rig.environment(), **made.environment}, capture_output=True, text=True, timeout=60
+    )
+    said = ended.stderr.strip()
+    assert (ended.returncode, "\n" in said) == (EnvironmentTrouble.exit_code, False)
+    assert "can't be locked: Operation not supported. Put the home on a local disk" in said
+    assert not cold_rig.home.database.exists()
+    survived("18", "a home without locks", wrong=0)
+
+
+def test_a_home_on_a_network_file_system_is_refused(tmp_path, monkeypatch, survived):
+    mounts = tmp_path / "mounts"
+    wrong = 0
+    for kind in sorted(file_systems.NETWORK):
+        mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} {kind} rw 0 0\n")
+        monkeypatch.setattr(file_systems, "MOUNTS", mounts)
+        with pytest.raises(EnvironmentTrouble, match=f"is on {kind}, a network file system"):
+            file_systems.require_local(tmp_path)
+    survived("18", "a home on a network file system", repeats=len(file_systems.NETWORK), wrong=wrong)
