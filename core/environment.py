@@ -7,7 +7,6 @@ import re
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.recipe.names import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,6 +29,8 @@ def require_readable(environment: Mapping[str, str] = os.environ) -> None:
     for name, (shape, words) in WANTED.items():
         value = environment.get(name, "").strip()
         if value and not shape.fullmatch(value):
+            from finetop.core.recipe.names import quoted  # the app starts without what reads recipes
+
             raise EnvironmentTrouble(
                 f"{name} is {quoted(value)} in the environment, and must be {words}.",
                 hint=f"Set it so, or take it out: unset {name}",

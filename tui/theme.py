@@ -15,7 +15,6 @@ from typing import Final, Literal
 from rich.style import Style
 
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.recipe.names import quoted
 
 StyleName = Literal["", "bold", "dim", "reverse", "red", "amber", "green", "cyan", "amber mark"]
 Colours = Literal["none", "16", "dark", "light", "colour-blind dark", "colour-blind light"]
@@ -114,6 +113,8 @@ def find_look(environ: Mapping[str, str] | None = None, encoding: str | None = N
 def require_theme(name: str) -> None:
     """Refuse a theme that there is not. Raises EnvironmentTrouble."""
     if name and name not in _COLOURS:
+        from finetop.core.recipe.names import quoted  # the app starts without what reads recipes
+
         raise EnvironmentTrouble(
             f"FINETOP_THEME is {quoted(name)} in the environment.",
             hint=f"It is one of {', '.join(_COLOURS)}.",

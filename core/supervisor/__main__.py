@@ -12,10 +12,10 @@ import time
 import duckdb
 
 from finetop.core import file_systems
-from finetop.core.errors import FinetopError
+from finetop.core.errors import FinetopError, StoreTrouble
 from finetop.core.home import Home, find_home, prepare
 from finetop.core.store import records
-from finetop.core.store.open import open_store
+from finetop.core.store.open import open_store, reason
 from finetop.core.supervisor import housekeeping, spare, vitals
 from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.pool import pool
@@ -57,6 +57,9 @@ def open_home(home: Home) -> duckdb.DuckDBPyConnection:
     try:
         records.require_in_step(connection, home.root)
         housekeeping.finish_moves(connection, home)
+    except duckdb.Error as error:  # a block that is damaged may be read only now
+        connection.close()
+        raise StoreTrouble(*reason(home.database, error)) from error
     except BaseException:
         connection.close()
         raise

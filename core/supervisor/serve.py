@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 import traceback
-from typing import Any
+from typing import Any, TypeGuard
 
 import duckdb
 import msgspec
@@ -88,14 +88,21 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
         return protocol.encoder.encode((told or Told()).reply(request, whole))
     except FinetopError as error:
         return failed(number, error)
-    except (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException) as error:
-        supervisor.trouble = trouble_of(error)
-        return failed(number, StoreTrouble(supervisor.trouble))
-    except Exception as error:  # a bug: the client hears of it, the log has the whole
+    except Exception as error:
+        if is_the_stores(error):
+            supervisor.trouble = trouble_of(error)
+            return failed(number, StoreTrouble(supervisor.trouble))
+        # a bug: the client hears of it, the log has the whole
         traceback.print_exc(file=sys.stderr)
         return failed(
             number, FinetopError(f"a fault in finetop: {error!r}.", hint="supervisor.log has the whole.")
         )
+
+
+def is_the_stores(error: Exception) -> TypeGuard[duckdb.Error]:
+    """Tell trouble of the database or its disk from a query of ours that is wrong."""
+    kinds = (duckdb.OperationalError, duckdb.InternalError, duckdb.FatalException)
+    return isinstance(error, kinds) or (isinstance(error, duckdb.Error) and bool(damage(error)))
 
 
 def failed(number: int, error: FinetopError) -> bytes:

@@ -59,6 +59,9 @@ def lived(rig, tmp_path):
     rig.wait_state("last", "running")
     rig.submit("queued", steps=3)
     child(rig, "grandchild", "queued", None)
+    rig.ask(protocol.Prioritise("queued", 5))
+    rig.ask(protocol.Hold("queued"))
+    rig.ask(protocol.Hold())
     hold(rig, "last", signal.SIGSTOP)
     rig.ask(protocol.Shutdown())
     rig.processes[-1].wait()
@@ -144,6 +147,10 @@ def goes_on_from_there(rig):
     hold(rig, "last", signal.SIGCONT)
     rig.ask(protocol.Kill("last"))
     rig.wait_state("last", "stopped")
+    assert rig.ask(protocol.Queue()).stopped == "the queue is held"
+    rig.ask(protocol.Release())
+    assert rig.ask(protocol.GetRun("queued")).row.state.because == "held"
+    rig.ask(protocol.Release("queued"))
     rig.wait_state("queued", "finished")
     name = rig.submit("newest", steps=1)
     rig.wait_state(name, "finished")
