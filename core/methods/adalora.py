@@ -106,7 +106,7 @@ def callbacks(options: Options) -> list[TrainerCallback]:
 
         def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             # gradients are still there; the step just made is counted only after this
-            kwargs["model"].base_model.update_and_allocate(state.global_step + 1)
+            allocate(kwargs["model"], state.global_step + 1)
 
         def keep(self, model: Any) -> dict[str, Any]:
             return kept(model)
@@ -145,6 +145,17 @@ def plan(model: Any, options: Options, steps: int) -> None:
     config.total_step = steps
     config.tfinal = settle
     config.tinit = min(round(options.wait * steps), max(0, steps - settle - 1))
+
+
+def allocate(model: Any, step: int) -> None:
+    """Sum up how much each weight matters, and take ranks away where that is due.
+
+    PEFT does not look at the weights in the step that takes the last ranks away, and fails where that is the first.
+    """
+    inner, config = model.base_model, model.peft_config[NAME]
+    if step == 1 and config.total_step - config.tfinal == 1:
+        inner.rankallocator.update_ipt(inner.model)
+    inner.update_and_allocate(step)
 
 
 def pull(model: Any, weight: float) -> None:

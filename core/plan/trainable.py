@@ -22,6 +22,7 @@ class Trained:
     numbers: int
     beside: int  # of these, how many are added to the model's own
     held: int = 0  # numbers of 4 bytes that are added and do not move: buffers, copies of a start
+    sums: int = 0  # numbers of 4 bytes that steps keep beside the optimizer's
     preparing: float = 0.0  # numbers of 4 bytes that are there before the first step alone
     learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
     adapted: tuple[Linear, ...] = ()  # linear layers with a path beside them
@@ -30,6 +31,7 @@ class Trained:
     scratch: float = 0.0  # numbers that come and go while one layer is worked on
     wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond those of LoRA's
     output_copies: float = 0.0  # the same of a layer's output
+    token_floats: float = 0.0  # numbers of 4 bytes a token that paths keep beside these, of the whole model
     batch_flops: float = (
         0.0  # arithmetic on weights alone in each forward and backward pass, whatever the batch's size
     )
@@ -235,15 +237,20 @@ def _factors(size: int, factor: int) -> tuple[int, int]:
 
 
 def _adalora(shape: Shape, options: Any) -> Trained:
-    """Three factors, of the rank it starts with (arXiv:2303.10512)."""
+    """Three factors, of the rank it starts with (arXiv:2303.10512); three sums for each number say how it mattered."""
     rank = int(_option(options, "first_rank", "init_r", default=12))
     targets = _targets(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
-    return Trained(numbers, numbers, learning=_names(targets), adapted=targets, inner=2 * rank)
+    return Trained(
+        numbers, numbers, sums=3 * numbers, learning=_names(targets), adapted=targets, inner=2 * rank
+    )
 
 
 def _oft(shape: Shape, options: Any) -> Trained:
-    """A rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block."""
+    """A rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block.
+
+    What is rotated is kept, and is the layer's input itself but where autocast makes a copy of it.
+    """
     targets = _targets(shape, options)
     size = int(_option(options, "block_size", "oft_block_size", default=32) or 0)
     blocks = int(_option(options, "r", default=0) or 0)
@@ -262,7 +269,6 @@ def _oft(shape: Shape, options: Any) -> Trained:
         learning=_names(targets),
         adapted=targets,
         rebuilt=8.0 * squares,
-        wide_copies=1.0,
     )
 
 
@@ -302,7 +308,10 @@ _SCALES_QUERIES = {"gemma", "gemma2", "gemma3_text", "gptj", "gpt_neo", "phi", "
 
 
 def _ia3(shape: Shape, options: Any) -> Trained:
-    """A factor for each key, value and inner activation (arXiv:2205.05638)."""
+    """A factor for each key, value and inner activation (arXiv:2205.05638).
+
+    Of a scaled output that output is kept; of a scaled input a float32 copy, as the factors are float32.
+    """
     inner = [linear.name for linear in shape.linears if linear.role == "mlp out"]
     heads = [linear.name for linear in shape.linears if linear.role == "attention in"]
     if len(heads) == 3:
@@ -310,10 +319,11 @@ def _ia3(shape: Shape, options: Any) -> Trained:
         heads = heads[:2] if shape.family == "opt" else [first, heads[2]]
     targets = _targets(shape, options, [*heads, *inner])
     feedforward = set(_option(options, "feedforward_modules") or inner)
-    numbers = sum(
-        (linear.inputs if linear.name in feedforward else linear.outputs) * linear.count for linear in targets
-    )
-    return Trained(numbers, numbers, adapted=targets, output_copies=1.0)
+    scaled_in = tuple(linear for linear in targets if linear.name in feedforward)
+    scaled_out = tuple(linear for linear in targets if linear.name not in feedforward)
+    widths = sum(linear.inputs * linear.count for linear in scaled_in)
+    numbers = widths + sum(linear.outputs * linear.count for linear in scaled_out)
+    return Trained(numbers, numbers, adapted=scaled_out, output_copies=1.0, token_floats=float(widths))
 
 
 def _vera(shape: Shape, options: Any) -> Trained:

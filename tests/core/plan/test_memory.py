@@ -40,6 +40,15 @@ def test_gradients_come_as_activations_go_where_none_are_added_up(work):
     assert part(alone, "gradients") == pytest.approx(max(0.0, 2 * work.shape.parameters - passing))
 
 
+def test_adalora_keeps_three_sums_for_each_number(work):
+    adalora, lora = (
+        replace(work, trained=trained(work.shape, name, {}), optimizer_bytes=8.0)
+        for name in ("adalora", "lora")
+    )
+    assert part(adalora, "optimizer") == adalora.trained.numbers * (8 + 12)
+    assert part(lora, "optimizer") == lora.trained.numbers * 8
+
+
 def test_an_optimizer_that_copies_counts_where_activations_are_small(work):
     small = replace(work, batch_size=1, sequence=8, transient_bytes=2.0)
     passing = part(small, "activations") + part(small, "logits")
@@ -113,6 +122,18 @@ def test_getting_ready_counts_where_it_holds_more_than_a_step(work):
         one.bytes for one in memory.parts(corda) if one.name not in ("libraries", "slack", "preparation")
     )
     assert part(corda, "preparation") == pytest.approx(part(corda, "weights") + covariances - step)
+
+
+def test_what_scales_and_rotations_keep_of_a_token(work):
+    """IA3: keys and values as they were, the MLP's inner activation in float32. OFT: autocast's copy of each input."""
+    h, k, m = 4096, 1024, 14336
+    frozen = memory.layer_bytes(replace(work, trained=trained(work.shape, "prompt-tuning", {})))
+    scaled = replace(work, trained=trained(work.shape, "ia3", {}), trained_bytes=4.0)
+    assert memory.layer_bytes(scaled) - frozen == 2 * 2 * k + 4 * m
+    turned = replace(work, trained=trained(work.shape, "oft", {}), trained_bytes=4.0)
+    whole = memory.layer_bytes(work) - 2 * 2 * h  # but for the norms' own
+    assert memory.layer_bytes(turned) - whole == 2 * (6 * h + m)
+    assert memory.layer_bytes(replace(turned, trained_bytes=2.0)) == whole
 
 
 def test_int8_keeps_what_goes_into_each_layer_and_nf4_does_not(work):

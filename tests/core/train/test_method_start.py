@@ -145,6 +145,16 @@ def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(
         assert torch.allclose(look(again), wanted, atol=2e-6), step
 
 
+@pytest.mark.parametrize(("steps", "settle"), [(1, 0.0), (2, 0.9)])
+def test_ranks_of_adalora_are_taken_away_in_the_first_step_where_there_are_no_others(
+    begin: Begin, steps: int, settle: float
+) -> None:
+    options = {"name": "adalora", "rank": 2, "first_rank": 4, "wait": 0.0, "settle": settle}
+    trainer = trained(begin(options, epochs=None, max_steps=steps), steps)
+    ranks = [sum(alive) for alive in trainer.model.peft_config["default"].rank_pattern.values()]
+    assert len(ranks) == 14 and sum(ranks) <= 2 * 14
+
+
 def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_path: Path) -> None:
     setup = begin({"name": "lora", "rank": 2, "modules_to_save": ["lm_head"]})
     before = setup.model.get_output_embeddings().weight.detach().clone()
