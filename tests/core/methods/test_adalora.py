@@ -1,0 +1,31 @@
+"""AdaLoRA in 16 bits: what is divided by does not learn, so that a checkpoint is the model that was trained."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from method_bench import logits, train
+
+from finetop.core import models
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from method_bench import Bench
+
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
+
+
+def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench: Bench, tmp_path: Path) -> None:
+    start = models.load(bench.base, torch.bfloat16, "cpu")[0]
+    model = bench.prepare("adalora", start)
+    counters = {name: one.clone() for name, one in model.named_parameters() if ".ranknum." in name}
+    assert len(counters) == 14
+    train(model, steps=4, rate=0.1)
+    for name, one in model.named_parameters():
+        assert name not in counters or torch.equal(one, counters[name]), name
+    bench.save(model, tmp_path / "saved")
+    again, _ = models.load_checkpoint(bench.base, tmp_path / "saved", torch.bfloat16, "cpu")
+    assert torch.equal(logits(again), logits(model))
