@@ -108,7 +108,11 @@ def test_a_home_that_can_not_be_locked_is_refused_in_words(cold_rig, made, survi
     made.set(folder=cold_rig.home.root, lock_error=errno.EOPNOTSUPP)
     command = [sys.executable, "-m", "finetop.core.supervisor", "--home", str(cold_rig.home.root)]
     ended = subprocess.run(
-        command, env={**cold_rig.environment(), **made.environment}, capture_output=True, text=True, timeout=60
+        command,
+        env={**cold_rig.environment(), **made.environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     said = ended.stderr.strip()
     assert (ended.returncode, "\n" in said) == (EnvironmentTrouble.exit_code, False)

@@ -22,7 +22,7 @@ EXAMPLES = [
         FINETOP_HOME="~nobody-here/x",
     ),
     value("a home where none can be", ["ls"], "/proc/finetop", "Pick another", FINETOP_HOME="/proc/finetop"),
-    value("a home whose name is too long", ["ls"], "hhhh", "too long", "Pick another", FINETOP_HOME=LONG),
+    value("a home whose name is too long", ["ls"], "hhh…", "too long", "Pick another", FINETOP_HOME=LONG),
     value("threads that are no number", ["ls"], "OMP_NUM_THREADS", "'many'", "4", OMP_NUM_THREADS="many"),
     value("no threads", ["ls"], "OMP_NUM_THREADS", "'0'", "4", OMP_NUM_THREADS="0"),
     value("a GPU that is none", ["ls"], "CUDA_VISIBLE_DEVICES", "'gpu0'", "0,1", CUDA_VISIBLE_DEVICES="gpu0"),
