@@ -108,6 +108,9 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
     finally:
         if process.returncode is None:
             _kill_tree(process.pid)
+            await process.wait()
+            if process.stdout is not None:
+                await process.stdout.read()  # to its end, which closes the pipe
     words = said.decode("utf-8", "replace").strip()[-SAID:]
     if process.returncode == 0:
         return True, words
