@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from finetop.core.home import Home
 
 # Before torch is imported: threads of two workers and their jobs would wait for each other's cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup a terminal's programs would not hear it either
 os.environ.setdefault("FINETOP_SPARE", "0")  # no supervisor of a test keeps a training process waiting
 
 TEXTS = [
