@@ -35,6 +35,15 @@ from typing import Any
 
 from finetop.core import job_log
 from finetop.core.fault_points import abort_at
+from finetop.core.memory_kills import memory_limit_kib, oom_kills
+from finetop.core.processes import (
+    boot_id,
+    catches,
+    descendants,
+    environment_of,
+    kill,
+    start_time,
+)
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
@@ -239,55 +248,6 @@ def marked() -> dict[str, str]:
     return {**os.environ, MARK: mark()}
 
 
-def memory_groups(
-    ours: Path = Path("/proc/self/cgroup"), system: Path = Path("/sys/fs/cgroup")
-) -> list[tuple[Path, str, str]]:
-    """List the memory cgroups that hold us, ours first: folder, file with the count of kills, file with the limit."""
-    try:
-        lines = ours.read_text().splitlines()
-    except OSError:
-        return []
-    found = []
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if "memory" in controllers.split(","):
-            root, files = system / "memory", ("memory.oom_control", "memory.limit_in_bytes")
-        elif not controllers:
-            root, files = system, ("memory.events", "memory.max")
-        else:
-            continue
-        own = root / path.lstrip("/")
-        found += [(group, *files) for group in (own, *own.parents) if group.is_relative_to(root)]
-    return [group for group in found if (group[0] / group[1]).exists()]
-
-
-def oom_kills() -> int | None:
-    """Read how many processes the kernel killed for want of memory: in our cgroup, else on this machine."""
-    for file in [group / events for group, events, _ in memory_groups()[:1]] + [Path("/proc/vmstat")]:
-        try:
-            for line in file.read_text().splitlines():
-                if line.startswith("oom_kill "):
-                    return int(line.split()[1])
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def memory_limit_kib() -> int:
-    """Say how much memory there is for us: the least of the machine's and of all cgroups' around us. 0: unknown."""
-    limits = []
-    try:
-        limits.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
-        limits += [
-            int(text)
-            for group, _, limit in memory_groups()
-            if (text := (group / limit).read_text().strip()).isdigit()
-        ]
-    except (OSError, ValueError):
-        pass
-    return min(limits, default=0) // 1024
-
-
 def take_lock(path: Path) -> int | None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     deadline = time.monotonic() + LOCK_WAIT_S
@@ -363,17 +323,6 @@ def end_all() -> None:
         time.sleep(0.005)
 
 
-def kill(found: list[int]) -> None:
-    """Kill processes, and all of their groups at once, so that one that forks quickly can't outrun us."""
-    groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
-    for send, targets in ((os.killpg, groups), (os.kill, found)):
-        for target in targets:
-            try:
-                send(target, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                pass
-
-
 def write_stacks(folder: Path) -> None:
     """Let each of our descendants that can (core/job.py) write its stacks into the log, one after the other.
 
@@ -392,70 +341,11 @@ def write_stacks(folder: Path) -> None:
         time.sleep(STACKS_S)
 
 
-def catches(pid: int, number: int) -> bool:
-    """Say if a process has a handler of its own for a signal."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return False
-    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
-    return bool(int(caught, 16) >> (number - 1) & 1)
-
-
 def rank_of(pid: int) -> str:
     """Read which rank a process is, as its launcher told it. Empty for a process that is alone."""
     environment = environment_of(pid)
     rank = environment.get("RANK", "")
     return rank if rank.isdigit() and environment.get("WORLD_SIZE", "1") != "1" else ""
-
-
-def environment_of(pid: int) -> dict[str, str]:
-    """Read the environment that a process was started in."""
-    try:
-        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace").split("\0")
-    except OSError:
-        return {}
-    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-
-
-def descendants(root: int) -> list[int]:
-    """List all processes below one, from /proc."""
-    children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir() if sys.platform == "linux" else []:
-        if entry.name.isdigit():
-            parent = stat_field(int(entry.name), 1)
-            if parent is not None:
-                children.setdefault(int(parent), []).append(int(entry.name))
-    found, front = [], [root]
-    while front:
-        below = [child for pid in front for child in children.get(pid, [])]
-        found += below
-        front = below
-    return found
-
-
-def alive(pid: int) -> bool:
-    return stat_field(pid, 0) not in (None, "Z", "X")
-
-
-def stat_field(pid: int, index: int) -> str | None:
-    """Read a field of /proc/PID/stat after the name: 0 state, 1 parent, 2 group, 19 start time in ticks."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[index]
-    except (OSError, IndexError):
-        return None
-
-
-def start_time(pid: int) -> str | None:
-    """When a process started, in clock ticks since boot: with the pid and the boot id it names one process."""
-    return stat_field(pid, 19)
-
-
-def boot_id() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
 
 
 def no_link(path: str, flags: int) -> int:

@@ -1,14 +1,11 @@
-"""Processes of this machine as /proc has them: which are below one, what they use, a signal to exactly one (Linux)."""
+"""Processes of this machine as /proc has them: which are below one, who they are, a signal to exactly one (Linux)."""
 
 from __future__ import annotations
 
 import os
 import signal
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from finetop.core import keeper
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,8 +14,7 @@ TICKS_S = os.sysconf("SC_CLK_TCK")
 STOPPED, WAITS_FOR_DEVICE = "T", "D"  # states, as `ps` names them
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """What one look at a process tells."""
 
     pid: int
@@ -55,6 +51,65 @@ def below(root: int, seen: dict[int, Process]) -> list[Process]:
     return found
 
 
+def descendants(root: int) -> list[int]:
+    """List all processes below one, nearest first."""
+    return [process.pid for process in below(root, look())]
+
+
+def catches(pid: int, number: int) -> bool:
+    """Say if a process has a handler of its own for a signal."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return False
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Read the environment that a process was started in."""
+    try:
+        pairs = Path(f"/proc/{pid}/environ").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return {}
+    return dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+
+
+def alive(pid: int) -> bool:
+    return stat_field(pid, 0) not in (None, "Z", "X")
+
+
+def stat_field(pid: int, index: int) -> str | None:
+    """Read a field of /proc/PID/stat after the name: 0 state, 1 parent, 2 group, 19 start time in ticks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[index]
+    except (OSError, IndexError):
+        return None
+
+
+def start_time(pid: int) -> str | None:
+    """When a process started, in clock ticks since boot: with the pid and the boot id it names one process."""
+    return stat_field(pid, 19)
+
+
+def boot_id() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def kill(found: list[int]) -> None:
+    """Kill processes, and all of their groups at once, so that one that forks quickly can't outrun us."""
+    groups = {int(group) for pid in found if (group := stat_field(pid, 2))} - {os.getpgrp()}
+    for send, targets in ((os.killpg, groups), (os.kill, found)):
+        for target in targets:
+            try:
+                send(target, signal.SIGKILL)
+            except (ProcessLookupError, PermissionError):
+                pass
+
+
 def bytes_moved(pids: Iterable[int]) -> int:
     """Say how much processes have read and written so far, be it from memory. What can't be seen counts 0."""
     total = 0
@@ -79,7 +134,7 @@ def send_to(pid: int, start: str | None, number: int) -> bool:
     except (OSError, AttributeError):
         handle = -1
     try:
-        if keeper.start_time(pid) != start:
+        if start_time(pid) != start:
             return False
         if handle >= 0:
             signal.pidfd_send_signal(handle, number)

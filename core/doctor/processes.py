@@ -8,7 +8,7 @@ import stat
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import keeper, protocol
+from finetop.core import processes, protocol
 from finetop.core.client import Client
 from finetop.core.doctor.finding import Finding
 from finetop.core.errors import FinetopError
@@ -101,8 +101,8 @@ def keepers(home: Home) -> Iterator[Finding]:
             continue
         facts = record(lock.parent)
         name = f"{lock.parents[2].name}/{lock.parent.name}"
-        started = facts is not None and facts.get("boot") == keeper.boot_id()
-        alive = started and facts is not None and keeper.alive(int(facts.get("job_pid", 0)))
+        started = facts is not None and facts.get("boot") == processes.boot_id()
+        alive = started and facts is not None and processes.alive(int(facts.get("job_pid", 0)))
         (live if alive else hollow).append((name, facts))
     if hollow:
         pids = " ".join(str(facts["pid"]) for _, facts in hollow if facts and "pid" in facts)

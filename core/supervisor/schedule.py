@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import keeper
+from finetop.core import processes
 from finetop.core import run as data
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.fault_points import abort_at
@@ -141,7 +141,7 @@ def _ended(supervisor: Supervisor, job: Job) -> bool:
     assert isinstance(job.state, data.Running)
     if facts is None:
         known = local.record(folder, job.attempt)
-        rebooted = known is not None and known["boot"] != keeper.boot_id()
+        rebooted = known is not None and known["boot"] != processes.boot_id()
         missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
         if known is None and time.monotonic() - missed_at < START_GRACE_S:
             return False

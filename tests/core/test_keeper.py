@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from finetop.core import keeper
+from finetop.core import memory_kills, processes
 
 
 @pytest.mark.parametrize(
@@ -28,13 +28,15 @@ def test_memory_groups_are_found_ours_first(tmp_path, ours, folders, found):
         group.mkdir(parents=True, exist_ok=True)
         name = "memory.oom_control" if folder.startswith("memory") else "memory.events"
         (group / name).write_text("low 0\noom 3\noom_kill 2\n")
-    groups = keeper.memory_groups(tmp_path / "cgroup", tmp_path / "fs")
+    groups = memory_kills.memory_groups(tmp_path / "cgroup", tmp_path / "fs")
     assert [str(group.relative_to(tmp_path / "fs")).strip(".") for group, _, _ in groups] == found
 
 
 def test_the_kernel_counts_and_there_is_a_limit():
-    assert keeper.oom_kills() is not None
-    assert 0 < keeper.memory_limit_kib() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
+    assert memory_kills.oom_kills() is not None
+    assert (
+        0 < memory_kills.memory_limit_kib() <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 10
+    )
 
 
 def test_who_has_a_handler_for_a_signal_is_told_from_who_has_not():
@@ -45,4 +47,4 @@ def test_who_has_a_handler_for_a_signal_is_told_from_who_has_not():
         ) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            assert keeper.catches(process.pid, signal.SIGUSR2) is catches
+            assert processes.catches(process.pid, signal.SIGUSR2) is catches

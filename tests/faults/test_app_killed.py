@@ -12,7 +12,7 @@ import pytest
 from hosts import wait_until
 from terminal import Terminal
 
-from finetop.core import keeper, protocol
+from finetop.core import processes, protocol
 
 CASES = [("sh", 1)] + [
     pytest.param(shell, 10, marks=pytest.mark.slow) for shell in ("sh", "bash") if shutil.which(shell)
@@ -36,7 +36,7 @@ def start_app(shell: Terminal) -> int:
     shell.screen.reset()  # what another app has shown does not count
     shell.keys(f"\n{sys.executable} -m finetop.tui.main\n")
     shell.wait_text("long-one")
-    return next(pid for pid in keeper.descendants(shell.pid) if "finetop.tui.main" in words_of(pid))
+    return next(pid for pid in processes.descendants(shell.pid) if "finetop.tui.main" in words_of(pid))
 
 
 def words_of(pid: int) -> str:
@@ -71,7 +71,7 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
         wait_until(lambda: shell.pump(0.005) or shell.bytes > seen, "it draws")  # noqa: B023
         time.sleep(moments.uniform(0.0, 0.01))
         os.kill(app, signal.SIGKILL)
-        wait_until(lambda: shell.pump(0.02) or not keeper.alive(app), "it is gone")  # noqa: B023
+        wait_until(lambda: shell.pump(0.02) or not processes.alive(app), "it is gone")  # noqa: B023
         if number % 2:  # started again in the same terminal, and left
             start_app(shell)
             shell.keys("q")

@@ -12,7 +12,7 @@ import pytest
 from rig import ALONE
 
 from finetop.core import protocol
-from finetop.core.keeper import alive
+from finetop.core.processes import alive
 from finetop.core.run import Lost, Queued, word
 
 STEPS = 100_000

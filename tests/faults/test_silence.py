@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from finetop.core import protocol, pulse
-from finetop.core.keeper import alive
+from finetop.core.processes import alive
 
 AFTER_S = 1
 

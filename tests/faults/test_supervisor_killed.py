@@ -9,7 +9,7 @@ import pytest
 from hosts import wait_until
 from rig import SEVERAL
 
-from finetop.core import events, fault_points, keeper, protocol
+from finetop.core import events, fault_points, processes, protocol
 from finetop.core import run as data
 from finetop.core.fault_points import DIED, SWITCH
 
@@ -106,7 +106,7 @@ def test_killed_on_the_way_to_a_process_the_job_runs_once_and_never_twice(cold_r
         cold_rig.start()
         cold_rig.wait_ready()
     elif spare:  # its next keepers would die there too
-        wait_until(lambda: not keeper.alive(keeper_pid), "its keeper has died")
+        wait_until(lambda: not processes.alive(keeper_pid), "its keeper has died")
         cold_rig.restart()
     row = cold_rig.wait_state(name, "finished", "lost", "failed")
     starts, ends = PLACES[place]
@@ -132,7 +132,7 @@ def keeper_of_spare(rig) -> int:
     wait_until(waits, "a process waits")
     found = re.search(r"process (\d+) waits", words)
     assert found is not None
-    return int(keeper.stat_field(int(found[1]), 1) or 0)
+    return int(processes.stat_field(int(found[1]), 1) or 0)
 
 
 def begun_attempts(rig, name: str) -> list[int]:

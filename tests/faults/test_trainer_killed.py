@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from hosts import wait_until
 
-from finetop.core import keeper, protocol
-from finetop.core.processes import send_to
+from finetop.core import processes, protocol
 
 SOON_S = 5.0
 
@@ -57,13 +56,13 @@ def test_a_stranger_in_a_keepers_place_is_never_signalled(rig, survived):
     wrong = 0
     for other in (
         {"pid": stranger.pid},
-        {"pid": stranger.pid, "start": keeper.start_time(stranger.pid), "boot": "of-another-boot"},
+        {"pid": stranger.pid, "start": processes.start_time(stranger.pid), "boot": "of-another-boot"},
     ):
         file.write_text(json.dumps({**record, **other}))
         rig.ask(protocol.Kill(name))
         time.sleep(0.6)
         wrong += stranger.poll() is not None
-        wrong += not keeper.alive(record["job_pid"])
+        wrong += not processes.alive(record["job_pid"])
     file.write_text(json.dumps(record))
     wrong += rig.wait_state(name, "stopped").state.how != "kill"
     wrong += stranger.poll() is not None
@@ -87,16 +86,16 @@ def test_a_pid_that_a_stranger_has_got_since_is_not_signalled(survived):
     wrong = repeats = 0
     for _ in range(200):
         first = sleeper()
-        start = keeper.start_time(first.pid)
+        start = processes.start_time(first.pid)
         first.kill()
         first.wait()
         time.sleep(0.011)  # the clock of start times ticks 100 times a second
         stranger = sleeper(first.pid)
         if stranger.pid == first.pid:  # else somebody else was quicker
             repeats += 1
-            wrong += send_to(stranger.pid, start, signal.SIGKILL)
+            wrong += processes.send_to(stranger.pid, start, signal.SIGKILL)
             wrong += stranger.poll() is not None
-            wrong += not send_to(stranger.pid, keeper.start_time(stranger.pid), signal.SIGKILL)
+            wrong += not processes.send_to(stranger.pid, processes.start_time(stranger.pid), signal.SIGKILL)
         stranger.kill()
         stranger.wait()
         if repeats == 20:

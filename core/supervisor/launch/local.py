@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from finetop.core import keeper
+from finetop.core import keeper, processes
 from finetop.core.folders import open_regular, write_whole
 from finetop.core.locks import is_held
-from finetop.core.processes import send_to
 
 LEFT_BEHIND_S = 2.0  # in which the supervisor does nothing else
 LOOKS = 5
@@ -120,7 +119,7 @@ def end_left_behind(facts: dict[str, Any]) -> None:
     deadline = time.monotonic() + LEFT_BEHIND_S
     while mark and looks < LOOKS and time.monotonic() < deadline:
         found = marked(mark)
-        keeper.kill(found)
+        processes.kill(found)
         looks = 0 if found else looks + 1
         time.sleep(0.005)
 
@@ -146,6 +145,6 @@ def send(folder: Path, attempt: int, what: Literal["stop", "kill", "stacks"]) ->
     facts = record(folder, attempt)
     if facts is None or not is_alive(folder) or what not in facts.get("understands", ("stop", "kill")):
         return False
-    if facts["boot"] != keeper.boot_id():
+    if facts["boot"] != processes.boot_id():
         return False
-    return send_to(int(facts["pid"]), facts["start"], keeper.SIGNALS[what])
+    return processes.send_to(int(facts["pid"]), facts["start"], keeper.SIGNALS[what])

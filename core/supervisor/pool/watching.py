@@ -12,7 +12,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import keeper
+from finetop.core import processes
 from finetop.core.gpus import Gpu, Looker, Seen, sees_all_processes
 from finetop.core.supervisor.launch import local
 
@@ -83,7 +83,7 @@ class Watch:
             mark = (one.job, one.attempt)
             if mark not in self._keepers:
                 record = local.record(one.folder, one.attempt)
-                if record is None or record.get("boot") != keeper.boot_id():
+                if record is None or record.get("boot") != processes.boot_id():
                     continue
                 self._keepers[mark] = int(record["pid"])
             keepers[self._keepers[mark]] = one.job
@@ -101,6 +101,6 @@ def owner(pid: int, keepers: Mapping[int, int]) -> int | None:
             return None
         if at in keepers:
             return keepers[at]
-        parent = keeper.stat_field(at, 1)
+        parent = processes.stat_field(at, 1)
         at = None if parent is None else int(parent)
     return None

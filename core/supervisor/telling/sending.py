@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -107,7 +104,8 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
         pass
     finally:
         if process.returncode is None:
-            _kill_tree(process.pid)
+            # it is the parent of all that it has started, or took them up
+            processes.kill([*processes.descendants(process.pid), process.pid])
             await process.wait()
             if process.stdout is not None:
                 await process.stdout.read()  # to its end, which closes the pipe
@@ -115,10 +113,3 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
     if process.returncode == 0:
         return True, words
     return False, words or f"it took longer than {tell.limit_s:g} s"
-
-
-def _kill_tree(pid: int) -> None:
-    """Kill a process that sends, and all that it has started: it is their parent, or took them up."""
-    for number in (*(process.pid for process in processes.below(pid, processes.look())), pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)

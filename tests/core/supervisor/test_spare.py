@@ -11,7 +11,7 @@ import time
 import pytest
 
 from finetop.core import events, protocol
-from finetop.core.keeper import alive
+from finetop.core.processes import alive
 
 
 def waiting_pid(rig):
