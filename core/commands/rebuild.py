@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(protocol.Shutdown())  # jobs go on; the next command starts another, on the new database
     made = subprocess.run(
-        [sys.executable, "-m", "finetop.core.supervisor.rebuild", "--home", str(home.root)],
+        [sys.executable, "-m", "finetop.core.supervisor.house.rebuild", "--home", str(home.root)],
         capture_output=True,
         text=True,
         check=False,

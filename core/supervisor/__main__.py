@@ -16,7 +16,9 @@ from finetop.core.errors import FinetopError, StoreTrouble
 from finetop.core.home import Home, find_home, prepare
 from finetop.core.store import records
 from finetop.core.store.open import open_store, reason
-from finetop.core.supervisor import housekeeping, spare, vitals
+from finetop.core.supervisor import spare
+from finetop.core.supervisor.house import housekeeping
+from finetop.core.supervisor.life import vitals
 from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.pool import pool
 from finetop.core.supervisor.schedule import beat

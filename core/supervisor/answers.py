@@ -18,19 +18,10 @@ from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, metrics, notices, query, runs
-from finetop.core.supervisor import (
-    cleaning,
-    going_on,
-    housekeeping,
-    orders,
-    queueing,
-    retrying,
-    rules,
-    spare,
-    waiting,
-    wishes,
-)
+from finetop.core.supervisor import going_on, orders, rules, spare
+from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.pool import telling
+from finetop.core.supervisor.queue import queueing, retrying, waiting, wishes
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.supervisor.telling import gathering, sending
 from finetop.core.telling import body

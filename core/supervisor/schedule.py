@@ -16,24 +16,14 @@ from finetop.core.folders import make_inside, write_whole
 from finetop.core.store import jobs, runs
 from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import (
-    afterwards,
-    endings,
-    insisting,
-    parents,
-    quieting,
-    room,
-    rules,
-    spare,
-    taking_in,
-    telling,
-    vitals,
-    waiting,
-)
+from finetop.core.supervisor import parents, rules, spare, taking_in, telling
+from finetop.core.supervisor.house import room
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.life import afterwards, endings, insisting, vitals
+from finetop.core.supervisor.life.since_start import SinceStart
 from finetop.core.supervisor.pool import pool
+from finetop.core.supervisor.queue import quieting, waiting
 from finetop.core.supervisor.recording import record
-from finetop.core.supervisor.since_start import SinceStart
 from finetop.core.supervisor.state import Supervisor
 
 if TYPE_CHECKING:

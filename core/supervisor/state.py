@@ -13,11 +13,11 @@ import duckdb
 from finetop.core.home import Home
 from finetop.core.settings import Settings
 from finetop.core.store.jobs import Job
+from finetop.core.supervisor.house.room import Room
+from finetop.core.supervisor.life.vitals import Vital
 from finetop.core.supervisor.pool.pool import Pool
-from finetop.core.supervisor.room import Room
 from finetop.core.supervisor.spare import Spare
 from finetop.core.supervisor.telling.teller import Teller
-from finetop.core.supervisor.vitals import Vital
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Supervisor:
     quiet_until: float | None = None  # in quiet hours, when they end
     why: dict[int, str] = field(
         default_factory=dict
-    )  # why jobs wait by the queue's rules (supervisor/waiting.py)
+    )  # why jobs wait by the queue's rules (supervisor/queue/waiting.py)
     unplaced: dict[int, str] = field(default_factory=dict)  # why jobs that may start have no place to run
     newer: dict[int, str] = field(
         default_factory=dict

@@ -13,8 +13,9 @@ from pathlib import Path
 
 from finetop.core import fault_points, protocol
 from finetop.core.home import Home
-from finetop.core.supervisor import rebuild, schedule, serve
+from finetop.core.supervisor import schedule, serve
 from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.house import rebuild
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.state import Supervisor
 

@@ -28,8 +28,8 @@ from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
 from finetop.core.store import jobs, runs
 from finetop.core.store.open import migrations, transaction
-from finetop.core.supervisor import cleaning, housekeeping, rebuild
 from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.house import cleaning, housekeeping, rebuild
 from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.train.keeping import checkpoint

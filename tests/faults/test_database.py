@@ -13,7 +13,7 @@ from finetop.core.home import Home
 from finetop.core.store import backups, records
 from finetop.core.supervisor import serve
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.house.rebuild import rebuild
 from finetop.core.supervisor.state import Supervisor
 
 RUNS = 4

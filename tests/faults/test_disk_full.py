@@ -12,7 +12,7 @@ from rig import SEVERAL
 from finetop.core import events, protocol
 from finetop.core import run as data
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.supervisor import rebuild
+from finetop.core.supervisor.house import rebuild
 
 WRITERS = 4
 FULL_S = 3.0

@@ -8,8 +8,9 @@ import pytest
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.home import Home, prepare
 from finetop.core.store import jobs
-from finetop.core.supervisor import endings, orders, schedule, taking_in
+from finetop.core.supervisor import orders, schedule, taking_in
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.life import endings
 
 NOBODY = 65_534
 

@@ -16,8 +16,8 @@ from hosts import wait_until
 from finetop.core import events, protocol
 from finetop.core import run as data
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor import endings
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.life import endings
 
 LIMIT = 256 << 20
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")

@@ -12,7 +12,7 @@ from finetop.core.home import Home
 from finetop.core.store import backups, ingest, records
 from finetop.core.store.open import migrations, open_store
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.house.rebuild import rebuild
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])

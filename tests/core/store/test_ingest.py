@@ -8,7 +8,7 @@ import pytest
 
 from finetop.core import events
 from finetop.core import run as data
-from finetop.core.store import ingest, jobs, metrics, runs
+from finetop.core.store import chunk, ingest, jobs, metrics, runs
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor import taking_in
 
@@ -102,7 +102,7 @@ def test_a_newer_finetop_s_events_stop_their_own_job_alone(connection, tmp_path)
 def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
     """With no time at all a beat takes one chunk; who had no turn is first in the next."""
     monkeypatch.setattr(taking_in, "SHARE_S", 0.0)
-    monkeypatch.setattr(ingest, "CHUNK_BYTES", 2000)
+    monkeypatch.setattr(chunk, "CHUNK_BYTES", 2000)
     supervisor = quiet.supervisor
     for name in ("flood", "drop"):
         quiet.queue(name)

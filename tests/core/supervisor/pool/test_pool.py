@@ -13,7 +13,7 @@ from fake_nvml import UUIDS, Cards
 from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.run import Queued, Running
-from finetop.core.supervisor import rebuild
+from finetop.core.supervisor.house import rebuild
 
 LONG = {"steps": 5000, "pause_s": 0.02}
 

@@ -13,7 +13,8 @@ from finetop.core.errors import FinetopError
 from finetop.core.fault_points import abort_at
 from finetop.core.store import checks, claims, jobs, notices, order, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import going_on, retrying
+from finetop.core.supervisor import going_on
+from finetop.core.supervisor.queue import retrying
 
 if TYPE_CHECKING:
     import duckdb

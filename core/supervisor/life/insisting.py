@@ -7,8 +7,8 @@ import time
 from typing import TYPE_CHECKING
 
 from finetop.core.processes import send_to
-from finetop.core.supervisor.endings import HUNG
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.life.endings import HUNG
 
 if TYPE_CHECKING:
     from finetop.core.store.jobs import Job

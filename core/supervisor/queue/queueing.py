@@ -11,7 +11,7 @@ from finetop.core.errors import BadInput, Refused
 from finetop.core.queue_words import priority_word
 from finetop.core.store import jobs, order, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import waiting
+from finetop.core.supervisor.queue import waiting
 
 if TYPE_CHECKING:
     from finetop.core.store.jobs import Job

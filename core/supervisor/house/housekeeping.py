@@ -23,7 +23,7 @@ from finetop.core.folders import write_whole
 from finetop.core.home import Home
 from finetop.core.store import parents, records, removal, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import rebuild
+from finetop.core.supervisor.house import rebuild
 from finetop.core.supervisor.launch import local
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core import events
 from finetop.core.folders import open_regular
+from finetop.core.store.chunk import LINE_BYTES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ class SinceStart:
         except OSError:
             return found
         with opened:
-            for line in opened:
+            while line := opened.readline(LINE_BYTES):  # of a longer one, pieces that say nothing
                 if b'"started"' not in line and b'"phase"' not in line:
                     continue
                 try:

@@ -19,8 +19,8 @@ from finetop.core.errors import EnvironmentTrouble, StoreTrouble
 from finetop.core.store import backups, order, records
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.house.rebuild import rebuild, take_run, wait_for_lock
 from finetop.core.supervisor.lock import take_lock
-from finetop.core.supervisor.rebuild import rebuild, take_run, wait_for_lock
 
 
 @pytest.fixture
@@ -311,7 +311,7 @@ def test_taking_a_run_in_is_all_or_nothing(quiet, monkeypatch):
     quiet.run("one", (1, 2))
     quiet.close()
     fresh = open_store(quiet.home.root / "other.duckdb")
-    monkeypatch.setattr("finetop.core.supervisor.rebuild._finish", lambda *_: 1 / 0)
+    monkeypatch.setattr("finetop.core.supervisor.house.rebuild._finish", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         take_run(fresh, quiet.home, next(quiet.home.runs.iterdir()))
     for table in ("runs", "jobs", "metrics"):
@@ -320,7 +320,7 @@ def test_taking_a_run_in_is_all_or_nothing(quiet, monkeypatch):
 
 
 def test_a_running_supervisor_is_never_rebuilt_under(quiet, monkeypatch):
-    monkeypatch.setattr("finetop.core.supervisor.rebuild.LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr("finetop.core.supervisor.house.rebuild.LOCK_WAIT_S", 0.1)
     held = take_lock(quiet.home)
     with pytest.raises(EnvironmentTrouble, match="finetop supervisor stop"):
         wait_for_lock(quiet.home)

@@ -9,7 +9,8 @@ from finetop.core import run as data
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.store import jobs, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import queueing, quieting, rules, waiting, wishes
+from finetop.core.supervisor import rules
+from finetop.core.supervisor.queue import queueing, quieting, waiting, wishes
 
 NOON = 1_768_478_400.0  # some day, 12:00 UTC
 

@@ -8,8 +8,8 @@ from dumping import differences, dump
 from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble, NotFound, Refused
 from finetop.core.store import runs
-from finetop.core.supervisor import housekeeping
 from finetop.core.supervisor.__main__ import open_home
+from finetop.core.supervisor.house import housekeeping
 from finetop.core.supervisor.recording import record
 
 
@@ -116,7 +116,7 @@ def test_a_crash_while_a_run_is_removed_leaves_it_here_or_in_the_trash(quiet, mo
         raise KeyboardInterrupt
 
     where = "removal.remove_run" if moment == "before the rows went" else "_move"
-    monkeypatch.setattr(f"finetop.core.supervisor.housekeeping.{where}", die)
+    monkeypatch.setattr(f"finetop.core.supervisor.house.housekeeping.{where}", die)
     with pytest.raises(KeyboardInterrupt):
         remove(quiet, "one")
     monkeypatch.undo()
@@ -161,7 +161,7 @@ def test_on_a_disk_that_takes_no_more_it_is_said_and_the_run_stays(quiet, monkey
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("finetop.core.supervisor.housekeeping.write_whole", full)
+    monkeypatch.setattr("finetop.core.supervisor.house.housekeeping.write_whole", full)
     with pytest.raises(EnvironmentTrouble, match="No space left"):
         remove(quiet, "one")
     assert len(quiet.rows("SELECT * FROM runs")) == 1

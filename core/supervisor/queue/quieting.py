@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core import quiet_hours
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import wishes
+from finetop.core.supervisor.queue import wishes
 
 if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor

@@ -22,8 +22,8 @@ from finetop.core import run as data
 from finetop.core.folders import open_regular
 from finetop.core.store import jobs, notices, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor.endings import HUNG
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.life.endings import HUNG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

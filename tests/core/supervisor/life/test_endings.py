@@ -8,8 +8,8 @@ import pytest
 from finetop.core import run as data
 from finetop.core.events import Ended
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor import endings
 from finetop.core.supervisor.launch.local import Exit
+from finetop.core.supervisor.life import endings
 
 GIB = 1 << 20  # in KiB
 FAULT = [

@@ -14,7 +14,7 @@ from finetop.core.errors import BadInput
 from finetop.core.settings import Keep
 from finetop.core.store import checks, jobs, records
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import housekeeping
+from finetop.core.supervisor.house import housekeeping
 from finetop.core.train.keeping import checkpoint
 
 if TYPE_CHECKING:

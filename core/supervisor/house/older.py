@@ -15,8 +15,8 @@ from finetop.core.errors import BadInput
 from finetop.core.folders import open_regular
 from finetop.core.job import attempt_of
 from finetop.core.store.jobs import TRAIN_PRIORITY, Job
-from finetop.core.supervisor import endings
 from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.life import endings
 
 if TYPE_CHECKING:
     from pathlib import Path

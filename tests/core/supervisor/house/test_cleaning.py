@@ -8,8 +8,8 @@ from dumping import differences, dump
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput
-from finetop.core.supervisor import cleaning, housekeeping
-from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.house import cleaning, housekeeping
+from finetop.core.supervisor.house.rebuild import rebuild
 
 DAY = 86_400.0
 ALL = {"last": None, "best": 1, "days": None, "total_gib": None, "merged_days": None, "trash_days": None}

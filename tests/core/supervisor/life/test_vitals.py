@@ -8,8 +8,8 @@ import pytest
 from finetop.core import run as data
 from finetop.core.store import jobs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import vitals
-from finetop.core.supervisor.vitals import Use, evidence_of, judge, usual_s
+from finetop.core.supervisor.life import vitals
+from finetop.core.supervisor.life.vitals import Use, evidence_of, judge, usual_s
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Makes the database again from the run folders: `python -m finetop.core.supervisor.rebuild --home DIR`.
+"""Makes the database again from the run folders: `python -m finetop.core.supervisor.house.rebuild --home DIR`.
 
 Each run.json says what the store had decided (store/records.py), each job's events all else; they are taken in as
 they were the first time. The new database takes the old one's place when it is complete; the old one stays beside it.
@@ -21,9 +21,9 @@ from finetop.core.folders import open_regular
 from finetop.core.home import Home, find_home, prepare
 from finetop.core.store import backups, checks, ingest, jobs, records, removal, runs
 from finetop.core.store.open import open_store, transaction
-from finetop.core.supervisor import older
+from finetop.core.supervisor.house import older
+from finetop.core.supervisor.life.since_start import SinceStart
 from finetop.core.supervisor.lock import take_lock
-from finetop.core.supervisor.since_start import SinceStart
 
 if TYPE_CHECKING:
     import duckdb
@@ -44,7 +44,7 @@ class Rebuilt:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m finetop.core.supervisor.rebuild")
+    parser = argparse.ArgumentParser(prog="python -m finetop.core.supervisor.house.rebuild")
     parser.add_argument("--home")
     home = find_home(parser.parse_args().home)
     os.umask(0o077)

@@ -14,7 +14,9 @@ from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.settings import Resume, Retry, Settings
 from finetop.core.store import jobs, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import afterwards, going_on, retrying, waiting, wishes
+from finetop.core.supervisor import going_on
+from finetop.core.supervisor.life import afterwards
+from finetop.core.supervisor.queue import retrying, waiting, wishes
 
 KILLED = Failed(2.0, "killed by signal 9", "", 1.0, None, 9, kind="killed")
 ENVIRONMENT = Failed(2.0, "the hub does not answer", "Look.", 1.0, 4, kind="environment")
