@@ -133,13 +133,11 @@ def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
         env=dict(os.environ),
     )
     assert tail.stdout is not None and tail.stderr is not None
-    first = tail.stdout.readline()
-    hosts.drop("box")
-    rest, err = (
-        tail.stdout.read(),
-        tail.stderr.read(),
-    )  # communicate() would miss what readline() has read ahead
-    tail.wait(60)
+    with tail:
+        first = tail.stdout.readline()
+        hosts.drop("box")
+        # communicate() would miss what readline() has read ahead
+        rest, err = tail.stdout.read(), tail.stderr.read()
     steps = [json.loads(line)["step"]["step"] for line in (first + rest).splitlines()]
     assert steps == list(range(1, 61))
     assert "finetop: box is out of reach (" in err
