@@ -8,6 +8,7 @@ from finetop.core import pulse
 from finetop.core.queue_words import is_for_later, ordinal, why
 from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
+from finetop.tui.orders import can_go_on
 from finetop.tui.theme import MARKS, Mark
 from finetop.tui.words import count, counted, long_span, points, without_zero
 
@@ -256,14 +257,16 @@ def _running_sentence(row: RunRow, state: Running) -> Line:
 def next_step(row: RunRow) -> tuple[str, str]:
     """Say what to do next with a run: one key and its words."""
     state = row.state
-    if isinstance(state, Failed | Lost):
+    if isinstance(state, Lost):
+        return "T", "try it again: it goes on from its newest checkpoint, if it has one"
+    if isinstance(state, Failed):
         return (
             ("n", "a new run from this one, with that mended")
             if _hint(row)
             else ("enter", "read the end of its log")
         )
     if isinstance(state, Queued):
-        return "enter", "see what it will do"
+        return ("P", "let it go on") if can_go_on(row) else ("enter", "see what it will do")
     if isinstance(state, Running):
         if state.pulse in ("hung", "stopped"):
             return "enter", "see where it stands: the end of its log"

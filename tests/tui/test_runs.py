@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 from tui_fakes import (
     NOW,
@@ -273,6 +274,46 @@ async def test_stop_asks_and_only_y_stops() -> None:
         assert "is being ended" not in text_of(app)
 
 
+async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("j", "j", "j", "P")
+        await settled(pilot)
+        assert asked(fake, protocol.Pause) == [protocol.Pause("support-r16")]
+        assert "support-r16 was told." in text_of(app)
+        held = [
+            msgspec.structs.replace(row, state=Queued(1, held=True, paused_at=820))
+            if row.name == "support-r16"
+            else row
+            for row in mixed_rows()
+        ]
+        fake.change(held)
+        await settled(pilot, 2.2)
+        await pilot.press("k", "j")  # what was said is gone with the next key
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2] == " next  P  let it go on"
+        assert " P go on " in text_of(app).splitlines()[-1]
+        await pilot.press("P")
+        await settled(pilot)
+        assert asked(fake, protocol.Release) == [protocol.Release("support-r16")]
+
+
+async def test_T_tries_a_failed_run_again() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("P")
+        await settled(pilot)
+        assert "has ended: nothing to pause." in text_of(app)
+        await pilot.press("j", "T")
+        await settled(pilot)
+        (order,) = asked(fake, protocol.Retry)
+        assert f"{order.run} goes on from step 400, 2nd in the queue." in text_of(app)
+
+
 async def test_kill_asks_and_offers_to_stop_in_place() -> None:
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)
@@ -338,7 +379,17 @@ async def test_footer_drops_whole_keys_and_keeps_the_last() -> None:
         await settled(pilot)
         footer = text_of(app).splitlines()[-1]
         assert footer.endswith("? keys")
-        labels = {"enter open", "S stop", "f check", "n new run", "/ filter", "K kill", "o sort", "? keys"}
+        labels = {
+            "enter open",
+            "S stop",
+            "P pause",
+            "f check",
+            "n new run",
+            "/ filter",
+            "K kill",
+            "o sort",
+            "? keys",
+        }
         assert {words.strip() for words in footer.split("  ")} <= labels
 
 

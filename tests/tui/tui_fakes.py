@@ -196,6 +196,10 @@ class FakeSupervisor:
                 return protocol.CheckAnswer(40, ask.run, 1200)
             case protocol.Stop() | protocol.Kill():
                 return protocol.Done(f"{ask.run} is being ended.")
+            case protocol.Pause() | protocol.Release():
+                return protocol.Done(f"{ask.run} was told.")
+            case protocol.Retry():
+                return protocol.RetryAnswer(ask.run, "train", 400, 2)
             case protocol.Submit():
                 return protocol.SubmitAnswer(99, ask.name, 3)
         raise NotFound(f"not in the fake: {ask}")

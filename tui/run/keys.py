@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.run import Failed, Finished, Lost, Queued, Running
+from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.tui.keys import Key
+from finetop.tui.orders import can_go_on
 from finetop.tui.run.steps import newest_first
 from finetop.tui.verdicts import hint_of, next_step
 from finetop.tui.words import count, long_span
@@ -28,6 +29,8 @@ TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN@STEP")
 STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
+PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
 NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 LOG = Key("l", "l", "log", "log", "the whole log", "finetop tail --log RUN")
 STEPS = Key("s", "s", "steps", "steps", "checkpoints", "finetop show RUN")
@@ -46,7 +49,7 @@ MOVES = (
 )
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH),
-    *(CHECK, STOP, KILL, NEW, LOG, STEPS, VIEW, BACK, *MOVES),
+    *(CHECK, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, BACK, *MOVES),
 )
 
 _SCROLL = Key("", "↑↓", "scroll", "", "")
@@ -55,6 +58,7 @@ _STEP = Key("", "↑↓", "step", "", "")
 _ANSWERS = Key("", "enter", "answers", "", "")
 _EARLIER = Key("", "v", "earlier check", "", "")
 _OTHER_JOB = Key("", "v", "other job's", "", "")
+_GO_ON = Key("", "P", "go on", "", "")
 _ALL_SAMPLES = Key("", "v", "all or three", "", "")
 
 
@@ -63,7 +67,11 @@ def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_readi
     if detail is None:
         return (BACK,)
     state = detail.row.state
-    stop = (STOP,) if isinstance(state, Running | Queued) else ()
+    stop: tuple[Key, ...] = ()
+    if isinstance(state, Running | Queued):
+        stop = (STOP, _GO_ON if can_go_on(detail.row) else PAUSE)
+    elif isinstance(state, Failed | Lost | Stopped):
+        stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()
     if is_reading:
         return (_SCROLL, BACK)
@@ -77,9 +85,10 @@ def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_readi
                 *((ALL,) if is_zoomed else ()),
                 LOG_SCALE,
                 SMOOTH,
-                *stop,
+                *stop[:1],
                 BACK,
                 *check,
+                *stop[1:],
                 STEPS,
             )
         case "log":
@@ -113,9 +122,12 @@ def next_of(detail: RunDetail, tab: Tab, cursor: int) -> tuple[str, str]:
         step = newest_first(detail)[min(cursor, len(detail.checkpoints) - 1)].step
         return "f", f"check step {count(step)} for forgetting{check_price(detail)}"
     if isinstance(row.state, Failed | Lost):
-        return next_step(row) if hint_of(row) or tab == "log" else ("l", "read the end of its log")
-    if isinstance(row.state, Queued):
+        knows = hint_of(row) or isinstance(row.state, Lost)
+        return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")
+    if isinstance(row.state, Queued) and not can_go_on(row):
         return "esc", "back to the runs: it starts by itself"
+    if isinstance(row.state, Queued):
+        return next_step(row)
     if row.checking is not None:
         return (
             ("esc", "back to the runs: the check goes on") if tab == "check" else ("enter", "watch the check")

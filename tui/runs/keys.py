@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.run import Queued, Running
+from finetop.core.run import Failed, Lost, Queued, Running, Stopped
 from finetop.tui.keys import Key
+from finetop.tui.orders import can_go_on
 
 if TYPE_CHECKING:
     from finetop.core.run import RunRow
@@ -15,6 +16,8 @@ CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check R
 NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
+PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
 FILTER = Key("slash", "/", "filter", "filter", "only runs with this in name, model, tag", "finetop ls FILTER")
 SORT = Key("o", "o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
 BACK = Key("escape", "esc", "", "back", "drop the filter")
@@ -26,7 +29,8 @@ MOVES = (
     Key("g,home", "g", "", "top", "first run"),
     Key("G,end", "G", "", "end", "last run"),
 )
-KEYS = (OPEN, NEW, CHECK, FILTER, STOP, SORT, KILL, BACK, *MOVES)
+KEYS = (OPEN, NEW, CHECK, FILTER, STOP, PAUSE, RETRY, SORT, KILL, BACK, *MOVES)
+_GO_ON = Key("", "P", "go on", "", "")
 
 
 def footer_keys(row: RunRow | None, *, is_filtered: bool) -> tuple[Key, ...]:
@@ -34,7 +38,9 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool) -> tuple[Key, ...]:
     if row is None:
         return (FILTER,) if is_filtered else (NEW,)
     if isinstance(row.state, Running):
-        return (OPEN, STOP, CHECK, NEW, FILTER, KILL, SORT)
+        return (OPEN, STOP, PAUSE, CHECK, NEW, FILTER, KILL, SORT)
     if isinstance(row.state, Queued):
-        return (OPEN, STOP, NEW, FILTER, SORT)
+        return (OPEN, _GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, SORT)
+    if isinstance(row.state, Failed | Lost | Stopped):
+        return (OPEN, RETRY, NEW, CHECK, FILTER, SORT)
     return (OPEN, CHECK, NEW, FILTER, SORT)

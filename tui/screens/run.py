@@ -17,6 +17,7 @@ from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
+from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.alarms import alarm_lines
 from finetop.tui.run.ask import Order, can_end, kill_question, short_name, stop_question
 from finetop.tui.run.check import check_lines, no_check_lines
@@ -410,6 +411,19 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def action_kill(self) -> None:
         self._ask(kill_question)
 
+    def action_pause(self) -> None:
+        if self.detail is None:
+            return
+        order = pause_or_go_on(self.detail.row)
+        if order is not None:
+            self._do(order)
+        else:
+            host_of(self).say(f"{short_name(self.detail.row)} has ended: nothing to pause.")
+
+    def action_retry(self) -> None:
+        if self.detail is not None:
+            self._do(protocol.Retry(self.detail.row.name))
+
     def _ask(self, question_of: Callable[[RunDetail, Callable[[Order], object]], Question]) -> None:
         if self.detail is None:
             return
@@ -420,7 +434,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
     @work
-    async def _do(self, ask: protocol.Check | Order) -> None:
+    async def _do(self, ask: protocol.Ask) -> None:
         """Ask the supervisor to act on the run, and say what came of it."""
         host = host_of(self)
         try:
@@ -428,8 +442,4 @@ class RunScreen(Screen[None], inherit_bindings=False):
         except FinetopError as error:
             host.say(str(error), "red")
             return
-        if isinstance(answer, protocol.CheckAnswer):
-            step = f" at step {count(answer.step)}" if answer.step else ""
-            host.say(f"a check of {answer.run}{step} is queued.")
-        else:
-            host.say(answer.message)
+        host.say(said(answer))

@@ -17,6 +17,7 @@ from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
+from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.ask import left_of
 from finetop.tui.runs.held import RunList, Sort
 from finetop.tui.runs.keys import KEYS, footer_keys
@@ -316,6 +317,17 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         stop = Answer("S", "stop, saves first", lambda: self._do(protocol.Stop(row.name)))
         self.query_one(Bottom).ask(words, [kill, stop], leave="leave it running")
 
+    def action_pause(self) -> None:
+        order = None if self.row is None else pause_or_go_on(self.row)
+        if order is not None:
+            self._do(order)
+        elif self.row is not None:
+            host_of(self).say(f"{_cut(self.row)} has ended: nothing to pause.")
+
+    def action_retry(self) -> None:
+        if self.row is not None:
+            self._do(protocol.Retry(self.row.name))
+
     def _has_ended(self, row: RunRow) -> bool:
         if isinstance(row.state, Running | Queued):
             return False
@@ -323,7 +335,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         return True
 
     @work
-    async def _do(self, ask: protocol.Check | protocol.Stop | protocol.Kill) -> None:
+    async def _do(self, ask: protocol.Ask) -> None:
         """Ask the supervisor to act on a run, and say what came of it."""
         host = host_of(self)
         try:
@@ -331,11 +343,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         except FinetopError as error:
             host.say(str(error), "red")
             return
-        if isinstance(answer, protocol.CheckAnswer):
-            step = f" at step {count(answer.step)}" if answer.step else ""
-            host.say(f"a check of {answer.run}{step} is queued.")
-        else:
-            host.say(answer.message)
+        host.say(said(answer))
 
     @work
     async def _queue_demo(self) -> None:
