@@ -9,20 +9,7 @@ import time
 import pytest
 
 from finetop.core import protocol
-from finetop.core.commands.main import main, verbs
-
-
-@pytest.fixture
-def finetop(rig, capsys, monkeypatch):
-    """Run one command in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
-
-    def run(*words):
-        code = main(list(words))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+from finetop.core.commands.main import verbs
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from finetop.core import protocol
-from finetop.core.commands.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     Finetop = Callable[..., tuple[int, str, str]]
 
 SAVED = (2, 4, 6, 8, 10)
-
-
-@pytest.fixture
-def finetop(rig: Rig, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Finetop:
-    """Run one command in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(list(words))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def submit(rig: Rig, name: str, first_regressed: int, **plan: object) -> None:

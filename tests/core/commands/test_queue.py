@@ -6,21 +6,7 @@ import time
 import pytest
 
 from finetop.core import protocol
-from finetop.core.commands.main import main
 from finetop.core.run import Queued, word
-
-
-@pytest.fixture
-def finetop(rig, capsys, monkeypatch):
-    """Run one command in this process: (exit code, stdout, stderr)."""
-    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
-
-    def run(*words):
-        code = main(list(words))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def wait(rig, name, wanted):
@@ -117,12 +103,5 @@ def served(tmp_path_factory):
 
 
 @pytest.fixture
-def quiet_finetop(served, capsys, monkeypatch):
-    monkeypatch.setenv("FINETOP_HOME", str(served.home.root))
-
-    def run(*words):
-        code = main(list(words))
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
+def quiet_finetop(served, finetop_of):
+    return finetop_of(served.home)
