@@ -359,6 +359,7 @@ def load_checkpoint(
             # PEFT looks for modules of these names, and AdaLoRA's are of its matrices; it cuts them all the same
             warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
             tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
+            _unround(tuned, folder / "adapter_model.safetensors")
     except (
         OSError,
         ValueError,
@@ -377,6 +378,24 @@ def load_checkpoint(
             hint="Pick another checkpoint: RUN@STEP.",
         ) from error
     return tuned, tokenizer
+
+
+def _unround(tuned: Any, file: Path) -> None:
+    """Give an adapter's matrices the numbers that the file has.
+
+    AdaLoRA's are rounded to the base's format on the way when they are cut to their ranks: that moved a logit of
+    SmolLM2-135M in bfloat16 by 0.81 after 12 steps, and by 0.25 without, which is the base's own rounding.
+    """
+    from safetensors import safe_open
+
+    with safe_open(file, "pt", device="cpu") as saved:
+        there = set(saved.keys())
+        for name, weight in tuned.named_parameters():
+            key = name.removesuffix(".default")
+            if key != name and key in there:
+                exact = saved.get_tensor(key)
+                if exact.shape == weight.shape:
+                    weight.data = exact.to(weight.device)
 
 
 def is_reward_model(folder: Path) -> bool:
