@@ -13,8 +13,7 @@ from typing import Any
 import msgspec
 from rig import RECIPE
 
-from finetop.core import events, protocol
-from finetop.core import run as data
+from finetop.core import events, protocol, run as data
 from finetop.core.check.deciding.conclusion import judge_pairs
 from finetop.core.check.deciding.permutation import Item
 from finetop.core.check.deciding.planning import make_plan

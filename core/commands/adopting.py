@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.adopt.recipe import Adopted, Wanted
 from finetop.core.client import Client
 from finetop.core.commands import follow

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.check import curve
 from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.client import Client

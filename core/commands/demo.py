@@ -9,8 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.check.telling.result import report, short_answer
 from finetop.core.client import Client
 from finetop.core.commands.follow import Progress, until_over

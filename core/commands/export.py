@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.client import Client
 from finetop.core.commands.adopting import require_finished
 from finetop.core.commands.output import print_json

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.client import Client
 from finetop.core.commands import numbers
 from finetop.core.commands.output import (

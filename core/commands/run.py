@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.client import Client
 from finetop.core.commands.follow import Progress, exit_code, until_over
 from finetop.core.commands.output import answer_words, plain, print_json, state_words

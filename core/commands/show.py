@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol, pulse
-from finetop.core import run as data
+from finetop.core import protocol, pulse, run as data
 from finetop.core.check.telling.result import short_answer
 from finetop.core.client import Client
 from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words

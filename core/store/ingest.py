@@ -13,8 +13,7 @@ from typing import Any
 import duckdb
 import msgspec
 
-from finetop.core import events
-from finetop.core import run as data
+from finetop.core import events, run as data
 from finetop.core.check.telling import result as results
 from finetop.core.errors import StoreTrouble
 from finetop.core.store import checks, notices, runs

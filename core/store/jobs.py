@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import msgspec
 
-from finetop.core import events
-from finetop.core import run as data
+from finetop.core import events, run as data
 from finetop.core.queue_words import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, records
 

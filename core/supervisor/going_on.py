@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol, secrets
-from finetop.core import run as data
+from finetop.core import protocol, run as data, secrets
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.recipe.changes import Change, changes
 from finetop.core.recipe.load import recipe_from_json

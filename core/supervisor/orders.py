@@ -21,8 +21,7 @@ from finetop.core.recipe.load import check_name, recipe_from_json
 from finetop.core.recipe.names import quoted
 from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.recipe.schema import General
-from finetop.core.store import checks, claims, jobs, records, runs
-from finetop.core.store import parents as store_parents
+from finetop.core.store import checks, claims, jobs, parents as store_parents, records, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
 from finetop.core.supervisor.state import Supervisor

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import methods
-from finetop.core import run as data
+from finetop.core import methods, run as data
 from finetop.core.errors import BadInput, FinetopError, NotFound
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.recipe.references import Reference, references, replaced

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import processes
-from finetop.core import run as data
+from finetop.core import processes, run as data
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.fault_points import abort_at
 from finetop.core.folders import make_inside, write_whole

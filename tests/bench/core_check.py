@@ -28,8 +28,7 @@ import msgspec
 from finetop.core import demo_model
 from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.events import EventLog, Verdict, decode
-from finetop.core.home import Home
-from finetop.core.home import prepare as prepare_home
+from finetop.core.home import Home, prepare as prepare_home
 
 TASKS = {
     "arc_easy": "acc_norm",

@@ -25,8 +25,7 @@ import msgspec
 
 from finetop.core.check.telling.result import Outcome, read, word
 from finetop.core.events import Ended, Metrics, Verdict, decode
-from finetop.core.home import Home
-from finetop.core.home import prepare as prepare_home
+from finetop.core.home import Home, prepare as prepare_home
 from finetop.core.recipe.load import load_recipe
 
 HARD = ["data.train=[{path: 'builtin:demo/support_train.jsonl'}]", "samples.count=0", "train.resumable=false"]

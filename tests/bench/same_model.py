@@ -34,8 +34,7 @@ from finetop.core.check.scoring.cells import Cell, Examinee, prepare, score_cell
 from finetop.core.check.scoring.forward import longest_input
 from finetop.core.check.scoring.scorer import BatchPlan, plan_for
 from finetop.core.events import EventLog
-from finetop.core.home import Home
-from finetop.core.home import prepare as prepare_home
+from finetop.core.home import Home, prepare as prepare_home
 from finetop.core.recipe.schema import Model
 
 if TYPE_CHECKING:

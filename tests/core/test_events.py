@@ -5,8 +5,7 @@ import os
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from finetop.core import events
 

@@ -1,8 +1,7 @@
 """The sanitizer: no control sequence of an outside string reaches the terminal."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from finetop.core.text import SHOWN_BYTES, clean, clean_line
 

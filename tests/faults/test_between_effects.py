@@ -20,8 +20,7 @@ from old_homes import old_home
 from rig import RECIPE
 from still import make_checkpoint, still
 
-from finetop.core import events, protocol
-from finetop.core import run as data
+from finetop.core import events, protocol, run as data
 from finetop.core.errors import StoreTrouble
 from finetop.core.fault_points import DIED
 from finetop.core.home import Home

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from hosts import wait_until
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 
 PROGRAM = str(Path(__file__).with_name("brood.py"))
 BOMB = 150

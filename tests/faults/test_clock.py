@@ -7,8 +7,7 @@ import pytest
 import shim
 from hosts import wait_until
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 
 DAY_S = 86_400
 

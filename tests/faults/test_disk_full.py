@@ -9,8 +9,7 @@ from dumping import differences, dump
 from hosts import wait_until
 from rig import SEVERAL
 
-from finetop.core import events, protocol
-from finetop.core import run as data
+from finetop.core import events, protocol, run as data
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.supervisor.house import rebuild
 

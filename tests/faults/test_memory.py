@@ -13,8 +13,7 @@ import msgspec
 import pytest
 from hosts import wait_until
 
-from finetop.core import events, protocol
-from finetop.core import run as data
+from finetop.core import events, protocol, run as data
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.life import endings

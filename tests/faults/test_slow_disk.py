@@ -11,8 +11,7 @@ import pytest
 import shim
 from hosts import wait_until
 
-from finetop.core import file_systems, protocol
-from finetop.core import run as data
+from finetop.core import file_systems, protocol, run as data
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.home import prepare
 

@@ -9,8 +9,7 @@ import pytest
 from hosts import wait_until
 from rig import SEVERAL
 
-from finetop.core import events, fault_points, processes, protocol
-from finetop.core import run as data
+from finetop.core import events, fault_points, processes, protocol, run as data
 from finetop.core.fault_points import DIED, SWITCH
 
 

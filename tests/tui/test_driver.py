@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 import pyte
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from rich.cells import cell_len, set_cell_size
 
 from finetop.tui.cells import Cells, apply_frame, blank_cells, resized

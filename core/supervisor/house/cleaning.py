@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol, settings
-from finetop.core import run as data
+from finetop.core import protocol, run as data, settings
 from finetop.core.errors import BadInput
 from finetop.core.settings import Keep
 from finetop.core.store import checks, jobs, records

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.errors import EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.fault_points import abort_at
 from finetop.core.folders import write_whole

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import events
-from finetop.core import run as data
+from finetop.core import events, run as data
 from finetop.core.errors import BadInput
 from finetop.core.folders import open_regular
 from finetop.core.job import attempt_of

@@ -6,8 +6,7 @@ import signal
 import time
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core import causes, pulse, stacks
-from finetop.core import run as data
+from finetop.core import causes, pulse, run as data, stacks
 from finetop.core.folders import open_regular
 
 if TYPE_CHECKING:

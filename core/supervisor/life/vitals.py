@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core import processes, pulse, stacks
-from finetop.core import run as data
+from finetop.core import processes, pulse, run as data, stacks
 from finetop.core.folders import open_regular
 from finetop.core.store import jobs, notices, runs
 from finetop.core.store.open import transaction

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from finetop.core import gpus as nvml
-from finetop.core import run as data
+from finetop.core import gpus as nvml, run as data
 from finetop.core.gpus import Gpu, Seen
 from finetop.core.store import jobs
 from finetop.core.store.open import transaction

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.errors import BadInput, Refused
 from finetop.core.queue_words import priority_word
 from finetop.core.store import jobs, order, runs

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.errors import Refused
 from finetop.core.store import jobs, runs
 from finetop.core.store.open import transaction

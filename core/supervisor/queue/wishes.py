@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.errors import Refused
 from finetop.core.fault_points import abort_at
 from finetop.core.store import jobs, order, runs

@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tui"))
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows

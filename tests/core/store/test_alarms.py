@@ -5,8 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from finetop.core import events
-from finetop.core import run as data
+from finetop.core import events, run as data
 from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.open import open_store
 

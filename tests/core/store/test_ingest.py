@@ -6,8 +6,7 @@ import duckdb
 import msgspec
 import pytest
 
-from finetop.core import events
-from finetop.core import run as data
+from finetop.core import events, run as data
 from finetop.core.store import chunk, ingest, jobs, metrics, runs
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor import taking_in

@@ -5,8 +5,7 @@ import time
 import duckdb
 import pytest
 
-from finetop.core import events
-from finetop.core import run as data
+from finetop.core import events, run as data
 from finetop.core.errors import StoreTrouble
 from finetop.core.store import ingest, jobs, metrics, runs
 from finetop.core.store.open import migrations, open_store, transaction

@@ -7,8 +7,7 @@ from typing import Any
 
 from finetop.core import gpus
 from finetop.core.fault_points import SWITCH
-from finetop.core.supervisor import __main__ as program
-from finetop.core.supervisor import schedule, spare
+from finetop.core.supervisor import __main__ as program, schedule, spare
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.pool import pool, watching
 

@@ -12,8 +12,7 @@ import psutil
 import pytest
 from hook import serving
 
-from finetop.core import events, protocol
-from finetop.core import run as data
+from finetop.core import events, protocol, run as data
 from finetop.core.store import ingest, notices
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import answers, rules, telling

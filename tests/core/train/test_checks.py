@@ -14,8 +14,7 @@ import pytest
 import torch
 
 from finetop.core import events
-from finetop.core.check import job as check_job
-from finetop.core.check import passes
+from finetop.core.check import job as check_job, passes
 from finetop.core.check.telling.result import read
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text

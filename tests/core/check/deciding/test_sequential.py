@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from finetop.core.check.deciding.betting import exact
 from finetop.core.check.deciding.conclusion import conclude, judge_pairs

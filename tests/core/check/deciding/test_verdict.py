@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 
 from finetop.core.check.deciding.conclusion import conclude, judge_pairs

@@ -12,8 +12,7 @@ import pytest
 from dumping import differences, dump
 from still import verdict
 
-from finetop.core import events, protocol
-from finetop.core import run as data
+from finetop.core import events, protocol, run as data
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
 from finetop.core.store import backups, order, records

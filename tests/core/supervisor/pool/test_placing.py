@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from finetop.core.run import Share
 from finetop.core.supervisor.pool.placing import IDLE_GIB, Card, Reason, Rules, Waiting, Want, decide, place

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.store import jobs, runs
 from finetop.core.store.open import transaction

@@ -7,8 +7,7 @@ import time
 import pytest
 from still import make_checkpoint
 
-from finetop.core import protocol
-from finetop.core import run as data
+from finetop.core import protocol, run as data
 from finetop.core.errors import Refused
 from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.settings import Resume, Retry, Settings

@@ -1,0 +1,234 @@
+"""What clients and the supervisor say to each other: one JSON object a line over the home's Unix socket.
+
+    -> {"v": 1, "id": 7, "ask": {"verb": "runs", "limit": 50}}
+    <- {"id": 7, "answer": {…}}   or   {"id": 7, "error": {"exit": 2, "message": …, "hint": …}}
+
+Over a slow link an answer may come as what has changed since an earlier one: see held.py.
+Each request is a type below and each has one answer type (`ANSWERS`). Requests on one connection are answered
+in order, except `changes`, which waits; so a client that waits for changes opens a connection of its own.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from finetop.core.protocol.checking import (
+    Check as Check,
+    CheckAnswer as CheckAnswer,
+    Checks as Checks,
+    ChecksAnswer as ChecksAnswer,
+    FlipRow as FlipRow,
+    Flips as Flips,
+    FlipsAnswer as FlipsAnswer,
+)
+from finetop.core.protocol.common import (
+    Done as Done,
+    Large as Large,
+    Priority as Priority,
+    Whole as Whole,
+)
+from finetop.core.protocol.keeping import (
+    Clean as Clean,
+    CleanAnswer as CleanAnswer,
+    CleanItem as CleanItem,
+    EmptyTrash as EmptyTrash,
+    Remove as Remove,
+    RemoveAnswer as RemoveAnswer,
+    Removed as Removed,
+    Restore as Restore,
+    Trash as Trash,
+    TrashAnswer as TrashAnswer,
+    Trashed as Trashed,
+)
+from finetop.core.protocol.looking import (
+    Curve as Curve,
+    Curves as Curves,
+    CurvesAnswer as CurvesAnswer,
+    EventsAnswer as EventsAnswer,
+    EventsSince as EventsSince,
+    GetRun as GetRun,
+    LogAnswer as LogAnswer,
+    ReadLog as ReadLog,
+    Runs as Runs,
+    RunsAnswer as RunsAnswer,
+    Sql as Sql,
+    SqlAnswer as SqlAnswer,
+    StepRow as StepRow,
+)
+from finetop.core.protocol.machine import (
+    GpuJob as GpuJob,
+    GpuProcess as GpuProcess,
+    GpuRow as GpuRow,
+    Gpus as Gpus,
+    GpusAnswer as GpusAnswer,
+    GpuWaiting as GpuWaiting,
+    PathFacts as PathFacts,
+    Paths as Paths,
+    PathsAnswer as PathsAnswer,
+)
+from finetop.core.protocol.meeting import (
+    Changes as Changes,
+    ChangesAnswer as ChangesAnswer,
+    Hello as Hello,
+    HelloAnswer as HelloAnswer,
+    Notices as Notices,
+    NoticesAnswer as NoticesAnswer,
+    SendTest as SendTest,
+    SendTestAnswer as SendTestAnswer,
+    Shutdown as Shutdown,
+    Tested as Tested,
+)
+from finetop.core.protocol.ordering import (
+    Hold as Hold,
+    Kill as Kill,
+    Move as Move,
+    Pause as Pause,
+    Prioritise as Prioritise,
+    Queue as Queue,
+    QueueAnswer as QueueAnswer,
+    QueueRow as QueueRow,
+    Release as Release,
+    Retry as Retry,
+    RetryAnswer as RetryAnswer,
+    Stop as Stop,
+)
+from finetop.core.protocol.starting import (
+    Export as Export,
+    ExportAnswer as ExportAnswer,
+    Import as Import,
+    ImportAnswer as ImportAnswer,
+    Resume as Resume,
+    ResumeAnswer as ResumeAnswer,
+    Stage as Stage,
+    Submit as Submit,
+    SubmitAnswer as SubmitAnswer,
+    SubmitChain as SubmitChain,
+    SubmitChainAnswer as SubmitChainAnswer,
+)
+from finetop.core.run import RunDetail
+
+VERSION = 1
+REQUEST_LIMIT = 4 << 20  # bytes of one request
+ANSWER_LIMIT = 16 << 20
+
+Ask = (
+    Hello
+    | Submit
+    | SubmitChain
+    | Resume
+    | Export
+    | Import
+    | Runs
+    | GetRun
+    | Curves
+    | ReadLog
+    | EventsSince
+    | Checks
+    | Flips
+    | Check
+    | Stop
+    | Kill
+    | Pause
+    | Retry
+    | Queue
+    | Move
+    | Hold
+    | Release
+    | Prioritise
+    | Remove
+    | Trash
+    | Restore
+    | EmptyTrash
+    | Clean
+    | Sql
+    | Changes
+    | Notices
+    | SendTest
+    | Paths
+    | Gpus
+    | Shutdown
+)
+
+ANSWERS: dict[type, type] = {
+    Hello: HelloAnswer,
+    Submit: SubmitAnswer,
+    SubmitChain: SubmitChainAnswer,
+    Resume: ResumeAnswer,
+    Export: ExportAnswer,
+    Import: ImportAnswer,
+    Runs: RunsAnswer,
+    GetRun: RunDetail,
+    Curves: CurvesAnswer,
+    ReadLog: LogAnswer,
+    EventsSince: EventsAnswer,
+    Checks: ChecksAnswer,
+    Flips: FlipsAnswer,
+    Check: CheckAnswer,
+    Stop: Done,
+    Kill: Done,
+    Pause: Done,
+    Retry: RetryAnswer,
+    Queue: QueueAnswer,
+    Move: Done,
+    Hold: Done,
+    Release: Done,
+    Prioritise: Done,
+    Remove: RemoveAnswer,
+    Trash: TrashAnswer,
+    Restore: Done,
+    EmptyTrash: Done,
+    Clean: CleanAnswer,
+    Sql: SqlAnswer,
+    Changes: ChangesAnswer,
+    Notices: NoticesAnswer,
+    SendTest: SendTestAnswer,
+    Paths: PathsAnswer,
+    Gpus: GpusAnswer,
+    Shutdown: Done,
+}
+
+# What only looks: it may be asked again where a connection broke before the answer came.
+LOOKS = (
+    Hello,
+    Runs,
+    GetRun,
+    Curves,
+    ReadLog,
+    EventsSince,
+    Checks,
+    Flips,
+    Sql,
+    Changes,
+    Paths,
+    Trash,
+    Gpus,
+    Queue,
+    Notices,
+)
+
+
+class Request(msgspec.Struct, frozen=True, omit_defaults=True):
+    v: Whole
+    id: Large
+    ask: Ask
+    held: Large | None = None  # the request whose answer the client holds: what has changed since is enough
+
+
+class Error(msgspec.Struct, frozen=True):
+    exit: int
+    message: str
+    hint: str = ""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    id: int
+    answer: msgspec.Raw = msgspec.Raw(b"null")
+    error: Error | None = None
+    patch: msgspec.Raw = msgspec.Raw(
+        b""
+    )  # of the answer that the client holds (delta.py), in place of `answer`
+
+
+request_decoder = msgspec.json.Decoder(Request)
+reply_decoder = msgspec.json.Decoder(Reply)
+encoder = msgspec.json.Encoder()

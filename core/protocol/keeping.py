@@ -1,0 +1,76 @@
+"""Runs that go to the trash and come back, and checkpoints and caches that go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Remove(msgspec.Struct, tag_field="verb", tag="remove", frozen=True):
+    """Move runs to the home's trash; `only_show` says what would go."""
+
+    runs: list[str]
+    only_show: bool = False
+
+
+class Removed(msgspec.Struct, frozen=True):
+    run_id: int
+    name: str
+    size_bytes: int
+    files: int
+    checkpoints: int
+
+
+class RemoveAnswer(msgspec.Struct, frozen=True):
+    runs: list[Removed]
+
+
+class Trash(msgspec.Struct, tag_field="verb", tag="trash", frozen=True):
+    """What lies in the trash."""
+
+
+class Trashed(msgspec.Struct, frozen=True):
+    run_id: int
+    name: str
+    folder: str  # below the home's trash
+    at: float  # when it was removed
+    size_bytes: int
+
+
+class TrashAnswer(msgspec.Struct, frozen=True):
+    runs: list[Trashed]  # the newest first
+
+
+class Restore(msgspec.Struct, tag_field="verb", tag="restore", frozen=True):
+    """Bring a run back from the trash."""
+
+    run: str  # name or number
+
+
+class EmptyTrash(msgspec.Struct, tag_field="verb", tag="empty-trash", frozen=True):
+    """Remove for good what lies in the trash, of it these folders alone: those that a person has seen."""
+
+    folders: list[str]
+
+
+class Clean(msgspec.Struct, tag_field="verb", tag="clean", frozen=True):
+    """What of checkpoints and caches goes by the home's settings; `keep` overrides them (see core/settings.py).
+
+    Without `shown` nothing is touched; with it, what goes and is among these paths is taken away.
+    """
+
+    keep: dict[str, Any] = {}
+    shown: list[str] | None = None
+
+
+class CleanItem(msgspec.Struct, frozen=True):
+    kind: str  # checkpoint, merged model, scores, data set, trash
+    what: str
+    path: str  # relative to the home
+    size_bytes: int
+    why: str
+
+
+class CleanAnswer(msgspec.Struct, frozen=True):
+    items: list[CleanItem]

@@ -1,0 +1,109 @@
+"""Runs as lists, whole, as curves, steps and logs; and any question to the store."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from finetop.core.protocol.common import Large, Whole
+from finetop.core.run import RunRow
+
+
+class Runs(msgspec.Struct, tag_field="verb", tag="runs", frozen=True):
+    filter: str = ""  # part of the name, model, method or tag
+    sort: Literal["needs_you", "newest", "name", "loss"] = "needs_you"
+    offset: Whole = 0
+    limit: Whole = 50
+
+
+class RunsAnswer(msgspec.Struct, frozen=True):
+    rows: list[RunRow]
+    matching: int
+    total: int
+    need_you: int
+    running: int
+    queued: int
+    revision: int
+    stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
+
+
+class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):
+    run: str  # name or number
+
+
+class Curves(msgspec.Struct, tag_field="verb", tag="curves", frozen=True):
+    """Ask for charts: per key, min and max in each of `columns` equal bins of [first, last] steps.
+
+    Without keys: the newest values of all keys in few columns, for sparklines.
+    """
+
+    run: str
+    keys: list[str]
+    columns: Whole
+    last: Whole  # the x axis's end: the planned last step
+    first: Whole = 0
+
+
+class Curve(msgspec.Struct, frozen=True):
+    key: str
+    column: list[int]  # ascending; a bin without points is absent
+    low: list[float]
+    high: list[float]
+    mean: list[float]
+    last_step: int
+    last_value: float | None
+    bad: int  # values that were not finite
+
+
+class CurvesAnswer(msgspec.Struct, frozen=True):
+    curves: list[Curve]
+
+
+class ReadLog(msgspec.Struct, tag_field="verb", tag="log", frozen=True):
+    """Read a job's log by byte offset; a negative offset counts from the end."""
+
+    run: str
+    job: Whole | None = None  # None: the newest job
+    offset: Large = -4096
+    limit: Whole = 65536
+
+
+class LogAnswer(msgspec.Struct, frozen=True):
+    job: int
+    text: str
+    next: int  # the offset to go on from
+    size: int
+    gap: int = 0  # bytes in front of the text that are not kept: the log grew too long
+
+
+class EventsSince(msgspec.Struct, tag_field="verb", tag="events", frozen=True):
+    """Follow a run: its metrics rows and state since a revision of the store (for `tail` and `run --wait`)."""
+
+    run: str
+    after_step: Whole = -1
+    limit: Whole = 1000
+
+
+class StepRow(msgspec.Struct, frozen=True):
+    step: int
+    at: float
+    values: dict[str, float | None]
+
+
+class EventsAnswer(msgspec.Struct, frozen=True):
+    steps: list[StepRow]
+    row: RunRow
+    revision: int
+
+
+class Sql(msgspec.Struct, tag_field="verb", tag="sql", frozen=True):
+    query: str
+    limit: Whole = 1000
+    timeout_s: float = 10.0
+
+
+class SqlAnswer(msgspec.Struct, frozen=True):
+    columns: list[str]
+    rows: list[list[Any]]
+    cut: bool  # there were more rows than the limit
