@@ -250,6 +250,37 @@ async def test_curves_are_not_asked_for_again_when_nothing_came() -> None:
         assert {type(ask) for ask in fake.asked} == {protocol.GetRun}
 
 
+async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -> None:
+    fake = FakeRun(
+        make_detail(Running(NOW - 800, "training", 5_000, 200_000, "steps", 380.0), step=5_000, steps=200_000)
+    )
+    app = make_run_app(fake)
+    clock = [NOW]
+    app._now = lambda: clock[0]
+
+    async def newer(pilot: Any, step: int, **metrics: float | None) -> int:
+        """Curves that are asked for when the run stands there."""
+        fake.asked.clear()
+        row = fake.detail.row
+        row = msgspec.structs.replace(row, step=step, metrics={**row.metrics, **metrics})
+        fake.detail = msgspec.structs.replace(fake.detail, row=row)
+        fake.change()
+        await settled(pilot)
+        assert f"running {step:,}" in text_of(app)
+        return sum("loss" in ask.keys for ask in asked(fake, protocol.Curves))
+
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot)
+        assert await newer(pilot, 5_001, loss=0.9) == 0
+        assert await newer(pilot, 5_002, loss=None) == 1, "a value that is not finite is a mark of its own"
+        assert await newer(pilot, 5_003, eval_loss=1.25) == 1
+        assert await newer(pilot, 5_004, loss=None) == 0
+        clock[0] += 10
+        assert await newer(pilot, 5_005) == 1
+        assert await newer(pilot, 25_000) == 1
+        assert await newer(pilot, 4_000) == 1, "it was resumed"
+
+
 async def test_time_left_stands_for_ten_seconds() -> None:
     fake = training()
     app = make_run_app(fake)

@@ -9,7 +9,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.check.telling.result import Outcome, read
-from finetop.core.run import MAKES_A_RUN, JobRow, Queued, RunDetail, Running
+from finetop.core.run import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
 from finetop.tui.words import sparkline
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from finetop.tui.host import Host
 
 SPARKS_S = 10.0  # sparklines change at most so often
+CURVES_S = 10.0  # and curves that grow by less than can be seen
 _PIECES = 4  # of a log that are read before a picture is drawn
 
 
@@ -42,6 +43,8 @@ class Held:
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
     _curves_of: tuple[object, ...] = ()
+    _curves_row: RunRow | None = None  # as it stood then
+    _curves_at: float = -1e9
     _sparks_of: tuple[object, ...] = ()
     _sparks_at: float = -1e9
     _log_of: int | None = None
@@ -63,14 +66,40 @@ async def load_curves(host: Host, held: Held, keys: list[str], first: int, last:
     """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
     assert held.detail is not None
     row = held.detail.row
-    wanted = (tuple(keys), first, last, columns, row.step, tuple(sorted(row.metrics.items())))
-    if not keys or columns < 1 or wanted == held._curves_of:
+    wanted = (tuple(keys), first, last, columns)
+    if not keys or columns < 1:
         return
+    if wanted == held._curves_of and not _can_be_seen(held, row, host.now()):
+        return
+    held._curves_at = host.now()
     answer: protocol.CurvesAnswer = await host.ask(
         protocol.Curves(row.name, keys, columns=columns, last=last, first=first)
     )
     held.curves = {curve.key: curve for curve in answer.curves}
-    held.first, held.last, held.columns, held._curves_of = first, last, columns, wanted
+    held.first, held.last, held.columns, held._curves_of, held._curves_row = first, last, columns, wanted, row
+
+
+def _can_be_seen(held: Held, row: RunRow, now: float) -> bool:
+    """Say whether the curves would look different by now.
+
+    Those of a week are read in 100 ms, and a step is less than a hundredth of a column: they wait for a quarter of
+    one, for CURVES_S, or for what shows by itself.
+    """
+    old = held._curves_row
+    if old is None or (old.step, old.metrics) == (row.step, row.metrics):
+        return old is None
+    grown = row.step - old.step
+    return (
+        not 0 <= 4 * grown * held.columns < held.last - held.first
+        or now - held._curves_at >= CURVES_S
+        or type(old.state) is not type(row.state)
+        or _shows_by_itself(old) != _shows_by_itself(row)
+    )
+
+
+def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
+    """Give what is a mark of its own in a chart: an evaluation, and values that are not finite."""
+    return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 
 
 async def load_sparks(host: Host, held: Held, keys: list[str], columns: int) -> None:
