@@ -24,6 +24,7 @@ from finetop.tui.keys import Key, bindings
 from finetop.tui.live import FAR_PACE_S, PACE_S, follow
 from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
+from finetop.tui.places import PLACES
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.theme import Look, StyleName, find_look, require_theme
 from finetop.tui.widgets.frame import Bottom, Top
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from textual.driver import Driver
-    from textual.screen import Screen
 
     from finetop.core.home import Home
     from finetop.core.remote.fleet import Fleet
@@ -43,20 +43,13 @@ if TYPE_CHECKING:
 MINUTE_S = 60.0
 
 EVERYWHERE = (
-    Key("1", "1", "", "runs", "Runs", "finetop ls"),
-    Key("2", "2", "", "launch", "Launch", "finetop run RECIPE"),
+    *(place.as_key for place in PLACES),
     Key("question_mark", "?", "", "help", "all keys of this screen"),
     Key("colon,ctrl+p", ":", "", "palette", "every command by name"),
     Key("ctrl+l", "ctrl+l", "", "redraw", "draw all again, after line noise"),
     Key("q", "q", "", "leave", "leave; runs go on"),
 )
 MESSAGES = Key("", "", "", "messages", "all messages so far")
-
-
-def _launch() -> Screen[Any]:
-    from finetop.tui.screens.launch import LaunchScreen
-
-    return LaunchScreen()
 
 
 class FinetopApp(App[str], inherit_bindings=False):
@@ -70,8 +63,8 @@ class FinetopApp(App[str], inherit_bindings=False):
     ALLOW_SELECT = False
     TITLE = "finetop"
     BINDINGS: ClassVar = [*bindings(EVERYWHERE), ("ctrl+c", "how_to_leave")]
-    MODES: ClassVar = {"runs": RunsScreen, "launch": _launch}
-    DEFAULT_MODE = "runs"
+    MODES: ClassVar = {place.mode: place.open for place in PLACES}
+    DEFAULT_MODE = PLACES[0].mode
 
     def __init__(
         self,
@@ -124,6 +117,13 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     def where(self, width: int) -> Line:
         return top_words(self.machines, width)
+
+    def places(self) -> Sequence[tuple[str, str, int]]:
+        """Give key, name and number of each place."""
+        return [
+            (place.key, place.name, sum(place.counted(machine) for machine in self.machines))
+            for place in PLACES
+        ]
 
     def now(self) -> float:
         return self._now()
@@ -278,11 +278,11 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     # --- keys ---------------------------------------------------------------------------------------------
 
-    def action_runs(self) -> None:
-        self.show_runs()
-
-    def action_launch(self) -> None:
-        self.open_launch()
+    def action_place(self, mode: str) -> None:
+        if mode == "runs":
+            self.show_runs()
+        else:
+            self.switch_mode(mode)
 
     def action_help(self) -> None:
         from finetop.tui.screens.help import HelpScreen

@@ -55,7 +55,7 @@ async def test_a_lost_supervisor_is_said_on_every_screen_and_comes_back_by_itsel
         assert words in text_of(app)
         assert "next  R  start it again" in text_of(app)
         assert text_of(app).splitlines()[:12] == before
-        await pilot.press("2")
+        await pilot.press("4")
         await settled(pilot)
         assert words in text_of(app)
         await pilot.press("question_mark")
@@ -131,7 +131,7 @@ async def test_places_by_number_help_and_commands() -> None:
         await settled(pilot)
         assert "finetop stop RUN" in row_with(app, "stop after a checkpoint")
         assert "every command by name" in text_of(app)
-        await pilot.press("escape", "2")
+        await pilot.press("escape", "4")
         await settled(pilot)
         assert isinstance(app.screen, LaunchScreen)
         await pilot.press("1")

@@ -35,7 +35,7 @@ def submitted(fake: FakeSupervisor) -> list[Any]:
 async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None:
     app = make_app(FakeSupervisor(mixed_rows()), folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2")
+        await pilot.press("4")
         await settled(pilot)
         text = text_of(app)
         for words in (
@@ -54,7 +54,7 @@ async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake, folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2", "enter")
+        await pilot.press("4", "enter")
         await settled(pilot)
         await pilot.press("enter", *"faq.jsonl", "enter")
         await settled(pilot)
@@ -74,7 +74,7 @@ async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
 async def test_errors_show_beside_the_field_when_typing_pauses(folder: Path) -> None:
     app = make_app(FakeSupervisor(mixed_rows()), folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2", "j", "j", "tab")
+        await pilot.press("4", "j", "j", "tab")
         await settled(pilot)
         screen = app.screen
         assert isinstance(screen, LaunchScreen)
@@ -94,7 +94,7 @@ async def test_letters_are_text_while_a_field_is_typed(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake, folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2", "tab", "g", "enter", "ctrl+u")
+        await pilot.press("4", "tab", "g", "enter", "ctrl+u")
         await settled(pilot)
         await pilot.press(*"q1", "question_mark", "R", "S")
         await settled(pilot)
@@ -110,7 +110,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake, folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2", "R")
+        await pilot.press("4", "R")
         await settled(pilot)
         assert "▸ data" in row_with(app, "data  ")
         assert "not queued: 1 setting to mend. data.train: needs a .jsonl file." in text_of(app)
@@ -120,7 +120,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
 async def test_all_settings_are_there_and_an_unknown_file_says_what_is_wrong(folder: Path) -> None:
     app = make_app(FakeSupervisor(mixed_rows()), folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2", "tab", "v", "G")
+        await pilot.press("4", "tab", "v", "G")
         await settled(pilot)
         assert "▸ trainer_args" in text_of(app)
         await pilot.press("v", "tab")
@@ -159,7 +159,7 @@ async def test_code_of_a_model_is_asked_about_by_name(folder: Path) -> None:
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake, folder)
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("2", "k")
+        await pilot.press("4", "k")
         await settled(pilot)
         assert "✗ runs Python code that comes with other/model" in text_of(app)
         await pilot.press("R")

@@ -226,7 +226,7 @@ async def test_data_that_is_not_there_is_refused_in_words(tmp_path: Path) -> Non
     app = app_on(lab, folder=tmp_path)
     async with app.run_test(size=(160, 40)) as pilot:
         await settled(pilot)
-        await pilot.press("2")
+        await pilot.press("4")
         await settled(pilot, 0.3)
         await pilot.press("g", "R")
         await settled(pilot, 0.2)

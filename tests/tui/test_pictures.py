@@ -25,8 +25,8 @@ ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant"
         ("none", []),
         ("mixed", ["slash", "q"]),
         ("mixed", ["question_mark"]),
-        ("mixed", ["2"]),
-        ("mixed", ["2", "enter", "enter", *"faq.jsonl", "enter", "j", "j", "enter", "ctrl+u", "0", "enter"]),
+        ("mixed", ["4"]),
+        ("mixed", ["4", "enter", "enter", *"faq.jsonl", "enter", "j", "j", "enter", "ctrl+u", "0", "enter"]),
     ],
     ids=["runs", "runs-stop", "runs-empty", "runs-filter", "help", "launch", "launch-error"],
 )

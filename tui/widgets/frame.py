@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from textual import events
 
-PLACES = (("1", "Runs"), ("2", "Launch"))
 SMALLEST = (60, 20)
 _MOVES = ("up", "down", "pageup", "pagedown")
 
@@ -38,11 +37,11 @@ class Top(Lines):
 
     def redraw(self) -> None:
         """Write the row again, after a minute or when the machine became known."""
-        places: list[tuple[str, bool]] = [(f" {key} {name} ", name == self.place) for key, name in PLACES]
-        left: Line = ((" finetop ", "bold"), (" ", ""))
-        for text, is_here in places:
-            left = (*left, (text, "reverse" if is_here else ""), (" ", ""))
         host = host_of(self)
+        left: Line = ((" finetop ", "bold"), (" ", ""))
+        for key, name, number in host.places():
+            text = f" {key} {name}{f' {number}' if number else ''} "
+            left = (*left, (text, "reverse" if name == self.place else ""), (" ", ""))
         time: Line = ((f"{clock(host.now())} ", ""),)
         where = host.where(self.size.width - line_width(left) - line_width(time) - 4)
         right: Line = (*where, ("  " if where else "", ""), *time)

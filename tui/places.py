@@ -1,0 +1,43 @@
+"""The places of the app: what the number keys lead to, and the number that the top row says beside each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from textual.screen import Screen
+
+from finetop.tui.keys import Key
+from finetop.tui.screens.runs import RunsScreen
+
+if TYPE_CHECKING:
+    from finetop.tui.machines import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place. `counted` says of a machine how many things there wait for a person, or are to come."""
+
+    key: str
+    mode: str
+    name: str
+    command: str
+    open: Callable[[], Screen[Any]]
+    counted: Callable[[Machine], int] = lambda machine: 0
+
+    @property
+    def as_key(self) -> Key:
+        return Key(self.key, self.key, "", f"place('{self.mode}')", self.name, self.command)
+
+
+def _launch() -> Screen[Any]:
+    from finetop.tui.screens.launch import LaunchScreen
+
+    return LaunchScreen()
+
+
+PLACES = (
+    Place("1", "runs", "Runs", "finetop ls", RunsScreen),
+    Place("4", "launch", "Launch", "finetop run RECIPE", _launch),
+)
