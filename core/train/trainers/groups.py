@@ -124,6 +124,20 @@ def _over_ids(trainer_class: Any) -> Any:
     """Let a trainer of TRL take prompts as token ids, and tell what finetop tells."""
 
     class OverIds(trainer_class):  # type: ignore[misc]
+        a_pass = 0  # tokens of the prompts and answers that are learned from now
+
+        def _prepare_inputs(self, batch: Any) -> Any:
+            """Count the tokens of every pass: TRL counts those of the first, in which the answers are written."""
+            before = self.state.num_input_tokens_seen
+            begins = self.model.training and self._step % self.args.steps_per_generation == 0
+            inputs = super()._prepare_inputs(batch)
+            if begins and self.state.num_input_tokens_seen == before:
+                self.state.num_input_tokens_seen += self.a_pass
+                self._metrics["train"]["num_tokens"] = [self.state.num_input_tokens_seen]
+            elif begins:
+                self.a_pass = self.state.num_input_tokens_seen - before
+            return inputs
+
         def _tokenize_prompts(self, prompts: Any) -> Any:
             return [list(ids) for ids in prompts], None, {}
 

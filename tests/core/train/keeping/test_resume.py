@@ -240,3 +240,29 @@ def test_a_budget_of_tokens_holds_to_the_step_and_over_resumes(tmp_path, tiny_mo
     spent = [event.spent_s for event in told if isinstance(event, events.Phase) and event.spent_s is not None]
     assert spent == sorted(spent), "the second job adds to what the first has spent"
     assert spent[0] < spent[-1]
+
+
+@pytest.mark.parametrize(("name", "passes"), [("grpo", 1), ("rloo", 2)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_budgets_hold_where_answers_are_written_in_groups(tmp_path, tiny_model, name, passes):
+    """A step learns from 4 answers of one token, each behind its prompt of 12; what an evaluation writes is no part."""
+    reward = {"rules": [{"rule": "regex", "value": "^ ?[a-m]"}]}
+    run = Run(
+        tmp_path,
+        tiny_model,
+        objective={"name": name, "generations": 2, "max_new_tokens": 1, "passes": passes, "reward": reward},
+        train={"epochs": None, "max_steps": 999, "save_every": 999, "eval_every": 2},
+    )
+    run.data.write_text('{"prompt": "What is 10?"}\n' * 16)
+    run.settings["budget"] = {"tokens": 120}
+    ended, happened = run.job()
+    told = numbers(happened)
+    assert {number: values["tokens"] for number, values in told.items()} == {1: 52, 2: 104, 3: 156}
+    assert ended.cause == "budget.tokens (120) is used up: 156 were trained, after step 3 of 999"
+    spent_s = max(event.spent_s or 0.0 for event in happened if isinstance(event, events.Phase))
+    run.settings["budget"] = {"hours": (spent_s + 0.1) / 3600}
+    ended, happened = run.job(3)
+    last = max(numbers(happened))
+    assert numbers(happened)[4]["tokens"] == 208, "of the job before, and of this"
+    assert ended.cause.startswith("budget.hours (") and ended.cause.endswith(f", after step {last} of 999")
+    assert checkpoint.is_resumable(checkpoint.folder_of(run.folder, last))
