@@ -1,14 +1,17 @@
 """The `finetop` command in a terminal; and the table of faults, to which each test adds its row by `survived`."""
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 from rig import Rig
 from terminal import Terminal
 
 COLUMNS = ("fault", "what", "repeats", "written", "lost", "doubled", "wrongly marked", "orphans")
+NONE = "-"
 
 
 @pytest.fixture
@@ -30,11 +33,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """Print the table, where the slow tests ran too (`make faults`)."""
     if "not slow" in (config.option.markexpr or "") and "or" not in config.option.markexpr:
         return
-    reports = [r for kind in ("passed", "failed") for r in terminalreporter.stats.get(kind, [])]
+    stats = terminalreporter.stats
+    reports = [r for kind in ("passed", "failed", "xfailed", "xpassed") for r in stats.get(kind, [])]
     rows = [row for r in reports if r.when == "call" for name, row in r.user_properties if name == "fault"]
+    rows += list(untold(stats))
     if not rows:
         return
-    rows.sort(key=lambda row: (int("".join(c for c in row[0] if c.isdigit()) or 0), row[1]))
+    rows.sort(key=lambda row: (int(row[0]) if row[0].isdigit() else 99, row[1]))
     widths = [max(len(row[i]) for row in (COLUMNS, *rows)) for i in range(len(COLUMNS))]
     terminalreporter.section("faults survived")
     for row in (COLUMNS, *rows):
@@ -43,9 +48,29 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             for i, (cell, w) in enumerate(zip(row, widths, strict=True))
         ]
         terminalreporter.write_line("  ".join(cells).rstrip())
-    total = [sum(int(row[i]) for row in rows) for i in range(2, 8)]
+    total = [sum(int(row[i]) for row in rows if row[i] != NONE) for i in range(2, 8)]
     words = ", ".join(f"{name} {count}" for name, count in zip(COLUMNS[2:], total, strict=True))
     terminalreporter.write_line(f"{len({row[0] for row in rows})} faults; {words}")
+
+
+def untold(stats: dict[str, list[pytest.TestReport]]) -> Iterator[list[str]]:
+    """A row for each test of a fault that had nothing to tell: it did not run, or came to no count."""
+    for kind in ("skipped", "xfailed", "failed", "error"):
+        for report in stats.get(kind, []):
+            file, _, test = report.nodeid.partition("::")
+            if Path(file).parent.name != "faults" or any(
+                name == "fault" for name, _ in report.user_properties
+            ):
+                continue
+            why = report.longrepr[2].removeprefix("Skipped: ") if kind == "skipped" else test
+            words = {"skipped": "not run", "xfailed": "NOT SURVIVED YET"}.get(kind, "FAILED")
+            yield [fault_of(Path(file)), f"{words}: {why}", *[NONE] * 6]
+
+
+def fault_of(file: Path) -> str:
+    """Say which fault a file of tests is about, by its first line."""
+    found = re.match(r'"""Faults? (\d+)', (Path(__file__).parent / file.name).read_text())
+    return found[1] if found else NONE
 
 
 @pytest.fixture

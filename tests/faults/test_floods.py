@@ -1,4 +1,4 @@
-"""Jobs that flood: lines of 100 MB, a million lines a second, progress bars, no newline at all, events without pause.
+"""Fault 19: jobs that flood: lines of 100 MB, a million lines a second, progress bars, no newline, events at once.
 
 What all of them must leave as it is: the memory of supervisor, app and commands, the disk, the keys, and every event.
 """

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,9 @@ from finetop.core import models, protocol
 from finetop.core.adopt import folder as adopting
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.events import EventLog
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.schema import Model
 from finetop.core.train.keeping import checkpoint, state_files
 
 
@@ -82,6 +86,45 @@ def test_no_module_opens_pickles_or_runs_a_model_s_code_unasked():
 
 def code_of(text: str):
     return [line.partition("  #")[0] for line in text.splitlines() if not line.lstrip().startswith("#")]
+
+
+MODEL = """
+import os
+from transformers import LlamaConfig, LlamaForCausalLM
+os.mkdir({sprung!r})
+class Config(LlamaConfig):
+    model_type = "mine"
+class Mine(LlamaForCausalLM):
+    config_class = Config
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_model_s_own_code_runs_only_by_consent(tiny_model, tmp_path, monkeypatch, survived):
+    import torch
+
+    home = Home(tmp_path / "home")
+    prepare(home)
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder, sprung = tmp_path / "mine", tmp_path / "sprung"
+    shutil.copytree(tiny_model, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "mine",
+        "auto_map": {"AutoConfig": "mine.Config", "AutoModelForCausalLM": "mine.Mine"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text(MODEL.format(sprung=str(sprung)))
+    log = EventLog(tmp_path / "events.jsonl")
+    with pytest.raises(BadInput, match="wants to run Python code"):
+        models.load(models.resolve(Model(id=str(folder)), home, log), torch.float32, "cpu")
+    assert not sprung.exists()
+    trusting = Model(id=str(folder), trust_remote_code=True)
+    models.load(models.resolve(trusting, home, log), torch.float32, "cpu")
+    assert sprung.exists()
+    log.close()
+    survived("25", "a model with code of its own, without consent")
 
 
 @pytest.mark.slow

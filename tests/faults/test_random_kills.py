@@ -1,4 +1,4 @@
-"""Random kills: supervisor, keepers, trainers, commands and the app die at random while people ask for things.
+"""Fault 1: supervisor, keepers, trainers, commands and the app die at random while people ask for things.
 
 FINETOP_TEST_KILLS_S says for how long (a minute without it), FINETOP_TEST_KILLS_SEED which kills. At the end all is
 compared: what was answered, how each run ended and what was done to it, steps with the jobs' side files both ways,

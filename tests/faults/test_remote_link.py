@@ -1,4 +1,4 @@
-"""The app on a host behind ssh: drops, kills, nothing lost. Once over a stand-in, once over a real sshd and link."""
+"""Fault 5: the app on a host behind ssh: drops, kills, nothing lost. Over a stand-in, and a real sshd and link."""
 
 import json
 import os

@@ -1,7 +1,8 @@
-"""Jobs that say nothing: hung with their stacks, stopped by a signal, deadlocked ranks; cleared when they go on."""
+"""Faults 7 and 16: jobs that say nothing: hung, stopped by a signal, deadlocked; all of it cleared when they go on."""
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -99,41 +100,57 @@ def test_a_hung_job_is_killed_where_the_settings_say_so(rig, survived):
     survived("16", "hung trainer, killed by the settings")
 
 
-def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig, survived):
-    watched(rig, "kill")
-    name = rig.submit(steps=200, pause_s=0.02)
-    rig.wait_state(name, "running")
-    until(rig, name, lambda state: state.done)
-    job = json.loads((rig.job_folder(name) / "keeper.json").read_text())["job_pid"]
-    os.kill(job, signal.SIGSTOP)
-    row = until(rig, name, lambda state: state.pulse == "stopped")
-    assert row.needs_you
-    assert pulse.words(row.state).startswith("stopped by a signal")
-    time.sleep(3 * AFTER_S)
-    assert alive(job)
-    os.kill(job, signal.SIGCONT)
-    row = rig.wait_state(name, "finished")
+def times(stops: int, stopped_s: float) -> Any:
+    return pytest.param(stops, stopped_s, marks=pytest.mark.slow, id=f"{stops}-{stopped_s:g}s")
+
+
+STOPS = [(1, 3.0 * AFTER_S), times(20, 1.2 * AFTER_S), times(1, 120.0)]
+
+
+def ended(rig, name: str) -> dict[str, int]:
+    """Stop a run, and count what it told."""
+    rig.ask(protocol.Stop(name))
+    row = rig.wait_state(name, "stopped")
     written, lost, doubled = told(rig, name)
-    survived(
-        "7", "trainer stopped by a signal", written=written, lost=lost, doubled=doubled, wrong=row.step != 200
-    )
+    return {"written": written, "lost": lost, "doubled": doubled, "wrong": row.step != written}
 
 
-def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hung(rig, survived):
+@pytest.mark.parametrize(("stops", "stopped_s"), STOPS)
+def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig, survived, stops, stopped_s):
     watched(rig, "kill")
-    name = rig.submit(steps=400, pause_s=0.02)
+    moments = random.Random(7)
+    name = rig.submit(steps=100_000, pause_s=0.02)
     until(rig, name, lambda state: getattr(state, "done", None))
-    rig.processes[-1].send_signal(signal.SIGSTOP)
-    time.sleep(3 * AFTER_S)
-    rig.processes[-1].send_signal(signal.SIGCONT)
-    state = rig.ask(protocol.GetRun(name)).row.state
-    assert getattr(state, "pulse", "") == ""
-    row = rig.wait_state(name, "finished")
-    written, lost, doubled = told(rig, name)
-    survived(
-        "7", "supervisor stopped by a signal", written=written, lost=lost, doubled=doubled,
-        wrong=row.step != 400,
-    )  # fmt: skip
+    job = json.loads((rig.job_folder(name) / "keeper.json").read_text())["job_pid"]
+    for _ in range(stops):
+        time.sleep(moments.uniform(0.0, 0.3))
+        os.kill(job, signal.SIGSTOP)
+        row = until(rig, name, lambda state: state.pulse == "stopped")
+        assert row.needs_you
+        assert pulse.words(row.state).startswith("stopped by a signal")
+        time.sleep(stopped_s)
+        assert alive(job)
+        os.kill(job, signal.SIGCONT)
+        until(rig, name, lambda state: not state.pulse)
+    survived("7", f"trainer stopped by a signal, {stopped_s:g} s", repeats=stops, **ended(rig, name))
+
+
+@pytest.mark.parametrize(("stops", "stopped_s"), STOPS)
+def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hung(
+    rig, survived, stops, stopped_s
+):
+    watched(rig, "kill")
+    moments = random.Random(8)
+    name = rig.submit(steps=100_000, pause_s=0.02)
+    until(rig, name, lambda state: getattr(state, "done", None))
+    for _ in range(stops):
+        time.sleep(moments.uniform(0.0, 0.3))
+        rig.processes[-1].send_signal(signal.SIGSTOP)
+        time.sleep(stopped_s)
+        rig.processes[-1].send_signal(signal.SIGCONT)
+        state = rig.ask(protocol.GetRun(name)).row.state
+        assert getattr(state, "pulse", "") == ""
+    survived("7", f"supervisor stopped by a signal, {stopped_s:g} s", repeats=stops, **ended(rig, name))
 
 
 def test_a_new_supervisor_still_knows_that_a_job_is_hung(cold_rig):

@@ -1,4 +1,4 @@
-"""A supervisor that is killed between an alarm and its telling: nothing is lost, and what comes twice has one id."""
+"""Fault 1: the supervisor killed between an alarm and its telling: nothing is lost, what comes twice has one id."""
 
 import json
 import random
