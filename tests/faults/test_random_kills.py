@@ -24,8 +24,7 @@ from dumping import differences, dump
 from rig import SEVERAL, Rig
 from terminal import Terminal
 
-from finetop.core import events, processes, protocol
-from finetop.core import run as data
+from finetop.core import events, processes, protocol, run as data
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.supervisor.house import rebuild
 
