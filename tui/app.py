@@ -53,7 +53,7 @@ MESSAGES = Key("", "", "", "messages", "all messages so far")
 
 
 class FinetopApp(App[str], inherit_bindings=False):
-    """The terminal app of one home, or of `others` on more machines too.
+    """The terminal app of one home, or of `others` on more machines too; it begins on `run` where one is named.
 
     Tests give it another connection, clock, machine and look.
     """
@@ -71,6 +71,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         home: Home,
         *,
         others: Sequence[Home] = (),
+        run: str = "",
         connect: Callable[[Home], Asker] = AsyncClient,
         start: Callable[[Home], None] = start_supervisor,
         now: Callable[[], float] = time.time,
@@ -92,6 +93,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.running = 0
         self._ringer = news.Ringer()
         self._now, self._pace_s = now, pace_s
+        self._first_run = run
         self._start = start
         self._askers = {one.label: connect(one) for one in self.homes}
         self._watchers = [connect(one) for one in self.homes]
@@ -181,6 +183,8 @@ class FinetopApp(App[str], inherit_bindings=False):
     # --- the connection -----------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
+        if self._first_run:
+            self.open_run(self._first_run)
         for watcher, machine in zip(self._watchers, self.machines, strict=True):
             self._follow(watcher, machine)
         self.set_timer(MINUTE_S - self.now() % MINUTE_S, self._minute)
@@ -356,8 +360,8 @@ class Heard:
         self.app.refused(error, self.machine)
 
 
-def run_app(homes: Sequence[Home]) -> int:
-    """Run the app on this terminal until the user leaves; 0 is the exit code.
+def run_app(homes: Sequence[Home], run: str = "") -> int:
+    """Run the app on this terminal, on a run where one is named, until the user leaves; 0 is the exit code.
 
     Raises EnvironmentTrouble where there is no terminal.
     """
@@ -371,7 +375,7 @@ def run_app(homes: Sequence[Home]) -> int:
         )
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise EnvironmentTrouble("the app needs a terminal.", hint=without)
-    goes_on = FinetopApp(homes[0], others=homes[1:], driver_class=DifferenceDriver).run()
+    goes_on = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver).run()
     if goes_on:
         print(goes_on)
     return 0

@@ -9,11 +9,11 @@ from finetop.core.commands.main import main as command_line
 from finetop.core.home import Home
 
 
-def open_app(homes: Sequence[Home]) -> int:
-    """Open the app on homes. Imported late: commands must not pay for it."""
+def open_app(homes: Sequence[Home], run: str = "", /) -> int:
+    """Open the app on homes, and there on a run. Imported late: commands must not pay for it."""
     from finetop.tui.app import run_app
 
-    return run_app(homes)
+    return run_app(homes, run)
 
 
 def main() -> int:

@@ -13,13 +13,19 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import IO, NoReturn, cast
+from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.errors import BadInput, FinetopError, did_you_mean
 from finetop.core.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
-OpenApp = Callable[[Sequence[Home]], int]
+
+class OpenApp(Protocol):
+    """Opens the app on homes, and there on a run."""
+
+    def __call__(self, homes: Sequence[Home], run: str = "", /) -> int: ...
+
+
 NOT_VERBS = {
     "__init__",
     "main",

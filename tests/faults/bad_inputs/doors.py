@@ -125,10 +125,10 @@ class Door:
         return Answer(0, "nothing was wrong with it")
 
 
-def open_app(homes: Sequence[Home]) -> int:
+def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     from finetop.tui.main import open_app as opened
 
-    return opened(homes)
+    return opened(homes, run)
 
 
 def take_in(made: Still, name: str, line: bytes) -> RunDetail:

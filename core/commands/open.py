@@ -1,0 +1,27 @@
+"""`finetop open RUN`: the app on one run, as if it had been chosen from the list."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.home import Home
+
+ABOUT = "the app on one run"
+ANYWHERE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="its name or number")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    if args.json:
+        raise BadInput("finetop open shows a run in the app, and has no --json.", hint="See `finetop show`.")
+    if args.open_app is None:
+        raise EnvironmentTrouble("there is no app here.", hint=f"`finetop show {args.run}` prints the run.")
+    with Client(home) as client:
+        found = client.ask(protocol.GetRun(args.run))
+    return int(args.open_app([home], found.row.name))

@@ -1,0 +1,213 @@
+"""Looking at one long run, beside W&B's `leet`: 100,000 steps of 10 metrics, in a terminal of 120x40.
+
+    python tests/bench/leet.py [--steps 100000] [--rounds 5] [--wandb COMMAND]
+
+wandb writes its run in a process of its own (offline), finetop's lies in a store. Every round runs each once: seconds
+from the command until the first chart is drawn and until all steps are in it, CPU seconds of all its processes until
+then, their resident memory. `leet` is asked for the run itself, so is finetop (`finetop open RUN`); the
+supervisor, which another finetop has started, answers meanwhile: its CPU seconds are counted, its memory is said apart.
+Then in the open app: from Enter on the list to the chart with all steps. Targets: .8 s, .1 s in the open app, .8 CPU
+seconds, 70 MB. Exit 0 if all are reached, 1 if not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from terminal import Terminal
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.home import Home, prepare
+from finetop.core.store.open import open_store, transaction
+
+SIZE = (120, 40)
+METRICS = ("loss", "grad_norm", "learning_rate", "tokens_per_s", *(f"metric_{letter}" for letter in "abcdef"))
+BRAILLE = tuple(chr(code) for code in range(0x2801, 0x2900))
+WRITE = """
+import math, random, sys, wandb
+steps, folder, *metrics = int(sys.argv[1]), *sys.argv[2:]
+noise = random.Random(1)
+with wandb.init(project="bench", dir=folder, mode="offline", settings=wandb.Settings(silent=True)) as run:
+    for step in range(1, steps + 1):
+        values = {key: noise.random() for key in metrics}
+        run.log({**values, "loss": 1 + 2 * math.exp(-4 * step / steps) + noise.gauss(0, 0.1)}, step=step)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the run took."""
+
+    first_s: float
+    all_s: float
+    cpu_s: float
+    memory_mb: float
+
+
+def fill(home: Home, steps: int) -> None:
+    """Store a finished run with that many steps of each metric."""
+    prepare(home)
+    connection = open_store(home.database)
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended,"
+            " step, steps, last) VALUES (1, 'long-run', 'model', 'lora', 'sft', 1, 'runs/1', '{}', '',"
+            """ '{"type":"finished","since":1.0,"ended":2.0}', 3, 2.0, ?, ?, ?)""",
+            [steps, steps, "{" + ", ".join(f'"{key}": 0.5' for key in METRICS) + "}"],
+        )
+        connection.execute(
+            "INSERT INTO metrics (run_id, key, step, time, value) SELECT 1, key, step, step,"
+            " CASE key WHEN 'loss' THEN 1 + 2 * exp(-4 * step / ?) + random() / 5 ELSE random() END"
+            " FROM (SELECT unnest(?) AS key), range(1, ? + 1) t(step) ORDER BY key, step",
+            [steps, list(METRICS), steps],
+        )
+    connection.close()
+
+
+def cpu_of(pids: list[int]) -> float:
+    """CPU seconds of processes, those of their children that ended with them."""
+    total = 0
+    for pid in pids:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        total += sum(map(int, ticks[11:15]))
+    return total / os.sysconf("SC_CLK_TCK")
+
+
+def session_of(leader: int) -> list[int]:
+    """All processes of a terminal's session."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(entry.name)) == leader:
+                found.append(int(entry.name))
+        except ProcessLookupError:
+            continue
+    return found
+
+
+def memory_of(pids: list[int]) -> float:
+    """Megabytes of memory that processes hold."""
+    total = 0
+    for pid in pids:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        total += sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Rss:"))
+    return total / 1000
+
+
+def has_chart(terminal: Terminal) -> bool:
+    text = terminal.text()
+    return "loss" in text and any(mark in text for mark in BRAILLE)
+
+
+def wait(terminal: Terminal, is_there: object, began: float) -> float:
+    """Seconds since `began` until something is on the screen."""
+    assert callable(is_there)
+    while not is_there(terminal):
+        assert time.monotonic() - began < 120, terminal.text()
+        terminal.pump(0.01)
+    return time.monotonic() - began
+
+
+def look(command: list[str], home: Path, all_of_it: object, beside: list[int]) -> Look:
+    """Start a program, wait for its chart with all steps, and end it. `beside` works for it and was there before."""
+    before, began = cpu_of(beside), time.monotonic()
+    terminal = Terminal(command, home, *SIZE)
+    first = wait(terminal, has_chart, began)
+    whole = wait(terminal, lambda one: has_chart(one) and all_of_it(one), began)  # type: ignore[operator]
+    pids = session_of(terminal.pid)
+    taken = Look(first, whole, cpu_of(pids) + cpu_of(beside) - before, memory_of(pids))
+    os.killpg(terminal.pid, signal.SIGKILL)
+    terminal.wait_end(10)
+    return taken
+
+
+def enter(home: Path, steps: int) -> list[float]:
+    """Seconds from Enter on the list to the chart with all steps, five times in one open app."""
+    terminal = Terminal([sys.executable, "-m", "finetop.tui.main"], home, *SIZE)
+    terminal.wait_text("long-run")
+    terminal.pump(1.0)
+    taken = []
+    for _ in range(6):
+        began = time.monotonic()
+        terminal.keys("\r")
+        taken.append(wait(terminal, lambda one: has_chart(one) and f"{steps:,}" in one.text(), began))
+        terminal.pump(0.5)
+        terminal.keys("\x1b")
+        while has_chart(terminal):
+            terminal.pump(0.05)
+        terminal.pump(0.5)
+    os.killpg(terminal.pid, signal.SIGKILL)
+    terminal.wait_end(10)
+    return taken
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--steps", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--wandb", default=str(Path(sys.executable).with_name("wandb")))
+    args = parser.parse_args()
+    folder = Path(tempfile.mkdtemp())
+    os.environ["HOME"] = str(folder)  # leet keeps its settings there
+    home = Home(folder / "home")
+    fill(home, args.steps)
+    python = str(Path(args.wandb).with_name("python"))
+    subprocess.run([python, "-c", WRITE, str(args.steps), str(folder), *METRICS], check=True)
+    (written,) = (folder / "wandb").glob("offline-run-*")
+    with Client(home) as client:
+        supervisor = client.ask(protocol.Hello()).pid
+    looks: dict[str, list[Look]] = {"finetop open": [], "wandb leet": []}
+    ours = [sys.executable, "-m", "finetop.tui.main", "open", "long-run"]
+    for _ in range(args.rounds):
+        looks["finetop open"].append(
+            look(ours, home.root, lambda one: f"{args.steps:,}" in one.text(), [supervisor])
+        )
+        looks["wandb leet"].append(
+            look(
+                [args.wandb, "leet", str(written)],
+                folder,
+                lambda one: f"_step          {args.steps}" in one.text(),
+                [],
+            )
+        )
+    print(f"{args.steps:,} steps of {len(METRICS)} metrics, {SIZE[0]}x{SIZE[1]}, medians of {args.rounds}")
+    print(f"{'':<14}{'first chart s':>14}{'all steps s':>13}{'CPU s':>8}{'MB':>7}")
+    for name, taken in looks.items():
+        first, whole, cpu, memory = (
+            statistics.median(getattr(one, field) for one in taken) for field in Look.__slots__
+        )
+        print(f"{name:<14}{first:>14.2f}{whole:>13.2f}{cpu:>8.2f}{memory:>7.0f}")
+    opened = enter(home.root, args.steps)
+    inside = statistics.median(opened[1:])
+    print(
+        f"in the open app, Enter to all steps: {inside:.3f} s (the first time {opened[0]:.3f});"
+        f" the supervisor holds {memory_of([supervisor]):.0f} MB"
+    )
+    mine = looks["finetop open"]
+    reached = (
+        statistics.median(one.first_s for one in mine) < 0.8
+        and inside < 0.1
+        and statistics.median(one.cpu_s for one in mine) < 0.8
+        and statistics.median(one.memory_mb for one in mine) < 70
+    )
+    with Client(home) as client:
+        client.ask(protocol.Shutdown())
+    return 0 if reached else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
