@@ -1,0 +1,153 @@
+"""How the app feels: from a key to the first changed cell, and the bytes that a key costs, in a large store.
+
+    [FINETOP_TEST_RIG=FOLDER] python tests/bench/keys.py [--runs 100000] [--points 10000000] [--keys 40]
+
+100,000 runs and 10 million points of metrics are stored, 8 runs are live (a step a second each), the terminal is
+120x40. First in a terminal here, then (as root, with sshd and the folder of tests/far.py) through `ssh -t` on a link
+with a round trip of 150 ms, htop beside it in the same way. Targets: here p95 30 ms; over the link a median of 170 ms
+and p95 of 200; a cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import far
+from rig import SEVERAL, Rig
+from terminal import Terminal
+
+from finetop.core.home import Home, prepare
+from finetop.core.store.open import open_store, transaction
+
+SIZE = (120, 40)
+LIVE = 8
+LONG = 100  # stored runs that have points
+KEYS = 10  # metrics of each
+APP = [sys.executable, "-m", "finetop.tui.main"]
+PAGE_DOWN, DOWN = "\x1b[6~", "j"
+
+
+def fill(home: Home, runs: int, points: int) -> None:
+    """Store that many finished runs, and so many points of the first of them."""
+    prepare(home)
+    connection = open_store(home.database)
+    with transaction(connection):
+        connection.execute(
+            "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended,"
+            " step, steps, last) SELECT i + 1, 'stored-run-' || i, 'model', 'lora', 'sft', i, 'runs/' || i, '{}', '',"
+            """ '{"type":"finished","since":1.0,"ended":' || i || '}', 3, i, 100, 100,"""
+            """ '{"loss":' || 1 + random() || '}' FROM range(?) t(i)""",
+            [runs],
+        )
+        connection.execute(
+            "INSERT INTO metrics (run_id, key, step, time, value) SELECT r + 1, 'metric_' || k, s, s, random()"
+            " FROM range(?) a(r), range(?) b(k), range(?) c(s) ORDER BY ALL",
+            [LONG, KEYS, points // LONG // KEYS],
+        )
+    connection.close()
+
+
+def p95(values: list[float]) -> float:
+    return statistics.quantiles(values, n=20, method="inclusive")[-1]
+
+
+def shown(what: str, waits: list[float], sizes: list[int]) -> None:
+    median, late = 1000 * statistics.median(waits), 1000 * p95(waits)
+    print(f"{what:<44}{median:>7.0f}{late:>7.0f} ms{statistics.median(sizes):>9,.0f} B", flush=True)
+
+
+def press(app: Terminal, key: str) -> tuple[float, int]:
+    """Press a key in a terminal here: seconds until it was sent anything, and bytes until it is silent again."""
+    app.pump(0.3)
+    before, began = app.bytes, time.monotonic()
+    app.keys(key)
+    while app.bytes == before:
+        assert time.monotonic() < began + 20, app.text()
+        app.pump(0.001)
+    waited = time.monotonic() - began
+    until = time.monotonic() + 0.35
+    while time.monotonic() < until:
+        app.pump(0.05)
+    return waited, app.bytes - before
+
+
+def here(rig: Rig, keys: int) -> None:
+    app = Terminal(APP, rig.home.root, *SIZE)
+    app.wait_text("live-")
+    app.pump(1.0)
+    print(f"{'start until it is silent':<58}{app.bytes:>9,} B")
+    app.keys("/")
+    for letter in "stored":
+        app.keys(letter)
+        app.pump(0.2)
+    app.keys("\r")
+    app.pump(2.0)
+    for what, key in (("cursor down, its pane with it", DOWN), ("a page down", PAGE_DOWN)):
+        taken = [press(app, key) for _ in range(keys)]
+        shown(what, [one for one, _ in taken], [size for _, size in taken])
+    app.keys("\x1b")
+    app.pump(2.0)
+    taken = [press(app, DOWN) for _ in range(min(keys, LIVE + 10))]
+    shown("cursor down, live runs in view", [one for one, _ in taken], [size for _, size in taken])
+    app.close()
+
+
+def through(tui: Any, keys: int, what: str, region: tuple[int, int, int, int] | None = None) -> None:
+    """Press a key over the link; `region` is watched alone, where other cells change by themselves."""
+    waits, sizes = [], []
+    for _ in range(keys):
+        waited = tui.key_latency("down", region=region)
+        assert waited is not None, tui.text()
+        waits.append(waited)
+        sizes.append(tui.last_latency_bytes)
+    shown(what, waits, sizes)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--points", type=int, default=10_000_000)
+    parser.add_argument("--keys", type=int, default=40)
+    args = parser.parse_args()
+    rig = Rig(Home(Path(tempfile.mkdtemp()) / "home"), settings=SEVERAL)
+    fill(rig.home, args.runs, args.points)
+    rig.start()
+    rig.wait_ready()
+    try:
+        for number in range(LIVE):
+            rig.submit(f"live-{number}", steps=100_000, pause_s=1.0, start=600)
+        rig.wait_state(f"live-{LIVE - 1}", "running")
+        print(
+            f"{args.runs:,} runs, {args.points:,} points, {LIVE} live, {SIZE[0]}x{SIZE[1]}: median, p95, bytes"
+        )
+        here(rig, args.keys)
+        if why := far.missing():
+            print(f"over a link: not measured, {why}")
+            return
+        tools = far.load_rig()
+        with tools.Link(delay_ms=75.0) as link, tools.SshServer(link) as server:
+            there = f"FINETOP_HOME={rig.home.root} {' '.join(APP)}"
+            with tools.Tui(server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
+                tui.wait_text("live-", timeout=60)
+                through(tui, args.keys, "ssh, 150 ms: cursor down", (0, 2, 2, SIZE[1] - 2))
+            if shutil.which("htop"):
+                with tools.Tui(server.command("htop"), cols=SIZE[0], rows=SIZE[1]) as tui:
+                    tui.wait_text("PID", timeout=30)
+                    through(tui, args.keys, "peer, htop: cursor down")
+    finally:
+        rig.stop_all()
+
+
+if __name__ == "__main__":
+    main()
