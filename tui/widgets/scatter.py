@@ -1,0 +1,132 @@
+"""A picture of points with names: one number to the right, one upwards, a limit as an upright line. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+
+if TYPE_CHECKING:
+    from finetop.tui.theme import StyleName
+    from finetop.tui.widgets.lines import Line
+
+GUTTER = 7  # cells for the labels of the y axis
+_EDGE = 0.06  # of the range, left free at each side
+_FREE = (" ", "┊")
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """One point. `text` is drawn where it lies, its first cell on the point: a letter, `★a`, `base`."""
+
+    text: str
+    x: float
+    y: float
+    style: StyleName = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    low: float
+    high: float
+    cells: int
+
+    def cell(self, value: float) -> int:
+        share = (value - self.low) / (self.high - self.low)
+        return min(max(round(share * (self.cells - 1)), 0), self.cells - 1)
+
+
+def scatter(
+    spots: Sequence[Spot],
+    *,
+    width: int,
+    height: int,
+    limit: float | None,
+    x_words: Callable[[float], str],
+    y_words: Callable[[float], str],
+    x_name: str,
+) -> list[Line]:
+    """Draw spots in `height` rows, the last one the x axis; rows with a spot say its height.
+
+    Every spot is drawn: one whose cells are taken goes to the nearest free place in its row, or in the rows around it.
+    """
+    columns, rows = width - GUTTER - 1, height - 1
+    if not spots or columns < 20 or rows < 2:
+        return [()] * max(0, height)
+    xs = [spot.x for spot in spots] + ([] if limit is None else [limit])
+    across = _axis(min(xs), max(xs), columns)
+    upwards = _axis(min(spot.y for spot in spots), max(spot.y for spot in spots), rows)
+    cells: list[list[tuple[str, StyleName]]] = [[(" ", "")] * columns for _ in range(rows)]
+    if limit is not None:
+        for row in cells:
+            row[across.cell(limit)] = ("┊", "amber")
+    labels: dict[int, str] = {}
+    for spot in spots:
+        y = rows - 1 - upwards.cell(spot.y)
+        at = _free(cells, across.cell(spot.x), y, cell_len(spot.text))
+        if at is None:
+            continue  # more names than the picture has cells
+        labels.setdefault(at[1], y_words(spot.y))
+        _put(cells[at[1]], at[0], spot)
+    lines: list[Line] = []
+    for y, row in enumerate(cells):
+        lines.append(((f"{labels.get(y, ''):>{GUTTER}} ", "dim"), *_spans(row)))
+    return [*lines, _x_axis(across, limit, x_words, x_name)]
+
+
+def _axis(low: float, high: float, cells: int) -> _Axis:
+    reach = (high - low) or abs(high) or 1.0
+    return _Axis(low - _EDGE * reach, high + _EDGE * reach, cells)
+
+
+def _free(cells: list[list[tuple[str, StyleName]]], x: int, y: int, size: int) -> tuple[int, int] | None:
+    """Find the place for `size` cells that is nearest to (x, y): a row counts as four columns."""
+    columns = len(cells[0])
+    x = min(x, columns - size)
+    places = [
+        (abs(column - x) + 4 * abs(row - y), column, row)
+        for row in range(max(0, y - 2), min(len(cells), y + 3))
+        for column in range(columns - size + 1)
+        if all(cells[row][column + cell][0] in _FREE for cell in range(size))
+        and (column == 0 or cells[row][column - 1][0] in _FREE)
+        and (column + size == columns or cells[row][column + size][0] in _FREE)
+    ]
+    if not places:
+        return None
+    _, column, row = min(places)
+    return column, row
+
+
+def _put(row: list[tuple[str, StyleName]], x: int, spot: Spot) -> None:
+    for letter in spot.text:
+        row[x] = (letter, spot.style)
+        for beside in range(1, cell_len(letter)):
+            row[x + beside] = ("", spot.style)
+        x += cell_len(letter)
+
+
+def _spans(row: Sequence[tuple[str, StyleName]]) -> Line:
+    spans: list[tuple[str, StyleName]] = []
+    for text, style in row:
+        if spans and spans[-1][1] == style:
+            spans[-1] = (spans[-1][0] + text, style)
+        else:
+            spans.append((text, style))
+    return tuple(spans)
+
+
+def _x_axis(across: _Axis, limit: float | None, words: Callable[[float], str], name: str) -> Line:
+    """Write the ends of the axis and the limit below it; what finds no room is left out, the name never."""
+    row = [" "] * across.cells
+    end = f"{words(across.high)} {name}"
+    row[across.cells - len(end) :] = end
+    placed = [(0, words(across.low))]
+    if limit is not None:
+        text = f"{words(limit)} limit"
+        placed.insert(0, (across.cell(limit) - len(words(limit)) // 2, text))
+    for at, text in placed:
+        if at >= 0 and all(cell == " " for cell in row[max(0, at - 1) : at + len(text) + 1]):
+            row[at : at + len(text)] = text
+    return ((" " * (GUTTER + 1), ""), ("".join(row), "dim"))
