@@ -37,12 +37,17 @@ _HARMLESS = re.compile(
 )
 _LEAVE_SCREEN: Final = "\x1b[?1049l"
 
-# The terminal is asked for its cursor's place once so many bytes went out; its answer proves their arrival.
-# Only this tells of what ssh and the network hold back: they take megabytes before a write blocks.
+# The terminal is asked for its cursor's place once so many bytes went out, and with the first picture after so many
+# seconds; its answer proves their arrival. Only this tells of what ssh and the network hold back: they take megabytes
+# before a write blocks.
 _PROBE: Final = "\x1b[6n"
 _PROBE_EVERY = 2048
+_PROBE_AFTER_S = 3.0
 # So much may follow an unanswered question: a small picture never waits, and a slow link is never far behind.
 _AHEAD = 4096
+# Who owes an answer for so long gets no picture: the cable may be out. Only then sshd asks for itself whether the other
+# side is there (OpenSSH 10: with ClientAliveInterval 2 it never did in 60 s, because something went out every 0.6).
+_SILENT_S = 2.0
 # An answer that takes longer is taken for lost (a terminal that never answered is not waited for).
 _LOST_AFTER_S = 30.0
 # On the way out the answer must not be left for the shell to read.
@@ -75,6 +80,7 @@ class TerminalWriter(Thread):
         self._held = False
         self._answers = False
         self._asked_at: float | None = None
+        self._last_asked_at = -_PROBE_AFTER_S  # with the first picture
         self._bytes_since_question = 0
         self.pictures = True
 
@@ -154,9 +160,15 @@ class TerminalWriter(Thread):
         return reset + sequence
 
     def _difference(self) -> str:
-        if self._asked_at is not None and time.monotonic() > self._asked_at + _LOST_AFTER_S:
-            self._asked_at = None
-        self._held = self._answers and self._asked_at is not None and self._bytes_since_question > _AHEAD
+        now = time.monotonic()
+        owed_s = 0.0 if self._asked_at is None else now - self._asked_at
+        lost_after_s = (
+            _SILENT_S if self._forgotten else _LOST_AFTER_S
+        )  # resized or taken up again: somebody is there
+        if owed_s > lost_after_s:
+            self._asked_at, owed_s = None, 0.0
+        is_behind = self._bytes_since_question > _AHEAD or owed_s > _SILENT_S
+        self._held = self._answers and self._asked_at is not None and is_behind
         newest = self._newest()
         if self._held or newest is None or not self.pictures:
             return ""
@@ -165,8 +177,10 @@ class TerminalWriter(Thread):
         text, self._pen = difference(self._shown, newest, self._pen)
         self._shown = newest
         self._bytes_since_question += len(text.encode(self._encoding, "replace"))
-        if self._asked_at is None and self._bytes_since_question > _PROBE_EVERY:
-            self._asked_at, self._bytes_since_question = time.monotonic(), 0
+        is_due = self._bytes_since_question > _PROBE_EVERY or now > self._last_asked_at + _PROBE_AFTER_S
+        if text and self._asked_at is None and is_due:
+            self._asked_at = self._last_asked_at = now
+            self._bytes_since_question = 0
             text += _PROBE
         return text
 

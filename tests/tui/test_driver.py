@@ -22,6 +22,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 from rich.cells import cell_len, set_cell_size
 
+from finetop.tui import driver
 from finetop.tui.cells import Cells, apply_frame, blank_cells, resized
 from finetop.tui.difference import Pen, difference
 from finetop.tui.driver import TerminalWriter
@@ -300,6 +301,12 @@ class _Pipe:
     def read(self, wait_s: float = 0.3) -> str:
         return _read_until_quiet(self.reader, wait_s).decode()
 
+    def read_until(self, words: str, timeout_s: float = 20.0) -> None:
+        sent, give_up_at = "", time.monotonic() + timeout_s
+        while words not in sent:
+            assert time.monotonic() < give_up_at, f"no {words!r} in {sent[-200:]!r}"
+            sent += self.read(0.05)
+
 
 @pytest.fixture
 def pipe() -> Iterator[_Pipe]:
@@ -362,6 +369,40 @@ def test_pictures_wait_for_a_terminal_that_answers_late(pipe: _Pipe) -> None:
     assert emulator.seen() == plain.seen()
 
 
+def test_a_terminal_that_falls_silent_gets_nothing_until_it_answers(
+    pipe: _Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(driver, "_PROBE_AFTER_S", 0.2)
+    monkeypatch.setattr(driver, "_SILENT_S", 0.3)
+    pipe.show(_noise(0))
+    pipe.read_until("\x1b[6n")
+    pipe.writer.answered()
+    time.sleep(0.2)
+    pipe.show(_at(0, 0, "one"))
+    pipe.read_until("\x1b[6n")  # few bytes, but it was not asked for a while
+    time.sleep(0.4)
+    pipe.show(_at(0, 0, "two"))
+    assert pipe.read() == "", "it has not answered: nobody may be there"
+    pipe.writer.answered()
+    pipe.read_until("two")
+    time.sleep(0.4)
+    pipe.show(_at(0, 0, "three"))
+    assert "three" not in pipe.read()
+    pipe.writer.forget()  # its window changed, so it is there
+    pipe.show(_at(0, 0, "four"))
+    pipe.read_until("four")
+
+
+def test_a_terminal_that_never_answers_is_drawn_on(pipe: _Pipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver, "_PROBE_AFTER_S", 0.0)
+    monkeypatch.setattr(driver, "_SILENT_S", 0.0)
+    pipe.show(_noise(0))
+    pipe.read_until("\x1b[6n")
+    for words in ("one", "two"):
+        pipe.show(_at(0, 0, words))
+        pipe.read_until(words)
+
+
 def test_a_control_that_draws_makes_the_next_picture_whole(pipe: _Pipe) -> None:
     pipe.show(_log(1))
     pipe.read()
@@ -403,6 +444,7 @@ class Demo(App):
         elif self.count < 10**6:
             self.count = 10**6
             self.query_one("#head").update("THE END")
+            open(sys.argv[2] + ".drawn", "w").close()
     def on_key(self, event):
         if event.key == "f5": self._driver.forget()
         if event.key == "f6": self.exit()
@@ -483,8 +525,8 @@ def demos(tmp_path: Path) -> Iterator[_Demos]:
 
 def test_an_app_leaves_the_same_screen_with_the_stock_driver(demos: _Demos) -> None:
     screens, sizes = [], []
-    for driver in ("stock", "ours"):
-        terminal = demos.start(driver)
+    for name in ("stock", "ours"):
+        terminal = demos.start(name)
         terminal.wait_for("END")
         emulator = Emulator(80, 24)
         emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
@@ -524,7 +566,9 @@ def test_a_picture_survives_resizing_forgetting_and_suspending(demos: _Demos) ->
 def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(demos: _Demos) -> None:
     terminal = demos.start(size=(200, 50), TICKS="60", BODY="8000")
     terminal.wait_for("tick", quiet_s=0)
-    time.sleep(2.5)
+    asleep_until = time.monotonic() + 30
+    while not (demos.folder / "lag.drawn").exists() and time.monotonic() < asleep_until:
+        time.sleep(0.02)
     terminal.wait_for("END")
     emulator = Emulator(200, 50)
     emulator.stream.feed(_UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
