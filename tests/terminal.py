@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pyte
 
+UNFINISHED = re.compile(rb"(?:\x1b(?:\[[?0-9;]*|\][^\x07\x1b]*\x1b?)?)?\Z")
+
 
 class Terminal:
     """A program in a pseudo-terminal of its own session, and the screen it drew."""
@@ -23,6 +25,7 @@ class Terminal:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.bytes = self.bells = 0
+        self._cut = b""
         self.notifications: list[bytes] = []
         self.modes: set[int] = set()  # private ones that are on: 1049 the alternate screen, 1000 … the mouse
         self.pid, self.master = pty.fork()
@@ -47,12 +50,19 @@ class Terminal:
             if not data:
                 return
             self.bytes += len(data)
-            self._follow_modes(data)
-            self.notifications += re.findall(rb"\x1b\](?:9|777);[^\x07]*\x07", data)
-            self.bells += re.sub(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)", b"", data).count(b"\x07")
+            self._follow(data)
             if b"\x1b[6n" in data:  # a terminal answers where its cursor is
                 os.write(self.master, b"\x1b[1;1R" * data.count(b"\x1b[6n"))
             self._stream.feed(clean(data))
+
+    def _follow(self, data: bytes) -> None:
+        """Note modes, notifications and bells; a sequence that is cut between two reads waits for its end."""
+        data = self._cut + data
+        self._cut = data[UNFINISHED.search(data).start() :]
+        data = data.removesuffix(self._cut)
+        self._follow_modes(data)
+        self.notifications += re.findall(rb"\x1b\](?:9|777);[^\x07]*\x07", data)
+        self.bells += re.sub(rb"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)", b"", data).count(b"\x07")
 
     def _follow_modes(self, data: bytes) -> None:
         for found in re.finditer(rb"\x1b\[\?([0-9;]+)([hl])|\x1bc", data):

@@ -53,18 +53,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.write_line(f"{len({row[0] for row in rows})} faults; {words}")
 
 
-def untold(stats: dict[str, list[pytest.TestReport]]) -> Iterator[list[str]]:
+def untold(stats: dict[str, list[object]]) -> Iterator[list[str]]:
     """A row for each test of a fault that had nothing to tell: it did not run, or came to no count."""
     for kind in ("skipped", "xfailed", "failed", "error"):
         for report in stats.get(kind, []):
-            file, _, test = report.nodeid.partition("::")
-            if Path(file).parent.name != "faults" or any(
-                name == "fault" for name, _ in report.user_properties
-            ):
+            if not isinstance(report, pytest.TestReport) or Path(report.fspath).parent.name != "faults":
                 continue
-            why = report.longrepr[2].removeprefix("Skipped: ") if kind == "skipped" else test
+            if any(name == "fault" for name, _ in report.user_properties):
+                continue
+            why = report.longrepr[2].removeprefix("Skipped: ") if kind == "skipped" else report.location[2]
             words = {"skipped": "not run", "xfailed": "NOT SURVIVED YET"}.get(kind, "FAILED")
-            yield [fault_of(Path(file)), f"{words}: {why}", *[NONE] * 6]
+            yield [fault_of(Path(report.fspath)), f"{words}: {why}", *[NONE] * 6]
 
 
 def fault_of(file: Path) -> str:

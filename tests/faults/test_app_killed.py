@@ -73,9 +73,11 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
         os.kill(app, signal.SIGKILL)
         wait_until(lambda: shell.pump(0.02) or not processes.alive(app), "it is gone")  # noqa: B023
         if number % 2:  # started again in the same terminal, and left
-            start_app(shell)
+            app = start_app(shell)
             shell.keys("q")
-            wait_until(lambda: shell.pump(0.05) or SCREEN not in shell.modes, "the app has left its screen")
+            wait_until(lambda: shell.pump(0.05) or not processes.alive(app), "the app has gone")  # noqa: B023
+            shell.pump(0.05)
+            assert SCREEN not in shell.modes
         else:
             shell.keys("\nreset\n")  # blindly: enter is no line's end now, and nothing is echoed
             wait_until(lambda: shell.pump(0.05) or SCREEN not in shell.modes, "the terminal is reset")

@@ -225,9 +225,11 @@ def live(world: World, duration_s: float) -> None:
     until = time.monotonic() + duration_s
     names, weights = list(ACTS), [often for often, _ in ACTS.values()]
     while time.monotonic() < until:
-        name = world.moments.choices(names, weights)[0]
+        name, unanswered = world.moments.choices(names, weights)[0], world.done["unanswered"]
         ACTS[name][1](world)
         world.done[name] += 1
+        if world.done["unanswered"] > unanswered and world.moments.random() < 0.8:
+            world.wait_supervisor()
         time.sleep(world.moments.uniform(0.0, 0.3))
     world.wait_supervisor()
 
@@ -262,11 +264,7 @@ def witness_of(run_folder: Path, detail: data.RunDetail) -> Witness:
     found = Witness()
     for job in detail.jobs:
         folder = run_folder / job.folder
-        if job.verb != "train":
-            continue
-        if "resume" not in read_args(folder):
-            found.noted = []  # it begins anew
-        if not (folder / "keeper.json").exists():
+        if job.verb != "train" or not (folder / "keeper.json").exists():
             continue
         found.began, found.exit, found.said = found.began + 1, None, ""
         with contextlib.suppress(FileNotFoundError):
@@ -284,10 +282,6 @@ def witness_of(run_folder: Path, detail: data.RunDetail) -> Witness:
             side = [int(step) for step in (folder / "side.txt").read_text().split()]
             found.noted, found.written = found.noted + side, found.written + len(side)
     return found
-
-
-def read_args(job_folder: Path) -> dict[str, object]:
-    return data.read_spec(job_folder).args
 
 
 def may_be(world: World, name: str, seen: Witness) -> set[str]:
