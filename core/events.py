@@ -20,6 +20,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.check.telling import result as results
+from finetop.core.patience import patiently
 
 FORMAT = 1
 LARGEST = 1e290  # of a value: the mean of a thousand million of them is still a number
@@ -249,12 +250,13 @@ class EventLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._file = patiently(lambda: os.open(path, flags, 0o600))
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
         self.lost = 0
         self._torn = False  # the last line was cut by a crash, or by a full disk
-        self._number = self._resume()
+        self._number = patiently(self._resume)
         self._turn = threading.Lock()  # what goes on beside the work tells its events, too
 
     def _resume(self) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.events import FORMAT, Ended, EventLog, Started
+from finetop.core.patience import patiently
 from finetop.core.run import JobSpec, read_spec
 from finetop.core.train import failures, stopping
 
@@ -95,7 +96,7 @@ def tell_start(
 def attempt_of(job_folder: Path) -> int:
     """Read which attempt this is; 1 where no supervisor wrote it."""
     try:
-        return int((job_folder / "attempt").read_text())
+        return int(patiently((job_folder / "attempt").read_text))
     except (OSError, ValueError):
         return 1
 

@@ -36,6 +36,7 @@ from typing import Any
 from finetop.core import job_log
 from finetop.core.fault_points import abort_at
 from finetop.core.memory_kills import memory_limit_kib, oom_kills
+from finetop.core.patience import patiently
 from finetop.core.processes import (
     boot_id,
     catches,
@@ -63,8 +64,8 @@ def main() -> int:
     if sys.argv[1] == "--spare":
         return spare(sys.argv[2:])
     folder, attempt, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    lock = take_lock(folder / "lock")
-    if lock is None or wanted_attempt(folder) != attempt:
+    lock = patiently(lambda: take_lock(folder / "lock"))
+    if lock is None or patiently(lambda: wanted_attempt(folder)) != attempt:
         return 3  # another keeper has this job, or this attempt was given up
     abort_at("keeper-locked")
     become_subreaper()
@@ -73,7 +74,7 @@ def main() -> int:
 
 def start(command: list[str], folder: Path, attempt: int) -> int:
     """Start a job whose lock is held, its output in its log, and keep it."""
-    log = no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    log = patiently(lambda: no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     try:
         job = subprocess.Popen(
             command,
@@ -111,8 +112,8 @@ def spare(command: list[str]) -> int:
         return 0
     folder, attempt = Path(told["folder"]), int(told["attempt"])
     abort_at("keeper-told")
-    lock = take_lock(folder / "lock")
-    if lock is None or wanted_attempt(folder) != attempt:
+    lock = patiently(lambda: take_lock(folder / "lock"))
+    if lock is None or patiently(lambda: wanted_attempt(folder)) != attempt:
         end_all()
         return 3
     abort_at("keeper-locked")
@@ -258,6 +259,9 @@ def take_lock(path: Path) -> int | None:
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.02)
+        except OSError:
+            os.close(descriptor)
+            raise
         else:
             return descriptor
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
+from finetop.core.patience import patiently
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -164,7 +166,8 @@ class JobSpec(msgspec.Struct, frozen=True):
 
 
 def read_spec(job_folder: Path) -> JobSpec:
-    return msgspec.json.decode((job_folder / "job.json").read_bytes(), type=JobSpec)
+    content = patiently((job_folder / "job.json").read_bytes)
+    return msgspec.json.decode(content, type=JobSpec)
 
 
 def run_folder_of(job_folder: Path) -> Path:

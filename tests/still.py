@@ -20,10 +20,9 @@ from finetop.core.check.deciding.planning import make_plan
 from finetop.core.check.deciding.verdict import PairedItem, TaskPlan
 from finetop.core.home import Home, prepare
 from finetop.core.recipe.load import resolve_text
-from finetop.core.store import ingest, jobs, runs
+from finetop.core.store import ingest, jobs, records, runs
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor import orders
-from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 
 
@@ -36,7 +35,7 @@ class Still:
         return self.supervisor.home
 
     def close(self) -> None:
-        record(self.supervisor)
+        records.write_marked(self.supervisor.connection, self.supervisor.home.root)
         self.supervisor.connection.close()
 
     def open(self) -> None:
@@ -91,7 +90,7 @@ class Still:
             jobs.set_state(connection, job_id, state)
             runs.set_state(connection, run_id, state)
         self.supervisor.touch()
-        record(self.supervisor)
+        records.write_marked(self.supervisor.connection, self.supervisor.home.root)
         return run_id
 
     def job(
@@ -117,7 +116,7 @@ class Still:
             if verb in data.MAKES_A_RUN:
                 runs.set_state(connection, run_id, state)
         self.supervisor.touch()
-        record(self.supervisor)
+        records.write_marked(self.supervisor.connection, self.supervisor.home.root)
 
     @staticmethod
     def _folder(path: Path) -> Path:

@@ -62,13 +62,14 @@ from finetop.core.recipe.load import resolve_text
 from finetop.core.store.open import open_store
 from finetop.core.supervisor import answers, schedule
 from finetop.core.supervisor.state import Supervisor
-schedule.start = lambda *about: None
+async def start(*about): pass
+schedule.start = start
 home = Home(Path(tempfile.mkdtemp()) / "h"); prepare(home)
 s = Supervisor(home, open_store(home.database))
 loaded = resolve_text("recipe: 1\\nextends: lora\\nname: x\\n")
 async def work():
     await answers.answer(s, protocol.Submit(loaded.resolved, loaded.text, "x"))
-    schedule.beat(s)
+    await schedule.beat(s)
     for ask in (protocol.Hello(), protocol.Runs(), protocol.GetRun("x"), protocol.Curves("x", [], 10, 10),
                 protocol.Sql("SELECT 1"), protocol.Checks("x"), protocol.ReadLog("x")):
         await answers.answer(s, ask)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -44,48 +44,85 @@ def take_in(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path, *, t
 
 
 def take_in_all(
-    connection: duckdb.DuckDBPyConnection,
-    files: Mapping[int, Path],
-    *,
-    until: float = math.inf,
-    tells: bool = True,
+    connection: duckdb.DuckDBPyConnection, files: Mapping[int, Path], *, tells: bool = True
 ) -> Taken:
     """Read a chunk of each job's events from where its last one ended, and commit all in one transaction.
 
+    Raises as `read_all` and `commit`.
+    """
+    batches = read_all(places(connection, list(files)), files)
+    return commit(connection, list(files), batches, tells=tells)
+
+
+def places(connection: duckdb.DuckDBPyConnection, job_ids: list[int]) -> list[Place]:
+    """Say where the store stands in the events of jobs, in their order."""
+    found = connection.execute(
+        "SELECT id, run_id, verb, state, bytes_read, last_n, skipping FROM jobs WHERE id IN (SELECT unnest(?))",
+        [job_ids],
+    ).fetchall()
+    stands = {row[0]: Place(*row) for row in found}
+    return [stands[job_id] for job_id in job_ids]
+
+
+def read_all(stands: Sequence[Place], files: Mapping[int, Path], *, work_s: float = math.inf) -> list[Batch]:
+    """Read a chunk of each job's events from where the store stands, which may be done in a thread.
+
+    Jobs are read in their order until that took so much of the processor's time, at least one: what is gathered is
+    to be committed at once, and a disk that is slow keeps no job from its turn. Raises OSError.
+    """
+    batches: list[Batch] = []
+    began = time.thread_time()
+    for place in stands:
+        if batches and time.thread_time() - began > work_s:
+            break
+        batches.append(read(place, files[place.job_id]))
+    return batches
+
+
+def commit(
+    connection: duckdb.DuckDBPyConnection,
+    job_ids: Sequence[int],
+    batches: Sequence[Batch],
+    *,
+    tells: bool = True,
+) -> Taken:
+    """Take in what was read of these jobs, in one transaction.
+
     A line that can't be read is counted and left out; an event whose number was already taken in (a file written
     twice) is left out too. What stands before a newer finetop's events is taken in, the rest is left for that finetop.
-    Jobs are read in the order of `files` until the moment `until` (of time.monotonic), at least one.
+    A batch counts only if the store still stands where it begins: else it was taken in meanwhile, and is read again.
     Without `tells` nobody is told of their alarms: they were told when they were taken in the first time.
     Raises duckdb.Error when the store can't commit: nothing is taken in then.
     """
-    batches: list[Batch] = []
-    for place in _places(connection, list(files)):
-        if batches and time.monotonic() > until:
-            break
-        batches.append(read(place, files[place.job_id]))
-    told = [batch for batch in batches if not batch.is_empty]
+    told = _that_fit(connection, [batch for batch in batches if not batch.is_empty])
     if told:
         with transaction(connection):
             _write(connection, told)
             if tells:
                 heard = [one for batch in told for one in (*batch.alarms.heard, *_regressed(batch))]
                 notices.add(connection, heard)
-    looked_at = {batch.place.job_id for batch in batches}
+    told_ids = [batch.place.job_id for batch in told]
+    done = {
+        batch.place.job_id: batch for batch in batches if batch.is_empty or batch.place.job_id in told_ids
+    }
     return Taken(
-        told=[batch.place.job_id for batch in told],
-        more=[job_id for job_id in files if job_id not in looked_at]
-        + [batch.place.job_id for batch in batches if not batch.is_last],
-        newer={batch.place.job_id: NewerEvents(batch.newer) for batch in batches if batch.newer},
+        told=told_ids,
+        more=[job_id for job_id in job_ids if job_id not in done]
+        + [job_id for job_id, batch in done.items() if not batch.is_last],
+        newer={job_id: NewerEvents(batch.newer) for job_id, batch in done.items() if batch.newer},
     )
 
 
-def _places(connection: duckdb.DuckDBPyConnection, job_ids: list[int]) -> list[Place]:
-    found = connection.execute(
-        "SELECT id, run_id, verb, state, bytes_read, last_n, skipping FROM jobs WHERE id IN (SELECT unnest(?))",
-        [job_ids],
-    ).fetchall()
-    places = {row[0]: Place(*row) for row in found}
-    return [places[job_id] for job_id in job_ids]
+def _that_fit(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> list[Batch]:
+    """Choose the batches that begin where the store stands, with the jobs' states as they are now."""
+    found = []
+    for batch, now in zip(
+        batches, places(connection, [batch.place.job_id for batch in batches]), strict=True
+    ):
+        if replace(batch.place, state=now.state) == now:
+            batch.place = now
+            found.append(batch)
+    return found
 
 
 class NewerEvents(StoreTrouble):

@@ -8,6 +8,7 @@ written, as the database does: a database that has missed some of it (its WAL wa
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -80,33 +81,64 @@ def next_number(connection: duckdb.DuckDBPyConnection, what: str) -> int:
     return int(found[0])
 
 
+@dataclass(frozen=True)
+class Marked:
+    """What is to be written of the marked runs, gathered from the store at one moment."""
+
+    marks: list[tuple[int, int]]  # a run, and how often it was marked
+    runs: dict[Path, bytes]  # run folder -> its record
+    number: int  # how often records were written, with this time
+    whole: bytes  # of store.json
+
+
 def write_marked(connection: duckdb.DuckDBPyConnection, root: Path) -> bool:
     """Write the records of all marked runs, then unmark them. Returns whether there were any.
 
     After a crash in between they are written again. Raises OSError (a full disk): they stay marked.
     """
-    marked = [
-        i for (i,) in connection.execute("SELECT DISTINCT run_id FROM unrecorded ORDER BY 1").fetchall()
-    ]
-    if not marked:
+    found = marked(connection, root)
+    if found is None:
         return False
-    for run_id in marked:
-        _write_run(connection, root, run_id)
-    number = number_of(connection) + 1
-    write_whole(root / STORE, _json.encode({"format": 1, "number": number, "tables": _tables(connection)}))
-    with transaction(connection):
-        connection.execute("DELETE FROM unrecorded WHERE run_id IN (SELECT unnest(?))", [marked])
-        connection.execute("UPDATE recorded SET number = ?", [number])
+    write(found, root)
+    unmark(connection, found)
     return True
 
 
-def _write_run(connection: duckdb.DuckDBPyConnection, root: Path, run_id: int) -> None:
-    record = record_of(connection, run_id)
-    if record is None:
-        return  # removed since
-    folder = root / record["store"]["run"]["folder"]
-    if folder.is_dir() and not folder.is_symlink():
-        write_whole(folder / "run.json", _json.encode(record))
+def marked(connection: duckdb.DuckDBPyConnection, root: Path) -> Marked | None:
+    """Gather what is to be written. None where no run is marked."""
+    marks = connection.execute(
+        "SELECT run_id, count(*) FROM unrecorded GROUP BY run_id ORDER BY 1"
+    ).fetchall()
+    if not marks:
+        return None
+    every = [record for run_id, _ in marks if (record := record_of(connection, run_id)) is not None]
+    number = number_of(connection) + 1
+    return Marked(
+        marks,
+        {root / record["store"]["run"]["folder"]: _json.encode(record) for record in every},
+        number,
+        _json.encode({"format": 1, "number": number, "tables": _tables(connection)}),
+    )
+
+
+def write(found: Marked, root: Path) -> None:
+    """Write the records, which may be done in a thread: one at a time. Raises OSError."""
+    for folder, record in found.runs.items():
+        if folder.is_dir() and not folder.is_symlink():
+            write_whole(folder / "run.json", record)
+    write_whole(root / STORE, found.whole)
+
+
+def unmark(connection: duckdb.DuckDBPyConnection, found: Marked) -> None:
+    """Note that the records were written. A run that was marked again meanwhile stays so."""
+    with transaction(connection):
+        connection.execute(
+            "DELETE FROM unrecorded WHERE run_id IN (SELECT u.run_id FROM unrecorded u JOIN"
+            " (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::BIGINT[]) AS marks) known ON u.run_id = known.run_id"
+            " GROUP BY u.run_id, known.marks HAVING count(*) = known.marks)",
+            [[run_id for run_id, _ in found.marks], [count for _, count in found.marks]],
+        )
+        connection.execute("UPDATE recorded SET number = ?", [found.number])
 
 
 def record_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any] | None:

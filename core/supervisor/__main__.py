@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import time
+from functools import partial
 
 import duckdb
 
@@ -17,6 +18,7 @@ from finetop.core.home import Home, find_home, prepare
 from finetop.core.store import records
 from finetop.core.store.open import open_store, reason
 from finetop.core.supervisor import spare
+from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import housekeeping
 from finetop.core.supervisor.life import vitals
 from finetop.core.supervisor.lock import take_lock
@@ -29,6 +31,9 @@ BEAT_S = 0.2
 BEHIND_BEAT_S = 0.01  # while jobs tell more than a beat takes in
 TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
+SLOW_S = 5.0  # a beat takes 10 ms
+END_S = 2.0  # that a beat which is under way gets when the supervisor ends
+SLOW = "the disk of the run folders is slow: what runs tell comes late. They go on."
 
 
 def main() -> int:
@@ -75,7 +80,7 @@ async def live(supervisor: Supervisor) -> None:
         loop.add_signal_handler(number, supervisor.ending.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     server = await listen(supervisor)
-    left = asyncio.create_task(asyncio.to_thread(housekeeping.delete_discarded, supervisor.home))
+    left = asyncio.create_task(aside(partial(housekeeping.delete_discarded, supervisor.home)))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
     try:
         while not supervisor.ending.is_set() and supervisor.home.lock.exists():
@@ -85,9 +90,9 @@ async def live(supervisor: Supervisor) -> None:
                     server.close()
                     prepare(supervisor.home)
                     server = await listen(supervisor)
-                beat(supervisor)
+                is_slow = await watched(supervisor, asyncio.create_task(beat(supervisor)))
                 pause = BEHIND_BEAT_S if supervisor.behind else BEAT_S
-                say(supervisor, trouble(supervisor))
+                say(supervisor, trouble(supervisor) or (SLOW if is_slow else ""))
             except (duckdb.Error, OSError) as error:
                 pause = TROUBLE_BEAT_S
                 recover(supervisor, error)
@@ -101,6 +106,28 @@ async def live(supervisor: Supervisor) -> None:
         server.close()
         supervisor.home.socket.unlink(missing_ok=True)
         supervisor.connection.close()
+
+
+async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:
+    """Wait for a beat to end, and say it where it is slow. Returns whether it was. Raises what it raises.
+
+    When the supervisor ends it gets a moment: what it leaves half done is as after a kill, and the next one knows it.
+    """
+    ending = asyncio.create_task(supervisor.ending.wait())
+    try:
+        await asyncio.wait({beating, ending}, timeout=SLOW_S, return_when=asyncio.FIRST_COMPLETED)
+        is_slow = not beating.done() and not ending.done()
+        if is_slow:
+            say(supervisor, trouble(supervisor) or SLOW)
+            await asyncio.wait({beating, ending}, return_when=asyncio.FIRST_COMPLETED)
+        if not beating.done():
+            await asyncio.wait({beating}, timeout=END_S)
+        if beating.done():
+            beating.result()
+        return is_slow
+    finally:
+        beating.cancel()
+        ending.cancel()
 
 
 def recover(supervisor: Supervisor, error: duckdb.Error | OSError) -> None:

@@ -7,7 +7,8 @@ import os
 import platform
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, metrics, notices, query, runs
 from finetop.core.supervisor import going_on, orders, rules, spare
+from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.pool import telling
 from finetop.core.supervisor.queue import queueing, retrying, waiting, wishes
+from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.supervisor.telling import gathering, sending
 from finetop.core.telling import body
@@ -33,28 +36,22 @@ TEST_S = 45.0  # a client waits for a minute
 async def answer(supervisor: Supervisor, ask: protocol.Ask) -> Any:
     """Answer one request, and note that somebody is there.
 
-    Only `changes`, `paths`, `gpus`, `send-test` and `sql` wait; the others read or write the store at once.
+    Questions are answered from the store, at once; those that look at files, GPUs or other machines wait, each for
+    itself. What was ordered is in the run folders, too, before that is answered.
     """
     supervisor.asked_at = time.monotonic()
-    if isinstance(ask, protocol.Changes):
-        return await changes(supervisor, ask)
-    if isinstance(ask, protocol.Paths):
-        return await paths(ask)
-    if isinstance(ask, protocol.SendTest):
-        return await send_test(supervisor)
-    if isinstance(ask, protocol.Gpus):
-        return await telling.tell(supervisor, ask)
-    if isinstance(ask, protocol.Sql):
-        return await asyncio.to_thread(
-            query.select,
-            supervisor.connection.cursor(),
-            ask.query,
-            limit=max(1, min(ask.limit, 100_000)),
-            timeout_s=max(0.1, min(ask.timeout_s, 50.0)),
-        )
-    made = _ANSWERS[type(ask)](supervisor, ask)
+    if waits := _WAITS.get(type(ask)):
+        return await waits(supervisor, ask)
+    revision = supervisor.revision
+    if isinstance(ask, protocol.Remove):
+        async with supervisor.recording:  # it writes records itself
+            made = housekeeping.remove(supervisor, ask)
+    else:
+        made = _ANSWERS[type(ask)](supervisor, ask)
+    if supervisor.revision != revision:
+        await record(supervisor)
     if isinstance(ask, protocol.EmptyTrash | protocol.Clean):  # out of sight already; the files may take long
-        await asyncio.to_thread(housekeeping.delete_discarded, supervisor.home)
+        await aside(partial(housekeeping.delete_discarded, supervisor.home))
     return made
 
 
@@ -127,11 +124,8 @@ def flips(supervisor: Supervisor, ask: protocol.Flips) -> protocol.FlipsAnswer:
     return checks.flips(supervisor.connection, run_id, ask.check_id, ask.task)
 
 
-async def paths(ask: protocol.Paths) -> protocol.PathsAnswer:
-    """Look in a thread: a network file system may take its time."""
-    return await asyncio.to_thread(
-        lambda: protocol.PathsAnswer([look_at(path) for path in ask.paths[:PAGE_LIMIT]])
-    )
+async def paths(supervisor: Supervisor, ask: protocol.Paths) -> protocol.PathsAnswer:
+    return await aside(lambda: protocol.PathsAnswer([look_at(path) for path in ask.paths[:PAGE_LIMIT]]))
 
 
 def look_at(path: str) -> protocol.PathFacts:
@@ -182,7 +176,22 @@ def noticed(supervisor: Supervisor, ask: protocol.Notices) -> protocol.NoticesAn
     )
 
 
-async def send_test(supervisor: Supervisor) -> protocol.SendTestAnswer:
+async def select(supervisor: Supervisor, ask: protocol.Sql) -> protocol.SqlAnswer:
+    return await asyncio.to_thread(
+        query.select,
+        supervisor.connection.cursor(),
+        ask.query,
+        limit=max(1, min(ask.limit, 100_000)),
+        timeout_s=max(0.1, min(ask.timeout_s, 50.0)),
+    )
+
+
+async def log(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnswer:
+    job, file = orders.log_of(supervisor, ask)
+    return await aside(lambda: orders.read_piece(file, job, ask.offset, max(0, min(ask.limit, 1 << 20))))
+
+
+async def send_test(supervisor: Supervisor, ask: protocol.SendTest) -> protocol.SendTestAnswer:
     """Send a test by each way, at the same time; it is no notice, and is not tried again. Raises BadInput."""
     rules.read(supervisor)
     if supervisor.settings_fault:
@@ -199,6 +208,15 @@ async def send_test(supervisor: Supervisor) -> protocol.SendTestAnswer:
     return protocol.SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
 
 
+_WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
+    protocol.Changes: changes,
+    protocol.Paths: paths,
+    protocol.ReadLog: log,
+    protocol.SendTest: send_test,
+    protocol.Gpus: telling.tell,
+    protocol.Sql: select,
+}
+
 _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Hello: hello,
     protocol.Notices: noticed,
@@ -210,7 +228,6 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Runs: page,
     protocol.GetRun: one_run,
     protocol.Curves: curves,
-    protocol.ReadLog: orders.log_of,
     protocol.EventsSince: steps,
     protocol.Checks: check_results,
     protocol.Flips: flips,
@@ -224,7 +241,6 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Hold: queueing.hold,
     protocol.Release: queueing.release,
     protocol.Prioritise: queueing.prioritise,
-    protocol.Remove: housekeeping.remove,
     protocol.Trash: housekeeping.trash,
     protocol.Restore: housekeeping.restore,
     protocol.EmptyTrash: housekeeping.empty,

@@ -312,15 +312,14 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
     return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
 
 
-def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnswer:
-    """Read a piece of a job's log, at most 1 MiB."""
+def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> tuple[int, Path]:
+    """Find a job of a run and its log. Raises NotFound, Refused."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     found = jobs.folder_of(supervisor.connection, run_id, ask.job)
     if found is None:
         raise Refused(f"this run has no job {ask.job}.")
     job_id, folder = found
-    file = supervisor.home.root / folder / "log.txt"
-    return read_piece(file, job_id, ask.offset, max(0, min(ask.limit, 1 << 20)))
+    return job_id, supervisor.home.root / folder / "log.txt"
 
 
 def read_piece(file: Path, job: int, offset: int, limit: int) -> protocol.LogAnswer:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import duckdb
 
 from finetop.core.store import records
+from finetop.core.supervisor.aside import aside
 
 if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def record(supervisor: Supervisor) -> None:
+async def record(supervisor: Supervisor) -> None:
     """Write the records of runs that changed. On a full disk they stay marked, and the next beat tries again."""
-    revision = supervisor.revision
-    if supervisor.recorded == revision:
-        return
-    try:
-        records.write_marked(supervisor.connection, supervisor.home.root)
-    except (OSError, duckdb.Error):
-        return  # the beat says what is wrong with the disk or the store
-    supervisor.recorded = revision
+    async with supervisor.recording:
+        revision = supervisor.revision
+        if supervisor.recorded == revision:
+            return
+        try:
+            found = records.marked(supervisor.connection, supervisor.home.root)
+            if found is not None:
+                await aside(partial(records.write, found, supervisor.home.root))
+                records.unmark(supervisor.connection, found)
+        except (OSError, duckdb.Error):
+            return  # the beat says what is wrong with the disk or the store
+        supervisor.recorded = revision

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,9 +13,9 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.fault_points import abort_at
 from finetop.core.folders import make_inside, write_whole
 from finetop.core.store import jobs, runs
-from finetop.core.store.jobs import Job
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents, rules, spare, taking_in, telling
+from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import room
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.life import afterwards, endings, insisting, vitals
@@ -23,53 +23,81 @@ from finetop.core.supervisor.life.since_start import SinceStart
 from finetop.core.supervisor.pool import pool
 from finetop.core.supervisor.queue import quieting, waiting
 from finetop.core.supervisor.recording import record
-from finetop.core.supervisor.state import Supervisor
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core.store.jobs import Job
     from finetop.core.supervisor.pool.placing import Placement
+    from finetop.core.supervisor.state import Supervisor
 
 START_GRACE_S = 10.0  # a keeper takes its lock within 50 ms; a machine under load may need more
 MOST_STARTS = 3  # of a job whose keeper never comes to life
 
 
-def beat(supervisor: Supervisor) -> None:
-    """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then."""
+async def beat(supervisor: Supervisor) -> None:
+    """Do one round. Raises duckdb.Error when the store can't be written; nothing is lost then.
+
+    What touches run folders is done aside. Meanwhile people are answered: what they changed is read again after it.
+    """
     now = time.time()
     rules.read(supervisor)
     supervisor.keepers[:] = [process for process in supervisor.keepers if process.poll() is None]
-    if supervisor.seen != supervisor.revision:  # an idle beat asks the store nothing
-        supervisor.seen = supervisor.revision
-        supervisor.live = jobs.live(supervisor.connection)
-        waiting.read(supervisor)
+    read(supervisor)
     pool.tend(supervisor)
     quieting.keep(supervisor, now)
-    taking_in.take_in(supervisor, supervisor.live)
+    began = time.monotonic()
+    try:
+        looks = await aside(partial(look_at, supervisor.home.root, supervisor.live))
+    except OSError:  # it says nothing of who was missed: they get their time anew
+        supervisor.missed.update(dict.fromkeys(supervisor.missed, time.monotonic()))
+        raise
+    took_s = time.monotonic() - began
+    sizes = {job_id: look.size for job_id, look in looks.items()}
+    await taking_in.take_in(supervisor, supervisor.live, sizes)
+    read(supervisor)
     for job in supervisor.live:
-        _pass_on(supervisor, job)
-        insisting.insist(supervisor, job)
-    vitals.look(supervisor)
-    ended = [job for job in supervisor.live if _ended(supervisor, job)]
+        await _pass_on(supervisor, job)
+        await insisting.insist(supervisor, job)
+    await vitals.look(supervisor, sizes)
+    ended = [job for job in supervisor.live if await _ended(supervisor, job, looks[job.id], took_s)]
+    read(supervisor)
     ready = waiting.ready(supervisor, now)
     if not ended:  # else look again first: an ended run may have queued its check, which goes ahead
         for job, gpus in pool.choose(supervisor, ready):
-            start(supervisor, job, gpus)
+            await start(supervisor, job, gpus)
     room.look(supervisor)
     telling.tend(supervisor, now)
-    record(supervisor)
+    await record(supervisor)
     spare.tend(supervisor, is_busy=bool(supervisor.live or ready))
 
 
-def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
+def read(supervisor: Supervisor) -> None:
+    """Read from the store what lives and what waits, if anything has changed: an idle beat asks it nothing."""
+    if supervisor.seen != supervisor.revision:
+        supervisor.seen = supervisor.revision
+        supervisor.live = jobs.live(supervisor.connection)
+        waiting.read(supervisor)
+
+
+def look_at(root: Path, live: Sequence[Job]) -> dict[int, local.Look]:
+    """Look at the folders of jobs."""
+    return {job.id: local.look(root / job.folder, job.attempt) for job in live}
+
+
+async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     """Start a job on its GPUs: folder, then store, then keeper; so a crash in between starts it once, later."""
     folder = supervisor.home.root / job.folder
     try:
-        make_inside(folder, supervisor.home.runs)
         with transaction(supervisor.connection):
             parents.pin(supervisor.connection, job.run_id)
+        await aside(partial(make_folder, folder, supervisor.home.runs, spec_of(supervisor, job)))
     except FinetopError as error:
-        _fail(supervisor, job, error)  # what its run begins from is gone
+        await _fail(supervisor, job, error)  # what its run begins from is gone
         return
-    write_spec(supervisor, job, folder)
+    if not _is_to_start(supervisor, job):
+        return  # it was taken out of the queue meanwhile, or held
     state = data.Running(since=time.time(), phase=data.STARTING)
     with transaction(supervisor.connection):
         attempt = jobs.begin_attempt(supervisor.connection, job.id, gpus)
@@ -78,7 +106,7 @@ def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
     abort_at("supervisor-committed")
-    if local.claim(folder, attempt):
+    if await aside(partial(local.claim, folder, attempt)):
         abort_at("supervisor-claimed")
         own, environment = local.job_command(job.verb, folder), spare.environment(supervisor, gpus)
         spared = None
@@ -89,23 +117,14 @@ def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     abort_at("supervisor-spawned")
 
 
-def _start_again(supervisor: Supervisor, job: Job) -> None:
-    """Start a job whose keeper never came to life; end it after some tries."""
-    tries = sum(1 for number, _ in supervisor.missed if number == job.id)
-    if tries < MOST_STARTS:
-        start(supervisor, job, job.gpus)
-        return
-    hint = "Can this machine start processes? See `finetop doctor`."
-    _fail(supervisor, job, EnvironmentTrouble(f"its process did not come to life, {tries} times.", hint=hint))
+def make_folder(folder: Path, above: Path, spec: bytes) -> None:
+    """Make a job's folder with what it is to do. Raises BadInput where a link leads elsewhere, and OSError."""
+    make_inside(folder, above)
+    write_whole(folder / "job.json", spec)
 
 
-def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
-    """End a job that can't start."""
-    state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
-    afterwards.settle(supervisor, job, state)
-
-
-def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:
+def spec_of(supervisor: Supervisor, job: Job) -> bytes:
+    """Say what a job is to do."""
     spec = data.JobSpec(
         format=1,
         job_id=job.id,
@@ -116,49 +135,79 @@ def write_spec(supervisor: Supervisor, job: Job, folder: Path) -> None:
         args=job.args,
         log_mib=supervisor.settings.logs.mib,
     )
-    write_whole(folder / "job.json", msgspec.json.encode(spec))
+    return msgspec.json.encode(spec)
 
 
-def _ended(supervisor: Supervisor, job: Job) -> bool:
-    """Notice how a live job ended, if it did, and write that down."""
-    folder = supervisor.home.root / job.folder
-    facts = local.exit_of(folder, job.attempt)
-    if facts is None and local.is_alive(folder):
+def _is_to_start(supervisor: Supervisor, job: Job) -> bool:
+    """Say whether a job still waits, or lives in the attempt that did not come to life."""
+    read(supervisor)
+    there = (*(one for one in supervisor.queued if not one.held), *supervisor.live)
+    return (job.id, job.attempt) in {(one.id, one.attempt) for one in there}
+
+
+async def _start_again(supervisor: Supervisor, job: Job) -> None:
+    """Start a job whose keeper never came to life; end it after some tries."""
+    tries = sum(1 for number, _ in supervisor.missed if number == job.id)
+    if tries < MOST_STARTS:
+        await start(supervisor, job, job.gpus)
+        return
+    hint = "Can this machine start processes? See `finetop doctor`."
+    await _fail(
+        supervisor, job, EnvironmentTrouble(f"its process did not come to life, {tries} times.", hint=hint)
+    )
+
+
+async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
+    """End a job that can't start."""
+    state = data.Failed(time.time(), error.message, error.hint, exit_code=error.exit_code, kind=error.kind)
+    onward = await aside(partial(afterwards.onward, supervisor.home.root, job))
+    if _is_to_start(supervisor, job):
+        afterwards.settle(supervisor, job, state, onward)
+
+
+async def _ended(supervisor: Supervisor, job: Job, look: local.Look, took_s: float) -> bool:
+    """Notice how a live job ended, if it did, and write that down. `took_s` is how long a look takes just now."""
+    if look.is_alive:
         return False
+    folder, facts, size, rebooted = supervisor.home.root / job.folder, look.exit, look.size, False
     if facts is None:
-        facts = local.exit_of(folder, job.attempt)  # it may have ended between the two looks
-    assert isinstance(job.state, data.Running)
-    if facts is None:
-        known = local.record(folder, job.attempt)
-        rebooted = known is not None and known["boot"] != processes.boot_id()
+        known = await aside(partial(local.record, folder, job.attempt))
         missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
-        if known is None and time.monotonic() - missed_at < START_GRACE_S:
+        if known is None and time.monotonic() - missed_at < START_GRACE_S + took_s:
             return False
-        if known is None and SinceStart.read(folder / "events.jsonl").attempt != job.attempt:
-            _start_again(supervisor, job)  # it never came to life
-            return False
-        if known is not None:
-            local.end_left_behind(known)
-    if not taking_in.take_in(supervisor, [job]):
+        if known is None:
+            since_start = await aside(partial(SinceStart.read, folder / "events.jsonl"))
+            if since_start.attempt != job.attempt:
+                await _start_again(supervisor, job)  # it never came to life
+                return False
+        rebooted = known is not None and known["boot"] != processes.boot_id()
+        size = await aside(partial(local.end_left_behind, folder, known))
+        await taking_in.take_in(supervisor, [job], {job.id: size})
+    if supervisor.read_to.get(job.id) != size:
         return False  # more events than one beat takes; end it when all are in
+    log = await aside(partial(endings.last_lines, folder, facts))
+    onward = await aside(partial(afterwards.onward, supervisor.home.root, job))
+    read(supervisor)
+    job = next(one for one in supervisor.live if one.id == job.id)  # as it is asked for now
     said, told_at = jobs.last_word(supervisor.connection, job.id)
     if facts is None and said is not None:  # only its keeper was killed, after its last word
         facts = local.Exit(said.exit_code, None, told_at, 0)
-    state = endings.ending(
-        job, facts, said, endings.last_lines(folder, facts), rebooted=facts is None and rebooted
-    )
-    afterwards.settle(supervisor, job, pool.ending_of(job, state))
+    state = endings.ending(job, facts, said, log, rebooted=facts is None and rebooted)
+    afterwards.settle(supervisor, job, pool.ending_of(job, state), onward)
     return True
 
 
-def _pass_on(supervisor: Supervisor, job: Job) -> None:
-    """Send what is asked of a job to its keeper, once: to pause it is to stop it with a checkpoint, too."""
-    if not job.asked:
-        return
+async def _pass_on(supervisor: Supervisor, job: Job) -> None:
+    """Send what is asked of a job to its keeper, once: to pause it is to stop it with a checkpoint, too.
+
+    One whose GPU is lost, and which does not end by itself, is killed; that is sent until it ends.
+    """
+    folder = supervisor.home.root / job.folder
+    if pool.is_given_up(supervisor, job):
+        await aside(partial(local.send, folder, job.attempt, "kill"))
     mark = (job.id, job.attempt, job.asked)
-    if mark not in supervisor.signalled and local.send(
-        supervisor.home.root / job.folder,
-        job.attempt,
-        "kill" if job.asked in ("kill", endings.HUNG) else "stop",
-    ):
+    if not job.asked or mark in supervisor.signalled:
+        return
+    what: local.Signal = "kill" if job.asked in ("kill", endings.HUNG) else "stop"
+    if await aside(partial(local.send, folder, job.attempt, what)):
         supervisor.signalled.add(mark)

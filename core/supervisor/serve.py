@@ -19,7 +19,6 @@ from finetop.core.store.open import damage
 from finetop.core.supervisor import callers
 from finetop.core.supervisor.answers import answer
 from finetop.core.supervisor.callers import Caller, Callers, TooMuch
-from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 
 ENVELOPE = 100  # bytes around an answer
@@ -78,7 +77,6 @@ async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -
                 hint="End it with `finetop supervisor stop`; the next command starts the new one.",
             )
         made: Any = await answer(supervisor, request.ask)
-        record(supervisor)  # what is answered is in the run folders, too
         whole = protocol.encoder.encode(made)
         if len(whole) > protocol.ANSWER_LIMIT - ENVELOPE:
             raise Refused(

@@ -32,6 +32,7 @@ class Supervisor:
     trouble: str = ""  # what is wrong with the whole, in words; empty when all is well
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
+    recording: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by who writes records
     recorded: int = -1  # the revision at which records were last written
     seen: int = 0  # the revision at which the next four were read
     live: list[Job] = field(default_factory=list)

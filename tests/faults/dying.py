@@ -38,7 +38,7 @@ def do(home: Home, does: str, at: int) -> int:
     supervisor = Supervisor(home, open_home(home))
     os.environ[fault_points.SWITCH] = str(at)
     if does == "beat":
-        schedule.beat(supervisor)
+        asyncio.run(schedule.beat(supervisor))
         return 0
     answered = asyncio.run(serve.reply(supervisor, does.encode()))
     reply = protocol.reply_decoder.decode(answered)

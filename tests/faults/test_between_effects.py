@@ -25,11 +25,10 @@ from finetop.core.errors import StoreTrouble
 from finetop.core.fault_points import DIED
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
-from finetop.core.store import jobs, runs
+from finetop.core.store import jobs, records, runs
 from finetop.core.store.open import migrations, transaction
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.house import cleaning, housekeeping, rebuild
-from finetop.core.supervisor.recording import record
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.train.keeping import checkpoint
 
@@ -105,7 +104,7 @@ def look(home: Home) -> Seen:
     """Open a home as the next supervisor does, and compare what the store tells with what is on the disk."""
     connection = open_home(home)
     supervisor = Supervisor(home, connection)
-    record(supervisor)
+    records.write_marked(supervisor.connection, supervisor.home.root)
     found = {}
     wrong = []
     folders = set()

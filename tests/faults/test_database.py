@@ -119,9 +119,7 @@ async def test_a_wal_that_is_damaged_cut_or_gone_never_passes_for_the_whole(full
     full.open()
     full.run("in-the-wal", (1, 2, 3))
     full.queue("queued-in-the-wal")
-    from finetop.core.supervisor.recording import record
-
-    record(full.supervisor)
+    records.write_marked(full.supervisor.connection, full.supervisor.home.root)
     home = full.home
     database, wal = tmp_path / "kept.duckdb", tmp_path / "kept.wal"
     shutil.copy(home.database, database)

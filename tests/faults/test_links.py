@@ -51,7 +51,7 @@ def test_a_link_in_place_of_the_socket_s_folder_is_refused(tmp_path, monkeypatch
 LINKED = ["events.jsonl", "log.txt", "job.json", "attempt", "exit.json", "keeper.json", "lock"]
 
 
-def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet, tmp_path, survived):
+async def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet, tmp_path, survived):
     """Made before the job starts: what they point to is neither read nor written, and no beat waits for a pipe."""
     target = tmp_path / "precious"
     for kind in ("link", "pipe"):
@@ -63,10 +63,10 @@ def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet, tmp_p
             folder.mkdir(parents=True)
             place = folder / name
             place.symlink_to(target) if kind == "link" else os.mkfifo(place)
-            schedule.write_spec(quiet.supervisor, job, folder)
+            schedule.make_folder(folder, quiet.home.runs, schedule.spec_of(quiet.supervisor, job))
             with contextlib.suppress(OSError):
                 local.claim(folder, 1)
-            taking_in.take_in(quiet.supervisor, [job])
+            await taking_in.take_in(quiet.supervisor, [job], {job.id: 1})
             endings.last_lines(folder, None)
             assert orders.read_piece(folder / "log.txt", 1, 0, 100).text == ""
             assert local.exit_of(folder, 1) is None
@@ -74,7 +74,7 @@ def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet, tmp_p
     survived("26", "links and pipes in a job's folder", repeats=len(LINKED) + 3)
 
 
-def test_a_job_folder_that_leads_out_of_the_home_is_not_written_to(quiet, tmp_path, survived):
+async def test_a_job_folder_that_leads_out_of_the_home_is_not_written_to(quiet, tmp_path, survived):
     outside = tmp_path / "outside"
     outside.mkdir()
     quiet.queue("one")
@@ -82,7 +82,7 @@ def test_a_job_folder_that_leads_out_of_the_home_is_not_written_to(quiet, tmp_pa
     folder = quiet.home.root / job.folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.symlink_to(outside)
-    schedule.start(quiet.supervisor, job, ())
+    await schedule.start(quiet.supervisor, job, ())
     assert list(outside.iterdir()) == []
     state = quiet.rows("SELECT state FROM runs")[0][0]
     assert "leads out of" in state

@@ -26,8 +26,10 @@ def made(tmp_path):
 
 
 @pytest.fixture
-def live(cold_rig, made):
-    """A rig with a run that writes, whose supervisor's file system can be made slow."""
+def live(cold_rig, made, tmp_path):
+    """A rig with a run that was just started, whose run folders' file system can be made slow."""
+    cold_rig.side = tmp_path / "side"
+    cold_rig.side.mkdir()
     cold_rig.start(**made.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit("long-one", steps=100_000, pause_s=0.02)
@@ -57,7 +59,6 @@ def key_to_cell(app, key: str) -> float:
 
 @needs_shim
 @pytest.mark.slow
-@pytest.mark.xfail(reason="not survived yet: the supervisor reads run folders where it answers", strict=False)
 @pytest.mark.parametrize("keys", [40])
 def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
     live, made, terminal_of, survived, keys
@@ -88,7 +89,6 @@ def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
 
 @needs_shim
 @pytest.mark.slow
-@pytest.mark.xfail(reason="not survived yet: a job whose keeper is just starting is given up", strict=False)
 @pytest.mark.parametrize("times", [20])
 @pytest.mark.parametrize("what", ["error", "lock_error"])
 def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, times, what):

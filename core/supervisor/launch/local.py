@@ -16,7 +16,7 @@ from finetop.core import keeper, processes
 from finetop.core.folders import open_regular, write_whole
 from finetop.core.locks import is_held
 
-LEFT_BEHIND_S = 2.0  # in which the supervisor does nothing else
+LEFT_BEHIND_S = 2.0  # in which no other job is looked at
 LOOKS = 5
 MODULES = {
     "train": "finetop.core.train",
@@ -24,6 +24,7 @@ MODULES = {
     "import": "finetop.core.adopt",
     "export": "finetop.core.export",
 }
+Signal = Literal["stop", "kill", "stacks"]  # what a keeper can be asked for
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,32 @@ class Exit:
     )
     memory_limit_kib: int = 0  # what it could use; 0 if unknown
     ran_s: float | None = None  # by a clock that nobody sets; None: an older keeper's record
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the folder of a live job shows."""
+
+    exit: Exit | None
+    is_alive: bool
+    size: int  # of its events, looked at last: when a job has ended, that is all of them
+
+
+def look(folder: Path, attempt: int) -> Look:
+    """Look whether a job lives, and how much it has told. Raises OSError."""
+    facts = exit_of(folder, attempt)
+    lives = facts is None and is_alive(folder)
+    if facts is None and not lives:
+        facts = exit_of(folder, attempt)  # it may have ended between the two looks
+    return Look(facts, lives, size_of(folder / "events.jsonl"))
+
+
+def size_of(file: Path) -> int:
+    """Give a file's size, 0 without one. Raises OSError."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def claim(folder: Path, attempt: int) -> bool:
@@ -110,18 +137,20 @@ def _read(path: Path, attempt: int) -> dict[str, Any] | None:
     return facts if isinstance(facts, dict) and facts.get("attempt") == attempt else None
 
 
-def end_left_behind(facts: dict[str, Any]) -> None:
+def end_left_behind(folder: Path, facts: dict[str, Any] | None) -> int:
     """Kill what a job of a keeper that is gone has left: processes of ours that bear its mark, in whatever session.
 
     One may be forked, and its parent end, while we look: nobody is left when several looks have found nobody.
+    Returns the size of its events, which nobody writes any more.
     """
-    mark, looks = facts.get("mark"), 0
+    mark, looks = (facts or {}).get("mark"), 0
     deadline = time.monotonic() + LEFT_BEHIND_S
     while mark and looks < LOOKS and time.monotonic() < deadline:
         found = marked(mark)
         processes.kill(found)
         looks = 0 if found else looks + 1
         time.sleep(0.005)
+    return size_of(folder / "events.jsonl")
 
 
 def marked(mark: str) -> list[int]:
@@ -137,7 +166,7 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def send(folder: Path, attempt: int, what: Literal["stop", "kill", "stacks"]) -> bool:
+def send(folder: Path, attempt: int, what: Signal) -> bool:
     """Ask the keeper to stop or kill its job, or for its stacks.
 
     False when it isn't there (yet), or of an older finetop that would not understand.

@@ -17,11 +17,14 @@ from finetop.core.supervisor import going_on
 from finetop.core.supervisor.queue import retrying
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import duckdb
 
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
+Onward = tuple[int, "Path | None"]  # step, and its checkpoint; 0 and none before the first
 LEAST_ROOM = 64 << 20  # bytes that must be free before a job is tried again that had no room
 
 
@@ -34,12 +37,22 @@ class Again:
     not_before: float | None
 
 
-def settle(supervisor: Supervisor, job: Job, state: data.State) -> None:
-    """Write down how a job ended, and what follows from it."""
+def onward(root: Path, job: Job) -> Onward | None:
+    """Find where the training of a job could go on: step and checkpoint. None where it can't, or trains nothing."""
+    if job.verb != "train":
+        return None
+    try:
+        return going_on.choose(data.run_folder_of(root / job.folder), job.run_name, None)
+    except FinetopError:  # its checkpoints have no trainer's state
+        return None
+
+
+def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> None:
+    """Write down how a job ended, and what follows from it; `onward` is where its training could go on."""
     connection = supervisor.connection
     abort_at("end-noticed")
     with transaction(connection):
-        again = _again(supervisor, job, state)
+        again = _again(supervisor, job, state, onward)
         jobs.set_state(connection, job.id, state if again else _last_try(job, state))
         if again is not None:
             _queue_on(connection, job, state, again)
@@ -51,10 +64,11 @@ def settle(supervisor: Supervisor, job: Job, state: data.State) -> None:
     abort_at("end-settled")
 
 
-def _again(supervisor: Supervisor, job: Job, state: data.State) -> Again | None:
+def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> Again | None:
     """Decide whether the job goes on: paused by a person or by quiet hours, or tried again by itself."""
     is_paused = isinstance(state, data.Stopped) and state.how == "pause"
-    args = _onward(supervisor, job) if is_paused or isinstance(state, data.Failed | data.Lost) else None
+    goes_on = is_paused or isinstance(state, data.Failed | data.Lost)
+    args = _onward_args(supervisor, job, onward) if goes_on else None
     if args is None:
         return None
     step = args.get("resume", {}).get("step", 0)
@@ -76,17 +90,14 @@ def _number(job: Job) -> int:
     return int(job.args.get("retry", {}).get("number", 1))
 
 
-def _onward(supervisor: Supervisor, job: Job) -> dict[str, Any] | None:
+def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dict[str, Any] | None:
     """Give what the next job is told: where training goes on from; else the same once more. None if it can't."""
     own = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
     if job.verb != "train" or not jobs.has_trained(supervisor.connection, job.id):
         return own
-    folder = supervisor.home.root / job.folder
-    try:
-        step, place = going_on.choose(data.run_folder_of(folder), job.run_name, None)
-    except FinetopError:  # its checkpoints have no trainer's state
+    if onward is None:
         return None
-    return going_on.resume_args(data.run_folder_of(folder), step, place)
+    return going_on.resume_args(data.run_folder_of(supervisor.home.root / job.folder), *onward)
 
 
 def _largest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from finetop.core.processes import send_to
+from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.life.endings import HUNG
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
@@ -18,16 +22,18 @@ GO_ON_S = 3.0  # a keeper that is stopped goes on, to do what it was told
 KILL_S = 15.0  # longer than a keeper takes; with it the kernel kills the job, and its mark finds the rest
 
 
-def insist(supervisor: Supervisor, job: Job) -> None:
+async def insist(supervisor: Supervisor, job: Job) -> None:
     """See that a job that is to be killed ends, whatever its keeper does."""
     if job.asked not in ("kill", HUNG):
         return
     now = time.monotonic()
     waited = now - supervisor.killing.setdefault((job.id, job.attempt), now)
-    if waited < GO_ON_S:
-        return
-    folder = supervisor.home.root / job.folder
-    known = local.record(folder, job.attempt)
-    if known is not None and local.is_alive(folder):
+    if waited >= GO_ON_S:
         number = signal.SIGCONT if waited < KILL_S else signal.SIGKILL
+        await aside(partial(_send, supervisor.home.root / job.folder, job.attempt, number))
+
+
+def _send(folder: Path, attempt: int, number: int) -> None:
+    known = local.record(folder, attempt)
+    if known is not None and local.is_alive(folder):
         send_to(int(known["pid"]), known["start"], number)

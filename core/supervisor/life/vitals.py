@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
 
@@ -21,11 +22,12 @@ from finetop.core import processes, pulse, run as data, stacks
 from finetop.core.folders import open_regular
 from finetop.core.store import jobs, notices, runs
 from finetop.core.store.open import transaction
+from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.life.endings import HUNG
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from finetop.core.store.jobs import Job
@@ -70,13 +72,13 @@ class Vital:
 def adopt(supervisor: Supervisor) -> None:
     """Take over what the last supervisor saw: of a job that has told nothing since, the silence goes on."""
     for job in jobs.live(supervisor.connection):
-        size = size_of(supervisor.home.root / job.folder / "events.jsonl")
+        size = local.size_of(supervisor.home.root / job.folder / "events.jsonl")
         if isinstance(job.state, data.Running) and size == jobs.bytes_read(supervisor.connection, job.id):
             supervisor.vitals[job.id] = Vital(job.attempt, size, job.state.silent_s)
 
 
-def look(supervisor: Supervisor) -> None:
-    """Look at all live jobs, if the last look is old enough."""
+async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
+    """Look at all live jobs, whose events have these sizes, if the last look is old enough."""
     wanted = supervisor.settings.hung
     now = time.monotonic()
     passed = now - supervisor.vitals_at
@@ -85,8 +87,7 @@ def look(supervisor: Supervisor) -> None:
     supervisor.vitals_at = now
     seen: dict[int, processes.Process] = {}
     for job in supervisor.live:
-        vital = supervisor.vitals.get(job.id)
-        size = size_of(supervisor.home.root / job.folder / "events.jsonl")
+        vital, size = supervisor.vitals.get(job.id), sizes[job.id]
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
             supervisor.vitals[job.id] = Vital(job.attempt, size)
             _clear(supervisor, job)
@@ -94,24 +95,17 @@ def look(supervisor: Supervisor) -> None:
         vital.silent_s += min(passed, MOST_S)
         if vital.silent_s >= min(10 * LOOK_S, wanted.after_s / 4):
             seen = seen or processes.look()
-            _judge(supervisor, job, vital, seen, min(passed, MOST_S))
+            await _judge(supervisor, job, vital, seen, min(passed, MOST_S))
     for gone in supervisor.vitals.keys() - {job.id for job in supervisor.live}:
         del supervisor.vitals[gone]
 
 
-def size_of(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
-
-
-def _judge(
+async def _judge(
     supervisor: Supervisor, job: Job, vital: Vital, seen: dict[int, processes.Process], passed: float
 ) -> None:
     """Look at a silent job's processes, and say what has become of it."""
     folder = supervisor.home.root / job.folder
-    known = local.record(folder, job.attempt)
+    known = await aside(partial(local.record, folder, job.attempt))
     if known is None or int(known["pid"]) not in seen:
         return  # it has no keeper yet, or no more
     tree = processes.below(int(known["pid"]), seen)
@@ -130,7 +124,7 @@ def _judge(
     found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=evidence == IDLE, after_s=wanted.after_s)
     frames = state.frames
     if found == "hung":
-        frames = _stacks_of(folder, job, vital) or frames
+        frames = await _stacks_of(folder, job, vital) or frames
     state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
     _show(supervisor, job, vital, state)
     if found == "hung" and wanted.then == "kill" and not job.asked:
@@ -192,18 +186,22 @@ def evidence_of(uses: deque[Use], *, waits: bool, gpu: float | None = None) -> s
     return f"its processes use {100 * share:.0f} % of a core{of_gpu}"
 
 
-def _stacks_of(folder: Path, job: Job, vital: Vital) -> list[str]:
+async def _stacks_of(folder: Path, job: Job, vital: Vital) -> list[str]:
     """Have a hung job write its stacks into its log, once; and read where it is, as soon as that is written."""
     log = folder / "log.txt"
     if vital.asked_at is None:
-        vital.asked_at, vital.log_size = vital.silent_s, size_of(log)
-        local.send(folder, job.attempt, "stacks")
+        vital.asked_at, vital.log_size = vital.silent_s, await aside(partial(local.size_of, log))
+        await aside(partial(local.send, folder, job.attempt, "stacks"))
         return []
     if vital.silent_s > vital.asked_at + STACKS_S:
         return []
+    return await aside(partial(_frames, log, vital.log_size))
+
+
+def _frames(log: Path, begin: int) -> list[str]:
     try:
         with open_regular(log) as file:
-            file.seek(vital.log_size)
+            file.seek(begin)
             return stacks.words(stacks.read(file.read(1 << 20).decode("utf-8", "replace")))
     except OSError:
         return []

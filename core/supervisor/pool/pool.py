@@ -6,6 +6,7 @@ where only NVML is missing, as many jobs run at a time as settings.yaml says, on
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -18,7 +19,6 @@ from finetop.core import gpus as nvml, run as data
 from finetop.core.gpus import Gpu, Seen
 from finetop.core.store import jobs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.pool.counting import Use, card_of, uninvited, use_of
 from finetop.core.supervisor.pool.placing import Decision, Placement, Rules, Waiting, Want, decide, place
 from finetop.core.supervisor.pool.wants import Planner, want_of
@@ -140,7 +140,7 @@ def faults_of(seen: Seen) -> list[tuple[str, str]]:
 
 
 def see_to(supervisor: Supervisor, job: Job, faulty: Sequence[Gpu]) -> None:
-    """Write down what has befallen a live job's GPU; a job that does not end on a lost one is killed.
+    """Write down what has befallen a live job's GPU; a job that does not end on a lost one is to be killed.
 
     On one that fails it goes on: an error of its memory ends whom it hits, nobody else.
     """
@@ -153,8 +153,12 @@ def see_to(supervisor: Supervisor, job: Job, faulty: Sequence[Gpu]) -> None:
     if not any(gpu.fault == "lost" for gpu in faulty):
         pool.lost_at.pop(job.id, None)
         return
-    if now - pool.lost_at.setdefault(job.id, now) > GRACE_S:
-        local.send(supervisor.home.root / job.folder, job.attempt, "kill")
+    pool.lost_at.setdefault(job.id, now)
+
+
+def is_given_up(supervisor: Supervisor, job: Job) -> bool:
+    """Say whether a job has not ended on its lost GPU by itself, and is to be killed."""
+    return time.monotonic() - supervisor.pool.lost_at.get(job.id, math.inf) > GRACE_S
 
 
 def fault_words(gpu: Gpu) -> str:

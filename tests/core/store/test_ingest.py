@@ -10,6 +10,7 @@ from finetop.core import events, run as data
 from finetop.core.store import chunk, ingest, jobs, metrics, runs
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor import taking_in
+from finetop.core.supervisor.launch import local
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
 
@@ -32,6 +33,14 @@ def add(connection, name, verb="train", run_id=None):
         if verb == "train":
             runs.set_state(connection, number, running)
     return number, job
+
+
+async def take_in(supervisor, live):
+    """One beat's share. Returns whether that was all."""
+    folders = {job.id: supervisor.home.root / job.folder for job in live}
+    sizes = {number: local.size_of(folder / "events.jsonl") for number, folder in folders.items()}
+    await taking_in.take_in(supervisor, live, sizes)
+    return not supervisor.behind
 
 
 def write(path, *made):
@@ -98,7 +107,27 @@ def test_a_newer_finetop_s_events_stop_their_own_job_alone(connection, tmp_path)
     assert connection.execute("SELECT last_n FROM jobs ORDER BY id").fetchall() == [(1,), (1,)]
 
 
-def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
+def test_what_was_taken_in_while_it_was_read_is_not_taken_in_again(connection, tmp_path):
+    """Reading is done in a thread: what the store has moved past meanwhile counts for nothing, and is read again."""
+    _, one = add(connection, "one")
+    _, two = add(connection, "two")
+    files = {
+        job: write(tmp_path / str(job), events.metrics(job, {"loss": 1.0}), events.Phase("training", 1, 2))
+        for job in (one, two)
+    }
+    batches = ingest.read_all(ingest.places(connection, [one, two]), files)
+    assert ingest.take_in(connection, one, files[one])
+    with transaction(connection):
+        jobs.set_state(connection, two, data.Running(since=7.0))
+    taken = ingest.commit(connection, [one, two], batches)
+    assert (taken.told, taken.more) == ([two], [one])
+    assert ingest.take_in_all(connection, files) == ingest.Taken(told=[], more=[], newer={})
+    assert connection.execute("SELECT run_id, step FROM metrics ORDER BY 1").fetchall() == [(1, 1), (2, 2)]
+    state = jobs.state_of(connection, two)
+    assert (state.since, state.phase) == (7.0, "training"), "its state is the one that it has now"
+
+
+async def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
     """With no time at all a beat takes one chunk; who had no turn is first in the next."""
     monkeypatch.setattr(taking_in, "SHARE_S", 0.0)
     monkeypatch.setattr(chunk, "CHUNK_BYTES", 2000)
@@ -110,20 +139,20 @@ def test_a_flood_of_one_job_does_not_keep_another_waiting(quiet, monkeypatch):
         folder = quiet.home.root / job.folder
         folder.mkdir(parents=True)
         write(folder / "events.jsonl", *(events.metrics(n, {"loss": 1.0}) for n in range(1, steps + 1)))
-    assert not taking_in.take_in(supervisor, live)
+    assert not await take_in(supervisor, live)
     assert supervisor.behind == [live[1].id, live[0].id]
     beats = 1
-    while not taking_in.take_in(supervisor, live):
+    while not await take_in(supervisor, live):
         beats += 1
         assert beats < 100
         if beats == 3:
             assert quiet.rows("SELECT count(*) FROM metrics WHERE run_id = 2") == [(1,)]
     assert supervisor.behind == []
     assert quiet.rows("SELECT count(*) FROM metrics") == [(201,)]
-    assert taking_in.take_in(supervisor, live)
+    assert await take_in(supervisor, live)
 
 
-def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
+async def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
     """20 MB wait: a beat ends after its share, and one chunk at most."""
     supervisor = quiet.supervisor
     quiet.queue("flood")
@@ -136,7 +165,7 @@ def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
         for n in range(1, 100_001):
             file.write(encoded(events.Line(n, 1.0, line)) + b"\n")
     began = time.monotonic()
-    assert not taking_in.take_in(supervisor, live)
+    assert not await take_in(supervisor, live)
     assert time.monotonic() - began < 5.0  # 0.2 on a quiet machine; all of it would take ten times as long
     taken = quiet.rows("SELECT last_n FROM jobs")[0][0]
     assert 0 < taken < 100_000

@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from finetop.core import events
+from finetop.core.patience import patiently
 from finetop.core.run import read_spec, run_folder_of
 
 STEPS = 10**9  # more than any job makes
@@ -50,7 +51,7 @@ def main() -> int:
         step = spec.args["step"]
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
     with side_file(folder).open("a") as side:
-        attempt = int((folder / "attempt").read_text())
+        attempt = int(patiently((folder / "attempt").read_text))
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "cpu")
         log.write(events.Started(1, attempt, os.getpid(), gpus, "float32", {"fake": "1"}))
         begun = spec.args.get("resume", {}).get("step")

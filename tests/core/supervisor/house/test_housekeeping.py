@@ -7,21 +7,20 @@ from dumping import differences, dump
 
 from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble, NotFound, Refused
-from finetop.core.store import runs
+from finetop.core.store import records, runs
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.house import housekeeping
-from finetop.core.supervisor.recording import record
 
 
 def remove(quiet, *names, only_show=False):
     made = housekeeping.remove(quiet.supervisor, protocol.Remove(list(names), only_show))
-    record(quiet.supervisor)
+    records.write_marked(quiet.supervisor.connection, quiet.supervisor.home.root)
     return made
 
 
 def restore(quiet, name):
     made = housekeeping.restore(quiet.supervisor, protocol.Restore(name))
-    record(quiet.supervisor)
+    records.write_marked(quiet.supervisor.connection, quiet.supervisor.home.root)
     return made.message
 
 
@@ -120,7 +119,7 @@ def test_a_crash_while_a_run_is_removed_leaves_it_here_or_in_the_trash(quiet, mo
     with pytest.raises(KeyboardInterrupt):
         remove(quiet, "one")
     monkeypatch.undo()
-    record(quiet.supervisor)
+    records.write_marked(quiet.supervisor.connection, quiet.supervisor.home.root)
     assert (quiet.home.runs / "0001-one" / housekeeping.REMOVED).exists()
     connection = reopened(quiet)
     is_here = connection.execute("SELECT count(*) FROM runs").fetchone() == (1,)

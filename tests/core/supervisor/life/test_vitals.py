@@ -65,7 +65,7 @@ def test_a_gpu_that_works_is_no_idleness():
     )
 
 
-def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
+async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
     """A machine that slept, a supervisor that was stopped, a clock that was set: none makes a job hung."""
     run_id = quiet.queue("one")
     supervisor = quiet.supervisor
@@ -74,9 +74,9 @@ def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
         jobs.set_state(supervisor.connection, job.id, data.Running(since=time.time()))
     supervisor.live = jobs.live(supervisor.connection)
     supervisor.vitals_at = time.monotonic() - 60
-    vitals.look(supervisor)
+    await vitals.look(supervisor, {job.id: 0})
     for days in (1, 2, 3):
         supervisor.vitals_at = time.monotonic() - days * 86_400
-        vitals.look(supervisor)
+        await vitals.look(supervisor, {job.id: 0})
         assert supervisor.vitals[job.id].silent_s <= days * vitals.MOST_S
     assert run_id == job.run_id

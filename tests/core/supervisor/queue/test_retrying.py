@@ -60,8 +60,12 @@ class Life:
             make_checkpoint(folder, step, 1000)
 
     def end(self, state, **start):
-        afterwards.settle(self.still.supervisor, self.start(**start), state)
+        self.settle(self.start(**start), state)
         return self.row.state
+
+    def settle(self, job, state):
+        onward = afterwards.onward(self.still.home.root, job)
+        afterwards.settle(self.still.supervisor, job, state, onward)
 
     def resume(self, **changes):
         return going_on.resume(self.still.supervisor, protocol.Resume(self.name, **changes))
@@ -269,7 +273,7 @@ def test_a_pause_lets_the_run_wait_where_it_stands_in_the_queue(life, asked):
     with transaction(life.connection):
         wishes.ask(life.connection, job, asked)
     job = jobs.live(life.connection)[0]
-    afterwards.settle(life.still.supervisor, job, Stopped(2.0, "pause", 1.0))
+    life.settle(job, Stopped(2.0, "pause", 1.0))
     state = life.row.state
     if asked == "pause":
         assert (state.because, state.held, state.paused_at, state.place) == ("paused at step 4", True, 4, 2)
