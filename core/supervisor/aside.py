@@ -14,7 +14,7 @@ Made = TypeVar("Made")
 
 
 async def aside(work: Callable[[], Made]) -> Made:
-    """Do some work in a thread of its own, 0.1 ms, while others are answered. Raises what it raises.
+    """Do some work in a thread of its own (0.2 ms), while others are answered. Raises what it raises.
 
     It must not touch the store or what the supervisor holds: these may change meanwhile, and so may what it was asked
     for. A thread that hangs keeps nobody waiting who does not ask for it, and no supervisor from ending.

@@ -25,7 +25,6 @@ from finetop.core.supervisor.queue import quieting, waiting
 from finetop.core.supervisor.recording import record
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from finetop.core.store.jobs import Job
@@ -49,7 +48,7 @@ async def beat(supervisor: Supervisor) -> None:
     quieting.keep(supervisor, now)
     began = time.monotonic()
     try:
-        looks = await aside(partial(look_at, supervisor.home.root, supervisor.live))
+        looks = await _look(supervisor)
     except OSError:  # it says nothing of who was missed: they get their time anew
         supervisor.missed.update(dict.fromkeys(supervisor.missed, time.monotonic()))
         raise
@@ -81,9 +80,12 @@ def read(supervisor: Supervisor) -> None:
         waiting.read(supervisor)
 
 
-def look_at(root: Path, live: Sequence[Job]) -> dict[int, local.Look]:
-    """Look at the folders of jobs."""
-    return {job.id: local.look(root / job.folder, job.attempt) for job in live}
+async def _look(supervisor: Supervisor) -> dict[int, local.Look]:
+    """Look at the folders of all live jobs. Raises OSError."""
+    live, root = supervisor.live, supervisor.home.root
+    if not live:
+        return {}
+    return await aside(lambda: {job.id: local.look(root / job.folder, job.attempt) for job in live})
 
 
 async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
 
-SHARE_S = 0.1  # of a beat: then clients are answered
+SHARE_S = 0.1  # of a beat: half to read, half to commit, while nobody is answered
 
 
 async def take_in(supervisor: Supervisor, jobs: Sequence[Job], sizes: Mapping[int, int]) -> None:
@@ -38,7 +38,7 @@ async def take_in(supervisor: Supervisor, jobs: Sequence[Job], sizes: Mapping[in
     supervisor.behind[:] = [job_id for job_id in supervisor.behind if job_id not in names]
     while files:
         places = ingest.places(supervisor.connection, list(files))
-        batches = await aside(partial(ingest.read_all, places, files, work_s=SHARE_S))
+        batches = await aside(partial(ingest.read_all, places, files, work_s=SHARE_S / 2))
         taken = ingest.commit(supervisor.connection, list(files), batches)
         if taken.told:
             supervisor.touch(runs[job_id] for job_id in taken.told)
