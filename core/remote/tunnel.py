@@ -32,7 +32,10 @@ if TYPE_CHECKING:
     from finetop.core.remote.places import Place
 
 GREETING_S = 60.0  # at 64 kbit/s with a round trip of 150 ms it takes about 4
-PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)  # before each attempt; the last one stays
+# Before each attempt; the last one stays. A host that is away costs a packet to ask, and is wanted at once when it is
+# back; one that refuses us counts how often it did.
+PAUSES_S = (0.0, 1.0, 2.0, 4.0, 8.0)
+REFUSED_PAUSE_S = 30.0
 STEADY_S = 5.0  # a link that held so long is tried again at once
 PREFIX = "finetop-link-"
 _KEPT = 4096  # bytes of what ssh says
@@ -243,7 +246,8 @@ class Tunnel:
                 if self._is_closing:
                     return
                 self._went_down(self._process)
-            self._wake.wait(PAUSES_S[min(self.tries, len(PAUSES_S) - 1)])
+            pause_s = PAUSES_S[min(self.tries, len(PAUSES_S) - 1)]
+            self._wake.wait(REFUSED_PAUSE_S if self._is_hopeless else pause_s)
             self._wake.clear()
             if self._is_closing:
                 return

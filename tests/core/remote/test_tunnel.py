@@ -13,6 +13,7 @@ from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
 from finetop.core.home import Home
+from finetop.core.remote import tunnel
 from finetop.core.remote.places import Place
 from finetop.core.remote.tunnel import PREFIX, Tunnel
 
@@ -104,6 +105,16 @@ def test_a_host_that_is_away_is_tried_again_and_a_wait_ends_with_its_return(host
     assert link.words() == ""
 
 
+def test_a_host_that_was_away_for_long_is_found_by_itself(hosts, lab, link, monkeypatch):
+    monkeypatch.setattr(tunnel, "PAUSES_S", (0.0, 0.05))
+    link.open()
+    hosts.behave("ana@lab", "refused")
+    hosts.drop("ana@lab")
+    wait_until(lambda: link.tries > 3, "it was tried several times")
+    hosts.behave("ana@lab", "ok")
+    wait_until(lambda: link.is_up, "it is back, and nobody asked for it")
+
+
 @pytest.mark.parametrize(
     ("mode", "says"),
     [
@@ -122,13 +133,17 @@ def test_why_it_can_not_be_reached_is_said(hosts, lab, link, mode, says):
     wait_until(lambda: not hosts.living(), "ssh is gone")
 
 
-def test_no_more_is_asked_of_a_host_that_denies(hosts, lab, link):
+def test_no_more_is_asked_of_a_host_that_denies(hosts, lab, link, monkeypatch):
     link.open()
     hosts.behave("ana@lab", "denied")
     hosts.drop("ana@lab")
+    monkeypatch.setattr(tunnel, "PAUSES_S", (0.0,))
     with pytest.raises(NoSupervisor, match="ssh wants to ask you something"):
         while True:
             link.wait()
+    asked = len(hosts.calls())
+    time.sleep(0.5)
+    assert len(hosts.calls()) == asked, "each would count against us"
 
 
 def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
