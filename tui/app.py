@@ -213,6 +213,9 @@ class FinetopApp(App[str], inherit_bindings=False):
         if answer.trouble != machine.trouble:
             machine.trouble = clean_line(answer.trouble)
             self._say_how_it_stands()
+        if answer.queued != machine.queued:
+            machine.queued = answer.queued
+            self._redraw_frame()
         after, machine.noticed = machine.noticed, answer.noticed
         if after is not None and answer.noticed > after:
             self._hear(machine, after)

@@ -30,6 +30,7 @@ class Machine:
     refusal: str = ""  # why it would not start, or can't be followed
     is_lost: bool = False
     lost_at: float = 0.0
+    queued: int = 0  # jobs that wait there
     noticed: int | None = None  # number of the newest notice that was heard; None before the first answer
 
     @property

@@ -31,6 +31,12 @@ class Place:
         return Key(self.key, self.key, "", f"place('{self.mode}')", self.name, self.command)
 
 
+def _queue() -> Screen[Any]:
+    from finetop.tui.screens.queue import QueueScreen
+
+    return QueueScreen()
+
+
 def _launch() -> Screen[Any]:
     from finetop.tui.screens.launch import LaunchScreen
 
@@ -39,5 +45,6 @@ def _launch() -> Screen[Any]:
 
 PLACES = (
     Place("1", "runs", "Runs", "finetop ls", RunsScreen),
+    Place("3", "queue", "Queue", "finetop queue", _queue, lambda machine: machine.queued),
     Place("4", "launch", "Launch", "finetop run RECIPE", _launch),
 )

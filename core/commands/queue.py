@@ -15,6 +15,7 @@ from finetop.core.commands.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor, did_you_mean
 from finetop.core.home import Home
 from finetop.core.queue_words import PRIORITIES, priority_word, why
+from finetop.core.quiet_hours import clock
 from finetop.core.text import clean_line
 
 ABOUT = "what waits and why; change its order, hold and release"
@@ -148,6 +149,7 @@ COLUMNS = (
     ("run", lambda row: row.run),
     ("what", _what),
     ("wants", lambda row: row.wants),
+    ("starts about", lambda row: "" if row.starts_at is None else clock(row.starts_at, time.time())),
     ("priority", _priority),
     ("why it waits", lambda row: why(row.state, time.time())),
 )

@@ -81,6 +81,7 @@ from finetop.core.protocol.meeting import (
 from finetop.core.protocol.ordering import (
     Hold as Hold,
     Kill as Kill,
+    LiveRow as LiveRow,
     Move as Move,
     Pause as Pause,
     Prioritise as Prioritise,

@@ -35,6 +35,7 @@ class ChangesAnswer(msgspec.Struct, frozen=True):
     revision: int
     trouble: str = ""  # what is wrong with the whole: "disk full", in words
     noticed: int = 0  # number of the newest notice
+    queued: int = 0  # jobs that wait
 
 
 class Notices(msgspec.Struct, tag_field="verb", tag="notices", frozen=True):

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from finetop.core.protocol.common import Priority, Whole
-from finetop.core.run import Queued
+from finetop.core.run import Queued, Running
 
 
 class Stop(msgspec.Struct, tag_field="verb", tag="stop", frozen=True):
@@ -61,6 +61,16 @@ class QueueRow(msgspec.Struct, frozen=True):
     state: Queued
     do: str = ""  # what lets it go on, as a command
     host: str = ""  # where several machines are looked at
+    starts_at: float | None = None  # about when, where that can be told
+    after: str = ""  # the run whose end lets it start then
+
+
+class LiveRow(msgspec.Struct, frozen=True):
+    run_id: int
+    run: str
+    what: str  # train, check, export, import
+    state: Running
+    on: str = ""  # its GPUs, in words
 
 
 class QueueAnswer(msgspec.Struct, frozen=True):
@@ -68,6 +78,7 @@ class QueueAnswer(msgspec.Struct, frozen=True):
     total: int
     running: list[str]  # what runs now, in words
     stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
+    live: list[LiveRow] = []  # what runs now
 
 
 class Move(msgspec.Struct, tag_field="verb", tag="move", frozen=True):

@@ -59,6 +59,13 @@ def queued(connection: duckdb.DuckDBPyConnection) -> list[Job]:
     return _jobs(connection, "queued")
 
 
+def count_queued(connection: duckdb.DuckDBPyConnection) -> int:
+    """Count what waits."""
+    found = connection.execute("SELECT count(*) FROM jobs WHERE word = 'queued'").fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 def live(connection: duckdb.DuckDBPyConnection) -> list[Job]:
     return _jobs(connection, "running")
 

@@ -18,7 +18,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
-from finetop.core.store import checks, metrics, notices, query, runs
+from finetop.core.store import checks, jobs, metrics, notices, query, runs
 from finetop.core.supervisor import going_on, orders, rules, spare
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
@@ -156,7 +156,12 @@ async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.Cha
             await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
         except TimeoutError:
             break
-    return protocol.ChangesAnswer(supervisor.revision, supervisor.trouble, supervisor.teller.newest)
+    return protocol.ChangesAnswer(
+        supervisor.revision,
+        supervisor.trouble,
+        supervisor.teller.newest,
+        jobs.count_queued(supervisor.connection),
+    )
 
 
 def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:

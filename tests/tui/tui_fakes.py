@@ -176,7 +176,9 @@ class FakeSupervisor:
                 await self._changed.wait()
             if self.is_gone:
                 raise NoSupervisor("the supervisor went away.")
-            return protocol.ChangesAnswer(self.revision, noticed=max((n.id for n in self.notices), default=0))
+            noticed = max((n.id for n in self.notices), default=0)
+            queued = sum(isinstance(row.state, Queued) for row in self.rows)
+            return protocol.ChangesAnswer(self.revision, noticed=noticed, queued=queued)
         self.asked.append(ask)
         match ask:
             case protocol.Hello():

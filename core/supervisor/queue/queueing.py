@@ -10,7 +10,8 @@ from finetop.core.errors import BadInput, Refused
 from finetop.core.queue_words import priority_word
 from finetop.core.store import jobs, order, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor.queue import waiting
+from finetop.core.supervisor.pool.placing import Want, gib
+from finetop.core.supervisor.queue import outlook, waiting
 
 if TYPE_CHECKING:
     from finetop.core.store.jobs import Job
@@ -22,17 +23,24 @@ LIMIT = 1000
 
 def listing(supervisor: Supervisor, ask: protocol.Queue) -> protocol.QueueAnswer:
     """List what waits, first to start on top, and what runs."""
-    connection = supervisor.connection
-    found = jobs.line(connection, waiting.why(supervisor))
+    connection, now = supervisor.connection, time.time()
+    found, live = jobs.line(connection, waiting.why(supervisor)), jobs.live(connection)
+    starts = outlook.starts(supervisor, live, [job for job, _ in found], now)
     return protocol.QueueAnswer(
-        [_row(supervisor, job, state) for job, state in found[: max(1, min(ask.limit, LIMIT))]],
+        [
+            _row(supervisor, job, state, *starts.get(job.id, (None, "")))
+            for job, state in found[: max(1, min(ask.limit, LIMIT))]
+        ],
         len(found),
-        [f"{job.run_name}{'' if job.verb == 'train' else f' ({job.verb})'}" for job in jobs.live(connection)],
-        waiting.stopped(supervisor, time.time()),
+        [f"{job.run_name}{'' if job.verb == 'train' else f' ({job.verb})'}" for job in live],
+        waiting.stopped(supervisor, now),
+        outlook.live_rows(live),
     )
 
 
-def _row(supervisor: Supervisor, job: Job, state: data.Queued) -> protocol.QueueRow:
+def _row(
+    supervisor: Supervisor, job: Job, state: data.Queued, starts_at: float | None, after: str
+) -> protocol.QueueRow:
     recipe = runs.recipe(supervisor.connection, job.run_id)
     _, _, do = state.because.partition(": ") if job.run_id in supervisor.waiting else ("", "", "")
     if job.held:
@@ -44,22 +52,28 @@ def _row(supervisor: Supervisor, job: Job, state: data.Queued) -> protocol.Queue
         what=job.verb,
         step=step or None,
         method=recipe["method"]["name"],
-        wants=wants(recipe),
+        wants=wants(recipe, supervisor.pool.wants.get(job.id)),
         priority=job.priority,
         state=state,
         do=do,
+        starts_at=starts_at,
+        after=after,
     )
 
 
-def wants(recipe: dict[str, Any]) -> str:
-    """Say what a run asks of the machine: '2 GPUs, 24 GiB each'; nothing where it takes what there is."""
+def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
+    """Say what a run asks of the machine: '2 x 24 GiB', 'about 6 GiB'; nothing where it takes what there is."""
     budget = recipe.get("budget") or {}
     gpus, memory = budget.get("gpus"), budget.get("memory_gib")
     if gpus == 0:
         return "no GPU"
-    count = "" if gpus is None else "1 GPU" if gpus == 1 else f"{gpus} GPUs"
-    size = "" if memory is None else f"{memory:g} GiB{' each' if (gpus or 1) > 1 else ''}"
-    return ", ".join(filter(None, (count, size)))
+    if memory is None and estimate is not None and estimate.gpus and estimate.gib is not None:
+        size = f"about {gib(estimate.gib)} GiB"
+    else:
+        size = "" if memory is None else f"{memory:g} GiB"
+    if gpus is None or not size:
+        return size if gpus is None else f"{gpus} GPU{'' if gpus == 1 else 's'}"
+    return size if gpus == 1 else f"{gpus} x {size}"
 
 
 def move(supervisor: Supervisor, ask: protocol.Move) -> protocol.Done:

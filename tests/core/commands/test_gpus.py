@@ -9,6 +9,7 @@ from fake_nvml import UUIDS, Cards
 from finetop.core import protocol
 from finetop.core.commands import gpus
 from finetop.core.commands.main import main
+from finetop.core.gpu_words import bars
 from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, GpuWaiting
 
 
@@ -85,10 +86,10 @@ def test_a_driver_that_fails_is_told_first(capsys):
 
 
 def test_history_is_averaged_two_numbers_a_cell():
-    assert gpus.bars([]) == ""
-    assert gpus.bars([100]) == "█"
-    assert gpus.bars([0, 100, None, None, 50, None]) == "▅·▅"
-    assert gpus.bars([100, *[0] * 30]) == "▁" * 15
+    assert bars([], 15) == ""
+    assert bars([100], 15) == "█"
+    assert bars([0, 100, None, None, 50, None], 15) == "▅·▅"
+    assert bars([100, *[0] * 30], 15) == "▁" * 15
 
 
 def test_as_json_and_from_the_supervisor(cold_rig, tmp_path, capsys):

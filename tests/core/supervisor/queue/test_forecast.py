@@ -1,0 +1,109 @@
+"""When what waits would start: played forward by hand, and as a listing tells it of a store with ended runs."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from finetop.core import protocol, run as data
+from finetop.core.run import Share
+from finetop.core.store import jobs, runs
+from finetop.core.store.open import transaction
+from finetop.core.supervisor.pool.placing import Card, Rules, Waiting, Want
+from finetop.core.supervisor.queue import queueing, waiting
+from finetop.core.supervisor.queue.forecast import MOST, Coming, Going, Start, length_key, play
+
+CPU = Rules(cpu_jobs=1)
+GPUS = tuple(Card(f"GPU-{index}", index, "H100", 80.0) for index in range(2))
+
+
+def on(*indices, gib=None):
+    return tuple(Share(f"GPU-{index}", index, "H100", gib) for index in indices)
+
+
+def coming(number, want=None, lasts_s=None):
+    return Coming(Waiting(number, f"run-{number}", want or Want(gpus=0)), lasts_s)
+
+
+@pytest.mark.parametrize(
+    ("going", "waits", "cards", "expected"),
+    [
+        # one slot: one after another, as far as lengths are known
+        ([Going("a", (), 60.0)], [coming(1, lasts_s=30.0), coming(2), coming(3)], (),
+         {1: Start(60.0, "a"), 2: Start(90.0, "run-1")}),
+        ([Going("a", (), None)], [coming(1)], (), {}),
+        ([], [coming(1), coming(2)], (), {1: Start(0.0)}),
+        # two GPUs: the big one keeps what is free, the small one behind it waits
+        ([Going("a", on(0), 60.0)], [coming(1, Want(2), 10.0), coming(2, Want(1))], GPUS,
+         {1: Start(60.0, "a"), 2: Start(70.0, "run-1")}),
+        # an end that nobody knows is waited for by none that has another place
+        ([Going("a", on(0), None), Going("b", on(1), 5.0)], [coming(1, Want(1), 9.0), coming(2, Want(1))], GPUS,
+         {1: Start(5.0, "b"), 2: Start(14.0, "run-1")}),
+        ([Going("a", on(0, gib=30), 9.0)], [coming(1, Want(1, 100.0))], GPUS, {}),  # never
+        # a job that is over its time ends at once
+        ([Going("a", (), -5.0)], [coming(1)], (), {1: Start(0.0, "a")}),
+    ],
+)  # fmt: skip
+def test_cases(going, waits, cards, expected):
+    assert play(going, waits, cards, CPU) == expected
+
+
+def test_a_long_queue_is_told_of_as_far_as_it_is_played():
+    found = play([Going("a", (), 1.0)], [coming(n, lasts_s=1.0) for n in range(1000)], (), CPU)
+    assert list(found) == list(range(MOST))
+    assert [start.in_s for start in found.values()] == [float(n + 1) for n in range(MOST)]
+
+
+def test_a_sweep_over_rates_has_runs_of_one_length_and_other_data_another(quiet):
+    quiet.queue("a")
+    recipe = runs.recipe(quiet.supervisor.connection, 1)
+    train = {**recipe["train"], "learning_rate": 9.0, "seed": 7}
+    assert length_key({**recipe, "train": train}) == length_key(recipe)
+    assert length_key({**recipe, "train": {**train, "epochs": 9.0}}) != length_key(recipe)
+    assert length_key({**recipe, "data": {}}) != length_key(recipe)
+
+
+def listed(still):
+    waiting.read(still.supervisor)
+    waiting.ready(still.supervisor, time.time())
+    return queueing.listing(still.supervisor, protocol.Queue())
+
+
+def test_a_listing_tells_when_by_what_such_runs_took_here(quiet):
+    """Test of two runs of one kind behind one that runs: they take as long as the one that has ended."""
+    connection, now = quiet.supervisor.connection, time.time()
+    for name in ("before", "going", "next", "last", "held"):
+        quiet.queue(name)
+    with transaction(connection):
+        jobs.set_state(connection, 1, data.Finished(now - 700.0, now - 600.0))
+        jobs.set_state(connection, 2, data.Running(now - 9.0, "training", 10, 20, "steps", 40.0))
+    queueing.hold(quiet.supervisor, protocol.Hold("held"))
+    found = listed(quiet)
+    assert [(row.run, row.what, row.state.left_s) for row in found.live] == [("going", "train", 40.0)]
+    told = {row.run: (row.starts_at, row.after) for row in found.rows}
+    assert told["next"][0] == pytest.approx(now + 40.0, abs=5.0)
+    assert told["last"][0] == pytest.approx(now + 140.0, abs=5.0)
+    assert (told["next"][1], told["last"][1], told["held"]) == ("going", "next", (None, ""))
+    queueing.hold(quiet.supervisor, protocol.Hold())
+    assert {row.starts_at for row in listed(quiet).rows} == {None}
+    queueing.release(quiet.supervisor, protocol.Release())
+    quiet.supervisor.quiet_until = now + 9000.0
+    assert [row.starts_at for row in listed(quiet).rows if row.run != "held"] == [now + 9000.0] * 2
+
+
+def test_what_a_run_wants_is_said_in_few_words(quiet):
+    quiet.queue("a")
+    recipe = runs.recipe(quiet.supervisor.connection, 1)
+
+    def said(gpus=None, gib=None, estimate=None):
+        budget = {**recipe["budget"], "gpus": gpus, "memory_gib": gib}
+        return queueing.wants({**recipe, "budget": budget}, estimate)
+
+    guess = Want(2, 11.6, is_estimate=True)
+    assert [said(), said(0), said(1), said(2), said(1, 24), said(2, 24.5), said(None, 9)] == [
+        "", "no GPU", "1 GPU", "2 GPUs", "24 GiB", "2 x 24.5 GiB", "9 GiB",
+    ]  # fmt: skip
+    assert [said(estimate=guess), said(2, estimate=guess), said(2, 24, guess), said(0, estimate=Want(0))] == [
+        "about 12 GiB", "2 x about 12 GiB", "2 x 24 GiB", "no GPU",
+    ]  # fmt: skip

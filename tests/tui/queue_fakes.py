@@ -1,0 +1,146 @@
+"""A supervisor in memory with a queue and GPUs: what waits can be moved, held and released. Used by tests of Queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from tui_fakes import NOW, FakeSupervisor
+
+from finetop.core import protocol
+from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, LiveRow, QueueRow
+from finetop.core.run import Queued, Running
+
+
+def make_waiting(id_: int, run: str, because: str = "waits for the one job slot", **more: Any) -> QueueRow:
+    """Make a training job that waits."""
+    values: dict[str, Any] = {
+        "what": "train",
+        "step": None,
+        "method": "lora",
+        "wants": "",
+        "priority": 10,
+        **more,
+    }
+    state = Queued(id_, because, held=values.pop("held", False))
+    return QueueRow(run_id=id_, run=run, state=state, **values)
+
+
+def make_live(id_: int, run: str, on: str = "", **more: Any) -> LiveRow:
+    """Make a training job that runs."""
+    values = {"phase": "training", "done": 820, "total": 1200, "unit": "steps", "left_s": 960.0, **more}
+    return LiveRow(id_, run, "train", Running(NOW - 800, **values), on)
+
+
+def make_gpu(index: int, **more: Any) -> GpuRow:
+    """Make a GPU that nobody is on."""
+    facts: dict[str, Any] = {
+        "index": index, "uuid": f"GPU-{index}", "name": "NVIDIA H100 80GB HBM3", "total_gib": 79.6, "ours_gib": 0.0,
+        "others_gib": 0.0, "busy": 0, "celsius": 33, "watts": 70.0, "fault": "", "trouble": "", "left_out": "",
+        "kept_for": "", "jobs": [], "others": [], "history": [0] * 30,
+    }  # fmt: skip
+    return GpuRow(**{**facts, **more})
+
+
+def make_gpus(*rows: GpuRow, **more: Any) -> GpusAnswer:
+    facts: dict[str, Any] = {
+        "gpus": list(rows), "driver": "580.65.06", "cuda": "13.0", "trouble": "", "cores": 16, "cpu_jobs": 1,
+        "on_cpu": [], "waiting": [], "column_s": 20.0, "age_s": 0.5,
+    }  # fmt: skip
+    return GpusAnswer(**{**facts, **more})
+
+
+JOB = GpuJob(4, "support-r16", "train", 60.0, 51.2)
+BUSY = make_gpus(
+    make_gpu(0, ours_gib=51.2, busy=92, celsius=64, jobs=[JOB], history=[None, None, *range(40, 96, 2)]),
+    make_gpu(1, ours_gib=48.0, busy=90, celsius=61, jobs=[JOB], history=[90] * 30),
+    make_gpu(2, others_gib=74.0, busy=99, celsius=70, others=[GpuProcess(48213, "python", "ana", 74.0)]),
+    make_gpu(3, kept_for="support-dpo"),
+)
+FAULTY = make_gpus(
+    make_gpu(0, fault="lost", trouble="GPU is lost", busy=None),
+    make_gpu(1, fault="failing", trouble="its memory is worn out"),
+    make_gpu(2, left_out="left out by settings.yaml gpus.only"),
+    make_gpu(3, others_gib=2.0),
+)
+WAITING = [
+    make_waiting(
+        1, "support-dpo", "wants 2 GPUs with 40 GiB, 1 is free", wants="2 x 40 GiB", starts_at=NOW + 960,
+        after="support-r16",
+    ),
+    make_waiting(
+        2, "smollm2-135m-instruct-support-lr2e-5-s2", "waits behind support-dpo, which GPU 0, 3 is kept for",
+        wants="22 GiB",
+    ),
+    make_waiting(3, "support-old", "waits for a free GPU", what="check", step=800, priority=0),
+    make_waiting(4, "support-eval", "held", held=True, wants="9 GiB", do="finetop queue release support-eval"),
+]  # fmt: skip
+LIVE = [make_live(9, "support-r16", "GPU 0, 1")]
+
+
+class QueueFake(FakeSupervisor):
+    """Answers about its queue, and changes it as it is asked to."""
+
+    def __init__(
+        self,
+        live: list[LiveRow] | None = None,
+        waiting: list[QueueRow] | None = None,
+        gpus: GpusAnswer = BUSY,
+    ) -> None:
+        super().__init__([])
+        self.live = LIVE if live is None else live
+        self.waiting = WAITING if waiting is None else waiting
+        self.gpus = gpus
+        self.stopped = ""
+
+    def orders(self) -> list[protocol.Ask]:
+        """List what was asked for that changes something."""
+        return [ask for ask in self.asked if not isinstance(ask, protocol.LOOKS)]
+
+    async def ask(self, ask: protocol.Ask) -> Any:
+        match ask:
+            case protocol.Changes():
+                answer = await super().ask(ask)
+                return msgspec.structs.replace(answer, queued=len(self.waiting))
+            case protocol.Queue() | protocol.Gpus() if self.is_gone:
+                return await super().ask(ask)
+            case protocol.Queue():
+                running = [one.run for one in self.live]
+                return protocol.QueueAnswer(self.waiting, len(self.waiting), running, self.stopped, self.live)
+            case protocol.Gpus():
+                return self.gpus
+            case protocol.Move():
+                self._move(ask)
+            case protocol.Hold(run="") | protocol.Release(run=""):
+                self.stopped = "the queue is held" if isinstance(ask, protocol.Hold) else ""
+            case protocol.Hold() | protocol.Release():
+                self._set(ask.run, held=isinstance(ask, protocol.Hold))
+            case protocol.Stop():
+                self.waiting = [row for row in self.waiting if row.run != ask.run]
+            case protocol.Prioritise():
+                self.waiting = [
+                    msgspec.structs.replace(row, priority=ask.priority) if row.run == ask.run else row
+                    for row in self.waiting
+                ]
+            case _:
+                return await super().ask(ask)
+        self.asked.append(ask)
+        self.change()
+        return protocol.Done(f"{getattr(ask, 'run', '') or 'the queue'} was told.")
+
+    def _move(self, ask: protocol.Move) -> None:
+        moving = next(row for row in self.waiting if row.run == ask.run)
+        rest = [row for row in self.waiting if row is not moving]
+        at = next((i for i, row in enumerate(rest) if row.run == ask.other), len(rest) * (ask.to == "last"))
+        self.waiting = [
+            msgspec.structs.replace(row, state=msgspec.structs.replace(row.state, place=place))
+            for place, row in enumerate([*rest[:at], moving, *rest[at:]], 1)
+        ]
+
+    def _set(self, run: str, *, held: bool) -> None:
+        self.waiting = [
+            msgspec.structs.replace(row, state=msgspec.structs.replace(row.state, held=held))
+            if row.run == run
+            else row
+            for row in self.waiting
+        ]
