@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from finetop.core import protocol
 from finetop.core.client import Client
+from finetop.core.commands import machines
 from finetop.core.commands.output import ago, plain, print_json, print_table
 from finetop.core.home import Home
-from finetop.core.notices import kinds
+from finetop.core.notices import Notice, kinds
 from finetop.core.settings import FILE
-from finetop.core.text import clean
+from finetop.core.text import clean, clean_line
 
 ABOUT = "alarms and endings of all runs, newest first, and who is told of them"
 ANYWHERE = True
+
+HEAD = ("ago", "run", "kind", "step", "")
+NOTHING = "Nothing has happened yet that would be told."
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,26 +37,53 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if args.test:
             tested: protocol.SendTestAnswer = client.ask(protocol.SendTest())
             return show_test(tested, home, as_json=args.json)
-        found: protocol.NoticesAnswer = client.ask(protocol.Notices(0, max(1, args.limit)))
+        found: protocol.NoticesAnswer = client.ask(notices_of(args))
     if args.json:
         print_json(plain(found))
         return 0
     if found.notices:
-        rows = [
-            (
-                ago(one.at),
-                one.run or "-",
-                one.kind,
-                "" if one.step is None else str(one.step),
-                one.text,
-            )
-            for one in found.notices
-        ]
-        print_table(("ago", "run", "kind", "step", ""), rows, right=(0, 3))
+        print_table(HEAD, [cells(one) for one in found.notices], right=(0, 3))
     else:
-        print("Nothing has happened yet that would be told.")
+        print(NOTHING)
     print(told_words(found, home))
     return 0
+
+
+def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
+    """List what happened on several machines as one, with a column for the machine; test the ways of each.
+
+    Exit code 4 where one of them did not answer.
+    """
+    if args.kinds:
+        return run(args, homes[0])
+    found, missing = machines.ask_all(homes, protocol.SendTest() if args.test else notices_of(args))
+    if args.json:
+        print_json({"machines": plain(found), "missing": missing})
+    answered = [home for home in homes if home.label in found]
+    if args.test:
+        codes = [4] if missing else [0]
+        for home in answered:
+            if not args.json:
+                print(clean_line(home.label))
+                show_test(found[home.label], home, as_json=False)
+            codes.append(code_of(found[home.label]))
+        return max(codes)
+    if not args.json and answered:
+        happened = [(one, label) for label, answer in found.items() for one in answer.notices]
+        happened = sorted(happened, key=lambda pair: -pair[0].at)[: max(1, args.limit)]
+        rows = [(label, *cells(one)) for one, label in happened]
+        print_table(("host", *HEAD), rows, right=(1, 4)) if rows else print(NOTHING)
+        for home in answered:
+            print(f"{clean_line(home.label)}: {told_words(found[home.label], home)}")
+    return 4 if missing else 0
+
+
+def notices_of(args: argparse.Namespace) -> protocol.Notices:
+    return protocol.Notices(0, max(1, args.limit))
+
+
+def cells(one: Notice) -> tuple[str, ...]:
+    return (ago(one.at), one.run or "-", one.kind, "" if one.step is None else str(one.step), one.text)
 
 
 def told_words(found: protocol.NoticesAnswer, home: Home) -> str:
@@ -78,6 +110,11 @@ def show_test(found: protocol.SendTestAnswer, home: Home, *, as_json: bool) -> i
             print(f"{mark} {one.way} {word}, after {one.seconds:.1f} s")
             for line in clean(one.said).splitlines():
                 print(f"    {line}")
+    return code_of(found)
+
+
+def code_of(found: protocol.SendTestAnswer) -> int:
+    """Give a test's exit code."""
     if not found.tested:
         return 2
     return 0 if all(one.is_through for one in found.tested) else 4

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from finetop.core import protocol
 from finetop.core.client import Client
-from finetop.core.commands.output import plain, print_json, print_table, warn
-from finetop.core.errors import NoSupervisor
+from finetop.core.commands import machines
+from finetop.core.commands.output import plain, print_json, print_table
 from finetop.core.gpu_words import bars, lines_of, machine_words
 from finetop.core.home import Home
 from finetop.core.text import clean_line
@@ -36,17 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """Tell of several machines, one after another. Exit code 4 where one of them did not answer."""
-    found: dict[str, protocol.GpusAnswer] = {}
-    missing = []
-    for home in homes:
-        try:
-            if home.link is not None and not home.link.is_up:
-                raise NoSupervisor(f"{home.label} is out of reach.")
-            with Client(home) as client:
-                found[home.label] = client.ask(protocol.Gpus())
-        except NoSupervisor as error:
-            warn(str(error))
-            missing.append(home.label)
+    found, missing = machines.ask_all(homes, protocol.Gpus())
     if args.json:
         print_json({"machines": plain(found), "missing": missing})
     else:

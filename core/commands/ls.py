@@ -9,7 +9,7 @@ import msgspec
 
 from finetop.core import protocol, run as data
 from finetop.core.client import Client
-from finetop.core.commands import numbers
+from finetop.core.commands import machines, numbers
 from finetop.core.commands.output import (
     ago,
     answer_words,
@@ -19,9 +19,7 @@ from finetop.core.commands.output import (
     print_table,
     span,
     state_words,
-    warn,
 )
-from finetop.core.errors import NoSupervisor
 from finetop.core.home import Home
 from finetop.core.remote.merging import Merged, bare
 
@@ -78,21 +76,20 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     Exit code 4 where one of them did not answer: stderr has said which.
     """
     merged = Merged([home.label for home in homes])
-    missing = []
-    for home in homes:
-        if home.link is not None and not home.link.is_up:
-            missing.append(home.label)
-            continue
-        try:
-            with Client(home) as client:
-                merged.take(home.label, client.ask(protocol.Runs(args.filter, args.sort, 0, args.limit)))
-        except NoSupervisor as error:
-            warn(str(error))
-            missing.append(home.label)
+    found, missing = machines.ask_all(homes, protocol.Runs(args.filter, args.sort, 0, args.limit))
+    for label, page in found.items():
+        merged.take(label, page)
+    stopped = {label: page.stopped for label, page in found.items() if page.stopped}
     rows = merged.rows(args.sort)[: args.limit]
     if args.json:
         print_json(
-            {"runs": plain(rows), "matching": merged.matching, "total": merged.total, "missing": missing}
+            {
+                "runs": plain(rows),
+                "matching": merged.matching,
+                "total": merged.total,
+                "stopped": stopped,
+                "missing": missing,
+            }
         )
     elif rows:
         print_table(
@@ -102,6 +99,8 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
         )
         if merged.matching > len(rows):
             print(f"… {merged.matching - len(rows)} more: --limit {merged.matching}")
+        for label, why in stopped.items():
+            print(f"Nothing starts on {label}: {why}.")
     else:
         print(f"None of {merged.total} runs matches {args.filter!r}." if merged.total else "No runs yet.")
     return 4 if missing else 0

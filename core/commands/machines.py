@@ -1,13 +1,14 @@
-"""Runs a verb on other machines: which verbs can, and which machine a RUN is on."""
+"""Runs a verb on other machines: which verbs can, which machine a RUN is on, and the same asked of all."""
 
 from __future__ import annotations
 
 import argparse
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.client import Client
+from finetop.core.commands.output import warn
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
 from finetop.core.remote.connecting import opened
 from finetop.core.text import clean_line
@@ -46,18 +47,31 @@ def run_on(module: ModuleType, verb: str, args: argparse.Namespace, where: Where
 
 
 def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
-    """Find which machine RUN or HOST:RUN is on. Raises BadInput where several have it, NotFound where none has."""
+    """Find which machine RUN or HOST:RUN is on.
+
+    Raises NotFound where none has it, BadInput where several have it or may have it, being out of reach, and
+    NoSupervisor where the machine that is named is out of reach.
+    """
     label, colon, rest = run.partition(":")
     named = [home for home in homes if home.label == label]
-    if colon and named:
-        return named[0], rest
     if len(homes) == 1:
-        return homes[0], run
-    having = [home for home in homes if _has(home, run.partition("@")[0])]
+        return homes[0], rest if colon and named else run
+    if colon and named:
+        if _is_away(named[0]):
+            raise NoSupervisor(f"{label} is out of reach: nothing was done.")
+        return named[0], rest
+    away = [home.label for home in homes if _is_away(home)]
+    here = [home for home in homes if not _is_away(home)]
+    having = [home for home in here if _has(home, run.partition("@")[0])]
     if not having:
-        raise NotFound(
-            f"there is no run {clean_line(run, limit=80)!r} on {_list([home.label for home in homes])}.",
-            hint="See `finetop ls`.",
+        said = f"there is no run {clean_line(run, limit=80)!r} on {_list([home.label for home in here])}"
+        if away:
+            raise NoSupervisor(f"{said}, and {_list(away)} can't be asked: out of reach.")
+        raise NotFound(f"{said}.", hint="See `finetop ls`.")
+    if away and len(having) == 1:
+        raise BadInput(
+            f"{run} is on {having[0].label}, and {_list(away)} may have one too, but can't be asked: out of reach.",
+            hint=f"Say which: {having[0].label}:{run}.",
         )
     if len(having) > 1:
         raise BadInput(
@@ -68,15 +82,34 @@ def find(run: str, homes: Sequence[Home]) -> tuple[Home, str]:
 
 
 def _has(home: Home, run: str) -> bool:
-    """Ask a machine whether it has the run; one that is out of reach is passed over, having been told of."""
-    if home.link is not None and not home.link.is_up:
-        return False
+    """Ask a machine whether it has the run."""
     try:
         with Client(home) as client:
             client.ask(protocol.GetRun(run))
     except (NotFound, BadInput, NoSupervisor):
         return False
     return True
+
+
+def _is_away(home: Home) -> bool:
+    return home.link is not None and not home.link.is_up
+
+
+def ask_all(homes: Sequence[Home], ask: protocol.Ask) -> tuple[dict[str, Any], list[str]]:
+    """Ask several machines the same. Gives the answers by machine, and those that gave none: stderr has said why."""
+    answers: dict[str, Any] = {}
+    missing = []
+    for home in homes:
+        if _is_away(home):
+            missing.append(home.label)
+            continue
+        try:
+            with Client(home) as client:
+                answers[home.label] = client.ask(ask)
+        except NoSupervisor as error:
+            warn(str(error))
+            missing.append(home.label)
+    return answers, missing
 
 
 def _list(labels: Sequence[str]) -> str:

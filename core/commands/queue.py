@@ -11,8 +11,8 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.commands import machines
-from finetop.core.commands.output import plain, print_json, print_table, warn
-from finetop.core.errors import BadInput, NoSupervisor, did_you_mean
+from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.home import Home
 from finetop.core.queue_words import PRIORITIES, priority_word, why
 from finetop.core.quiet_hours import clock
@@ -35,6 +35,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    args.other = args.other.removeprefix(f"{home.label}:")
     ask = asked(args)
     with Client(home) as client:
         answer = client.ask(ask)
@@ -49,30 +50,52 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List the queues of several machines below each other; a change is for the machine of its RUN."""
-    if args.action:
-        if not args.run:
-            raise BadInput(f"finetop queue {args.action}: on which machine?", hint="Name one: --on HOST.")
-        home, args.run = machines.find(args.run, homes)
-        args.other = args.other.removeprefix(f"{home.label}:")
-        return run(args, home)
-    rows, running, missing = [], [], []
-    for home in homes:
-        try:
-            if home.link is not None and not home.link.is_up:
-                raise NoSupervisor(f"{home.label} is out of reach.")
-            with Client(home) as client:
-                found: protocol.QueueAnswer = client.ask(protocol.Queue())
-        except NoSupervisor as error:
-            warn(str(error))
-            missing.append(home.label)
-            continue
-        rows += [msgspec.structs.replace(row, host=home.label) for row in found.rows]
-        running += [f"{home.label}:{name}" for name in found.running]
-        if found.stopped:
-            warn(f"{home.label}: {found.stopped}")
-    whole = protocol.QueueAnswer(rows, len(rows), running)
-    print_json({**plain(whole), "missing": missing}) if args.json else tell(whole)
+    if isinstance(asked(args), protocol.Queue):
+        return list_several(args, homes)
+    if not args.run:
+        hint = f"Name one alone: finetop --on {word(homes[0])} queue {args.action}."
+        raise BadInput(f"finetop queue {args.action}: on which machine?", hint=hint)
+    home, args.run = machines.find(args.run, homes)
+    other = args.other.partition(":")[0]
+    if other != home.label and other in [one.label for one in homes] and ":" in args.other:
+        raise BadInput(
+            f"{args.other} is on another machine than {home.label}:{args.run}, and each has a queue of its own.",
+            hint=f"Name a run that waits on {home.label}.",
+        )
+    return run(args, home)
+
+
+def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
+    """List what waits on each machine. Exit code 4 where one of them did not answer."""
+    found, missing = machines.ask_all(homes, protocol.Queue())
+    stopped = {label: answer.stopped for label, answer in found.items() if answer.stopped}
+    whole = protocol.QueueAnswer(
+        [
+            msgspec.structs.replace(row, host=home.label, do=do_there(row.do, home))
+            for home in homes
+            if home.label in found
+            for row in found[home.label].rows
+        ],
+        sum(answer.total for answer in found.values()),
+        [f"{label}:{name}" for label, answer in found.items() for name in answer.running],
+    )
+    if args.json:
+        print_json({**plain(whole), "stopped": stopped, "missing": missing})
+    elif found:
+        for label, because in stopped.items():
+            print(f"Nothing starts on {label}: {clean_line(because)}")
+        tell(whole)
     return 4 if missing else 0
+
+
+def do_there(do: str, home: Home) -> str:
+    """Give a command as it is typed for a machine among several."""
+    return do if home.link is None else do.replace("finetop ", f"finetop --on {word(home)} ", 1)
+
+
+def word(home: Home) -> str:
+    """Give what `--on` takes for a machine."""
+    return "." if home.link is None else clean_line(home.link.word, limit=80)
 
 
 def asked(args: argparse.Namespace) -> protocol.Ask:

@@ -1,5 +1,6 @@
 """`--on HOST`: the commands on other machines, over a stand-in for ssh."""
 
+import itertools
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 from hosts import wait_until
 from rig import Rig
 
+from finetop.core import protocol
 from finetop.core.commands.main import main
 from finetop.core.home import find_home
 
@@ -88,6 +90,107 @@ def test_one_of_several_that_is_away_is_said_and_the_others_are_listed(finetop, 
     hosts.behave("box", "refused")
     code, out, err = finetop("ls", "--on", "ana@lab", "--on", "box")
     assert (code, out) == (4, "")
+
+
+NUMBERS = itertools.count(1)
+BOTH = ("--on", "ana@lab", "--on", "box")
+
+
+@pytest.fixture
+def q(hosts, finetop):
+    """Two machines whose queues are held: lab with Q-a and Q-both, box with Q-both and Q-b, held by itself. Gives Q."""
+    q = f"q{next(NUMBERS)}"
+    made = []
+    for destination, names in (("ana@lab", ("a", "both")), ("box", ("b", "both"))):
+        rig = hosts.rigs[destination]
+        rig.ask(protocol.Hold())
+        made += [(rig, rig.submit(f"{q}-{name}")) for name in names]
+    hosts.rigs["box"].ask(protocol.Hold(f"{q}-b"))
+    yield q
+    hosts.forget()
+    for rig, name in made:
+        rig.ask(protocol.Stop(name))
+    for rig in hosts.rigs.values():
+        rig.ask(protocol.Release())
+
+
+def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machine_of_its_run(finetop, q):
+    code, out, err = finetop(*BOTH, "queue")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "Nothing starts on lab: the queue is held",
+        "Nothing starts on box: the queue is held",
+        "Running: nothing. Waiting, first to start on top:",
+        "host  #  run      what   why it waits",
+        f"lab   1  {q}-a     train  the queue is held",
+        f"lab   2  {q}-both  train  the queue is held",
+        f"box   1  {q}-both  train  the queue is held",
+        f"box   2  {q}-b     train  held",
+        f"next: finetop --on box queue release {q}-b",
+    ]
+    found = json.loads(finetop(*BOTH, "queue", "--json")[1])
+    assert [(row["host"], row["run"]) for row in found["rows"]][2:] == [
+        ("box", f"{q}-both"),
+        ("box", f"{q}-b"),
+    ]
+    assert (found["stopped"]["lab"], found["total"]) == ("the queue is held", 4)
+    assert "Nothing starts on lab: the queue is held.\n" in finetop(*BOTH, "ls")[1]
+    assert finetop(*BOTH, "queue", "last", f"box:{q}-both")[1].startswith(f"{q}-both is last in the queue")
+    assert f"{q}-b stands before {q}-both" in finetop(*BOTH, "queue", "before", f"{q}-b", f"box:{q}-both")[1]
+    assert finetop("--on", "box", "queue", "before", f"box:{q}-both", f"box:{q}-b")[0] == 0
+    assert finetop(*BOTH, "pause", f"{q}-a")[1].startswith(f"{q}-a is held.")
+    assert finetop(*BOTH, "retry", f"{q}-a")[1].startswith(f"{q}-a goes on, from its beginning, place ")
+
+
+def test_what_is_no_change_of_several_queues_is_one_line(finetop, q):
+    for words, says in (
+        (f"queue first {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
+        (f"queue before {q}-a box:{q}-b", f"box:{q}-b is on another machine than lab:{q}-a, and each has a queue"),
+        ("queue hold", "on which machine? Name one alone: finetop --on ana@lab queue hold.\n"),
+        ("queue frist", "the queue can't be changed by 'frist'. Did you mean first?\n"),
+        ("queue last", "finetop queue last: which run?"),
+        (f"pause {q}-both", f"{q}-both is on lab and box. Say which: lab:{q}-both.\n"),
+    ):  # fmt: skip
+        code, out, err = finetop(*BOTH, *words.split())
+        assert (code, out, says in err, err.count("\n")) == (2, "", True, 1), err
+
+
+def test_a_run_that_may_be_on_a_machine_out_of_reach_is_not_taken_for_one_that_is_not(finetop, hosts, q):
+    hosts.behave("ana@lab", "refused")
+    code, out, err = finetop(*BOTH, "pause", f"{q}-both")
+    assert (code, out) == (2, "")
+    assert err.splitlines()[1] == (
+        f"finetop: {q}-both is on box, and lab may have one too, but can't be asked: out of reach. "
+        f"Say which: box:{q}-both."
+    )
+    code, out, err = finetop(*BOTH, "retry", f"{q}-a")
+    assert (code, out) == (4, "")
+    assert f"no run '{q}-a' on box, and lab can't be asked: out of reach.\n" in err
+    code, out, err = finetop(*BOTH, "pause", f"lab:{q}-a")
+    assert (code, out, "lab is out of reach: nothing was done.\n" in err) == (4, "", True)
+    code, out, err = finetop(*BOTH, "queue")
+    assert (code, "lab " in out, f"box   1  {q}-both " in out) == (4, False, True)
+    assert err.count("lab is out of reach") == 1
+    assert json.loads(finetop(*BOTH, "alarms", "--json")[1])["missing"] == ["lab"]
+
+
+def test_alarms_and_gpus_of_several_machines_say_whose_they_are(finetop, hosts):
+    rig = hosts.rigs["box"]
+    name = rig.submit("breaks", steps=1, end="failed")
+    rig.wait_state(name, "failed")
+    code, out, err = finetop(*BOTH, "alarms")
+    assert (code, err) == (0, "")
+    assert out.split()[:4] == ["host", "ago", "run", "kind"]
+    assert ["box", name, "failed"] in [
+        [line.split()[0], *line.split()[3:5]] for line in out.splitlines()[1:-2]
+    ]
+    assert [line.split(":")[0] for line in out.splitlines()[-2:]] == ["lab", "box"]
+    assert set(json.loads(finetop(*BOTH, "alarms", "--json")[1])["machines"]) == {"lab", "box"}
+    code, out, _ = finetop(*BOTH, "alarms", "--test")
+    assert (code, out.count("There is nobody to tell: name a command")) == (2, 2)
+    assert "spike" in finetop(*BOTH, "alarms", "--kinds")[1]
+    code, out, _ = finetop(*BOTH, "gpus")
+    assert (code, out.splitlines()[0], "\nbox\n" in out) == (0, "lab", True)
 
 
 def test_this_machine_stands_beside_others(finetop, hosts):
