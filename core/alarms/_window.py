@@ -38,11 +38,6 @@ class Window:
     def median(self) -> float:
         return middle(self._sorted)
 
-    def spread(self) -> float:
-        """Give the values' standard deviation as their median absolute deviation says it, were they normal."""
-        centre = self.median()
-        return 1.4826 * middle(sorted(abs(value - centre) for value in self._sorted))
-
 
 def middle(ascending: list[float]) -> float:
     """Give the median of sorted values."""
