@@ -62,6 +62,18 @@ def test_a_loss_that_diverges_stays_told():
     assert told[0] < 520
 
 
+@pytest.mark.parametrize(
+    ("sigma", "risen"),
+    [
+        (0.6, lambda step: 4.0 if step > 1000 else 1.0),  # 2.3 deviations of a step
+        (0.4, lambda step: min(10.0, math.exp(max(0, step - 1000) / 40))),  # within 92 steps
+    ],
+)
+def test_a_rise_in_much_noise_is_told_and_a_climb_does_not_hide_itself(sigma, risen):
+    (told,) = feed("spike", noisy(lambda step: falling(step) * risen(step), sigma))
+    assert 1000 < told[0] < 1055
+
+
 @pytest.mark.parametrize("sigma", [0.02, 0.1, 0.3])
 def test_noise_and_single_bad_batches_are_no_spike(sigma):
     rows = noisy(falling, sigma)
