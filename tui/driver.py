@@ -19,6 +19,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from finetop.tui.cells import Cells, apply_frame, blank_cells, resized
 from finetop.tui.difference import Pen, difference
+from finetop.tui.stuck import way_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,19 +38,16 @@ _HARMLESS = re.compile(
 )
 _LEAVE_SCREEN: Final = "\x1b[?1049l"
 
-# The terminal is asked for its cursor's place once so many bytes went out, and with the first picture after so many
-# seconds; its answer proves their arrival. Only this tells of what ssh and the network hold back: they take megabytes
-# before a write blocks.
+# The terminal is asked for its cursor's place once so many bytes went out; its answer proves their arrival.
+# Only this tells of what ssh and the network hold back: they take megabytes before a write blocks.
 _PROBE: Final = "\x1b[6n"
 _PROBE_EVERY = 2048
-_PROBE_AFTER_S = 3.0
 # So much may follow an unanswered question: a small picture never waits, and a slow link is never far behind.
 _AHEAD = 4096
-# Who owes an answer for so long gets no picture: the cable may be out. Only then sshd asks for itself whether the other
-# side is there (OpenSSH 10: with ClientAliveInterval 2 it never did in 60 s, because something went out every 0.6).
-_SILENT_S = 2.0
 # An answer that takes longer is taken for lost (a terminal that never answered is not waited for).
 _LOST_AFTER_S = 30.0
+# Held pictures are looked at again after so long.
+_HELD_S = 1.0
 # On the way out the answer must not be left for the shell to read.
 _LAST_ANSWER_S = 1.0
 
@@ -64,14 +62,24 @@ class TerminalWriter(Thread):
     """
 
     def __init__(
-        self, fd: int, encoding: str, newest: Callable[[], Cells | None], on_bug: Callable[[Traceback], None]
+        self,
+        fd: int,
+        encoding: str,
+        newest: Callable[[], Cells | None],
+        on_bug: Callable[[Traceback], None],
+        is_stuck: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Write to fd what newest returns; after an exception, which on_bug is told of, controls alone."""
+        """Write to fd what newest returns; after an exception, which on_bug is told of, controls alone.
+
+        While is_stuck says that nothing arrives, no picture is sent: sshd asks whether the other side is there only
+        when nothing goes out (OpenSSH 10, ClientAliveInterval 2: not once in 60 s while an app drew every 0.6).
+        """
         super().__init__(daemon=True, name="terminal-output")
         self._fd = fd
         self._encoding = encoding
         self._newest = newest
         self._on_bug = on_bug
+        self._is_stuck = is_stuck
         self._queue: SimpleQueue[tuple[_Mark, None] | tuple[Literal["control"], str]] = SimpleQueue()
         self._picture_queued = False
         self._forgotten = True
@@ -80,7 +88,6 @@ class TerminalWriter(Thread):
         self._held = False
         self._answers = False
         self._asked_at: float | None = None
-        self._last_asked_at = -_PROBE_AFTER_S  # with the first picture
         self._bytes_since_question = 0
         self.pictures = True
 
@@ -132,7 +139,7 @@ class TerminalWriter(Thread):
         pieces = []
         going_on = True
         try:
-            entry = self._queue.get(timeout=_LOST_AFTER_S if self._held else None)
+            entry = self._queue.get(timeout=_HELD_S if self._held else None)
         except Empty:
             return self._difference(), True
         while True:
@@ -160,15 +167,10 @@ class TerminalWriter(Thread):
         return reset + sequence
 
     def _difference(self) -> str:
-        now = time.monotonic()
-        owed_s = 0.0 if self._asked_at is None else now - self._asked_at
-        lost_after_s = (
-            _SILENT_S if self._forgotten else _LOST_AFTER_S
-        )  # resized or taken up again: somebody is there
-        if owed_s > lost_after_s:
-            self._asked_at, owed_s = None, 0.0
-        is_behind = self._bytes_since_question > _AHEAD or owed_s > _SILENT_S
-        self._held = self._answers and self._asked_at is not None and is_behind
+        if self._asked_at is not None and time.monotonic() > self._asked_at + _LOST_AFTER_S:
+            self._asked_at = None
+        is_behind = self._asked_at is not None and self._bytes_since_question > _AHEAD
+        self._held = (self._answers and is_behind) or self._is_stuck()
         newest = self._newest()
         if self._held or newest is None or not self.pictures:
             return ""
@@ -177,10 +179,8 @@ class TerminalWriter(Thread):
         text, self._pen = difference(self._shown, newest, self._pen)
         self._shown = newest
         self._bytes_since_question += len(text.encode(self._encoding, "replace"))
-        is_due = self._bytes_since_question > _PROBE_EVERY or now > self._last_asked_at + _PROBE_AFTER_S
-        if text and self._asked_at is None and is_due:
-            self._asked_at = self._last_asked_at = now
-            self._bytes_since_question = 0
+        if self._asked_at is None and self._bytes_since_question > _PROBE_EVERY:
+            self._asked_at, self._bytes_since_question = time.monotonic(), 0
             text += _PROBE
         return text
 
@@ -227,9 +227,13 @@ class DifferenceDriver(LinuxDriver):
     def start_application_mode(self) -> None:
         """Start the writer, enter the alternate screen and send the picture there was before a suspension."""
         if self._terminal is None:
-            output = self._output
+            output, way = self._output, way_of(os.environ)
             self._terminal = TerminalWriter(
-                output.fileno(), output.encoding or "utf-8", lambda: self._wanted, self._report_bug
+                output.fileno(),
+                output.encoding or "utf-8",
+                lambda: self._wanted,
+                self._report_bug,
+                *([] if way is None else [way.look]),
             )
             self._terminal.start()
         super().start_application_mode()  # type: ignore[no-untyped-call]

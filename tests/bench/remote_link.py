@@ -100,9 +100,14 @@ def measure(tools: Any, host: far.Far, out: Path | None) -> None:
     )
 
 
+def over_there(host: far.Far) -> str:
+    """What the peers' environment is set to: this finetop, that home."""
+    return f"PYTHONPATH={os.environ.get('PYTHONPATH', '')} FINETOP_HOME={host.rig.home.root}"
+
+
 def peer(tools: Any, host: far.Far) -> None:
     """The same app over there, its pictures sent through ssh."""
-    there = f"FINETOP_HOME={host.rig.home.root} {sys.executable} -m finetop.tui.main"
+    there = f"{over_there(host)} {sys.executable} -m finetop.tui.main"
     watch = Watch(host)
     with tools.Tui(host.server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
         tui.wait_text("far-one", timeout=120)
@@ -119,7 +124,7 @@ def peer(tools: Any, host: far.Far) -> None:
 
 def tails(host: far.Far, name: str) -> None:
     """`finetop tail` from here, and its peer: the same over there, through ssh."""
-    there = f"FINETOP_HOME={host.rig.home.root} {sys.executable} -m finetop.tui.main tail {name} --json"
+    there = f"{over_there(host)} {sys.executable} -m finetop.tui.main tail {name} --json"
     for what, command, own in (
         ("finetop --on HOST tail --json", [*APP, *host.words, "tail", name, "--json"], host.environment),
         ("peer: `ssh HOST finetop tail --json`", host.server.command(there, opts=("-T",)), {}),

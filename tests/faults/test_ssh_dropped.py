@@ -19,7 +19,7 @@ from finetop.core import protocol
 GONE_S = 10.0
 ROUNDS = 7
 # The far side learns of a cable that was pulled by asking: sshd's own keep-alive, two times two seconds after the app
-# has seen that its terminal does not answer, and draws no more.
+# has seen that what it draws does not arrive, and draws no more.
 KEEP_ALIVE = ("ClientAliveInterval 2", "ClientAliveCountMax 1")
 
 
