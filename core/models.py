@@ -353,6 +353,8 @@ def load_checkpoint(
     from peft import PeftModel
     from safetensors import SafetensorError
 
+    from finetop.core.methods._in_kind import answer_in_kind
+
     model, tokenizer = load(base, dtype, device)
     try:
         with warnings.catch_warnings():
@@ -360,6 +362,7 @@ def load_checkpoint(
             warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
             tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
             _unround(tuned, folder / "adapter_model.safetensors")
+            answer_in_kind(tuned)
     except (
         OSError,
         ValueError,

@@ -42,10 +42,11 @@ class Bench:
     """One base model, and the ways that a training job goes with a method on it."""
 
     base: ResolvedModel
+    dtype: torch.dtype = torch.float32
 
     @cached_property
     def loaded(self) -> Any:
-        return models.load(self.base, torch.float32, "cpu")[0].eval()
+        return models.load(self.base, self.dtype, "cpu")[0].eval()
 
     @cached_property
     def logits(self) -> Tensor:
@@ -73,7 +74,7 @@ class Bench:
         return kind
 
     def reload(self, folder: Path) -> Any:
-        return models.load_checkpoint(self.base, folder, torch.float32, "cpu")[0].eval()
+        return models.load_checkpoint(self.base, folder, self.dtype, "cpu")[0].eval()
 
 
 def logits(model: Any) -> Tensor:

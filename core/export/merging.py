@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import models
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.methods._in_kind import answer_in_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,4 +95,6 @@ def _with_adapter(model: Any, folder: Path, device: str) -> Any:
         # PEFT 0.21 asks transformers by an old name, and looks for AdaLoRA's ranks by names of modules
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
         warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
-        return PeftModel.from_pretrained(model, folder, torch_device=device).eval()
+        tuned = PeftModel.from_pretrained(model, folder, torch_device=device).eval()
+    answer_in_kind(tuned)
+    return tuned

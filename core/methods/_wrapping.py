@@ -7,6 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.methods._in_kind import answer_in_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +44,7 @@ def wrap(model: PreTrainedModel, config: PeftConfig) -> PeftModel:
                 hint="Change the method's options, or take lora, which goes onto every model.",
             ) from error
     assert isinstance(wrapped, PeftModel)  # mixed models are not asked for
+    answer_in_kind(wrapped)
     return wrapped
 
 

@@ -187,7 +187,10 @@ def load(
     if is_adapter:
         from peft import PeftModel
 
+        from finetop.core.methods._in_kind import answer_in_kind
+
         model = PeftModel.from_pretrained(model, folder, torch_device=device)
+        answer_in_kind(model)
         head = next(
             (module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None
         )
