@@ -230,6 +230,8 @@ class RunRow(msgspec.Struct, frozen=True):
     host: str = (
         ""  # the machine that it is on, where several are looked at; the name then begins with "HOST:"
     )
+    settings: dict[str, float | str] = {}  # of its recipe, those that were asked for
+    group: str = ""  # what the list is parted by, in a word; empty: it has none
 
 
 class CheckpointRow(msgspec.Struct, frozen=True):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -20,48 +22,71 @@ from finetop.core.commands.output import (
     span,
     state_words,
 )
+from finetop.core.errors import BadInput
+from finetop.core.filters import columns
+from finetop.core.filters.groups import of_rows, words
+from finetop.core.filters.line import Filter, parse, read_sort
 from finetop.core.home import Home
 from finetop.core.remote.merging import Merged, bare
 
 ABOUT = "list the runs and whether they forgot"
 ANYWHERE = True
+FILTER = """\
+A filter's terms must all hold; - before one negates it:
+  support                 part of a name, model, method or tag
+  method:lora             part of: name, model, method, objective, tag, note, alarm, suite; with = the whole
+  state:failed            queued, running, finished, stopped, failed, lost
+  verdict:regressed       ok, regressed, accepted, no_verdict, none
+  loss<1.2                any metric, and step, steps, drop (in points), id
+  train.learning_rate<=1e-4  method.rank:16   any setting of the recipe
+  age<2d                  since it ended, else since it was made: 30m, 2h, 2d, 1w
+  sort:-drop group:train.seed   the order, and what the list is parted by
+In quotes: finetop ls 'method:lora loss<1.2 -tag:draft note:"to do"'"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("filter", nargs="?", default="", help="part of a name, model, method or tag")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = FILTER
+    parser.add_argument("filter", nargs="*", metavar="FILTER", help="which runs: terms, as below")
     parser.add_argument(
         "--sort",
-        choices=("needs_you", "newest", "name", "loss"),
         default="needs_you",
-        help="what comes first",
+        metavar="KEY",
+        help="needs_you, newest, name, age, any metric or setting; --sort=-drop: the largest first",
+    )
+    parser.add_argument(
+        "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"
     )
     parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    text, line, more = wanted(args)
     with Client(home) as client:
-        page: protocol.RunsAnswer = client.ask(protocol.Runs(args.filter, args.sort, 0, args.limit))
+        if more:
+            require_columns(client, more)
+        page: protocol.RunsAnswer = client.ask(_ask(text, args, more))
     if args.json:
-        print_json(
-            {
-                "runs": plain(page.rows),
-                "matching": page.matching,
-                "total": page.total,
-                "stopped": page.stopped,
-            }
-        )
+        document = {
+            "runs": plain(page.rows),
+            "matching": page.matching,
+            "total": page.total,
+            "stopped": page.stopped,
+        }
+        print_json({**document, **({"groups": plain(page.groups)} if line.group else {})})
         return 0
     if not page.total:
         print(
             f"No runs yet in {home.shown}. `finetop demo` shows one that forgets; `finetop run RECIPE` starts yours."
         )
     elif not page.rows:
-        print(f"None of {page.total} runs matches {args.filter!r}.")
+        print_none(page, text)
     else:
         print_table(
-            ("run", "how", "state", "step", "loss", "left/age", "did it forget?"),
-            [line(row) for row in page.rows],
-            right=(3, 4, 5),
+            ("run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
+            [line_of(row, more) for row in page.rows],
+            right=(3, 4, 5, *_right(6, more)),
+            above=headings(page.rows, page.groups, line.group),
         )
         if page.matching > len(page.rows):
             print(f"… {page.matching - len(page.rows)} more: --limit {page.matching}")
@@ -73,40 +98,89 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List the runs of several machines as one, with a column for the machine.
 
-    Exit code 4 where one of them did not answer: stderr has said which.
+    Exit code 4 where one of them did not answer: stderr has said which. Raises BadInput where all refuse the filter.
     """
+    text, line, more = wanted(args)
     merged = Merged([home.label for home in homes])
-    found, missing = machines.ask_all(homes, protocol.Runs(args.filter, args.sort, 0, args.limit))
+    found, missing = machines.ask_all(homes, _ask(text, args, more))
     for label, page in found.items():
         merged.take(label, page)
     stopped = {label: page.stopped for label, page in found.items() if page.stopped}
-    rows = merged.rows(args.sort)[: args.limit]
+    rows = merged.rows(line.sort or read_sort(args.sort), line.group)[: args.limit]
     if args.json:
-        print_json(
-            {
-                "runs": plain(rows),
-                "matching": merged.matching,
-                "total": merged.total,
-                "stopped": stopped,
-                "missing": missing,
-            }
-        )
+        document = {
+            "runs": plain(rows),
+            "matching": merged.matching,
+            "total": merged.total,
+            "stopped": stopped,
+            "missing": missing,
+        }
+        print_json({**document, **({"groups": plain(merged.groups)} if line.group else {})})
     elif rows:
         print_table(
-            ("host", "run", "how", "state", "step", "loss", "left/age", "did it forget?"),
-            [(row.host, *line(msgspec.structs.replace(row, name=bare(row)))) for row in rows],
-            right=(4, 5, 6),
+            ("host", "run", "how", "state", "step", "loss", "left/age", *more, "did it forget?"),
+            [(row.host, *line_of(msgspec.structs.replace(row, name=bare(row)), more)) for row in rows],
+            right=(4, 5, 6, *_right(7, more)),
+            above=headings(rows, merged.groups, line.group),
         )
         if merged.matching > len(rows):
             print(f"… {merged.matching - len(rows)} more: --limit {merged.matching}")
         for label, why in stopped.items():
             print(f"Nothing starts on {label}: {why}.")
     else:
-        print(f"None of {merged.total} runs matches {args.filter!r}." if merged.total else "No runs yet.")
+        print(f"None of {merged.total} runs matches {text}" if merged.total else "No runs yet.")
     return 4 if missing else 0
 
 
-def line(row: data.RunRow) -> tuple[str, ...]:
+def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
+    """Read the filter, the order and the columns before anything is asked. Raises BadInput."""
+    text = " ".join(args.filter)
+    line = parse(text)
+    return (
+        text,
+        replace(line, sort=line.sort or read_sort(args.sort, f"--sort {args.sort}")),
+        columns.read_columns(args.columns),
+    )
+
+
+def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> protocol.Runs:
+    return protocol.Runs(text, args.sort, 0, args.limit, columns.settings_of(more))
+
+
+def require_columns(client: Client, more: tuple[str, ...]) -> None:
+    """See that some run has each metric and setting that is to be a column. Raises BadInput."""
+    for key in columns.asked_for(more):
+        try:
+            client.ask(protocol.Runs(f"sort:{key}", limit=1))
+        except BadInput as error:
+            raise BadInput(
+                error.message.replace(f"sort:{key}:", f"--columns {key}:"), hint=error.hint
+            ) from None
+
+
+def print_none(page: protocol.RunsAnswer, text: str) -> None:
+    """Say that a filter hides all, and which of its terms hides the most."""
+    print(f"None of {page.total} runs matches {text}")
+    if len(page.without) > 1:
+        term, matching = max(page.without, key=lambda pair: pair[1])
+        if matching:
+            print(f"{matching} match without {term}")
+
+
+def headings(rows: Sequence[data.RunRow], groups: Sequence[protocol.Group], key: str) -> Mapping[int, str]:
+    """Write what stands above the first row of each group."""
+    if not key:
+        return {}
+    return {
+        index: f"{'' if index == 0 else chr(10)}{words(key, group)}" for index, group in of_rows(rows, groups)
+    }
+
+
+def _right(first: int, more: Sequence[str]) -> list[int]:
+    return [first + place for place, key in enumerate(more) if not columns.is_word(key)]
+
+
+def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
     state = row.state
     if isinstance(state, data.Queued):
         when = ""
@@ -122,5 +196,15 @@ def line(row: data.RunRow) -> tuple[str, ...]:
         steps,
         number(row.metrics.get("loss")),
         when,
+        *(_cell(row, key) for key in more),
         row.said or answer_words(row),
     )
+
+
+def _cell(row: data.RunRow, key: str) -> str:
+    found = columns.cell(row, key, time.time())
+    if isinstance(found, str):
+        return found
+    if found is None:
+        return "-"
+    return span(max(0.0, found)) if key == "age" else f"{found:.6g}"

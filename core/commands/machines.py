@@ -96,9 +96,12 @@ def _is_away(home: Home) -> bool:
 
 
 def ask_all(homes: Sequence[Home], ask: protocol.Ask) -> tuple[dict[str, Any], list[str]]:
-    """Ask several machines the same. Gives the answers by machine, and those that gave none: stderr has said why."""
+    """Ask several machines the same. Gives the answers by machine, and those that gave none: stderr has said why.
+
+    One that refuses (no run there has a metric of that name) is left out. Raises BadInput where all that answer do.
+    """
     answers: dict[str, Any] = {}
-    missing = []
+    missing, refused = [], []
     for home in homes:
         if _is_away(home):
             missing.append(home.label)
@@ -109,6 +112,10 @@ def ask_all(homes: Sequence[Home], ask: protocol.Ask) -> tuple[dict[str, Any], l
         except NoSupervisor as error:
             warn(str(error))
             missing.append(home.label)
+        except BadInput as error:
+            refused.append(error)
+    if refused and not answers:
+        raise refused[0]
     return answers, missing
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -32,10 +32,11 @@ def print_table(
     *,
     right: Sequence[int] = (),
     below: Sequence[Sequence[str]] = (),
+    above: Mapping[int, str] | None = None,
 ) -> None:
     """Print rows under a head, columns as wide as they need, those in `right` right-aligned.
 
-    `below` are lines to print under each row.
+    `below` are lines to print under each row, `above` a line above some.
     """
     cells = [[clean_line(cell, limit=200) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(head))]
@@ -44,6 +45,8 @@ def print_table(
             cell.rjust(width) if column in right else cell.ljust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         )
+        if above and number - 1 in above:
+            print(above[number - 1])
         print(line.rstrip())
         for under in below[number - 1] if below and number else ():
             print(under)

@@ -47,6 +47,7 @@ from finetop.core.protocol.looking import (
     EventsAnswer as EventsAnswer,
     EventsSince as EventsSince,
     GetRun as GetRun,
+    Group as Group,
     LogAnswer as LogAnswer,
     ReadLog as ReadLog,
     Runs as Runs,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -11,10 +11,22 @@ from finetop.core.run import RunRow
 
 
 class Runs(msgspec.Struct, tag_field="verb", tag="runs", frozen=True):
-    filter: str = ""  # part of the name, model, method or tag
-    sort: Literal["needs_you", "newest", "name", "loss"] = "needs_you"
+    filter: str = ""  # a line of finetop.core.filters
+    sort: str = "needs_you"  # newest, name, loss, -drop …; `sort:` in the filter goes before it
     offset: Whole = 0
     limit: Whole = 50
+    settings: list[str] = []  # of the recipes, to come with the rows
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Runs that stand together, and the number that they are compared by."""
+
+    word: str  # empty: those that have none
+    runs: int
+    key: str  # the number's name: what the list is sorted by, else loss
+    measured: int  # runs that have it
+    mean: float | None = None
+    spread: float | None = None  # the standard deviation of one run; of one alone there is none
 
 
 class RunsAnswer(msgspec.Struct, frozen=True):
@@ -26,6 +38,8 @@ class RunsAnswer(msgspec.Struct, frozen=True):
     queued: int
     revision: int
     stopped: str = ""  # why nothing starts now: "the queue is held", "quiet until 07:00"
+    groups: list[Group] = []  # of these rows
+    without: list[tuple[str, int]] = []  # where nothing matches: a term, and how many match without it
 
 
 class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput, NoSupervisor
-from finetop.core.remote.merging import merged, order, placed, placed_detail, there
+from finetop.core.filters import groups
+from finetop.core.filters.line import parse, read_sort
+from finetop.core.filters.matching import holds
+from finetop.core.remote.merging import merged, order, placed, placed_detail, there, unplaced
 from finetop.core.run import RunDetail, RunRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 CHUNK = 100  # rows of one request to one machine
 List = tuple[str, str]  # filter, sort
@@ -41,6 +45,7 @@ class Fleet:
         self._seen: dict[str, dict[int, RunRow]] = {label: {} for label in askers}
         self._places: dict[str, tuple[List, dict[int, int]]] = {}  # where each run stood in the newest list
         self._counts: dict[str, protocol.RunsAnswer] = {}
+        self._groups: dict[str, tuple[List, dict[str, protocol.Group]]] = {}  # of that list, by their words
         self._begins: dict[List, dict[int, Begin]] = {}
 
     async def ask(self, ask: protocol.Ask) -> Any:
@@ -91,7 +96,8 @@ class Fleet:
 
     async def _runs(self, ask: protocol.Runs) -> protocol.RunsAnswer:
         """Merge the machines' lists from the nearest place before `offset` whose rows were counted."""
-        kind = (ask.filter, ask.sort)
+        line = parse(ask.filter)
+        sort, kind = line.sort or read_sort(ask.sort), (ask.filter, ask.sort)
         if ask.offset == 0 or kind not in self._begins:
             self._begins[kind] = {0: (0,) * len(self._labels)}
         begins = self._begins[kind]
@@ -100,12 +106,15 @@ class Fleet:
             _Source(self, label, ask, begin) for label, begin in zip(self._labels, begins[at], strict=True)
         ]
         await asyncio.gather(*(source.more() for source in sources))
+        refused = [source.refusal for source in sources if source.refusal is not None]
+        if refused and not any(source.has_answered for source in sources):
+            raise refused[0]
         rows: list[RunRow] = []
         while at < ask.offset + ask.limit:
             heads = [source for source in sources if source.rows]
             if not heads:
                 break
-            first = min(heads, key=lambda source: order(source.rows[0], ask.sort))
+            first = min(heads, key=lambda source: order(source.rows[0], sort, line.group))
             if at >= ask.offset:
                 rows.append(first.rows[0])
             await first.step()
@@ -126,29 +135,41 @@ class Fleet:
                 for label in self._labels
                 if label in self._counts and self._counts[label].stopped
             ),
+            groups=self._groups_of(kind, rows) if line.group else [],
+            without=_added_up([source.without for source in sources]),
         )
 
-    async def page(self, label: str, ask: protocol.Runs) -> tuple[list[RunRow], int]:
-        """Ask one machine for a page of its list; out of reach, give what was seen of it. Returns rows and matching."""
+    def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[protocol.Group]:
+        """Give the groups of rows: all that a machine has told of them, on this page or one before."""
+        known = [
+            self._groups[label][1] for label in self._labels if self._groups.get(label, ((), {}))[0] == kind
+        ]
+        found = {group.word: group for group in groups.merged([list(one.values()) for one in known])}
+        return [found[word] for word in dict.fromkeys(row.group for row in rows) if word in found]
+
+    async def page(self, label: str, ask: protocol.Runs) -> protocol.RunsAnswer | None:
+        """Ask one machine for a page of its list; None where it is out of reach. Raises BadInput."""
         try:
             answer: protocol.RunsAnswer = await self._askers[label].ask(ask)
         except NoSupervisor:
-            return self._page_seen(label, ask)
+            return None
         rows = [placed(row, self._labels, label) for row in answer.rows]
         self._counts[label] = msgspec.structs.replace(answer, rows=[])
         self._seen[label].update({row.id: row for row in rows})
         kind = (ask.filter, ask.sort)
         if label not in self._places or self._places[label][0] != kind or ask.offset == 0:
-            self._places[label] = (kind, {})
+            self._places[label], self._groups[label] = (kind, {}), (kind, {})
         self._places[label][1].update({row.id: ask.offset + i for i, row in enumerate(rows)})
+        self._groups[label][1].update({group.word: group for group in answer.groups})
         if ask.offset == 0 and not ask.filter and answer.matching == len(rows):
             self._seen[label] = {row.id: row for row in rows}  # all there are: removed ones go
-        return rows, answer.matching
+        return msgspec.structs.replace(answer, rows=rows)
 
-    def _page_seen(self, label: str, ask: protocol.Runs) -> tuple[list[RunRow], int]:
-        text = ask.filter.lower()
-        rows = [row for row in self._seen[label].values() if text in _words(row)]
-        rows = merged([[row] for row in rows], ask.sort)
+    def page_seen(self, label: str, ask: protocol.Runs) -> tuple[list[RunRow], int]:
+        """Give a page of what was seen of a machine that is out of reach: rows, and how many match."""
+        line, now = parse(ask.filter), time.time()
+        rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
+        rows = merged([[row] for row in rows], line.sort or read_sort(ask.sort), line.group)
         kind, places = self._places.get(label, (None, {}))
         if kind == (ask.filter, ask.sort):  # as its machine had them: nothing there is known to have changed
             rows.sort(key=lambda row: places.get(row.id, len(places)))
@@ -163,12 +184,24 @@ class _Source:
         self.taken = begin
         self.rows: list[RunRow] = []
         self.matching = 0
+        self.without: list[tuple[str, int]] = []
+        self.has_answered = False
+        self.refusal: BadInput | None = None  # of the filter: no run there has what it names
 
     async def more(self) -> None:
         """Ask for the rows behind those that were taken."""
         limit = min(CHUNK, max(1, self._ask.limit))
         page = msgspec.structs.replace(self._ask, offset=self.taken, limit=limit)
-        self.rows, self.matching = await self._fleet.page(self._label, page)
+        try:
+            answer = await self._fleet.page(self._label, page)
+        except BadInput as error:
+            self.rows, self.matching, self.refusal = [], 0, error
+            return
+        if answer is None:
+            self.rows, self.matching = self._fleet.page_seen(self._label, page)
+            return
+        self.rows, self.matching, self.without = answer.rows, answer.matching, answer.without
+        self.has_answered = True
 
     async def step(self) -> None:
         """Take the first row away."""
@@ -178,5 +211,9 @@ class _Source:
             await self.more()
 
 
-def _words(row: RunRow) -> str:
-    return " ".join([row.name, row.model, row.method, *row.tags]).lower()
+def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:
+    """Add up over machines how many runs match without a term."""
+    found: dict[str, int] = {}
+    for term, matching in (pair for one in lists for pair in one):
+        found[term] = found.get(term, 0) + matching
+    return list(found.items())

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.run import Queued, RunDetail, Running, RunRow
+from finetop.core.filters import groups
+from finetop.core.filters.matching import place
+from finetop.core.run import RunDetail, RunRow
 
 if TYPE_CHECKING:
     from finetop.core import protocol
-
-Key = tuple[float | str, ...]
+    from finetop.core.filters.line import Sort
+    from finetop.core.protocol import Group
 
 
 def placed(row: RunRow, labels: Sequence[str], label: str) -> RunRow:
     """Give a run of one machine as one among several: lab:support-r16."""
     number = numbered(row.id, labels, label)
     return msgspec.structs.replace(row, id=number, name=f"{label}:{row.name}", host=label)
+
+
+def unplaced(row: RunRow, labels: Sequence[str]) -> RunRow:
+    """Give a run as its own machine knows it."""
+    return msgspec.structs.replace(row, id=row.id // len(labels), name=bare(row), host="")
 
 
 def placed_detail(detail: RunDetail, labels: Sequence[str], label: str) -> RunDetail:
@@ -54,28 +61,17 @@ def bare(row: RunRow) -> str:
     return row.name.removeprefix(f"{row.host}:") if row.host else row.name
 
 
-def order(row: RunRow, sort: str) -> Key:
+def order(row: RunRow, sort: Sort, group: str = "") -> tuple[Any, ...]:
     """Where a run stands in a list of several machines: as the store's own orders, but by time, not by number."""
-    if sort == "newest":
-        return (-row.created,)
-    if sort == "name":
-        return (bare(row),)
-    if sort == "loss":
-        loss = row.metrics.get("loss")
-        return (1e308 if loss is None else loss, -row.created)
-    if isinstance(row.state, Queued) and not row.needs_you:
-        return (2, row.state.place)
-    ended = getattr(row.state, "ended", None)
-    rank = 0 if row.needs_you else 1 if isinstance(row.state, Running) else 3
-    return (rank, -(row.created if ended is None else ended))
+    return place(row, sort, group, bare(row))
 
 
-def merged(lists: Sequence[Sequence[RunRow]], sort: str) -> list[RunRow]:
+def merged(lists: Sequence[Sequence[RunRow]], sort: Sort, group: str = "") -> list[RunRow]:
     """Merge lists by what is first in each: within a machine its own order holds."""
     left = [list(reversed(rows)) for rows in lists if rows]
     found: list[RunRow] = []
     while left:
-        best = min(left, key=lambda rows: order(rows[-1], sort))
+        best = min(left, key=lambda rows: order(rows[-1], sort, group))
         found.append(best.pop())
         left = [rows for rows in left if rows]
     return found
@@ -87,15 +83,22 @@ class Merged:
     def __init__(self, labels: Sequence[str]) -> None:
         self._labels = labels
         self._pages: list[list[RunRow]] = []
+        self._groups: list[list[Group]] = []
         self.matching = 0
         self.total = 0
 
     def take(self, label: str, page: protocol.RunsAnswer) -> None:
         """Take in a machine's page."""
         self._pages.append([placed(row, self._labels, label) for row in page.rows])
+        self._groups.append(page.groups)
         self.matching += page.matching
         self.total += page.total
 
-    def rows(self, sort: str) -> list[RunRow]:
+    def rows(self, sort: Sort, group: str = "") -> list[RunRow]:
         """Give all rows that were taken in, in one order."""
-        return merged(self._pages, sort)
+        return merged(self._pages, sort, group)
+
+    @property
+    def groups(self) -> list[Group]:
+        """Give the groups of all machines."""
+        return groups.merged(self._groups)

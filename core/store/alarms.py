@@ -9,6 +9,8 @@ from finetop.core import run as data
 from finetop.core.store import notices
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import duckdb
 
     from finetop.core import events
@@ -97,3 +99,13 @@ def any_open(connection: duckdb.DuckDBPyConnection, run_id: int) -> bool:
         "SELECT 1 FROM alarms WHERE run_id = ? AND over_step IS NULL LIMIT 1", [run_id]
     ).fetchone()
     return found is not None
+
+
+def newest_open(connection: duckdb.DuckDBPyConnection, run_ids: Sequence[int]) -> dict[int, str]:
+    """Map runs to the text of their newest alarm that is not over."""
+    found = connection.execute(
+        "SELECT run_id, arg_max(text, time) FROM alarms WHERE over_step IS NULL AND run_id IN (SELECT unnest(?))"
+        " GROUP BY run_id",
+        [list(run_ids)],
+    ).fetchall()
+    return dict(found)

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 FORMAT = 2  # of run.json; 1 had no "store"
 STORE = "store.json"
 
-# Tables and columns that events tell: `rebuild` reads them again.
-FROM_EVENTS = frozenset({"metrics", "checkpoints", "samples", "data_reports", "alarms", "item_scores"})
+# Tables and columns that events tell, or the recipe: `rebuild` makes them again.
+FROM_EVENTS = frozenset(
+    {"metrics", "checkpoints", "samples", "data_reports", "alarms", "item_scores", "settings"}
+)
 DERIVED = {
     "runs": frozenset({"rank", "ended", "step", "steps", "last", "brief", "first_row", "best"}),
     "jobs": frozenset(

@@ -1,11 +1,11 @@
-"""Runs in the store: adding one, the page that the list shows, one run whole."""
+"""Runs in the store: adding one, what becomes of it, as a row of a list, and whole."""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import duckdb
 import msgspec
@@ -13,9 +13,8 @@ import msgspec
 from finetop.core import run as data
 from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.protocol import RunsAnswer
 from finetop.core.recipe.names import quoted
-from finetop.core.store import alarms, jobs, parents, records
+from finetop.core.store import alarms, jobs, parents, records, settings
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
@@ -23,21 +22,8 @@ json_text = msgspec.json.Encoder()
 
 NEEDS_YOU, RUNNING, QUEUED, DONE = range(4)
 
-ORDERS: dict[str, str] = {
-    # rows that wait are in the order they will start; all others newest first
-    "needs_you": "rank, CASE WHEN rank = 2 THEN coalesce(place, 1e9) ELSE -coalesce(ended, created) END, id DESC",
-    "newest": "id DESC",
-    "name": "name",
-    "loss": "coalesce(CAST(last->>'loss' AS DOUBLE), 1e308), id DESC",
-}
-
-_COLUMNS = "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, said, alarm"
-# runs with their places in the queue, which are given as two lists
-_FROM = (
-    "(SELECT r.*, q.place, (SELECT arg_max(a.text, a.time) FROM alarms a"
-    " WHERE a.run_id = r.id AND a.over_step IS NULL) AS alarm FROM runs r"
-    " LEFT JOIN (SELECT unnest(?::INTEGER[]) AS run_id, unnest(?::INTEGER[]) AS place) q ON q.run_id = r.id{where}"
-    " ORDER BY {order} LIMIT {limit} OFFSET {offset})"
+_COLUMNS = (
+    "id, name, model, method, objective, state, created, step, steps, last, brief, rank, tags, note, said"
 )
 
 
@@ -68,6 +54,7 @@ def add_run(
             QUEUED,
         ],
     )
+    settings.note(connection, run_id, recipe)
     records.mark_run(connection, run_id)
 
 
@@ -214,60 +201,30 @@ def set_recipe(
         "UPDATE runs SET recipe = ?, model = ? WHERE id = ?",
         [json_text.encode(recipe).decode(), model, run_id],
     )
+    settings.note(connection, run_id, recipe)
     records.mark_run(connection, run_id)
-
-
-def page(
-    connection: duckdb.DuckDBPyConnection,
-    *,
-    text: str,
-    sort: Literal["needs_you", "newest", "name", "loss"],
-    offset: int,
-    limit: int,
-    revision: int,
-    why: Mapping[int, str] | None = None,
-) -> RunsAnswer:
-    """Read one page of the list, with the counts of the whole; `why` says of some jobs why they wait."""
-    where, values = "", []
-    if text:
-        where = (
-            " WHERE contains(lower(r.name), ?) OR contains(lower(r.model), ?) OR contains(lower(r.method), ?)"
-            " OR contains(lower(r.tags), ?)"
-        )
-        values = [text.lower()] * 4
-    order = ORDERS[sort]
-    waiting, waiting_checks = jobs.places(connection, why)
-    checking = jobs.checks_under_way(connection, waiting_checks)
-    source = _FROM.format(where=where, order=order, limit=int(limit), offset=int(offset))
-    found = connection.execute(
-        f"SELECT {_COLUMNS} FROM {source} ORDER BY {order}", [*_places(waiting), *values]
-    ).fetchall()
-    total, need, running, queued = _one(
-        connection,
-        'SELECT count(*), count(*) FILTER (rank = 0), count(*) FILTER (state LIKE \'%"type":"running"%\'),'
-        " count(*) FILTER (rank = 2) FROM runs",
-    )
-    matching = total
-    if text:
-        matching = _one(connection, f"SELECT count(*) FROM runs r{where}", values)[0]
-    return RunsAnswer(
-        rows=[_row(line, waiting, checking) for line in found],
-        matching=matching,
-        total=total,
-        need_you=need,
-        running=running,
-        queued=queued,
-        revision=revision,
-    )
 
 
 def row(
     connection: duckdb.DuckDBPyConnection, run_id: int, why: Mapping[int, str] | None = None
 ) -> data.RunRow:
-    waiting, waiting_checks = jobs.places(connection, why)
-    source = _FROM.format(where=" WHERE r.id = ?", order="id", limit=1, offset=0)
-    found = _one(connection, f"SELECT {_COLUMNS} FROM {source}", [*_places(waiting), run_id])
-    return _row(found, waiting, jobs.checks_under_way(connection, waiting_checks))
+    return rows(connection, [run_id], *jobs.places(connection, why))[0]
+
+
+def rows(
+    connection: duckdb.DuckDBPyConnection,
+    run_ids: Sequence[int],
+    waiting: Mapping[int, data.Queued],
+    waiting_checks: Mapping[int, data.Queued],
+) -> list[data.RunRow]:
+    """Read runs as rows of a list, in this order; what waits is given, by jobs.places."""
+    checking = jobs.checks_under_way(connection, waiting_checks)
+    alarm = alarms.newest_open(connection, run_ids)
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM runs WHERE id IN (SELECT unnest(?))", [list(run_ids)]
+    ).fetchall()
+    by_id = {line[0]: _row(line, waiting, checking, alarm.get(line[0], "")) for line in found}
+    return [by_id[run_id] for run_id in run_ids]
 
 
 def _place(device: str, gpus: Sequence[data.Share]) -> str:
@@ -279,13 +236,14 @@ def _place(device: str, gpus: Sequence[data.Share]) -> str:
     )
 
 
-def _places(waiting: dict[int, data.Queued]) -> tuple[list[int], list[int]]:
-    return list(waiting), [queued.place for queued in waiting.values()]
-
-
-def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict[int, Any]) -> data.RunRow:
+def _row(
+    found: tuple[Any, ...],
+    waiting: Mapping[int, data.Queued],
+    checking: Mapping[int, Any],
+    alarm: str,
+) -> data.RunRow:
     run_id, name, model, method, objective, state_text, created, step, steps, last, check, rank = found[:12]
-    tags, note, said, alarm = found[12:]
+    tags, note, said = found[12:]
     state = _state.decode(state_text)
     if isinstance(state, data.Queued):
         state = waiting.get(run_id, state)
@@ -303,7 +261,7 @@ def _row(found: tuple[Any, ...], waiting: dict[int, data.Queued], checking: dict
         check=_brief.decode(check) if check else None,
         checking=checking.get(run_id),
         needs_you=rank == NEEDS_YOU,
-        alarm=alarm or "",
+        alarm=alarm,
         left_s=state.left_s if isinstance(state, data.Running) else None,
         tags=msgspec.json.decode(tags),
         note=note,

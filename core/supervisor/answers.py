@@ -18,7 +18,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
-from finetop.core.store import checks, jobs, metrics, notices, query, runs
+from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
 from finetop.core.supervisor import going_on, orders, rules, spare
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
@@ -77,10 +77,12 @@ def machine(supervisor: Supervisor) -> str:
 
 
 def page(supervisor: Supervisor, ask: protocol.Runs) -> protocol.RunsAnswer:
-    found = runs.page(
+    found = pages.page(
         supervisor.connection,
-        text=ask.filter,
+        filter=ask.filter,
         sort=ask.sort,
+        wanted=ask.settings[:PAGE_LIMIT],
+        now=time.time(),
         offset=max(0, ask.offset),
         limit=max(1, min(ask.limit, PAGE_LIMIT)),
         revision=supervisor.revision,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from finetop.core.run import RunRow
 
 Ask = Callable[[protocol.Ask], Awaitable[Any]]
-Sort = Literal["needs_you", "newest", "name", "loss"]
+SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
 SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
 SPARK_COLUMNS = 10
 
@@ -38,7 +38,7 @@ class RunList:
         self.pages = EMPTY
         self.answer: protocol.RunsAnswer | None = None  # the newest
         self.filter = ""
-        self.sort: Sort = "needs_you"
+        self.sort = SORTS[0]
         self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
         self._sparks_at: dict[int, float] = {}
 

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from finetop.core.run import CheckBrief, RunRow
-    from finetop.tui.runs.held import RunList, Sort
+    from finetop.tui.runs.held import RunList
     from finetop.tui.theme import StyleName
 
-SORT_WORDS: Mapping[Sort, str] = {
+SORT_WORDS: Mapping[str, str] = {
     "needs_you": "needs you first",
     "newest": "newest first",
     "name": "by name",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, ClassVar, get_args
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
 from textual.css.query import NoMatches
@@ -19,7 +19,7 @@ from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
 from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.ask import left_of
-from finetop.tui.runs.held import RunList, Sort
+from finetop.tui.runs.held import SORTS, RunList
 from finetop.tui.runs.keys import KEYS, footer_keys
 from finetop.tui.runs.pane import empty_lines, next_lines, pane_lines, state_line
 from finetop.tui.runs.row import head_line, run_line, waiting_line
@@ -261,8 +261,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
     def action_sort(self) -> None:
         """Take in a changed order, else sort another way."""
         if not (self.runs.pages.newcomers or self.runs.pages.reordered):
-            sorts: tuple[Sort, ...] = get_args(Sort)
-            self.runs.sort = sorts[(sorts.index(self.runs.sort) + 1) % len(sorts)]
+            self.runs.sort = SORTS[(SORTS.index(self.runs.sort) + 1) % len(SORTS)]
         self.load_anew()
 
     def action_back(self) -> None:

@@ -19,7 +19,7 @@ from finetop.core import run as data
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.folders import open_regular
 from finetop.core.home import Home, find_home, prepare
-from finetop.core.store import backups, checks, ingest, jobs, records, removal, runs
+from finetop.core.store import backups, checks, ingest, jobs, records, removal, runs, settings
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor.house import older
 from finetop.core.supervisor.life.since_start import SinceStart
@@ -148,6 +148,7 @@ def take_run(connection: duckdb.DuckDBPyConnection, home: Home, folder: Path) ->
     store = record["store"]
     with transaction(connection):
         _insert(connection, "runs", _run_row(record, folder, home))
+        settings.note(connection, int(record["id"]), record["recipe"])
         for job in store["jobs"]:
             _insert(connection, "jobs", {**job, "state": _text(job["state"]), "word": job["state"]["type"]})
         for table, rows in store["tables"].items():

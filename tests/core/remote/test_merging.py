@@ -1,5 +1,6 @@
 """Runs of several machines as one list."""
 
+import statistics
 import sys
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
+from finetop.core.filters.line import Sort, read_sort
 from finetop.core.remote.fleet import Fleet
 from finetop.core.remote.merging import bare, merged, numbered, order, placed, there
 from finetop.core.run import Failed, Finished, Queued, Running
+from finetop.core.store import pages, runs
+from finetop.core.store.open import open_store
 
 LABELS = ["lab", "box", "here"]
 
@@ -36,7 +40,7 @@ def test_what_needs_somebody_comes_first_whatever_the_machine():
     runs = make_row(2, "runs", Running(NOW - 5))
     waits = make_row(3, "waits", Queued(1))
     done = make_row(4, "done", Finished(NOW - 9, NOW - 3))
-    found = merged([[runs, waits], [bad, done]], "needs_you")
+    found = merged([[runs, waits], [bad, done]], Sort())
     assert [row.name for row in found] == ["bad", "runs", "waits", "done"]
 
 
@@ -46,15 +50,15 @@ def test_within_a_machine_its_own_order_holds(lists):
         [make_row(i, f"{number}-{i}", Finished(0, float(at))) for i, at in enumerate(ended)]
         for number, ended in enumerate(lists)
     ]
-    found = merged(rows, "needs_you")
+    found = merged(rows, Sort())
     assert len(found) == sum(map(len, rows))
     for one in rows:
         assert [row for row in found if row in one] == one
 
 
 def test_each_sort_has_an_order():
-    for sort in ("needs_you", "newest", "name", "loss"):
-        assert sorted(mixed_rows(), key=lambda row: order(row, sort))
+    for word in ("needs_you", "newest", "name", "-name", "-age", "loss", "-drop", "train.seed"):
+        assert sorted(mixed_rows(), key=lambda row: order(row, read_sort(word)))
 
 
 def fleet_of(*sizes: int) -> tuple[Fleet, list[FakeSupervisor]]:
@@ -152,3 +156,94 @@ async def test_rows_of_a_machine_that_is_away_keep_its_own_order():
     assert [bare(row) for row in before.rows] == [f"run-000{i}" for i in (4, 1, 5, 2, 3)]
     lab.leave()
     assert (await fleet.ask(protocol.Runs())).rows == before.rows
+
+
+class Stored:
+    """A machine's real store, asked for pages of its list."""
+
+    def __init__(self, folder: Path, made: list[tuple[str, int, float]]) -> None:
+        folder.mkdir()
+        self.is_gone = False
+        self._connection = open_store(folder / "finetop.duckdb")
+        for number, (method, seed, loss) in enumerate(made, start=1):
+            recipe = {"model": {"id": "m"}, "method": {"name": method}, "objective": {"name": "sft"}}
+            recipe["train"] = {"seed": seed}
+            runs.add_run(
+                self._connection,
+                run_id=number,
+                name=f"{method}-{number:03d}",
+                folder="f",
+                recipe=recipe,
+                source="",
+            )
+            self._connection.execute("UPDATE runs SET last = ? WHERE id = ?", [f'{{"loss":{loss}}}', number])
+            runs.set_state(self._connection, number, Finished(NOW - 9, NOW - number))
+
+    async def ask(self, ask: protocol.Runs) -> protocol.RunsAnswer:
+        if self.is_gone:
+            raise NoSupervisor("no supervisor answers.")
+        return pages.page(
+            self._connection, filter=ask.filter, sort=ask.sort, offset=ask.offset, limit=ask.limit, revision=1,
+            now=NOW, wanted=ask.settings,
+        )  # fmt: skip
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+@pytest.fixture
+def two(tmp_path):
+    lab = Stored(
+        tmp_path / "lab", [("lora" if i % 3 else "full", i % 4, (i * 7) % 50 / 10) for i in range(130)]
+    )
+    box = Stored(tmp_path / "box", [("dora", i % 3 + 2, (i * 11) % 50 / 10) for i in range(90)])
+    yield Fleet({"lab": lab, "box": box}), lab, box
+    lab.close()
+    box.close()
+
+
+async def whole_of(fleet, line):
+    rows, groups, offset = [], {}, 0
+    while True:
+        page = await fleet.ask(protocol.Runs(line, offset=offset, limit=100))
+        rows += page.rows
+        groups |= {group.word: group for group in page.groups}
+        offset += 100
+        if offset >= page.matching:
+            return rows, groups
+
+
+async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_one(two):
+    fleet, _, _ = two
+    rows, _ = await whole_of(fleet, "sort:-loss")
+    losses = [row.metrics["loss"] for row in rows]
+    assert losses == sorted(losses, reverse=True)
+    rows, groups = await whole_of(fleet, "group:train.seed sort:loss")
+    assert len(rows) == len({row.id for row in rows}) == 220
+    places = [(row.settings["train.seed"], row.metrics["loss"]) for row in rows]
+    assert places == sorted(places)
+    assert {row.host for row in rows if row.group == "3"} == {"lab", "box"}
+    for word, group in groups.items():
+        own = [row.metrics["loss"] for row in rows if row.group == word]
+        assert (group.runs, group.measured) == (len(own), len(own))
+        assert group.mean == pytest.approx(statistics.mean(own))
+        assert group.spread == pytest.approx(statistics.stdev(own))
+
+
+async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_refused(two):
+    fleet, lab, box = two
+    lab._connection.execute("UPDATE runs SET last = '{\"kl\":1.0}' WHERE id < 4")
+    page = await fleet.ask(protocol.Runs("kl<2"))
+    assert {row.host for row in page.rows} == {"lab"}
+    assert page.matching == 3
+    with pytest.raises(BadInput, match=r"no run has a metric lss\. Did you mean loss"):
+        await fleet.ask(protocol.Runs("lss<2"))
+    page = await fleet.ask(protocol.Runs("method:lora loss>100"))
+    assert dict(page.without) == {"method:lora": 0, "loss>100": 86}
+    await whole_of(fleet, "method:dora sort:-loss")
+    box.is_gone = True
+    page = await fleet.ask(protocol.Runs("method:dora sort:-loss loss<0.4"))
+    assert [row.metrics["loss"] for row in page.rows] == sorted(
+        (row.metrics["loss"] for row in page.rows), reverse=True
+    )
+    assert {row.host for row in page.rows} == {"box"}

@@ -7,7 +7,7 @@ import pytest
 
 from finetop.core import events, run as data
 from finetop.core.errors import StoreTrouble
-from finetop.core.store import ingest, jobs, metrics, runs
+from finetop.core.store import ingest, jobs, metrics, pages, runs
 from finetop.core.store.open import migrations, open_store, transaction
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
@@ -158,7 +158,7 @@ def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
         number, job = add(connection, name)
         jobs.set_state(connection, job, state)
         runs.set_state(connection, number, state)
-    page = runs.page(connection, text="", sort="needs_you", offset=0, limit=50, revision=0)
+    page = pages.page(connection, filter="", now=0.0, sort="needs_you", offset=0, limit=50, revision=0)
     assert [row.name for row in page.rows] == [
         "broken",
         "live",
@@ -168,7 +168,7 @@ def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
         "done",
     ]
     assert (page.need_you, page.running, page.queued, page.total) == (1, 1, 2, 6)
-    found = runs.page(connection, text="WAITS", sort="newest", offset=1, limit=1, revision=0)
+    found = pages.page(connection, filter="WAITS", now=0.0, sort="newest", offset=1, limit=1, revision=0)
     assert ([row.name for row in found.rows], found.matching) == (["waits-first"], 2)
 
 
@@ -181,6 +181,6 @@ def test_a_page_of_ten_thousand_runs_is_one_small_query(connection):
             [text],
         )
     began = time.process_time()
-    page = runs.page(connection, text="", sort="needs_you", offset=5000, limit=50, revision=0)
+    page = pages.page(connection, filter="", now=0.0, sort="needs_you", offset=5000, limit=50, revision=0)
     assert page.rows[0].name == "run-4999"
     assert time.process_time() - began < 0.5  # about 0.01 s; this only catches a plan that went wrong

@@ -6,7 +6,7 @@ import pytest
 
 from finetop.core import protocol, run as data
 from finetop.core.errors import BadInput, NotFound, Refused
-from finetop.core.store import jobs, runs
+from finetop.core.store import jobs, pages, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import rules
 from finetop.core.supervisor.queue import queueing, quieting, waiting, wishes
@@ -38,8 +38,8 @@ def release(still, run=""):
 
 def because(still, run):
     ready(still)
-    found = runs.page(
-        still.supervisor.connection, text=run, sort="name", offset=0, limit=1, revision=0,
+    found = pages.page(
+        still.supervisor.connection, filter=run, now=0.0, sort="name", offset=0, limit=1, revision=0,
         why=waiting.why(still.supervisor),
     )  # fmt: skip
     return found.rows[0].state.because
@@ -58,7 +58,9 @@ def test_runs_are_moved_and_start_in_the_new_order(queued):
     assert move(queued, "c", "last") == "c is last in the queue."
     assert move(queued, "c", "before", "b") == "c stands before b in the queue."
     assert listed(queued) == ready(queued) == ["a", "c", "b"]
-    page = runs.page(queued.supervisor.connection, text="", sort="needs_you", offset=0, limit=9, revision=0)
+    page = pages.page(
+        queued.supervisor.connection, filter="", now=0.0, sort="needs_you", offset=0, limit=9, revision=0
+    )
     assert [(row.name, row.state.place) for row in page.rows] == [("a", 1), ("c", 2), ("b", 3)]
 
 

@@ -1,0 +1,361 @@
+"""One line that says which runs are listed, in which order and parted by what: from text to plain data and back.
+
+    method:lora loss<1.2 tag:ablation verdict:regressed age<2d -note:"to delete" sort:-drop group:train.seed
+
+Terms are parted by blanks and must all hold; `-` before one negates it; quotes hold blanks together. A bare word is a
+part of name, model, method or a tag. Behind `:` stands a part of a text, behind `=` the whole of it; upper and lower
+case are the same. `!=` is a negated `=`. A key with a dot is a setting of the recipe, any other that is not listed
+here a metric. Neither duckdb nor textual is needed: the app, the command line and the store read the same line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Literal, get_args
+
+from finetop.core.errors import BadInput, did_you_mean
+
+LONGEST = 2000  # characters of a line
+MOST_TERMS = 50
+
+Kind = Literal["word", "text", "choice", "number", "age", "metric", "setting"]
+Op = Literal[":", "=", "<", "<=", ">", ">="]
+
+TEXTS = ("name", "model", "method", "objective", "tag", "note", "alarm", "suite")
+CHOICES = {
+    "state": ("queued", "running", "finished", "stopped", "failed", "lost"),
+    "verdict": ("ok", "regressed", "accepted", "no_verdict", "none"),
+}
+NUMBERS = ("step", "steps", "drop", "id")
+KEYS = (*TEXTS, *CHOICES, *NUMBERS, "age")
+SORTS = ("needs_you", "newest", "name", "age", *NUMBERS)
+GROUPS = ("method", "model", "objective", "tag", "state", "verdict", "suite")
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+_TERM = re.compile(r"(-?)([^\s\":=<>!]*)(!=|<=|>=|[:=<>])", re.DOTALL)
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_AGE = re.compile(r"(\d+\.?\d*|\.\d+)([smhdw])", re.ASCII)
+_METRIC = re.compile(r"[A-Za-z_][A-Za-z0-9_/@-]{0,99}", re.ASCII)
+_SETTING = re.compile(r"[a-z_][a-z0-9_]*(\.[A-Za-z0-9_-]{1,60}){1,9}", re.ASCII)
+_OPS: dict[str, Op] = {"!=": "=", **{op: op for op in get_args(Op)}}
+_COMPARES = ("<", "<=", ">", ">=")
+
+
+class FilterFault(BadInput):
+    """A fault in a line: the term as it was typed, and what is wrong with it."""
+
+    def __init__(self, term: str, what: str, *, hint: str = "") -> None:
+        super().__init__(f"{term[:60]}: {what}", hint=hint)
+        self.what = f"{what} {hint}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One condition. The value is a text, for `number`, `age` (seconds) and `metric` a number; for a setting either."""
+
+    kind: Kind
+    key: str  # "" of a bare word
+    op: Op
+    value: str | float
+    negated: bool = False
+    typed: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """An order. Runs without the number that they are sorted by come last, whichever way."""
+
+    key: str = "needs_you"
+    descending: bool = False
+
+    @property
+    def word(self) -> str:
+        return f"{'-' if self.descending else ''}{self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A whole line; without `sort` or `group` it names none."""
+
+    terms: tuple[Term, ...] = ()
+    sort: Sort | None = None
+    group: str = ""
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The settings that it is about."""
+        keys = [term.key for term in self.terms if term.kind == "setting"]
+        keys += [self.sort.key] if self.sort is not None and is_setting(self.sort.key) else []
+        return tuple(dict.fromkeys([*keys, *([self.group] if is_setting(self.group) else [])]))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that it is about."""
+        keys = [term.key for term in self.terms if term.kind == "metric"]
+        return tuple(
+            dict.fromkeys([*keys, *([self.sort.key] if self.sort and is_metric(self.sort.key) else [])])
+        )
+
+
+def is_setting(key: str) -> bool:
+    """Say whether a key is the dotted name of a setting."""
+    return _SETTING.fullmatch(key) is not None
+
+
+def is_metric(key: str) -> bool:
+    """Say whether a key can only be a metric's name."""
+    return key not in (*KEYS, *SORTS, *GROUPS) and _METRIC.fullmatch(key) is not None
+
+
+def parse(text: str) -> Filter:
+    """Read a line. Raises FilterFault, which is a BadInput."""
+    if len(text) > LONGEST:
+        raise FilterFault(f"{text[:20]}…", f"the filter has more than {LONGEST:,} characters.")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise FilterFault(ascii(text)[1:-1], "it holds what is no text in UTF-8.") from None
+    terms: list[Term] = []
+    sort: Sort | None = None
+    group = ""
+    for token in _tokens(text):
+        negated, key, op, value = _taken_apart(token)
+        if key in ("sort", "group") and op:
+            if negated or op != ":":
+                raise FilterFault(token.typed, f"an order is named so: {key}:{value or 'loss'}.")
+            if (sort is not None) if key == "sort" else group:
+                raise FilterFault(token.typed, f"{key}: stands twice in the filter.", hint="Leave one out.")
+            if key == "sort":
+                sort = read_sort(value, token.typed)
+            else:
+                group = read_group(value, token.typed)
+            continue
+        terms.append(_term(token, negated, key, op, value))
+    if len(terms) > MOST_TERMS:
+        raise FilterFault(terms[MOST_TERMS].typed, f"the filter has more than {MOST_TERMS} terms.")
+    return Filter(tuple(terms), sort, group)
+
+
+def read_sort(word: str, typed: str = "") -> Sort:
+    """Read what is sorted by: `loss`, `-drop`, `train.learning_rate`. Raises FilterFault."""
+    key, typed = word.removeprefix("-"), typed or f"sort:{word}"
+    if not key:
+        raise FilterFault(typed, "say what to sort by.", hint="sort:newest, sort:loss, sort:-drop …")
+    if key not in SORTS and not is_setting(key) and not is_metric(key):
+        raise FilterFault(typed, f"nothing is sorted by {key[:60]}.", hint=did_you_mean(key[:60], SORTS))
+    if key == "needs_you" and word != key:
+        raise FilterFault(typed, "this order has one direction.", hint="Write sort:needs_you.")
+    return Sort(key, word != key)
+
+
+def read_group(key: str, typed: str = "") -> str:
+    """Read what the list is parted by. Raises FilterFault."""
+    typed = typed or f"group:{key}"
+    if not key:
+        hint = "group:method, group:tag, group:train.learning_rate …"
+        raise FilterFault(typed, "say what to group by.", hint=hint)
+    if key not in GROUPS and not is_setting(key):
+        hint = did_you_mean(key[:60], GROUPS)
+        raise FilterFault(typed, f"nothing is grouped by {key[:60]}; settings have a dot.", hint=hint)
+    return key
+
+
+def require_known(line: Filter, metrics: Iterable[str], settings: Iterable[str]) -> None:
+    """See that all metrics and settings of a line are among those that there are. Raises FilterFault."""
+    metrics, settings = set(metrics), set(settings)
+    typed = {term.key: term.typed for term in line.terms}
+    typed |= {line.sort.key: f"sort:{line.sort.word}"} if line.sort is not None else {}
+    typed |= {line.group: f"group:{line.group}"} if line.group else {}
+    for key in line.metrics:
+        if key not in metrics:
+            near = did_you_mean(key, {*metrics, *NUMBERS, "age"})
+            hint = near if near.startswith("Did") else _few("Metrics", metrics)
+            raise FilterFault(typed[key], f"no run has a metric {key}.", hint=hint)
+    for key in line.settings:
+        if key not in settings:
+            section = key.partition(".")[0]
+            beside = [name for name in settings if name.startswith(f"{section}.")]
+            near = did_you_mean(key, settings)
+            hint = near if near.startswith("Did") else _few(f"Settings of {section}", beside)
+            raise FilterFault(typed[key], f"no run has a setting {key}.", hint=hint)
+
+
+def _few(what: str, names: Iterable[str]) -> str:
+    found = sorted(names)
+    return f"{what}: {', '.join(found[:8])}{' …' if len(found) > 8 else ''}." if found else ""
+
+
+# --- from text ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Token:
+    typed: str
+    text: str  # without its quotes
+    bare: int  # so many characters of it stand before the first quote
+
+    @property
+    def is_quoted(self) -> bool:
+        return '"' in self.typed
+
+
+def _tokens(line: str) -> Iterator[_Token]:
+    """Part a line at the blanks outside of quotes."""
+    at = 0
+    while at < len(line):
+        if line[at].isspace():
+            at += 1
+            continue
+        start, text, bare = at, "", -1
+        while at < len(line) and not line[at].isspace():
+            if line[at] != '"':
+                text += line[at]
+                at += 1
+                continue
+            bare = len(text) if bare < 0 else bare
+            inside, at = _quoted(line, start, at + 1)
+            text += inside
+        yield _Token(line[start:at], text, len(text) if bare < 0 else bare)
+
+
+def _quoted(line: str, start: int, at: int) -> tuple[str, int]:
+    """Read on until the closing quote. Returns what stands between, and where it goes on."""
+    text = ""
+    while at < len(line):
+        if line[at] == '"':
+            return text, at + 1
+        if line[at] == "\\" and line[at + 1 : at + 2] in ('"', "\\"):
+            at += 1
+        text += line[at]
+        at += 1
+    raise FilterFault(line[start:], "the quote is not closed.", hint='Put a " at its end.')
+
+
+def _taken_apart(token: _Token) -> tuple[bool, str, str, str]:
+    """Part a term: whether it is negated, its key and operator (both empty for a bare word), its value."""
+    found = _TERM.match(token.text[: token.bare])
+    if found is not None:
+        return bool(found[1]), found[2], found[3], token.text[found.end() :]
+    negated = token.bare > 0 and token.text.startswith("-")
+    return negated, "", "", token.text[1:] if negated else token.text
+
+
+def _term(token: _Token, negated: bool, key: str, op: str, value: str) -> Term:
+    typed = token.typed
+    if not op:
+        if not value and not token.is_quoted:
+            raise FilterFault(typed, "- negates a term.", hint='Write one behind it, or "-" for the text.')
+        return Term("word", "", ":", value, negated, typed)
+    if not key:
+        raise FilterFault(typed, f"a key must stand before {op}.", hint="Such as loss<1.2 or tag:draft.")
+    if not value and not token.is_quoted:
+        raise FilterFault(typed, f"a value must stand behind {op}.", hint=f"Such as {_example(key)}.")
+    return _keyed(token, negated != (op == "!="), key, _OPS[op], value)
+
+
+def _keyed(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
+    typed = token.typed
+    if key in TEXTS:
+        _require_no_order(typed, key, op, "a text")
+        return Term("text", key, op, value, negated, typed)
+    if key in CHOICES:
+        _require_no_order(typed, key, op, "a word")
+        if value.lower() not in CHOICES[key]:
+            hint = did_you_mean(value[:60].lower(), CHOICES[key])
+            raise FilterFault(typed, f"{key} is never {value[:60]!r}.", hint=hint)
+        return Term("choice", key, "=", value.lower(), negated, typed)
+    if key == "age":
+        return Term("age", key, op, _age(typed, op, value), negated, typed)
+    if key in NUMBERS:
+        return Term("number", key, op, _number(typed, key, value), negated, typed)
+    if is_setting(key):
+        if op in _COMPARES or _NUMBER.fullmatch(value):
+            return Term("setting", key, op, _number(typed, key, value), negated, typed)
+        return Term("setting", key, op, value, negated, typed)
+    return _metric(token, negated, key, op, value)
+
+
+def _metric(token: _Token, negated: bool, key: str, op: Op, value: str) -> Term:
+    near = did_you_mean(key[:60], KEYS)
+    if _METRIC.fullmatch(key) is None:
+        hint = f'To find the text itself: "{token.text[:40]}".'
+        raise FilterFault(token.typed, f"{key[:60]} is no key.", hint=hint)
+    if op not in _COMPARES and _NUMBER.fullmatch(value) is None:
+        hint = near if near.startswith("Did") else f'To find the text itself: "{token.text[:40]}".'
+        raise FilterFault(token.typed, f"there is no key {key}, and a metric is a number.", hint=hint)
+    return Term("metric", key, op, _number(token.typed, key, value), negated, token.typed)
+
+
+def _require_no_order(typed: str, key: str, op: Op, what: str) -> None:
+    if op in _COMPARES:
+        raise FilterFault(typed, f"{key} is {what} and has no order.", hint=f"Such as {_example(key)}.")
+
+
+def _example(key: str) -> str:
+    if key in CHOICES:
+        return f"{key}:{CHOICES[key][1]}"
+    examples = {"age": "age<2d", "drop": "drop>3", "tag": "tag:draft", "note": 'note:"to do"'}
+    if key in TEXTS:
+        return examples.get(key, f"{key}:lora")
+    return examples.get(key, f"{key}<1.2")
+
+
+def _number(typed: str, key: str, value: str) -> float:
+    number = float(value) if _NUMBER.fullmatch(value) else math.nan
+    if not math.isfinite(number):
+        raise FilterFault(typed, f"{value[:60]!r} is no number.", hint=f"Such as {_example(key)}.")
+    return number
+
+
+def _age(typed: str, op: Op, value: str) -> float:
+    if op not in _COMPARES:
+        raise FilterFault(typed, "an age is younger or older than.", hint=f"Such as age<{value or '2d'}.")
+    found = _AGE.fullmatch(value)
+    seconds = float(found[1]) * UNITS[found[2]] if found is not None else math.nan
+    if not math.isfinite(seconds):
+        what = f"{value[:60]!r} is no length of time."
+        raise FilterFault(typed, what, hint="Such as 30m, 2h, 2d or 1w.")
+    return seconds
+
+
+# --- to text ------------------------------------------------------------------------------------------------
+
+
+def written(line: Filter) -> str:
+    """Write a filter as a line that reads as the same."""
+    words = [written_term(term) for term in line.terms]
+    words += [f"sort:{line.sort.word}"] if line.sort is not None else []
+    return " ".join([*words, *([f"group:{line.group}"] if line.group else [])])
+
+
+def written_term(term: Term) -> str:
+    """Write a term as it could have been typed."""
+    minus = "-" if term.negated else ""
+    if isinstance(term.value, float):
+        value = _age_word(term.value) if term.kind == "age" else repr(term.value)
+    else:
+        value = quoted(term.value)
+    return f"{minus}{term.key}{term.op if term.key else ''}{value}"
+
+
+def _age_word(seconds: float) -> str:
+    unit = max((unit for unit in UNITS if not seconds % UNITS[unit]), key=UNITS.__getitem__, default="s")
+    number = seconds / UNITS[unit]
+    word = str(int(number)) if number == int(number) else repr(number)
+    return f"{word}{unit}" if _AGE.fullmatch(f"{word}{unit}") else f"{Decimal(repr(seconds)):f}s"
+
+
+def quoted(text: str) -> str:
+    """Write a text so that it reads as one word."""
+    if text and not text.startswith("-") and not re.search(r'[\s":=<>!\\]', text) and not _has_blank(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _has_blank(text: str) -> bool:
+    return any(letter.isspace() for letter in text)
