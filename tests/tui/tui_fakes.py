@@ -7,8 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from finetop.core import protocol
 from finetop.core.errors import NoSupervisor, NotFound
+from finetop.core.filters.line import Filter, Sort, parse, read_sort, require_known
+from finetop.core.filters.matching import holds, place
 from finetop.core.home import Home
 from finetop.core.notices import Notice
 from finetop.core.run import (
@@ -27,6 +31,7 @@ from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
 NOW = 1_790_000_520.0
+SETTINGS = ("method.rank", "train.learning_rate", "train.seed")
 
 
 def make_check(
@@ -207,9 +212,20 @@ class FakeSupervisor:
         raise NotFound(f"not in the fake: {ask}")
 
     def _runs(self, ask: protocol.Runs) -> protocol.RunsAnswer:
-        rows = [row for row in self.rows if ask.filter in f"{row.name} {row.model} {row.method}"]
-        if ask.sort == "name":
-            rows.sort(key=lambda row: row.name)
+        line = parse(ask.filter)
+        require_known(line, {key for row in self.rows for key in row.metrics}, SETTINGS)
+        rows = [row for row in self.rows if holds(line, row, NOW)]
+        sort = line.sort or read_sort(ask.sort)
+        if sort != Sort():
+            rows.sort(key=lambda row: place(row, sort, "", row.name))
+        groups = []
+        if line.group:
+            rows = [msgspec.structs.replace(row, group=str(getattr(row, line.group))) for row in rows]
+            rows.sort(key=lambda row: row.group)
+            words = [row.group for row in rows]
+            groups = [
+                protocol.Group(word, words.count(word), "loss", 2, 1.25, 0.5) for word in dict.fromkeys(words)
+            ]
         return protocol.RunsAnswer(
             rows[ask.offset : ask.offset + ask.limit],
             len(rows),
@@ -218,6 +234,18 @@ class FakeSupervisor:
             sum(isinstance(row.state, Running) for row in self.rows),
             sum(isinstance(row.state, Queued) for row in self.rows),
             self.revision,
+            groups=groups,
+            without=[
+                (
+                    term.typed,
+                    sum(
+                        holds(Filter(tuple(t for t in line.terms if t is not term)), row, NOW)
+                        for row in self.rows
+                    ),
+                )
+                for term in line.terms
+                if not rows
+            ],
         )
 
     def _detail(self, run: str) -> RunDetail:

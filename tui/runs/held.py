@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.filters.line import Filter, Sort, parse, read_sort
 from finetop.core.run import Running
 from finetop.tui.runs.pages import (
     CHUNK,
@@ -37,8 +39,11 @@ class RunList:
         self._ask = ask
         self.pages = EMPTY
         self.answer: protocol.RunsAnswer | None = None  # the newest
-        self.filter = ""
+        self.filter = ""  # as it is typed
         self.sort = SORTS[0]
+        self.listed = ("", SORTS[0])  # the filter and order of the rows that are held
+        self.line = Filter(sort=Sort())  # the same, read
+        self.groups: dict[str, protocol.Group] = {}  # by their words
         self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
         self._sparks_at: dict[int, float] = {}
 
@@ -50,12 +55,17 @@ class RunList:
     async def load(self, run: str, at: RunRow | None) -> int | None:
         """Start over in the store's order; give the place of the run of that name, else of the run `at`.
 
-        None when what is asked for has changed on the way: then it is to be loaded again.
+        None when what is asked for has changed on the way: then it is to be loaded again. Raises BadInput when the
+        filter can't be read; the rows stay as they are then.
         """
         asked = (self.filter, self.sort)
-        answer = await self._runs(0, CHUNK)
+        line = parse(self.filter)
+        answer = await self._runs(asked, 0, CHUNK)
         if asked != (self.filter, self.sort):
             return None
+        self.listed, self.groups = asked, {}
+        self.line = replace(line, sort=line.sort or read_sort(asked[1]))
+        self._take(answer)
         self.pages = fresh(answer.rows, answer.matching)
         place = next((i for i, row in enumerate(answer.rows) if run and row.name == run), None)
         if place is None and at is not None:
@@ -67,7 +77,8 @@ class RunList:
         offset = missing_chunk(self.pages, first, end)
         if offset is None:
             return False
-        answer = await self._runs(offset, CHUNK)
+        answer = await self._runs(self.listed, offset, CHUNK)
+        self._take(answer)
         before = len(self.pages.rows)
         self.pages = with_chunk(self.pages, offset, answer.rows)
         return len(self.pages.rows) > before
@@ -75,7 +86,8 @@ class RunList:
     async def refresh(self, first: int, end: int) -> None:
         """Bring the rows [first, end) up to date, each in its place."""
         offset = first - first % CHUNK
-        answer = await self._runs(offset, max(CHUNK, end - offset))
+        answer = await self._runs(self.listed, offset, max(CHUNK, end - offset))
+        self._take(answer)
         self.pages = refreshed(self.pages, offset, answer.rows, answer.matching)
         came = {row.id for row in answer.rows}
         for index in range(first, end):
@@ -101,9 +113,12 @@ class RunList:
         self.sparks[row.id] = sparkline(means, SPARK_COLUMNS)
         return True
 
-    async def _runs(self, offset: int, limit: int) -> protocol.RunsAnswer:
+    async def _runs(self, listed: tuple[str, str], offset: int, limit: int) -> protocol.RunsAnswer:
         answer: protocol.RunsAnswer = await self._ask(
-            protocol.Runs(filter=self.filter, sort=self.sort, offset=offset, limit=limit)
+            protocol.Runs(filter=listed[0], sort=listed[1], offset=offset, limit=limit)
         )
-        self.answer = answer
         return answer
+
+    def _take(self, answer: protocol.RunsAnswer) -> None:
+        self.answer = answer
+        self.groups |= {group.word: group for group in answer.groups}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core import pulse
+from finetop.core.filters import groups
+from finetop.core.filters.line import FilterFault, Sort
 from finetop.core.run import Running
 from finetop.core.text import clean_line
-from finetop.tui.verdicts import ended_at, hint_of, next_step, ran_for, state_sentence
+from finetop.tui.verdicts import ended_at, heading_of, hint_of, next_step, ran_for, state_sentence
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, line_width, rule, spread
 from finetop.tui.words import clock, count, counted, cut_middle, long_span, points, value, without_zero
@@ -15,6 +17,8 @@ from finetop.tui.words import clock, count, counted, cut_middle, long_span, poin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from finetop.core import protocol
+    from finetop.core.errors import BadInput
     from finetop.core.run import CheckBrief, RunRow
     from finetop.tui.runs.held import RunList
     from finetop.tui.theme import StyleName
@@ -145,6 +149,22 @@ def state_line(runs: RunList, width: int) -> Line:
     return spread(left, right, width)
 
 
+def heading_words(runs: RunList, row: RunRow) -> str:
+    """Name what a run stands under in the list; nothing where its order has no parts."""
+    line = runs.line
+    if line.group:
+        group = runs.groups.get(row.group)
+        return "" if group is None else clean_line(groups.words(line.group, group))
+    return heading_of(row) if line.sort == Sort() else ""
+
+
+def fault_words(fault: BadInput) -> str:
+    """Say what is wrong with a filter that is being typed: the term stands beside it."""
+    if isinstance(fault, FilterFault):
+        return clean_line(fault.what)
+    return clean_line(str(fault).partition(": ")[2] or str(fault))
+
+
 def _order_words(runs: RunList) -> Line:
     if runs.filter:
         words = f" {cut_middle(clean_line(runs.filter), 20)}: {count(runs.pages.matching)} match"
@@ -158,9 +178,8 @@ def _order_words(runs: RunList) -> Line:
 
 def empty_lines(runs: RunList, home: str) -> list[Line]:
     """Say why there is nothing to see."""
-    if runs.filter and runs.answer is not None:
-        hidden = f" 0 of {counted(runs.answer.total, 'run')} match   {clean_line(runs.filter)}"
-        return [(), ((hidden, ""),), ((f" {count(runs.answer.total)} match without it", "dim"),)]
+    if runs.line.terms and runs.answer is not None:
+        return _hidden(runs.listed[0], runs.answer)
     return [
         (),
         ((f" No runs yet in {home}.", "bold"),),
@@ -170,6 +189,15 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
         (),
         ((" On the command line:  ", "dim"), ("finetop demo   finetop run RECIPE", "")),
     ]
+
+
+def _hidden(text: str, answer: protocol.RunsAnswer) -> list[Line]:
+    """Say that a filter hides all runs, and which of its terms hides the most."""
+    hidden = f" 0 of {counted(answer.total, 'run')} match   {clean_line(text)}"
+    term, matching = max(answer.without, key=lambda pair: pair[1], default=("", 0))
+    if matching and len(answer.without) > 1:
+        return [(), ((hidden, ""),), ((f" {count(matching)} match without   {clean_line(term)}", "dim"),)]
+    return [(), ((hidden, ""),), ((f" {count(answer.total)} match without it", "dim"),)]
 
 
 def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:

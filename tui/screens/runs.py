@@ -11,7 +11,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import protocol
-from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.errors import BadInput, FinetopError, NoSupervisor
 from finetop.core.run import Queued, Running
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
@@ -21,10 +21,9 @@ from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.ask import left_of
 from finetop.tui.runs.held import SORTS, RunList
 from finetop.tui.runs.keys import KEYS, footer_keys
-from finetop.tui.runs.pane import empty_lines, next_lines, pane_lines, state_line
+from finetop.tui.runs.pane import empty_lines, fault_words, heading_words, next_lines, pane_lines, state_line
 from finetop.tui.runs.row import head_line, run_line, waiting_line
-from finetop.tui.verdicts import heading_of
-from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.widgets.frame import Answer, Bottom, TextQuestion, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
 from finetop.tui.words import count, cut_middle
@@ -85,7 +84,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
 
     def draw_heading(self, index: int) -> str:
         row = self.runs.pages.rows.get(index)
-        return heading_of(row) if row is not None and self.runs.sort == "needs_you" else ""
+        return "" if row is None else heading_words(self.runs, row)
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
@@ -196,7 +195,11 @@ class RunsScreen(Screen[None], inherit_bindings=False):
     async def _load(self) -> None:
         run, self._wanted_run = self._wanted_run, ""
         self._wants_anew = self._is_stale = False
-        place = await self.runs.load(run, self.row)
+        try:
+            place = await self.runs.load(run, self.row)
+        except BadInput as fault:
+            self._refuse(fault)
+            return
         if place is None:
             self.load_anew(run)
             return
@@ -206,6 +209,15 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         if answer is not None:
             words = f"{count(answer.matching)} of {count(answer.total)} match"
             self.query_one(Bottom).say_aside(((words, "dim"),))
+
+    def _refuse(self, fault: BadInput) -> None:
+        """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
+        bottom = self.query_one(Bottom)
+        if isinstance(bottom.question, TextQuestion):
+            bottom.say_aside(((fault_words(fault), "red"),))
+        else:
+            self.runs.filter = self.runs.listed[0]
+            host_of(self).say(str(fault), "red")
 
     async def _load_missing(self) -> None:
         while not self._wants_anew and await self.runs.load_missing(*self.query_one(Table).rows_in_view()):

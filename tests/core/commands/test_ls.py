@@ -16,7 +16,7 @@ def test_a_filter_groups_and_columns_as_typed(rig: Rig, finetop):
     lines = out.splitlines()
     assert (code, lines[0].split()) == (
         0,
-        "run how state step loss left/age method.rank tags did it forget?".split(),
+        ["run", "how", "state", "step", "loss", "left/age", "method.rank", "tags", "did", "it", "forget?"],
     )
     assert lines[1].startswith("train.seed 1: 2 runs, loss ")
     assert [line.split()[0] for line in lines[2:]] == ["grouped", "sorted"]
