@@ -73,8 +73,7 @@ def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_pat
     rig, out, draw = cold_rig, listening(cold_rig, tmp_path), random.Random(1)
     rig.start()
     rig.wait_ready()
-    alarms = {str(step): [["spike", False]] for step in range(1, 201)}
-    name = rig.submit(steps=200, pause_s=0.1, alarms=alarms)
+    name = rig.submit(steps=200, pause_s=0.1, alarms={"each": [["spike", False]]})
     kills = 20
     for _ in range(kills):
         time.sleep(draw.uniform(0.1, 1.2))

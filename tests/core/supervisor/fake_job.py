@@ -8,7 +8,8 @@ run, and the step `until` which those come that do not end well, `refuses`: what
 garbage, `saved`: steps that get a checkpoint's folder (or each of `saves_every`), `best`: the one that is kept, and
 for its checks `check_s`: how long they take, `lost`: how many items of each task the tuned model lost, a number or one
 for each step. `waits_at`: a step before which it waits until there is a file `go` in its folder, with `ranks` as so
-many processes that wait, of which the last is elsewhere; with `spins` it is busy meanwhile.
+many processes that wait, of which the last is elsewhere; with `spins` it is busy meanwhile. `alarms`: of a step, or of
+`each` other: kind, and whether it is over.
 """
 
 import faulthandler
@@ -78,7 +79,8 @@ def main() -> int:
             if plan.get("garbage") and step % 7 == 0:
                 with (folder / "events.jsonl").open("ab") as raw:
                     raw.write(b'{"n": broken\n\xff\xfe\n')
-            for kind, is_over in plan.get("alarms", {}).get(str(step), ()):
+            alarms = plan.get("alarms", {})
+            for kind, is_over in alarms.get(str(step), alarms.get("each", ())):
                 log.write(events.Alarm(kind, step, f"{kind} at step {step}", is_over))
             if step == plan.get("tells"):
                 tell_all(log, step, spec.args)
