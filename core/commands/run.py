@@ -1,16 +1,19 @@
-"""`finetop run RECIPE`: queue a run, or a chain of runs; --wait follows it to its verdict."""
+"""`finetop run RECIPE`: queue a run, a chain of runs or a sweep; --wait follows a run to its verdict."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from finetop.core import protocol, run as data
 from finetop.core.client import Client
+from finetop.core.commands import numbers
 from finetop.core.commands.follow import Progress, exit_code, until_over
 from finetop.core.commands.output import answer_words, plain, print_json, state_words
 from finetop.core.commands.queue import priority_of
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
+from finetop.core.recipe import sweeps
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.recipe.stages import Chain, load_chain
 from finetop.core.remote.files import require_files, sent
@@ -27,6 +30,19 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="change one setting: train.learning_rate=1e-4; of one stage of a chain: sft.train.epochs=1",
+    )
+    parser.add_argument(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="KEY=V,V",
+        help="a run for each value: train.learning_rate=1e-5,2e-5; may come again: each with each",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=numbers.count,
+        metavar="N",
+        help="each run N times, with the seeds 1 to N: see finetop sweep",
     )
     parser.add_argument("--name", help="the run's or chain's name (else the recipe's)")
     parser.add_argument(
@@ -53,6 +69,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
     name = [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
     sets = [*args.set, *name]
     chain = load_chain(args.recipe, sets)
+    if args.sweep or args.seeds is not None:
+        if chain is not None:
+            raise BadInput(
+                f"{args.recipe} has stages, and a chain can't be swept.", hint="Sweep one of its stages."
+            )
+        return run_sweep(args, home, sets, priority)
     if chain is not None:
         return run_chain(args, home, chain, priority)
     if args.first:
@@ -74,6 +96,31 @@ def run(args: argparse.Namespace, home: Home) -> int:
             print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
         return 0
     return follow_run(args, home, queued.name)
+
+
+def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priority: int) -> int:
+    """Queue the runs of a sweep. Its name is the recipe's, or --name."""
+    axes = [sweeps.axis_of(text) for text in args.sweep]
+    axes += [] if args.seeds is None else [sweeps.seeds_of(args.seeds)]
+    if args.wait:
+        raise BadInput("--wait follows one run, not a sweep.", hint="Leave it out; see finetop sweep.")
+    base = load_recipe(args.recipe, sets)
+    name = base.recipe.name
+    points = sweeps.points(name, axes, lambda more: load_recipe(args.recipe, [*sets, *more]))
+    runs = [protocol.SweepRun(point.name, require_files(point.loaded, home)) for point in points]
+    with Client(home) as client:
+        queued: protocol.SubmitSweepAnswer = client.ask(
+            protocol.SubmitSweep(name, runs, base.text, args.hold, priority)
+        )
+    if args.json:
+        print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
+        return 0
+    for one in queued.runs:
+        print(f"{one.name} is queued, {'held' if one.held else f'place {one.place}'}")
+    print(
+        f"{len(queued.runs)} runs in the sweep {queued.sweep}. What comes of them: finetop sweep {queued.sweep}"
+    )
+    return 0
 
 
 def follow_run(args: argparse.Namespace, home: Home, name: str) -> int:

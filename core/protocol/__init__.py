@@ -55,6 +55,10 @@ from finetop.core.protocol.looking import (
     Sql as Sql,
     SqlAnswer as SqlAnswer,
     StepRow as StepRow,
+    SweepBrief as SweepBrief,
+    Sweeps as Sweeps,
+    SweepsAnswer as SweepsAnswer,
+    SweptRun as SweptRun,
 )
 from finetop.core.protocol.machine import (
     GpuJob as GpuJob,
@@ -106,6 +110,9 @@ from finetop.core.protocol.starting import (
     SubmitAnswer as SubmitAnswer,
     SubmitChain as SubmitChain,
     SubmitChainAnswer as SubmitChainAnswer,
+    SubmitSweep as SubmitSweep,
+    SubmitSweepAnswer as SubmitSweepAnswer,
+    SweepRun as SweepRun,
 )
 from finetop.core.run import RunDetail
 
@@ -117,6 +124,8 @@ Ask = (
     Hello
     | Submit
     | SubmitChain
+    | SubmitSweep
+    | Sweeps
     | Resume
     | Export
     | Import
@@ -155,6 +164,8 @@ ANSWERS: dict[type, type] = {
     Hello: HelloAnswer,
     Submit: SubmitAnswer,
     SubmitChain: SubmitChainAnswer,
+    SubmitSweep: SubmitSweepAnswer,
+    Sweeps: SweepsAnswer,
     Resume: ResumeAnswer,
     Export: ExportAnswer,
     Import: ImportAnswer,
@@ -206,6 +217,7 @@ LOOKS = (
     Gpus,
     Queue,
     Notices,
+    Sweeps,
 )
 
 

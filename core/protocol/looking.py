@@ -42,6 +42,30 @@ class RunsAnswer(msgspec.Struct, frozen=True):
     without: list[tuple[str, int]] = []  # where nothing matches: a term, and how many match without it
 
 
+class Sweeps(msgspec.Struct, tag_field="verb", tag="sweeps", frozen=True):
+    """The sweeps; of a named one its runs with the settings that differ among them."""
+
+    sweep: str = ""
+
+
+class SweepBrief(msgspec.Struct, frozen=True):
+    name: str
+    runs: int
+    finished: int
+    to_come: int  # that run or wait
+
+
+class SweptRun(msgspec.Struct, frozen=True):
+    row: RunRow
+    values: dict[str, str]  # of `keys` below, and of train.seed
+
+
+class SweepsAnswer(msgspec.Struct, frozen=True):
+    sweeps: list[SweepBrief]  # the newest first
+    runs: list[SweptRun]
+    keys: list[str]  # the settings that differ among the runs, seed aside
+
+
 class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):
     run: str  # name or number
 

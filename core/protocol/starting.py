@@ -49,6 +49,28 @@ class SubmitChainAnswer(msgspec.Struct, frozen=True):
     runs: list[SubmitAnswer]
 
 
+class SweepRun(msgspec.Struct, frozen=True):
+    """One run of a sweep."""
+
+    name: str  # wanted; a number is added when it is taken
+    recipe: dict[str, Any]
+
+
+class SubmitSweep(msgspec.Struct, tag_field="verb", tag="submit-sweep", frozen=True):
+    """Queue the runs of a sweep, all or none; the tag `sweep/NAME` ties them together."""
+
+    name: str  # wanted; a number is added when there is such a sweep
+    runs: list[SweepRun]
+    source: str
+    held: bool = False
+    priority: Priority = PRIORITIES["normal"]
+
+
+class SubmitSweepAnswer(msgspec.Struct, frozen=True):
+    sweep: str
+    runs: list[SubmitAnswer]
+
+
 class Resume(msgspec.Struct, tag_field="verb", tag="resume", frozen=True):
     """Queue a run to go on from one of its checkpoints (None: the newest), in the same folder."""
 

@@ -85,3 +85,11 @@ def _range(info: Any) -> str:
     if low_word or high_word:
         return f" {low_word or 'from '}{low}, {high_word or 'at most '}{high}"
     return f" from {low} to {high}"
+
+
+def number_words(number: float) -> str:
+    """Write a number as people write it in a recipe, small ones as learning rates: 2e-4."""
+    if not number or abs(number) >= 0.001:
+        return f"{number:g}"
+    mantissa, _, exponent = f"{number:e}".partition("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"

@@ -52,7 +52,7 @@ class Fleet:
         """Ask the machine that the request is about; for the list of runs, all."""
         if isinstance(ask, protocol.Runs):
             return await self._runs(ask)
-        if isinstance(ask, protocol.Submit | protocol.SubmitChain | protocol.Import):
+        if isinstance(ask, protocol.Submit | protocol.SubmitChain | protocol.SubmitSweep | protocol.Import):
             label, name = self._split(ask.name)
             return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
         about = getattr(ask, "run", None)
@@ -80,6 +80,10 @@ class Fleet:
                 return msgspec.structs.replace(answer, name=f"{label}:{answer.name}")
             case protocol.SubmitChainAnswer():
                 return protocol.SubmitChainAnswer([self._named(label, one) for one in answer.runs])
+            case protocol.SubmitSweepAnswer():
+                return protocol.SubmitSweepAnswer(
+                    f"{label}:{answer.sweep}", [self._named(label, one) for one in answer.runs]
+                )
             case protocol.CheckAnswer() | protocol.ResumeAnswer() | protocol.ExportAnswer():
                 return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case protocol.EventsAnswer():

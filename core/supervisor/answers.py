@@ -19,7 +19,7 @@ from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
-from finetop.core.supervisor import going_on, orders, rules, spare
+from finetop.core.supervisor import going_on, orders, rules, spare, sweeping
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.pool import telling
@@ -229,6 +229,8 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Notices: noticed,
     protocol.Submit: orders.submit,
     protocol.SubmitChain: orders.chain,
+    protocol.SubmitSweep: sweeping.submit,
+    protocol.Sweeps: sweeping.listing,
     protocol.Resume: going_on.resume,
     protocol.Export: orders.export,
     protocol.Import: orders.adopt,

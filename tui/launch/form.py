@@ -12,6 +12,7 @@ from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.load import Loaded, check_files, find_problems, recipe_to_json, resolve_text
 from finetop.core.recipe.sources import list_builtin
+from finetop.core.recipe.words import number_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -180,16 +181,8 @@ def shown_value(form: Form, key: str) -> str:
     if isinstance(found, bool) or found is None:
         return "null" if found is None else str(found).lower()
     if isinstance(found, float):
-        return _float(found)
+        return number_words(found)
     return found if isinstance(found, str) else str(found) if isinstance(found, int) else json.dumps(found)
-
-
-def _float(number: float) -> str:
-    """Write small numbers as people write learning rates: 2e-4."""
-    if not number or abs(number) >= 0.001:
-        return f"{number:g}"
-    mantissa, _, exponent = f"{number:e}".partition("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def _sources(sources: list[dict[str, Any]], folder: Path) -> str:

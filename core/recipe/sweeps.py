@@ -1,0 +1,153 @@
+"""Sweeps: one recipe over several values of some settings, and over seeds. Which runs that makes, and their names."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core.errors import BadInput, RecipeError
+from finetop.core.recipe.names import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from finetop.core.recipe.load import Loaded
+
+MOST = 200  # runs of one sweep
+MOST_SEEDS = 50
+SEED = "train.seed"
+SHORT = {"learning_rate": "lr", "seed": "s", "rank": "r", "batch_size": "bs", "epochs": "ep", "id": "model"}
+NAME_OF_VALUE = 24  # characters
+NAME = 80  # characters of a run's name
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A setting and the values that it is to have, as they are typed."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a sweep: its name, and its recipe with its values."""
+
+    name: str
+    loaded: Loaded
+
+
+def axis_of(text: str) -> Axis:
+    """Read `train.learning_rate=1e-5,2e-5`. Raises BadInput."""
+    key, equals, values = text.partition("=")
+    if not equals or not key.strip():
+        raise BadInput(
+            f"--sweep: {quoted(text)} is not KEY=VALUE,VALUE.",
+            hint="Write it as --sweep train.learning_rate=1e-5,2e-5.",
+        )
+    return Axis(key.strip(), values_of(values, f"--sweep {key.strip()}"))
+
+
+def seeds_of(count: int) -> Axis:
+    """Give the axis of a run repeated over so many seeds. Raises BadInput."""
+    if not 1 <= count <= MOST_SEEDS:
+        raise BadInput(f"--seeds is {count}, and must be 1 to {MOST_SEEDS}.")
+    return Axis(SEED, tuple(str(seed) for seed in range(1, count + 1)))
+
+
+def values_of(text: str, place: str) -> tuple[str, ...]:
+    """Take typed values apart at their commas; those in brackets and quotes belong to a value. Raises BadInput."""
+    values = tuple(value.strip() for value in _split(text))
+    if not all(values):
+        raise BadInput(f"{place}: a value is empty in {quoted(text)}.", hint="Write 1e-5,2e-5,5e-5.")
+    twice = next((value for at, value in enumerate(values) if value in values[:at]), None)
+    if twice is not None:
+        raise BadInput(f"{place}: {quoted(twice)} stands there twice.", hint="Leave one out.")
+    return values
+
+
+def _split(text: str) -> list[str]:
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "[{":
+            depth += 1
+        elif letter in "]}":
+            depth -= 1
+        elif letter == "," and depth <= 0:
+            parts.append("")
+            continue
+        parts[-1] += letter
+    return parts
+
+
+def count_of(axes: Sequence[Axis]) -> int:
+    """Count the runs: each value of one with each of the others."""
+    number = 1
+    for axis in axes:
+        number *= len(axis.values)
+    return number
+
+
+def require_sense(axes: Sequence[Axis]) -> None:
+    """Refuse a setting that is swept twice, and more runs than anybody means. Raises BadInput."""
+    keys = [axis.key for axis in axes]
+    twice = next((key for at, key in enumerate(keys) if key in keys[:at]), None)
+    if twice is not None:
+        other = " (--seeds sweeps over it)" if twice == SEED else ""
+        raise BadInput(f"{quoted(twice)} is swept twice{other}.", hint="Put all its values into one sweep.")
+    if (number := count_of(axes)) > MOST:
+        raise BadInput(
+            f"that is {number:,} runs, and at most {MOST} are queued at once.", hint="Sweep over less."
+        )
+
+
+def points(base: str, axes: Sequence[Axis], load: Callable[[Sequence[str]], Loaded]) -> tuple[Point, ...]:
+    """Make the recipe of each run; `load` loads one with `--set` texts over it. Raises BadInput, RecipeError."""
+    require_sense(axes)
+    shorts = _short_keys([axis.key for axis in axes])
+    made: list[Point] = []
+    for values in itertools.product(*(axis.values for axis in axes)):
+        pairs = [(axis.key, value) for axis, value in zip(axes, values, strict=True)]
+        ending = "".join(f"-{short}{_in_name(value)}" for short, value in zip(shorts, values, strict=True))
+        name = _free(base[: max(1, NAME - len(ending))] + ending, [one.name for one in made])
+        sets = [f"{key}={value}" for key, value in pairs]
+        try:
+            made.append(Point(name, load([*sets, f'name="{name}"'])))
+        except RecipeError as error:
+            words = ", ".join(sets)
+            raise BadInput(f"the run with {quoted(words)}: {error.message}", hint=error.hint) from error
+    return tuple(made)
+
+
+def _short_keys(keys: Sequence[str]) -> list[str]:
+    """Shorten keys to what tells them apart in a name: learning_rate is lr, weight_decay is wd."""
+    last = [re.sub(r"\[\d+\]", "", key).rpartition(".")[2] for key in keys]
+    short = [SHORT.get(word, _initials(word)) for word in last]
+    return [
+        one if short.count(one) == 1 else re.sub(r"[^A-Za-z0-9]+", "-", key)
+        for one, key in zip(short, keys, strict=True)
+    ]
+
+
+def _initials(word: str) -> str:
+    parts = word.split("_")
+    return word if len(parts) == 1 else "".join(part[:1] for part in parts)
+
+
+def _in_name(value: str) -> str:
+    """Write a value as part of a name: the end of a path, and nothing that a folder's name may not have."""
+    clean = re.sub(r"[^A-Za-z0-9._+-]+", "-", value.rstrip("/").rpartition("/")[2]).replace("+", "")
+    return clean.strip("-.")[:NAME_OF_VALUE].rstrip("-.") or "x"
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    number, found = 2, name
+    while found in taken:
+        found, number = f"{name[: NAME - 4]}-{number}", number + 1
+    return found

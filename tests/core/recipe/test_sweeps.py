@@ -1,0 +1,84 @@
+"""Sweeps: how values are read, which runs they make, and what those are named."""
+
+from __future__ import annotations
+
+import pytest
+
+from finetop.core.errors import BadInput
+from finetop.core.recipe.load import load_recipe
+from finetop.core.recipe.names import check_name
+from finetop.core.recipe.sweeps import Axis, axis_of, count_of, points, seeds_of, values_of
+
+
+def made(*axes):
+    return points("tone", axes, lambda sets: load_recipe("demo-lora", sets))
+
+
+def test_each_value_of_one_goes_with_each_of_the_other_and_names_tell_them_apart():
+    rates = axis_of("train.learning_rate = 1e-5, 2e-4")
+    found = made(rates, seeds_of(3))
+    assert [point.name for point in found] == [
+        "tone-lr1e-5-s1", "tone-lr1e-5-s2", "tone-lr1e-5-s3", "tone-lr2e-4-s1", "tone-lr2e-4-s2", "tone-lr2e-4-s3",
+    ]  # fmt: skip
+    assert [point.loaded.recipe.train.learning_rate for point in found] == [1e-5] * 3 + [2e-4] * 3
+    assert [point.loaded.recipe.train.seed for point in found] == [1, 2, 3] * 2
+    assert [point.loaded.recipe.name for point in found] == [point.name for point in found]
+    assert count_of([rates, seeds_of(3)]) == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1", ("1",)),
+        ("1, 2 ,3", ("1", "2", "3")),
+        ("[a, b], [c]", ("[a, b]", "[c]")),
+        ("{x: 1, y: 2}, null", ("{x: 1, y: 2}", "null")),
+        ("'a,b', c", ("'a,b'", "c")),
+    ],
+)
+def test_values_are_taken_apart_at_their_commas(text, expected):
+    assert values_of(text, "--sweep x") == expected
+
+
+@pytest.mark.parametrize(
+    ("axes", "name"),
+    [
+        ([Axis("method.rank", ("8",)), Axis("train.weight_decay", ("0.1",))], "tone-r8-wd0.1"),
+        ([Axis("model.id", ("org/some-model",))], "tone-modelsome-model"),
+        ([Axis("method.target_modules", ("[q_proj, v_proj]",))], "tone-tmq_proj-v_proj"),
+        ([Axis("drift.every", ("0.5",)), Axis("check.every", ("0.5",))], "tone-drift-every0.5-check-every0.5"),
+    ],
+)  # fmt: skip
+def test_names_are_short_and_can_be_folders(axes, name):
+    (found,) = made(*axes)
+    assert found.name == check_name(name, "here")
+
+
+def test_names_that_would_be_one_are_told_apart_and_long_ones_cut():
+    found = points("n" * 79, [Axis("model.id", ("a/x", "b/x"))], lambda sets: load_recipe("demo-lora", sets))
+    assert len({point.name for point in found}) == 2
+    assert all(check_name(point.name, "here") for point in found)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: axis_of("train.seed"), "is not KEY=VALUE,VALUE"),
+        (lambda: axis_of("=1,2"), "is not KEY=VALUE,VALUE"),
+        (lambda: axis_of("train.seed=1,,2"), "a value is empty"),
+        (lambda: axis_of("train.seed=1,2,1"), "'1' stands there twice"),
+        (lambda: seeds_of(0), "must be 1 to 50"),
+        (lambda: made(axis_of("train.seed=4,5"), seeds_of(2)), "is swept twice (--seeds sweeps over it)"),
+        (lambda: made(seeds_of(50), axis_of("method.rank=1,2,3,4,5")), "that is 250 runs, and at most 200"),
+        (lambda: made(axis_of("method.rank=8,0")), "method.rank is 0, and must be"),
+        (lambda: made(axis_of("method.rnk=8")), "Did you mean rank?"),
+        (lambda: made(axis_of("name=a,b")), ""),
+    ],
+)
+def test_what_can_not_be_is_refused_in_words(make, says):
+    if not says:
+        assert make()[0].loaded.recipe.name == "tone-namea"  # a name of its own is no use, and does no harm
+        return
+    with pytest.raises(BadInput) as caught:
+        make()
+    assert says in f"{caught.value.message} {caught.value.hint}"
