@@ -106,7 +106,9 @@ def run_sweep(args: argparse.Namespace, home: Home, sets: Sequence[str], priorit
         raise BadInput("--wait follows one run, not a sweep.", hint="Leave it out; see finetop sweep.")
     base = load_recipe(args.recipe, sets)
     name = base.recipe.name
-    points = sweeps.points(name, axes, lambda more: load_recipe(args.recipe, [*sets, *more]))
+    points = sweeps.points(
+        name, axes, lambda pairs: load_recipe(args.recipe, [*sets, *sweeps.as_sets(pairs)])
+    )
     runs = [protocol.SweepRun(point.name, require_files(point.loaded, home)) for point in points]
     with Client(home) as client:
         queued: protocol.SubmitSweepAnswer = client.ask(

@@ -23,6 +23,9 @@ NAME_OF_VALUE = 24  # characters
 NAME = 80  # characters of a run's name
 
 
+Pair = tuple[str, str]  # a key and its value as it is typed
+
+
 @dataclass(frozen=True, slots=True)
 class Axis:
     """A setting and the values that it is to have, as they are typed."""
@@ -107,8 +110,8 @@ def require_sense(axes: Sequence[Axis]) -> None:
         )
 
 
-def points(base: str, axes: Sequence[Axis], load: Callable[[Sequence[str]], Loaded]) -> tuple[Point, ...]:
-    """Make the recipe of each run; `load` loads one with `--set` texts over it. Raises BadInput, RecipeError."""
+def points(base: str, axes: Sequence[Axis], load: Callable[[Sequence[Pair]], Loaded]) -> tuple[Point, ...]:
+    """Make the recipe of each run; `load` loads one with these keys and typed values over it. Raises BadInput."""
     require_sense(axes)
     shorts = _short_keys([axis.key for axis in axes])
     made: list[Point] = []
@@ -116,11 +119,10 @@ def points(base: str, axes: Sequence[Axis], load: Callable[[Sequence[str]], Load
         pairs = [(axis.key, value) for axis, value in zip(axes, values, strict=True)]
         ending = "".join(f"-{short}{_in_name(value)}" for short, value in zip(shorts, values, strict=True))
         name = _free(base[: max(1, NAME - len(ending))] + ending, [one.name for one in made])
-        sets = [f"{key}={value}" for key, value in pairs]
         try:
-            made.append(Point(name, load([*sets, f'name="{name}"'])))
+            made.append(Point(name, load([*pairs, ("name", name)])))
         except RecipeError as error:
-            words = ", ".join(sets)
+            words = ", ".join(f"{key}={value}" for key, value in pairs)
             raise BadInput(f"the run with {quoted(words)}: {error.message}", hint=error.hint) from error
     return tuple(made)
 
@@ -151,3 +153,8 @@ def _free(name: str, taken: Sequence[str]) -> str:
     while found in taken:
         found, number = f"{name[: NAME - 4]}-{number}", number + 1
     return found
+
+
+def as_sets(pairs: Sequence[Pair]) -> list[str]:
+    """Write keys and values as `--set` takes them; a name is always text."""
+    return [f'{key}="{value}"' if key == "name" else f"{key}={value}" for key, value in pairs]

@@ -7,11 +7,11 @@ import pytest
 from finetop.core.errors import BadInput
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.names import check_name
-from finetop.core.recipe.sweeps import Axis, axis_of, count_of, points, seeds_of, values_of
+from finetop.core.recipe.sweeps import Axis, as_sets, axis_of, count_of, points, seeds_of, values_of
 
 
 def made(*axes):
-    return points("tone", axes, lambda sets: load_recipe("demo-lora", sets))
+    return points("tone", axes, lambda pairs: load_recipe("demo-lora", as_sets(pairs)))
 
 
 def test_each_value_of_one_goes_with_each_of_the_other_and_names_tell_them_apart():
@@ -55,7 +55,9 @@ def test_names_are_short_and_can_be_folders(axes, name):
 
 
 def test_names_that_would_be_one_are_told_apart_and_long_ones_cut():
-    found = points("n" * 79, [Axis("model.id", ("a/x", "b/x"))], lambda sets: load_recipe("demo-lora", sets))
+    found = points(
+        "n" * 79, [Axis("model.id", ("a/x", "b/x"))], lambda pairs: load_recipe("demo-lora", as_sets(pairs))
+    )
     assert len({point.name for point in found}) == 2
     assert all(check_name(point.name, "here") for point in found)
 
