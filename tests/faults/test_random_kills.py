@@ -289,10 +289,10 @@ def may_be(world: World, name: str, seen: Witness) -> set[str]:
     stopped = {"stopped"} if name in world.stopped else set()
     if seen.began == 0:
         return stopped  # it waited
+    if seen.said == "finished" and (seen.exit is None or seen.exit["code"] == 0):
+        return {"finished"}  # without a record, its keeper alone was killed, after the job's last word
     if seen.exit is None:
         return {"lost"} | stopped if (name, "pid") in world.killed else set()
-    if seen.said == "finished" and seen.exit["code"] == 0:
-        return {"finished"}
     if seen.exit["signal"] == signal.SIGKILL:
         return stopped | ({"failed"} if (name, "job_pid") in world.killed else set())
     return stopped
