@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 # Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of
 # our own each costs two questions and answers, whatever is in them.
-PACE_S, FAR_PACE_S = 0.6, 2.0
+PACE_S, FAR_PACE_S = 0.4, 2.0
 AGAIN_S = 0.6  # between two attempts to connect
 NEVER = -1
 

@@ -217,7 +217,9 @@ def state_sentence(row: RunRow, now: float) -> Line:
             "cancel": "it never ran",
             "pause": "its checkpoint is kept",
         }
-        return (*start, ("stopped", "bold"), (f"  {kept[state.how]}; not checked for forgetting", ""))
+        planned = f" of {count(row.steps)}" if row.steps else ""
+        at = f"at step {count(row.step)}{planned}; " if row.step else ""
+        return (*start, ("stopped", "bold"), (f"  {at}{kept[state.how]}; not checked for forgetting", ""))
     return (*start, ("not checked", "bold"), ("  nobody knows yet whether it forgot", ""))
 
 

@@ -127,7 +127,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
     ("state", "words"),
     [
         (Lost(NOW - 300, "the machine restarted", NOW - 900), "LOST  the machine restarted"),
-        (Stopped(NOW - 300, "stop", NOW - 900), "stopped  its checkpoint is kept"),
+        (Stopped(NOW - 300, "stop", NOW - 900), "stopped  at step 900 of 1,200; its checkpoint is kept"),
         (Finished(NOW - 5000, NOW - 4000), "not checked  nobody knows yet whether it forgot"),
     ],
 )

@@ -278,8 +278,11 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     async def _load(self) -> None:
         host, held = host_of(self), self.held
+        is_new = held.detail is None
         await load_detail(host, held, self.run)
         assert held.detail is not None
+        if not is_new:
+            self.redraw()  # how it stands is seen before the curves have come
         if self.tab == "metrics":
             row, layout = held.detail.row, self._layout(held.detail.row)
             first, last = stretch(self.shown, self._axis(row))
