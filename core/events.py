@@ -32,6 +32,7 @@ Step = Annotated[int, Meta(ge=0, lt=2**31)]
 Count = Annotated[int, Meta(ge=0, lt=2**31)]
 Many = Annotated[int, Meta(ge=0, le=2**53)]  # bytes, tokens, parameters
 Value = Annotated[float, Meta(ge=-LARGEST, le=LARGEST)]
+Share = Annotated[float, Meta(ge=-1, le=1)]
 Words = Annotated[str, Meta(max_length=10_000)]
 Key = Annotated[str, Meta(min_length=1, max_length=200)]
 CheckpointPath = Annotated[str, Meta(pattern=r"\Acheckpoints/step-[0-9]{1,12}\Z")]
@@ -171,6 +172,49 @@ class Best(msgspec.Struct, tag="best", frozen=True):
     text: Words
 
 
+class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True):
+    """How one candidate of a remedy did on the items for choosing, and at the target (see core/remedies).
+
+    `step` is the checkpoint that remedies are tried for, `made_of` the one that this one is made of; the candidate
+    "now" is that checkpoint itself. Drops are shares in [-1, 1].
+    """
+
+    step: Step
+    name: Key
+    remedy: Key
+    label: Words
+    made_of: Step
+    settings: Annotated[dict[Key, Step | Value | Words], Meta(max_length=20)] = {}
+    verdict: Literal["ok", "regressed", "no_verdict", "failed", "unchanged"]
+    reason: Words
+    target: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
+    gain: Value | None = None
+    drop: Share | None = None
+    interval: tuple[Share, Share] | None = None
+    items_used: Count = 0
+    items_total: Count = 0
+    tasks: Annotated[
+        list[tuple[Key, Share, Key]], Meta(max_length=1000)
+    ] = []  # task, drop, mark; worst first
+    note: Words = ""
+    weights: Words = ""  # sha256
+    seconds: Value = 0.0
+
+
+class RemedyConfirmed(msgspec.Struct, tag="remedy_confirmed", frozen=True, kw_only=True):
+    """How a candidate did on the items for confirming, which chose nothing; no_items: there were too few."""
+
+    step: Step
+    name: Key
+    verdict: Literal["ok", "regressed", "no_verdict", "no_items"]
+    reason: Words
+    drop: Share | None = None
+    interval: tuple[Share, Share] | None = None
+    items_used: Count = 0
+    items_total: Count = 0
+    alpha: Share
+
+
 class Ended(msgspec.Struct, tag="ended", frozen=True):
     """The job's own last word. Without it the process was killed."""
 
@@ -195,6 +239,8 @@ Event = (
     | Scores
     | Verdict
     | Best
+    | RemedyTried
+    | RemedyConfirmed
     | Ended
 )
 

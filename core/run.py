@@ -103,7 +103,7 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     log: list[str] = []
 
 
-Verb = Literal["train", "check", "import", "export"]
+Verb = Literal["train", "check", "import", "export", "remedy"]
 MAKES_A_RUN = ("train", "import")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
@@ -160,7 +160,8 @@ class JobSpec(msgspec.Struct, frozen=True):
     recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_json
     # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
-    # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}
+    # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
+    # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
     args: dict[str, Any] = {}
     log_mib: int | None = None  # so much of the disk its log may take
 
@@ -204,6 +205,40 @@ class CheckBrief(msgspec.Struct, frozen=True):
     accepted: str = ""
     claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
     watch: bool = False  # a look that claims nothing
+
+
+class RemedyRow(msgspec.Struct, frozen=True):
+    """One model that can be had of a run's without training, and how it did if it was tried. Points are of 100."""
+
+    name: str
+    remedy: str
+    label: str
+    step: int  # of the checkpoint that it is made of
+    settings: dict[str, Any] = {}
+    about: str = ""
+    why_not: str = ""  # it can't be had
+    verdict: Literal["", "ok", "regressed", "no_verdict", "failed", "unchanged"] = (
+        ""  # on the items for choosing; "": not tried
+    )
+    reason: str = ""
+    target: dict[str, float] = {}  # metric -> what it reaches
+    gain: float | None = None  # the share of the target's gain that it keeps
+    drop: float | None = None
+    interval: tuple[float, float] | None = None  # of the drop of ability
+    items_used: int = 0
+    items_total: int = 0
+    worst: list[TaskBrief] = []
+    note: str = ""  # what the change did
+    weights: str = ""  # sha256 of what was scored
+    seconds: float = 0.0
+    at: float = 0.0
+    confirmation: Literal["", "ok", "regressed", "no_verdict", "no_items"] = ""  # on items that chose nothing
+    fresh_reason: str = ""
+    fresh_drop: float | None = None
+    fresh_interval: tuple[float, float] | None = None
+    fresh_used: int = 0
+    fresh_total: int = 0
+    alpha: float = 0.0  # that the confirmation spends
 
 
 class RunRow(msgspec.Struct, frozen=True):

@@ -88,6 +88,17 @@ class Rig:
                 raise AssertionError(f"{name} is {row.state}; {self.home.log.read_text()}")
             time.sleep(0.05)
 
+    def wait_job(self, name: str, verb: str, timeout_s: float = 30.0) -> Any:
+        """Wait until the newest job of a verb has ended, and give it."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            jobs = [job for job in self.ask(protocol.GetRun(name)).jobs if job.verb == verb]
+            if jobs and not jobs[-1].is_under_way:
+                return jobs[-1]
+            if time.monotonic() > deadline:
+                raise AssertionError(f"the {verb} of {name}: {jobs}; {self.home.log.read_text()}")
+            time.sleep(0.05)
+
     def job_folder(self, name: str) -> Path:
         detail = self.ask(protocol.GetRun(name))
         return self.home.root / detail.folder / detail.jobs[-1].folder

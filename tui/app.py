@@ -31,7 +31,7 @@ from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from textual.driver import Driver
 
@@ -161,16 +161,21 @@ class FinetopApp(App[str], inherit_bindings=False):
 
         self.push_screen(RunScreen(run))
 
+    def open_remedies(self, run: str) -> None:
+        from finetop.tui.screens.remedies import RemediesScreen
+
+        self.push_screen(RemediesScreen(run))
+
     @work
-    async def open_launch(self, *, from_run: str = "") -> None:
-        """Go to Launch: with the form as it was left, or filled with the settings of a run."""
+    async def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> None:
+        """Go to Launch: with the form as it was left, or filled with the settings of a run, and others over them."""
         from finetop.tui.screens.launch import LaunchScreen
 
         await self.switch_mode("launch")
         screen = self.screen
         assert isinstance(screen, LaunchScreen)
         if from_run:
-            await screen.fill_from_run(from_run)
+            await screen.fill_from_run(from_run, settings)
 
     @work
     async def show_runs(self, run: str = "") -> None:

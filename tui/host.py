@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from textual.dom import DOMNode
@@ -59,7 +59,9 @@ class Host(Protocol):
 
     def open_run(self, run: str) -> object: ...
 
-    def open_launch(self, *, from_run: str = "") -> object: ...
+    def open_remedies(self, run: str) -> object: ...
+
+    def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> object: ...
 
     def show_runs(self, run: str = "") -> object: ...
 

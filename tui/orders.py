@@ -33,6 +33,8 @@ def said(answer: Any) -> str:
         case protocol.CheckAnswer():
             step = f" at step {count(answer.step)}" if answer.step else ""
             return f"a check of {answer.run}{step} is queued."
+        case protocol.ExportAnswer():
+            return f"an export of {answer.run} is queued; it is verified when it is written."
         case protocol.RetryAnswer():
             where = f"from step {count(answer.step)}" if answer.step else "from its beginning"
             what = f"goes on {where}" if answer.what == "train" else f"has its {answer.what} again"

@@ -280,8 +280,10 @@ def next_step(row: RunRow) -> tuple[str, str]:
             return "n", "a new run from this one"
         return "f", "check it for forgetting: the base model against this one, on the same items"
     match row.check.verdict:
-        case "regressed":
+        case "regressed" if row.check.accepted:
             return "enter", "see which answers were lost"
+        case "regressed":
+            return "r", "see what mends it: remedies without training first"
         case "no_verdict":
             return "enter", "see why it can't be told"
         case _:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,7 +19,7 @@ from finetop.core.check.scoring.scorer import VERSION
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -32,12 +32,22 @@ TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
 ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
+@dataclass(frozen=True)
+class Change:
+    """What is made of a checkpoint once it is loaded, before it is asked anything: see core/remedies."""
+
+    facts: Mapping[str, Any]  # what the scores of the changed model depend on
+    makes_whole: bool  # what comes out is a whole model, no adapter beside its base
+    make: Callable[[Any], Any]  # the loaded checkpoint, which is used up -> the changed model
+    told: list[str] = field(default_factory=list)  # what `make` says of what it did
+
+
 @dataclass
 class Candidates:
     """Base and checkpoint, the number format and device they run in, and the one that is loaded.
 
     While a model trains there is no checkpoint: `loaded` is the model in memory, as "base" before its first
-    step, as "tuned" after it.
+    step, as "tuned" after it. With a `change` the tuned model is what that makes of the checkpoint.
     """
 
     base: ResolvedModel
@@ -46,13 +56,14 @@ class Candidates:
     device: str
     loaded: Any = None
     loaded_name: str = ""
+    change: Change | None = None
 
     @property
     def is_adapter(self) -> bool:
-        """Say if the tuned model is an adapter on the base model."""
+        """Say if the tuned model, as it is asked, is an adapter on the base model."""
         if self.checkpoint is None:
             return hasattr(self.loaded, "disable_adapter")
-        return (self.checkpoint / "adapter_config.json").is_file()
+        return _is_adapter(self.checkpoint) and not (self.change is not None and self.change.makes_whole)
 
     @property
     def reads_rows_alone(self) -> bool:
@@ -100,10 +111,11 @@ def facts_of(
     weights, adapter = candidates.base.weights_hash, None
     if tuned and candidates.checkpoint is None:
         raise AssertionError("a model in memory has no lasting identity")
-    if tuned and candidates.checkpoint and candidates.is_adapter:
+    if tuned and candidates.checkpoint and _is_adapter(candidates.checkpoint):
         adapter = adapter_hash(candidates.checkpoint)
     elif tuned and candidates.checkpoint:
         weights = models.weights_hash(candidates.checkpoint, home)
+    changed = {"remedy": dict(candidates.change.facts)} if tuned and candidates.change is not None else {}
     return {
         "weights": weights,
         "adapter": adapter,
@@ -116,7 +128,12 @@ def facts_of(
         "torch": str(torch.__version__),
         "transformers": transformers.__version__,
         "lm_eval": lm_eval.__version__,
+        **changed,
     }
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
 
 
 def adapter_hash(folder: Path) -> str:
@@ -163,13 +180,17 @@ def as_tuned(candidates: Candidates) -> Iterator[Any]:
     yield _load(candidates, "tuned")
 
 
+def put_away(candidates: Candidates) -> None:
+    """Let go of the model that is loaded: two full models may not fit."""
+    candidates.loaded, candidates.loaded_name = None, ""
+    free_memory(candidates.device)
+
+
 def _load(candidates: Candidates, name: Name) -> Any:
     if candidates.loaded_name != name:
         if candidates.checkpoint is None:
             raise AssertionError(f"the model in memory is the {candidates.loaded_name} one, not the {name}")
-        candidates.loaded = None  # before the next is loaded: two full models may not fit
-        candidates.loaded_name = ""
-        free_memory(candidates.device)
+        put_away(candidates)
         dtype = models.torch_dtype(candidates.dtype, candidates.device)
         if name == "base":
             model, _ = models.load(candidates.base, dtype, candidates.device)
@@ -177,6 +198,8 @@ def _load(candidates: Candidates, name: Name) -> Any:
             model, _ = models.load_checkpoint(
                 candidates.base, candidates.checkpoint, dtype, candidates.device
             )
+            if candidates.change is not None:
+                model = candidates.change.make(model)
         candidates.loaded, candidates.loaded_name = model.eval(), name
     return candidates.loaded
 

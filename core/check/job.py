@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.candidates import Name
     from finetop.core.check.deciding.permutation import Item
-    from finetop.core.check.deciding.verdict import CheckResult
+    from finetop.core.check.deciding.verdict import CheckPlan, CheckResult
     from finetop.core.check.paper import Paper
     from finetop.core.events import EventLog
     from finetop.core.home import Home
@@ -114,22 +114,9 @@ def in_smaller_batches(paper: Paper, take: Callable[[BatchPlan], Answer]) -> Ans
 
 def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) -> dict[str, Any]:
     """Score both models until the check is decided, and give the result as plain data."""
-    before = sit(paper, paper.exam, _examinee(paper, "base", base.plan), base.sheet.items)
-    after = sit(paper, paper.exam, _examinee(paper, "tuned", base.plan))
-    check_plan = planning.make_plan(
-        paper.exam.plans,
-        paper.exam.items,
-        before.values,
-        seed=paper.general.seed,
-        cap=None,
-        margin=paper.general.margin / 100,
-        alpha=paper.general.alpha,
-        look_items=LOOK_ITEMS,
-        excluded=paper.excluded,
-        claim=claim,
-        watch=watch,
-        sample=paper.exam.stages,
-    )
+    before = base_sitting(paper, base)
+    after = tuned_sitting(paper, base)
+    check_plan = plan_of(paper, before, claim=claim, watch=watch)
     state = take_pairs(paper, before, after, sequential.begin(check_plan))
     with turn(paper, after) as now:
         windows, reached = score_windows(paper, now.examinee), score_target(paper, now.examinee)
@@ -169,6 +156,34 @@ def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) 
             for name, facts in paper.facts.items()
         },
     )
+
+
+def plan_of(paper: Paper, before: Sitting, *, claim: int = 0, watch: bool = False) -> CheckPlan:
+    """Fix the check: its items, their order and its bounds, from what the base has scored of the sample."""
+    return planning.make_plan(
+        paper.exam.plans,
+        paper.exam.items,
+        before.values,
+        seed=paper.general.seed,
+        cap=None,
+        margin=paper.general.margin / 100,
+        alpha=paper.general.alpha,
+        look_items=LOOK_ITEMS,
+        excluded=paper.excluded,
+        claim=claim,
+        watch=watch,
+        sample=paper.exam.stages,
+    )
+
+
+def base_sitting(paper: Paper, base: BaseSide) -> Sitting:
+    """Sit the base down to the looks, with what it has scored ahead of them."""
+    return sit(paper, paper.exam, _examinee(paper, "base", base.plan), base.sheet.items)
+
+
+def tuned_sitting(paper: Paper, base: BaseSide) -> Sitting:
+    """Sit the tuned model down to the looks, in the base's batches."""
+    return sit(paper, paper.exam, _examinee(paper, "tuned", base.plan))
 
 
 def take_base(paper: Paper, plan: BatchPlan, *, whole: bool = False) -> BaseSide:

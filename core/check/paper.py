@@ -48,6 +48,8 @@ class Paper:
     home: Home
     events: EventLog
     step: int | None = None  # of the model that is checked while it trains
+    of: str = ""  # which of several models is asked, in words, for the phases
+    tells_scores: bool = True  # item by item in the events
     told_at: float = 0.0
     told: set[tuple[Name, Key]] = field(default_factory=set)
 

@@ -91,7 +91,7 @@ class LoadedWhenAsked:
     def __call__(self) -> Any:
         if self.turn is None:
             if not self.paper.candidates.is_loaded(self.name):
-                self.paper.events.write(Phase("loading model"))
+                self.paper.events.write(Phase(said(self.paper, "loading model")))
             self.turn = (as_base if self.name == "base" else as_tuned)(self.paper.candidates)
             self.model = self.turn.__enter__()
         return self.model
@@ -189,7 +189,7 @@ def _kept(
     """Take scores from the cache if all are there, else do the work and keep it."""
     found = cache.read(paper.home.scores, key, prompts) if key else {}
     if len(found) < len(prompts):
-        paper.events.write(Phase(phase))
+        paper.events.write(Phase(said(paper, phase)))
         scores = work()
         if key:
             cache.append(paper.home.scores, key, scores, prompts)
@@ -199,6 +199,8 @@ def _kept(
 
 def tell_scores(paper: Paper, sitting: Sitting, items: Iterable[Item]) -> None:
     """Write the scores of items to the events, each once, so that the run's folder holds all that counts."""
+    if not paper.tells_scores:
+        return
     name = sitting.examinee.name
     by_task: dict[str, list[ItemScore]] = {}
     for item in items:
@@ -217,4 +219,9 @@ def tell_phase(paper: Paper, phase: str, done: int, total: int, pace: Pace, left
         return
     paper.told_at = now
     left_s = round(left * (now - pace.began) / pace.fresh, 1) if pace.fresh else None
-    paper.events.write(Phase(phase, done, total, "items", left_s))
+    paper.events.write(Phase(said(paper, phase), done, total, "items", left_s))
+
+
+def said(paper: Paper, phase: str) -> str:
+    """Name a phase, and the model that is asked where there are several."""
+    return f"{paper.of}: {phase}" if paper.of else phase

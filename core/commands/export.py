@@ -32,6 +32,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="number format of the written weights (else the base model's own)",
     )
+    parser.add_argument(
+        "--remedy", default="", metavar="NAME", help="what this remedy made of it: see `finetop remedy`"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -41,12 +44,16 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if step is None:
             steps = [one.step for one in found.checkpoints]
             step = found.best.step if found.best is not None else max(steps, default=None)
-        target = target_of(args.to, f"{found.row.name}-{step or 0}", home)
-        queued: protocol.ExportAnswer = client.ask(protocol.Export(name, str(target), step, args.dtype))
+        wanted = f"{found.row.name}-{step or 0}{f'-{args.remedy}' if args.remedy else ''}"
+        target = target_of(args.to, wanted, home)
+        queued: protocol.ExportAnswer = client.ask(
+            protocol.Export(name, str(target), step, args.dtype, args.remedy)
+        )
     job = until_done(home, queued, quiet=args.json)
     require_finished(job.state, f"the export of {name} failed", f"See `finetop tail --log {name}`.")
     if args.json:
-        print_json({"run": queued.run, "step": queued.step, "folder": str(target)})
+        remedy = {"remedy": args.remedy} if args.remedy else {}
+        print_json({"run": queued.run, "step": queued.step, "folder": str(target), **remedy})
         return 0
     print(said(home, queued))
     return 0
@@ -62,8 +69,10 @@ def target_of(given: str, name: str, home: Home) -> Path:
     return Path(given or name).expanduser().absolute()
 
 
-def until_done(home: Home, queued: protocol.ExportAnswer, *, quiet: bool) -> data.JobRow:
-    """Wait for the end of an export, saying what it does. Returns its job."""
+def until_done(
+    home: Home, queued: protocol.ExportAnswer | protocol.RemedyAnswer, *, quiet: bool
+) -> data.JobRow:
+    """Wait for the end of a job, saying what it does. Returns it."""
     shown, revision = "", 0
     with Client(home) as client:
         while True:

@@ -125,4 +125,7 @@ def job_words(job: data.JobRow) -> list[str]:
         lines += [clean_line(str(change)) for change in job.args.get("changes", ())]
     if job.verb == "export":
         lines.append(f"to {clean_line(str(job.args.get('to')))}")
+    if job.verb == "remedy":
+        named = ", ".join(str(one.get("name")) for one in job.args.get("candidates", ()))
+        lines.append(clean_line(f"of step {job.args.get('step')}: {named}"))
     return lines

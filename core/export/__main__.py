@@ -15,7 +15,7 @@ from finetop.core.recipe.load import recipe_from_json
 from finetop.core.run import JobSpec, home_of, run_folder_of
 
 if TYPE_CHECKING:
-    from finetop.core.export.exporting import Wanted
+    from finetop.core.export.exporting import Remedied, Wanted
     from finetop.core.train.stopping import Stop
 
 PACKAGES = ("finetop", "torch", "transformers", "peft")
@@ -58,7 +58,21 @@ def wanted_of(spec: JobSpec, job_folder: Path, device: str) -> Wanted:
         to=Path(to),
         dtype=str(spec.args.get("dtype", "auto")),
         device=device,
+        remedy=remedy_of(spec),
     )
+
+
+def remedy_of(spec: JobSpec) -> Remedied | None:
+    """Read which remedy's model is exported, and what was scored of it. Raises BadInput."""
+    from finetop.core.export.exporting import Remedied
+    from finetop.core.remedies.__main__ import candidate_of
+
+    facts = spec.args.get("remedy")
+    if facts is None:
+        return None
+    if not isinstance(facts, dict):
+        raise BadInput(f"job.json: args.remedy is {facts!r}.")
+    return Remedied(candidate_of(facts), str(facts.get("weights", "")))
 
 
 if __name__ == "__main__":

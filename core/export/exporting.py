@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
+import msgspec
+
+from finetop.core import models, remedies
 from finetop.core.check.candidates import free_memory, scoring_dtype
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.events import Phase
 from finetop.core.export import merging, proof, writing
+from finetop.core.remedies._weights import fingerprint
 from finetop.core.train import probe
 
 if TYPE_CHECKING:
@@ -24,6 +27,15 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
     from finetop.core.models import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.remedies import Candidate
+
+
+@dataclass(frozen=True)
+class Remedied:
+    """A remedy whose model is written in the checkpoint's place, and the hash of its weights when it was scored."""
+
+    candidate: Candidate
+    weights: str
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,13 @@ class Wanted:
     to: Path
     dtype: str
     device: str
+    remedy: Remedied | None = None
+
+    @property
+    def name(self) -> str:
+        """Name the model: RUN@STEP, and the remedy."""
+        remedy = "" if self.remedy is None else f", {self.remedy.candidate.name}"
+        return f"{self.run_name}@{self.step}{remedy}"
 
 
 def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
@@ -75,7 +94,7 @@ def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
         writing.note(aside, {**facts_of(wanted, base), **facts})
         require_agreement(wanted, agreements, aside)
         writing.put(aside, wanted.to)
-    print(f"exported {wanted.run_name}@{wanted.step} in {written}: {wanted.to}")
+    print(f"exported {wanted.name} in {written}: {wanted.to}")
     for agreement in agreements:
         print(f"exported, {agreement.words}", flush=True)
     return agreements
@@ -99,18 +118,52 @@ def load(
     """
     events.write(Phase("loading the model"))
     number_format = models.torch_dtype(work, wanted.device)
+    if wanted.remedy is not None:
+        return load_remedied(wanted, wanted.remedy, base, work, events)
     if base.quantize == "int8" and merging.is_adapter(wanted.checkpoint):
         tokenizer = models.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
         return merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device), tokenizer
     return merging.load_tuned(base, wanted.checkpoint, number_format, wanted.device)
 
 
+def load_remedied(
+    wanted: Wanted, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load the checkpoint as it was scored and make the remedy's model of it once more.
+
+    Raises FinetopError where its weights are not those that were scored.
+    """
+    number_format = models.torch_dtype(work, wanted.device)
+    if base.quantize == "int8":
+        tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
+    else:
+        tuned, _ = models.load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
+    module = remedies.load(remedy.candidate.remedy)
+    if hasattr(module, "change"):
+        events.write(Phase("making the remedy's model"))
+        tuned = module.change(remedy.candidate, base, wanted.checkpoint).make(tuned)
+        made = fingerprint(tuned)
+        if made != remedy.weights:
+            raise FinetopError(
+                f"{wanted.name}: its weights are not those that were scored (sha256 {remedy.weights[:12]} then,"
+                f" {made[:12]} now); another device, or another version of torch, may round otherwise.",
+                hint=f"Try it here first: finetop remedy {wanted.run_name} --only {remedy.candidate.name}.",
+            )
+        print(f"exported, the weights are those that were scored: sha256 {made[:12]}")
+    tokenizer = models.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
+    return tuned.eval(), tokenizer
+
+
 def merge(wanted: Wanted, base: ResolvedModel, tuned: Any, work: str) -> Any:
     """Make one whole model of what was loaded."""
-    if not merging.is_adapter(wanted.checkpoint):
+    if not hasattr(tuned, "merge_and_unload"):
         return tuned
     if base.quantize == "nf4":
-        return merging.whole(base, wanted.checkpoint, models.torch_dtype(work, wanted.device), wanted.device)
+        number_format = models.torch_dtype(work, wanted.device)
+        tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
+        if wanted.remedy is not None:
+            candidate = wanted.remedy.candidate
+            tuned = remedies.load(candidate.remedy).change(candidate, base, wanted.checkpoint).make(tuned)
     return merging.merged(tuned, wanted.checkpoint)
 
 
@@ -165,4 +218,5 @@ def facts_of(wanted: Wanted, base: ResolvedModel) -> dict[str, Any]:
         "objective": wanted.recipe.objective.name,
         "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
         "quantize": base.quantize,
+        **({} if wanted.remedy is None else {"remedy": msgspec.to_builtins(wanted.remedy.candidate)}),
     }

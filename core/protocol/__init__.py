@@ -83,6 +83,13 @@ from finetop.core.protocol.meeting import (
     Shutdown as Shutdown,
     Tested as Tested,
 )
+from finetop.core.protocol.mending import (
+    Remedies as Remedies,
+    RemediesAnswer as RemediesAnswer,
+    Remedy as Remedy,
+    RemedyAnswer as RemedyAnswer,
+    RetrainingRow as RetrainingRow,
+)
 from finetop.core.protocol.ordering import (
     Hold as Hold,
     Kill as Kill,
@@ -137,6 +144,8 @@ Ask = (
     | Checks
     | Flips
     | Check
+    | Remedies
+    | Remedy
     | Stop
     | Kill
     | Pause
@@ -177,6 +186,8 @@ ANSWERS: dict[type, type] = {
     Checks: ChecksAnswer,
     Flips: FlipsAnswer,
     Check: CheckAnswer,
+    Remedies: RemediesAnswer,
+    Remedy: RemedyAnswer,
     Stop: Done,
     Kill: Done,
     Pause: Done,
@@ -210,6 +221,7 @@ LOOKS = (
     EventsSince,
     Checks,
     Flips,
+    Remedies,
     Sql,
     Changes,
     Paths,

@@ -94,6 +94,7 @@ class Export(msgspec.Struct, tag_field="verb", tag="export", frozen=True):
     to: str  # a folder that is not there yet, absolute
     step: Whole | None = None
     dtype: str = "auto"
+    remedy: str = ""  # what this remedy made of the checkpoint, in place of it
 
 
 class ExportAnswer(msgspec.Struct, frozen=True):

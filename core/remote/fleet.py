@@ -84,7 +84,13 @@ class Fleet:
                 return protocol.SubmitSweepAnswer(
                     f"{label}:{answer.sweep}", [self._named(label, one) for one in answer.runs]
                 )
-            case protocol.CheckAnswer() | protocol.ResumeAnswer() | protocol.ExportAnswer():
+            case (
+                protocol.CheckAnswer()
+                | protocol.ResumeAnswer()
+                | protocol.ExportAnswer()
+                | protocol.RemedyAnswer()
+                | protocol.RemediesAnswer()
+            ):
                 return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case protocol.EventsAnswer():
                 return msgspec.structs.replace(answer, row=placed(answer.row, self._labels, label))

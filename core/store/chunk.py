@@ -56,6 +56,7 @@ class Batch:
     resumed: int | None = None  # the earliest step that was gone back to
     stands: int = 0  # the last one
     best: events.Best | None = None
+    remedies: list[tuple[float, events.RemedyTried | events.RemedyConfirmed]] = field(default_factory=list)
     ended: events.Ended | None = None
     newer: int = 0  # the format that begins where this chunk ends, when only a newer finetop reads it
     is_last: bool = True  # there was no more when it was read
@@ -176,6 +177,8 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         batch.verdicts.append((line.t, event))
     elif isinstance(event, events.Best):
         batch.best = event
+    elif isinstance(event, events.RemedyTried | events.RemedyConfirmed):
+        batch.remedies.append((line.t, event))
     elif isinstance(event, events.Ended):
         batch.ended = event
     else:

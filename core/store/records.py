@@ -28,7 +28,7 @@ STORE = "store.json"
 
 # Tables and columns that events tell, or the recipe: `rebuild` makes them again.
 FROM_EVENTS = frozenset(
-    {"metrics", "checkpoints", "samples", "data_reports", "alarms", "item_scores", "settings"}
+    {"metrics", "checkpoints", "samples", "data_reports", "alarms", "item_scores", "settings", "remedies"}
 )
 DERIVED = {
     "runs": frozenset({"rank", "ended", "step", "steps", "last", "brief", "first_row", "best"}),

@@ -19,7 +19,7 @@ from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
-from finetop.core.supervisor import going_on, orders, rules, spare, sweeping
+from finetop.core.supervisor import going_on, mending, orders, rules, spare, sweeping
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.pool import telling
@@ -241,6 +241,8 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Checks: check_results,
     protocol.Flips: flips,
     protocol.Check: orders.check,
+    protocol.Remedies: mending.remedies_of,
+    protocol.Remedy: mending.remedy,
     protocol.Stop: wishes.stop,
     protocol.Kill: wishes.kill,
     protocol.Pause: wishes.pause,

@@ -21,7 +21,7 @@ from finetop.core.recipe.load import check_name, recipe_from_json
 from finetop.core.recipe.names import quoted
 from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.recipe.schema import General
-from finetop.core.store import checks, claims, jobs, parents as store_parents, records, runs
+from finetop.core.store import checks, claims, jobs, parents as store_parents, records, remedies, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
 from finetop.core.supervisor.state import Supervisor
@@ -118,7 +118,10 @@ def export(supervisor: Supervisor, ask: protocol.Export) -> protocol.ExportAnswe
         raise Refused(
             f"{target} is there already, and is not overwritten.", hint="Give another folder: --to DIR."
         )
-    args = {"step": step, "checkpoint": path, "to": str(target), "dtype": ask.dtype}
+    args: dict[str, Any] = {"step": step, "checkpoint": path, "to": str(target), "dtype": ask.dtype}
+    if ask.remedy:
+        args["remedy"] = remedies.for_export(connection, run_id, step, ask.remedy)
+        _, args["checkpoint"] = checks.newest_checkpoint(connection, run_id, args["remedy"]["step"])
     with transaction(connection):
         job_id, _ = jobs.add_job(
             connection, run_id=run_id, verb="export", args=args, priority=jobs.CHECK_PRIORITY

@@ -27,6 +27,9 @@ SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
 TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN@STEP")
+REMEDIES = Key(
+    "r", "r", "remedies", "remedies", "what mends it, without training first", "finetop remedy RUN"
+)
 STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
@@ -49,7 +52,7 @@ MOVES = (
 )
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH),
-    *(CHECK, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, BACK, *MOVES),
+    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, BACK, *MOVES),
 )
 
 _SCROLL = Key("", "↑↓", "scroll", "", "")
@@ -100,7 +103,7 @@ def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_readi
             return (_SCROLL, NEW, NEXT_TAB, *stop, BACK)
         case "check":
             earlier = (_EARLIER,) if len(detail.checks) > 1 else ()
-            return (_TASK, _ANSWERS, *earlier, NEXT_TAB, *stop, BACK, *check)
+            return (_TASK, _ANSWERS, REMEDIES, *earlier, NEXT_TAB, *stop, BACK, *check)
         case "steps":
             return (_STEP, *check, NEXT_TAB, *stop, BACK)
 

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 OPEN = Key("enter", "enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN")
+REMEDIES = Key(
+    "r", "r", "remedies", "remedies", "what mends it, without training first", "finetop remedy RUN"
+)
 NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
@@ -29,7 +32,7 @@ MOVES = (
     Key("g,home", "g", "", "top", "first run"),
     Key("G,end", "G", "", "end", "last run"),
 )
-KEYS = (OPEN, NEW, CHECK, FILTER, STOP, PAUSE, RETRY, SORT, KILL, BACK, *MOVES)
+KEYS = (OPEN, NEW, CHECK, REMEDIES, FILTER, STOP, PAUSE, RETRY, SORT, KILL, BACK, *MOVES)
 _GO_ON = Key("", "P", "go on", "", "")
 
 
@@ -43,4 +46,4 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool) -> tuple[Key, ...]:
         return (OPEN, _GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):
         return (OPEN, RETRY, NEW, CHECK, FILTER, SORT)
-    return (OPEN, CHECK, NEW, FILTER, SORT)
+    return (OPEN, CHECK, REMEDIES, NEW, FILTER, SORT)

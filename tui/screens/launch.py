@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
 from textual.screen import Screen
@@ -48,7 +48,7 @@ from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.words import count, counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from textual import events
     from textual.app import ComposeResult
@@ -171,8 +171,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self._keep_cursor_in()
         self._after_check()
 
-    async def fill_from_run(self, run: str) -> None:
-        """Fill the form with the settings of a run."""
+    async def fill_from_run(self, run: str, settings: Mapping[str, Any] | None = None) -> None:
+        """Fill the form with the settings of a run; `settings` are laid over them, with the cursor on the first."""
         host = host_of(self)
         try:
             detail = await host.ask(protocol.GetRun(run))
@@ -181,8 +181,12 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             return
         base = run_base(clean_line(run), detail.recipe, host.folder)
         self.bases = [base, *(other for other in self.bases if other.group != base.group)]
-        self.form = open_form(base, files_are_here=self._files_are_here())
+        edits = {key: str(value) for key, value in (settings or {}).items()}
+        self.form = open_form(base, edits, files_are_here=self._files_are_here())
         self.base_at, self.field_at, self.part = 0, 0, "settings"
+        for key in list(edits)[:1]:
+            self.all_settings = self.all_settings or key not in IMPORTANT
+            self._put_cursor_on(key)
         self._after_check()
 
     def _files_are_here(self) -> bool:

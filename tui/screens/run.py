@@ -308,6 +308,9 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def action_log(self) -> None:
         self._open_tab("log")
 
+    def action_remedies(self) -> None:
+        host_of(self).open_remedies(self.run)
+
     def action_steps(self) -> None:
         self._open_tab("steps")
 

@@ -298,6 +298,10 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         if self.row is not None:
             self._do(protocol.Check(self.row.name))
 
+    def action_remedies(self) -> None:
+        if self.row is not None:
+            host_of(self).open_remedies(self.row.name)
+
     def action_stop(self) -> None:
         row = self.row
         if row is None or self._has_ended(row):

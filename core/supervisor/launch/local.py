@@ -23,6 +23,7 @@ MODULES = {
     "check": "finetop.core.check",
     "import": "finetop.core.adopt",
     "export": "finetop.core.export",
+    "remedy": "finetop.core.remedies",
 }
 Signal = Literal["stop", "kill", "stacks"]  # what a keeper can be asked for
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 Wish = Literal["stop", "kill", "pause", "rest"]  # a rest is the pause of quiet hours
-CAN_PAUSE = ("train", "check")  # verbs that go on where they were; an import or export is soon over
+CAN_PAUSE = ("train", "check", "remedy")  # verbs that go on where they were; an import or export is soon over
 
 
 def ask(connection: duckdb.DuckDBPyConnection, job: Job, wish: Wish) -> None:
@@ -61,7 +61,7 @@ def pause(supervisor: Supervisor, asked: protocol.Pause) -> protocol.Done:
     goes_on = f"finetop resume {name}"
     if not live:
         return protocol.Done(f"{name} is held. It goes on with: {goes_on}")
-    saves = "saves a checkpoint" if live[0].verb == "train" else "ends its check"
+    saves = "saves a checkpoint" if live[0].verb == "train" else f"ends its {live[0].verb}"
     return protocol.Done(f"{name} {saves}, then waits in the queue, held. It goes on with: {goes_on}")
 
 

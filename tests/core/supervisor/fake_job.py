@@ -7,9 +7,10 @@ What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok"
 run, and the step `until` which those come that do not end well, `refuses`: what a job that is to go on says at once,
 garbage, `saved`: steps that get a checkpoint's folder (or each of `saves_every`), `best`: the one that is kept, and
 for its checks `check_s`: how long they take, `lost`: how many items of each task the tuned model lost, a number or one
-for each step. `waits_at`: a step before which it waits until there is a file `go` in its folder, with `ranks` as so
-many processes that wait, of which the last is elsewhere; with `spins` it is busy meanwhile. `alarms`: of a step, or of
-`each` other: kind, and whether it is over.
+for each step; of its remedies those that are `mended` are OK, and the first of them is confirmed. `waits_at`: a step
+before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of which
+the last is elsewhere; with `spins` it is busy meanwhile. `alarms`: of a step, or of `each` other: kind, and whether it
+is over.
 """
 
 import faulthandler
@@ -51,6 +52,8 @@ def main() -> int:
         lost = plan.get("lost", 0)
         step = spec.args["step"]
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
+    if spec.verb == "remedy":
+        return remedy(log, plan, spec.args)
     with side_file(folder).open("a") as side:
         attempt = int(patiently((folder / "attempt").read_text))
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "cpu")
@@ -209,6 +212,46 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
 
 def check(log: events.EventLog, lost: int, step: int, args: dict[str, Any]) -> int:
     judge(log, lost, step, args)
+    log.write_at_last(events.Ended("finished"))
+    return 0
+
+
+def remedy(log: events.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
+    """Candidates that keep the less of the gain the later they come: those that are mended, and others that are not."""
+    log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
+    names = [one["name"] for one in args["candidates"]]
+    labels = {"now": "now", **{one["name"]: one["label"] for one in args["candidates"]}}
+    mended = [name for name in names if name in plan.get("mended", ())]
+    for at, name in enumerate(["now", *names]):
+        log.write(events.Phase(f"{labels[name]}: scoring tuned", 10, 336, "items", 5.0))
+        time.sleep(plan.get("check_s", 0.0))
+        log.write(
+            events.RemedyTried(
+                step=args["step"],
+                name=name,
+                remedy=name.partition("-")[0],
+                label=labels[name],
+                made_of=args["step"],
+                verdict="ok" if name in mended else "regressed",
+                reason="as planned",
+                target={"nats_per_token": 1.1 + 0.2 * at},
+                gain=None if name == "now" else 1 - at / 10,
+                drop=0.004 if name in mended else 0.09,
+                interval=(-0.01, 0.02) if name in mended else (0.05, 0.13),
+                items_used=64,
+                items_total=336,
+                tasks=[("arithmetic", 0.22, "lost"), ("knowledge", 0.0, "kept")],
+                weights="" if name == "now" else "ab" * 32,
+                seconds=1.5,
+            )
+        )
+    for name in mended[:1]:
+        numbers = {"drop": 0.001, "interval": (-0.02, 0.02), "items_used": 128, "items_total": 336}
+        log.write(
+            events.RemedyConfirmed(
+                step=args["step"], name=name, verdict="ok", reason="as planned", alpha=0.05 / 9, **numbers
+            )
+        )
     log.write_at_last(events.Ended("finished"))
     return 0
 

@@ -36,6 +36,8 @@ def lived(rig, tmp_path):
     rig.wait_state(spread, "finished")
     rig.ask(protocol.Check(spread, 20))
     wait_checked(rig, spread, 1)
+    rig.ask(protocol.Remedy(spread, only=["interpolate"]))
+    rig.wait_job(spread, "remedy")
     resumed = rig.submit("resumed", steps=30, saved=[10, 20], end="die", once=True)
     rig.wait_state(resumed, "failed")
     rig.ask(protocol.Check(resumed, 20))
@@ -341,6 +343,23 @@ def test_every_row_comes_back(quiet):
              events.Verdict(2, verdict(30, step=2, claim=3)), events.Planned(9, 1.0, 1, 0, 1, 1, 1),
              events.Ended("failed", "bad data", "row 1", 2)]  # fmt: skip
     quiet.job(one, "train", again, data.Failed(2.0, "bad data", "row 1", 1.0, 2), resume={"step": 1})
+    mended = events.RemedyTried(
+        step=1,
+        name="prune-small",
+        remedy="prune",
+        label="x",
+        made_of=1,
+        verdict="ok",
+        reason="so",
+        target={"nats_per_token": 1.0},
+        gain=0.9,
+        drop=0.01,
+        interval=(0.0, 0.02),
+    )
+    fine = events.RemedyConfirmed(
+        step=1, name="prune-small", verdict="ok", reason="so", drop=0.0, alpha=0.005
+    )
+    quiet.job(one, "remedy", [start, mended, fine, events.Ended("finished")], finished, step=1)
     quiet.run("child", (5,), model="run:one@1")
     quiet.queue("waits", model="run:one@1")
     with transaction(quiet.supervisor.connection):

@@ -1,0 +1,145 @@
+"""`finetop remedy RUN`: try what mends a run without training it, confirm the best. Exit 0: one is, 1: none."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import mended as words, protocol, run as data
+from finetop.core.client import Client
+from finetop.core.commands.adopting import require_finished
+from finetop.core.commands.export import until_done
+from finetop.core.commands.output import plain, print_json, print_table, span
+from finetop.core.commands.steps import run_and_step
+from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from finetop.core.home import Home
+
+ABOUT = "try what mends a run that forgot, without training it again"
+ANYWHERE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN[@STEP]", help="a run: its best or newest checkpoint, or STEP's")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="try these alone: interpolate, interpolate-0.5 …",
+    )
+    parser.add_argument("--wait", action="store_true", help="wait for the answer; the exit code is it")
+    parser.add_argument(
+        "--list", action="store_true", help="print what there is and what was tried; try nothing"
+    )
+    parser.add_argument(
+        "--rerun", default="", metavar="NAME", help="queue a run that trains again otherwise: lower-rate …"
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    if sum(map(bool, (args.list, args.rerun, args.only or args.wait))) > 1:
+        raise BadInput("--list, --rerun and --only with --wait are three different things.", hint="Say one.")
+    name, step = run_and_step(args.run)
+    if args.rerun:
+        return rerun(args, home, name)
+    if args.list:
+        return tell(args, home, name, step)
+    with Client(home) as client:
+        queued: protocol.RemedyAnswer = client.ask(protocol.Remedy(name, step, args.only))
+    if not args.wait:
+        if args.json:
+            print_json(
+                {"run": queued.run, "step": queued.step, "remedies": queued.names, "job": queued.job_id}
+            )
+        else:
+            print(f"{len(queued.names)} remedies of {queued.run} are queued: {', '.join(queued.names)}.")
+            print(f"See them: finetop remedy {queued.run} --list")
+        return 0
+    job = until_done(home, queued, quiet=args.json)
+    hint = f"See `finetop tail --log {queued.run}`."
+    require_finished(job.state, f"the remedies of {queued.run} were not all tried", hint)
+    return tell(args, home, name, step)
+
+
+def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> int:
+    """Print what there is and how it did. Gives 0 where one is confirmed, or where none was tried; else 1."""
+    with Client(home) as client:
+        found: protocol.RemediesAnswer = client.ask(protocol.Remedies(name, step))
+    if args.json:
+        print_json({"remedies": plain(found)})
+    else:
+        print_all(found)
+    tried = [row for row in found.rows if row.verdict]
+    return 0 if not tried or any(row.confirmation == "ok" for row in tried) else 1
+
+
+def print_all(found: protocol.RemediesAnswer) -> None:
+    """Print the table, the best, what needs training, and what to do next."""
+    print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
+    head = ("", "", "remedy", found.metric or "target", "gain kept", "retained", "forgot?", "name")
+    rows = [
+        (words.star(found, row), letter, row.label, *words.cells(found, row), row.name)
+        for letter, row in words.lettered(found.rows)
+    ]
+    print_table(head, rows, right=(3, 4))
+    for line in words.best(found):
+        print(line)
+    print("needs training:")
+    for one in found.retrainings:
+        if one.why_not:
+            print(f"  {one.label}: not here, {one.why_not}")
+            continue
+        price = "" if one.price_s is None else f", about {span(one.price_s)}"
+        print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")
+    if found.best:
+        print(f"next: finetop export {clean_line(found.run)} --remedy {found.best} --to DIR")
+    elif not any(row.verdict for row in found.rows):
+        print(
+            f"next: finetop remedy {clean_line(found.run)} --wait{words.price(found).replace(':', '   #', 1)}"
+        )
+
+
+def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
+    """Queue the same run with the settings that a remedy changes."""
+    with Client(home) as client:
+        found: protocol.RemediesAnswer = client.ask(protocol.Remedies(name))
+        detail: data.RunDetail = client.ask(protocol.GetRun(name))
+        one = next((one for one in found.retrainings if one.name == args.rerun), None)
+        if one is None:
+            known = [one.name for one in found.retrainings]
+            raise NotFound(
+                f"--rerun {args.rerun}: there is no such remedy.", hint=did_you_mean(args.rerun, known)
+            )
+        if one.why_not:
+            raise Refused(f"{one.label}: {one.why_not}.", hint="Try another: `finetop remedy RUN --list`.")
+        recipe = with_settings(detail.recipe, one.settings)
+        wanted = f"{detail.row.name.rpartition(':')[2]}-{one.name}"
+        host = detail.row.name.rpartition(":")[0]
+        source = f"# {detail.row.name} with {one.label}\n{detail.recipe_source}"
+        queued: protocol.SubmitAnswer = client.ask(
+            protocol.Submit({**recipe, "name": wanted}, source, f"{host}:{wanted}" if host else wanted)
+        )
+    if args.json:
+        print_json({"run": queued.name, "run_id": queued.run_id, "settings": one.settings})
+    else:
+        print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
+    return 0
+
+
+def with_settings(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
+    """Lay settings, by dotted key, over a resolved recipe."""
+    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
+    for key, value in settings.items():
+        place = made
+        *above, last = key.split(".")
+        for part in above:
+            if place.get(part) is None:
+                place[part] = {}
+            place = place[part]
+        place[last] = value
+    return made

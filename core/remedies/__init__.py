@@ -1,0 +1,148 @@
+"""Remedies for a model that forgot: one file each, found by listing this folder.
+
+A remedy that needs no training is a module with
+- `ABOUT`: what it does, in one line, and `COST`: what that takes, beside scoring what comes out,
+- `MOST`: how many candidates it has at most; their sum over all remedies is what the error is split by (_choosing.py),
+- `candidates(subject)`: those that there are of a run's checkpoint, each with its settings, or why it can't be had,
+- `change(candidate, base, checkpoint)`: what makes the candidate of a loaded checkpoint; a candidate of another
+  checkpoint, as it is, needs none.
+
+One that trains again has `ABOUT` and `settings(recipe)`: what is changed of a run's recipe, or why that can't be.
+Heavy imports stay inside functions, so that listing remedies never imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import methods
+from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.listing import listed_names, load_listed
+from finetop.core.recipe.load import recipe_from_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import ModuleType
+
+# Methods whose adapter adds s times something to the weights: with another s it is stronger or weaker.
+SCALED = ("adalora", "corda", "loftq", "lora", "lora-plus", "olora", "pissa", "rslora")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a remedy may know of a model before anything is loaded: facts of its run and checkpoint."""
+
+    step: int
+    is_adapter: bool
+    merges: bool  # what it learned can be added into the base's weights
+    scales: bool  # by a factor in front of it
+    quantize: str
+    earlier: tuple[int, ...]  # steps of the checkpoints before it that are kept, ascending
+
+    @property
+    def no_weights(self) -> str:
+        """Say why the weights themselves can't be worked on; nothing where they can."""
+        if self.is_adapter and not self.merges:
+            return "its adapter stands before the text and moves no weight"
+        if self.quantize != "none":
+            return f"its base is held in {self.quantize}, whose weights can't be written anew one by one"
+        return ""
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One model that can be had without training, or why it can't be."""
+
+    name: str
+    remedy: str
+    label: str
+    step: int  # of the checkpoint that it is made of
+    settings: dict[str, Any]
+    why_not: str = ""
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """A run that would train again otherwise: which settings of its recipe change, or why not."""
+
+    name: str
+    label: str
+    settings: Mapping[str, Any]
+    why_not: str = ""
+
+
+def names() -> tuple[str, ...]:
+    """List the remedies there are, without importing them."""
+    return listed_names(__name__)
+
+
+def load(name: str) -> ModuleType:
+    """Import one remedy. Raises NotFound with a suggestion."""
+    return load_listed(__name__, name, kind="remedy")
+
+
+def needs_training(name: str) -> bool:
+    """Say if a remedy trains again."""
+    return hasattr(load(name), "settings")
+
+
+def most() -> int:
+    """Count the candidates that any run can have: whatever is tried of them, in however many parts."""
+    return sum(load(name).MOST for name in names() if not needs_training(name))
+
+
+def candidates(subject: Subject) -> list[Candidate]:
+    """List what can be had of a model without training, remedy by remedy."""
+    found = [load(name).candidates(subject) for name in names() if not needs_training(name)]
+    return [candidate for of_one in found for candidate in of_one]
+
+
+def retrainings(recipe: Mapping[str, Any]) -> list[Retraining]:
+    """List what could be trained again otherwise, of a resolved recipe."""
+    made = []
+    for name in names():
+        if not needs_training(name):
+            continue
+        module = load(name)
+        found = module.settings(recipe)
+        why_not = found if isinstance(found, str) else ""
+        made.append(Retraining(name, module.ABOUT, {} if why_not else found, why_not))
+    return made
+
+
+def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[int]) -> Subject:
+    """Gather the facts of a run's checkpoint: `kind` is what it holds, `steps` are those of all that are kept."""
+    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=False)
+    name, options = read.method.name, read.method.options
+    known = name in methods.names()
+    return Subject(
+        step=step,
+        is_adapter=kind == "adapter",
+        merges=not known or methods.merges(name, options),
+        scales=name in SCALED,
+        quantize=read.model.quantize,
+        earlier=tuple(sorted({one for one in steps if one < step})),
+    )
+
+
+def chosen(found: Sequence[Candidate], only: Sequence[str]) -> list[Candidate]:
+    """Pick candidates by name, or all of a remedy by its own; without a name all that can be had.
+
+    Raises NotFound, with a suggestion, and for one that can't be had, with the reason.
+    """
+    if not only:
+        return [one for one in found if not one.why_not]
+    picked: list[Candidate] = []
+    for name in only:
+        meant = [one for one in found if name in (one.name, one.remedy)]
+        if not meant:
+            words = sorted({word for one in found for word in (one.name, one.remedy)})
+            raise NotFound(
+                f"there is no remedy {name[:60]!r} of this run.", hint=did_you_mean(name[:60], words)
+            )
+        if all(one.why_not for one in meant):
+            raise NotFound(f"{meant[0].name} can't be had: {meant[0].why_not}.", hint="Leave it out.")
+        picked += [one for one in meant if not one.why_not and one not in picked]
+    return [one for one in found if one in picked]

@@ -1,0 +1,125 @@
+"""The weights of a loaded model made anew from the base's and its own, one tensor at a time, in memory.
+
+An adapter is merged first, so that what comes out is a whole model. The base's weights are read from its files as they
+are needed: beside the model there are one tensor of the base and what is made of both, in float32. The base's are
+rounded to the model's number format first, as they are when the base is loaded; what is made is rounded once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import models
+from finetop.core.errors import FinetopError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from torch import Tensor
+
+    from finetop.core.models import ResolvedModel
+
+    # name, the base's weights, the tuned ones, both float32 -> what takes their place
+    Mix = Callable[[str, Tensor, Tensor], Tensor]
+
+
+class Unchanged(FinetopError):
+    """A remedy that changes nothing of this model."""
+
+
+def changed(model: Any, base: ResolvedModel, mix: Mix, *, matrices_alone: bool = False) -> Any:
+    """Make the weights of a model anew; an adapter is merged first. `matrices_alone`: of linear layers.
+
+    Raises FinetopError where the base has no such weights.
+    """
+    import torch
+
+    whole = merged(model)
+    words = {
+        id(part.weight) for part in (whole.get_input_embeddings(), whole.get_output_embeddings()) if part
+    }
+    with torch.no_grad(), weights_of(base, whole) as read:
+        for name, weight in whole.named_parameters():
+            if matrices_alone and (weight.ndim != 2 or id(weight) in words):
+                continue
+            before = read(name).to(weight.dtype)
+            if before.shape != weight.shape:
+                raise FinetopError(
+                    f"{name} has the shape {list(weight.shape)}, and {list(before.shape)} in the base.",
+                    hint="Try an earlier checkpoint.",
+                )
+            before = before.to(weight.device)
+            if not torch.equal(before, weight):
+                weight.data = mix(name, before.float(), weight.float()).to(weight.dtype)
+    return whole
+
+
+def merged(model: Any) -> Any:
+    """Add an adapter into its base's weights; a whole model is one already. Raises FinetopError."""
+    from pathlib import Path
+
+    from finetop.core.export import merging
+
+    return merging.merged(model, Path("the adapter")) if hasattr(model, "merge_and_unload") else model
+
+
+@contextmanager
+def weights_of(base: ResolvedModel, model: Any) -> Iterator[Callable[[str], Tensor]]:
+    """Read the base's weights by the names that they have in `model`.
+
+    Its files name them alike, with or without the prefix of the model's body. Where they don't, the base is loaded
+    whole, on the CPU.
+    """
+    from safetensors import safe_open
+
+    with ExitStack() as opened:
+        places: dict[str, Any] = {}
+        for file in models.weight_files(base.path):
+            reader = opened.enter_context(safe_open(file, "pt", device="cpu"))
+            places.update(dict.fromkeys(reader.keys(), reader))
+        named = {
+            name: _in_file(name, model.base_model_prefix, places) for name, _ in model.named_parameters()
+        }
+        if None not in named.values():
+            yield lambda name: places[str(named[name])].get_tensor(named[name])
+            return
+    other: Any = models.load(base, next(model.parameters()).dtype, "cpu")[0]
+    held = dict(other.named_parameters(remove_duplicate=False))
+    missing = next((name for name in named if name not in held), None)
+    if missing is not None:
+        raise FinetopError(f"the base has no weights {missing}.", hint="Try an earlier checkpoint.")
+    yield lambda name: held[name]
+
+
+def _in_file(name: str, prefix: str, places: dict[str, Any]) -> str | None:
+    spellings = (name, name.removeprefix(f"{prefix}."), f"{prefix}.{name}")
+    return next((one for one in spellings if one in places), None)
+
+
+def fingerprint(model: Any) -> str:
+    """Hash (sha256) what a change has made: of an adapter its weights and scales, else all weights."""
+    whole = hashlib.sha256()
+    is_adapter = hasattr(model, "peft_config")
+    for name, weight in model.named_parameters():
+        if not is_adapter or weight_is_of_adapter(name, model):
+            whole.update(f"{name} {weight.dtype} {list(weight.shape)}".encode())
+            whole.update(_bytes(weight))
+    for name, layer in model.named_modules() if is_adapter else ():
+        scaling = getattr(layer, "scaling", None)
+        if isinstance(scaling, dict):
+            whole.update(f"{name} {sorted(scaling.items())}".encode())
+    return whole.hexdigest()
+
+
+def weight_is_of_adapter(name: str, model: Any) -> bool:
+    """Say if a parameter belongs to an adapter: its name ends with the adapter's."""
+    return any(f".{adapter}" in name for adapter in model.peft_config)
+
+
+def _bytes(weight: Tensor) -> bytes:
+    import torch
+
+    flat = weight.detach().contiguous().cpu().view(-1)
+    return bytes(flat.view(torch.uint8).numpy().data)

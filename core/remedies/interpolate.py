@@ -1,0 +1,60 @@
+"""Weights between the base and the tuned model: w0 + strength * (w - w0).
+
+Of a full model tensor by tensor (WiSE-FT, arXiv:2109.01903); of an adapter that adds s times something, by its s,
+which leaves base and adapter as they are; of any other that can be merged, as of a full model. Weights are mixed in
+float32 and rounded once, to the format that the model computes in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.remedies import Candidate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from finetop.core.check.candidates import Change
+    from finetop.core.models import ResolvedModel
+    from finetop.core.remedies import Subject
+
+ABOUT = "weights between the base and the tuned model, at several strengths of the change"
+COST = "reading the base's weights once; nothing where an adapter has a scale"
+MOST = 5
+STRENGTHS = {
+    0.75: "3/4 of the change",
+    0.5: "half-way to the base",
+    0.25: "1/4 of the change",
+    0.1: "1/10 of the change",
+    0.05: "1/20 of the change",
+}
+
+
+def candidates(subject: Subject) -> list[Candidate]:
+    """Give five strengths, the strongest first."""
+    why_not = "" if subject.scales else subject.no_weights
+    return [
+        Candidate(
+            f"interpolate-{strength}", "interpolate", label, subject.step, {"strength": strength}, why_not
+        )
+        for strength, label in STRENGTHS.items()
+    ]
+
+
+def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
+    """Make the change of one strength."""
+    from finetop.core.check.candidates import Change
+    from finetop.core.remedies._adapters import has_scale, scaled
+    from finetop.core.remedies._weights import changed
+
+    strength = float(candidate.settings["strength"])
+    facts = {"name": "interpolate", "strength": strength}
+    if has_scale(checkpoint):
+        return Change(facts, False, lambda model: scaled(model, strength))
+
+    def mix(name: str, before: Tensor, after: Tensor) -> Any:
+        return before.lerp(after, strength)
+
+    return Change(facts, True, lambda model: changed(model, base, mix))

@@ -1,0 +1,79 @@
+"""Intruder dimensions taken out: directions that tuning has put in, unlike any of the base's.
+
+Of each matrix the largest TOP singular directions of the tuned weights are looked at; one whose left vector has a
+cosine below COSINE with every left singular vector of the base's weights is an intruder (Shuttleworth et al. 2024,
+arXiv:2410.21228, who see forgetting go with them), and its share s u v^T is scaled by `scale`. Matrices of linear
+layers alone: embeddings and the head have a row a word. Both decompositions are exact, in float32.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.remedies import Candidate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any
+
+    from torch import Tensor
+
+    from finetop.core.check.candidates import Change
+    from finetop.core.models import ResolvedModel
+    from finetop.core.remedies import Subject
+
+ABOUT = "the directions that tuning put into each matrix, unlike any of the base's, taken out"
+COST = "two singular value decompositions of every matrix"
+MOST = 1
+TOP = 10
+COSINE = 0.5
+
+
+def candidates(subject: Subject) -> list[Candidate]:
+    """Give one: all of them gone."""
+    settings = {"scale": 0.0, "top": TOP, "cosine": COSINE}
+    return [
+        Candidate("intruders", "intruders", "intruders removed", subject.step, settings, subject.no_weights)
+    ]
+
+
+def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
+    """Make the change, which tells how many there were. Raises Unchanged where there is none."""
+    from finetop.core.check.candidates import Change
+    from finetop.core.remedies._weights import Unchanged, changed
+
+    settings = {key: float(value) for key, value in candidate.settings.items()}
+    told: list[str] = []
+
+    def make(model: Any) -> Any:
+        counts: list[int] = []
+
+        def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
+            made, count = without_intruders(
+                before, after, int(settings["top"]), settings["cosine"], settings["scale"]
+            )
+            counts.append(count)
+            return made
+
+        whole = changed(model, base, mix, matrices_alone=True)
+        touched = sum(1 for count in counts if count)
+        if not touched:
+            raise Unchanged(f"none of its {len(counts)} matrices that moved has an intruder.")
+        told.append(f"{sum(counts):,} intruders in {touched:,} of {len(counts):,} matrices that moved")
+        return whole
+
+    return Change({"name": "intruders", **settings}, True, make, told)
+
+
+def without_intruders(
+    before: Tensor, after: Tensor, top: int, cosine: float, scale: float
+) -> tuple[Tensor, int]:
+    """Scale the intruders of a matrix [out, in]; gives the matrix and how many there were."""
+    import torch
+
+    ours = torch.linalg.svd(before, full_matrices=False).U
+    left, values, right = torch.linalg.svd(after, full_matrices=False)
+    alike = (ours.T @ left[:, :top]).abs().amax(0)
+    found = (alike < cosine).nonzero()[:, 0]
+    share = (left[:, found] * values[found]) @ right[found]
+    return after - (1 - scale) * share, len(found)

@@ -1,0 +1,69 @@
+"""A part of the change dropped: of every tensor the smallest half of its moves, or a random half.
+
+By size: what moved least goes back to the base's number, the rest stays. At random: each move stays with a probability
+of 1/2 and is then doubled, so that the expected change is the whole one (DARE, Yu et al. 2023, arXiv:2311.03099). The
+draw is seeded by the tensor's name, and made on the CPU: the same on every device.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.remedies import Candidate
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from finetop.core.check.candidates import Change
+    from finetop.core.models import ResolvedModel
+    from finetop.core.remedies import Subject
+
+ABOUT = "a half of the change dropped: its smallest moves, or random ones with the rest doubled"
+COST = "reading the base's weights once"
+MOST = 2
+KEPT = 0.5
+
+
+def candidates(subject: Subject) -> list[Candidate]:
+    """Give two: by size and at random."""
+    return [
+        Candidate(f"prune-{by}", "prune", label, subject.step, {"by": by, "kept": KEPT}, subject.no_weights)
+        for by, label in (("small", "small half pruned"), ("random", "random half pruned"))
+    ]
+
+
+def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
+    """Make the change."""
+    from finetop.core.check.candidates import Change
+    from finetop.core.remedies._weights import changed
+
+    by, kept = str(candidate.settings["by"]), float(candidate.settings["kept"])
+
+    def mix(name: str, before: Tensor, after: Tensor) -> Tensor:
+        moves = after - before
+        return before + (largest(moves, kept) if by == "small" else drawn(moves, kept, name))
+
+    return Change({"name": "prune", "by": by, "kept": kept}, True, lambda model: changed(model, base, mix))
+
+
+def largest(moves: Tensor, kept: float) -> Tensor:
+    """Keep the largest share of a tensor's moves, and of those as large as the last of them all."""
+    sizes = moves.abs().flatten()
+    dropped = sizes.numel() - round(kept * sizes.numel())
+    if not dropped:
+        return moves
+    bound = sizes.kthvalue(dropped).values
+    return moves.where(moves.abs() > bound, 0.0)
+
+
+def drawn(moves: Tensor, kept: float, name: str) -> Tensor:
+    """Keep a random share of a tensor's moves, enlarged by what the others would have been."""
+    import hashlib
+
+    import torch
+
+    seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+    stays = torch.rand(moves.shape, generator=torch.Generator().manual_seed(seed)) < kept
+    return moves.where(stays.to(moves.device), 0.0) / kept

@@ -1,0 +1,19 @@
+"""Train again with answers of the base itself between the rows: see core/protect/replay.py."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ABOUT = "20 % replay, of what the base writes"
+ROWS, SHARE = 200, 0.2
+
+
+def settings(recipe: Mapping[str, Any]) -> Mapping[str, Any] | str:
+    """Mix them in, where nothing is replayed yet."""
+    replay = recipe.get("protect", {}).get("replay") or {}
+    if replay.get("path") or replay.get("from_base"):
+        return "it replays already: raise protect.replay.share"
+    return {"protect.replay.from_base": ROWS, "protect.replay.share": SHARE}

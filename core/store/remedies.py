@@ -1,0 +1,130 @@
+"""Remedies in the store: what was tried of a checkpoint, each candidate once, as it was tried last."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import events, remedies
+from finetop.core.errors import NotFound, Refused, did_you_mean
+from finetop.core.run import RemedyRow, TaskBrief
+from finetop.core.store import runs
+
+if TYPE_CHECKING:
+    import duckdb
+
+NOW = "now"  # the candidate that is the checkpoint itself
+
+_json = msgspec.json.Encoder()
+_row = msgspec.json.Decoder(RemedyRow)
+
+
+def take(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: int,
+    job_id: int,
+    at: float,
+    told: events.RemedyTried | events.RemedyConfirmed,
+) -> None:
+    """Keep how a candidate did; tried again, it takes the place of what was told before."""
+    if isinstance(told, events.RemedyTried):
+        row: RemedyRow | None = _tried(at, told)
+    else:
+        row = of_run(connection, run_id, told.step).get(told.name)
+        row = row and _confirmed(row, told)
+    if row is None:
+        return  # a confirmation of what was never tried
+    connection.execute(
+        "DELETE FROM remedies WHERE run_id = ? AND step = ? AND name = ?", [run_id, told.step, told.name]
+    )
+    low, high = row.interval or (None, None)
+    connection.execute(
+        "INSERT INTO remedies (run_id, step, name, job_id, time, verdict, gain, lost, low, high, confirmation, row)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [
+            *(run_id, told.step, told.name, job_id, row.at, row.verdict, row.gain),
+            *(None if points is None else points / 100 for points in (row.drop, low, high)),
+            *(row.confirmation, _json.encode(row).decode()),
+        ],
+    )
+
+
+def of_run(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dict[str, RemedyRow]:
+    """Read what was tried of a run's checkpoint, by name."""
+    found = connection.execute(
+        "SELECT name, row FROM remedies WHERE run_id = ? AND step = ? ORDER BY name", [run_id, step]
+    ).fetchall()
+    return {name: _row.decode(text) for name, text in found}
+
+
+def for_export(connection: duckdb.DuckDBPyConnection, run_id: int, step: int, name: str) -> dict[str, Any]:
+    """Give what an export must know of a remedy that was tried: what makes it, and what was scored.
+
+    Raises NotFound for one that was not tried, Refused for one that failed.
+    """
+    recipe = runs.recipe(connection, run_id)
+    found = {one.name: one for one in candidates(connection, run_id, recipe, step)}
+    row = of_run(connection, run_id, step).get(name)
+    if name not in found:
+        raise NotFound(f"there is no remedy {name[:60]!r} of this run.", hint=did_you_mean(name[:60], found))
+    if row is None:
+        run = runs.row(connection, run_id).name
+        raise NotFound(f"{name} was not tried yet.", hint=f"Run `finetop remedy {run} --only {name}`.")
+    if row.verdict in ("failed", "unchanged"):
+        raise Refused(f"{name} could not be made: {row.reason}")
+    return {**msgspec.to_builtins(found[name]), "weights": row.weights}
+
+
+def candidates(
+    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any], step: int
+) -> list[remedies.Candidate]:
+    kept = connection.execute(
+        "SELECT step, kind FROM checkpoints WHERE run_id = ? ORDER BY step", [run_id]
+    ).fetchall()
+    kind = next((kind for one, kind in kept if one == step), "")
+    return remedies.candidates(remedies.subject_of(recipe, step, kind, [one for one, _ in kept]))
+
+
+def _tried(at: float, told: events.RemedyTried) -> RemedyRow:
+    return RemedyRow(
+        name=told.name,
+        remedy=told.remedy,
+        label=told.label,
+        step=told.made_of,
+        settings=dict(told.settings),
+        verdict=told.verdict,
+        reason=told.reason,
+        target=dict(told.target),
+        gain=told.gain,
+        drop=_points(told.drop),
+        interval=_interval(told.interval),
+        items_used=told.items_used,
+        items_total=told.items_total,
+        worst=[TaskBrief(task, 100 * drop, mark) for task, drop, mark in told.tasks],
+        note=told.note,
+        weights=told.weights,
+        seconds=told.seconds,
+        at=at,
+    )
+
+
+def _confirmed(row: RemedyRow, told: events.RemedyConfirmed) -> RemedyRow:
+    return msgspec.structs.replace(
+        row,
+        confirmation=told.verdict,
+        fresh_reason=told.reason,
+        fresh_drop=_points(told.drop),
+        fresh_interval=_interval(told.interval),
+        fresh_used=told.items_used,
+        fresh_total=told.items_total,
+        alpha=told.alpha,
+    )
+
+
+def _points(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def _interval(shares: tuple[float, float] | None) -> tuple[float, float] | None:
+    return None if shares is None else (100 * shares[0], 100 * shares[1])

@@ -1,0 +1,138 @@
+"""Remedies of a run's checkpoint: which there are, what was tried of them, and the job that tries them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import protocol, remedies, run as data
+from finetop.core.errors import Refused
+from finetop.core.remedies._choosing import best
+from finetop.core.store import checks, jobs, remedies as tried, runs
+from finetop.core.store.open import transaction
+from finetop.core.supervisor import orders
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from finetop.core.supervisor.state import Supervisor
+
+
+def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.RemediesAnswer:
+    """Tell what can be done about a checkpoint, and what was tried. Raises NotFound, BadInput."""
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    recipe = runs.recipe(connection, run_id)
+    orders.require_text(recipe, name)
+    step, _ = checks.newest_checkpoint(connection, run_id, ask.step)
+    known = tried.of_run(connection, run_id, step)
+    rows = [_row(one, known) for one in tried.candidates(connection, run_id, recipe, step)]
+    job = _job(connection, run_id, step)
+    metric, base = _target(connection, run_id, recipe)
+    general = (recipe.get("check") or {}).get("general") or {}
+    found = best(rows)
+    return protocol.RemediesAnswer(
+        run=name,
+        step=step,
+        metric=metric,
+        base=base,
+        margin=float(general.get("margin", 3.0)),
+        now=known.get(tried.NOW),
+        rows=rows,
+        retrainings=_retrainings(connection, run_id, recipe),
+        best="" if found is None else found.name,
+        job=None if job is None else data.in_short(job.state),
+        job_id=None if job is None else job.id,
+        trying=[] if job is None else [str(one["name"]) for one in job.args["candidates"]],
+        price_s=_price(connection, run_id),
+    )
+
+
+def remedy(supervisor: Supervisor, ask: protocol.Remedy) -> protocol.RemedyAnswer:
+    """Queue the trying of remedies, ahead of queued training.
+
+    Raises NotFound for a remedy that there is not or can't be had, Refused while one of this run is under way, or where
+    none can be had.
+    """
+    connection = supervisor.connection
+    run_id, name = runs.find_run(connection, ask.run)
+    recipe = runs.recipe(connection, run_id)
+    orders.require_text(recipe, name)
+    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
+    picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
+    if not picked:
+        raise Refused(
+            f"nothing can be had of {name} without training.", hint=f"See `finetop remedy {name} --list`."
+        )
+    if any(job.verb == "remedy" and job.is_under_way for job in jobs.of_run(connection, run_id)):
+        raise Refused(f"remedies of {name} are being tried already.", hint=f"See `finetop show {name}`.")
+    candidates = [
+        {
+            **msgspec.to_builtins(one),
+            "checkpoint": path
+            if one.step == step
+            else checks.newest_checkpoint(connection, run_id, one.step)[1],
+        }
+        for one in picked
+    ]
+    args: dict[str, Any] = {"step": step, "checkpoint": path, "candidates": candidates}
+    with transaction(connection):
+        job_id, _ = jobs.add_job(
+            connection, run_id=run_id, verb="remedy", args=args, priority=jobs.CHECK_PRIORITY
+        )
+    supervisor.touch()
+    return protocol.RemedyAnswer(job_id, name, step, [one.name for one in picked])
+
+
+def _row(candidate: remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
+    """Give a candidate as it was tried, or as it can be."""
+    about = remedies.load(candidate.remedy).ABOUT
+    row = known.get(candidate.name)
+    if row is None:
+        row = data.RemedyRow(
+            candidate.name, candidate.remedy, candidate.label, candidate.step, dict(candidate.settings)
+        )
+    return msgspec.structs.replace(row, about=about, why_not=candidate.why_not)
+
+
+def _job(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> data.JobRow | None:
+    """Find the newest job that tries remedies of a checkpoint."""
+    found = [
+        job
+        for job in jobs.of_run(connection, run_id)
+        if job.verb == "remedy" and job.args.get("step") == step
+    ]
+    return found[-1] if found else None
+
+
+def _target(
+    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]
+) -> tuple[str, float | None]:
+    """Name the metric by which gains are told, and what the base reaches there, as the newest check has it."""
+    wanted = (recipe.get("check") or {}).get("target") or {}
+    metrics = wanted.get("metric") or []
+    metric = str(metrics if isinstance(metrics, str) else next(iter(metrics), ""))
+    for result in checks.results(connection, run_id):
+        reached = result.get("target", {})
+        found = metric or next(iter(reached), "")
+        if found in reached:
+            return found, float(reached[found]["base"])
+    return metric, None
+
+
+def _price(connection: duckdb.DuckDBPyConnection, run_id: int) -> float | None:
+    """Estimate what it takes to try one: as long as the newest check took, which scored the base too."""
+    found = [float(one["seconds"]) for one in checks.results(connection, run_id) if one.get("seconds")]
+    return found[0] if found else None
+
+
+def _retrainings(
+    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]
+) -> list[protocol.RetrainingRow]:
+    state = runs.row(connection, run_id).state
+    took = state.ended - state.since if isinstance(state, data.Finished) else None
+    return [
+        protocol.RetrainingRow(one.name, one.label, dict(one.settings), one.why_not, took)
+        for one in remedies.retrainings(recipe)
+    ]

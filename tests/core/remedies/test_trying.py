@@ -1,0 +1,236 @@
+"""The job: candidates on the items for choosing, the best confirmed on fresh ones, and written out as it was scored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+import torch
+
+from finetop.core import events as told, models, remedies
+from finetop.core.errors import FinetopError
+from finetop.core.export import exporting
+from finetop.core.home import Home
+from finetop.core.recipe.load import recipe_from_json
+from finetop.core.remedies import _trying, intruders
+from finetop.core.remedies.__main__ import wanted_of
+from finetop.core.run import JobSpec
+
+SUITE = """\
+suite: 1
+name: tiny
+about: one task for tests
+text: text.txt
+tasks:
+  - name: numbers
+    data: numbers.jsonl
+    chance: 0.0
+    metric: acc
+    lm_eval:
+      output_type: multiple_choice
+      doc_to_text: "{{question}}"
+      doc_to_target: gold
+      doc_to_choice: choices
+"""
+ITEMS = 160
+
+
+def write_rows(file: Path, rows: list[dict[str, object]]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def answers_of_base(tiny_model):
+    """Which of two words the base likes better behind each question: the suite's gold answers."""
+    from finetop.core.check.scoring.packing import TokenSequence
+    from finetop.core.check.scoring.scorer import plan_for, score
+
+    tokenizer = models.load_tokenizer(resolved(tiny_model))
+    model = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
+    pairs = []
+    for at in range(ITEMS):
+        for word in (" open", " mill"):
+            head = tokenizer.encode(f"The shop number {at} is", add_special_tokens=False)
+            pairs.append(TokenSequence((*head, *tokenizer.encode(word, add_special_tokens=False)), len(head)))
+    scores = [one.log_prob for one in score(model, pairs, plan_for("cpu"))]
+    return [int(scores[2 * at + 1] > scores[2 * at]) for at in range(ITEMS)]
+
+
+def resolved(folder):
+    return models.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
+
+
+@pytest.fixture
+def home(tmp_path, tiny_model):
+    """A home with a suite that the base knows by heart."""
+    made = Home(tmp_path / "home")
+    folder = made.root / "suites"
+    folder.mkdir(parents=True)
+    made.models.mkdir()
+    (folder / "tiny.yaml").write_text(SUITE)
+    (folder / "text.txt").write_text("The shop opens at nine and closes at six, but for Sundays. " * 60)
+    golds = answers_of_base(tiny_model)
+    rows = [
+        {
+            "id": f"n{at}",
+            "category": "all",
+            "question": f"The shop number {at} is",
+            "choices": ["open", "mill"],
+            "gold": golds[at],
+        }
+        for at in range(ITEMS)
+    ]
+    write_rows(folder / "numbers.jsonl", rows)
+    turns = [
+        [{"role": "user", "content": f"Hi {n}"}, {"role": "assistant", "content": "yes we do"}]
+        for n in range(4)
+    ]
+    write_rows(made.root / "rows.jsonl", [{"messages": one} for one in turns])
+    return made
+
+
+def spoilt(tiny_model, folder, size):
+    """Save the model with its weights pushed about."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32)
+    torch.manual_seed(2)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(size * torch.randn_like(weight))
+    model.save_pretrained(folder)
+    models.load_tokenizer(resolved(tiny_model)).save_pretrained(folder)
+
+
+def spec_of(home, tiny_model, names):
+    recipe = {
+        "recipe": 1,
+        "name": "run",
+        "model": {"id": str(tiny_model), "dtype": "float32"},
+        "method": {"name": "full"},
+        "objective": {"name": "sft"},
+        "data": {"train": [{"path": str(home.root / "rows.jsonl")}]},
+        "check": {
+            "general": {"suite": "tiny", "margin": 10.0},
+            "target": {"path": str(home.root / "rows.jsonl"), "metric": "nats_per_token"},
+        },
+    }
+    found = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
+    candidates = [
+        {**msgspec.to_builtins(one), "checkpoint": f"checkpoints/step-{one.step:06d}"}
+        for one in found
+        if one.name in names
+    ]
+    args = {"step": 20, "checkpoint": "checkpoints/step-000020", "candidates": candidates}
+    return JobSpec(1, 1, 1, "run", "remedy", recipe, args)
+
+
+def run_job(home, spec):
+    """Do the job's work here. Gives what it told."""
+    folder = home.runs / "0001-run" / "jobs" / "0001-remedy"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "events.jsonl").unlink(missing_ok=True)
+    log = told.EventLog(folder / "events.jsonl")
+    _trying.try_all(wanted_of(spec, folder, "cpu"), home, log)
+    log.close()
+    return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
+
+
+def of(kind, found):
+    return [event for event in found if isinstance(event, kind)]
+
+
+@pytest.fixture
+def loads(monkeypatch):
+    """Count the models that are loaded."""
+    counted, real = [], models.load
+
+    def load(base, *rest):
+        counted.append(base.path.name)
+        return real(base, *rest)
+
+    monkeypatch.setattr(models, "load", load)
+    return counted
+
+
+def test_from_candidates_to_a_confirmed_one_that_is_exported(home, tiny_model, tmp_path, loads, monkeypatch):
+    checkpoints = home.runs / "0001-run" / "checkpoints"
+    spoilt(tiny_model, checkpoints / "step-000010", 0.001)
+    spoilt(tiny_model, checkpoints / "step-000020", 0.5)
+    monkeypatch.setattr(intruders, "without_intruders", breaks)
+    spec = spec_of(home, tiny_model, ("checkpoint-10", "interpolate-0.25", "intruders"))
+    found = run_job(home, spec)
+    tried = {event.name: event for event in of(told.RemedyTried, found)}
+    assert list(tried) == ["now", "checkpoint-10", "interpolate-0.25", "intruders"]
+    assert tried["now"].verdict == "regressed"
+    assert tried["now"].items_total == ITEMS / 2 and tried["now"].made_of == 20
+    assert tried["now"].gain is None and not tried["now"].weights
+    assert tried["checkpoint-10"].verdict == "ok" and tried["checkpoint-10"].made_of == 10
+    # what one candidate can't do is told of that one
+    assert (tried["intruders"].verdict, tried["intruders"].reason) == ("failed", "this one can't be made.")
+    quarter = tried["interpolate-0.25"]
+    assert len(quarter.weights) == 64 and set(quarter.target) == {"nats_per_token"}
+    ends = of(told.RemedyConfirmed, found)
+    assert ends[-1].verdict == "ok" and tried[ends[-1].name].verdict == "ok"
+    assert ends[-1].alpha == pytest.approx(0.05 / remedies.most())
+    assert ends[-1].items_total == ITEMS / 2 and ends[-1].items_used <= ITEMS / 2
+    assert not of(told.Scores, found)
+    phases = {event.name for event in of(told.Phase, found)}
+    assert any(name.startswith("1/4 of the change: ") for name in phases)
+    assert any(name.startswith("confirming ") for name in phases)
+
+    # again: all that was scored is known, nothing is loaded for it, and the same is said
+    loads.clear()
+    again = run_job(home, spec)
+    assert [replace_seconds(event) for event in of(told.RemedyTried, again)] == [
+        replace_seconds(event) for event in tried.values()
+    ]
+    assert of(told.RemedyConfirmed, again) == ends
+    assert loads == ["step-000020"], "for the one that failed"
+
+    export_it(home, tiny_model, tmp_path, spec, quarter)
+
+
+def breaks(*_):
+    raise FinetopError("this one can't be made.")
+
+
+def replace_seconds(event):
+    return msgspec.structs.replace(event, seconds=0.0)
+
+
+def export_it(home, tiny_model, tmp_path, spec, tried):
+    """What is written is what was scored, to the bit; where it is not, that is refused."""
+    from safetensors.torch import load_file
+
+    recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False)
+    candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
+    candidate = next(one for one in candidates if one.name == tried.name)
+    checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
+    wanted = exporting.Wanted(
+        recipe,
+        "run",
+        20,
+        checkpoint,
+        tmp_path / "out",
+        "auto",
+        "cpu",
+        exporting.Remedied(candidate, tried.weights),
+    )
+    log = told.EventLog(tmp_path / "export.jsonl")
+    agreements = exporting.export(wanted, home, log)
+    assert all(one.holds for one in agreements)
+    base, tuned, out = (
+        load_file(f / "model.safetensors") for f in (tiny_model, checkpoint, tmp_path / "out")
+    )
+    for name, weight in out.items():
+        assert torch.equal(weight, torch.lerp(base[name], tuned[name], 0.25)), name
+    facts = json.loads((tmp_path / "out" / "finetop.json").read_text())
+    assert facts["remedy"]["settings"] == {"strength": 0.25}
+    other = replace(wanted, to=tmp_path / "other", remedy=exporting.Remedied(candidate, "f" * 64))
+    with pytest.raises(FinetopError, match="its weights are not those that were scored"):
+        exporting.export(other, home, log)
+    assert not (tmp_path / "other").exists()
+    log.close()

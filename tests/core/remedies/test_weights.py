@@ -1,0 +1,195 @@
+"""What remedies make of a model's weights, on a tiny one: between the base's and its own, to the bit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from finetop.core import models, remedies
+from finetop.core.errors import FinetopError
+from finetop.core.recipe.load import resolve_text
+from finetop.core.remedies._adapters import has_scale
+from finetop.core.remedies._weights import Unchanged, changed, fingerprint
+from finetop.core.remedies.intruders import without_intruders
+from finetop.core.remedies.prune import drawn, largest
+
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+IDS = torch.arange(6, 30)[None]
+
+
+def resolved(folder):
+    return models.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
+
+
+def tuned_model(tiny_model, folder, method, **options):
+    """A checkpoint of a method whose weights are pushed about, and its recipe."""
+    from finetop.core import methods
+
+    recipe = resolve_text(
+        json.dumps(
+            {
+                "recipe": 1,
+                "name": "t",
+                "model": {"id": str(tiny_model)},
+                "method": {"name": method, **options},
+            }
+        )
+    ).recipe
+    model, tokenizer = models.load(resolved(tiny_model), torch.float32, "cpu")
+    model = methods.load(method).prepare(model, recipe.method.options, methods.Start())
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.requires_grad:
+                weight.add_(0.05 * torch.randn_like(weight))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def made(name, tiny_model, folder, dtype=torch.float32):
+    """Make one candidate of a checkpoint."""
+    found = remedies.candidates(
+        remedies.Subject(20, (folder / "adapter_config.json").is_file(), True, True, "none", ())
+    )
+    candidate = next(one for one in found if one.name == name)
+    change = remedies.load(candidate.remedy).change(candidate, resolved(tiny_model), folder)
+    model, _ = models.load_checkpoint(resolved(tiny_model), folder, dtype, "cpu")
+    return change.make(model.eval()), change
+
+
+def said(model):
+    with torch.no_grad():
+        return model(input_ids=IDS).logits.float()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+def test_a_full_model_is_mixed_tensor_by_tensor_and_rounded_once(tiny_model, tmp_path, dtype):
+    folder = tuned_model(tiny_model, tmp_path / "tuned", "full")
+    model, change = made("interpolate-0.5", tiny_model, folder, dtype)
+    assert change.makes_whole
+    before, after = load_file(tiny_model / "model.safetensors"), load_file(folder / "model.safetensors")
+    for name, weight in model.named_parameters():
+        base, tuned = before[name].to(dtype).float(), after[name].to(dtype).float()
+        assert torch.equal(weight, torch.lerp(base, tuned, 0.5).to(dtype)), name
+    again, _ = made("interpolate-0.5", tiny_model, folder, dtype)
+    weaker, _ = made("interpolate-0.25", tiny_model, folder, dtype)
+    assert fingerprint(model) == fingerprint(again) != fingerprint(weaker)
+
+
+@pytest.mark.parametrize("prefix", ["", "other."])
+def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
+    tiny_model, tmp_path, prefix, monkeypatch
+):
+    """Without the body's prefix by name; under other names by loading the base whole."""
+    folder = tuned_model(tiny_model, tmp_path / "tuned", "full")
+    wanted, _ = made("interpolate-0.5", tiny_model, folder)
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    weights = load_file(base / "model.safetensors")
+    renamed = {f"{prefix}{name.removeprefix('model.')}": weight for name, weight in weights.items()}
+    save_file(renamed, base / "model.safetensors", {"format": "pt"})
+    if prefix:
+        whole = models.load(resolved(tiny_model), torch.float32, "cpu")
+        monkeypatch.setattr(models, "load", lambda *_: whole)
+    model, _ = (
+        models.load_checkpoint(resolved(folder), folder, torch.float32, "cpu")
+        if not prefix
+        else (
+            wanted,
+            None,
+        )
+    )
+    found = changed(model, resolved(base), lambda name, before, after: before)
+    for name, weight in found.named_parameters():
+        assert torch.equal(weight, weights[name]), name
+
+
+def test_an_adapter_with_a_scale_keeps_it_apart_from_its_base(tiny_model, tmp_path):
+    folder = tuned_model(tiny_model, tmp_path / "lora", "lora", rank=4)
+    assert has_scale(folder)
+    model, change = made("interpolate-0.5", tiny_model, folder)
+    assert not change.makes_whole
+    whole = models.load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[0].merge_and_unload()
+    changed(whole, resolved(tiny_model), lambda name, before, after: before.lerp(after, 0.5))
+    torch.testing.assert_close(said(model), said(whole), atol=1e-5, rtol=1e-4)
+    base = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
+    with model.disable_adapter():
+        assert torch.equal(said(model), said(base))
+    half, again = fingerprint(model), fingerprint(made("interpolate-0.5", tiny_model, folder)[0])
+    assert half == again != fingerprint(made("interpolate-0.75", tiny_model, folder)[0])
+
+
+@pytest.mark.parametrize(
+    ("method", "options"), [("dora", {}), ("lora", {"modules_to_save": ["norm"]}), ("oft", {})]
+)
+def test_any_other_adapter_is_merged_first(tiny_model, tmp_path, method, options):
+    folder = tuned_model(tiny_model, tmp_path / "adapter", method, **options)
+    assert not has_scale(folder)
+    model, change = made("interpolate-0.25", tiny_model, folder)
+    assert change.makes_whole and not hasattr(model, "peft_config")
+    tuned = models.load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[0].eval()
+    base = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
+    near, far = (said(model) - said(base)).norm(), (said(tuned) - said(base)).norm()
+    assert 0 < near < 0.5 * far
+
+
+def test_intruders_are_found_and_taken_out():
+    torch.manual_seed(0)
+    before = torch.randn(48, 32) @ torch.diag(torch.linspace(1, 0.1, 32))
+    left = torch.randn(48)
+    left = left / left.norm()
+    right = torch.randn(32)
+    right = right / right.norm()
+    after = before + 60 * left[:, None] * right
+    found, count = without_intruders(before, after, 10, 0.5, 0.0)
+    assert count == 1
+    assert (found - before).norm() < 0.5 * before.norm() < (after - before).norm()
+    half, _ = without_intruders(before, after, 10, 0.5, 0.5)
+    torch.testing.assert_close(half, (found + after) / 2)
+    assert without_intruders(before, 1.1 * before, 10, 0.5, 0.0)[1] == 0
+
+
+def test_a_model_without_intruders_says_so(tiny_model, tmp_path):
+    folder = tmp_path / "same"
+    shutil.copytree(tiny_model, folder)
+    with pytest.raises(Unchanged, match="none of its 0 matrices"):
+        made("intruders", tiny_model, folder)
+
+
+def test_embeddings_are_no_matrices_of_a_layer(tiny_model, tmp_path):
+    folder = tuned_model(tiny_model, tmp_path / "tuned", "full")
+    model, change = made("intruders", tiny_model, folder)
+    after = load_file(folder / "model.safetensors")
+    assert torch.equal(model.get_input_embeddings().weight, after["model.embed_tokens.weight"])
+    assert not torch.equal(
+        model.model.layers[0].mlp.up_proj.weight, after["model.layers.0.mlp.up_proj.weight"]
+    )
+    assert "of 14 matrices" in change.told[0]
+
+
+def test_half_of_the_moves_stay():
+    moves = torch.tensor([[1.0, -2.0, 0.0], [3.0, -0.5, 0.1]])
+    assert largest(moves, 0.5).tolist() == [[1.0, -2.0, 0.0], [3.0, 0.0, 0.0]]
+    assert torch.equal(largest(moves, 1.0), moves)
+    many = torch.ones(100, 100)
+    kept = drawn(many, 0.5, "a")
+    assert set(kept.unique().tolist()) == {0.0, 2.0} and abs(float(kept.mean()) - 1) < 0.05
+    assert torch.equal(kept, drawn(many, 0.5, "a"))
+    assert not torch.equal(kept, drawn(many, 0.5, "b"))
+
+
+def test_a_base_of_another_shape_is_told(tiny_model, tmp_path):
+    folder = tuned_model(tiny_model, tmp_path / "tuned", "full")
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"] = torch.ones(3)
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    with pytest.raises(FinetopError, match=r"model.norm.weight has the shape \[64\], and \[3\] in the base"):
+        made("interpolate-0.5", base, folder)

@@ -1,0 +1,135 @@
+"""Remedies of a run in memory: as they stand before, while and after they are tried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from tui_fakes import NOW, FakeSupervisor, mixed_rows
+
+from finetop.core import protocol
+from finetop.core.run import Finished, RemedyRow, Running, State, TaskBrief
+
+RUN = "support-full-1e-4"
+
+
+def row(
+    name: str, label: str, gain: float | None = None, drop: float = 0.8, verdict: str = "", **more: Any
+) -> RemedyRow:
+    """Make one remedy; with a gain, as it was tried."""
+    values: dict[str, Any] = {"about": "what it does", "settings": {"strength": 0.5}, **more}
+    if verdict in ("ok", "regressed", "no_verdict"):
+        values |= {
+            "target": {"exact_match": 0.71 + 0.2 * (gain or 0.0)},
+            "gain": gain,
+            "drop": drop,
+            "interval": (drop - 1.0, drop + 1.0),
+            "items_used": 192,
+            "items_total": 336,
+            "worst": [TaskBrief("arith", 22.0, "lost"), TaskBrief("words", 0.4, "open")],
+            "weights": "ab" * 32,
+            "seconds": 41.0,
+        }
+    return RemedyRow(name, name.partition("-")[0], label, 1200, verdict=verdict, **{**values, **more})  # type: ignore[arg-type]
+
+
+def fresh(**more: Any) -> dict[str, Any]:
+    """What a confirmation says."""
+    return {
+        "confirmation": "ok",
+        "fresh_drop": 0.8,
+        "fresh_interval": (-0.4, 2.0),
+        "fresh_used": 300,
+        "fresh_total": 336,
+        "alpha": 0.005,
+        **more,
+    }
+
+
+def untried() -> list[RemedyRow]:
+    return [
+        row("checkpoint", "earlier checkpoint", why_not="none is kept"),
+        row("interpolate-0.75", "3/4 of the change"),
+        row("interpolate-0.5", "half-way to the base"),
+        row("intruders", "intruders removed"),
+        row("prune-small", "small half pruned"),
+    ]
+
+
+def tried() -> list[RemedyRow]:
+    return [
+        row("checkpoint", "earlier checkpoint", why_not="none is kept"),
+        row("interpolate-0.75", "3/4 of the change", 1.0, 3.6, "regressed"),
+        row("interpolate-0.5", "half-way to the base", 0.95, 0.8, "ok", **fresh()),
+        row(
+            "intruders",
+            "intruders removed",
+            verdict="unchanged",
+            reason="none of its 210 matrices has an intruder.",
+        ),
+        row("prune-small", "small half pruned", 0.65, 1.9, "ok"),
+    ]
+
+
+def answer(
+    rows: list[RemedyRow], job: State | None = None, best: str = "", **more: Any
+) -> protocol.RemediesAnswer:
+    """Make what the supervisor tells."""
+    values: dict[str, Any] = {
+        "run": RUN,
+        "step": 1200,
+        "metric": "exact_match",
+        "base": 0.71,
+        "margin": 3.0,
+        "now": row("now", "now", 1.0, 9.1, "regressed"),
+        "rows": rows,
+        "retrainings": [
+            protocol.RetrainingRow(
+                "kl-to-base", "KL to the base, weight 1", {"protect.kl_to_base.weight": 1.0}, "", 2700.0
+            ),
+            protocol.RetrainingRow(
+                "lower-rate", "learning rate / 3", {"train.learning_rate": 1e-5}, "", 2700.0
+            ),
+            protocol.RetrainingRow("replay", "20 % replay", {}, "it replays already"),
+        ],
+        "best": best,
+        "job": job,
+        "trying": [one.name for one in rows if not one.why_not],
+        "price_s": 45.0,
+        **more,
+    }
+    return protocol.RemediesAnswer(**values)
+
+
+def before() -> protocol.RemediesAnswer:
+    return answer(untried(), now=None)
+
+
+def meanwhile() -> protocol.RemediesAnswer:
+    rows = [*tried()[:2], msgspec.structs.replace(tried()[2], confirmation=""), *untried()[3:]]
+    job = Running(NOW - 60, "intruders removed: scoring tuned", 212, 336, "items", 40.0)
+    return answer(rows, job, "interpolate-0.5")
+
+
+def after() -> protocol.RemediesAnswer:
+    return answer(tried(), Finished(NOW - 300, NOW - 20), "interpolate-0.5")
+
+
+class MendingSupervisor(FakeSupervisor):
+    """A supervisor that knows the remedies of any run."""
+
+    def __init__(self, found: protocol.RemediesAnswer) -> None:
+        super().__init__(mixed_rows())
+        self.found = found
+
+    async def ask(self, ask: protocol.Ask) -> Any:
+        match ask:
+            case protocol.Remedies():
+                return self.found
+            case protocol.Remedy():
+                self.asked.append(ask)
+                return protocol.RemedyAnswer(41, ask.run, 1200, ask.only)
+            case protocol.Export():
+                self.asked.append(ask)
+                return protocol.ExportAnswer(42, ask.run, 1200)
+        return await super().ask(ask)

@@ -1,0 +1,1 @@
+"""How remedies are drawn: pure functions from what the supervisor answers to lines."""

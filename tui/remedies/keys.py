@@ -1,0 +1,63 @@
+"""The keys of the Remedies screen, and which of them the footer shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.protocol import RetrainingRow
+from finetop.tui.keys import Key
+
+if TYPE_CHECKING:
+    from finetop.core.protocol import RemediesAnswer
+    from finetop.core.run import RemedyRow
+
+OPEN = Key(
+    "enter", "enter", "details", "open", "all that is known of this one", "finetop remedy RUN --list --json"
+)
+RUN = Key(
+    "R",
+    "R",
+    "try it",
+    "run",
+    "try this one, or the marked; train again otherwise",
+    "finetop remedy RUN --only NAME",
+)
+EXPORT = Key(
+    "E",
+    "E",
+    "export",
+    "export",
+    "write this one as a whole model, verified",
+    "finetop export RUN --remedy NAME",
+)
+MARK = Key("space", "space", "mark", "mark", "mark, to try several")
+STOP = Key("S", "S", "stop", "stop", "end the trying (asks); what was scored is kept", "finetop stop RUN")
+SORT = Key("o", "o", "sort", "sort", "most gain first, or in their order")
+BACK = Key("escape", "esc", "back", "back", "back one level")
+MOVES = (
+    Key("j,down", "↓ j", "", "move(1)", "next one"),
+    Key("k,up", "↑ k", "", "move(-1)", "one before"),
+    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
+    Key("pageup", "pgup", "", "page(-1)", "a page up"),
+    Key("g,home", "g", "", "move(-999)", "the first"),
+    Key("G,end", "G", "", "move(999)", "the last"),
+)
+KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, BACK, *MOVES)
+_TRAIN = Key("", "R", "train again so", "run", "")
+_SCROLL = Key("", "↑↓", "scroll", "", "")
+
+
+def footer_keys(
+    found: RemediesAnswer | None, at: RemedyRow | RetrainingRow | None, *, is_reading: bool
+) -> tuple[Key, ...]:
+    """Give the keys of what the cursor is on."""
+    if found is None:
+        return (BACK,)
+    if is_reading:
+        return (_SCROLL, BACK)
+    if found.is_under_way:
+        return (OPEN, STOP, SORT, BACK)
+    if isinstance(at, RetrainingRow):
+        return (_TRAIN, BACK)
+    export = (EXPORT,) if at is not None and at.verdict in ("ok", "regressed", "no_verdict") else ()
+    return (OPEN, *export, RUN, MARK, SORT, BACK)
