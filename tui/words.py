@@ -103,6 +103,11 @@ def long_span(seconds: float) -> str:
     return f"{minutes // 1440} days"
 
 
+def size_word(size_bytes: int) -> str:
+    """Write a size on the disk: '8.1 GB', '340.0 MB'."""
+    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
+
+
 def clock(at: float) -> str:
     """Write a moment as hours and minutes of this machine's time: 14:32."""
     import time

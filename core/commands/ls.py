@@ -207,4 +207,4 @@ def _cell(row: data.RunRow, key: str) -> str:
         return found
     if found is None:
         return "-"
-    return span(max(0.0, found)) if key == "age" else f"{found:.6g}"
+    return span(max(0.0, found)) if key == "age" else columns.word_of(found)

@@ -63,3 +63,10 @@ def cell(row: RunRow, key: str, now: float) -> float | str | None:
         case "model" | "method" | "objective" | "note":
             return str(getattr(row, key))
     return number_of(row, key)
+
+
+def word_of(value: float | str) -> str:
+    """Write a setting as a word: 16, 0.0001, adamw."""
+    if isinstance(value, str):
+        return value
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)

@@ -90,6 +90,12 @@ from finetop.core.protocol.mending import (
     RemedyAnswer as RemedyAnswer,
     RetrainingRow as RetrainingRow,
 )
+from finetop.core.protocol.noting import (
+    Note as Note,
+    NoteAnswer as NoteAnswer,
+    Tag as Tag,
+    TagAnswer as TagAnswer,
+)
 from finetop.core.protocol.ordering import (
     Hold as Hold,
     Kill as Kill,
@@ -155,6 +161,8 @@ Ask = (
     | Hold
     | Release
     | Prioritise
+    | Tag
+    | Note
     | Remove
     | Trash
     | Restore
@@ -197,6 +205,8 @@ ANSWERS: dict[type, type] = {
     Hold: Done,
     Release: Done,
     Prioritise: Done,
+    Tag: TagAnswer,
+    Note: NoteAnswer,
     Remove: RemoveAnswer,
     Trash: TrashAnswer,
     Restore: Done,

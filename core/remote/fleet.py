@@ -13,7 +13,7 @@ from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.filters import groups
 from finetop.core.filters.line import parse, read_sort
 from finetop.core.filters.matching import holds
-from finetop.core.remote.merging import merged, order, placed, placed_detail, there, unplaced
+from finetop.core.remote.merging import merged, numbered, order, placed, placed_detail, there, unplaced
 from finetop.core.run import RunDetail, RunRow
 
 if TYPE_CHECKING:
@@ -55,6 +55,8 @@ class Fleet:
         if isinstance(ask, protocol.Submit | protocol.SubmitChain | protocol.SubmitSweep | protocol.Import):
             label, name = self._split(ask.name)
             return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
+        if isinstance(ask, protocol.Remove):
+            return await self._remove(ask)
         about = getattr(ask, "run", None)
         if not isinstance(about, str):
             raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
@@ -62,6 +64,24 @@ class Fleet:
         if isinstance(ask, protocol.Move) and ask.other:
             ask = msgspec.structs.replace(ask, other=self._split(ask.other)[1])
         return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, run=run)))
+
+    async def _remove(self, ask: protocol.Remove) -> protocol.RemoveAnswer:
+        """Move runs of several machines to the trash, or say what would go: each machine its own."""
+        going: dict[str, list[str]] = {}
+        for run in ask.runs:
+            label, own = self._split(run)
+            going.setdefault(label, []).append(own)
+        removed: list[protocol.Removed] = []
+        for label, own_runs in going.items():
+            own_ask = msgspec.structs.replace(ask, runs=own_runs)
+            answer: protocol.RemoveAnswer = await self._askers[label].ask(own_ask)
+            removed += [
+                msgspec.structs.replace(
+                    one, run_id=numbered(one.run_id, self._labels, label), name=f"{label}:{one.name}"
+                )
+                for one in answer.runs
+            ]
+        return protocol.RemoveAnswer(removed)
 
     def close(self) -> None:
         for asker in self._askers.values():
@@ -90,6 +110,9 @@ class Fleet:
                 | protocol.ExportAnswer()
                 | protocol.RemedyAnswer()
                 | protocol.RemediesAnswer()
+                | protocol.RetryAnswer()
+                | protocol.TagAnswer()
+                | protocol.NoteAnswer()
             ):
                 return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case protocol.EventsAnswer():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.filters.columns import word_of
 from finetop.core.filters.line import is_setting
 
 if TYPE_CHECKING:
@@ -45,13 +46,6 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, float | str]]:
         yield key, float(value)
     elif value is not None:
         yield key, str(value)[:LONGEST]
-
-
-def word_of(value: float | str) -> str:
-    """Write a setting as a word: 16, 0.0001, adamw."""
-    if isinstance(value, str):
-        return value
-    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
 
 
 def note(connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]) -> None:

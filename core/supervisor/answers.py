@@ -19,7 +19,7 @@ from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
-from finetop.core.supervisor import going_on, mending, orders, rules, spare, sweeping
+from finetop.core.supervisor import going_on, mending, noting, orders, rules, spare, sweeping
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.pool import telling
@@ -252,6 +252,8 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Hold: queueing.hold,
     protocol.Release: queueing.release,
     protocol.Prioritise: queueing.prioritise,
+    protocol.Tag: noting.tag,
+    protocol.Note: noting.note,
     protocol.Trash: housekeeping.trash,
     protocol.Restore: housekeeping.restore,
     protocol.EmptyTrash: housekeeping.empty,

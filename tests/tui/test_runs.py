@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,9 +21,10 @@ from tui_fakes import (
 )
 
 from finetop.core import protocol
+from finetop.core.home import Home
 from finetop.core.run import Finished, Queued, Running
+from finetop.tui.runs import kept, loading
 from finetop.tui.runs.pages import CHUNK
-from finetop.tui.screens import runs as runs_screen
 from finetop.tui.screens.launch import LaunchScreen
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.widgets.table import Table
@@ -147,7 +149,7 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
 
 
 async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runs_screen, "NUMBERS_S", 0.0)
+    monkeypatch.setattr(loading, "NUMBERS_S", 0.0)
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
@@ -366,7 +368,8 @@ async def test_every_footer_key_is_bound_and_no_other_is_promised() -> None:
         assert isinstance(screen, RunsScreen)
         own_keys = screen.keys()
         for key in own_keys:
-            for name in key.keys.split(","):
+            assert key.keys or key.shown == ":", "of the palette"
+            for name in filter(None, key.keys.split(",")):
                 assert name in screen._bindings.key_to_bindings, key
             assert hasattr(screen, f"action_{key.action.partition('(')[0]}"), key
 
@@ -388,6 +391,8 @@ async def test_footer_drops_whole_keys_and_keeps_the_last() -> None:
             "/ filter",
             "K kill",
             "o sort",
+            "space mark",
+            "t tag",
             "? keys",
         }
         assert {words.strip() for words in footer.split("  ")} <= labels
@@ -419,3 +424,204 @@ async def test_the_mouse_moves_the_cursor() -> None:
         await pilot.click(Table, offset=(8, 2))
         await settled(pilot)
         assert "sql-lora-70b" in cursor_row(app)
+
+
+async def typed(pilot: Any, text: str) -> None:
+    await pilot.press(*["space" if letter == " " else letter for letter in text])
+    await settled(pilot)
+
+
+async def test_a_faulty_filter_says_so_beside_it_and_the_rows_stay() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "state:running los<1")
+        assert text_of(app).splitlines()[-2].endswith("no run has a metric los. Did you mean loss?")
+        assert text_of(app).splitlines()[-2].startswith(" / state:running los<1 ")
+        assert "3 running" in text_of(app)
+        assert "support-r16" in text_of(app) and "support-r8" not in text_of(app), "the rows of state:running"
+        await pilot.press("left", "left", "s")
+        await settled(pilot)
+        assert "2 of 13 match" in text_of(app).splitlines()[-2]
+        await pilot.press("enter", "slash")
+        await typed(pilot, " state:")
+        assert "a value must stand behind :. Such as state:finished." in text_of(app).splitlines()[-2]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "state:: a value must stand behind" in text_of(app).splitlines()[-2], "kept as it was before"
+        assert app.screen.runs.filter == "state:running loss<1"  # type: ignore[attr-defined]
+
+
+async def test_the_state_row_says_filter_group_and_order_and_groups_have_headings() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "support group:method sort:-loss")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "/ support: 10 match  by method  o sort: highest loss first" in text_of(app).splitlines()[1]
+        assert " method full: 3 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        assert " method lora: 7 runs, loss 1.25 ± 0.5 of 2" in text_of(app)
+        await pilot.press("o")
+        await settled(pilot)
+        assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
+        assert asked(fake, protocol.Runs)[-1].filter == "support group:method"
+
+
+async def test_the_palette_begins_to_type_an_order() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("colon")
+        await typed(pilot, "sort by")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" / sort: ")
+        assert "say what to sort by. sort:newest, sort:loss" in text_of(app).splitlines()[-2]
+        await typed(pilot, "name")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "o sort: by name" in text_of(app).splitlines()[1]
+
+
+async def test_which_term_hides_all_is_said() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("slash")
+        await typed(pilot, "method:lora age>9w")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "0 of 13 runs match   method:lora age>9w" in text_of(app)
+        assert " 10 match without   age>9w" in text_of(app)
+
+
+async def test_marked_runs_are_counted_kept_through_a_new_list_and_dropped_by_esc() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("space", "space")
+        await settled(pilot)
+        assert text_of(app).splitlines()[1].startswith(" 2 marked   3 need you")
+        assert row_with(app, "support-full-1e-4 ").startswith(" •✗")
+        assert "legal-cpt" in cursor_row(app)
+        await pilot.press("o", "slash")
+        await typed(pilot, "legal")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "2 marked" in text_of(app), "also where they are not shown"
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "marked" not in text_of(app).splitlines()[1]
+        assert "/ legal: 1 match" in text_of(app)
+
+
+async def test_several_are_stopped_once_their_number_is_typed() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("space", "j", "space", "space", "S")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" Stop 2 runs (1 other have ended)? Type 2:")
+        await pilot.press("1", "enter")
+        await settled(pilot)
+        assert not asked(fake, protocol.Stop)
+        assert text_of(app).splitlines()[-2].endswith("2 runs: type that number")
+        await pilot.press("backspace", "2", "enter")
+        await settled(pilot)
+        assert asked(fake, protocol.Stop) == [protocol.Stop("legal-cpt"), protocol.Stop("support-r16")]
+        assert "2 of 2 done: legal-cpt is being ended." in text_of(app)
+
+
+async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("X")
+        await settled(pilot)
+        assert "Move support-full-1e-4 to the trash?  100.0 MB; u brings it back." in text_of(app)
+        await pilot.press("escape", "space", "space", "X")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" Move 2 runs to the trash, 200.0 MB? Type 2:")
+        await pilot.press("2", "enter")
+        await settled(pilot, 0.3)
+        assert "11 in all" in text_of(app)
+        assert "marked" not in text_of(app).splitlines()[1]
+        await pilot.press("u")
+        await settled(pilot, 0.3)
+        assert asked(fake, protocol.Restore) == [protocol.Restore("2"), protocol.Restore("1")]
+        assert "undone: the trash: 2 runs." in text_of(app)
+        await pilot.press("u")
+        await settled(pilot)
+        assert "nothing to undo" in text_of(app)
+
+
+async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("t")
+        await settled(pilot)
+        assert text_of(app).splitlines()[-2].startswith(" tag support-full-1e-4: ")
+        await typed(pilot, "+keep -")
+        assert "is no tag" in text_of(app).splitlines()[-2]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert not asked(fake, protocol.Tag)
+        await typed(pilot, 'draft "too hot"')
+        await pilot.press("enter")
+        await settled(pilot)
+        assert asked(fake, protocol.Tag) == [protocol.Tag("support-full-1e-4", ["keep"], ["draft"])]
+        assert asked(fake, protocol.Note) == [protocol.Note("support-full-1e-4", "too hot")]
+        await pilot.press("u")
+        await settled(pilot)
+        assert asked(fake, protocol.Tag)[-1] == protocol.Tag("support-full-1e-4", ["draft"], ["keep"])
+        assert asked(fake, protocol.Note)[-1] == protocol.Note("support-full-1e-4", "before")
+
+
+async def test_columns_are_chosen_kept_and_shown_where_they_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.runs.kept.file_of", lambda home: tmp_path / "app.json")
+    fake = FakeSupervisor(mixed_rows())
+    app = make_app(fake)
+    async with app.run_test(size=(100, 24)) as pilot:
+        await settled(pilot)
+        await pilot.press("colon")
+        await typed(pilot, "columns")
+        await pilot.press("enter")
+        await settled(pilot)
+        await typed(pilot, "eval_los")
+        assert "no run has a metric eval_los. Did you mean eval_loss?" in text_of(app).splitlines()[-2]
+        await typed(pilot, "s, method.rank")
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "eval_loss" in row_with(app, "did it forget?")
+        assert "1.020" in cursor_row(app)
+        assert asked(fake, protocol.Runs)[-1].settings == ["method.rank"]
+    for width, is_there in ((80, False), (120, True)):
+        app = make_app(fake)
+        async with app.run_test(size=(width, 24)) as pilot:
+            await settled(pilot)
+            assert ("eval_loss" in row_with(app, "did it forget?")) == is_there
+            assert "REGRESSED -9.1" in cursor_row(app)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b'{"columns": 3}', b'{"columns": ["\\u001b[31m", "x y z"]}', b"x" * 99_999]
+)
+async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
+    content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.runs.kept.file_of", lambda home: tmp_path / "app.json")
+    (tmp_path / "app.json").write_bytes(content)
+    assert kept.columns(Home(tmp_path)) in ((), ("x", "y", "z"))

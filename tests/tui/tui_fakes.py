@@ -158,6 +158,7 @@ class FakeSupervisor:
         self.is_gone = False
         self.notices: list[Notice] = []  # the newest first
         self.asked: list[protocol.Ask] = []
+        self.trashed: list[RunRow] = []
         self._changed = asyncio.Event()
 
     def change(self, rows: list[RunRow] | None = None) -> None:
@@ -205,6 +206,21 @@ class FakeSupervisor:
                 return protocol.Done(f"{ask.run} is being ended.")
             case protocol.Pause() | protocol.Release():
                 return protocol.Done(f"{ask.run} was told.")
+            case protocol.Tag():
+                return protocol.TagAnswer(ask.run, [*ask.add], [*ask.add], [*ask.drop])
+            case protocol.Note():
+                return protocol.NoteAnswer(ask.run, ask.text, "before")
+            case protocol.Remove():
+                rows = [row for row in self.rows if {row.name, str(row.id)} & set(ask.runs)]
+                if not ask.only_show:
+                    self.trashed = rows
+                    self.change([row for row in self.rows if row not in rows])
+                return protocol.RemoveAnswer(
+                    [protocol.Removed(row.id, row.name, 10**8, 9, 1) for row in rows]
+                )
+            case protocol.Restore():
+                self.change([row for row in self.trashed if str(row.id) == ask.run] + self.rows)
+                return protocol.Done(f"{ask.run} is back.")
             case protocol.Retry():
                 return protocol.RetryAnswer(ask.run, "train", 400, 2)
             case protocol.Submit():
@@ -213,6 +229,8 @@ class FakeSupervisor:
 
     def _runs(self, ask: protocol.Runs) -> protocol.RunsAnswer:
         line = parse(ask.filter)
+        if not self.rows:
+            line = Filter()
         require_known(line, {key for row in self.rows for key in row.metrics}, SETTINGS)
         rows = [row for row in self.rows if holds(line, row, NOW)]
         sort = line.sort or read_sort(ask.sort)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.core.text import clean_line
 from finetop.tui.verdicts import verdict_words
 from finetop.tui.widgets.lines import Line
-from finetop.tui.words import clock, count
+from finetop.tui.words import clock, count, size_word
 
 if TYPE_CHECKING:
     from finetop.core.run import CheckpointRow, RunDetail
@@ -27,9 +27,7 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
     for at, checkpoint in enumerate(newest_first(detail)):
         check = checks.get(checkpoint.step)
         said: Line = (("not checked", "dim"),) if check is None else verdict_words(check)
-        facts = (
-            f" {clean_line(checkpoint.kind):<8} {_size(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
-        )
+        facts = f" {clean_line(checkpoint.kind):<8} {size_word(checkpoint.size_bytes):>9}  {clock(checkpoint.at):<6} "
         has_cursor = at == cursor
         gutter: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
         step: Line = ((f"  {count(checkpoint.step):>9} ", "bold" if has_cursor else ""),)
@@ -37,7 +35,3 @@ def step_lines(detail: RunDetail, cursor: int) -> list[Line]:
         kept: Line = ((", kept as the best", "bold"),) if is_best else ()
         lines.append((*gutter, *step, (facts, ""), *said, *kept))
     return lines
-
-
-def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"

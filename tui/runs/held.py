@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.filters.columns import settings_of
 from finetop.core.filters.line import Filter, Sort, parse, read_sort
 from finetop.core.run import Running
 from finetop.tui.runs.pages import (
@@ -44,6 +45,8 @@ class RunList:
         self.listed = ("", SORTS[0])  # the filter and order of the rows that are held
         self.line = Filter(sort=Sort())  # the same, read
         self.groups: dict[str, protocol.Group] = {}  # by their words
+        self.columns: tuple[str, ...] = ()  # that were chosen, beside those that are always there
+        self.marked: dict[int, RunRow] = {}  # by number, as last seen: they may be on no page that is held
         self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
         self._sparks_at: dict[int, float] = {}
 
@@ -115,10 +118,16 @@ class RunList:
 
     async def _runs(self, listed: tuple[str, str], offset: int, limit: int) -> protocol.RunsAnswer:
         answer: protocol.RunsAnswer = await self._ask(
-            protocol.Runs(filter=listed[0], sort=listed[1], offset=offset, limit=limit)
+            protocol.Runs(listed[0], listed[1], offset, limit, settings_of(self.columns))
         )
         return answer
 
+    def toggle(self, row: RunRow) -> None:
+        """Mark a run, or take its mark away."""
+        if self.marked.pop(row.id, None) is None:
+            self.marked[row.id] = row
+
     def _take(self, answer: protocol.RunsAnswer) -> None:
         self.answer = answer
+        self.marked |= {row.id: row for row in answer.rows if row.id in self.marked}
         self.groups |= {group.word: group for group in answer.groups}

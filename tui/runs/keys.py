@@ -21,9 +21,18 @@ STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop 
 KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
 RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
-FILTER = Key("slash", "/", "filter", "filter", "only runs with this in name, model, tag", "finetop ls FILTER")
+FILTER = Key("slash", "/", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
-BACK = Key("escape", "esc", "", "back", "drop the filter")
+MARK = Key("space", "space", "mark", "mark", "mark for S, K, T, X and t")
+TAG = Key("t", "t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
+TRASH = Key("X", "X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
+UNDO = Key("u", "u", "undo", "undo", "undo the last tag, note or trash")
+BACK = Key("escape", "esc", "", "back", "drop the marks, then the filter")
+COMMANDS = (  # of the palette alone
+    Key("", ":", "", "sort_by", "sort by … any metric, setting, drop", "finetop ls --sort KEY"),
+    Key("", ":", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING"),
+    Key("", ":", "", "columns", "choose more columns, kept", "finetop ls --columns A,B"),
+)
 MOVES = (
     Key("j,down", "↓ j", "", "move(1)", "next run"),
     Key("k,up", "↑ k", "", "move(-1)", "run before"),
@@ -32,18 +41,20 @@ MOVES = (
     Key("g,home", "g", "", "top", "first run"),
     Key("G,end", "G", "", "end", "last run"),
 )
-KEYS = (OPEN, NEW, CHECK, REMEDIES, FILTER, STOP, PAUSE, RETRY, SORT, KILL, BACK, *MOVES)
+KEYS = (OPEN, MARK, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, TRASH, UNDO, BACK, *MOVES)
 _GO_ON = Key("", "P", "go on", "", "")
 
 
-def footer_keys(row: RunRow | None, *, is_filtered: bool) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on, most used first."""
+def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
+    """Give the keys of what the cursor is on, or of what is marked, most used first."""
     if row is None:
         return (FILTER,) if is_filtered else (NEW,)
+    if marked:
+        return (MARK, TAG, STOP, RETRY, TRASH, FILTER, SORT)
     if isinstance(row.state, Running):
-        return (OPEN, STOP, PAUSE, CHECK, NEW, FILTER, KILL, SORT)
+        return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, TAG, SORT)
     if isinstance(row.state, Queued):
-        return (OPEN, _GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, SORT)
+        return (OPEN, _GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):
-        return (OPEN, RETRY, NEW, CHECK, FILTER, SORT)
-    return (OPEN, CHECK, REMEDIES, NEW, FILTER, SORT)
+        return (OPEN, RETRY, NEW, CHECK, MARK, FILTER, TAG, SORT, TRASH)
+    return (OPEN, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)

@@ -1,4 +1,4 @@
-"""What the Runs screen says around its list: how the whole stands, the run under the cursor, what to do next."""
+"""What the Runs screen says between and below its rows: headings, the run under the cursor, what to do next."""
 
 from __future__ import annotations
 
@@ -11,24 +11,15 @@ from finetop.core.run import Running
 from finetop.core.text import clean_line
 from finetop.tui.verdicts import ended_at, heading_of, hint_of, next_step, ran_for, state_sentence
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.lines import Line, line_width, rule, spread
+from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.words import clock, count, counted, cut_middle, long_span, points, value, without_zero
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from finetop.core import protocol
     from finetop.core.errors import BadInput
     from finetop.core.run import CheckBrief, RunRow
     from finetop.tui.runs.held import RunList
     from finetop.tui.theme import StyleName
-
-SORT_WORDS: Mapping[str, str] = {
-    "needs_you": "needs you first",
-    "newest": "newest first",
-    "name": "by name",
-    "loss": "lowest loss first",
-}
 
 PANE_WORDS = 68  # cells beside a label at 80 columns
 REASONS = 3  # lines of why a run does not go on
@@ -125,30 +116,6 @@ def _numbers(row: RunRow) -> str:
     return "   ".join(words)
 
 
-def state_line(runs: RunList, width: int) -> Line:
-    """Say how the whole stands: how many need somebody, and in which order they are listed."""
-    answer = runs.answer
-    if answer is None:
-        return ((" asking the supervisor …", "dim"),)
-    right: Line = (*_order_words(runs), (" ", "")) if answer.total else ()
-    left: Line = (
-        (
-            f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you",
-            "bold" if answer.need_you else "dim",
-        ),
-    )
-    stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
-    for words in (
-        f"{answer.running} running",
-        f"{answer.queued} queued{stopped}",
-        f"{count(answer.total)} in all",
-    ):
-        more: Line = (*left, (f"   {words}", ""))
-        if line_width(more) + 2 + line_width(right) <= width:
-            left = more
-    return spread(left, right, width)
-
-
 def heading_words(runs: RunList, row: RunRow) -> str:
     """Name what a run stands under in the list; nothing where its order has no parts."""
     line = runs.line
@@ -163,17 +130,6 @@ def fault_words(fault: BadInput) -> str:
     if isinstance(fault, FilterFault):
         return clean_line(fault.what)
     return clean_line(str(fault).partition(": ")[2] or str(fault))
-
-
-def _order_words(runs: RunList) -> Line:
-    if runs.filter:
-        words = f" {cut_middle(clean_line(runs.filter), 20)}: {count(runs.pages.matching)} match"
-        return (("/", "bold"), (words, "bold"))
-    if runs.pages.newcomers:
-        return (("o", "bold"), (f" takes in {runs.pages.newcomers} new", "bold"))
-    if runs.pages.reordered:
-        return (("o", "bold"), (" sorts again: the order changed", "dim"))
-    return (("o", "bold"), (f" sort: {SORT_WORDS[runs.sort]}", "dim"))
 
 
 def empty_lines(runs: RunList, home: str) -> list[Line]:
@@ -206,7 +162,7 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
         return [next_line(*next_step(row))]
     if not runs.is_empty:
         return []
-    if runs.filter:
+    if runs.listed[0]:
         return [next_line("esc", "drop the filter")]
     demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
     return [demo, next_line("n", "start my own", before="or")]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
 
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, footer
 from finetop.tui.widgets.entry import Entry, drawn, entry_of, inserted, typed
 from finetop.tui.widgets.lines import Line, Lines, line_width, spread
-from finetop.tui.words import clock
+from finetop.tui.words import clock, cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +70,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class TextQuestion:
-    """A text that is typed above the footer; `changed` hears every change, `done` the end and whether it is kept."""
+    """A text that is typed above the footer; `changed` hears every change, `done` the end and whether it is kept.
+
+    While `fault` says that something is wrong with the text, enter does not keep it.
+    """
 
     label: str
     entry: Entry
@@ -76,6 +81,7 @@ class TextQuestion:
     done: Callable[[str, bool], None]
     keep: str
     leave: str
+    fault: Callable[[str], str] = lambda text: ""
 
 
 class Bottom(Lines, can_focus=True):
@@ -116,9 +122,10 @@ class Bottom(Lines, can_focus=True):
         done: Callable[[str, bool], None],
         keep: str,
         leave: str,
+        fault: Callable[[str], str] = lambda text: "",
     ) -> None:
         """Let a text be typed above the footer."""
-        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave)
+        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault)
         self.redraw()
 
     def say_aside(self, words: Line) -> None:
@@ -163,6 +170,9 @@ class Bottom(Lines, can_focus=True):
                 return
 
     def _type(self, question: TextQuestion, event: events.Key) -> None:
+        if event.key == "enter" and (words := question.fault(question.entry.text)):
+            self.aside = ((words, "red"),)
+            return
         if event.key in ("escape", "enter"):
             self.question, self.aside = None, ()
             question.done(question.entry.text, event.key == "enter")
@@ -172,10 +182,10 @@ class Bottom(Lines, can_focus=True):
             self._changed(question, entry)
 
     def _changed(self, question: TextQuestion, entry: Entry) -> None:
-        self.question = TextQuestion(
-            question.label, entry, question.changed, question.done, question.keep, question.leave
-        )
+        self.question = replace(question, entry=entry)
         if entry.text != question.entry.text:
+            words = question.fault(entry.text)
+            self.aside = ((words, "red"),) if words else ()
             question.changed(entry.text)
 
     def redraw(self) -> None:
@@ -194,9 +204,11 @@ class Bottom(Lines, can_focus=True):
         host = host_of(self)
         if isinstance(self.question, TextQuestion):
             label: Line = ((f" {self.question.label} ", "bold"),)
-            room = max(8, width - line_width(label) - line_width(self.aside) - 4)
+            typed = min(cell_len(self.question.entry.text) + 1, width * 2 // 3)
+            aside = _cut(self.aside, width - line_width(label) - typed - 4)
+            room = max(8, width - line_width(label) - line_width(aside) - 4)
             text = drawn(self.question.entry, room)
-            return [spread((*label, *text), (*self.aside, (" ", "")), width)]
+            return [spread((*label, *text), (*aside, (" ", "")), width)]
         if isinstance(self.question, Question):
             return [self.question.words]
         if host.said is not None:
@@ -216,6 +228,11 @@ class Bottom(Lines, can_focus=True):
             answers = tuple((answer.key, answer.label) for answer in self.question.answers)
             return _key_words((*answers, ("esc", self.question.leave)))
         return footer(self.keys, width, has_help=not self.is_typed_above)
+
+
+def _cut(words: Line, width: int) -> Line:
+    """Cut what is said beside a text, so that the text stays."""
+    return tuple((cut_end(text, max(0, width)), style) for text, style in words)
 
 
 def _key_words(pairs: Sequence[tuple[str, str]]) -> Line:

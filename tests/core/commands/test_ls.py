@@ -34,3 +34,20 @@ def test_a_filter_groups_and_columns_as_typed(rig: Rig, finetop):
         "None of 3 runs matches name:zzz method:lora\n3 match without name:zzz\n",
         "",
     )
+
+
+def test_tags_and_a_note_as_typed(rig: Rig, finetop):
+    rig.submit("mine", steps=2)
+    assert finetop("tag", "mine", "+keep", "-draft", "seed:1") == (0, "mine: keep seed:1\n", "")
+    assert finetop("tag", "mine", "-keep") == (0, "mine: seed:1\n", "")
+    assert finetop("note", "mine", "too", "hot") == (0, "mine: too hot\n", "")
+    assert finetop("note", "mine") == (0, "mine: too hot\n", "")
+    assert json.loads(finetop("note", "--json", "mine", "")[1])["before"] == "too hot"
+    assert "mine" in finetop("ls", "tag=seed:1", 'note=""', "--columns", "tags")[1]
+    assert finetop("tag", "mine", "a b") == (
+        2,
+        "",
+        "finetop: 'a b' is no tag. 1 to 40 letters, digits, . _ : / @ or -, with + or - before it: +keep -draft.\n",
+    )
+    assert finetop("tag", "mine")[0] == 2
+    assert finetop("tag", "nobody", "+x")[0] == 2

@@ -1,0 +1,33 @@
+"""`finetop note RUN TEXT`: write a run's note; without a text, say it."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands.output import plain, print_json
+from finetop.core.home import Home
+from finetop.core.run import RunDetail
+
+ABOUT = "write a note on a run, or read it"
+ANYWHERE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number")
+    parser.add_argument("text", nargs="*", metavar="TEXT", help='the note; "" takes it away')
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        if args.text:
+            answer: protocol.NoteAnswer = client.ask(protocol.Note(args.run, " ".join(args.text)))
+        else:
+            detail: RunDetail = client.ask(protocol.GetRun(args.run))
+            answer = protocol.NoteAnswer(detail.row.name, detail.row.note, detail.row.note)
+    if args.json:
+        print_json(plain(answer))
+    else:
+        print(f"{answer.run}: {answer.note or 'no note'}")
+    return 0

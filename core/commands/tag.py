@@ -1,0 +1,35 @@
+"""`finetop tag RUN +a -b`: put tags on a run and take some off."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands.output import plain, print_json
+from finetop.core.errors import BadInput
+from finetop.core.home import Home
+from finetop.core.tags import read_tags
+
+ABOUT = "put tags on a run: +a, take some off: -b"
+ANYWHERE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number; options stand before it")
+    parser.add_argument(
+        "tags", nargs=argparse.REMAINDER, metavar="+TAG|-TAG", help="+keep puts it on, -draft takes it off"
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    add, drop = read_tags(args.tags)
+    if not add and not drop:
+        raise BadInput("say which tags.", hint=f"finetop tag {args.run} +keep -draft")
+    with Client(home) as client:
+        answer: protocol.TagAnswer = client.ask(protocol.Tag(args.run, list(add), list(drop)))
+    if args.json:
+        print_json(plain(answer))
+    else:
+        print(f"{answer.run}: {' '.join(answer.tags) or 'no tags'}")
+    return 0

@@ -1,0 +1,33 @@
+"""What people note of runs: tags, and one note."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Tag(msgspec.Struct, tag_field="verb", tag="tag", frozen=True):
+    """Put tags on a run, and take some off."""
+
+    run: str
+    add: list[str] = []
+    drop: list[str] = []
+
+
+class TagAnswer(msgspec.Struct, frozen=True):
+    run: str
+    tags: list[str]  # that it has now
+    added: list[str]  # that it had not before
+    dropped: list[str]
+
+
+class Note(msgspec.Struct, tag_field="verb", tag="note", frozen=True):
+    """Write a run's note, in place of the one that it has; an empty one takes it away."""
+
+    run: str
+    text: str
+
+
+class NoteAnswer(msgspec.Struct, frozen=True):
+    run: str
+    note: str
+    before: str

@@ -1,0 +1,41 @@
+"""Tags and notes of runs in the store: told by people alone, so they are kept in the run's folder too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.store import records
+
+if TYPE_CHECKING:
+    import duckdb
+
+_json = msgspec.json.Encoder()
+
+
+def tags_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[str]:
+    """Read a run's tags, in the order in which they were put on."""
+    found = connection.execute("SELECT tags FROM runs WHERE id = ?", [run_id]).fetchone()
+    assert found is not None
+    return msgspec.json.decode(found[0], type=list[str])
+
+
+def set_tags(connection: duckdb.DuckDBPyConnection, run_id: int, tags: Sequence[str]) -> None:
+    """Keep a run's tags."""
+    connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [_json.encode(tags).decode(), run_id])
+    records.mark_run(connection, run_id)
+
+
+def note_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str:
+    """Read a run's note; empty where it has none."""
+    found = connection.execute("SELECT note FROM runs WHERE id = ?", [run_id]).fetchone()
+    assert found is not None
+    return str(found[0])
+
+
+def set_note(connection: duckdb.DuckDBPyConnection, run_id: int, note: str) -> None:
+    """Keep a run's note."""
+    connection.execute("UPDATE runs SET note = ? WHERE id = ?", [note, run_id])
+    records.mark_run(connection, run_id)
