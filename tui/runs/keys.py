@@ -41,7 +41,24 @@ MOVES = (
     Key("g,home", "g", "", "top", "first run"),
     Key("G,end", "G", "", "end", "last run"),
 )
-KEYS = (OPEN, MARK, NEW, CHECK, REMEDIES, FILTER, TAG, STOP, PAUSE, RETRY, SORT, KILL, TRASH, UNDO, BACK, *MOVES)
+KEYS = (
+    OPEN,
+    MARK,
+    NEW,
+    CHECK,
+    REMEDIES,
+    FILTER,
+    TAG,
+    STOP,
+    PAUSE,
+    RETRY,
+    SORT,
+    KILL,
+    TRASH,
+    UNDO,
+    BACK,
+    *MOVES,
+)
 _GO_ON = Key("", "P", "go on", "", "")
 
 
