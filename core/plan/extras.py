@@ -32,7 +32,7 @@ EXTRAS: Mapping[str, Extras] = {
     "reward": Extras(texts_per_row=2, no_logits=True),
     # Without an adapter, what the reference says of each pair is written down before the first step.
     "dpo": Extras(texts_per_row=2),
-    "kto": Extras(texts_per_row=2),  # each answer, and another row's behind the same prompt
+    "kto": Extras(),  # another row's answer behind each prompt is read too, without gradients: nothing of it is kept
     "orpo": Extras(texts_per_row=2, whole_logits=1),
     "distill": Extras(teacher=True, whole_logits=2),
     "ppo": Extras(reference=True, whole_logits=1, writes=True),  # logits of answers alone
