@@ -166,6 +166,11 @@ class FinetopApp(App[str], inherit_bindings=False):
 
         self.push_screen(RemediesScreen(run))
 
+    def open_compare(self, runs: Sequence[str]) -> None:
+        from finetop.tui.screens.compare import CompareScreen
+
+        self.push_screen(CompareScreen(runs))
+
     @work
     async def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> None:
         """Go to Launch: with the form as it was left, or filled with the settings of a run, and others over them."""

@@ -27,7 +27,7 @@ def test_a_point_further_right_and_further_up_lies_there() -> None:
     assert "base" in picture[-2] and "0.71" in picture[-2]
     best = next(line for line in picture if "★a" in line)
     assert picture[0].index("now") < picture[3].index("┊") < best.index("★a")
-    assert "-3 limit" in picture[-1] and picture[-1].rstrip().endswith("retained")
+    assert "limit -3 ┊" in picture[-2] and picture[-1].rstrip().endswith("retained")
 
 
 def test_points_on_one_another_are_all_seen() -> None:

@@ -31,11 +31,12 @@ Cell = tuple[str, "StyleName"]
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One curve of a chart: a line or single points; `end` is a letter behind its last point."""
+    """One curve of a chart: a line or single points; `end` is a letter behind its last point, `is_strong` is bold."""
 
     curve: Curve
     is_points: bool = False
     end: str = ""
+    is_strong: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def _picture(
 ) -> list[list[Cell]]:
     """Draw lines as dots, then points and end letters over them."""
     dots = [[0] * columns for _ in range(rows)]
+    strong: set[tuple[int, int]] = set()
     over: list[tuple[int, int, Cell]] = []
     for one in series:
         bands = _line(one, view, scale, columns, rows)
@@ -169,9 +171,17 @@ def _picture(
             for column, top, bottom in [*_joined(bands), *_strokes(one, view, scale, columns, rows)]:
                 for y in range(top, bottom + 1):
                     dots[y // 4][column // 2] |= _DOTS[column % 2][y % 4]
+                    if one.is_strong:
+                        strong.add((y // 4, column // 2))
         if one.end and bands and bands[-1][0] // 2 + 1 < columns:
             over.append((bands[-1][1] // 4, bands[-1][0] // 2 + 1, (clean_line(one.end)[:1] or " ", "bold")))
-    cells: list[list[Cell]] = [[(_cell(bits, only_ascii=only_ascii), "") for bits in row] for row in dots]
+    cells: list[list[Cell]] = [
+        [
+            (_cell(bits, only_ascii=only_ascii), "bold" if (y, x) in strong else "")
+            for x, bits in enumerate(row)
+        ]
+        for y, row in enumerate(dots)
+    ]
     for y, x, cell in over:
         cells[y][x] = cell
     return cells

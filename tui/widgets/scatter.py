@@ -70,10 +70,12 @@ def scatter(
             continue  # more names than the picture has cells
         labels.setdefault(at[1], y_words(spot.y))
         _put(cells[at[1]], at[0], spot)
+    if limit is not None:
+        _name_limit(cells, across.cell(limit), x_words(limit))
     lines: list[Line] = []
     for y, row in enumerate(cells):
         lines.append(((f"{labels.get(y, ''):>{GUTTER}} ", "dim"), *_spans(row)))
-    return [*lines, _x_axis(across, limit, x_words, x_name)]
+    return [*lines, _x_axis(across, x_words, x_name)]
 
 
 def _axis(low: float, high: float, cells: int) -> _Axis:
@@ -117,16 +119,19 @@ def _spans(row: Sequence[tuple[str, StyleName]]) -> Line:
     return tuple(spans)
 
 
-def _x_axis(across: _Axis, limit: float | None, words: Callable[[float], str], name: str) -> Line:
-    """Write the ends of the axis and the limit below it; what finds no room is left out, the name never."""
-    row = [" "] * across.cells
-    end = f"{words(across.high)} {name}"
-    row[across.cells - len(end) :] = end
-    placed = [(0, words(across.low))]
-    if limit is not None:
-        text = f"{words(limit)} limit"
-        placed.insert(0, (across.cell(limit) - len(words(limit)) // 2, text))
-    for at, text in placed:
-        if at >= 0 and all(cell == " " for cell in row[max(0, at - 1) : at + len(text) + 1]):
-            row[at : at + len(text)] = text
-    return ((" " * (GUTTER + 1), ""), ("".join(row), "dim"))
+def _name_limit(cells: list[list[tuple[str, StyleName]]], at: int, words: str) -> None:
+    """Write beside the limit's line what it is, in the lowest row that has room left of it, else right of it."""
+    text = f"limit {words}"
+    for left in (at - len(text) - 1, at + 2):
+        for row in reversed(cells):
+            around = row[max(0, left - 1) : left + len(text)]
+            if left > 0 and len(around) == len(text) + 1 and all(cell[0] == " " for cell in around):
+                row[left : left + len(text)] = [(letter, "dim") for letter in text]
+                return
+
+
+def _x_axis(across: _Axis, words: Callable[[float], str], name: str) -> Line:
+    low, high = words(across.low), f"{words(across.high)} {name}"
+    gap = across.cells - len(low) - len(high)
+    text = f"{low}{' ' * gap}{high}" if gap > 0 else f"{high:>{across.cells}}"[: across.cells]
+    return ((" " * (GUTTER + 1), ""), (text, "dim"))

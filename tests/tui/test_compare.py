@@ -1,0 +1,151 @@
+"""The Compare screen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from run_fakes import FakeRun, make_detail, make_run_app
+from tui_fakes import NOW, make_check, settled, text_of
+
+from finetop.core import protocol
+from finetop.core.run import Finished, Running
+from finetop.tui.screens.compare import CompareScreen
+from finetop.tui.screens.run import RunScreen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finetop.core.run import RunDetail
+
+SIZES = [(80, 24), (120, 40)]
+
+
+class SeveralRuns(FakeRun):
+    """Answers for several runs by their names, the curves of each a little lower than those before."""
+
+    def __init__(self, details: list[RunDetail]) -> None:
+        super().__init__(details[0])
+        self.details = {one.row.name: one for one in details}
+
+    async def ask(self, ask: protocol.Ask) -> Any:
+        if isinstance(ask, protocol.GetRun):
+            self.asked.append(ask)
+            return self.details[ask.run]
+        answer = await super().ask(ask)
+        if isinstance(ask, protocol.Curves):
+            down = 0.2 * list(self.details).index(ask.run)
+            return protocol.CurvesAnswer(
+                [
+                    msgspec.structs.replace(one, mean=[value - down for value in one.mean])
+                    for one in answer.curves
+                ]
+            )
+        return answer
+
+
+def three(evil: str = "") -> SeveralRuns:
+    """Make a full tuning that forgot, and two runs that did not; C is behind B at both ends."""
+
+    def made(name: str, verdict: Any, drop: float, target: float, rate: float) -> RunDetail:
+        check = make_check(verdict, drop, target={"exact_match": [0.71, target]})
+        detail = make_detail(Finished(NOW - 5000, NOW - 4000), 1200, name=name + evil, check=check)
+        recipe = {**detail.recipe, "train": {**detail.recipe["train"], "learning_rate": rate}, "about": evil}
+        return msgspec.structs.replace(detail, recipe=recipe)
+
+    return SeveralRuns(
+        [
+            made("support-full-1e-4", "regressed", 9.1, 0.91, 1e-4),
+            made("support-r16", "ok", 0.1, 0.86, 2e-4),
+            made("support-full-1e-5", "ok", 0.4, 0.83, 1e-5),
+        ]
+    )
+
+
+async def compared(fake: SeveralRuns, pilot: Any) -> CompareScreen:
+    pilot.app.open_compare(list(fake.details))
+    await settled(pilot, 0.3)
+    screen = pilot.app.screen
+    assert isinstance(screen, CompareScreen)
+    return screen
+
+
+@pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
+@pytest.mark.parametrize("keys", [[], ["j", "v", "left", "left"], ["tab"], ["tab", "tab"]],
+                         ids=["numbers", "numbers-cursor", "samples", "scatter"])  # fmt: skip
+def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], keys: list[str]) -> None:
+    fake = three()
+
+    async def press(pilot: Any) -> None:
+        await settled(pilot)
+        await compared(fake, pilot)
+        for key in keys:
+            await pilot.press(key)
+            await settled(pilot, 0.1)
+
+    assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
+
+
+async def test_the_footers_keys_do_what_they_say() -> None:
+    fake = three()
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        screen = await compared(fake, pilot)
+        assert "A and B are on the front: nothing here is better at both." in text_of(app)
+        assert "train.learning_rate" in text_of(app) and "2e-4" not in text_of(app).split("what differs")[0]
+        before = screen.metric
+        await pilot.press("v")
+        await settled(pilot, 0.2)
+        assert screen.metric != before and screen.held.metric == screen.metric
+        await pilot.press("V", "m", "y")
+        assert screen.shown.smoothing and screen.shown.is_log and "log y" in text_of(app)
+        await pilot.press("left")
+        assert "step 1" in text_of(app)
+        asked = len(fake.asked)
+        await pilot.press("plus")
+        await settled(pilot, 0.2)
+        assert any(isinstance(ask, protocol.Curves) and ask.first for ask in fake.asked[asked:])
+        await pilot.press("0", "j", "j", "X")
+        await settled(pilot, 0.2)
+        assert screen.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
+        await pilot.press("X")
+        assert "fewest" in text_of(app)
+        await pilot.press("tab", "tab", "tab", "enter")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, RunScreen) and app.screen.run == "support-r16"
+        await pilot.press("escape", "escape")
+        assert not isinstance(app.screen, CompareScreen)
+
+
+async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
+    fake = three()
+    going = fake.details["support-r16"]
+    state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
+    fake.details["support-r16"] = msgspec.structs.replace(
+        going, row=msgspec.structs.replace(going.row, state=state)
+    )
+    app = make_run_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await compared(fake, pilot)
+        fake.asked.clear()
+        fake.change()
+        await settled(pilot, 0.3)
+        assert {ask.run for ask in fake.asked if isinstance(ask, protocol.GetRun)} == {"support-r16"}
+
+
+async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
+    evil = "\x1b]52;c;aGk=\x07\x1b[2J\u202e"
+    fake = three(evil)
+    for name, one in fake.details.items():
+        samples = [msgspec.structs.replace(sample, prompt=evil, text=evil) for sample in one.samples]
+        fake.details[name] = msgspec.structs.replace(one, samples=samples, recipe={"x": {"y": name + evil}})
+    app = make_run_app(fake)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        await compared(fake, pilot)
+        for _ in range(3):
+            assert not {"\x1b", "\x07", "\u202e"} & set(text_of(app))
+            await pilot.press("tab")

@@ -1,0 +1,54 @@
+"""What the Compare screen holds of its runs, and how it is brought up to date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from finetop.core import protocol
+from finetop.core.run import Running
+
+if TYPE_CHECKING:
+    from finetop.core.protocol import Curve
+    from finetop.core.run import RunDetail
+    from finetop.tui.host import Host
+
+LETTERS = "ABCDEFGHI"
+
+
+@dataclass
+class Held:
+    """The runs, whole, and their curves of the metric that is shown."""
+
+    runs: list[RunDetail] = field(default_factory=list)
+    curves: list[Curve | None] = field(default_factory=list)  # one a run; None: it has no such metric
+    metric: str = ""  # that the curves are of
+    first: int = 0
+    last: int = 1
+    _curves_of: tuple[object, ...] = ()
+
+
+async def load_runs(host: Host, held: Held, names: list[str]) -> None:
+    """Ask for the runs: all at first, then those that go on."""
+    known = {run.row.name: run for run in held.runs}
+    found = []
+    for name in names:
+        run = known.get(name)
+        if run is None or isinstance(run.row.state, Running) or isinstance(run.row.checking, Running):
+            run = await host.ask(protocol.GetRun(name))
+        found.append(run)
+    held.runs = found
+
+
+async def load_curves(host: Host, held: Held, metric: str, first: int, last: int, columns: int) -> None:
+    """Ask for the curves, if there are newer values or other ones are wanted."""
+    wanted = (metric, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
+    if not metric or columns < 1 or wanted == held._curves_of:
+        return
+    curves: list[Curve | None] = []
+    for run in held.runs:
+        answer: protocol.CurvesAnswer = await host.ask(
+            protocol.Curves(run.row.name, [metric], columns=columns, last=last, first=first)
+        )
+        curves.append(answer.curves[0] if answer.curves else None)
+    held.curves, held.metric, held.first, held.last, held._curves_of = curves, metric, first, last, wanted
