@@ -225,6 +225,9 @@ class FakeSupervisor:
                 return protocol.RetryAnswer(ask.run, "train", 400, 2)
             case protocol.Submit():
                 return protocol.SubmitAnswer(99, ask.name, 3)
+            case protocol.SubmitSweep():
+                made = [protocol.SubmitAnswer(99 + n, run.name, 3 + n) for n, run in enumerate(ask.runs)]
+                return protocol.SubmitSweepAnswer(ask.name, made)
         raise NotFound(f"not in the fake: {ask}")
 
     def _runs(self, ask: protocol.Runs) -> protocol.RunsAnswer:

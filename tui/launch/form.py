@@ -32,6 +32,7 @@ IMPORTANT = {
     "data.max_tokens": "longest row",
     "check.general.suite": "check",
     "check.general.margin": "limit",
+    "train.seed": "seed",
 }
 _HIDDEN = ("recipe", "extends")
 START = ("lora", "qlora", "full")  # what most people want first
@@ -47,6 +48,7 @@ class Base:
     text: str
     folder: Path
     group: str = "Yours"  # the heading that it stands below in the list
+    is_builtin: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Form:
     before: Mapping[str, Any] = field(default_factory=dict)  # the base's own resolved settings
     loaded: Loaded | None = None
     problems: tuple[Problem, ...] = ()
+    sweeps: frozenset[str] = frozenset()  # fields that hold several values: see sweep.py
     files_are_here: bool = True  # else they lie on another machine, and are looked at when the run is queued
 
 
@@ -80,6 +83,7 @@ def builtin_bases(folder: Path) -> list[Base]:
             f"recipe: 1\nextends: {recipe.name}\nname: {recipe.name}\n",
             folder,
             _group(recipe.name),
+            is_builtin=True,
         )
         for recipe in list_builtin()
     ]
@@ -188,13 +192,13 @@ def shown_value(form: Form, key: str) -> str:
 def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
     """Write one plain file as its path (from the folder, if it is there), and anything else as the list it is."""
     given = [{key: entry for key, entry in source.items() if entry is not None} for source in sources]
-    given = [{k: v for k, v in source.items() if (k, v) not in _PLAIN.items()} for source in given]
+    given = [{k: v for k, v in source.items() if (k, v) not in PLAIN.items()} for source in given]
     if len(given) == 1 and list(given[0]) == ["path"]:
         return str(given[0]["path"]).removeprefix(f"{folder}/")
     return json.dumps(given) if given else ""
 
 
-_PLAIN = {"format": "auto", "role": "train"}
+PLAIN = {"format": "auto", "role": "train"}
 
 
 def as_set(form: Form, key: str, text: str) -> str:

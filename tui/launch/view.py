@@ -17,6 +17,7 @@ from finetop.tui.launch.form import (
     value_of,
     visible,
 )
+from finetop.tui.launch.sweep import runs_of
 from finetop.tui.widgets.entry import drawn
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, Span, line_width, rule
@@ -127,6 +128,9 @@ def _aside(view: View, field: Field, width: int) -> Line:
     if field.key == "data.train" and view.preview.rows:
         about_rows = "about " if view.preview.is_estimate else ""
         return (("✓", "green"), (f" {about_rows}{counted(view.preview.rows, 'row')}", ""))
+    if field.key in form.sweeps:
+        values = form.edits.get(field.key, "").count(",") + 1
+        return ((cut_end(f"sweep: {counted(values, 'value')}", width), "bold"),)
     if field.key in form.edits and field.key != "name":
         before = clean_line(shown_value(form, field.key))
         return ((cut_end(f"recipe: {before or 'none'}", width), "dim"),)
@@ -179,7 +183,9 @@ def next_words(view: View) -> Line:
     """Say what to do next: mend the first setting that is wrong, else queue."""
     form = view.form
     if not form.problems:
-        return next_line("R", f"queue {clean_line(value_of(form, 'name'))}")
+        number = runs_of(form)
+        runs = f"{counted(number, 'run')} of " if number > 1 else ""
+        return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
     first = owner(form, form.problems[0].key)
     if not is_known(form, first):
         return ((f" ✗ {clean_line(form.base.title)} can't be used: mend the file itself", "red"),)

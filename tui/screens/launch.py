@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
@@ -10,7 +11,6 @@ from textual.screen import Screen
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.remote.files import judge, own_paths, sent
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
@@ -19,7 +19,6 @@ from finetop.tui.launch.form import (
     Base,
     Form,
     builtin_bases,
-    checked,
     edited,
     file_base,
     is_known,
@@ -27,11 +26,13 @@ from finetop.tui.launch.form import (
     owner,
     recipe_files,
     run_base,
-    source_of,
     train_path,
     value_of,
 )
+from finetop.tui.launch.keys import KEYS, footer_keys
 from finetop.tui.launch.preview import NOTHING, Preview, look_at
+from finetop.tui.launch.submitting import submit
+from finetop.tui.launch.sweep import checked_all, runs_of, swept
 from finetop.tui.launch.view import (
     Part,
     View,
@@ -42,13 +43,15 @@ from finetop.tui.launch.view import (
     recipe_lines,
     scrolled,
 )
+from finetop.tui.launch.writing import recipe_path, recipe_text, write
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
-from finetop.tui.words import count, counted
+from finetop.tui.words import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
+    from pathlib import Path
 
     from textual import events
     from textual.app import ComposeResult
@@ -56,27 +59,6 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
 
 PAUSE_S = 0.3  # errors show when typing pauses for so long
-
-EDIT = Key("enter", "enter", "edit", "enter", "edit the field; on a recipe: go to its settings")
-QUEUE = Key("R", "R", "queue it", "queue", "queue the run", "finetop run RECIPE --set KEY=VALUE")
-SETTINGS = Key("", "enter", "settings", "enter", "")
-RECIPES = Key("", "tab", "recipes", "part", "")
-PART = Key("tab,shift+tab,left,right,h", "tab", "recipes, settings", "part", "recipes or settings")
-ALL = Key("v", "v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
-UNDO = Key("u", "u", "undo field", "undo", "take the field back to what the recipe says")
-BACK = Key("escape", "esc", "back", "back", "back to the runs; the form stays as it is")
-MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "next recipe or field"),
-    Key("k,up", "↑ k", "", "move(-1)", "recipe or field before"),
-    Key("g,home", "g", "", "move(-999)", "first"),
-    Key("G,end", "G", "", "move(999)", "last"),
-)
-KEYS = (EDIT, QUEUE, PART, ALL, UNDO, BACK, *MOVES)
-WHILE_TYPING = (
-    Key("enter", "enter", "done", "enter", ""),
-    Key("up", "↑↓", "other field", "move(1)", ""),
-    Key("ctrl+u", "ctrl+u", "clear", "", ""),
-)
 
 
 class LaunchScreen(Screen[None], inherit_bindings=False):
@@ -153,21 +135,16 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.query_one("#pane", Lines).show(pane_lines(view, width))
         bottom = self.query_one(Bottom)
         bottom.is_typed_above = self.entry is not None
-        bottom.offer([next_words(view)], self._footer_keys())
-
-    def _footer_keys(self) -> Sequence[Key]:
-        if self.entry is not None:
-            return WHILE_TYPING
-        if self.part == "recipes":
-            return (SETTINGS, QUEUE, ALL, BACK)
-        return (EDIT, QUEUE, ALL, UNDO, RECIPES, BACK)
+        bottom.offer([next_words(view)], footer_keys(self.part, is_typing=self.entry is not None))
 
     # --- filling --------------------------------------------------------------------------------------
 
     def _open_base(self) -> None:
         """Show the recipe under the cursor; what was typed stays typed."""
-        edits = dict(self.form.edits) if self.form is not None else {}
-        self.form = open_form(self.bases[self.base_at], edits, files_are_here=self._files_are_here())
+        before, base = self.form, self.bases[self.base_at]
+        self.form = open_form(base, before.edits if before else {}, files_are_here=self._files_are_here())
+        if before is not None and before.sweeps:
+            self.form = checked_all(replace(self.form, sweeps=before.sweeps))
         self._keep_cursor_in()
         self._after_check()
 
@@ -194,7 +171,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def _check(self) -> None:
         if self.form is not None:
-            self.form = checked(self.form)
+            self.form = checked_all(self.form)
             self._after_check()
 
     def _after_check(self) -> None:
@@ -290,8 +267,44 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def action_undo(self) -> None:
         if self.form is not None and self.part == "settings":
-            self.form = edited(self.form, self.key, None)
+            self.form = edited(swept(self.form, self.key, is_swept=False), self.key, None)
             self._check()
+
+    def action_sweep(self) -> None:
+        """Let the field under the cursor hold several values, and type them."""
+        if self.form is None or not self.key or self.key == "name":
+            host_of(self).say("w sweeps the setting under the cursor: put it on one, say the learning rate.")
+            return
+        self.form = swept(self.form, self.key, is_swept=True)
+        value = value_of(self.form, self.key)
+        self._take(entry_of(value if "," in value else f"{value}, "))
+
+    def action_write(self) -> None:
+        """Write the recipe as a file; one that is there is asked about by name."""
+        host = host_of(self)
+        self._check()
+        if self.form is None:
+            return
+        try:
+            path = recipe_path(self.form, host.folder)
+            text = recipe_text(self.form, host.folder)
+            write(path, text, overwrite=False)
+        except FileExistsError:
+            words: Line = ((f" {clean_line(path.name)} is there.", "bold"), ("  Write over it?", ""))
+            over = Answer("y", "write over it", lambda: self._write_over(path, text))
+            self.query_one(Bottom).ask(words, [over], leave="leave it")
+        except FinetopError as error:
+            host.say(str(error), "red")
+        else:
+            host.say(f"{path.name} is written. Edit it, then: finetop run {path.name}")
+
+    def _write_over(self, path: Path, text: str) -> None:
+        try:
+            write(path, text, overwrite=True)
+        except FinetopError as error:
+            host_of(self).say(str(error), "red")
+        else:
+            host_of(self).say(f"{path.name} is written.")
 
     def action_back(self) -> None:
         host_of(self).show_runs()
@@ -312,10 +325,26 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if model.trust_remote_code:
             words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
             self.query_one(Bottom).ask(
-                words, [Answer("y", "I have read it", self._choose_machine)], leave="don't"
+                words, [Answer("y", "I have read it", self._confirm_sweep)], leave="don't"
             )
             return
-        self._choose_machine()
+        self._confirm_sweep()
+
+    def _confirm_sweep(self) -> None:
+        """Ask before many runs are queued, with how many; one run is queued at once."""
+        assert self.form is not None
+        number = runs_of(self.form)
+        if number == 1:
+            self._choose_machine()
+            return
+        name = clean_line(value_of(self.form, "name"))
+        words: Line = (
+            (f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"),
+            ("  All or none.", ""),
+        )
+        self.query_one(Bottom).ask(
+            words, [Answer("y", "queue them", self._choose_machine)], leave="queue nothing"
+        )
 
     def _choose_machine(self) -> None:
         """Queue the run on the machine there is; of several, on the one that is answered with."""
@@ -351,21 +380,11 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     async def _submit(self, home: Home) -> None:
         if self.form is None or self.form.loaded is None:
             return
-        host, form, loaded = host_of(self), self.form, self.form.loaded
+        host = host_of(self)
         try:
-            await self._require_files(home)
-            name = loaded.recipe.name if len(host.homes) == 1 else f"{home.label}:{loaded.recipe.name}"
-            answer = await host.ask(protocol.Submit(sent(loaded, home), source_of(form), name))
+            run, words = await submit(host, self.form, home)
         except FinetopError as error:
             host.say(str(error), "red")
             return
-        host.show_runs(answer.name)
-        host.say(f"{answer.name} is queued, place {count(answer.place)}.")
-
-    async def _require_files(self, home: Home) -> None:
-        """See that the files that the run needs are on another machine. Raises FinetopError."""
-        if home.link is None or self.form is None or self.form.loaded is None:
-            return
-        loaded = self.form.loaded
-        facts = await host_of(self).ask_on(home, protocol.Paths(own_paths(loaded)))
-        judge(loaded, facts.found, home.label)
+        host.show_runs(run)
+        host.say(words)
