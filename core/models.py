@@ -75,7 +75,7 @@ def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
         source=source,
         weights_hash=weights_hash(path, home),
         trust_remote_code=model.trust_remote_code,
-        chat_template=_read_template(model.chat_template),
+        chat_template=read_template(model.chat_template),
         quantize=model.quantize,
     )
 
@@ -145,7 +145,7 @@ def weights_hash(path: Path, home: Home) -> str:
     return whole.hexdigest()
 
 
-def _read_template(path: str | None) -> str | None:
+def read_template(path: str | None) -> str | None:
     if path is None:
         return None
     try:

@@ -71,6 +71,7 @@ class Steps(msgspec.Struct, frozen=True):
     rows_per_step: int
     steps: int
     tokens: int
+    too_long: int = 0  # rows of more than data.max_tokens
 
 
 class Time(msgspec.Struct, frozen=True):
@@ -331,6 +332,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
         rows_per_step=per_step,
         steps=steps,
         tokens=round(lengths.tokens * epochs),
+        too_long=lengths.too_long,
     )
 
 

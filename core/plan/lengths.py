@@ -34,6 +34,7 @@ class Lengths:
     longest: int  # tokens of the longest text, at most data.max_tokens
     how: str  # "counted on 200 rows", or "from characters"
     is_whole: bool = True  # false: some sources could not be looked at
+    too_long: int = 0  # rows of more than data.max_tokens, left out or cut as data.on_long says
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class _File:
 
     rows: list[list[int]]
     times: float
+    too_long: int = 0  # of those that were looked at
 
 
 def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
@@ -87,6 +89,7 @@ def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
         longest=round(longest),
         how=how,
         is_whole=len(named) == len(recipe.data.train),
+        too_long=round(sum(file.too_long * file.times for _, file in made)),
     )
 
 
@@ -124,15 +127,18 @@ def _kept(file: _File, recipe: Recipe) -> _File:
     """Cut or drop long rows as the recipe says; plain text is cut into pieces, which are rows of their own."""
     most = recipe.data.max_tokens
     rows: list[list[int]] = []
+    too_long = 0
     for row in file.rows:
         if recipe.objective.name in ("pretrain", "continued-pretraining"):
             whole, rest = divmod(sum(row), most)
             rows += [[most]] * whole + ([[rest]] if rest > 1 else [])
-        elif max(row) <= most:
+            continue
+        too_long += max(row) > most
+        if max(row) <= most:
             rows.append(row)
         elif recipe.data.on_long == "truncate":
             rows.append([min(length, most) for length in row])
-    return _File(rows, file.times)
+    return _File(rows, file.times, too_long)
 
 
 def texts(record: Record) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""Draws the Launch screen from plain data: recipes, fields with what is wrong beside them, and what they come to."""
+"""Draws the Launch screen from plain data: recipes, fields with what is wrong beside them, and what is next."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from finetop.tui.launch.form import (
     owner,
     problem_at,
     shown_value,
-    steps_of,
     value_of,
     visible,
 )
+from finetop.tui.launch.outlook import UNKNOWN, Outlook
 from finetop.tui.launch.sweep import runs_of
 from finetop.tui.widgets.entry import drawn
 from finetop.tui.widgets.frame import next_line
@@ -45,6 +45,7 @@ class View:
     all_settings: bool
     entry: Entry | None
     preview: Preview
+    outlook: Outlook = UNKNOWN
 
     @property
     def fields(self) -> tuple[tuple[str, Field], ...]:
@@ -137,18 +138,7 @@ def _aside(view: View, field: Field, width: int) -> Line:
     return ()
 
 
-def pane_lines(view: View, width: int) -> list[Line]:
-    """Explain what the cursor is on, show the first row, and say what the run comes to."""
-    return [
-        *_explained(view, width),
-        rule((("first row", "dim"),), width),
-        ((f" {cut_end(clean_line(view.preview.first), width - 2)}", ""),),
-        rule((("plan", "dim"),), width),
-        _plan_line(view),
-    ]
-
-
-def _explained(view: View, width: int) -> list[Line]:
+def explained(view: View, width: int) -> list[Line]:
     form, field = view.form, view.field
     if field is not None:
         problem = problem_at(form, field.key)
@@ -161,22 +151,6 @@ def _explained(view: View, width: int) -> list[Line]:
     words = ((f" ✗ {clean_line(hidden[0].whole)}", "red"),) if hidden else ()
     title = cut_middle(clean_line(form.base.title), width // 2)
     return [rule(((title, "bold"),), width), ((f" {clean_line(about(form))}", ""),), words]
-
-
-def _plan_line(view: View) -> Line:
-    loaded = view.form.loaded
-    if loaded is None:
-        return ((" known when nothing is left to mend", "dim"),)
-    recipe = loaded.recipe
-    if recipe.model.trust_remote_code:
-        return ((f" ✗ runs Python code that comes with {clean_line(recipe.model.id)}", "red"),)
-    batch = counted(recipe.train.batch_size * recipe.train.grad_accumulation, "row")
-    steps = steps_of(view.form, view.preview.rows) if view.preview.rows else None
-    words = f" about {counted(steps, 'step')} of {batch}" if steps else f" steps of {batch}"
-    general = recipe.check.general if recipe.check.at_end else None
-    if general is not None:
-        words += f", then a check on {clean_line(general.suite)} (limit {general.margin:g})"
-    return ((words, ""),)
 
 
 def next_words(view: View) -> Line:

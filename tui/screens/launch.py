@@ -30,6 +30,8 @@ from finetop.tui.launch.form import (
     value_of,
 )
 from finetop.tui.launch.keys import KEYS, footer_keys
+from finetop.tui.launch.outlook import Ahead
+from finetop.tui.launch.pane import code_line, pane_lines
 from finetop.tui.launch.preview import NOTHING, Preview, look_at
 from finetop.tui.launch.submitting import submit
 from finetop.tui.launch.sweep import checked_all, runs_of, swept
@@ -39,7 +41,6 @@ from finetop.tui.launch.view import (
     beside,
     field_lines,
     next_words,
-    pane_lines,
     recipe_lines,
     scrolled,
 )
@@ -57,8 +58,10 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.home import Home
+    from finetop.core.recipe.load import Loaded
 
 PAUSE_S = 0.3  # errors show when typing pauses for so long
+TALL = 34  # rows of the terminal
 
 
 class LaunchScreen(Screen[None], inherit_bindings=False):
@@ -79,6 +82,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.entry: Entry | None = None  # the field that is being typed
         self.preview: Preview = NOTHING
         self._previewed: str | None = None
+        self.ahead = Ahead()
         self._typed = 0
 
     def compose(self) -> ComposeResult:
@@ -103,6 +107,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self._open_base()
 
     def on_resize(self) -> None:
+        self.set_class(self.size.height >= TALL, "-tall")
         self.call_after_refresh(self.redraw)
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -112,7 +117,15 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         """What is seen, as plain data."""
         if self.form is None:
             return None
-        return View(self.form, self.part, self.field_at, self.all_settings, self.entry, self.preview)
+        return View(
+            self.form,
+            self.part,
+            self.field_at,
+            self.all_settings,
+            self.entry,
+            self.preview,
+            self.ahead.outlook,
+        )
 
     @property
     def key(self) -> str:
@@ -132,10 +145,14 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         right = field_lines(view, width - left_width - 2)
         rows = beside(scrolled(*left, height), scrolled(*right, height), left_width, height)
         self.query_one("#form", Lines).show(rows)
-        self.query_one("#pane", Lines).show(pane_lines(view, width))
+        pane = self.query_one("#pane", Lines)
+        pane.show(pane_lines(view, width, pane.size.height))
         bottom = self.query_one(Bottom)
         bottom.is_typed_above = self.entry is not None
-        bottom.offer([next_words(view)], footer_keys(self.part, is_typing=self.entry is not None))
+        bottom.offer(
+            [*filter(None, [code_line(view)]), next_words(view)],
+            footer_keys(self.part, is_typing=self.entry is not None),
+        )
 
     # --- filling --------------------------------------------------------------------------------------
 
@@ -181,11 +198,19 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self._previewed, self.preview = path, NOTHING
             if path is not None:
                 self._look_at(path)
+        loaded = self.form.loaded if self.form is not None else None
+        if loaded is not None and not self.ahead.is_of(loaded.resolved):
+            self._look_ahead(loaded)
         self.redraw()
 
     def _has_data(self) -> bool:
         """Tell whether the form names data, so that what was seen of it may stay while something else is mended."""
         return self.form is not None and bool(value_of(self.form, "data.train"))
+
+    @work(exclusive=True, group="outlook")
+    async def _look_ahead(self, loaded: Loaded) -> None:
+        async for _ in self.ahead.find(loaded.resolved, host_of(self).homes):
+            self.redraw()
 
     @work(exclusive=True)
     async def _look_at(self, path: str) -> None:

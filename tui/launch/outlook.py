@@ -1,0 +1,100 @@
+"""What is found out of a run before it is queued, in a process beside the app: its plan, and its first row."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+    from pathlib import Path
+
+    from finetop.core.home import Home
+    from finetop.core.plan.estimate import Plan
+    from finetop.core.plan.findings import Shown
+
+LINE = 1 << 20  # bytes of one finding
+PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known so far; `trouble` says why there is no plan, `row` is empty where it can't be rendered."""
+
+    plan: Plan | None = None
+    row: tuple[tuple[str, bool], ...] = ()
+    trouble: str = ""
+    is_asked: bool = False  # more is to come
+
+
+UNKNOWN = Outlook()
+
+
+def taken_in(outlook: Outlook, shown: Shown) -> Outlook:
+    """Take in one finding."""
+    if shown.row is not None:
+        return replace(outlook, row=tuple(shown.row), is_asked=False)
+    return replace(outlook, plan=shown.plan, trouble=shown.trouble)
+
+
+def row_key(recipe: Mapping[str, Any]) -> str:
+    """Name what the first row depends on: to render it takes seconds, so it is done when one of these changes."""
+    return repr((recipe["model"], recipe["data"]["train"], recipe["objective"]))
+
+
+class Ahead:
+    """Looks ahead for a form: once for each recipe, and a row only where another would come out."""
+
+    def __init__(self) -> None:
+        self.outlook = UNKNOWN
+        self._recipe: Mapping[str, Any] = {}  # that the outlook is of
+        self._row_of = ""
+
+    def is_of(self, recipe: Mapping[str, Any]) -> bool:
+        return recipe == self._recipe
+
+    async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncIterator[None]:
+        """Find out what a recipe comes to, when nothing was typed for a moment; give a sign at each finding."""
+        self._recipe, key = recipe, row_key(recipe)
+        if key != self._row_of:
+            self.outlook = replace(self.outlook, row=())
+        if len(homes) > 1 or homes[0].link is not None or not homes[0].root.is_dir():
+            self.outlook = UNKNOWN  # its model and data lie elsewhere, or no supervisor was ever here
+            return
+        await asyncio.sleep(PAUSE_S)
+        self.outlook = replace(self.outlook, is_asked=True)
+        yield
+        async for shown in look_ahead(recipe, homes[0].root, row=key != self._row_of):
+            self.outlook = taken_in(self.outlook, shown)
+            if shown.row is not None:
+                self._row_of = key
+            yield
+        self.outlook = replace(self.outlook, is_asked=False)
+        yield
+
+
+async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncIterator[Shown]:
+    """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens."""
+    from finetop.core.plan.findings import Shown
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "finetop.core.plan.preview", str(home)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        limit=LINE,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(msgspec.json.encode({"recipe": recipe, "row": row}))
+        process.stdin.close()
+        while line := await process.stdout.readline():
+            yield msgspec.json.decode(line, type=Shown)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
