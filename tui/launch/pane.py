@@ -49,11 +49,9 @@ def pane_lines(view: View, width: int, height: int) -> list[Line]:
 def row_lines(view: View, width: int, rows: int) -> tuple[list[Line], str]:
     """Draw the first row, learned parts in ⟦ ⟧, else as it stands in its file; give the lines and their title."""
     if view.outlook.row:
-        return _broken(
-            _marked(view.outlook.row), width - 2, rows
-        ), "first row as the model sees it, ⟦learned⟧"
+        return _broken(_marked(view.outlook.row), width - 2, rows), "first row, rendered"
     plain = clean_line(view.preview.first)
-    return _broken([(plain, "")], width - 2, rows), "first row"
+    return _broken([(plain, "")], width - 2, rows), "first row, as in its file"
 
 
 def _marked(row: Sequence[tuple[str, bool]]) -> list[Span]:
@@ -97,10 +95,21 @@ def data_words(view: View) -> str:
     steps, data = plan.steps, view.form.loaded.recipe.data
     words = [counted(steps.rows, "row")]
     if steps.too_long:
-        what = {"truncate": "cut", "drop": "dropped"}.get(data.on_long, data.on_long)
-        words.append(f"{count(steps.too_long)} over {count(data.max_tokens)} tokens: {what}")
-    words.append(f"longest {count(steps.longest)} tokens")
+        words.append(
+            f"{count(steps.too_long)} over {count(data.max_tokens)} tokens {_fate(steps, data.on_long)}"
+        )
+    words.append(f"longest {count(steps.longest)}" + ("" if steps.too_long else " tokens"))
     return ", ".join(words)
+
+
+def _fate(steps: Steps, on_long: str) -> str:
+    """Say what becomes of rows that are too long: cut, dropped, or too many of them."""
+    if on_long == "truncate":
+        return "cut"
+    allowed = on_long.removeprefix("error-over-").removesuffix("%")
+    if allowed.isdecimal() and 100 * steps.too_long > int(allowed) * (steps.rows + steps.too_long):
+        return "REFUSED"
+    return "dropped"
 
 
 def plan_lines(view: View, width: int) -> list[Line]:
