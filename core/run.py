@@ -202,9 +202,15 @@ class CheckBrief(msgspec.Struct, frozen=True):
     at: float
     worst: list[TaskBrief]  # worst first
     target: dict[str, list[float | None]]  # metric -> [base, tuned]
-    accepted: str = ""
+    accepted: str = ""  # by whom
+    fixed_by: str = ""  # the run that mends it
     claim: int = 0  # 0: the run's only claim; k: the k-th checkpoint's
     watch: bool = False  # a look that claims nothing
+
+    @property
+    def is_settled(self) -> bool:
+        """Say if a person has accepted the regression, or named the run that mends it."""
+        return bool(self.accepted or self.fixed_by)
 
 
 class RemedyRow(msgspec.Struct, frozen=True):

@@ -183,6 +183,16 @@ class FinetopApp(App[str], inherit_bindings=False):
             await screen.fill_from_run(from_run, settings)
 
     @work
+    async def open_triage(self, run: str) -> None:
+        """Go to Triage, with the cursor on that run."""
+        from finetop.tui.screens.triage import TriageScreen
+
+        await self.switch_mode("triage")
+        while not isinstance(self.screen, TriageScreen):
+            await self.pop_screen()
+        self.screen.load_anew(run)
+
+    @work
     async def show_runs(self, run: str = "") -> None:
         """Go to the list of runs, with the cursor on that run."""
         await self.switch_mode("runs")
@@ -223,8 +233,8 @@ class FinetopApp(App[str], inherit_bindings=False):
         if answer.trouble != machine.trouble:
             machine.trouble = clean_line(answer.trouble)
             self._say_how_it_stands()
-        if answer.queued != machine.queued:
-            machine.queued = answer.queued
+        if (answer.queued, answer.to_triage) != (machine.queued, machine.to_triage):
+            machine.queued, machine.to_triage = answer.queued, answer.to_triage
             self._redraw_frame()
         after, machine.noticed = machine.noticed, answer.noticed
         if after is not None and answer.noticed > after:

@@ -31,6 +31,7 @@ class Machine:
     is_lost: bool = False
     lost_at: float = 0.0
     queued: int = 0  # jobs that wait there
+    to_triage: int = 0  # runs whose regression nobody has looked at
     noticed: int | None = None  # number of the newest notice that was heard; None before the first answer
 
     @property

@@ -43,8 +43,15 @@ def _launch() -> Screen[Any]:
     return LaunchScreen()
 
 
+def _triage() -> Screen[Any]:
+    from finetop.tui.screens.triage import TriageScreen
+
+    return TriageScreen()
+
+
 PLACES = (
     Place("1", "runs", "Runs", "finetop ls", RunsScreen),
+    Place("2", "triage", "Triage", "finetop triage", _triage, lambda machine: machine.to_triage),
     Place("3", "queue", "Queue", "finetop queue", _queue, lambda machine: machine.queued),
     Place("4", "launch", "Launch", "finetop run RECIPE", _launch),
 )

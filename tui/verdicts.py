@@ -53,7 +53,7 @@ def mark_of(row: RunRow) -> Mark:
 
 def mark_of_check(check: CheckBrief) -> Mark:
     """Give the mark of a verdict."""
-    if check.verdict == "regressed" and check.accepted:
+    if check.verdict == "regressed" and check.is_settled:
         return MARKS["accepted"]
     return MARKS[check.verdict]
 
@@ -106,7 +106,7 @@ def silence(state: Running) -> Line:
 
 
 def _running(row: RunRow, state: Running) -> Line:
-    if row.check is not None and row.check.verdict == "regressed" and not row.check.accepted:
+    if row.check is not None and row.check.verdict == "regressed" and not row.check.is_settled:
         return (*verdict_words(row.check), (_at_step(row.check), "red"))
     if state.pulse:
         return silence(state)
@@ -169,6 +169,8 @@ def verdict_words(check: CheckBrief, *, short: bool = False) -> Line:
         return (("ok", "green"), (f"{change}{', a real drop' if check.real_drop and not short else ''}", ""))
     if check.accepted:
         return ((f"{change.strip()}, accepted", ""), (f" ({clean_line(check.accepted)})", "dim"))
+    if check.fixed_by:
+        return ((f"{change.strip()}, fixed", ""), (f" by {clean_line(check.fixed_by)}", "dim"))
     return (("REGRESSED", "red"), (change, "red"))
 
 
@@ -181,7 +183,8 @@ def verdict_sentence(check: CheckBrief) -> Line:
     lost = "" if check.drop is None else f"{abs(check.drop):.1f} points {'lost' if check.drop > 0 else 'won'}"
     match check.verdict:
         case "regressed":
-            word: Span = ("accepted", "bold") if check.accepted else ("REGRESSED", "red")
+            settled = "accepted" if check.accepted else "fixed"
+            word: Span = (settled, "bold") if check.is_settled else ("REGRESSED", "red")
             return (*start, word, (f"  {lost or 'a drop'} {limit}, proven on {items}", ""))
         case "ok":
             real = ", a real drop under the limit" if check.real_drop else ""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from finetop.core.check.telling.result import change, read, word
+from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 Seen = Literal[
     "ok", "regressed", "no_verdict", "missing"
 ]  # missing: the checkpoint is gone, or can't be checked
+
+SETTINGS = ("suite", "margin", "alpha", "seed")  # results of others are not comparable
 
 
 class Curve(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +76,31 @@ def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, floa
         (step for step in steps if seen.get(step) == "regressed" and step > last_ok), default=float("inf")
     )
     return last_ok, since
+
+
+def wanted_settings(recipe: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings that decide whether two checks of a run can be compared."""
+    own = (recipe.get("check") or {}).get("general") or {}
+    return {**msgspec.to_builtins(General()), **own, **given}
+
+
+def comparable(results: Sequence[dict[str, Any]], wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+    """Give of results (newest first) the newest of each step that was made under the wanted settings."""
+    return {
+        result["step"]: result
+        for result in reversed(results)
+        if result["step"] is not None and _is_alike(result, wanted)
+    }
+
+
+def _is_alike(result: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Compare settings; results from before they were kept tell suite and margin alone."""
+    kept = result.get("general") or {"suite": result.get("suite"), "margin": 100 * result.get("margin", 0.0)}
+    return all(
+        abs(kept[key] - wanted[key]) < 1e-9 if isinstance(kept[key], float) else kept[key] == wanted[key]
+        for key in SETTINGS
+        if key in kept
+    )
 
 
 def conclude(steps: Sequence[int], seen: Mapping[int, Seen]) -> Curve:

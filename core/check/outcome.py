@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from finetop.core.events import ItemScore
 
 FLIPS_KEPT = 300
-QUESTION_KEPT = 500  # characters
+QUESTION_KEPT = 1000  # characters
+CHOICES_KEPT, CHOICE_KEPT = 10, 200  # how many, and characters of each: 300 flips take 0.9 MB at most
 
 
 def assemble(
@@ -74,6 +75,7 @@ def _flips(exam: Exam, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemSc
                 "tuned": tuned[key].score,
                 "base_answer": base[key].answer,
                 "tuned_answer": tuned[key].answer,
+                "choices": [choice[:CHOICE_KEPT] for choice in question.choices[:CHOICES_KEPT]],
             }
         )
     return flips

@@ -6,15 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core import protocol, run as data
 from finetop.core.check import curve
 from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.client import Client
 from finetop.core.commands.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
-from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
     import argparse
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from finetop.core.home import Home
 
 Look = Callable[[int, bool], None]  # checks a step, as a mere look or not, and waits for it
-SETTINGS = ("suite", "margin", "alpha", "seed")  # results of others are not comparable
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 
 
@@ -46,8 +42,8 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
             f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended.",
             hint=f"See `finetop show {name}`.",
         )
-    wanted = wanted_settings(detail, settings)
-    results = comparable(home, name, wanted)
+    wanted = curve.wanted_settings(detail.recipe, settings)
+    results = _results(home, name, wanted)
     steps = sorted({checkpoint.step for checkpoint in detail.checkpoints} | set(results))
     seen: dict[int, curve.Seen] = {step: result["verdict"] for step, result in results.items()}
     there = steps_there(home, detail)
@@ -62,7 +58,7 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
         looked.append(step)
         # The newest is what `finetop check RUN` would claim something about; the others are mere looks.
         _try(look, step, is_look=step != newest)
-        results = comparable(home, name, wanted)
+        results = _results(home, name, wanted)
         seen[step] = results[step]["verdict"] if step in results else "missing"
         if step in results and not as_json:
             print(f"step {step}: {verdict_line(read(results[step]))}", flush=True)
@@ -75,31 +71,11 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
     return CODES[found.newest_verdict]
 
 
-def wanted_settings(detail: data.RunDetail, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the settings that decide whether two checks can be compared."""
-    own = (detail.recipe.get("check") or {}).get("general") or {}
-    return {**msgspec.to_builtins(General()), **own, **given}
-
-
-def comparable(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
+def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """Read the newest result of each step that was made under the wanted settings."""
     with Client(home) as client:
         answer: protocol.ChecksAnswer = client.ask(protocol.Checks(name))
-    return {
-        check["step"]: check
-        for check in reversed(answer.checks)
-        if check["step"] is not None and _is_alike(check, wanted)
-    }
-
-
-def _is_alike(check: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Compare settings; results from before they were kept tell suite and margin alone."""
-    kept = check.get("general") or {"suite": check.get("suite"), "margin": 100 * check.get("margin", 0.0)}
-    return all(
-        abs(kept[key] - wanted[key]) < 1e-9 if isinstance(kept[key], float) else kept[key] == wanted[key]
-        for key in SETTINGS
-        if key in kept
-    )
+    return curve.comparable(answer.checks, wanted)
 
 
 def steps_there(home: Home, detail: data.RunDetail) -> set[int]:

@@ -8,6 +8,7 @@ from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.commands import numbers
 from finetop.core.commands.output import number, plain, print_json, print_table
+from finetop.core.errors import BadInput
 from finetop.core.home import Home
 
 ABOUT = "the items that changed, with both answers"
@@ -20,10 +21,28 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", type=numbers.count, default=None, metavar="N", help="of this check (else the newest)"
     )
+    parser.add_argument("--kind", default="", help="only items of this kind, as `finetop triage` names it")
+    way = parser.add_mutually_exclusive_group()
+    way.add_argument(
+        "--lost", dest="only", action="store_const", const="lost", help="only those that were lost"
+    )
+    way.add_argument("--won", dest="only", action="store_const", const="won", help="only those that were won")
+    parser.add_argument(
+        "--margin",
+        type=float,
+        default=0.0,
+        metavar="NATS",
+        help="only where the tuned model's gold answer is so far from its best other one",
+    )
+    parser.add_argument(
+        "--in-runs", type=numbers.count, default=0, metavar="N", help="only those lost in N runs of this base"
+    )
     parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    if args.kind or args.only or args.margin or args.in_runs:
+        return sifted(args, home)
     with Client(home) as client:
         found: protocol.FlipsAnswer = client.ask(protocol.Flips(args.run, args.check, args.task))
     if args.json:
@@ -40,6 +59,63 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if len(found.flips) > args.limit:
         print(f"… {len(found.flips) - args.limit} more: --limit {len(found.flips)}")
     return 0
+
+
+def sifted(args: argparse.Namespace, home: Home) -> int:
+    """Print the items that a filter leaves of the check that the run is known by. Raises BadInput."""
+    if args.check is not None:
+        raise BadInput(
+            "--check goes with none of --kind, --lost, --won, --margin, --in-runs.",
+            hint="They sift the check that the run is known by.",
+        )
+    if not 0 <= args.margin < 1e6:
+        raise BadInput(f"--margin is {args.margin}, and must be 0 or more nats.")
+    ask = protocol.LostItems(
+        args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
+    )
+    with Client(home) as client:
+        found: protocol.LostItemsAnswer = client.ask(ask)
+    if args.json:
+        print_json({"check_id": found.check_id, "matching": found.matching, "items": plain(found.items)})
+        return 0
+    print(
+        f"{found.matching} of {found.lost + found.won} changed items in check {found.check_id} of {args.run}"
+    )
+    if found.items:
+        print_table(
+            (
+                "",
+                "task",
+                "item",
+                "kind",
+                "question",
+                "base said",
+                "log p",
+                "tuned said",
+                "log p",
+                "also lost in",
+            ),
+            [item_cells(item) for item in found.items],
+            right=(6, 8, 9),
+        )
+    if found.matching > len(found.items):
+        print(f"… {found.matching - len(found.items)} more: --limit {found.matching}")
+    return 0
+
+
+def item_cells(item: protocol.LostItem) -> tuple[str, ...]:
+    return (
+        "won" if item.won else "lost",
+        item.task,
+        item.item,
+        item.kind,
+        item.question[:40],
+        item.base_answer[:30],
+        number(item.base_log_prob, 2),
+        item.tuned_answer[:30],
+        number(item.tuned_log_prob, 2),
+        str(item.also or "-"),
+    )
 
 
 def line(flip: protocol.FlipRow) -> tuple[str, ...]:

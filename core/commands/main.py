@@ -39,6 +39,7 @@ NOT_VERBS = {
     "adopting",
     "steps",
     "numbers",
+    "standing",
 }
 
 

@@ -127,6 +127,30 @@ from finetop.core.protocol.starting import (
     SubmitSweepAnswer as SubmitSweepAnswer,
     SweepRun as SweepRun,
 )
+from finetop.core.protocol.triaging import (
+    CellAnswer as CellAnswer,
+    CurvePoint as CurvePoint,
+    ItemAnswer as ItemAnswer,
+    ItemKind as ItemKind,
+    LookAtCell as LookAtCell,
+    LookAtItem as LookAtItem,
+    LookEarlier as LookEarlier,
+    LookEarlierAnswer as LookEarlierAnswer,
+    LostItem as LostItem,
+    LostItems as LostItems,
+    LostItemsAnswer as LostItemsAnswer,
+    SetStanding as SetStanding,
+    SetStandingAnswer as SetStandingAnswer,
+    Standing as Standing,
+    StandingState as StandingState,
+    TaskFacts as TaskFacts,
+    Triage as Triage,
+    TriageAnswer as TriageAnswer,
+    TriageCell as TriageCell,
+    TriageRow as TriageRow,
+    TriageRun as TriageRun,
+    TriageRunAnswer as TriageRunAnswer,
+)
 from finetop.core.run import RunDetail
 
 VERSION = 1
@@ -174,6 +198,13 @@ Ask = (
     | SendTest
     | Paths
     | Gpus
+    | Triage
+    | TriageRun
+    | LookAtCell
+    | LostItems
+    | LookAtItem
+    | SetStanding
+    | LookEarlier
     | Shutdown
 )
 
@@ -218,6 +249,13 @@ ANSWERS: dict[type, type] = {
     SendTest: SendTestAnswer,
     Paths: PathsAnswer,
     Gpus: GpusAnswer,
+    Triage: TriageAnswer,
+    TriageRun: TriageRunAnswer,
+    LookAtCell: CellAnswer,
+    LostItems: LostItemsAnswer,
+    LookAtItem: ItemAnswer,
+    SetStanding: SetStandingAnswer,
+    LookEarlier: LookEarlierAnswer,
     Shutdown: Done,
 }
 
@@ -240,6 +278,11 @@ LOOKS = (
     Queue,
     Notices,
     Sweeps,
+    Triage,
+    TriageRun,
+    LookAtCell,
+    LostItems,
+    LookAtItem,
 )
 
 

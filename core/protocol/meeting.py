@@ -36,6 +36,7 @@ class ChangesAnswer(msgspec.Struct, frozen=True):
     trouble: str = ""  # what is wrong with the whole: "disk full", in words
     noticed: int = 0  # number of the newest notice
     queued: int = 0  # jobs that wait
+    to_triage: int = 0  # runs whose regression nobody has looked at
 
 
 class Notices(msgspec.Struct, tag_field="verb", tag="notices", frozen=True):

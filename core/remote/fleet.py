@@ -14,6 +14,7 @@ from finetop.core.filters import groups
 from finetop.core.filters.line import parse, read_sort
 from finetop.core.filters.matching import holds
 from finetop.core.remote.merging import merged, numbered, order, placed, placed_detail, there, unplaced
+from finetop.core.remote.triaging import merged_table, placed_row
 from finetop.core.run import RunDetail, RunRow
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ class Fleet:
         """Ask the machine that the request is about; for the list of runs, all."""
         if isinstance(ask, protocol.Runs):
             return await self._runs(ask)
+        if isinstance(ask, protocol.Triage):
+            return await self._triage(ask)
         if isinstance(ask, protocol.Submit | protocol.SubmitChain | protocol.SubmitSweep | protocol.Import):
             label, name = self._split(ask.name)
             return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
@@ -61,6 +64,9 @@ class Fleet:
         if not isinstance(about, str):
             raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
         label, run = self._split(about)
+        if isinstance(ask, protocol.SetStanding) and ask.standing.fixed_by:
+            standing = msgspec.structs.replace(ask.standing, fixed_by=self._fix(ask.standing.fixed_by, label))
+            ask = msgspec.structs.replace(ask, standing=standing)
         if isinstance(ask, protocol.Move) and ask.other:
             ask = msgspec.structs.replace(ask, other=self._split(ask.other)[1])
         return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, run=run)))
@@ -93,6 +99,13 @@ class Fleet:
             raise BadInput(f"{run}: say on which machine.", hint=f"Write {self._labels[0]}:{run}.")
         return found
 
+    def _fix(self, run: str, label: str) -> str:
+        """Give the run that mends another of the same machine by its name there. Raises BadInput."""
+        found = there(run, self._labels)
+        if found is not None and found[0] != label:
+            raise BadInput(f"{run} is not on {label}: a fix is a run on the same machine.")
+        return run if found is None else found[1]
+
     def _named(self, label: str, answer: Any) -> Any:
         """Write an answer's names as those of one machine among several."""
         match answer:
@@ -119,11 +132,33 @@ class Fleet:
                 return msgspec.structs.replace(answer, row=placed(answer.row, self._labels, label))
             case protocol.Done():
                 return protocol.Done(f"{label}: {answer.message}")
+            case protocol.TriageRunAnswer():
+                return msgspec.structs.replace(answer, row=placed_row(answer.row, self._labels, label))
+            case protocol.ItemAnswer():
+                return msgspec.structs.replace(answer, also=[f"{label}:{run}" for run in answer.also])
+            case protocol.LookEarlierAnswer():
+                return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case RunDetail():
                 detail = placed_detail(answer, self._labels, label)
                 self._seen[label][detail.row.id] = detail.row
                 return detail
         return answer
+
+    async def _triage(self, ask: protocol.Triage) -> protocol.TriageAnswer:
+        """Merge the machines' tables of triage; one that is out of reach is left out."""
+        whole = msgspec.structs.replace(ask, offset=0, limit=ask.offset + ask.limit)
+        found = await asyncio.gather(
+            *(self._askers[label].ask(whole) for label in self._labels), return_exceptions=True
+        )
+        answers: dict[str, protocol.TriageAnswer] = {}
+        for label, answer in zip(self._labels, found, strict=True):
+            if isinstance(answer, protocol.TriageAnswer):
+                answers[label] = answer
+            elif isinstance(answer, BaseException) and not isinstance(answer, NoSupervisor):
+                raise answer
+        if not answers:
+            raise NoSupervisor("no machine answers.")
+        return merged_table(answers, self._labels, ask.offset, ask.limit)
 
     # --- one list ---------------------------------------------------------------------------------------
 

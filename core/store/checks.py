@@ -8,9 +8,9 @@ import msgspec
 
 from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound
-from finetop.core.protocol import FlipRow, FlipsAnswer
-from finetop.core.run import Best
-from finetop.core.store import records
+from finetop.core.protocol import FlipRow, FlipsAnswer, Standing
+from finetop.core.run import Best, CheckBrief
+from finetop.core.store import records, standings
 
 if TYPE_CHECKING:
     import duckdb
@@ -68,8 +68,30 @@ def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
     ).fetchone()
     if found is None:
         return None
-    check_id, at, step, result = found
-    return _json.encode(brief(check_id, at, step, msgspec.json.decode(result))).decode()
+    return _json.encode(seen_brief(connection, run_id, *found)).decode()
+
+
+def briefs(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[CheckBrief]:
+    """Read what a list shows of each of a run's checks, newest first."""
+    found = connection.execute(
+        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
+        [run_id],
+    ).fetchall()
+    return [seen_brief(connection, run_id, *one) for one in found]
+
+
+def seen_brief(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: int,
+    check_id: int,
+    at: float,
+    step: int | None,
+    result: str,
+) -> CheckBrief:
+    """Give what a list shows of a result, and how people see it."""
+    seen = standings.of_run(connection, run_id).get("", Standing())
+    accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
+    return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by)
 
 
 def best_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> Best | None:

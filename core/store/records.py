@@ -31,7 +31,9 @@ FROM_EVENTS = frozenset(
     {"metrics", "checkpoints", "samples", "data_reports", "alarms", "item_scores", "settings", "remedies"}
 )
 DERIVED = {
-    "runs": frozenset({"rank", "ended", "step", "steps", "last", "brief", "first_row", "best"}),
+    "runs": frozenset(
+        {"rank", "ended", "step", "steps", "last", "brief", "first_row", "best", "triage", "points_lost"}
+    ),
     "jobs": frozenset(
         {
             "word",

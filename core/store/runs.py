@@ -11,10 +11,9 @@ import duckdb
 import msgspec
 
 from finetop.core import run as data
-from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.recipe.names import quoted
-from finetop.core.store import alarms, jobs, parents, records, settings
+from finetop.core.store import alarms, checks, jobs, parents, records, settings, standings
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
@@ -160,7 +159,8 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     )
     state = _state.decode(state_text)
     check = _brief.decode(brief_text) if brief_text else None
-    regressed = check is not None and check.verdict == "regressed" and not check.accepted
+    seen = _seen_as(connection, run_id, check)
+    regressed = seen in (standings.PLACES["new"], standings.PLACES["looking"])
     is_waiting = isinstance(state, data.Queued)
     if isinstance(state, data.Failed | data.Lost) or regressed or (said and not is_waiting):
         rank = NEEDS_YOU
@@ -172,7 +172,18 @@ def set_rank(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
         )
     else:
         rank = QUEUED if is_waiting else DONE
-    connection.execute("UPDATE runs SET rank = ? WHERE id = ?", [rank, run_id])
+    connection.execute(
+        "UPDATE runs SET rank = ?, triage = ?, points_lost = ? WHERE id = ?",
+        [rank, seen, check.drop if check is not None else None, run_id],
+    )
+
+
+def _seen_as(connection: duckdb.DuckDBPyConnection, run_id: int, check: data.CheckBrief | None) -> int:
+    """Give the place in triage of a run's regression; NONE where it has none."""
+    if check is None or check.verdict != "regressed":
+        return standings.NONE
+    standing = standings.of_run(connection, run_id).get("")
+    return standings.PLACES["new" if standing is None else standing.state]
 
 
 def queue_again(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
@@ -347,7 +358,7 @@ def detail(
         first_row=msgspec.json.decode(first_row) if first_row else [],
         alarms=alarms.of_run(connection, run_id),
         alarms_total=alarms.count_of(connection, run_id),
-        checks=briefs(connection, run_id),
+        checks=checks.briefs(connection, run_id),
         device=_place(device, gpus),
         versions=msgspec.json.decode(versions),
         planned=msgspec.json.decode(planned),
@@ -355,14 +366,6 @@ def detail(
         parents=above,
         children=below,
     )
-
-
-def briefs(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[data.CheckBrief]:
-    found = connection.execute(
-        "SELECT id, time, step, result FROM checks WHERE run_id = ? AND NOT superseded ORDER BY id DESC",
-        [run_id],
-    ).fetchall()
-    return [brief(check_id, at, step, msgspec.json.decode(result)) for check_id, at, step, result in found]
 
 
 def _one(connection: duckdb.DuckDBPyConnection, sql: str, values: list[Any] | None = None) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
-from finetop.core.supervisor import going_on, mending, noting, orders, rules, spare, sweeping
+from finetop.core.supervisor import going_on, mending, noting, orders, rules, spare, sweeping, triage
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.pool import telling
@@ -163,6 +163,7 @@ async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.Cha
         supervisor.trouble,
         supervisor.teller.newest,
         jobs.count_queued(supervisor.connection),
+        triage.to_triage(supervisor),
     )
 
 
@@ -222,6 +223,7 @@ _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.SendTest: send_test,
     protocol.Gpus: telling.tell,
     protocol.Sql: select,
+    protocol.LookEarlier: triage.look_earlier,
 }
 
 _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
@@ -258,5 +260,11 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Restore: housekeeping.restore,
     protocol.EmptyTrash: housekeeping.empty,
     protocol.Clean: cleaning.clean,
+    protocol.Triage: triage.page,
+    protocol.TriageRun: triage.turned,
+    protocol.LookAtCell: triage.cell,
+    protocol.LostItems: triage.items,
+    protocol.LookAtItem: triage.item,
+    protocol.SetStanding: triage.say,
     protocol.Shutdown: shutdown,
 }

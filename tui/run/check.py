@@ -19,7 +19,7 @@ from finetop.tui.words import clock, count, cut_end, long_span, without_zero
 if TYPE_CHECKING:
     from finetop.core.check.deciding.verdict import TaskResult
     from finetop.core.check.telling.result import Outcome
-    from finetop.core.run import RunDetail, RunRow
+    from finetop.core.run import CheckBrief, RunDetail, RunRow
     from finetop.tui.theme import Mark
 
 _MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
@@ -127,19 +127,25 @@ def _by_step(detail: RunDetail, width: int) -> list[Line]:
 
 
 def _verdict_lines(outcome: Outcome, row: RunRow, width: int) -> list[Line]:
-    """Say the verdict with its mark; one that a person has accepted is not red any more."""
+    """Say the verdict with its mark; one that a person has accepted, or named a fix for, is not red any more."""
     sentence = clean_line(verdict_line(outcome))
     name = word(outcome)
     rest = sentence[len(name) :].strip()
-    is_accepted = row.check is not None and row.check.accepted and outcome.verdict == "regressed"
-    mark = MARKS["accepted"] if is_accepted else MARKS[outcome.verdict]
-    if is_accepted:
-        name = f"accepted by {clean_line(row.check.accepted)}" if row.check is not None else name
+    is_settled = row.check is not None and row.check.is_settled and outcome.verdict == "regressed"
+    mark = MARKS["accepted"] if is_settled else MARKS[outcome.verdict]
+    if is_settled:
+        name = _settled_by(row.check) if row.check is not None else name
     name = "ok" + name[2:] if outcome.verdict == "ok" else name
     first, *more = wrapped(rest, width - len(name) - 6, 3)
     indent = " " * (len(name) + 5)
     start: Line = ((f" {mark.mark} ", mark.style), (name, mark.style), (f"  {first}", ""))
     return [start, *(((indent + text, ""),) for text in more)]
+
+
+def _settled_by(check: CheckBrief) -> str:
+    if check.accepted:
+        return f"accepted by {clean_line(check.accepted)}"
+    return f"fixed by {clean_line(check.fixed_by)}"
 
 
 def _beside(outcome: Outcome, width: int, rows: int) -> list[Line]:

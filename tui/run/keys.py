@@ -41,6 +41,7 @@ VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; all sample
 OPEN = Key(
     "enter", "enter", "open", "open", "what matters most: check, log, whole answers", "finetop flips RUN"
 )
+TRIAGE = Key("2", "2", "triage", "triage", "this run in Triage", "finetop triage RUN")
 BACK = Key("escape", "esc", "back", "back", "back one level")
 MOVES = (
     Key("j,down", "↓ j", "", "move(1)", "down a row"),
@@ -52,7 +53,7 @@ MOVES = (
 )
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH),
-    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, BACK, *MOVES),
+    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, TRIAGE, BACK, *MOVES),
 )
 
 _SCROLL = Key("", "↑↓", "scroll", "", "")
@@ -103,7 +104,8 @@ def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_readi
             return (_SCROLL, NEW, NEXT_TAB, *stop, BACK)
         case "check":
             earlier = (_EARLIER,) if len(detail.checks) > 1 else ()
-            return (_TASK, _ANSWERS, REMEDIES, *earlier, NEXT_TAB, *stop, BACK, *check)
+            triage = (TRIAGE,) if detail.checks else ()
+            return (_TASK, _ANSWERS, REMEDIES, *triage, *earlier, NEXT_TAB, *stop, BACK, *check)
         case "steps":
             return (_STEP, *check, NEXT_TAB, *stop, BACK)
 

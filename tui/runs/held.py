@@ -15,6 +15,7 @@ from finetop.core.run import Running
 from finetop.tui.runs.pages import (
     CHUNK,
     EMPTY,
+    Pages,
     fresh,
     missing_chunk,
     place_of,
@@ -38,7 +39,7 @@ class RunList:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self.pages = EMPTY
+        self.pages: Pages[RunRow] = EMPTY
         self.answer: protocol.RunsAnswer | None = None  # the newest
         self.filter = ""  # as it is typed
         self.sort = SORTS[0]

@@ -398,6 +398,10 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.shown = shown
         self.redraw()
 
+    def action_triage(self) -> None:
+        """Go to Triage, with the cursor on this run if it was checked."""
+        host_of(self).open_triage(self.detail.row.name if self.detail is not None else "")
+
     def action_new(self) -> None:
         if self.detail is not None:
             host_of(self).open_launch(from_run=self.detail.row.name)

@@ -67,6 +67,7 @@ class Flip(msgspec.Struct, frozen=True):
     tuned: float
     base_answer: str
     tuned_answer: str
+    choices: tuple[str, ...] = ()  # none: it was answered in words
 
 
 class Category(msgspec.Struct, frozen=True):
@@ -302,6 +303,8 @@ def short_answer(check: CheckBrief) -> str:
     moved = change(None if check.drop is None else check.drop / 100)
     if check.accepted:
         return f"{moved}, accepted ({clean_line(check.accepted)})"
+    if check.fixed_by:
+        return f"{moved}, fixed by {clean_line(check.fixed_by)}"
     if check.verdict == "no_verdict":
         return (
             f"{WORDS[check.verdict]}: {clean_line(check.reason, limit=80)}"
@@ -314,7 +317,12 @@ def short_answer(check: CheckBrief) -> str:
 
 
 def brief(
-    check_id: int, at: float, step: int | None, result: Mapping[str, Any], accepted: str = ""
+    check_id: int,
+    at: float,
+    step: int | None,
+    result: Mapping[str, Any],
+    accepted: str = "",
+    fixed_by: str = "",
 ) -> CheckBrief:
     """Give what a list of runs shows of a result, in points of 100."""
     outcome = read(result)
@@ -333,6 +341,7 @@ def brief(
         worst=[TaskBrief(task.task, 100 * (task.drop or 0.0), task.mark) for task in worst_first(outcome)],
         target={metric: [score.base, score.tuned] for metric, score in outcome.target.items()},
         accepted=accepted,
+        fixed_by=fixed_by,
         claim=outcome.claim,
         watch=outcome.watch,
     )

@@ -1,0 +1,26 @@
+"""`finetop accept RUN [TASK] --reason TEXT`: a regression is known and taken; the run needs nobody any more."""
+
+from __future__ import annotations
+
+import argparse
+
+from finetop.core import protocol
+from finetop.core.commands import standing
+from finetop.core.home import Home
+
+ABOUT = "accept a regression, with a reason"
+ANYWHERE = True
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number of a run that has regressed")
+    parser.add_argument("task", nargs="?", default="", metavar="TASK", help="one task of it (else the whole)")
+    parser.add_argument(
+        "--reason", required=True, metavar="TEXT", help="why it is taken: for those who come later"
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    return standing.say(
+        home, args, protocol.Standing("accepted", standing.own_name(), reason=args.reason.strip())
+    )

@@ -1,0 +1,199 @@
+"""`finetop triage`: what the runs lost, worst first; of one run, task by task; and how people see it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from finetop.core import protocol
+from finetop.core.check.telling.result import MARKS, change
+from finetop.core.client import Client
+from finetop.core.commands import machines, numbers, standing
+from finetop.core.commands.output import ago, number, plain, print_json, print_table, warn
+from finetop.core.errors import BadInput, NoSupervisor
+from finetop.core.home import Home
+from finetop.core.remote.triaging import merged_table
+from finetop.core.triage_words import counts_line, standing_words, state_words, worst_cell
+
+ABOUT = "what runs lost, worst first, and who has looked at it"
+ANYWHERE = True
+TASKS = 6  # columns of the table; --tasks N shows more
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", nargs="?", metavar="RUN", help="one run, task by task")
+    parser.add_argument("task", nargs="?", default="", metavar="TASK", help="of it, for what is said below")
+    parser.add_argument("--looking", action="store_true", help="say that you are looking at it")
+    parser.add_argument("--note", default="", metavar="TEXT", help="keep a note on it")
+    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run mends it")
+    parser.add_argument("--new", action="store_true", help="it is new again, whatever was said")
+    parser.add_argument(
+        "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"
+    )
+    parser.add_argument("--tasks", type=numbers.count, default=TASKS, metavar="N", help="columns at most")
+    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    wanted = _standing(args)
+    if wanted is not None:
+        if not wanted.fixed_by and not args.new and not args.looking:  # a note changes nothing else
+            wanted = _with_note(home, args)
+        return standing.say(home, args, wanted)
+    if args.run:
+        return one(args, home)
+    with Client(home) as client:
+        found: protocol.TriageAnswer = client.ask(protocol.Triage(args.filter, 0, args.limit))
+    return table(args, found)
+
+
+def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
+    """The table of several machines as one; a RUN is found on its own. Exit code 4 where one did not answer."""
+    if args.run:
+        home, args.run = machines.find(args.run, homes)
+        return run(args, home)
+    _standing(args)
+    answers: dict[str, protocol.TriageAnswer] = {}
+    for home in homes:
+        try:
+            with Client(home) as client:
+                answers[home.label] = client.ask(protocol.Triage(args.filter, 0, args.limit))
+        except NoSupervisor as error:
+            warn(str(error))
+    code = table(args, merged_table(answers, [home.label for home in homes], 0, args.limit))
+    return 4 if len(answers) < len(homes) else code
+
+
+def _standing(args: argparse.Namespace) -> protocol.Standing | None:
+    """Read what is said of a regression; None where it is only looked up. Raises BadInput."""
+    said = [
+        word
+        for word, given in (("--looking", args.looking), ("--fixed-by", args.fixed_by), ("--new", args.new))
+        if given
+    ]
+    if len(said) > 1:
+        raise BadInput(f"{said[0]} and {said[1]} can't both be.", hint="Give one of them.")
+    if not said and not args.note:
+        if args.task:
+            raise BadInput(
+                f"say what is to be kept of {args.task}: --looking, --note, --fixed-by or --new.",
+                hint=f"What was lost of it: finetop flips {args.run} --task {args.task}",
+            )
+        return None
+    if not args.run:
+        raise BadInput(f"{(said or ['--note'])[0]} is said of a run.", hint="Name it: finetop triage RUN …")
+    state: protocol.StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
+    return protocol.Standing(state, standing.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
+
+
+def _with_note(home: Home, args: argparse.Namespace) -> protocol.Standing:
+    """Give how the regression is seen now, with the note."""
+    with Client(home) as client:
+        found: protocol.TriageRunAnswer = client.ask(protocol.TriageRun(args.run))
+    before = found.row.standings.get(args.task, protocol.Standing(by=standing.own_name()))
+    return protocol.Standing(
+        before.state,
+        before.by,
+        before.at,
+        before.reason,
+        args.note.strip(),
+        before.fixed_by,
+        before.drop,
+    )
+
+
+def table(args: argparse.Namespace, found: protocol.TriageAnswer) -> int:
+    """Print runs by tasks, the worst of both first."""
+    if args.json:
+        print_json({"triage": plain(found)})
+        return 0
+    if not found.total:
+        print("No run has been checked yet. `finetop check RUN` says whether it forgot.")
+    elif not found.rows:
+        print(f"None of {found.total} checked runs matches {args.filter!r}.")
+    else:
+        print(counts_line(found))
+        shown, hidden = found.tasks[: args.tasks], found.tasks[args.tasks :]
+        head = ("", "run", "all", *shown, *([f"+{len(hidden)}"] if hidden else []), "state")
+        print_table(
+            head,
+            [row_cells(row, len(shown), bool(hidden)) for row in found.rows],
+            right=range(2, len(head) - 1),
+        )
+        if found.matching > len(found.rows):
+            print(f"… {found.matching - len(found.rows)} more: --limit {found.matching}")
+        if hidden:
+            print(f"+{len(hidden)} is the worst of {', '.join(hidden)}: --tasks {len(found.tasks)}")
+    if found.unchecked_total:
+        more = found.unchecked_total - len(found.unchecked)
+        rest = f" and {more} more" if more > 0 else ""
+        print(f"Finished without a check: {', '.join(found.unchecked)}{rest}. Check one: finetop check RUN")
+    return 0
+
+
+def row_cells(row: protocol.TriageRow, shown: int, has_more: bool) -> tuple[str, ...]:
+    """Write one run as cells: mark, name, the whole, its tasks, the worst of those that are not shown, its state."""
+    marks = {"regressed": "✗", "ok": "✓", "no_verdict": "?"}
+    whole = "-" if row.drop is None else change(row.drop / 100)
+    cells = [_cell(cell) for cell in row.cells[:shown]]
+    if has_more:
+        cells.append(_cell(worst_cell(row.cells[shown:])))
+    return (marks[row.verdict], row.shown_name, f"{whole}{marks[row.verdict]}", *cells, state_words(row))
+
+
+def _cell(cell: protocol.TriageCell | None) -> str:
+    if cell is None or cell.drop is None:
+        return "-"
+    return f"{change(cell.drop / 100)}{MARKS[cell.mark]}"
+
+
+def one(args: argparse.Namespace, home: Home) -> int:
+    """Print one run task by task, with intervals and what was said of each."""
+    with Client(home) as client:
+        found: protocol.TriageRunAnswer = client.ask(protocol.TriageRun(args.run))
+    if args.json:
+        print_json({"triage": plain(found)})
+        return 0
+    row = found.row
+    print(f"{row.shown_name}, suite {row.suite}, limit {row.margin:.1f}, base {row.model}")
+    print(found.tasks[0].reason)
+    print_table(
+        ("", "task", "base", "tuned", "change", "interval", "lost", "won", "items", "state"),
+        [task_cells(task, row) for task in found.tasks],
+        right=(2, 3, 4, 6, 7, 8),
+    )
+    steps = [point for point in found.curve if point.step is not None]
+    if len(steps) > 1:
+        print(
+            f"by step  {'   '.join(f'{point.step} {number(point.score)}{MARKS[point.mark]}' for point in steps)}"
+        )
+    elif found.not_looked_at:
+        print(f"Since which step? finetop check {row.name} --curve")
+    for task, seen in row.standings.items():
+        said = [
+            standing_words(seen),
+            seen.reason,
+            f"note: {seen.note}" if seen.note else "",
+            f"{ago(seen.at)} ago",
+        ]
+        print(f"{task or 'all'}: {', '.join(filter(None, said))}")
+    return 0
+
+
+def task_cells(task: protocol.TaskFacts, row: protocol.TriageRow) -> tuple[str, ...]:
+    """Write one task as cells."""
+    has_interval = task.low is not None and task.high is not None
+    interval = f"{change((task.high or 0) / 100)} to {change((task.low or 0) / 100)}" if has_interval else "-"
+    seen = row.standings.get(task.task) if task.task else row.standing
+    return (
+        MARKS[task.mark],
+        task.task or "all",
+        number(task.base),
+        number(task.tuned),
+        change(None if task.drop is None else task.drop / 100),
+        interval,
+        str(task.lost),
+        str(task.won),
+        f"{task.n} of {task.total}",
+        standing_words(seen) if seen is not None else "",
+    )

@@ -1,0 +1,318 @@
+"""The table of triage in the store: a page of runs by tasks, one run turned, and what people say of a regression."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.check.telling.result import Outcome, read, worst_first
+from finetop.core.check.telling.worst import tasks_worst_first
+from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.protocol import (
+    CurvePoint,
+    SetStanding,
+    SetStandingAnswer,
+    Standing,
+    TaskFacts,
+    TriageAnswer,
+    TriageCell,
+    TriageRow,
+    TriageRunAnswer,
+)
+from finetop.core.run import CheckBrief
+from finetop.core.store import checks, runs, standings
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    import duckdb
+
+    from finetop.core.protocol import StandingState
+
+LONGEST = 2000  # characters of a reason or a note
+NAMED = 6  # finished runs without a check that are named
+ORDER = "triage = 0, triage, points_lost DESC NULLS LAST, id DESC"
+_COLUMNS = "id, name, model, method, step, brief"
+_WORDS = (
+    "contains(lower(name || ' ' || model || ' ' || method || ' ' || tags || ' ' ||"
+    " ['ok', 'new', 'looking', 'accepted', 'fixed'][triage + 1]), ?)"
+)
+_IS_UNCHECKED = (
+    "brief IS NULL AND state LIKE '%\"type\":\"finished\"%' AND objective <> 'reward'"
+    " AND id IN (SELECT run_id FROM checkpoints)"
+)
+_COUNTS = (
+    "SELECT count(*) FILTER (brief IS NOT NULL), "
+    + ", ".join(f"count(*) FILTER (triage = {place})" for place in standings.PLACES.values())
+    + f", count(*) FILTER ({_IS_UNCHECKED}) FROM runs"
+)
+_MARKS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
+_brief = msgspec.json.Decoder(CheckBrief)
+_SAID: dict[StandingState, str] = {
+    "new": "is new again",
+    "looking": "is looked at by {by}",
+    "accepted": "is accepted: {reason}",
+    "fixed": "is fixed by {fixed_by}",
+}
+
+
+def page(
+    connection: duckdb.DuckDBPyConnection, *, text: str, offset: int, limit: int, revision: int
+) -> TriageAnswer:
+    """Read one page: the runs that were checked, each by the check that it is known by."""
+    where, values = "brief IS NOT NULL", list[Any]()
+    for word in text.lower().split():
+        where, values = f"{where} AND {_WORDS}", [*values, word]
+    found = connection.execute(
+        f"SELECT {_COLUMNS} FROM runs WHERE {where} ORDER BY {ORDER} LIMIT ? OFFSET ?",
+        [*values, limit, offset],
+    ).fetchall()
+    counts = connection.execute(_COUNTS).fetchone()
+    assert counts is not None
+    total, *seen, unchecked_total = (int(number) for number in counts)
+    matching = total
+    if values:
+        found_matching = connection.execute(f"SELECT count(*) FROM runs WHERE {where}", values).fetchone()
+        assert found_matching is not None
+        matching = int(found_matching[0])
+    rows, tasks = _rows(connection, found)
+    newest, newest_at = _newest(connection)
+    return TriageAnswer(
+        rows=rows,
+        tasks=tasks,
+        matching=matching,
+        total=total,
+        **dict(zip(standings.PLACES, seen, strict=True)),
+        unchecked=_unchecked(connection) if unchecked_total else [],
+        unchecked_total=unchecked_total,
+        newest=newest,
+        newest_at=newest_at,
+        revision=revision,
+    )
+
+
+def _unchecked(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    found = connection.execute(
+        f"SELECT name FROM runs WHERE {_IS_UNCHECKED} ORDER BY id DESC LIMIT {NAMED}"
+    ).fetchall()
+    return [name for (name,) in found]
+
+
+def _newest(connection: duckdb.DuckDBPyConnection) -> tuple[str, float]:
+    """Name the run that was checked last, and when."""
+    found = connection.execute(
+        "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
+    ).fetchone()
+    return (found[0], found[1]) if found is not None else ("", 0.0)
+
+
+def _rows(
+    connection: duckdb.DuckDBPyConnection, found: list[tuple[Any, ...]]
+) -> tuple[list[TriageRow], list[str]]:
+    """Lay runs out over the tasks of all of them, the worst task first."""
+    briefs = [_brief.decode(line[-1]) for line in found]
+    tasks = tasks_worst_first(
+        [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
+    )
+    seen = standings.of_runs(connection, [line[0] for line in found])
+    rows = []
+    for (run_id, name, model, method, run_step, _), check in zip(found, briefs, strict=True):
+        cells = {task.task: TriageCell(_drop(task.drop, task.mark), task.mark) for task in check.worst}
+        rows.append(
+            TriageRow(
+                id=run_id,
+                name=name,
+                model=model,
+                method=method,
+                check_id=check.check_id,
+                verdict=check.verdict,
+                drop=None if check.drop is None else round(check.drop, 2),
+                margin=check.margin,
+                suite=check.suite,
+                at=check.at,
+                cells=[cells.get(task) for task in tasks],
+                step=check.step,
+                run_step=run_step,
+                real_drop=check.real_drop,
+                reason=check.reason if check.verdict == "no_verdict" else "",
+                standings=seen.get(run_id, {}),
+            )
+        )
+    return rows, tasks
+
+
+def _drop(drop: float, mark: str) -> float | None:
+    return None if mark == "unmeasurable" else round(drop, 2)
+
+
+def known_check(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> tuple[int, int | None]:
+    """Find (job, step) of the check that a run is known by. Raises NotFound where it has none."""
+    found = connection.execute(
+        "SELECT c.job_id, c.step FROM runs r JOIN checks c ON c.run_id = r.id"
+        " AND c.id = CAST(r.brief->>'check_id' AS INTEGER) WHERE r.id = ?",
+        [run_id],
+    ).fetchone()
+    if found is None:
+        raise NotFound(f"{name} has no check yet.", hint=f"Check it: finetop check {name}.")
+    return int(found[0]), found[1]
+
+
+def outcome_of(connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None) -> Outcome:
+    """Read the whole result of one check."""
+    found = connection.execute(
+        "SELECT result FROM checks WHERE run_id = ? AND job_id = ? AND step IS NOT DISTINCT FROM ?",
+        [run_id, job_id, step],
+    ).fetchone()
+    assert found is not None
+    return read(msgspec.json.decode(found[0]))
+
+
+def turned(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> TriageRunAnswer:
+    """Read one run with a task a row. Raises NotFound without a check."""
+    outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
+    found = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
+    rows, columns = _rows(connection, found)
+    facts = [facts_of(outcome, ""), *(facts_of(outcome, task.task) for task in worst_first(outcome))]
+    return TriageRunAnswer(
+        rows[0], columns, facts, curve_of(connection, run_id, ""), not_looked_at(connection, run_id)
+    )
+
+
+def facts_of(outcome: Outcome, task: str) -> TaskFacts:
+    """Give the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
+    if not task:
+        return TaskFacts(
+            "",
+            _MARKS[outcome.verdict],
+            outcome.base,
+            outcome.tuned,
+            _points(outcome.drop),
+            *_interval(outcome.interval),
+            outcome.lost,
+            outcome.won,
+            outcome.items_used,
+            outcome.items_total,
+            outcome.reason,
+        )
+    one = next((one for one in outcome.tasks if one.task == task), None)
+    if one is None:
+        names = [one.task for one in outcome.tasks]
+        raise NotFound(
+            f"its check has no task {clean_line(task, limit=80)!r}.", hint=did_you_mean(task, names)
+        )
+    return TaskFacts(
+        one.task,
+        one.mark,
+        one.base,
+        one.tuned,
+        _points(one.drop),
+        *_interval(one.interval),
+        one.lost,
+        one.won,
+        one.n,
+        one.total,
+        one.reason,
+    )
+
+
+def _points(share: float | None) -> float | None:
+    return None if share is None else round(100 * share, 4)
+
+
+def _interval(shares: tuple[float, float] | None) -> tuple[float | None, float | None]:
+    return (None, None) if shares is None else (_points(shares[0]), _points(shares[1]))
+
+
+def curve_of(connection: duckdb.DuckDBPyConnection, run_id: int, task: str) -> list[CurvePoint]:
+    """Say what each checked checkpoint scored, the base first: the newest check of each step counts."""
+    points: dict[int, CurvePoint] = {}
+    base: float | None = None
+    found = connection.execute(
+        "SELECT step, result FROM checks WHERE run_id = ? AND NOT superseded AND step IS NOT NULL ORDER BY id",
+        [run_id],
+    ).fetchall()
+    for step, text in found:
+        outcome = read(msgspec.json.decode(text))
+        if task and all(one.task != task for one in outcome.tasks):
+            continue
+        facts = facts_of(outcome, task)
+        points[step] = CurvePoint(step, facts.tuned, facts.mark)
+        base = facts.base
+    return [CurvePoint(None, base, "kept"), *(points[step] for step in sorted(points))] if points else []
+
+
+def not_looked_at(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[int]:
+    """List the steps of checkpoints that were never checked."""
+    found = connection.execute(
+        "SELECT DISTINCT step FROM checkpoints WHERE run_id = ? AND step NOT IN"
+        " (SELECT step FROM checks WHERE run_id = ? AND NOT superseded AND step IS NOT NULL) ORDER BY step",
+        [run_id, run_id],
+    ).fetchall()
+    return [step for (step,) in found]
+
+
+def say(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: SetStanding) -> SetStandingAnswer:
+    """Keep how a regression is seen, inside of the caller's transaction.
+
+    Raises NotFound without a check or such a task or run, BadInput for words that can't be kept, Refused where
+    nothing was lost, or where the run that is to mend it has regressed itself.
+    """
+    outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
+    facts, wanted = facts_of(outcome, ask.task), ask.standing
+    what = f"{ask.task} of {name}" if ask.task else name
+    _require_words(wanted)
+    if wanted.state != "new" and not _has_lost(outcome, facts):
+        raise Refused(f"{what} has not regressed: there is nothing to be {_past(wanted.state)}.")
+    fixed_by = _fix(connection, run_id, name, wanted.fixed_by) if wanted.state == "fixed" else ""
+    before = standings.of_run(connection, run_id).get(ask.task, Standing())
+    kept = msgspec.structs.replace(
+        wanted,
+        at=wanted.at or time.time(),
+        drop=wanted.drop if wanted.at else facts.drop,
+        note=wanted.note or ("" if wanted.at else before.note),
+        fixed_by=fixed_by,
+    )
+    standings.put(connection, run_id, ask.task, kept)
+    connection.execute(
+        "UPDATE runs SET brief = ? WHERE id = ?", [checks.brief_of(connection, run_id), run_id]
+    )
+    runs.set_rank(connection, run_id)
+    if wanted.note and wanted.state == before.state:
+        return SetStandingAnswer(f"noted of {what}: {wanted.note}", before)
+    said = _SAID[wanted.state].format(by=wanted.by or "somebody", reason=wanted.reason, fixed_by=fixed_by)
+    return SetStandingAnswer(f"{what} {said}", before)
+
+
+def _past(state: StandingState) -> str:
+    return "looked at" if state == "looking" else state
+
+
+def _require_words(standing: Standing) -> None:
+    for key, text in (("reason", standing.reason), ("note", standing.note), ("name", standing.by)):
+        if len(text) > LONGEST:
+            raise BadInput(f"the {key} has {len(text):,} characters; {LONGEST:,} are kept at most.")
+    if standing.state == "accepted" and not standing.reason.strip():
+        raise BadInput("a regression is accepted for a reason.", hint="Give one: --reason TEXT.")
+    if standing.state == "fixed" and not standing.fixed_by:
+        raise BadInput("say which run mends it.", hint="Name it: --fixed-by RUN.")
+
+
+def _has_lost(outcome: Outcome, facts: TaskFacts) -> bool:
+    """Say if something was lost: proven, or of a task beneath a proven whole."""
+    return facts.mark == "lost" or bool(
+        facts.task and outcome.verdict == "regressed" and (facts.drop or 0.0) > 0
+    )
+
+
+def _fix(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, fix: str) -> str:
+    """Name the run that mends another. Raises NotFound, Refused."""
+    fix_id, fix_name = runs.find_run(connection, fix)
+    if fix_id == run_id:
+        raise Refused(f"{name} does not mend itself.", hint="Name the run that does.")
+    check = runs.row(connection, fix_id).check
+    if check is not None and check.verdict == "regressed":
+        raise Refused(
+            f"{fix_name} has regressed itself: it mends nothing.", hint=f"See `finetop show {fix_name}`."
+        )
+    return fix_name

@@ -1,0 +1,151 @@
+"""`finetop triage`, `accept` and the sifted `flips`, on a real supervisor; what was said survives a rebuild."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from triage_store import told_of
+
+from finetop.core import protocol
+from finetop.core.commands.standing import own_name
+from finetop.core.errors import Refused
+from finetop.core.run import Finished
+from finetop.core.supervisor import triage
+from finetop.core.supervisor.house.rebuild import rebuild
+from finetop.core.triage_words import since_words
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rig import Rig
+    from still import Still
+
+    Finetop = Callable[..., tuple[int, str, str]]
+
+
+DONE = msgspec.json.encode(Finished(1.0, 2.0)).decode()
+
+
+@pytest.fixture
+def checked(rig: Rig) -> Rig:
+    """A home with a run that forgot and one that did not."""
+    for name, lost in (("bad", 30), ("good", 0)):
+        rig.submit(name, steps=3, lost=lost)
+        rig.wait_state(name, "finished")
+        rig.ask(protocol.Check(name))
+    deadline = time.monotonic() + 60
+    while any(row.check is None or row.checking is not None for row in rig.ask(protocol.Runs()).rows):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return rig
+
+
+def test_from_what_was_lost_to_who_has_taken_it(checked: Rig, finetop: Finetop) -> None:
+    code, out, _ = finetop("triage")
+    assert (code, out.splitlines()[0]) == (0, "1 new")
+    head, bad, good = out.splitlines()[1:4]
+    assert head.split() == ["run", "all", "arithmetic", "knowledge", "state"]
+    assert bad.split()[:2] == ["✗", "bad"]
+    assert bad.split()[-1] == "NEW"
+    assert good.split() == ["✓", "good", "0.0✓", "0.0?", "0.0?"]
+    assert checked.ask(protocol.Changes(0, 0.0)).to_triage == 1
+
+    code, out, _ = finetop("triage", "bad")
+    assert code == 0
+    assert any(row.split()[:2] == ["✗", "all"] and row.endswith("NEW") for row in out.splitlines())
+    assert [row.split()[1] for row in out.splitlines() if " of 100 " in f"{row} "] == [
+        "arithmetic",
+        "knowledge",
+    ]
+
+    code, out, _ = finetop("triage", "bad", "--looking")
+    assert (code, out) == (0, f"bad is looked at by {own_name()}\n")
+    finetop("triage", "bad", "--note", "ask Ben")
+    code, out, _ = finetop("accept", "bad", "--reason", "only the voice counts")
+    assert (code, out) == (0, "bad is accepted: only the voice counts\n")
+    assert checked.ask(protocol.Changes(0, 0.0)).to_triage == 0
+    _, out, _ = finetop("triage", "bad")
+    assert f"all: accepted ({own_name()}), only the voice counts, note: ask Ben" in out
+    _, out, _ = finetop("ls")
+    assert f"accepted ({own_name()})" in out
+
+    code, out, _ = finetop("triage", "bad", "--fixed-by", "good")
+    assert (code, out) == (0, "bad is fixed by good\n")
+    assert "fixed by good" in finetop("ls")[1]
+    document = json.loads(finetop("triage", "--json")[1])
+    assert (document["schema"], document["triage"]["fixed"]) == (1, 1)
+    assert document["triage"]["rows"][0]["standings"][""]["fixed_by"] == "good"
+    finetop("triage", "bad", "--new")
+    assert checked.ask(protocol.Changes(0, 0.0)).to_triage == 1
+
+    code, out, _ = finetop("flips", "bad", "--lost", "--task", "knowledge", "--limit", "1")
+    assert code == 0
+    assert out.splitlines()[0].startswith("30 of 30 changed items in check")
+    assert out.splitlines()[-1] == "… 29 more: --limit 30"
+    assert "0 of 60 changed items" in finetop("flips", "bad", "--in-runs", "2")[1]
+    refuses_in_one_line(finetop)
+
+
+def refuses_in_one_line(finetop: Finetop) -> None:
+    for words, code, said in (
+        (["accept", "good", "--reason", "x"], 1, "good has not regressed"),
+        (["accept", "bad"], 2, "--reason"),
+        (["triage", "bad", "--new", "--looking"], 2, "can't both be"),
+        (["triage", "bad", "arithmetic"], 2, "--looking, --note, --fixed-by or --new"),
+        (["triage", "bad", "arithmetik", "--looking"], 2, "Did you mean arithmetic?"),
+        (["triage", "bad", "--fixed-by", "bad"], 1, "does not mend itself"),
+        (["triage", "--note", "x"], 2, "Name it: finetop triage RUN"),
+        (["flips", "bad", "--check", "1", "--lost"], 2, "--check goes with none"),
+        (["flips", "bad", "--margin", "-1"], 2, "must be 0 or more"),
+    ):
+        found, _, error = finetop(*words)
+        assert (found, error.count("\n")) == (code, 1), words
+        assert said in error, words
+
+
+def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> None:
+    run = quiet.run("bad", (300, 600, 900, 1200))
+
+    def look() -> protocol.LookEarlierAnswer:
+        return asyncio.run(triage.look_earlier(quiet.supervisor, protocol.LookEarlier("bad")))
+
+    def checked_at(step: int, lost: int) -> None:
+        quiet.supervisor.connection.execute("UPDATE jobs SET word = 'finished' WHERE word = 'queued'")
+        quiet.supervisor.connection.execute("UPDATE jobs SET state = ? WHERE verb = 'check'", [DONE])
+        quiet.job(run, "check", told_of({"arith": (lost, 0)}, step, suite="quick"), Finished(1.0, 2.0))
+
+    for step, lost in ((1200, 9), (300, 0), (900, 8), (600, 0)):
+        answer = look()
+        assert (answer.step, f"step {step:,} of bad is looked at" in answer.message) == (step, True)
+        with pytest.raises(Refused, match="being checked already"):
+            look()
+        checked_at(step, lost)
+    answer = look()
+    assert answer.step is None
+    assert answer.message == "bad: regressed since step 900 (all checkpoints were looked at)."
+    curve = triage.cell(quiet.supervisor, protocol.LookAtCell("bad", "arith")).curve
+    assert since_words(curve) == "lost from step 900 (ok at 600)"
+
+
+def test_what_was_said_survives_a_rebuild(quiet: Still) -> None:
+    run = quiet.run("bad", (1200,))
+    quiet.job(run, "check", told_of({"arith": (9, 0)}, 1200), Finished(1.0, 2.0))
+    standing = protocol.Standing("accepted", "ana", reason="known", note="ask Ben")
+    triage.say(quiet.supervisor, protocol.SetStanding("bad", "", standing))
+
+    def seen() -> tuple[Any, ...]:
+        (row,) = triage.page(quiet.supervisor, protocol.Triage()).rows
+        return row.standings, triage.to_triage(quiet.supervisor)
+
+    before = seen()
+    assert before[0][""].note == "ask Ben"
+    quiet.close()
+    rebuild(quiet.home)
+    quiet.open()
+    assert seen() == before
+    assert quiet.rows("SELECT triage, points_lost FROM runs") == [(3, 45.0)]

@@ -1,0 +1,244 @@
+"""Triage in the store: its order, how regressions are seen, what survives, and the items that were lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+import triage_store as made
+from triage_store import add_run, take_in, told_of
+
+from finetop.core.errors import BadInput, NotFound, Refused
+from finetop.core.protocol import LostItems, SetStanding, Standing
+from finetop.core.store import lost_items, records, runs, standings, triage
+from finetop.core.store.open import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    import duckdb
+
+    from finetop.core.protocol import SetStandingAnswer, StandingState, TriageAnswer
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    opened = open_store(tmp_path / "finetop.duckdb")
+    yield opened
+    opened.close()
+
+
+def checked(connection: duckdb.DuckDBPyConnection, folder: Path, name: str, **lost: int) -> tuple[int, int]:
+    run, job = add_run(connection, name)
+    take_in(connection, job, folder, *told_of({task: (n, 0) for task, n in lost.items()}, 1200))
+    return run, job
+
+
+def page(
+    connection: duckdb.DuckDBPyConnection, text: str = "", offset: int = 0, limit: int = 9
+) -> TriageAnswer:
+    return triage.page(connection, text=text, offset=offset, limit=limit, revision=1)
+
+
+def say(
+    connection: duckdb.DuckDBPyConnection, run: str, state: StandingState, task: str = "", **more: str
+) -> SetStandingAnswer:
+    standing = Standing(state, by="ana", **more)  # type: ignore[arg-type]
+    return triage.say(connection, *runs.find_run(connection, run), SetStanding(run, task, standing))
+
+
+def test_new_ones_come_first_and_the_worst_of_them_on_top(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    checked(connection, tmp_path, "well", arith=0, arc=0)
+    checked(connection, tmp_path, "bad", arith=4, arc=1)
+    checked(connection, tmp_path, "worse", arith=9, arc=2)
+    checked(connection, tmp_path, "worst", arith=12, arc=9)
+    say(connection, "worst", "accepted", reason="known")
+    say(connection, "bad", "looking")
+    found = page(connection)
+    assert [row.name for row in found.rows] == ["worse", "bad", "worst", "well"]
+    assert (found.new, found.looking, found.accepted, found.fixed, found.total) == (1, 1, 1, 0, 4)
+    assert found.tasks == ["arith", "arc"]
+    cells = [(cell.drop, cell.mark) for cell in found.rows[0].cells if cell is not None]
+    assert cells == [(45.0, "lost"), (10.0, "open")]
+    assert [row.name for row in page(connection, offset=1, limit=2).rows] == ["bad", "worst"]
+    assert [row.name for row in page(connection, "wor accepted").rows] == ["worst"]
+    assert page(connection, "wor").matching == 2
+
+
+def test_an_accepted_regression_needs_nobody_until_it_is_new_again(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, _ = checked(connection, tmp_path, "bad", arith=9)
+    assert (runs.row(connection, run).needs_you, standings.to_triage(connection)) == (True, 1)
+    say(connection, "bad", "looking")
+    assert (runs.row(connection, run).needs_you, standings.to_triage(connection)) == (True, 0)
+    answer = say(connection, "bad", "accepted", reason="only the voice counts")
+    check = runs.row(connection, run).check
+    assert check is not None
+    assert (runs.row(connection, run).needs_you, check.accepted) == (False, "ana")
+    assert runs.detail(connection, run).checks[0].accepted == "ana"
+    assert page(connection).rows[0].standings[""].drop == 45.0
+    undone = triage.say(connection, run, "bad", SetStanding("bad", "", answer.before))
+    assert (undone.before.state, undone.before.reason) == ("accepted", "only the voice counts")
+    seen = page(connection).rows[0].standings[""]
+    assert (seen.state, seen.by, seen.at) == ("looking", "ana", answer.before.at)
+    say(connection, "bad", "new")
+    assert page(connection).rows[0].standings == {}
+
+
+def test_what_people_said_survives_another_check_and_stands_in_the_run_s_folder(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = checked(connection, tmp_path, "bad", arith=9, arc=4)
+    say(connection, "bad", "accepted", reason="known")
+    say(connection, "bad", "looking", task="arc", note="ask Ben")
+    take_in(connection, job, tmp_path, *told_of({"arith": (12, 0), "arc": (5, 0)}, 1200))
+    (row,) = page(connection).rows
+    assert row.drop == 42.5
+    assert {task: seen.state for task, seen in row.standings.items()} == {"": "accepted", "arc": "looking"}
+    assert not runs.row(connection, run).needs_you
+    record = records.record_of(connection, run)
+    assert record is not None
+    kept = record["store"]["tables"]["triage"]
+    assert [(one["task"], one["state"], one["note"]) for one in kept] == [
+        ("", "accepted", ""),
+        ("arc", "looking", "ask Ben"),
+    ]
+    assert "points_lost" not in record["store"]["run"]
+
+
+def test_a_fix_is_a_run_that_did_not_regress(connection: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+    run, _ = checked(connection, tmp_path, "bad", arith=9)
+    checked(connection, tmp_path, "bad-too", arith=8)
+    checked(connection, tmp_path, "good", arith=0)
+    for fix, error in (("bad-too", Refused), ("bad", Refused), ("none", NotFound), ("", BadInput)):
+        with pytest.raises(error):
+            say(connection, "bad", "fixed", fixed_by=fix)
+    say(connection, "bad", "fixed", fixed_by="3")
+    check = runs.row(connection, run).check
+    assert check is not None
+    assert (check.fixed_by, runs.row(connection, run).needs_you) == ("good", False)
+
+
+def test_what_can_not_be_said_is_refused_and_nothing_is_kept(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    checked(connection, tmp_path, "bad", arith=9, arc=0)
+    checked(connection, tmp_path, "good", arith=0)
+    add_run(connection, "unchecked")
+    with pytest.raises(BadInput, match="for a reason"):
+        say(connection, "bad", "accepted", reason=" ")
+    with pytest.raises(BadInput, match="2,000 are kept"):
+        say(connection, "bad", "accepted", reason="x" * 2001)
+    with pytest.raises(Refused, match="good has not regressed"):
+        say(connection, "good", "accepted", reason="x")
+    with pytest.raises(Refused, match="arc of bad has not regressed"):
+        say(connection, "bad", "accepted", task="arc", reason="x")
+    with pytest.raises(NotFound, match="Did you mean arith"):
+        say(connection, "bad", "accepted", task="arit", reason="x")
+    with pytest.raises(NotFound, match="finetop check unchecked"):
+        say(connection, "unchecked", "looking")
+    assert page(connection).rows[0].standings == {}
+
+
+def test_a_cell_says_since_which_step_and_which_items_first(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = add_run(connection, "bad")
+    for step, lost in ((300, 0), (600, 3), (1200, 6)):
+        take_in(connection, job, tmp_path, *told_of({"arith": (lost, 1)}, step, watch=step < 1200))
+    other, other_job = add_run(connection, "other", method="lora")
+    take_in(connection, other_job, tmp_path, *told_of({"arith": (2, 0)}, 1200))
+    _, far_job = add_run(connection, "far", model="another-base")
+    take_in(connection, far_job, tmp_path, *told_of({"arith": (9, 0)}, 1200))
+    cell = lost_items.cell(connection, run, "bad", "arith", 4)
+    assert [(point.step, point.mark) for point in cell.curve] == [
+        (None, "kept"),
+        (300, "kept"),
+        (600, "open"),
+        (1200, "lost"),
+    ]
+    assert [(item.item, item.since, item.also) for item in cell.first] == [
+        ("arith-000", 600, 1),
+        ("arith-001", 600, 1),
+        ("arith-002", 600, 0),
+        ("arith-003", 1200, 0),
+    ]
+    assert (cell.facts.lost, cell.facts.won, cell.floor_flips) == (6, 1, 1)
+    assert [(kind.kind, kind.lost) for kind in cell.kinds] == [("carry", 3), ("two digits", 3)]
+    whole = lost_items.one(connection, run, "bad", "arith", "arith-001")
+    assert whole.steps == [(None, False), (300, False), (600, True), (1200, True)]
+    assert (whole.also, whole.methods) == (["other"], [("lora", 1, 1)])
+    assert whole.choices == ["10", "Ahoy", "12"]
+    assert whole.of_kind.lost == 3
+    assert runs.row(connection, other).check is not None
+    with pytest.raises(NotFound, match="did not change"):
+        lost_items.one(connection, run, "bad", "arith", "arith-012")
+
+
+def test_items_are_sifted_by_kind_way_margin_words_and_other_runs(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, job = add_run(connection, "bad")
+    take_in(connection, job, tmp_path, *told_of({"arith": (6, 1), "arc": (2, 0)}, 1200))
+    _, other_job = add_run(connection, "other")
+    take_in(connection, other_job, tmp_path, *told_of({"arith": (2, 0)}, 1200))
+
+    def names(**asked: object) -> list[str]:
+        ask = LostItems("bad", **asked)  # type: ignore[arg-type]
+        return [item.item for item in lost_items.listed(connection, run, "bad", ask).items]
+
+    assert names(task="arc") == ["arc-000", "arc-001"]
+    assert names(task="arith", only="won") == ["arith-019"]
+    assert names(task="arith", kind="carry", only="lost") == ["arith-001", "arith-003", "arith-005"]
+    assert names(runs=2) == ["arith-000", "arith-001"]
+    assert names(text="4 + 12") == ["arith-004"]
+    assert names(margin=1.5) == []
+    assert len(names(margin=1.3)) == 9
+    assert names(task="arith", offset=5, limit=1) == ["arith-005"]
+    found = lost_items.listed(connection, run, "bad", LostItems("bad", "arith", kind="carry", limit=1))
+    assert (found.matching, found.lost, found.won) == (4, 6, 1)
+
+
+def test_a_run_turned_has_the_whole_first_and_then_the_worst(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    run, _ = checked(connection, tmp_path, "bad", arc=1, arith=9, piqa=0)
+    found = triage.turned(connection, run, "bad")
+    assert [task.task for task in found.tasks] == ["", "arith", "arc", "piqa"]
+    assert found.columns == ["arith", "arc", "piqa"]
+    assert found.tasks[1].low is not None
+    assert found.tasks[1].low < 45.0
+
+
+def test_finished_runs_without_a_check_are_named(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    checked(connection, tmp_path, "well", arith=0)
+    for name in ("kept", "lost-all"):
+        add_run(connection, name)
+    connection.execute("INSERT INTO checkpoints VALUES (2, 2, 1200, 'checkpoints/a', 1, 'adapter', 0)")
+    found = page(connection)
+    assert (found.unchecked, found.unchecked_total, found.newest) == (["kept"], 1, "well")
+
+
+def test_a_table_of_a_thousand_runs_opens_at_once(
+    connection: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
+    """A few are made, and copied: what is measured is the reading."""
+    import time
+
+    made.add_many(connection, tmp_path, 12)
+    copied = ", ".join(
+        "id + 100 * n" if column == "id" else "name || '-' || n" if column == "name" else f'"{column}"'
+        for column in records.columns_of(connection, "runs")
+    )
+    connection.execute(f"INSERT INTO runs SELECT {copied} FROM runs, range(1, 90) t(n)")
+    began = time.process_time()
+    found = page(connection, limit=100)
+    took = time.process_time() - began
+    assert (found.total, len(found.rows), len(found.tasks)) == (1080, 100, 12)
+    assert took < 0.3

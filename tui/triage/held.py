@@ -1,0 +1,128 @@
+"""What the Triage screen holds: rows of the table page by page, one run turned, the cell under the cursor."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import protocol
+from finetop.core.errors import FinetopError
+from finetop.tui.runs.pages import (
+    CHUNK,
+    EMPTY,
+    Pages,
+    fresh,
+    missing_chunk,
+    place_of,
+    refreshed,
+    with_chunk,
+    with_row,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol import TriageAnswer, TriageCell, TriageRow
+
+Ask = Callable[[protocol.Ask], Awaitable[Any]]
+PANE_ITEMS = 20  # lost items that the tallest pane shows
+
+
+class Triaged:
+    """The table of triage as far as it was looked at. Every method may raise NoSupervisor."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.pages: Pages[TriageRow] = EMPTY
+        self.tasks: list[str] = []  # columns; they stay in their places until the table is loaded anew
+        self.answer: TriageAnswer | None = None  # the newest
+        self.filter = ""
+        self.cells: dict[tuple[int, str], protocol.CellAnswer] = {}  # (check, task) -> what is known of it
+        self.runs: dict[int, protocol.TriageRunAnswer] = {}  # by check
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it is known that there is nothing to show."""
+        return self.answer is not None and not self.pages.matching
+
+    async def load(self, run: str, at: TriageRow | None) -> int | None:
+        """Start over in the store's order; give the place of the run of that name, else of the run `at`.
+
+        None when another filter was typed on the way: then it is to be loaded again.
+        """
+        wanted = self.filter
+        answer = await self._page(0, CHUNK)
+        if wanted != self.filter:
+            return None
+        self.tasks = list(answer.tasks)
+        self.pages = fresh(answer.rows, answer.matching)
+        self.cells.clear()
+        self.runs.clear()
+        place = next((i for i, row in enumerate(answer.rows) if run and row.name == run), None)
+        if place is None and at is not None:
+            place = place_of(self.pages, at.id)
+        return place or 0
+
+    async def load_missing(self, first: int, end: int) -> bool:
+        """Load one chunk of the rows [first, end) if any is not held; give whether something came."""
+        offset = missing_chunk(self.pages, first, end)
+        if offset is None:
+            return False
+        answer = await self._page(offset, CHUNK)
+        before = len(self.pages.rows)
+        self.pages = with_chunk(self.pages, offset, self._in_columns(answer.rows, answer.tasks))
+        return len(self.pages.rows) > before
+
+    async def refresh(self, first: int, end: int) -> None:
+        """Bring the rows [first, end) up to date, each in its place; after a check what was known of cells is old."""
+        before = self.answer
+        offset = first - first % CHUNK
+        answer = await self._page(offset, max(CHUNK, end - offset))
+        self.pages = refreshed(
+            self.pages, offset, self._in_columns(answer.rows, answer.tasks), answer.matching
+        )
+        came = {row.id for row in answer.rows}
+        for index in range(first, end):
+            row = self.pages.rows.get(index)
+            if row is not None and row.id not in came:  # by now it is listed elsewhere
+                with contextlib.suppress(FinetopError):
+                    turned: protocol.TriageRunAnswer = await self._ask(protocol.TriageRun(row.name))
+                    (newer,) = self._in_columns([turned.row], turned.columns)
+                    self.pages = with_row(self.pages, index, newer)
+        if before is None or (before.newest, before.newest_at) != (answer.newest, answer.newest_at):
+            self.cells.clear()
+            self.runs.clear()
+
+    async def load_cell(self, row: TriageRow, task: str) -> bool:
+        """Load all about a cell, if it is not known; give whether it came."""
+        if (row.check_id, task) in self.cells:
+            return False
+        self.cells[row.check_id, task] = await self._ask(protocol.LookAtCell(row.name, task, PANE_ITEMS))
+        return True
+
+    async def load_run(self, row: TriageRow) -> bool:
+        """Load a run turned, if it is not known; give whether it came."""
+        if row.check_id in self.runs:
+            return False
+        self.runs[row.check_id] = await self._ask(protocol.TriageRun(row.name))
+        return True
+
+    def cell_of(self, row: TriageRow, task: str) -> protocol.CellAnswer | None:
+        return self.cells.get((row.check_id, task))
+
+    async def _page(self, offset: int, limit: int) -> TriageAnswer:
+        answer: TriageAnswer = await self._ask(protocol.Triage(self.filter, offset, limit))
+        self.answer = answer
+        return answer
+
+    def _in_columns(self, rows: Sequence[TriageRow], tasks: Sequence[str]) -> Sequence[TriageRow]:
+        """Put the cells of newer rows into the columns that there are; new tasks come behind them."""
+        self.tasks += [task for task in tasks if task not in self.tasks]
+        placed = []
+        for row in rows:
+            cells: dict[str, TriageCell | None] = dict(zip(tasks, row.cells, strict=True))
+            placed.append(msgspec.structs.replace(row, cells=[cells.get(task) for task in self.tasks]))
+        return placed

@@ -1,0 +1,118 @@
+"""The keys of the Triage screen and of the screens of items, and what is next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line
+from finetop.tui.keys import Key
+from finetop.tui.words import count, counted
+
+if TYPE_CHECKING:
+    from finetop.core.protocol import CellAnswer, TriageAnswer, TriageRow
+
+OPEN = Key(
+    "enter", "enter", "items", "open", "the items that were lost; on a name its run", "finetop flips RUN"
+)
+LEFT = Key("left,h", "←→", "", "column(-1)", "cell to the left; turned: the run before")
+RIGHT = Key("right", "→", "", "column(1)", "cell to the right; turned: the next run")
+ACCEPT = Key("A", "A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
+OWN = Key("O", "O", "I look", "own", "say that you look at it, or no longer", "finetop triage RUN --looking")
+FIXED = Key("F", "F", "fixed by", "fixed", "name the run that mends it", "finetop triage RUN --fixed-by RUN")
+NOTE = Key("t", "t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
+UNDO = Key("u", "u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
+VIEW = Key("v", "v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
+STEPS = Key(
+    "s",
+    "s",
+    "earlier steps",
+    "steps",
+    "look at earlier checkpoints: since when?",
+    "finetop check RUN --curve",
+)
+CHECK = Key("f", "f", "check", "check", "check it again", "finetop check RUN")
+FILTER = Key(
+    "slash",
+    "/",
+    "filter",
+    "filter",
+    "only runs with these words in name, model, state",
+    "finetop triage --filter WORDS",
+)
+SORT = Key("o", "o", "sort", "sort", "worst first again, with what is new", "finetop triage")
+BACK = Key("escape", "esc", "", "back", "drop the filter; turn back")
+MOVES = (
+    Key("j,down", "↓ j", "", "move(1)", "down a row"),
+    Key("k,up", "↑ k", "", "move(-1)", "up a row"),
+    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
+    Key("pageup", "pgup", "", "page(-1)", "a page up"),
+    Key("g,home", "g", "", "ends(-1)", "first row"),
+    Key("G,end", "G", "", "ends(1)", "last row"),
+)
+KEYS = (OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, STEPS, CHECK, VIEW, FILTER, SORT, BACK, LEFT, RIGHT, *MOVES)
+_CELL = Key("", "←→↑↓", "cell", "", "")
+_RUN = Key("", "enter", "open run", "", "")
+_TASK = Key("", "↑↓", "task", "", "")
+_OTHER = Key("", "←→", "run", "", "")
+
+
+def footer_keys(row: TriageRow | None, *, is_turned: bool, on_name: bool, can_undo: bool) -> tuple[Key, ...]:
+    """Give the keys of what the cursor is on, most used first."""
+    if row is None:
+        return (FILTER,)
+    undo = (UNDO,) if can_undo else ()
+    seen = row.standing
+    judged = () if seen is None else (ACCEPT, OWN) if seen.state in ("new", "looking") else ()
+    cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
+    opened = (_RUN,) if on_name else (OPEN,)
+    fix = (FIXED,) if judged else ()
+    return (*cursor, *opened, *undo, *judged, VIEW, STEPS, FILTER, *fix, NOTE, CHECK, SORT)
+
+
+def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
+    """Say what to do next about a run: one key and its words."""
+    seen = row.standing
+    if seen is None:
+        return "enter", "see which answers changed"
+    if seen.state == "accepted":
+        return "enter", "see which answers were lost; u or a note if that was wrong"
+    if seen.state == "fixed":
+        return "enter", "see which answers were lost"
+    hidden = len(cell.not_looked_at) if cell is not None else 0
+    if hidden:
+        return "s", f"since when? looks at {counted(hidden, 'earlier checkpoint')}, as few as that needs"
+    return "enter", "see which answers were lost"
+
+
+def next_unchecked(answer: TriageAnswer) -> tuple[str, str] | None:
+    """Say how to check finished runs that have no check; None where all have one."""
+    if not answer.unchecked_total:
+        return None
+    if answer.unchecked_total == 1:
+        return "f", f"check {clean_line(answer.unchecked[0])}, which has ended and was never checked"
+    return "f", f"check {count(answer.unchecked_total)} runs that have ended and were never checked"
+
+
+ITEM = Key(
+    "enter", "enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN --task TASK"
+)
+ITEMS_FILTER = Key(
+    "slash",
+    "/",
+    "filter",
+    "filter",
+    "lost, won, kind:carry, margin>1, runs>2, or words",
+    "finetop flips RUN --kind KIND",
+)
+ITEMS_BACK = Key("escape", "esc", "back", "back", "drop the filter, then back to the table")
+ITEMS_KEYS = (ITEM, ITEMS_FILTER, ITEMS_BACK, *MOVES)
+ITEM_BACK = Key("escape", "esc", "back", "back", "back to the items")
+ITEM_KEYS = (
+    Key("j,down", "↑↓", "other items", "move(1)", "the next item"),
+    Key("k,up", "↑ k", "", "move(-1)", "the item before"),
+    Key("pagedown", "pgdn", "", "scroll(1)", "down, where it is longer than the screen"),
+    Key("pageup", "pgup", "", "scroll(-1)", "up again"),
+    Key("g,home", "g", "", "ends(-1)", "the first item"),
+    Key("G,end", "G", "", "ends(1)", "the last item"),
+    ITEM_BACK,
+)
