@@ -20,7 +20,7 @@ from finetop.tui.messages import StoreChanged
 from finetop.tui.orders import said
 from finetop.tui.triage import turned
 from finetop.tui.triage.held import Triaged
-from finetop.tui.triage.keys import KEYS, footer_keys, next_of, next_unchecked
+from finetop.tui.triage.keys import KEYS, also_next, footer_keys, next_of, next_unchecked
 from finetop.tui.triage.pane import pane_lines
 from finetop.tui.triage.state import empty_lines, state_line, turned_line
 from finetop.tui.triage.table import (
@@ -173,7 +173,8 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         on_name = self.column == NAME and not self.is_turned
         keys = footer_keys(row, is_turned=self.is_turned, on_name=on_name, can_undo=bool(self._said))
         step = ("enter", "open the run") if on_name else next_of(row, cell)
-        others = [next_line(*other, before="or")] if (other := self._unchecked_step()) else []
+        other = self._unchecked_step() or (None if on_name else also_next(row, cell))
+        others = [next_line(*other, before="or")] if other else []
         bottom.offer((next_line(*step), *others), keys)
 
     def _unchecked_step(self) -> tuple[str, str] | None:
@@ -489,6 +490,10 @@ class TriageScreen(Screen[None], inherit_bindings=False):
                 host.say(str(error), "red")
             else:
                 host.say(said(answer))
+
+    def action_remedies(self) -> None:
+        if self.row is not None:
+            host_of(self).open_remedies(self.row.name)
 
     @work
     async def action_steps(self) -> None:

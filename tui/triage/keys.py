@@ -31,6 +31,7 @@ STEPS = Key(
     "finetop check RUN --curve",
 )
 CHECK = Key("f", "f", "check", "check", "check it again", "finetop check RUN")
+REMEDIES = Key("r", "r", "remedies", "remedies", "what mends it without training it", "finetop remedy RUN")
 FILTER = Key(
     "slash",
     "/",
@@ -49,7 +50,24 @@ MOVES = (
     Key("g,home", "g", "", "ends(-1)", "first row"),
     Key("G,end", "G", "", "ends(1)", "last row"),
 )
-KEYS = (OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, STEPS, CHECK, VIEW, FILTER, SORT, BACK, LEFT, RIGHT, *MOVES)
+KEYS = (
+    OPEN,
+    ACCEPT,
+    OWN,
+    FIXED,
+    NOTE,
+    UNDO,
+    REMEDIES,
+    STEPS,
+    CHECK,
+    VIEW,
+    FILTER,
+    SORT,
+    BACK,
+    LEFT,
+    RIGHT,
+    *MOVES,
+)
 _CELL = Key("", "←→↑↓", "cell", "", "")
 _RUN = Key("", "enter", "open run", "", "")
 _TASK = Key("", "↑↓", "task", "", "")
@@ -66,7 +84,8 @@ def footer_keys(row: TriageRow | None, *, is_turned: bool, on_name: bool, can_un
     cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
     opened = (_RUN,) if on_name else (OPEN,)
     fix = (FIXED,) if judged else ()
-    return (*cursor, *opened, *undo, *judged, VIEW, STEPS, FILTER, *fix, NOTE, CHECK, SORT)
+    remedies = (REMEDIES,) if judged else ()
+    return (*cursor, *opened, *undo, *judged, *remedies, VIEW, STEPS, FILTER, *fix, NOTE, CHECK, SORT)
 
 
 def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
@@ -78,10 +97,18 @@ def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
         return "enter", "see which answers were lost; u or a note if that was wrong"
     if seen.state == "fixed":
         return "enter", "see which answers were lost"
+    return "r", "try what mends it without training it"
+
+
+def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None:
+    """Say what else there is to do about a regression that nobody has settled."""
+    seen = row.standing
     hidden = len(cell.not_looked_at) if cell is not None else 0
+    if seen is None or seen.state in ("accepted", "fixed"):
+        return None
     if hidden:
         return "s", f"since when? looks at {counted(hidden, 'earlier checkpoint')}, as few as that needs"
-    return "enter", "see which answers were lost"
+    return "A", "accept it, with a reason"
 
 
 def next_unchecked(answer: TriageAnswer) -> tuple[str, str] | None:
