@@ -151,8 +151,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
 
     def _share_height(self, rows: int) -> None:
         """Give the table what it needs up to a half, and the pane the rest."""
-        bottom = self.query_one(Bottom).styles.height
-        room = self.size.height - 3 - int(bottom.value if bottom is not None else 2)
+        room = self.size.height - 6  # beside what is above, what is next, and the footer
         height = max(LEAST_PANE, room - max(LEAST_ROWS, min(rows, room // 2)))
         pane = self.query_one("#pane", Lines)
         if pane.styles.height is None or pane.styles.height.value != height:
