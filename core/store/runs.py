@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -309,6 +309,14 @@ def recipe(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any]
         _one(connection, "SELECT recipe FROM runs WHERE id = ?", [run_id])[0]
     )
     return found
+
+
+def recipes(connection: duckdb.DuckDBPyConnection, run_ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Read the resolved recipes of runs, by their numbers, in one question."""
+    found = connection.execute(
+        "SELECT id, recipe FROM runs WHERE list_contains(?, id)", [list(set(run_ids))]
+    ).fetchall()
+    return {run_id: msgspec.json.decode(text) for run_id, text in found}
 
 
 def detail(

@@ -15,6 +15,7 @@ from finetop.core import protocol
 from finetop.core.protocol import GpuJob
 from finetop.tui.queue.held import OnMachine
 from finetop.tui.queue.machine import machine_lines
+from finetop.tui.theme import Look
 from finetop.tui.widgets.lines import line_width
 
 SIZE = (80, 24)
@@ -173,7 +174,7 @@ async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its
         fake.live = [make_live(1, "support-dpo", "GPU 0, 3", phase="loading model", done=None)]
         fake.waiting = fake.waiting[1:]
         fake.change()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while "820/1200" in text_of(app):
                 await settled(pilot, 0.1)
         assert "3 waiting   1 running" in text_of(app)
@@ -190,7 +191,7 @@ async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_
         assert "GPU  memory" not in text_of(app)
         fake.live, fake.waiting, fake.gpus = [], [], make_gpus(cores=2)
         fake.change()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             while "Nothing runs, nothing waits" not in text_of(app):
                 await pilot.press("k")
                 await settled(pilot, 0.1)
@@ -228,7 +229,7 @@ async def test_several_machines_have_their_gpus_and_queue_under_their_names() ->
         lab.down()
         await settled(pilot, 0.3)
         box.change()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while "out of reach, as it was last seen" not in text_of(app):
                 await settled(pilot, 0.2)
         assert "support-dpo" in text_of(app)
@@ -268,6 +269,16 @@ async def test_hostile_names_reach_no_row() -> None:
         await settled(pilot)
         assert "<202E>" in text_of(app)
         assert all(line.isprintable() for line in text_of(app).splitlines())
+
+
+async def test_without_utf_8_ours_others_and_free_memory_are_told_apart() -> None:
+    app = make_app(QueueFake())
+    app.look = Look("none", ascii=True)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot)
+        assert text_of(app).isascii()
+        assert "#############.......   51 of 80" in text_of(app)
+        assert "%%%%%%%%%%%%%%%%%%%.   74 of 80" in text_of(app)
 
 
 @pytest.mark.parametrize("size", [(60, 20), (80, 24), (120, 40)], ids=["60x20", "80x24", "120x40"])

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
-LEAST_S = 0.5  # between two pictures, however much changes
+LEAST_S = 2.0  # between two pictures that nobody asked for: what trains changes the store all the time
 TALL = 34  # rows of the terminal
 REMEMBERED = 50  # changes that can be taken back
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol, run as data
-from finetop.core.store import runs
 from finetop.core.supervisor.pool import pool
 from finetop.core.supervisor.pool.counting import card_of
 from finetop.core.supervisor.pool.placing import Waiting, Want
-from finetop.core.supervisor.queue.forecast import Coming, Going, length_key, play
+from finetop.core.supervisor.queue.forecast import MOST, Coming, Going, length_key, play
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import duckdb
 
@@ -35,13 +34,20 @@ def live_rows(live: Sequence[Job]) -> list[protocol.LiveRow]:
 
 
 def starts(
-    supervisor: Supervisor, live: Sequence[Job], line: Sequence[Job], now: float
+    supervisor: Supervisor,
+    live: Sequence[Job],
+    line: Sequence[Job],
+    recipes: Mapping[int, dict[str, Any]],
+    now: float,
 ) -> dict[int, tuple[float, str]]:
-    """Tell of waiting jobs, in their order, at which moment each would start, and after which run's end."""
-    may = [job for job in line if _may_start(supervisor, job, now)]
+    """Tell of the first waiting jobs, in their order, at which moment each would start, and after which run's end.
+
+    `recipes` are those of all these jobs' runs, by the runs' numbers.
+    """
+    may = [job for job in line if _may_start(supervisor, job, now)][:MOST]
     if not may:
         return {}
-    lengths = Lengths(supervisor.connection)
+    lengths = Lengths(supervisor.connection, recipes)
     own, rules = supervisor.pool, pool.rules_of(supervisor)
     ours = [gpu for gpu in own.seen.gpus if not pool.left_out(supervisor, gpu)]
     has_gpus = own.is_in_charge and bool(ours)
@@ -78,8 +84,8 @@ def _may_start(supervisor: Supervisor, job: Job, now: float) -> bool:
 class Lengths:
     """How long jobs took here: training by all that its length depends on, checks by their model."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
-        self._connection = connection
+    def __init__(self, connection: duckdb.DuckDBPyConnection, recipes: Mapping[int, dict[str, Any]]) -> None:
+        self._recipes = recipes
         self._train: dict[str, float] = {}  # the newest of each kind
         self._checks: dict[str, list[float]] = {}
         ended = connection.execute(
@@ -100,12 +106,12 @@ class Lengths:
         assert isinstance(job.state, data.Running)
         if job.state.left_s is None:
             return None
-        recipe = runs.recipe(self._connection, job.run_id)
+        recipe = self._recipes[job.run_id]
         return job.state.left_s + self._check_after(job, recipe)
 
     def whole(self, job: Job) -> float | None:
         """Tell how long a waiting job would take, with the check that follows it."""
-        recipe = runs.recipe(self._connection, job.run_id)
+        recipe = self._recipes[job.run_id]
         if job.verb == "check":
             return self._check(recipe)
         if job.verb != "train" or "resume" in job.args:

@@ -25,11 +25,13 @@ def listing(supervisor: Supervisor, ask: protocol.Queue) -> protocol.QueueAnswer
     """List what waits, first to start on top, and what runs."""
     connection, now = supervisor.connection, time.time()
     found, live = jobs.line(connection, waiting.why(supervisor)), jobs.live(connection)
-    starts = outlook.starts(supervisor, live, [job for job, _ in found], now)
+    shown = found[: max(1, min(ask.limit, LIMIT))]
+    recipes = runs.recipes(connection, [job.run_id for job in (*live, *(job for job, _ in shown))])
+    starts = outlook.starts(supervisor, live, [job for job, _ in shown], recipes, now)
     return protocol.QueueAnswer(
         [
-            _row(supervisor, job, state, *starts.get(job.id, (None, "")))
-            for job, state in found[: max(1, min(ask.limit, LIMIT))]
+            _row(supervisor, job, state, recipes[job.run_id], *starts.get(job.id, (None, "")))
+            for job, state in shown
         ],
         len(found),
         [f"{job.run_name}{'' if job.verb == 'train' else f' ({job.verb})'}" for job in live],
@@ -39,9 +41,13 @@ def listing(supervisor: Supervisor, ask: protocol.Queue) -> protocol.QueueAnswer
 
 
 def _row(
-    supervisor: Supervisor, job: Job, state: data.Queued, starts_at: float | None, after: str
+    supervisor: Supervisor,
+    job: Job,
+    state: data.Queued,
+    recipe: dict[str, Any],
+    starts_at: float | None,
+    after: str,
 ) -> protocol.QueueRow:
-    recipe = runs.recipe(supervisor.connection, job.run_id)
     _, _, do = state.because.partition(": ") if job.run_id in supervisor.waiting else ("", "", "")
     if job.held:
         do = f"finetop queue release {job.run_name}"
