@@ -51,13 +51,27 @@ def star(found: RemediesAnswer, row: RemedyRow) -> str:
 
 def cells(found: RemediesAnswer, row: RemedyRow) -> tuple[str, str, str, str]:
     """Write target, gain kept, what is retained and the verdict, as cells."""
-    if row.why_not:
-        return "", "", f"not here: {row.why_not}", ""
-    if row.verdict in ("failed", "unchanged"):
-        return "", "", clean_line(row.reason, limit=80), verdict(row)
-    if not row.verdict:
-        return "", "", "", "waits" if waits(found, row) else "not tried"
+    if not row.target and row.drop is None:
+        return "", "", "", how(found, row)
     return target(found, row), gain(row), retained(row), verdict(row)
+
+
+def how(found: RemediesAnswer, row: RemedyRow) -> str:
+    """Say of one that has no numbers why not."""
+    if row.why_not:
+        return "not here"
+    if row.verdict:
+        return verdict(row)
+    return "waits" if waits(found, row) else "not tried"
+
+
+def asides(found: RemediesAnswer) -> list[str]:
+    """Say in a line each why some can't be had, or came to nothing."""
+    return [
+        f"{letter} {row.label}: {clean_line(row.why_not or row.reason, limit=200)}"
+        for letter, row in lettered(found.rows)
+        if row.why_not or row.verdict in ("failed", "unchanged")
+    ]
 
 
 def target(found: RemediesAnswer, row: RemedyRow) -> str:

@@ -87,7 +87,7 @@ def print_all(found: protocol.RemediesAnswer) -> None:
         for letter, row in words.lettered(found.rows)
     ]
     print_table(head, rows, right=(3, 4))
-    for line in words.best(found):
+    for line in (*words.asides(found), *words.best(found)):
         print(line)
     print("needs training:")
     for one in found.retrainings:
