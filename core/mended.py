@@ -5,6 +5,7 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
+from finetop.core.check.telling.result import LOWER_IS_BETTER
 from finetop.core.run import Running
 from finetop.core.text import clean_line
 
@@ -85,6 +86,30 @@ def gain(row: RemedyRow) -> str:
     return "-" if row.gain is None else f"{100 * row.gain:.0f}%"
 
 
+def gains(found: RemediesAnswer, row: RemedyRow) -> dict[str, float]:
+    """Give the share of the gain that is kept by each metric by which tuning gained anything."""
+    kept = {}
+    for metric, reached in row.target.items():
+        base, now = found.base.get(metric), None if found.now is None else found.now.target.get(metric)
+        if base is None or now is None or (now >= base if metric in LOWER_IS_BETTER else now <= base):
+            continue
+        kept[metric] = (reached - base) / (now - base)
+    return kept
+
+
+def kept_words(found: RemediesAnswer, row: RemedyRow) -> str:
+    """Say how much of the gain is kept, and of what by another metric less is kept."""
+    if row.gain is None:
+        return ""
+    less = [
+        f"{clean_line(metric).replace('_', ' ')} {100 * share:.0f}%"
+        for metric, share in gains(found, row).items()
+        if metric != found.metric and share < row.gain - 0.1
+    ]
+    others = f" ({', '.join(less)})" if less else ""
+    return f"keeps {gain(row)} of the gain{others} and "
+
+
 def retained(row: RemedyRow) -> str:
     """Write the change of what the base could, with half the width of its interval."""
     if row.drop is None:
@@ -130,8 +155,7 @@ def best(found: RemediesAnswer) -> list[str]:
         if tried and not found.is_under_way and not lines:
             lines.append(f"none of {len(tried)} is proven to lose less than {found.margin:.1f} points")
         return lines
-    kept = "" if row.gain is None else f"keeps {gain(row)} of the gain and "
-    head = f"{star(found, row)} {letters[row.name]} {kept}"
+    head = f"{star(found, row)} {letters[row.name]} {kept_words(found, row)}"
     if row.confirmation == "ok":
         lost = row.fresh_drop or 0.0
         moved = f"forgets {lost:.1f}" if round(lost, 1) > 0 else "forgets nothing"

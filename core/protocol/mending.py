@@ -31,9 +31,11 @@ class RemediesAnswer(msgspec.Struct, frozen=True):
     run: str
     step: int
     metric: str  # the target's first, by which gains are told; "" without a target
-    base: float | None  # what the base reaches there
+    base: dict[str, float]  # metric -> what the base reaches, as far as that is known
     margin: float  # points
-    now: RemedyRow | None  # the checkpoint itself on the items for choosing; None while nothing was tried
+    now: (
+        RemedyRow | None
+    )  # the checkpoint itself, on the items for choosing or else as its newest check has it
     rows: list[RemedyRow]  # without training, in their order
     retrainings: list[RetrainingRow]
     best: str = ""  # the confirmed one's name, else the best so far's

@@ -172,7 +172,7 @@ def gain(reached: Mapping[Any, target.Paired], now: Mapping[str, float]) -> floa
     return (reached[metric].tuned - base) / whole if is_gain else None
 
 
-def paper_of(trial: Trial, candidate: remedies.Candidate, folder: Path) -> Paper:
+def paper_of(trial: Trial, candidate: remedies.Candidate, folder: Path, doing: str = "") -> Paper:
     """Put a candidate in the tuned model's place: made of its checkpoint when it is first asked something."""
     common, home = trial.paper, trial.paper.home
     if candidate is NOW:
@@ -186,7 +186,7 @@ def paper_of(trial: Trial, candidate: remedies.Candidate, folder: Path) -> Paper
         "base": common.facts["base"],
         "tuned": facts_of(asked, "tuned", tokenizer, home),
     }
-    paper = replace(common, of=candidate.label, candidates=asked, facts=facts)
+    paper = replace(common, of=f"{doing}{candidate.label}", candidates=asked, facts=facts)
     if asked.change is not None:
         asked.change = remembered(asked.change, paper)
     return paper
@@ -240,8 +240,7 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, remedies.Candidate, P
             )
             return
         candidate, folder = places[row.name]
-        paper = paper_of(trial, candidate, folder)
-        paper = replace(paper, of=f"confirming {candidate.label}")
+        paper = paper_of(trial, candidate, folder, "confirming ")
         _, result = ask(trial, paper, trial.confirming)
         put_away(paper.candidates)
         trial.events.write(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ABOUT = "20 % replay, of what the base writes"
+ABOUT = "20 % replay from the base"
 ROWS, SHARE = 200, 0.2
 
 

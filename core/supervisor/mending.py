@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol, remedies, run as data
+from finetop.core.check.telling.result import read as outcome
 from finetop.core.errors import Refused
 from finetop.core.remedies._choosing import best
 from finetop.core.store import checks, jobs, remedies as tried, runs
@@ -29,23 +30,24 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
     known = tried.of_run(connection, run_id, step)
     rows = [_row(one, known) for one in tried.candidates(connection, run_id, recipe, step)]
     job = _job(connection, run_id, step)
-    metric, base = _target(connection, run_id, recipe)
+    results = checks.results(connection, run_id)
+    base = next((_base(result) for result in results if result.get("target")), {})
     general = (recipe.get("check") or {}).get("general") or {}
     found = best(rows)
     return protocol.RemediesAnswer(
         run=name,
         step=step,
-        metric=metric,
+        metric=_metric(recipe, base),
         base=base,
         margin=float(general.get("margin", 3.0)),
-        now=known.get(tried.NOW),
+        now=_now(known, results, step),
         rows=rows,
         retrainings=_retrainings(connection, run_id, recipe),
         best="" if found is None else found.name,
         job=None if job is None else data.in_short(job.state),
         job_id=None if job is None else job.id,
         trying=[] if job is None else [str(one["name"]) for one in job.args["candidates"]],
-        price_s=_price(connection, run_id),
+        price_s=_price(results),
     )
 
 
@@ -106,25 +108,41 @@ def _job(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> data.
     return found[-1] if found else None
 
 
-def _target(
-    connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]
-) -> tuple[str, float | None]:
-    """Name the metric by which gains are told, and what the base reaches there, as the newest check has it."""
-    wanted = (recipe.get("check") or {}).get("target") or {}
-    metrics = wanted.get("metric") or []
-    metric = str(metrics if isinstance(metrics, str) else next(iter(metrics), ""))
-    for result in checks.results(connection, run_id):
-        reached = result.get("target", {})
-        found = metric or next(iter(reached), "")
-        if found in reached:
-            return found, float(reached[found]["base"])
-    return metric, None
+def _base(result: dict[str, Any]) -> dict[str, float]:
+    return {metric: float(score["base"]) for metric, score in result["target"].items()}
 
 
-def _price(connection: duckdb.DuckDBPyConnection, run_id: int) -> float | None:
+def _now(known: dict[str, data.RemedyRow], results: list[dict[str, Any]], step: int) -> data.RemedyRow | None:
+    """Say how the checkpoint itself does: on the items for choosing, else by its newest check."""
+    found = next((result for result in results if result["step"] == step), None)
+    if tried.NOW in known or found is None:
+        return known.get(tried.NOW)
+    read = outcome(found)
+    return data.RemedyRow(
+        name=tried.NOW,
+        remedy=tried.NOW,
+        label=tried.NOW,
+        step=step,
+        verdict=read.verdict,
+        reason=read.reason,
+        target={metric: score.tuned for metric, score in read.target.items()},
+        drop=None if read.drop is None else 100 * read.drop,
+        interval=None if read.interval is None else (100 * read.interval[0], 100 * read.interval[1]),
+        items_used=read.items_used,
+        items_total=read.items_total,
+        at=found["at"],
+    )
+
+
+def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
+    """Name the metric by which gains are told: the target's first."""
+    wanted = ((recipe.get("check") or {}).get("target") or {}).get("metric") or []
+    return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
+
+
+def _price(results: list[dict[str, Any]]) -> float | None:
     """Estimate what it takes to try one: as long as the newest check took, which scored the base too."""
-    found = [float(one["seconds"]) for one in checks.results(connection, run_id) if one.get("seconds")]
-    return found[0] if found else None
+    return next((float(one["seconds"]) for one in results if one.get("seconds")), None)
 
 
 def _retrainings(

@@ -38,7 +38,7 @@ async def test_r_leads_here_and_esc_back() -> None:
         await opened(pilot)
         assert isinstance(app.screen, RemediesScreen)
         assert row_with(app, "★ c  half-way").split()[-2:] == ["✓", "ok"]
-        assert "keeps 95% of the gain and forgets 0.8. Confirmed on 300 fresh items" in text_of(app)
+        assert "★ c keeps 95% of the gain (rules 66%) and forgets 0.8. Confirmed on 300" in text_of(app)
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, RunsScreen)

@@ -10,6 +10,7 @@ from finetop.core.text import clean_line
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, spread
+from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import count, counted, cut_middle, long_span, points
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line
     lines: list[Line] = [
         (),
         ((f" {clean_line(row.label)}", "bold"), (f"   {clean_line(row.name)}", "dim")),
-        ((f"   {clean_line(row.about)}", ""),),
+        *(((f"   {words}", ""),) for words in wrapped(row.about, width - 6)),
         ((f"   made of the checkpoint at step {count(row.step)}", "dim"), *_settings(row)),
     ]
     if row.why_not:
@@ -54,14 +55,14 @@ def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line
     if not row.verdict:
         return [*lines, (), (("   not tried yet", "dim"),)]
     if row.note:
-        lines.append(((f"   {clean_line(row.note)}", ""),))
+        lines += [((f"   {words}", ""),) for words in wrapped(row.note, width - 6)]
     lines += [(), *_chosen_on(row), *_confirmed_on(row), ()]
+    shares = mended.gains(found, row)
     for metric, reached in row.target.items():
         before = found.now.target.get(metric) if found.now is not None else None
         now = "" if before is None else f", now {before:.3f}"
-        lines.append(((f"   {clean_line(metric).replace('_', ' ')} {reached:.3f}{now}", ""),))
-    if row.gain is not None:
-        lines.append(((f"   {mended.gain(row)} of the gain is kept", ""),))
+        kept = f", {100 * shares[metric]:.0f}% of the gain" if metric in shares else ""
+        lines.append(((f"   {clean_line(metric).replace('_', ' ')} {reached:.3f}{now}{kept}", ""),))
     lines.append(())
     lines += [
         (
@@ -118,13 +119,14 @@ def _confirmed_on(row: RemedyRow) -> list[Line]:
     return [((f"   {mark.mark} {word}", mark.style), (f"  {drop} on {used}, at alpha {row.alpha:.2g}", ""))]
 
 
-def best_lines(found: RemediesAnswer) -> list[Line]:
-    """Say which is best and how sure that is: the last thing that was found, in one row."""
+def best_lines(found: RemediesAnswer, width: int) -> list[Line]:
+    """Say which is best and how sure that is: the last thing that was found, in at most two rows."""
     words = mended.best(found)
     if not words:
         return [_under_way(found)]
-    style: StyleName = "green" if words[-1][:1] in (mended.BEST, mended.CONFIRMED) else ""
-    return [((f" {words[-1][:1]}", style), (words[-1][1:], ""))]
+    first, *more = wrapped(words[-1], width - 4, 2)
+    style: StyleName = "green" if first[:1] in (mended.BEST, mended.CONFIRMED) else ""
+    return [((f" {first[:1]}", style), (first[1:], "")), *(((f"     {line}", ""),) for line in more)]
 
 
 def _under_way(found: RemediesAnswer) -> Line:

@@ -20,7 +20,7 @@ def picture_lines(found: RemediesAnswer, *, width: int, height: int) -> list[Lin
     metric = found.metric.replace("_", " ") or "target"
     title = rule(((f"{metric} against retained", ""),), width, (("better is up and to the right ", "dim"),))
     points = _spots(found)
-    if height < 5 or len(points) < 2:
+    if height < 5 or not points:
         return [title][: max(0, height)]
     lower = found.metric in LOWER_IS_BETTER
     drawn = scatter(
@@ -46,6 +46,6 @@ def _spots(found: RemediesAnswer) -> list[Spot]:
     now = found.now
     if now is not None and now.drop is not None and found.metric in now.target:
         spots.append(Spot("now", -now.drop, sign * now.target[found.metric]))
-    if found.base is not None:
-        spots.append(Spot("base", 0.0, sign * found.base))
+    if found.metric in found.base:
+        spots.append(Spot("base", 0.0, sign * found.base[found.metric]))
     return spots

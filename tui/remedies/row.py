@@ -71,7 +71,7 @@ def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width:
     price = "" if row.price_s is None else f"about {long_span(row.price_s)}, as this run"
     words = f"not here: {clean_line(row.why_not)}" if row.why_not else price
     spans: Line = (cursor, (f"   {letter}  ", ""), *_name(row.label, has_cursor, RETRAINING))
-    return (*spans, (f"  {cut_end(words, max(0, width - 9 - RETRAINING))}", "dim"))
+    return (*spans, (f"  {cut_end(words, max(0, width - 8 - RETRAINING))}", "dim"))
 
 
 def _start(found: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool) -> Line:

@@ -113,7 +113,11 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         self.query_one("#head", Lines).show((head_line(found, width),))
         self.query_one(Table).show(len(self.rows))
         picture.show(picture_lines(found, width=width, height=picture.size.height))
-        self.query_one("#best", Lines).show(best_lines(found))
+        best = self.query_one("#best", Lines)
+        lines = best_lines(found, width)
+        if best.styles.height is None or best.styles.height.value != len(lines):
+            best.styles.height = len(lines)
+        best.show(lines)
         if self.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
             lines = detail_lines(found, self.at, width)
@@ -202,6 +206,7 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         if self.is_reading:
             self.is_reading = False
             self.redraw()
+            self.call_after_refresh(self.redraw)  # the picture has its room again
         else:
             self.dismiss()
 

@@ -15,7 +15,7 @@ def forgot(rig, **plan):
 def test_the_table_the_best_and_what_comes_next(finetop, rig):
     name = forgot(rig, mended=["interpolate-0.5", "interpolate-0.25"])
     code, out, _ = finetop("remedy", name, "--list")
-    assert code == 0 and "not tried" in out and "not here: none is kept" in out
+    assert code == 0 and "not tried" in out and "a earlier checkpoint: none is kept" in out
     assert f"next: finetop remedy {name} --wait" in out
     code, out, _ = finetop("remedy", name, "--only", "interpolate", "--wait")
     assert code == 0

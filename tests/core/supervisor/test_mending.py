@@ -22,7 +22,8 @@ def test_a_run_says_what_can_be_done_before_anything_is_tried(rig):
     assert all(row.verdict == "" and row.about for row in found.rows)
     assert rows["checkpoint-10"].step == 10
     assert {one.name for one in found.retrainings} == {"kl-to-base", "lower-rate", "replay"}
-    assert found.now is None
+    assert found.now.verdict == "regressed" and found.now.drop > 20, "as its check has it"
+    assert (found.metric, found.base) == ("nats_per_token", {"nats_per_token": 2.9})
 
 
 def test_what_was_tried_is_kept_and_tried_again_takes_its_place(rig):

@@ -1,0 +1,62 @@
+"""Remedies in words: what is best and how sure that is, said the same everywhere."""
+
+from finetop.core import mended, protocol
+from finetop.core.run import Finished, RemedyRow, Running
+
+
+def row(name, gain=0.9, verdict="ok", confirmation="", **more):
+    share = gain or 0.0
+    target = {"nats_per_token": 3.0 - 2.0 * share, "rules": more.pop("rules", share)}
+    values = {"gain": gain, "target": target, "drop": 0.8, "interval": (-1.0, 2.6), **more}
+    return RemedyRow(name, "x", name, 1, verdict=verdict, confirmation=confirmation, **values)
+
+
+def answer(rows, best="", job=None):
+    now = row("now", 1.0, "regressed")
+    base = {"nats_per_token": 3.0, "rules": 0.0}
+    trying = [one.name for one in rows]
+    return protocol.RemediesAnswer(
+        "run", 1, "nats_per_token", base, 3.0, now, rows, [], best, job, 1, trying, 30.0
+    )
+
+
+def test_the_best_is_said_with_how_sure_that_is():
+    rows = [
+        row("a", confirmation="ok", fresh_drop=0.04, fresh_used=192, alpha=0.005),
+        row("b", 0.2, rules=0.2),
+    ]
+    found = answer(rows, "a")
+    assert mended.best(found) == [
+        "★ a keeps 90% of the gain and forgets nothing. Confirmed on 192 fresh items: ✓ ok"
+    ]
+    assert mended.star(found, rows[1]) == ""
+    unsure = [row("a", confirmation="no_items")]
+    assert mended.best(answer(unsure, "a")) == [
+        "☆ a keeps 90% of the gain and is the best so far, not confirmed: no items left"
+    ]
+
+
+def test_what_is_lost_by_another_metric_is_said():
+    rows = [row("a", 0.63, rules=0.0)]
+    assert "keeps 63% of the gain (rules 0%) and is the best so far" in mended.best(answer(rows, "a"))[0]
+    assert mended.gains(answer(rows), rows[0]) == {"nats_per_token": 0.63, "rules": 0.0}
+
+
+def test_a_refuted_one_is_named_and_so_is_that_none_is_left():
+    refuted = row("a", confirmation="regressed", fresh_drop=4.2, fresh_used=300)
+    assert mended.best(answer([refuted])) == ["a was not confirmed: -4.2 on 300 fresh items"]
+    bad = [row("a", verdict="regressed"), row("b", None, "failed"), row("c", None, "unchanged")]
+    assert mended.best(answer(bad, job=Finished(1.0, 2.0))) == [
+        "none of 1 is proven to lose less than 3.0 points"
+    ]
+    assert mended.best(answer(bad, job=Running(1.0, "b: scoring"))) == []
+
+
+def test_where_the_job_is():
+    rows = [row("a"), row("b", None, "", target={}, drop=None, interval=None)]
+    found = answer(rows, job=Running(1.0, "b: scoring tuned"))
+    assert [mended.is_trying(found, one) for one in rows] == [False, True]
+    assert [mended.waits(found, one) for one in rows] == [False, True]
+    assert mended.cells(found, rows[1]) == ("", "", "", "waits")
+    assert mended.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
+    assert mended.price(found) == ": about 1 min, nothing is retrained"
