@@ -92,6 +92,8 @@ def print_run(found: data.RunDetail, home: Home) -> None:
             )
     if not found.checks and isinstance(row.state, data.Finished):
         print(f"next: finetop check {row.name}")
+    elif row.needs_you and row.check is not None and row.check.verdict == "regressed":
+        print(f"next: finetop remedy {row.name} --wait")
 
 
 def why(found: data.RunDetail) -> list[str]:

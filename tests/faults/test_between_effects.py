@@ -156,6 +156,7 @@ WHOLE = {
     "check": protocol.Check("one", 20),
     "stop what waits": protocol.Stop("waits"),
     "export": protocol.Export("one", "/nowhere/model"),
+    "remedy": protocol.Remedy("one", 20, ["interpolate"]),
     "import": protocol.Import(recipe(), RECIPE, "adopted", "/nowhere/adapter", [1]),
     "rm": protocol.Remove(["one"]),
     "trash --restore": protocol.Restore("gone"),
