@@ -193,3 +193,35 @@ def test_a_base_of_another_shape_is_told(tiny_model, tmp_path):
     save_file(weights, base / "model.safetensors", {"format": "pt"})
     with pytest.raises(FinetopError, match=r"model.norm.weight has the shape \[64\], and \[3\] in the base"):
         made("interpolate-0.5", base, folder)
+
+
+@pytest.mark.parametrize("quantize", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
+def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(tiny_model, tmp_path, quantize):
+    from finetop.core.events import EventLog
+    from finetop.core.export import exporting, merging
+    from finetop.core.home import Home
+
+    folder = tuned_model(tiny_model, tmp_path / "lora", "lora", rank=4)
+    home = Home(tmp_path / "home")
+    home.models.mkdir(parents=True)
+    settings = {
+        "model": {"id": str(tiny_model), "dtype": "float32", "quantize": quantize},
+        "method": {"name": "lora"},
+    }
+    recipe = resolve_text(json.dumps({"recipe": 1, "name": "t", **settings})).recipe
+    (candidate,) = remedies.chosen(
+        remedies.candidates(remedies.Subject(7, True, True, True, quantize, ())), ["interpolate-0.25"]
+    )
+    base = models.resolve(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
+    model, _ = models.load_checkpoint(base, folder, torch.float32, "cpu")
+    made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
+    remedied = exporting.Remedied(candidate, fingerprint(made_once))
+    wanted = exporting.Wanted(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
+    agreements = exporting.export(wanted, home, EventLog(tmp_path / "events.jsonl"))
+    assert all(one.holds for one in agreements)
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    plain = merging.load_written_out(base, folder, torch.float32, "cpu").unload()
+    whole = merging.merged(merging.load_written_out(base, folder, torch.float32, "cpu"), folder)
+    name = "model.layers.0.mlp.up_proj.weight"
+    before, after = dict(plain.named_parameters())[name], dict(whole.named_parameters())[name]
+    torch.testing.assert_close(written[name], torch.lerp(before, after, 0.25).detach(), atol=1e-6, rtol=1e-5)
