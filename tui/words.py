@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
 from rich.cells import cell_len, set_cell_size
 
-_BLOCKS = "▁▂▃▄▅▆▇█"
+from finetop.core.sparkline import sparkline as sparkline
+
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
@@ -113,16 +112,3 @@ def clock(at: float) -> str:
     import time
 
     return time.strftime("%H:%M", time.localtime(at))
-
-
-def sparkline(values: list[float], width: int) -> str:
-    """Draw values as `width` blocks at most, each the mean of its share; the lowest block is the lowest value."""
-    if not values or width < 1:
-        return ""
-    bins = min(width, len(values))
-    edges = [i * len(values) // bins for i in range(bins + 1)]
-    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
-    low, high = min(means), max(means)
-    if high <= low:
-        return _BLOCKS[0] * bins
-    return "".join(_BLOCKS[round((mean - low) / (high - low) * 7)] for mean in means)

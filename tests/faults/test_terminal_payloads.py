@@ -94,7 +94,8 @@ def test_no_command_lets_a_payload_through(hostile, capfd, survived):
         ["doctor"], ["supervisor", "status"], ["stop", evil], ["kill", evil], ["resume", evil], ["check", evil],
         ["rm", evil], ["rm", "hostile"], ["trash", "--restore", evil], ["clean", "--last", evil], ["run", evil],
         ["plan", evil], [evil], ["ls", "--sort", evil], ["--home", f"/proc/{evil}", "ls"],
-        ["export", evil, "--to", evil],
+        ["export", evil, "--to", evil], ["report", "hostile", "--to", "-"], ["report", "hostile", "--to", evil],
+        ["report", "hostile", "--to", "-", "--markdown"], ["report", evil],
     ]  # fmt: skip
     wrong = 0
     for words in commands:

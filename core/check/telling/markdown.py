@@ -18,7 +18,7 @@ TEXT_SHOWN = 120
 SIGNS = {"ok": "✅", "regressed": "❌", "no_verdict": "⚪"}
 # What Markdown or HTML would read as markup; @ would send mail to whoever has that name, # link an issue, and
 # an address becomes a link without any mark. Within a word _ is itself.
-_MARKUP = re.compile(r"[\\`*{}\[\]<>#!|~&@$]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+_MARKUP = re.compile(r"[\\`*{}\[\]<>#!|~&@$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 
 
 def markdown(name: str, outcome: Outcome) -> str:

@@ -1,0 +1,91 @@
+"""`finetop report RUN`: one page for a colleague, with data, recipe, curves, verdict and the answers that changed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from finetop.core.client import Client
+from finetop.core.commands.output import print_json
+from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.folders import write_whole
+from finetop.core.home import Home
+from finetop.core.recipe.names import plain
+from finetop.core.reporting import formats
+from finetop.core.reporting.asking import told_of
+from finetop.core.reporting.telling import page_of
+
+ABOUT = "write one page about a run for a colleague: HTML, or Markdown"
+ANYWHERE = True
+STDOUT = "-"
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="name or number")
+    parser.add_argument(
+        "--to", default="", metavar="FILE", help="its ending says the format (else ./RUN.html; - for stdout)"
+    )
+    parser.add_argument("--markdown", action="store_true", help="Markdown in place of HTML")
+    parser.add_argument("--force", action="store_true", help="in place of a file that is there")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    if args.to == STDOUT and args.json:
+        raise BadInput("--to - and --json would mix on stdout.", hint="Give a file to --to.")
+    ending = Path(args.to).suffix.lower()
+    form = format_of(ending, markdown=args.markdown)
+    module = formats.load(form)
+    with Client(home) as client:
+        told = told_of(client.ask, args.run)
+    target = Path(args.to or f"{told.detail.row.name.replace(':', '-')}{module.ENDING}").expanduser()
+    if args.to != STDOUT:
+        require_free(target, force=args.force)
+    text = module.written(page_of(told, time.time(), version("finetop")))
+    if args.to == STDOUT:
+        sys.stdout.write(text)
+        return 0
+    write(target, text)
+    if args.json:
+        print_json({"run": told.detail.row.name, "format": form, "file": str(target.absolute())})
+    else:
+        print(f"{told.detail.row.name} is told in {plain(str(target))}.")
+    return 0
+
+
+def format_of(ending: str, *, markdown: bool) -> str:
+    """Name the format that is wanted: --markdown, else by the file's ending, else HTML. Raises BadInput."""
+    endings = {formats.load(name).ENDING: name for name in formats.names()}
+    if markdown:
+        if ending == ".html":
+            raise BadInput("--markdown and --to FILE.html are two formats.", hint="Say one.")
+        return "markdown"
+    if ending and ending not in endings:
+        raise BadInput(
+            f"--to: {plain(ending)} is no format.", hint=f"End it in {' or '.join(sorted(endings))}."
+        )
+    return endings.get(ending, "html")
+
+
+def require_free(target: Path, *, force: bool) -> None:
+    """See that a file can be written there. Raises BadInput."""
+    if not target.parent.is_dir():
+        raise BadInput(f"--to: there is no folder {plain(str(target.parent))}.", hint="Make it first.")
+    if target.is_dir():
+        raise BadInput(f"--to: {plain(str(target))} is a folder.", hint="Name a file.")
+    if not force and (target.exists() or target.is_symlink()):
+        raise BadInput(
+            f"{plain(str(target))} is there already.", hint="Name another with --to, or say --force."
+        )
+
+
+def write(target: Path, text: str) -> None:
+    """Write the file whole, or not at all. Raises EnvironmentTrouble."""
+    try:
+        write_whole(target, text.encode("utf-8", "replace"))
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"{plain(str(target))} can't be written: {error.strerror or error}.", hint="Give another file."
+        ) from error

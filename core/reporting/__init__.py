@@ -1,0 +1,109 @@
+"""One run as one page for a colleague: what such a page is made of. telling.py tells it, formats/ write it.
+
+Everything in a page may come from outside: a format escapes each text that it writes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Tone = Literal["good", "bad", "open"]  # how a verdict looks
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Short facts, each under its name."""
+
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Sentences, one below the other."""
+
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows under a head; the columns in `right` hold numbers, those in `long` texts of several lines."""
+
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: tuple[int, ...] = ()
+    long: tuple[int, ...] = ()
+    more: str = ""  # what is left out
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve: per bin a step, the mean, and the lowest and highest value."""
+
+    name: str
+    steps: tuple[float, ...]
+    mean: tuple[float, ...]
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    is_points: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Curves over steps."""
+
+    title: str
+    lines: tuple[Line, ...]
+    last: int
+    limit: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A change in points, with its interval; below 0 is worse."""
+
+    name: str
+    change: float
+    low: float | None
+    high: float | None
+    tone: Tone = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Changes under each other, on one scale; `limit` is what may be lost."""
+
+    title: str
+    bars: tuple[Bar, ...]
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text as it was written, folded away under its name."""
+
+    title: str
+    text: str
+
+
+Block = Facts | Points | Table | Chart | Bars | Source
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that a report says."""
+
+    title: str
+    about: str  # what was trained on what, in a line
+    word: str  # the verdict
+    tone: Tone
+    sentence: str  # the verdict in words
+    sure: tuple[str, ...]  # how sure that is
+    sections: tuple[Section, ...]
+    made: str  # when, and by what

@@ -1,0 +1,24 @@
+"""A row of numbers as a row of blocks: for tables, in the app and in reports."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def sparkline(values: Sequence[float], width: int) -> str:
+    """Draw values as `width` blocks at most, each the mean of its share; the lowest block is the lowest value."""
+    if not values or width < 1:
+        return ""
+    bins = min(width, len(values))
+    edges = [i * len(values) // bins for i in range(bins + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]
+    low, high = min(means), max(means)
+    if high <= low:
+        return _BLOCKS[0] * bins
+    return "".join(_BLOCKS[round((mean - low) / (high - low) * 7)] for mean in means)
