@@ -48,6 +48,8 @@ def starts(
     if not may:
         return {}
     lengths = Lengths(supervisor.connection, recipes)
+    for job in live:
+        lengths.learn(job, now)
     own, rules = supervisor.pool, pool.rules_of(supervisor)
     ours = [gpu for gpu in own.seen.gpus if not pool.left_out(supervisor, gpu)]
     has_gpus = own.is_in_charge and bool(ours)
@@ -100,6 +102,13 @@ class Lengths:
                 self._checks.setdefault(made["model"]["id"], []).append(took.ended - took.since)
             elif "resume" not in msgspec.json.decode(args):
                 self._train.setdefault(length_key(made), took.ended - took.since)
+
+    def learn(self, job: Job, now: float) -> None:
+        """Take a live job for one of its kind where none has ended: the first of a sweep tells of the rest."""
+        assert isinstance(job.state, data.Running)
+        if job.verb == "train" and job.state.left_s is not None and "resume" not in job.args:
+            took = now - job.state.since + job.state.left_s
+            self._train.setdefault(length_key(self._recipes[job.run_id]), took)
 
     def left(self, job: Job) -> float | None:
         """Tell how long a live job goes on, with the check that follows it."""

@@ -92,6 +92,15 @@ def test_a_listing_tells_when_by_what_such_runs_took_here(quiet):
     assert [row.starts_at for row in listed(quiet).rows if row.run != "held"] == [now + 9000.0] * 2
 
 
+def test_the_first_run_of_a_sweep_tells_of_the_rest_while_it_runs(quiet):
+    connection, now = quiet.supervisor.connection, time.time()
+    for name in ("going", "next", "last"):
+        quiet.queue(name)
+    with transaction(connection):
+        jobs.set_state(connection, 1, data.Running(now - 60.0, "training", 60, 100, "steps", 40.0))
+    assert [row.starts_at - now for row in listed(quiet).rows] == pytest.approx([40.0, 140.0], abs=5.0)
+
+
 def test_what_a_run_wants_is_said_in_few_words(quiet):
     quiet.queue("a")
     recipe = runs.recipe(quiet.supervisor.connection, 1)
