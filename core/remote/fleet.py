@@ -114,9 +114,8 @@ class Fleet:
             case protocol.SubmitChainAnswer():
                 return protocol.SubmitChainAnswer([self._named(label, one) for one in answer.runs])
             case protocol.SubmitSweepAnswer():
-                return protocol.SubmitSweepAnswer(
-                    f"{label}:{answer.sweep}", [self._named(label, one) for one in answer.runs]
-                )
+                named = [self._named(label, one) for one in answer.runs]
+                return msgspec.structs.replace(answer, runs=named)
             case (
                 protocol.CheckAnswer()
                 | protocol.ResumeAnswer()

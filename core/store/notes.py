@@ -28,6 +28,14 @@ def set_tags(connection: duckdb.DuckDBPyConnection, run_id: int, tags: Sequence[
     records.mark_run(connection, run_id)
 
 
+def tagged(connection: duckdb.DuckDBPyConnection, words: str) -> list[tuple[int, list[str]]]:
+    """List the numbers and tags of runs with these words in a tag, in the order of their numbers."""
+    found = connection.execute(
+        "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [words]
+    ).fetchall()
+    return [(number, msgspec.json.decode(tags)) for number, tags in found]
+
+
 def note_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str:
     """Read a run's note; empty where it has none."""
     found = connection.execute("SELECT note FROM runs WHERE id = ?", [run_id]).fetchone()

@@ -57,21 +57,6 @@ def add_run(
     records.mark_run(connection, run_id)
 
 
-def set_tags(connection: duckdb.DuckDBPyConnection, run_id: int, tags: Sequence[str]) -> None:
-    """Give a run these tags in place of those that it had."""
-    text = json_text.encode(list(tags)).decode()
-    connection.execute("UPDATE runs SET tags = ? WHERE id = ?", [text, run_id])
-    records.mark_run(connection, run_id)
-
-
-def tagged(connection: duckdb.DuckDBPyConnection, words: str) -> list[tuple[int, list[str]]]:
-    """List the numbers and tags of runs with these words in a tag, in the order of their numbers."""
-    found = connection.execute(
-        "SELECT id, tags FROM runs WHERE contains(tags, ?) ORDER BY id", [words]
-    ).fetchall()
-    return [(number, msgspec.json.decode(tags)) for number, tags in found]
-
-
 def words_of(connection: duckdb.DuckDBPyConnection, numbers: Sequence[int]) -> list[str]:
     """Name the states of runs."""
     found = connection.execute(

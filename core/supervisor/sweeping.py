@@ -11,7 +11,7 @@ from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.recipe.load import check_name
 from finetop.core.recipe.words import number_words
 from finetop.core.repeats import SEED
-from finetop.core.store import jobs, runs
+from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor import orders
 from finetop.core.supervisor.queue import waiting
 
@@ -47,7 +47,7 @@ def submit(supervisor: Supervisor, ask: protocol.SubmitSweep) -> protocol.Submit
                 priority=ask.priority,
                 held=ask.held,
             )
-            runs.set_tags(connection, run_id, [TAG + sweep])
+            notes.set_tags(connection, run_id, [TAG + sweep])
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
@@ -90,7 +90,7 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
 def _members(supervisor: Supervisor) -> dict[str, list[int]]:
     """Map the names of sweeps to the numbers of their runs, in the order in which they were queued."""
     found: dict[str, list[int]] = {}
-    for number, tags in runs.tagged(supervisor.connection, TAG):
+    for number, tags in notes.tagged(supervisor.connection, TAG):
         for tag in tags:
             if tag.startswith(TAG):
                 found.setdefault(tag.removeprefix(TAG), []).append(number)

@@ -99,7 +99,7 @@ def two() -> tuple[Linked, Linked]:
 async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_screen() -> None:
     lab = Linked("lab", mixed_rows())
     app = app_on(lab)
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=(100, 24)) as pilot:
         await settled(pilot)
         assert "on lab (gpu-box-3)  4 GPUs  14:22" in text_of(app).splitlines()[0]
         before = text_of(app).splitlines()[1:12]
@@ -206,6 +206,7 @@ async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> 
         await settled(pilot)
         await pilot.press("n")
         await settled(pilot, 0.3)
+        assert "not planned: its model and data lie on another machine" in text_of(app)
         await pilot.press("R")
         await settled(pilot)
         assert "On which machine?" in text_of(app)

@@ -62,8 +62,11 @@ class Ahead:
         self._recipe, key = recipe, row_key(recipe)
         if key != self._row_of:
             self.outlook = replace(self.outlook, row=())
-        if len(homes) > 1 or homes[0].link is not None or not homes[0].root.is_dir():
-            self.outlook = UNKNOWN  # its model and data lie elsewhere, or no supervisor was ever here
+        if len(homes) > 1 or homes[0].link is not None:
+            self.outlook = Outlook(trouble="not planned: its model and data lie on another machine")
+            return
+        if not homes[0].root.is_dir():
+            self.outlook = UNKNOWN  # no supervisor was ever here
             return
         await asyncio.sleep(PAUSE_S)
         self.outlook = replace(self.outlook, is_asked=True)

@@ -40,8 +40,9 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
         await _require_files(host, home, point.loaded)
     runs = [protocol.SweepRun(point.name, sent(point.loaded, home)) for point in points]
     made = await host.ask(protocol.SubmitSweep(name, runs, source_of(form)))
-    words = f"{counted(len(made.runs), 'run')} are queued. What comes of them: finetop sweep {clean_line(made.sweep)}"
-    return made.runs[0].name, words
+    on = "" if home.link is None else f"--on {home.link.word} "
+    words = f"{counted(len(made.runs), 'run')} are queued. What comes of them: finetop {on}sweep {made.sweep}"
+    return made.runs[0].name, clean_line(words)
 
 
 async def _require_files(host: Host, home: Home, loaded: Loaded) -> None:

@@ -112,6 +112,10 @@ async def test_what_is_asked_of_a_run_goes_to_its_machine_and_comes_back_under_i
     answer = await fleet.ask(protocol.Submit({}, "", "lab:new"))
     assert answer.name == "lab:new"
     assert lab.asked[-1] == protocol.Submit({}, "", "new")
+    runs = [protocol.SweepRun("new-s1", {}), protocol.SweepRun("new-s2", {})]
+    made = await fleet.ask(protocol.SubmitSweep("box:new", runs, ""))
+    assert (made.sweep, [one.name for one in made.runs]) == ("new", ["box:new-s1", "box:new-s2"])
+    assert box.asked[-1] == protocol.SubmitSweep("new", runs, "")
 
 
 async def test_without_a_machine_nothing_is_asked():
