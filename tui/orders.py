@@ -39,10 +39,6 @@ def said(answer: Any) -> str:
             where = f"from step {count(answer.step)}" if answer.step else "from its beginning"
             what = f"goes on {where}" if answer.what == "train" else f"has its {answer.what} again"
             return f"{answer.run} {what}, {ordinal(answer.place)} in the queue."
-        case protocol.TagAnswer():
-            return f"{answer.run}: {' '.join(answer.tags) or 'no tags'}. u takes it back."
-        case protocol.NoteAnswer():
-            return f"{answer.run}: {answer.note or 'no note'}. u takes it back."
         case protocol.RemoveAnswer():
             names = answer.runs[0].name if len(answer.runs) == 1 else f"{len(answer.runs)} runs"
             return f"{names} in the trash. u brings back what went last."

@@ -529,7 +529,7 @@ async def test_several_are_stopped_once_their_number_is_typed() -> None:
         await settled(pilot)
         await pilot.press("space", "j", "space", "space", "S")
         await settled(pilot)
-        assert text_of(app).splitlines()[-2].startswith(" Stop 2 runs (1 other have ended)? Type 2:")
+        assert text_of(app).splitlines()[-2].startswith(" Stop 2 runs (1 other has ended)? Type 2:")
         await pilot.press("1", "enter")
         await settled(pilot)
         assert not asked(fake, protocol.Stop)
@@ -582,6 +582,7 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         await settled(pilot)
         assert asked(fake, protocol.Tag) == [protocol.Tag("support-full-1e-4", ["keep"], ["draft"])]
         assert asked(fake, protocol.Note) == [protocol.Note("support-full-1e-4", "too hot")]
+        assert 'support-full-1e-4: keep, "too hot". u takes it back.' in text_of(app)
         await pilot.press("u")
         await settled(pilot)
         assert asked(fake, protocol.Tag)[-1] == protocol.Tag("support-full-1e-4", ["draft"], ["keep"])

@@ -33,6 +33,8 @@ class Outcome:
 
     @property
     def words(self) -> str:
+        if not self.errors and (noted := _noted(self.answers)):
+            return noted
         if len(self.answers) + len(self.errors) == 1:
             return str(self.errors[0]) if self.errors else said(self.answers[0])
         done = f"{len(self.answers)} of {len(self.answers) + len(self.errors)} done"
@@ -40,6 +42,21 @@ class Outcome:
             more = f" (and {len(self.errors) - 1} more)" if len(self.errors) > 1 else ""
             return f"{done}. {self.errors[0]}{more}"
         return f"{done}: {said(self.answers[0])} …"
+
+
+def _noted(answers: Sequence[Any]) -> str:
+    """Say what is noted now, where nothing but tags and notes was asked for."""
+    if not all(isinstance(answer, protocol.TagAnswer | protocol.NoteAnswer) for answer in answers):
+        return ""
+    if len(runs := {answer.run for answer in answers}) > 1:
+        return f"noted on {len(runs)} runs. u takes it back."
+    words = []
+    for answer in answers:
+        if isinstance(answer, protocol.TagAnswer):
+            words.append(" ".join(answer.tags) or "no tags")
+        else:
+            words.append(f'"{answer.note}"' if answer.note else "no note")
+    return f"{', '.join(runs)}: {', '.join(words)}. u takes it back."
 
 
 async def do(host: Host, asks: Sequence[protocol.Ask]) -> Outcome:

@@ -59,6 +59,8 @@ def _details(row: RunRow, spark: str) -> list[Line]:
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
     if row.check is not None and row.check.worst:
         lines.append(_worst(row.check))
+    if row.note or row.tags:
+        lines.append(_labelled("note", clean_line(" ".join([*row.tags, row.note]))))
     target = _target(row.check) if row.check is not None else ""
     loss = _loss(row, spark)
     if target or loss:
@@ -70,8 +72,6 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     numbers = _numbers(row)
     if numbers:
         lines.append(_labelled("now" if ended_at(row) is None else "last", numbers))
-    if row.note or row.tags:
-        lines.append(_labelled("note", clean_line(" ".join([*row.tags, row.note]))))
     return lines
 
 

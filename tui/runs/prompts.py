@@ -94,7 +94,7 @@ def _several(
         whose = f"{short_name(rows[0])} has" if len(rows) == 1 else f"all {len(rows)} have"
         return f"{whose} ended: nothing to {label}."
     others = len(rows) - len(asks)
-    ended = f" ({counted(others, 'other')} have ended)" if others else ""
+    ended = f" ({counted(others, 'other')} {'has' if others == 1 else 'have'} ended)" if others else ""
     words = f"{verb} {len(asks)} runs{ended}? Type {len(asks)}:"
     return Prompt(((words, ""),), (Choice("", label, tuple(asks)),), leave, len(asks))
 

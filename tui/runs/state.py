@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.filters.line import Sort, written_term
+from finetop.core.filters.line import Sort
 from finetop.core.text import clean_line
 from finetop.tui.widgets.lines import Line, line_width, spread
 from finetop.tui.words import count, cut_middle
@@ -24,6 +24,7 @@ _WORDS: Mapping[str, str] = {
     "-age": "longest ago first",
 }
 SHOWN = 24  # cells of a filter
+LEFT = 30  # cells that are kept for what is marked and who needs somebody
 
 
 def sort_words(sort: Sort) -> str:
@@ -37,7 +38,7 @@ def state_line(runs: RunList, width: int) -> Line:
     answer = runs.answer
     if answer is None:
         return ((" asking the supervisor …", "dim"),)
-    right = _order_words(runs, width // 2) if answer.total else ()
+    right = _order_words(runs, width - LEFT) if answer.total else ()
     marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
     needs = f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you"
     left: Line = (*marked, (needs, "bold" if answer.need_you else "dim"))
@@ -57,7 +58,7 @@ def _order_words(runs: RunList, width: int) -> Line:
     """Say filter, group and order in at most so many cells; the order goes first, then the group."""
     pieces: list[Line] = []
     if runs.line.terms:
-        terms = cut_middle(clean_line(" ".join(map(written_term, runs.line.terms))), SHOWN)
+        terms = cut_middle(clean_line(" ".join(term.typed for term in runs.line.terms)), SHOWN)
         pieces.append((("/", "bold"), (f" {terms}: {count(runs.pages.matching)} match", "bold")))
     if runs.pages.newcomers:
         pieces.append((("o", "bold"), (f" takes in {runs.pages.newcomers} new", "bold")))

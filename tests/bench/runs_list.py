@@ -1,0 +1,168 @@
+"""The list of runs with 100,000 runs and 10 million metric rows stored: how long a page takes, whatever is asked for.
+
+    python tests/bench/runs_list.py [--runs 100000] [--steps 10] [--repeats 30] [--home DIR]
+
+A store as the supervisor has it: recipes of 2 kB, ten metrics a run, checks, tags. Each kind of page is asked for from
+the store (wall time and CPU of the process) and, whole, from a real supervisor through its socket, as the app asks.
+`--home` keeps the store for another time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from rig import Rig
+
+from finetop.core import protocol
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import resolve_text
+from finetop.core.store import pages
+from finetop.core.store.open import open_store
+
+RECIPE = "recipe: 1\nextends: lora\nname: fake\ncheck: {at_end: false}\ndata: {train: [{path: rows.jsonl}]}\n"
+KEYS = (
+    "loss",
+    "eval_loss",
+    "grad_norm",
+    "learning_rate",
+    "epoch",
+    "tokens_per_s",
+    "memory_gib",
+    "drift",
+    "reward",
+    "kl",
+)
+ROWS = 100  # of a page
+ASKED = {
+    "plain": "",
+    "by text": "legal",
+    "by method and tag": "method:pissa tag:ablation",
+    "by metric": "loss<1.2",
+    "by setting": "train.learning_rate<=1e-4",
+    "by verdict": "verdict:regressed",
+    "by age": "age<1d",
+    "sorted by metric": "sort:loss",
+    "filtered and sorted": "loss<1.2 sort:-eval_loss",
+    "sorted by setting": "sort:train.learning_rate",
+    "grouped": "group:method",
+    "grouped by setting": "group:train.seed sort:loss",
+    "that hides all": "loss<1.2 name:zzz",
+}
+RUN = """
+INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended, step, steps,
+                  last, brief, tags)
+SELECT i, ['support', 'legal', 'sql', 'math'][i % 4 + 1] || '-' || i, 'smollm2-135m-instruct',
+    ['lora', 'full', 'pissa'][i % 3 + 1], 'sft', $began + i, 'runs/' || i,
+    replace(replace(replace(replace($recipe, '@lr@', ['0.0001', '0.0002', '0.00001', '0.00005'][(i * 7) % 4 + 1]),
+        '@seed@', (i % 5)::VARCHAR), '"name":"fake"', '"name":"run-' || i || '"'),
+        '@rank@', [8, 16, 32][(i // 3) % 3 + 1]::VARCHAR), '',
+    '{"type":"finished","since":1.0,"ended":' || ($began + i + 100) || '}', if(i % 5000 = 0, 0, 3), $began + i + 100,
+    1200, 1200,
+    '{"epoch":2.0,"grad_norm":' || round(random(), 4) || ',"learning_rate":0.0001,"loss":' || round(random() * 3, 4)
+        || ',"memory_gib":5.2,"tokens_per_s":4103.0,"eval_loss":' || round(random() * 3, 4) || ',"drift":0.02}',
+    '{"check_id":' || i || ',"verdict":"' || if(i % 50 = 0, 'regressed', 'ok') || '","reason":"","step":1200,"drop":'
+        || round(random() * 5 - 1, 2) || ',"margin":3.0,"real_drop":false,"items_used":412,"items_total":3000,'
+        || '"suite":"quick","at":1e9,"worst":[{"task":"arith","drop":2.0,"mark":"open"}],'
+        || '"target":{"exact_match":[0.7,0.9]},"accepted":"","claim":0,"watch":false}',
+    if(i % 10 = 0, '["ablation"]', '[]')
+FROM range($first, $end) numbers(i)
+"""
+
+
+def make(home: Home, runs: int, steps: int) -> None:
+    """Fill a home's store."""
+    prepare(home)
+    resolved = resolve_text(RECIPE).resolved
+    resolved["train"] |= {"learning_rate": "@lr@", "seed": "@seed@"}
+    resolved["method"]["rank"] = "@rank@"
+    recipe = msgspec.json.encode(resolved).decode()
+    for word in ("@lr@", "@seed@", "@rank@"):
+        recipe = recipe.replace(f'"{word}"', word)
+    connection = open_store(home.database)
+    for first in range(1, runs + 1, 10_000):
+        end = min(first + 10_000, runs + 1)
+        values = {"recipe": recipe, "began": time.time() - runs - 1000, "first": first, "end": end}
+        connection.execute(RUN, values)
+        connection.execute(
+            "INSERT INTO metrics SELECT i, key, s * 100, 1e9 + i, random(), NULL FROM range(?, ?) a(i),"
+            " (SELECT unnest(?) AS key), range(?) c(s) ORDER BY 1, 2, 3",
+            [first, end, list(KEYS), steps],
+        )
+    connection.close()
+    open_store(home.database).close()  # which makes rows of the settings
+
+
+def timed(ask: Callable[[str], Any], text: str, repeats: int) -> tuple[list[float], list[float]]:
+    """Time one question, in milliseconds: wall, and CPU of this process."""
+    walls, cpus = [], []
+    for _ in range(repeats + 1):  # the first warms up
+        wall, cpu = time.perf_counter(), time.process_time()
+        ask(text)
+        walls.append((time.perf_counter() - wall) * 1e3)
+        cpus.append((time.process_time() - cpu) * 1e3)
+    return walls[1:], cpus[1:]
+
+
+def table(title: str, found: dict[str, tuple[list[float], list[float]]]) -> None:
+    print(f"\n{title:<24} {'p50':>8} {'p95':>8} {'cpu p50':>8} {'cpu min':>8}  ms")
+    for name, (walls, cpus) in found.items():
+        p95 = sorted(walls)[min(len(walls) - 1, round(len(walls) * 0.95))]
+        print(
+            f"{name:<24} {statistics.median(walls):8.1f} {p95:8.1f} {statistics.median(cpus):8.1f} {min(cpus):8.1f}"
+        )
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--runs", type=int, default=100_000)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--home", type=Path)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        home = Home(args.home or Path(folder) / "home")
+        if not home.database.exists():
+            make(home, args.runs, args.steps)
+        connection = open_store(home.database)
+
+        def of_store(text: str) -> protocol.RunsAnswer:
+            return pages.page(
+                connection, filter=text, sort="needs_you", offset=0, limit=ROWS, revision=0, now=time.time()
+            )
+
+        total = of_store("").total
+        (metrics,) = connection.execute("SELECT count(*) FROM metrics").fetchone() or (0,)
+        size = home.database.stat().st_size / 1e6
+        print(f"{total:,} runs, {metrics:,} metric rows, {size:.0f} MB; a page of {ROWS}")
+        table("from the store", {name: timed(of_store, text, args.repeats) for name, text in ASKED.items()})
+        last = lambda text: pages.page(  # noqa: E731
+            connection, filter="", sort=text, offset=total - ROWS, limit=ROWS, revision=0, now=time.time()
+        )
+        table(
+            "the last page", {sort: timed(last, sort, args.repeats) for sort in ("needs_you", "name", "loss")}
+        )
+        connection.close()
+        rig = Rig(home)
+        rig.start(FINETOP_SPARE="0")
+        try:
+            rig.wait_ready(120)
+            ask = lambda text: rig.ask(protocol.Runs(text, limit=ROWS))  # noqa: E731
+            table("from a supervisor", {name: timed(ask, text, args.repeats) for name, text in ASKED.items()})
+        finally:
+            rig.stop_all()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
