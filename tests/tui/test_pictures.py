@@ -24,11 +24,23 @@ ROW = '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant"
         ("mixed", ["j", "j", "j", "S"]),
         ("none", []),
         ("mixed", ["slash", "q"]),
+        ("mixed", ["slash", *"group:method", "space", *"los<1"]),
+        ("mixed", ["space", "space", "j", "t", *"+keep"]),
         ("mixed", ["question_mark"]),
         ("mixed", ["4"]),
         ("mixed", ["4", "enter", "enter", *"faq.jsonl", "enter", "j", "j", "enter", "ctrl+u", "0", "enter"]),
     ],
-    ids=["runs", "runs-stop", "runs-empty", "runs-filter", "help", "launch", "launch-error"],
+    ids=[
+        "runs",
+        "runs-stop",
+        "runs-empty",
+        "runs-filter",
+        "runs-grouped-fault",
+        "runs-marked",
+        "help",
+        "launch",
+        "launch-error",
+    ],
 )
 def test_picture(
     snap_compare: Callable[..., bool], tmp_path: Path, size: tuple[int, int], rows: str, keys: list[str]

@@ -17,7 +17,8 @@ from finetop.core.remote.fleet import Fleet
 from finetop.core.remote.merging import bare, merged, numbered, order, placed, there
 from finetop.core.run import Failed, Finished, Queued, Running
 from finetop.core.store import pages, runs
-from finetop.core.store.open import open_store
+from finetop.core.store.open import open_store, transaction
+from finetop.core.store.runs import json_text
 
 LABELS = ["lab", "box", "here"]
 
@@ -118,6 +119,20 @@ async def test_what_is_asked_of_a_run_goes_to_its_machine_and_comes_back_under_i
     assert box.asked[-1] == protocol.SubmitSweep("new", runs, "")
 
 
+async def test_tags_notes_and_the_trash_of_several_machines():
+    fleet, (lab, box) = fleet_of(3, 3)
+    answer = await fleet.ask(protocol.Tag("box:run-0002", ["keep"]))
+    assert (answer.run, box.asked) == ("box:run-0002", [protocol.Tag("run-0002", ["keep"])])
+    assert (await fleet.ask(protocol.Note("lab:run-0001", "x"))).run == "lab:run-0001"
+    answer = await fleet.ask(protocol.Remove(["lab:run-0001", "box:run-0003", "lab:run-0002"]))
+    assert [one.name for one in answer.runs] == ["lab:run-0001", "lab:run-0002", "box:run-0003"]
+    assert lab.asked[-1] == protocol.Remove(["run-0001", "run-0002"])
+    for one in answer.runs:  # numbers lead back to their machine
+        await fleet.ask(protocol.Restore(str(one.run_id)))
+    assert lab.asked[-2:] == [protocol.Restore("1"), protocol.Restore("2")]
+    assert box.asked[-1] == protocol.Restore("3")
+
+
 async def test_without_a_machine_nothing_is_asked():
     fleet, fakes = fleet_of(1, 1)
     for ask in (
@@ -169,19 +184,17 @@ class Stored:
         folder.mkdir()
         self.is_gone = False
         self._connection = open_store(folder / "finetop.duckdb")
-        for number, (method, seed, loss) in enumerate(made, start=1):
-            recipe = {"model": {"id": "m"}, "method": {"name": method}, "objective": {"name": "sft"}}
-            recipe["train"] = {"seed": seed}
-            runs.add_run(
-                self._connection,
-                run_id=number,
-                name=f"{method}-{number:03d}",
-                folder="f",
-                recipe=recipe,
-                source="",
-            )
-            self._connection.execute("UPDATE runs SET last = ? WHERE id = ?", [f'{{"loss":{loss}}}', number])
-            runs.set_state(self._connection, number, Finished(NOW - 9, NOW - number))
+        with transaction(self._connection):
+            for number, (method, seed, loss) in enumerate(made, start=1):
+                recipe = {"model": {"id": "m"}, "method": {"name": method}, "objective": {"name": "sft"}}
+                recipe["train"] = {"seed": seed}
+                name = f"{method}-{number:03d}"
+                runs.add_run(self._connection, run_id=number, name=name, folder="f", recipe=recipe, source="")
+                state = json_text.encode(Finished(NOW - 9, NOW - number)).decode()
+                self._connection.execute(
+                    "UPDATE runs SET last = ?, state = ?, ended = ?, rank = 3 WHERE id = ?",
+                    [f'{{"loss":{loss}}}', state, NOW - number, number],
+                )
 
     async def ask(self, ask: protocol.Runs) -> protocol.RunsAnswer:
         if self.is_gone:
@@ -198,9 +211,9 @@ class Stored:
 @pytest.fixture
 def two(tmp_path):
     lab = Stored(
-        tmp_path / "lab", [("lora" if i % 3 else "full", i % 4, (i * 7) % 50 / 10) for i in range(130)]
+        tmp_path / "lab", [("lora" if i % 3 else "full", i % 4, (i * 7) % 50 / 10) for i in range(110)]
     )
-    box = Stored(tmp_path / "box", [("dora", i % 3 + 2, (i * 11) % 50 / 10) for i in range(90)])
+    box = Stored(tmp_path / "box", [("dora", i % 3 + 2, (i * 11) % 50 / 10) for i in range(60)])
     yield Fleet({"lab": lab, "box": box}), lab, box
     lab.close()
     box.close()
@@ -223,7 +236,7 @@ async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_on
     losses = [row.metrics["loss"] for row in rows]
     assert losses == sorted(losses, reverse=True)
     rows, groups = await whole_of(fleet, "group:train.seed sort:loss")
-    assert len(rows) == len({row.id for row in rows}) == 220
+    assert len(rows) == len({row.id for row in rows}) == 170
     places = [(row.settings["train.seed"], row.metrics["loss"]) for row in rows]
     assert places == sorted(places)
     assert {row.host for row in rows if row.group == "3"} == {"lab", "box"}
@@ -243,7 +256,7 @@ async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_ref
     with pytest.raises(BadInput, match=r"no run has a metric lss\. Did you mean loss"):
         await fleet.ask(protocol.Runs("lss<2"))
     page = await fleet.ask(protocol.Runs("method:lora loss>100"))
-    assert dict(page.without) == {"method:lora": 0, "loss>100": 86}
+    assert dict(page.without) == {"method:lora": 0, "loss>100": 73}
     await whole_of(fleet, "method:dora sort:-loss")
     box.is_gone = True
     page = await fleet.ask(protocol.Runs("method:dora sort:-loss loss<0.4"))
