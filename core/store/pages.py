@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -16,6 +16,12 @@ from finetop.core.store import filtered, jobs, runs, settings
 if TYPE_CHECKING:
     import duckdb
 
+LARGEST = 1e100  # number that is compared
+_OF_GROUP = (
+    ", g.runs, g.measured, g.mean, g.spread FROM p JOIN (SELECT word AS of_group, count(*) AS runs,"
+    " count(number) AS measured, avg(number) AS mean, stddev_samp(number) AS spread FROM m GROUP BY word) g"
+    " ON g.of_group IS NOT DISTINCT FROM p.word"
+)
 LEFT_OUT = 10  # terms of a filter that hides all: so many are left out in turn
 
 
@@ -46,15 +52,15 @@ def page(
         )
     waiting, waiting_checks = jobs.places(connection, why)
     listed = _List(connection, line, waiting, now)
-    found = listed.ids(offset, limit)
-    matching = total if not line.terms else found[0][2] if found else listed.count() if offset else 0
-    rows = runs.rows(connection, [run_id for run_id, _, _ in found], waiting, waiting_checks)
+    found = listed.page(offset, limit)
+    matching = total if not line.terms else found[0].matching if found else listed.count() if offset else 0
+    rows = runs.rows(connection, [one.run_id for one in found], waiting, waiting_checks)
     keys = tuple(dict.fromkeys([*line.settings, *wanted]))
     own = settings.of_runs(connection, [row.id for row in rows], keys)
     return RunsAnswer(
         rows=[
-            msgspec.structs.replace(row, settings=own.get(row.id, {}), group=word or "")
-            for row, (_, word, _) in zip(rows, found, strict=True)
+            msgspec.structs.replace(row, settings=own.get(row.id, {}), group=one.word or "")
+            for row, one in zip(rows, found, strict=True)
         ],
         matching=matching,
         total=total,
@@ -62,7 +68,7 @@ def page(
         running=running,
         queued=queued,
         revision=revision,
-        groups=listed.groups(list(dict.fromkeys(word for _, word, _ in found))) if line.group else [],
+        groups=listed.groups(found),
         without=listed.without() if total and not matching else [],
     )
 
@@ -80,6 +86,28 @@ def counts(connection: duckdb.DuckDBPyConnection) -> tuple[int, int, int, int]:
     return total, need, running, queued
 
 
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """One row of a page, before it is read whole."""
+
+    run_id: int
+    word: str | None  # of its group
+    matching: int  # runs that the filter holds for; 0 without terms
+    runs: int = 0  # of its group, as all that follows
+    measured: int = 0
+    mean: float | None = None
+    spread: float | None = None
+
+
+def _bounded(number: str) -> str:
+    """Leave out numbers so large that their squares are none: the mean and spread of the others are wanted."""
+    return (
+        number
+        if number == "NULL"
+        else f"CASE WHEN abs({number}) <= {LARGEST} THEN CAST({number} AS DOUBLE) END"
+    )
+
+
 class _List:
     """The runs that a filter holds for, in their order."""
 
@@ -94,24 +122,28 @@ class _List:
         self._sort = line.sort or Sort()
         self._waiting = {run_id: queued.place for run_id, queued in waiting.items()}
 
-    def ids(self, offset: int, limit: int) -> list[tuple[int, str | None, int]]:
-        """Read a page as (number, group, how many match); without terms the last is 0."""
+    def page(self, offset: int, limit: int) -> list[_Listed]:
+        """Read a page: of each row its number, its group and what is known of that; all are read in one go."""
         statement = filtered.Statement()
         order = filtered.order(statement, self._sort, self._waiting)
-        word = "NULL"
+        word = number = "NULL"
         if self._line.group:
             word, before = filtered.group(statement, self._line.group)
             order = [*before, *order]
-        columns = ", ".join(f"{what} AS o{number}" for number, (what, _) in enumerate(order))
-        ways = ", ".join(f"o{number} {way}" for number, (_, way) in enumerate(order))
+            number = filtered.measure(statement, self._sort)[1]
+        columns = ", ".join(f"{what} AS o{place}" for place, (what, _) in enumerate(order))
+        ways = ", ".join(f"o{place} {way}" for place, (_, way) in enumerate(order))
         where = filtered.condition(statement, self._line, self._now)
         matching = "(SELECT count(*) FROM m)" if self._line.terms else "0"
-        kept = "MATERIALIZED" if self._line.terms else ""
-        return self._rows(
-            f"WITH m AS {kept} (SELECT r.id, {word} AS word, {columns} FROM {statement.source} WHERE {where})"
-            f" SELECT id, word, {matching} FROM m ORDER BY {ways} LIMIT {int(limit)} OFFSET {int(offset)}",
+        kept = "MATERIALIZED" if self._line.terms or self._line.group else ""
+        found = self._rows(
+            f"WITH m AS {kept} (SELECT r.id, {word} AS word, {_bounded(number)} AS number, {columns}"
+            f" FROM {statement.source} WHERE {where}),"
+            f" p AS (SELECT * FROM m ORDER BY {ways} LIMIT {int(limit)} OFFSET {int(offset)})"
+            f" SELECT id, word, {matching}{_OF_GROUP if self._line.group else ' FROM p'} ORDER BY {ways}",
             statement,
         )
+        return [_Listed(*row) for row in found]
 
     def count(self, line: Filter | None = None) -> int:
         """Count the runs that a filter holds for."""
@@ -121,29 +153,25 @@ class _List:
 
     def without(self) -> list[tuple[str, int]]:
         """Say for each term how many runs match without it."""
-        terms = self._line.terms[:LEFT_OUT]
-        lines = [replace(self._line, terms=tuple(one for one in terms if one is not left)) for left in terms]
-        return [(left.typed, self.count(line)) for left, line in zip(terms, lines, strict=True)]
+        terms = self._line.terms
+        return [
+            (
+                left.typed,
+                self.count(replace(self._line, terms=tuple(one for one in terms if one is not left))),
+            )
+            for left in terms[:LEFT_OUT]
+        ]
 
-    def groups(self, words: Sequence[str | None]) -> list[Group]:
-        """Compare groups by one number."""
-        statement = filtered.Statement()
-        key, number = filtered.measure(statement, self._sort)
-        word, _ = filtered.group(statement, self._line.group)
-        where = filtered.condition(statement, self._line, self._now)
-        wanted = statement.value([one for one in words if one is not None])
-        found = self._rows(
-            f"WITH m AS (SELECT {word} AS word, CAST({number} AS DOUBLE) AS number"
-            f" FROM {statement.source} WHERE {where})"
-            " SELECT word, count(*), count(number), avg(number), stddev_samp(number)"
-            f" FROM m WHERE word IN (SELECT unnest({wanted}::VARCHAR[])) OR word IS NULL GROUP BY word",
-            statement,
-        )
-        groups = {
-            one: Group(one or "", runs, key, measured, mean, spread)
-            for one, runs, measured, mean, spread in found
-        }
-        return [groups[one] for one in words]
+    def groups(self, found: Sequence[_Listed]) -> list[Group]:
+        """Give the groups of a page, in its order."""
+        if not self._line.group:
+            return []
+        key, _ = filtered.measure(filtered.Statement(), self._sort)
+        groups = {one.word: one for one in found}
+        return [
+            Group(word or "", one.runs, key, one.measured, one.mean, one.spread)
+            for word, one in groups.items()
+        ]
 
     def _rows(self, sql: str, statement: filtered.Statement) -> list[Any]:
         found: list[Any] = self._connection.execute(sql, statement.values or None).fetchall()

@@ -522,6 +522,20 @@ async def test_marked_runs_are_counted_kept_through_a_new_list_and_dropped_by_es
         assert "/ legal: 1 match" in text_of(app)
 
 
+async def test_c_compares_those_that_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    opened: list[Any] = []
+    monkeypatch.setattr(app, "open_compare", opened.append)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("c")
+        await settled(pilot)
+        assert "mark two runs or more with space" in text_of(app)
+        await pilot.press("space", "space", "c")
+        await settled(pilot)
+        assert opened == [["support-full-1e-4", "sql-lora-70b"]]
+
+
 async def test_several_are_stopped_once_their_number_is_typed() -> None:
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)

@@ -23,7 +23,8 @@ PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on",
 RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
 FILTER = Key("slash", "/", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
-MARK = Key("space", "space", "mark", "mark", "mark for S, K, T, X and t")
+MARK = Key("space", "space", "mark", "mark", "mark for c, t, S, K, T and X")
+COMPARE = Key("c", "c", "compare", "compare", "compare those that are marked", "finetop compare RUN RUN")
 TAG = Key("t", "t", "tag", "tag", 'tags and a note: +keep -draft "a note"', "finetop tag RUN +TAG")
 TRASH = Key("X", "X", "trash", "trash", "to the trash (asks)", "finetop rm RUN")
 UNDO = Key("u", "u", "undo", "undo", "undo the last tag, note or trash")
@@ -44,6 +45,7 @@ MOVES = (
 KEYS = (
     OPEN,
     MARK,
+    COMPARE,
     NEW,
     CHECK,
     REMEDIES,
@@ -67,7 +69,7 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
     if row is None:
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
-        return (MARK, TAG, STOP, RETRY, TRASH, FILTER, SORT)
+        return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
     if isinstance(row.state, Running):
         return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, TAG, SORT)
     if isinstance(row.state, Queued):

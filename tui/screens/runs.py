@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on, work
 from textual.screen import Screen
 
-from finetop.core import protocol
+from finetop.core import comparing, protocol
 from finetop.core.errors import BadInput, FinetopError
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
@@ -237,6 +237,14 @@ class RunsScreen(Screen[None], inherit_bindings=False):
             self.query_one(Table).move(1)
             self.redraw()
 
+    def action_compare(self) -> None:
+        if len(self.runs.marked) > 1:
+            self.host.open_compare([row.name for row in self.runs.marked.values()])
+            if len(self.runs.marked) > comparing.MOST:
+                self.host.say(f"the first {comparing.MOST} of {len(self.runs.marked)} are compared.")
+        else:
+            self.host.say("mark two runs or more with space, then c compares them.")
+
     def action_sort(self) -> None:
         """Take in a changed order, else sort another way."""
         if not (self.runs.pages.newcomers or self.runs.pages.reordered):
@@ -277,7 +285,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
 
     def action_remedies(self) -> None:
         if self.row is not None:
-            host_of(self).open_remedies(self.row.name)
+            self.host.open_remedies(self.row.name)
 
     def action_stop(self) -> None:
         self._put(prompts.stop(self.chosen))

@@ -176,6 +176,10 @@ def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connec
     assert page.groups[0].spread == pytest.approx(2**0.5)
     assert page.groups[1].spread is None
     assert asked(connection, "group:train.seed sort:kl").groups[0].mean == 7.0
+    connection.execute("UPDATE runs SET last = '{\"loss\":1e300}' WHERE id = 1")
+    assert [(one.runs, one.measured, one.mean) for one in asked(connection, "group:method").groups] == [
+        (3, 2, 4.0)
+    ]
 
 
 def test_which_term_hides_all(connection):
