@@ -28,7 +28,7 @@ Op = Literal[":", "=", "<", "<=", ">", ">="]
 TEXTS = ("name", "model", "method", "objective", "tag", "note", "alarm", "suite")
 CHOICES = {
     "state": ("queued", "running", "finished", "stopped", "failed", "lost"),
-    "verdict": ("ok", "regressed", "accepted", "no_verdict", "none"),
+    "verdict": ("ok", "regressed", "accepted", "fixed", "no_verdict", "none"),
 }
 NUMBERS = ("step", "steps", "drop", "id")
 KEYS = (*TEXTS, *CHOICES, *NUMBERS, "age")

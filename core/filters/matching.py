@@ -74,7 +74,9 @@ def verdict(row: RunRow) -> str:
     """Name the verdict of a run's newest check."""
     if row.check is None:
         return "none"
-    return "accepted" if row.check.verdict == "regressed" and row.check.accepted else row.check.verdict
+    if row.check.verdict == "regressed" and row.check.is_settled:
+        return "accepted" if row.check.accepted else "fixed"
+    return row.check.verdict
 
 
 def since(row: RunRow) -> float:

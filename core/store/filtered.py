@@ -12,6 +12,7 @@ _OPS = {":": "=", "=": "=", "<": "<", "<=": "<=", ">": ">", ">=": ">="}
 _VERDICT = (
     "CASE WHEN r.brief IS NULL THEN 'none'"
     " WHEN r.brief->>'verdict' = 'regressed' AND r.brief->>'accepted' <> '' THEN 'accepted'"
+    " WHEN r.brief->>'verdict' = 'regressed' AND r.brief->>'fixed_by' <> '' THEN 'fixed'"
     " ELSE r.brief->>'verdict' END"
 )
 _SINCE = "coalesce(r.ended, r.created)"

@@ -64,6 +64,8 @@ _ELSEWHERE = (
     " GROUP BY s.task, s.item, o.id, o.name, o.method"
 )
 
+_COUNTED = f"SELECT task, item, count(*) FROM ({_ELSEWHERE}) WHERE lost GROUP BY task, item"
+
 
 def cell(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str, items: int) -> CellAnswer:
     """Read all about one task of a run's check, or about the whole. Raises NotFound."""
@@ -230,9 +232,6 @@ def _elsewhere(
     connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[LostItem]
 ) -> Counter[Key]:
     """Count in how many other runs of the same base each item is lost too."""
-    found: Counter[Key] = Counter()
     names = [item.item for item in items]
-    values = [run_id, run_id, task, task, names]
-    for its_task, item, _, _, lost in connection.execute(_ELSEWHERE, values).fetchall():
-        found[its_task, item] += bool(lost)
-    return found
+    found = connection.execute(_COUNTED, [run_id, run_id, task, task, names]).fetchall()
+    return Counter({(its_task, item): number for its_task, item, number in found})

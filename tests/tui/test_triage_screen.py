@@ -14,6 +14,7 @@ from finetop.core import protocol
 from finetop.core.commands.standing import own_name
 from finetop.core.protocol import TriageCell
 from finetop.core.store.open import open_store
+from finetop.tui.screens.compare import CompareScreen
 from finetop.tui.screens.items import ItemsScreen
 from finetop.tui.screens.run import RunScreen
 from finetop.tui.screens.triage import TriageScreen
@@ -295,6 +296,23 @@ async def test_s_looks_at_an_earlier_step_and_f_checks_again(store: duckdb.DuckD
         await pilot.press("f")
         await settled(pilot)
         assert asked(fake, protocol.Check) == [protocol.Check("support-full-1e-4")]
+
+
+async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckdb.DuckDBPyConnection) -> None:
+    app = make_app(FakeTriage(store))
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "c")
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.names == ["support-full-1e-4", "support-r16"]
+        await pilot.press("escape")
+        await settled(pilot)
+        await pilot.press("space", "space", "c")
+        await settled(pilot)
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.names == ["support-full-1e-4", "sql-full-2e-5"]
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "•✗ support-full-1e-4" in text_of(app)
 
 
 async def test_nothing_to_triage_says_so_and_checks_what_has_no_check(tmp_path: Path) -> None:

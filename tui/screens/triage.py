@@ -63,6 +63,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         self.held = Triaged(lambda ask: host_of(self).ask(ask))
         self.column = WHOLE
         self.row_at = 0  # of the run under the cursor, whichever way the table is turned
+        self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked
         self._turn: bool | None = None  # as the user wants it; None: as the width says
         self._said: list[protocol.SetStanding] = []  # what undoes what was said here, the newest last
         self._columns = Columns(22, 7, 0, 0, 0, 10)
@@ -124,7 +125,8 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         row = self.held.pages.rows.get(index)
         if row is None:
             return waiting_line(has_cursor=has_cursor)
-        return row_line(row, self._columns, self.held.tasks, cursor=self.column if has_cursor else None)
+        cursor = self.column if has_cursor else None
+        return row_line(row, self._columns, self.held.tasks, cursor=cursor, is_marked=row.id in self.marked)
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
@@ -489,6 +491,35 @@ class TriageScreen(Screen[None], inherit_bindings=False):
                 host.say(str(error), "red")
             else:
                 host.say(said(answer))
+
+    def action_mark(self) -> None:
+        """Mark the run for a comparison, or take the mark off; then the next one."""
+        if self.row is not None and not self.is_turned:
+            if self.marked.pop(self.row.id, None) is None:
+                self.marked[self.row.id] = self.row.name
+            self.query_one(Table).refresh_rows()
+            self.query_one(Table).move(1)
+
+    def action_compare(self) -> None:
+        """Compare the marked runs; without any, this one with what mends it, or with one of its base that is ok."""
+        row = self.row
+        if row is None:
+            return
+        names = list(self.marked.values()) or [row.name]
+        if len(names) == 1 and row.name not in names:
+            names.append(row.name)
+        if len(names) == 1 and (other := self._other_of(row)):
+            names.append(other)
+        if len(names) > 1:
+            host_of(self).open_compare(names)
+        else:
+            host_of(self).say("mark another run with space: no run of this base that was checked is ok.")
+
+    def _other_of(self, row: TriageRow) -> str:
+        """Name the run that mends one, else the first of its base that is ok, as far as rows are held."""
+        fixed_by = row.standings.get("", protocol.Standing()).fixed_by
+        others = (one for _, one in sorted(self.held.pages.rows.items()) if one.model == row.model)
+        return fixed_by or next((one.name for one in others if one.verdict == "ok" and one.id != row.id), "")
 
     def action_remedies(self) -> None:
         if self.row is not None:

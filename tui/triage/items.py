@@ -11,7 +11,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.text import clean_line
 from finetop.tui.theme import MARKS
-from finetop.tui.triage.pane import item_line
+from finetop.tui.triage.pane import NARROW, item_line
 from finetop.tui.widgets.lines import Line, spread
 from finetop.tui.words import count, counted, cut_end, cut_middle
 
@@ -123,8 +123,7 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
         ("  ", ""),
         (f"{name:<26}", "bold" if has_cursor else ""),
         (f"{kind.lost:>5} lost of {kind.n:<6}", ""),
-        ("━" * bar, ""),
-        ("·" * (12 - bar), "dim"),
+        *((("━" * bar, ""), ("·" * (12 - bar), "dim")) if width >= NARROW else ()),
         (f"   {kind.won} won" if kind.won else "", "dim"),
     )
 

@@ -32,6 +32,15 @@ STEPS = Key(
 )
 CHECK = Key("f", "f", "check", "check", "check it again", "finetop check RUN")
 REMEDIES = Key("r", "r", "remedies", "remedies", "what mends it without training it", "finetop remedy RUN")
+MARK = Key("space", "space", "", "mark", "mark for a comparison, or no longer")
+COMPARE = Key(
+    "c",
+    "c",
+    "compare",
+    "compare",
+    "compare the marked; else with a run that is ok",
+    "finetop compare RUN RUN",
+)
 FILTER = Key(
     "slash",
     "/",
@@ -51,22 +60,8 @@ MOVES = (
     Key("G,end", "G", "", "ends(1)", "last row"),
 )
 KEYS = (
-    OPEN,
-    ACCEPT,
-    OWN,
-    FIXED,
-    NOTE,
-    UNDO,
-    REMEDIES,
-    STEPS,
-    CHECK,
-    VIEW,
-    FILTER,
-    SORT,
-    BACK,
-    LEFT,
-    RIGHT,
-    *MOVES,
+    *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
+    *(LEFT, RIGHT, *MOVES),
 )
 _CELL = Key("", "←→↑↓", "cell", "", "")
 _RUN = Key("", "enter", "open run", "", "")
@@ -85,7 +80,21 @@ def footer_keys(row: TriageRow | None, *, is_turned: bool, on_name: bool, can_un
     opened = (_RUN,) if on_name else (OPEN,)
     fix = (FIXED,) if judged else ()
     remedies = (REMEDIES,) if judged else ()
-    return (*cursor, *opened, *undo, *judged, *remedies, VIEW, STEPS, FILTER, *fix, NOTE, CHECK, SORT)
+    return (
+        *cursor,
+        *opened,
+        *undo,
+        *judged,
+        *remedies,
+        VIEW,
+        STEPS,
+        FILTER,
+        COMPARE,
+        *fix,
+        NOTE,
+        CHECK,
+        SORT,
+    )
 
 
 def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from finetop.tui.widgets.lines import Span
 
 _LABEL = 10
+NARROW = 72  # columns below which a list of items has less in it
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
 
@@ -203,7 +204,10 @@ def _items(cell: CellAnswer, width: int, rows: int) -> list[Line]:
 
 
 def item_widths(width: int) -> tuple[int, int, int]:
-    """Share the width out over question, gold and the two answers."""
+    """Share the width out over question, gold and the two answers; a narrow one has no gold, nor log-probabilities."""
+    if width < NARROW:
+        said = max(9, (width - 14) // 4)
+        return width - 14 - 2 * said, 0, said
     room = width - 3 - 2 * 7 - 6 - 5
     said = max(9, room // 4)
     gold = max(8, room // 6)
@@ -213,8 +217,11 @@ def item_widths(width: int) -> tuple[int, int, int]:
 def item_head(widths: tuple[int, int, int], *, first: str) -> Line:
     """Name the columns of items."""
     question, gold, said = widths
-    answers = f"{'base said':<{said + 7}}{'tuned said':<{said + 7}}"
-    return ((f"   {first:<{question}}{'gold':<{gold}}{answers}{'from':>6}{'also':>5}", "dim"),)
+    log_prob = 7 if gold else 0
+    answers = f"{'base said':<{said + log_prob}}{'tuned said':<{said + log_prob}}"
+    return (
+        (f"   {first:<{question}}{'gold' if gold else '':<{gold}}{answers}{'from':>6}{'also':>5}", "dim"),
+    )
 
 
 def item_line(
@@ -229,11 +236,11 @@ def item_line(
         ("▸", "reverse") if has_cursor else (" ", ""),
         ("  ", ""),
         (_column(asked, question), "bold" if has_cursor else ""),
-        (_column(item.gold or "-", gold), ""),
+        (_column(item.gold or "-", gold) if gold else "", ""),
         (_column(item.base_answer or "(nothing)", said), ""),
-        (f"{_log_prob(item.base_log_prob):>5}  ", "dim"),
+        (f"{_log_prob(item.base_log_prob):>5}  " if gold else "", "dim"),
         (_column(item.tuned_answer or "(nothing)", said), ""),
-        (f"{_log_prob(item.tuned_log_prob):>5}  ", "dim"),
+        (f"{_log_prob(item.tuned_log_prob):>5}  " if gold else "", "dim"),
         (f"{'-' if item.since is None else count(item.since):>6}", ""),
         (f"{item.also or '-':>5}", ""),
     )

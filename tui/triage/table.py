@@ -68,7 +68,9 @@ def head_line(columns: Columns, tasks: Sequence[str]) -> Line:
     return (*line, (f"{more} state", "dim"))
 
 
-def row_line(row: TriageRow, columns: Columns, tasks: Sequence[str], *, cursor: int | None) -> Line:
+def row_line(
+    row: TriageRow, columns: Columns, tasks: Sequence[str], *, cursor: int | None, is_marked: bool = False
+) -> Line:
     """Draw one run; `cursor` is the column of the cursor, None on other rows."""
     is_settled = row.standing is not None and row.standing.state in ("accepted", "fixed")
     name = cut_middle(clean_line(row.shown_name), columns.name - 1)
@@ -76,7 +78,8 @@ def row_line(row: TriageRow, columns: Columns, tasks: Sequence[str], *, cursor: 
     mark = _CELL_MARKS[_VERDICTS[row.verdict]]
     line: Line = (
         (" ", "") if cursor is None else ("▸", "reverse"),
-        (f" {mark.mark} ", mark.style if row.verdict == "regressed" and not is_settled else ""),
+        ("•" if is_marked else " ", "bold"),
+        (f"{mark.mark} ", mark.style if row.verdict == "regressed" and not is_settled else ""),
         (name, "reverse") if cursor == NAME else (name, "" if cursor is None else "bold"),
         (padded[len(name) :], ""),
     )

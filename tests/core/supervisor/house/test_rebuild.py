@@ -17,6 +17,7 @@ from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
 from finetop.core.store import backups, order, records
 from finetop.core.store.open import open_store, transaction
+from finetop.core.supervisor import triage
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.house.rebuild import rebuild, take_run, wait_for_lock
 from finetop.core.supervisor.lock import take_lock
@@ -361,6 +362,8 @@ def test_every_row_comes_back(quiet):
     )
     quiet.job(one, "remedy", [start, mended, fine, events.Ended("finished")], finished, step=1)
     quiet.run("child", (5,), model="run:one@1")
+    looked_at = protocol.Standing("looking", "ana", note="since when?")
+    triage.say(quiet.supervisor, protocol.SetStanding("one", "", looked_at))
     quiet.queue("waits", model="run:one@1")
     with transaction(quiet.supervisor.connection):
         order.hold_all(quiet.supervisor.connection, held=True)
