@@ -90,6 +90,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.trouble = ""
         self.said: Said | None = None
         self.messages: list[Said] = []
+        self.large: tuple[str, ...] = ()
         self.running = 0
         self._ringer = news.Ringer()
         self._now, self._pace_s = now, pace_s

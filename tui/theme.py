@@ -42,6 +42,7 @@ MARKS: Final[Mapping[str, Mark]] = {
     "queued": Mark("○", "o", ""),
     "stopped": Mark("■", "#", ""),
     "paused": Mark("■", "#", ""),
+    "checkpoint": Mark("▾", "v", ""),
     "cursor": Mark("▸", ">", "reverse"),
     "marked": Mark("•", ".", "bold"),
 }

@@ -41,6 +41,7 @@ from finetop.core.protocol.keeping import (
     Trashed as Trashed,
 )
 from finetop.core.protocol.looking import (
+    Across as Across,
     Curve as Curve,
     Curves as Curves,
     CurvesAnswer as CurvesAnswer,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
-from finetop.core.protocol.common import Large, Whole
+from finetop.core.protocol.common import Large, Place, Whole
 from finetop.core.run import RunRow
 
 
@@ -70,8 +70,11 @@ class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):
     run: str  # name or number
 
 
+Across = Literal["step", "tokens", "time", "epoch"]  # what curves are drawn over; time is seconds of training
+
+
 class Curves(msgspec.Struct, tag_field="verb", tag="curves", frozen=True):
-    """Ask for charts: per key, min and max in each of `columns` equal bins of [first, last] steps.
+    """Ask for charts: per key, min and max in each of `columns` equal bins of [first, last], in steps unless `x` says.
 
     Without keys: the newest values of all keys in few columns, for sparklines.
     """
@@ -79,8 +82,9 @@ class Curves(msgspec.Struct, tag_field="verb", tag="curves", frozen=True):
     run: str
     keys: list[str]
     columns: Whole
-    last: Whole  # the x axis's end: the planned last step
-    first: Whole = 0
+    last: Place  # the x axis's end: the planned last step
+    first: Place = 0
+    x: Across = "step"
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -96,6 +100,8 @@ class Curve(msgspec.Struct, frozen=True):
 
 class CurvesAnswer(msgspec.Struct, frozen=True):
     curves: list[Curve]
+    steps: Curve | None = None  # which steps are in each column, where x is not the step
+    newest: float = 0.0  # where on such an axis the run stands
 
 
 class ReadLog(msgspec.Struct, tag_field="verb", tag="log", frozen=True):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import duckdb
 
-from finetop.core.protocol import Curve, StepRow
+from finetop.core.protocol import Across, Curve, CurvesAnswer, StepRow
+from finetop.core.store import across as axes
 
+WIDEST_CHART = 2000  # columns
 WIDEST = 64  # times as many steps are looked through at once as are wanted
 
 
@@ -23,14 +25,54 @@ def curves(
     Without keys, all keys of the run.
     """
     width = max(last - first, 1)
-    columns = max(1, min(columns, 2000))
+    columns = max(1, min(columns, WIDEST_CHART))
     chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
     values: list[object] = [first, columns, width, columns - 1, run_id, first, last]
-    binned = connection.execute(
-        "SELECT key, least((step - ?)::BIGINT * ? // ?, ?)::INTEGER AS bin, min(value), max(value), avg(value),"
-        " max(step), arg_max(value, step), count(*) - count(value)"
-        f" FROM metrics WHERE run_id = ? AND step BETWEEN ? AND ?{chosen} GROUP BY key, bin ORDER BY key, bin",
+    return _read(
+        connection,
+        "least((step - ?)::BIGINT * ? // ?, ?)::INTEGER",
+        f"metrics WHERE run_id = ? AND step BETWEEN ? AND ?{chosen}",
         [*values, keys] if keys else values,
+    )
+
+
+def curves_across(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: int,
+    keys: list[str],
+    *,
+    across: Across,
+    columns: int,
+    first: float,
+    last: float,
+) -> CurvesAnswer:
+    """Bin each key's values over [first, last] tokens, epochs or seconds; with the steps that are in each column."""
+    columns = max(1, min(columns, WIDEST_CHART))
+    bins = axes.bins(connection, run_id, across, columns=columns, first=first, last=last)
+    if not bins.columns:
+        return CurvesAnswer([], None, bins.newest)
+    chosen = "" if not keys else " AND key IN (SELECT unnest(?))"
+    values: list[object] = [bins.begins, bins.columns, run_id, bins.last_step]
+    found = _read(
+        connection,
+        "own.place",
+        "metrics ASOF JOIN (SELECT unnest(?) AS begins, unnest(?) AS place) own ON metrics.step >= own.begins"
+        f" WHERE run_id = ? AND step <= ?{chosen}",
+        [*values, keys] if keys else values,
+    )
+    begins, ends = [float(step) for step in bins.begins], [float(step) for step in bins.ends]
+    middles = [(begin + end) / 2 for begin, end in zip(begins, ends, strict=True)]
+    steps = Curve("step", bins.columns, begins, ends, middles, bins.ends[-1], ends[-1], 0)
+    return CurvesAnswer(found, steps, bins.newest)
+
+
+def _read(connection: duckdb.DuckDBPyConnection, place: str, rows: str, values: list[object]) -> list[Curve]:
+    """Read curves: `place` gives a row's column, `rows` says which rows of which table."""
+    binned = connection.execute(
+        f"SELECT key, {place} AS bin, min(value), max(value), avg(value),"
+        " max(step), arg_max(value, step), count(*) - count(value)"
+        f" FROM {rows} GROUP BY key, bin ORDER BY key, bin",
+        values,
     ).fetchall()
     made: dict[str, Curve] = {}
     for key, column, low, high, mean, step, newest, bad in binned:

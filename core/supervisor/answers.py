@@ -96,15 +96,6 @@ def one_run(supervisor: Supervisor, ask: protocol.GetRun) -> Any:
     return runs.detail(supervisor.connection, run_id, waiting.why(supervisor))
 
 
-def curves(supervisor: Supervisor, ask: protocol.Curves) -> protocol.CurvesAnswer:
-    run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return protocol.CurvesAnswer(
-        metrics.curves(
-            supervisor.connection, run_id, ask.keys, columns=ask.columns, first=ask.first, last=ask.last
-        )
-    )
-
-
 def steps(supervisor: Supervisor, ask: protocol.EventsSince) -> protocol.EventsAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     return protocol.EventsAnswer(
@@ -194,6 +185,27 @@ async def select(supervisor: Supervisor, ask: protocol.Sql) -> protocol.SqlAnswe
     )
 
 
+async def curves(supervisor: Supervisor, ask: protocol.Curves) -> protocol.CurvesAnswer:
+    """Answer from the store at once; over another axis than steps, which takes four times as long, from a thread."""
+    connection = supervisor.connection
+    run_id, _ = runs.find_run(connection, ask.run)
+    if ask.x == "step":
+        first, last = int(ask.first), int(ask.last)
+        return protocol.CurvesAnswer(
+            metrics.curves(connection, run_id, ask.keys, columns=ask.columns, first=first, last=last)
+        )
+    return await asyncio.to_thread(
+        metrics.curves_across,
+        connection.cursor(),
+        run_id,
+        ask.keys,
+        across=ask.x,
+        columns=ask.columns,
+        first=ask.first,
+        last=ask.last,
+    )
+
+
 async def log(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnswer:
     job, file = orders.log_of(supervisor, ask)
     return await aside(lambda: orders.read_piece(file, job, ask.offset, max(0, min(ask.limit, 1 << 20))))
@@ -218,6 +230,7 @@ async def send_test(supervisor: Supervisor, ask: protocol.SendTest) -> protocol.
 
 _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.Changes: changes,
+    protocol.Curves: curves,
     protocol.Paths: paths,
     protocol.ReadLog: log,
     protocol.SendTest: send_test,
@@ -238,7 +251,6 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.Import: orders.adopt,
     protocol.Runs: page,
     protocol.GetRun: one_run,
-    protocol.Curves: curves,
     protocol.EventsSince: steps,
     protocol.Checks: check_results,
     protocol.Flips: flips,

@@ -50,6 +50,7 @@ def points_until(step: int) -> Points:
         points["gpu_util"].append((at, 91.0))
         if at % 300 == 0:
             points["eval_loss"].append((at, 1.25 + 1.7 * math.exp(-at / 130)))
+    points |= {"tokens": [(step, 512.0 * step)], "epoch": [(step, step / 600)]}
     for at in range(0, step + 1, 60):
         points["drift"].append((at, 0.12 / (1 + math.exp(-(at - 600) / 160)) - 0.003))
         points["kl"].append((at, 0.2 * at / 1200))
@@ -180,6 +181,7 @@ def make_detail(state: State, step: int = 820, **more: Any) -> RunDetail:
             "steps": 1200,
             "epochs": 2,
             "rows": 809,
+            "tokens_per_epoch": 600 * 512,
             "trainable_parameters": 4_884_480,
             "parameters": 139_000_000,
         },
@@ -265,9 +267,7 @@ class FakeRun:
             case protocol.GetRun():
                 return self.detail
             case protocol.Curves():
-                return protocol.CurvesAnswer(
-                    [_binned(key, pairs, ask) for key, pairs in self.points.items() if key in ask.keys]
-                )
+                return self._curves(ask)
             case protocol.ReadLog():
                 return self._log(ask)
             case protocol.Checks():
@@ -277,6 +277,18 @@ class FakeRun:
             case protocol.Stop() | protocol.Kill():
                 return protocol.Done(f"{ask.run} is being ended.")
         raise NotFound(f"not in the fake: {ask}")
+
+    def _curves(self, ask: protocol.Curves) -> protocol.CurvesAnswer:
+        """Bin over steps, or over what passes at an even pace: 512 tokens, 1 s and a 600th of an epoch a step."""
+        each = {"step": 1.0, "tokens": 512.0, "time": 1.0, "epoch": 1 / 600}[ask.x]
+        first, last = round(ask.first / each), round(ask.last / each)
+        by_step = msgspec.structs.replace(ask, first=first, last=last)
+        found = [_binned(key, pairs, by_step) for key, pairs in self.points.items() if key in ask.keys]
+        if ask.x == "step":
+            return protocol.CurvesAnswer(found)
+        newest = self.detail.row.step
+        steps = _binned("step", [(at, float(at)) for at in range(newest + 1)], by_step)
+        return protocol.CurvesAnswer(found, steps, newest * each)
 
     def _log(self, ask: protocol.ReadLog) -> protocol.LogAnswer:
         data = self.log.encode()
@@ -295,7 +307,8 @@ def _binned(key: str, pairs: list[tuple[int, float | None]], ask: protocol.Curve
     seen = [(step, value) for step, value in pairs if ask.first <= step <= ask.last]
     for step, value in seen:
         if value is not None:
-            column = min((step - ask.first) * ask.columns // max(1, ask.last - ask.first), ask.columns - 1)
+            place = (step - int(ask.first)) * ask.columns // max(1, int(ask.last - ask.first))
+            column = min(place, ask.columns - 1)
             bins.setdefault(column, []).append(value)
     columns = sorted(bins)
     bad = sum(value is None for _, value in seen)

@@ -18,9 +18,9 @@ from finetop.tui.widgets.chart import (
     columns_of,
     draw,
     fitted,
+    place_at,
     plot_width,
     smoothed,
-    step_at,
     value_at,
 )
 
@@ -189,7 +189,7 @@ def test_value_at_a_cell_is_the_newest_there_or_before() -> None:
     assert value_at(series, 1) == 2.0
     assert value_at(series, 3) == 3.0
     assert value_at(series, 4) == 5.0
-    assert step_at(View(0, 100), 0, 10) == 5
+    assert place_at(View(0, 100), 0, 10) == 5
 
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True)

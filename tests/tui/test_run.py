@@ -31,6 +31,7 @@ from finetop.core.run import (
 from finetop.tui.app import FinetopApp
 from finetop.tui.run.head import TABS, Tab
 from finetop.tui.run.keys import KEYS, footer_keys
+from finetop.tui.run.looking import Looks
 from finetop.tui.run.numbers import drift_forecast, metric_keys, shown
 from finetop.tui.run.zoom import Axis, Shown, moved, zoomed
 from finetop.tui.screens.launch import LaunchScreen
@@ -120,7 +121,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
         assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
         assert row_with(app, "next ") == " next  n  a new run from this one, with that mended"
         await pilot.press("enter")
-        assert screen.tab == "log"
+        assert screen.looks.tab == "log"
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ async def test_values_that_are_not_finite_are_counted_and_the_alarm_is_shown() -
         await opened(fake, pilot)
         title = row_with(app, " loss ")
         assert "train not finite" in title and "2 not finite" in title
-        assert row_with(app, " ! ").startswith(" ! LOSS is nan at step 820: lower train.learning_rate")
+        assert row_with(app, " ! LOSS").startswith(" ! LOSS is nan at step 820: lower train.learning_rate")
 
 
 async def test_alarms_are_listed_with_their_steps_and_an_alarm_that_is_over_is_said_no_more() -> None:
@@ -318,10 +319,10 @@ async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> Non
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
-        assert screen.shown.cursor == 10
+        assert screen.looks.shown.cursor == 10
         assert "step 394  train " in text_of(app) and "┊" in text_of(app)
         await pilot.press("right", "shift+right", "h")
-        assert screen.shown.cursor == 20
+        assert screen.looks.shown.cursor == 20
         await pilot.press("0")
         assert "┊" not in text_of(app)
 
@@ -332,14 +333,14 @@ async def test_zoom_asks_for_the_steps_in_view() -> None:
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "plus")
         asks = asked(fake, protocol.Curves)
-        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.shown.zoom
+        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.looks.shown.zoom
         assert "520" in row_with(app, "1120")
         await pilot.press("minus")
         await settled(pilot)
-        assert screen.shown.zoom is None
+        assert screen.looks.shown.zoom is None
         await pilot.press("plus", "plus", "0")
         await settled(pilot)
-        assert screen.shown == Shown() and "0                   820     1200" in text_of(app)
+        assert screen.looks.shown == Shown() and "0                   820     1200" in text_of(app)
 
 
 async def test_log_scale_and_smoothing_say_so() -> None:
@@ -372,6 +373,86 @@ def test_zooming_keeps_the_cursor_on_its_step_and_ends_at_a_few_steps() -> None:
     assert shown_.zoom is None
 
 
+async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_where_it_is_known() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await opened(fake, pilot, "x")
+        assert "by tokens" in row_with(app, " loss ") and "614k tok" in row_with(app, "0 tok")
+        await pilot.press("x")
+        await settled(pilot)
+        asks = asked(fake, protocol.Curves)
+        # 820 s have passed and 380 are left
+        assert (asks[-1].x, asks[-1].last) == ("time", 1500) and "25 min" in row_with(app, "0 s ")
+        fake.train_to(900)
+        await settled(pilot)
+        assert asked(fake, protocol.Curves)[-1].last == 1500, "the end stands while it holds"
+        await pilot.press("x")
+        await settled(pilot)
+        assert "epoch 2" in row_with(app, "epoch 0")
+        await pilot.press("x")
+        await settled(pilot)
+        assert screen.looks.shown == Shown() and "1200" in row_with(app, "      0 ")
+
+
+async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "x", "left", "shift+left")
+        assert row_with(app, " tok  train").startswith(" 202k tok  train ")
+        step = row_with(app, "── step ").split()[2]
+        assert abs(int(step) - 202_000 // 512) < 1200 // 32 // 2, "within half of a cell"
+        assert row_with(app, "── step ").endswith(f"l log at step {step}")
+        await pilot.press("plus")
+        await settled(pilot)
+        ask = asked(fake, protocol.Curves)[-1]
+        assert ask.x == "tokens" and ask.last - ask.first == 307_200
+
+
+async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -> None:
+    fake = training(
+        alarms=[AlarmRow("spike", 450, "spike: the loss rose 0.9 -> 4.1", NOW)],
+        checks=[make_check("regressed", 9.1, step=600)],
+    )
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        screen = await opened(fake, pilot)
+        marks = row_with(app, " 2.9 ").partition("│")[0]
+        assert [letter for letter in marks if letter in "▾!✗✓"] == ["▾", "!", "✗"]
+        screen.looks.shown = Shown(cursor=marks.index("!") - 6)
+        screen.redraw()
+        await settled(pilot)
+        assert "── step 450: spike: the loss rose 0.9 -> 4.1 ──" in text_of(app)
+        screen.looks.shown = Shown(cursor=marks.index("✗") - 6)
+        screen.redraw()
+        await settled(pilot)
+        assert "step 600  train 1.165  eval 1.267 •  check REGRESS…" in row_with(app, " loss ")
+        assert ": check REGRESSED -9.1, checkpoint 600 ──" in text_of(app)
+
+
+async def test_any_metric_can_be_made_a_chart_and_stays_one_while_the_app_is_open() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, *["down"] * 4)
+        assert row_with(app, "▸").startswith("▸KL to start")
+        assert "enter large" in text_of(app).splitlines()[-1]
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "│▸KL to start  .13" in row_with(app, " loss ")
+        assert "kl" in asked(fake, protocol.Curves)[-2].keys
+        await pilot.press("escape")
+        await settled(pilot)
+        await opened(fake, pilot)
+        assert "│ KL to start  .13" in row_with(app, " loss ")
+        assert screen is not app.screen
+        await pilot.press("up", "enter")
+        await settled(pilot)
+        assert "│ drift" in row_with(app, " loss ")
+        assert "KL to start" not in row_with(app, " loss ")
+
+
 # --- other tabs ---------------------------------------------------------------------------------------------
 
 
@@ -382,11 +463,11 @@ async def test_tab_goes_round_both_ways() -> None:
         screen = await opened(fake, pilot)
         seen = []
         for _ in TABS:
-            seen.append(screen.tab)
+            seen.append(screen.looks.tab)
             await pilot.press("tab")
-        assert tuple(seen) == TABS and screen.tab == "metrics"
+        assert tuple(seen) == TABS and screen.looks.tab == "metrics"
         await pilot.press("shift+tab")
-        assert screen.tab == TABS[-1]
+        assert screen.looks.tab == TABS[-1]
 
 
 async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
@@ -451,7 +532,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert "check ✗" in row_with(app, "metrics")
         await pilot.press("enter")
         await settled(pilot)
-        assert screen.tab == "check"
+        assert screen.looks.tab == "check"
         assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
         assert "+0.310 nats per token" in row_with(app, "drift ")
         assert "1 flip of 128 items" in row_with(app, "floor ")
@@ -473,7 +554,7 @@ async def test_whole_answers_are_one_level_deeper() -> None:
         await pilot.press("G")
         assert "39 more answers changed: finetop flips support-r16 --task arith" in text_of(app)
         await pilot.press("escape")
-        assert screen.tab == "check" and not screen.is_reading
+        assert screen.looks.tab == "check" and not screen.looks.is_reading
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
@@ -667,7 +748,7 @@ def test_every_key_of_every_footer_is_bound() -> None:
     }
     for fake in (training(), regressed(), failed()):
         for tab in TABS:
-            for key in footer_keys(fake.detail, tab, is_zoomed=True, is_reading=False):
+            for key in footer_keys(fake.detail, Looks(tab=tab, shown=Shown(cursor=3))):
                 assert set(names.get(key.shown, [key.shown])) <= bound, (tab, key)
 
 

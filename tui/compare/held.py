@@ -23,8 +23,8 @@ class Held:
     runs: list[RunDetail] = field(default_factory=list)
     curves: list[Curve | None] = field(default_factory=list)  # one a run; None: it has no such metric
     metric: str = ""  # that the curves are of
-    first: int = 0
-    last: int = 1
+    first: float = 0
+    last: float = 1
     _curves_of: tuple[object, ...] = ()
 
 
@@ -40,7 +40,7 @@ async def load_runs(host: Host, held: Held, names: list[str]) -> None:
     held.runs = found
 
 
-async def load_curves(host: Host, held: Held, metric: str, first: int, last: int, columns: int) -> None:
+async def load_curves(host: Host, held: Held, metric: str, first: float, last: float, columns: int) -> None:
     """Ask for the curves, if there are newer values or other ones are wanted."""
     wanted = (metric, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
     if not metric or columns < 1 or wanted == held._curves_of:

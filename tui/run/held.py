@@ -10,11 +10,17 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.check.telling.result import Outcome, read
 from finetop.core.run import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
+from finetop.tui.run.metrics import SPARK, numbered, wanted_keys
+from finetop.tui.run.zoom import stretch
+from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
 from finetop.tui.words import sparkline
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from finetop.tui.host import Host
+    from finetop.tui.run.looking import Looks
 
 SPARKS_S = 10.0  # sparklines change at most so often
 CURVES_S = 10.0  # and curves that grow by less than can be seen
@@ -36,9 +42,12 @@ class Held:
 
     detail: RunDetail | None = None
     curves: dict[str, protocol.Curve] = field(default_factory=dict)
-    first: int = 0
-    last: int = 0
+    steps: protocol.Curve | None = None  # which are in each column, on an axis of something else
+    x: protocol.Across | None = None
+    first: float = 0
+    last: float = 0
     columns: int = 0
+    newest: dict[protocol.Across, float] = field(default_factory=dict)  # where on such axes the run stands
     sparks: dict[str, str] = field(default_factory=dict)
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
@@ -57,26 +66,50 @@ class Held:
         return self._checks_of is not None
 
 
-async def load_detail(host: Host, held: Held, run: str) -> None:
-    """Ask how the run stands."""
-    held.detail = await host.ask(protocol.GetRun(run))
+async def load(host: Host, held: Held, run: str, looks: Looks, redraw: Callable[[], object]) -> None:
+    """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
+    is_new = held.detail is None
+    held.detail = detail = await host.ask(protocol.GetRun(run))
+    if not is_new:
+        redraw()
+    if looks.tab == "metrics":
+        await _load_charts(host, held, detail, looks)
+    if looks.tab in ("metrics", "log"):
+        await load_log(host, held, log_job(detail, looks.chosen_job if looks.tab == "log" else None))
+    if looks.tab == "check":
+        await load_checks(host, held)
 
 
-async def load_curves(host: Host, held: Held, keys: list[str], first: int, last: int, columns: int) -> None:
+async def _load_charts(host: Host, held: Held, detail: RunDetail, looks: Looks) -> None:
+    row, layout = detail.row, looks.layout(detail.row)
+    keys, columns = wanted_keys(looks.charted(row)), columns_of(layout.chart_width)
+    for _ in range(2):  # where an axis ends may be known only when its curves came
+        x, (first, last) = looks.shown.x, stretch(looks.shown, looks.axis(held, detail))
+        await load_curves(host, held, keys, x, first, last, columns)
+        if x == "step" or (first, last) == stretch(looks.shown, looks.axis(held, detail)):
+            break
+    await load_sparks(host, held, numbered(looks.small(row), looks.metric(row)), SPARK)
+
+
+async def load_curves(
+    host: Host, held: Held, keys: list[str], x: protocol.Across, first: float, last: float, columns: int
+) -> None:
     """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
     assert held.detail is not None
     row = held.detail.row
-    wanted = (tuple(keys), first, last, columns)
+    wanted = (tuple(keys), x, first, last, columns)
     if not keys or columns < 1:
         return
     if wanted == held._curves_of and not _can_be_seen(held, row, host.now()):
         return
     held._curves_at = host.now()
     answer: protocol.CurvesAnswer = await host.ask(
-        protocol.Curves(row.name, keys, columns=columns, last=last, first=first)
+        protocol.Curves(row.name, keys, columns=columns, last=last, first=first, x=x)
     )
     held.curves = {curve.key: curve for curve in answer.curves}
-    held.first, held.last, held.columns, held._curves_of, held._curves_row = first, last, columns, wanted, row
+    held.steps, held.newest[x] = answer.steps, answer.newest if x != "step" else row.step
+    held.x, held.first, held.last, held.columns = x, first, last, columns
+    held._curves_of, held._curves_row = wanted, row
 
 
 def _can_be_seen(held: Held, row: RunRow, now: float) -> bool:
@@ -89,8 +122,9 @@ def _can_be_seen(held: Held, row: RunRow, now: float) -> bool:
     if old is None or (old.step, old.metrics) == (row.step, row.metrics):
         return old is None
     grown = row.step - old.step
+    in_view = held.last - held.first if held.x == "step" else max(row.steps, row.step)
     return (
-        not 0 <= 4 * grown * held.columns < held.last - held.first
+        not 0 <= 4 * grown * held.columns < in_view
         or now - held._curves_at >= CURVES_S
         or type(old.state) is not type(row.state)
         or _shows_by_itself(old) != _shows_by_itself(row)
@@ -102,7 +136,7 @@ def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
     return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 
 
-async def load_sparks(host: Host, held: Held, keys: list[str], columns: int) -> None:
+async def load_sparks(host: Host, held: Held, keys: Sequence[str], columns: int) -> None:
     """Ask for the sparklines' values, at most every SPARKS_S seconds."""
     assert held.detail is not None
     row = held.detail.row
@@ -117,7 +151,7 @@ async def load_sparks(host: Host, held: Held, keys: list[str], columns: int) -> 
         return
     held._sparks_of, held._sparks_at = wanted, host.now()
     answer: protocol.CurvesAnswer = await host.ask(
-        protocol.Curves(row.name, keys, columns=columns, last=max(row.step, 1))
+        protocol.Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
     )
     held.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
 

@@ -14,6 +14,7 @@ from finetop.tui.words import count, long_span
 if TYPE_CHECKING:
     from finetop.core.run import RunDetail
     from finetop.tui.run.head import Tab
+    from finetop.tui.run.looking import Looks
 
 CURSOR = Key("left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left")
 RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")
@@ -22,6 +23,7 @@ FAR_RIGHT = Key("shift+right", "⇧→", "", "cursor(10)", "ten columns to the r
 ZOOM = Key("plus,equals_sign", "+ -", "zoom", "zoom(1)", "half the steps, around the cursor")
 ZOOM_OUT = Key("minus", "-", "", "zoom(-1)", "twice the steps")
 ALL = Key("0", "0", "all", "all", "all steps, no cursor")
+AXIS = Key("x", "x", "axis", "axis", "x axis by step, tokens, time or epoch")
 LOG_SCALE = Key("y", "y", "log scale", "log_scale", "y axis logarithmic or not")
 SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
@@ -39,7 +41,12 @@ LOG = Key("l", "l", "log", "log", "the whole log", "finetop tail --log RUN")
 STEPS = Key("s", "s", "steps", "steps", "checkpoints", "finetop show RUN")
 VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; all samples")
 OPEN = Key(
-    "enter", "enter", "open", "open", "what matters most: check, log, whole answers", "finetop flips RUN"
+    "enter",
+    "enter",
+    "open",
+    "open",
+    "what matters most: check, log, answers; a metric large or small",
+    "finetop flips RUN",
 )
 TRIAGE = Key("2", "2", "triage", "triage", "this run in Triage", "finetop triage RUN")
 BACK = Key("escape", "esc", "back", "back", "back one level")
@@ -52,10 +59,14 @@ MOVES = (
     Key("G,end", "G", "", "ends(1)", "the last row; the log follows its end"),
 )
 KEYS = (
-    *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, LOG_SCALE, SMOOTH),
+    *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
+    *(LOG_SCALE, SMOOTH),
     *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, TRIAGE, BACK, *MOVES),
 )
 
+_METRIC = Key("", "↑↓", "metric", "", "")
+_LARGE = Key("", "enter", "large", "", "")
+_SMALL = Key("", "enter", "small", "", "")
 _SCROLL = Key("", "↑↓", "scroll", "", "")
 _TASK = Key("", "↑↓", "task", "", "")
 _STEP = Key("", "↑↓", "step", "", "")
@@ -66,10 +77,11 @@ _GO_ON = Key("", "P", "go on", "", "")
 _ALL_SAMPLES = Key("", "v", "all or three", "", "")
 
 
-def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_reading: bool) -> tuple[Key, ...]:
+def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
     """Choose the keys for the footer: those of the tab, then those of the run, as they fit."""
     if detail is None:
         return (BACK,)
+    tab = looks.tab
     state = detail.row.state
     stop: tuple[Key, ...] = ()
     if isinstance(state, Running | Queued):
@@ -77,23 +89,26 @@ def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_readi
     elif isinstance(state, Failed | Lost | Stopped):
         stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()
-    if is_reading:
+    if looks.is_reading:
         return (_SCROLL, BACK)
     match tab:
         case "metrics":
             if not detail.row.metrics:
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
+            is_moved = looks.shown.cursor is not None or looks.shown.zoom is not None
+            large = () if looks.metric_at is None else (_enlarge(detail, looks),)
+            more = (LOG_SCALE, *stop[1:], *check, STEPS)
             return (
                 CURSOR,
                 ZOOM,
-                *((ALL,) if is_zoomed else ()),
-                LOG_SCALE,
+                *((ALL,) if is_moved else ()),
+                AXIS,
+                _METRIC,
+                *large,
                 SMOOTH,
                 *stop[:1],
                 BACK,
-                *check,
-                *stop[1:],
-                STEPS,
+                *more,
             )
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
@@ -110,6 +125,14 @@ def footer_keys(detail: RunDetail | None, tab: Tab, *, is_zoomed: bool, is_readi
             return (_STEP, *check, NEXT_TAB, *stop, BACK)
 
 
+def _enlarge(detail: RunDetail, looks: Looks) -> Key:
+    """Say what enter does with the metric under the cursor."""
+    key = looks.metric(detail.row)
+    if key in looks.charted(detail.row):
+        return _SMALL if key in looks.large else OPEN
+    return _LARGE
+
+
 def check_price(detail: RunDetail) -> str:
     """Say how long a check took before; nothing if none has ended yet."""
     took = [
@@ -120,9 +143,11 @@ def check_price(detail: RunDetail) -> str:
     return f" (about {long_span(took[-1])})" if took else ""
 
 
-def next_of(detail: RunDetail, tab: Tab, cursor: int) -> tuple[str, str]:
+def next_of(detail: RunDetail, looks: Looks) -> tuple[str, str]:
     """Say what to do next with the run: one key and its words."""
-    row = detail.row
+    row, tab, cursor = detail.row, looks.tab, looks.step_at
+    if looks.is_reading:
+        return "esc", "back to the table of tasks"
     if tab == "steps" and detail.checkpoints:
         step = newest_first(detail)[min(cursor, len(detail.checkpoints) - 1)].step
         return "f", f"check step {count(step)} for forgetting{check_price(detail)}"

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol import Curve
 from finetop.core.run import Failed, Lost, Queued, Running
+from finetop.tui.run.across import NAMES, place_words
 from finetop.tui.run.alarms import alarm_row, open_alarm
+from finetop.tui.run.marks import Event, marks_in
 from finetop.tui.run.numbers import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.verdicts import verdict_words
-from finetop.tui.widgets.chart import Series, View, columns_of, draw, plot_width, step_at, value_at
+from finetop.tui.widgets.chart import Series, View, columns_of, draw, plot_width, value_at
 from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.log import last_rows
 from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import count, cut_end, without_zero
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from finetop.core.run import RunDetail, RunRow
     from finetop.tui.widgets.axis import Scale
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 SPARK = 16  # cells
 LOG = 10  # rows that four charts leave for the log
 _NUMBERS = 2  # rows
+_LEAST_WORDS = 10  # cells of what happened, in a title
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,11 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All that is held for the metrics tab. `view` is what the curves were asked for."""
+    """All that is held for the metrics tab. `view` is what the curves were asked for.
+
+    `charts` are drawn large and `small` are numbers; `metric` is under the cursor among them, `step` under that of
+    the charts.
+    """
 
     detail: RunDetail
     curves: Mapping[str, Curve]
@@ -54,7 +61,17 @@ class Board:
     sparks: Mapping[str, str]
     view: View
     tail: Tail
+    charts: Sequence[str]
+    small: Sequence[str]
+    metric: str | None
+    events: Mapping[int, list[Event]]  # by the cell of a chart
+    step: int | None
     only_ascii: bool = False
+
+    @property
+    def under_cursor(self) -> list[Event]:
+        """What happened under the cursor of the charts."""
+        return self.events.get(self.view.cursor, []) if self.view.cursor is not None else []
 
 
 def layout_of(width: int, height: int, *, is_over: bool = False) -> Layout:
@@ -72,14 +89,12 @@ def has_failed(row: RunRow) -> bool:
     return isinstance(row.state, Failed | Lost)
 
 
-def charted(row: RunRow, layout: Layout) -> list[str]:
-    """Choose the metrics that are drawn large."""
-    return metric_keys(row)[: layout.charts]
-
-
-def numbered(row: RunRow, layout: Layout) -> list[str]:
-    """Choose the metrics that are a number and a sparkline: what is left, but for the place of the check."""
-    return metric_keys(row)[layout.charts :][: 2 * _NUMBERS - 1]
+def numbered(small: Sequence[str], metric: str | None) -> Sequence[str]:
+    """Choose the numbers that there is room for beside the check: the first, or those around the cursor."""
+    room = 2 * _NUMBERS - 1
+    at = small.index(metric) if metric in small else 0
+    first = min(at // room * room, max(0, len(small) - room))
+    return small[first : first + room]
 
 
 def wanted_keys(charts: list[str]) -> list[str]:
@@ -105,14 +120,14 @@ def metrics_lines(board: Board, width: int, height: int) -> list[Line]:
     failed = has_failed(row)
     layout = layout_of(width, height, is_over=failed)
     lines: list[Line] = []
-    charts = charted(row, layout)
+    charts = list(board.charts)
     for at in range(0, len(charts), layout.chart_columns):
         lines += _chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
     lines += _number_rows(board, layout, width)
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
     if rows:
-        lines.append(log_rule(width))
+        lines.append(_cursor_rule(board, width) or log_rule(width))
         log = last_rows(board.tail, rows)
         lines += [*log, *[()] * (rows - len(log))]
     return [*lines, *below][:height]
@@ -121,6 +136,17 @@ def metrics_lines(board: Board, width: int, height: int) -> list[Line]:
 def log_rule(width: int) -> Line:
     """Draw the rule above the log's end."""
     return rule((("log, newest last", ""),), width, (("l", "bold"), (" whole log", "dim")))
+
+
+def _cursor_rule(board: Board, width: int) -> Line:
+    """Name what happened under the cursor in place of the log's title."""
+    if board.step is None:
+        return ()
+    text = ", ".join(event.words for event in board.under_cursor)
+    right: Line = (("l", "bold"), (f" log at step {count(board.step)}", "dim"))
+    room = max(10, width - 8 - line_width(right))
+    title = f"step {count(board.step)}{': ' if text else ''}{text}"
+    return rule(((cut_end(title, room), "bold" if text else ""),), width, right)
 
 
 def _waiting_lines(detail: RunDetail, width: int) -> list[Line]:
@@ -161,6 +187,7 @@ def _chart(board: Board, key: str, layout: Layout) -> list[Line]:
         view=board.view,
         scale=board.scales.get(key),
         limit=limit,
+        marks=marks_in(board.events, only_ascii=board.only_ascii),
         only_ascii=board.only_ascii,
     )
     return [_title(board, key, series, limit, layout.chart_width), *picture]
@@ -171,7 +198,8 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
     view = board.view
     parts: list[Line] = []
     if view.cursor is not None:
-        parts.append(((f"step {count(step_at(view, view.cursor, plot_width(width)))}", "bold"),))
+        place = place_words(view, view.cursor, plot_width(width))
+        parts.append(((f"step {count(board.step or 0)}" if view.x == "step" else place, "bold"),))
     for one in series:
         name = {"loss": "train ", "eval_loss": "eval "}.get(one.curve.key, "")
         if view.cursor is not None:
@@ -191,20 +219,27 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
     if view.is_log:
         parts.append((("log y", "dim"),))
-    line: Line = ((f" {title_of(key)}", "bold"),)
+    if view.x != "step" and key == board.charts[0]:
+        parts.append(((NAMES[view.x], "dim"),))
+    gutter: Line = (("▸", "reverse"),) if key == board.metric else ((" ", ""),)
+    line: Line = (*gutter, (title_of(key), "bold"))
     values = (view.cursor is not None) + len(series)  # the parts that the title is there for
     if line_width(line) + sum(line_width(part) + 2 for part in parts[:values]) > width:
-        line = ()
+        line = gutter
     for part in parts:
-        gap = 2 if line else 1
+        gap = 2 if len(line) > 1 else 0
         if line_width(line) + gap + line_width(part) <= width:
             line = (*line, (" " * gap, ""), *part)
+    room = width - line_width(line) - 2
+    if board.under_cursor and room >= _LEAST_WORDS:
+        event = board.under_cursor[0]
+        line = (*line, ("  ", ""), (cut_end(event.words, room), event.mark.style or "bold"))
     return line
 
 
 def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
     half = width // 2 - 2 if layout.chart_columns == 2 else width - 1
-    cells = [_number(board, key, half) for key in numbered(board.detail.row, layout)]
+    cells = [_number(board, key, half) for key in numbered(board.small, board.metric)]
     cells.append(_check_cell(board.detail.row))
     if layout.chart_columns == 1:
         return cells[:_NUMBERS]
@@ -214,7 +249,8 @@ def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
 
 def _number(board: Board, key: str, width: int) -> Line:
     text = shown(key, board.detail.row.metrics[key])
-    line: Line = ((f" {cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
+    gutter: Line = (("▸", "reverse"),) if key == board.metric else ((" ", ""),)
+    line: Line = (*gutter, (f"{cut_end(title_of(key), 11):<11} ", ""), (f"{text:<8}", "bold"))
     spark = board.sparks.get(key, "")
     return (*line, (" " + spark, "")) if line_width(line) + 1 + SPARK <= width else line
 
@@ -254,10 +290,11 @@ def _below_lines(board: Board, width: int) -> list[Line]:
 def _forecast(board: Board, width: int) -> list[Line]:
     limit = drift_limit(board.detail.recipe)
     curve, view = board.curves.get("drift"), board.view
-    if limit is None or curve is None or not board.detail.row.steps or view.last < board.detail.row.steps:
+    steps = board.detail.row.steps
+    if limit is None or curve is None or not steps or view.x != "step" or view.last < steps:
         return []
     columns = columns_of(layout_of(width, 0).chart_width)
-    step = drift_forecast(curve, limit, view.first, view.last, columns)
+    step = drift_forecast(curve, limit, int(view.first), int(view.last), columns)
     if step is None:
         return []
     words = f" {shown('drift', curve.mean[-1])}: at this pace it reaches the limit {without_zero(limit)} near step"

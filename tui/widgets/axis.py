@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from finetop.core.protocol import Across
 
 LABEL = 5  # cells of the longest label
 _LARGEST = 1e300  # values beyond are drawn at the edge
 _FIRST_END = 50  # steps that an axis of unknown end starts with
+_SAME = 1e-9  # of a value: the mean of equal numbers differs from them by less
 _JUMP = 1000.0  # a value so many ranges away makes a new range: doubling would leave the rest a flat line
 
 
@@ -26,7 +31,7 @@ def scale_of(low: float, high: float, *, is_log: bool = False) -> Scale:
     if is_log:
         low, high = max(low, 1e-300), max(high, 1e-300)
         return Scale(_round_log(low, up=False), _round_log(high * 1.0000001, up=True), True)
-    if high <= low:
+    if high - low <= abs(high) * _SAME:
         reach = abs(low) * 0.1 or 1.0
         low, high = (low if low == 0 else low - reach), high + reach
     unit = 10.0 ** math.floor(math.log10(max(high - low, 1e-307))) / 10
@@ -78,12 +83,12 @@ def share_of(scale: Scale, value: float) -> float | None:
     return min(max((value / 2 - low / 2) / span, 0.0), 1.0)
 
 
-def x_end(step: int, planned: int) -> int:
-    """Give the last step of the x axis: the planned one; where the end is unknown, it doubles."""
-    if planned >= max(step, 1):
+def x_end(newest: int, planned: int, first_end: int = _FIRST_END) -> int:
+    """Give the end of the x axis: the planned one; where the end is unknown, it doubles."""
+    if planned >= max(newest, 1):
         return planned
-    end = max(planned, _FIRST_END)
-    while end < step:
+    end = max(planned, first_end)
+    while end < newest:
         end *= 2
     return end
 
@@ -138,13 +143,13 @@ def y_labels(scale: Scale) -> tuple[str, str]:
     return (low, high) if low != high else (low, f"+{label(span)}"[:LABEL])
 
 
-def x_labels(first: int, last: int, newest: int, width: int) -> str:
-    """Write the x axis in `width` cells: its ends, and the newest step below its column where there is room."""
-    end = _steps(last)
+def x_labels(first: float, last: float, newest: float, width: int, x: Across = "step") -> str:
+    """Write the x axis in `width` cells: its ends, and the newest place below its column where there is room."""
+    end = x_label(last, x)
     row = [" "] * width
-    placed = [(0, _steps(first)), (width - len(end), end)]
+    placed = [(0, x_label(first, x)), (width - len(end), end)]
     if first < newest < last:
-        text = _steps(newest)
+        text = x_label(newest, x)
         placed.append((int((newest - first) / (last - first) * width) - len(text) // 2, text))
     for at, text in placed:
         if (
@@ -155,6 +160,32 @@ def x_labels(first: int, last: int, newest: int, width: int) -> str:
             continue
         row[at : at + len(text)] = text
     return "".join(row)
+
+
+def x_label(place: float, x: Across = "step") -> str:
+    """Write a place on the x axis, short, in the axis's unit: 820, 1.2M tok, 40 min, epoch 1.5."""
+    match x:
+        case "step":
+            return _steps(round(place))
+        case "tokens":
+            return f"{_short(place)} tok"
+        case "time":
+            return _passed(place)
+    return f"epoch {place:.2f}".rstrip("0").rstrip(".")
+
+
+def _short(number: float) -> str:
+    for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g}{unit}"
+    return f"{number:.0f}"
+
+
+def _passed(seconds: float) -> str:
+    for unit, size, least in (("d", 86400, 2), ("h", 3600, 2), ("min", 60, 2)):
+        if seconds >= size * least:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _steps(step: int) -> str:

@@ -6,7 +6,7 @@ A cell is 2 dots wide and 4 high, so a chart asks for two bins a cell (`columns_
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
@@ -16,7 +16,7 @@ from finetop.core.text import clean_line
 from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import Curve
+    from finetop.core.protocol import Across, Curve
     from finetop.tui.theme import StyleName
     from finetop.tui.widgets.lines import Line
 
@@ -43,12 +43,13 @@ class Series:
 class View:
     """What part of a run is drawn, and how. `cursor` is a cell of the picture, `smoothing` from 0 (none) to 1."""
 
-    first: int
-    last: int
-    newest: int = 0
+    first: float
+    last: float
+    newest: float = 0
     cursor: int | None = None
     smoothing: float = 0.0
     is_log: bool = False
+    x: Across = "step"
 
 
 def plot_width(width: int) -> int:
@@ -122,9 +123,12 @@ def draw(
     view: View,
     scale: Scale | None,
     limit: float | None = None,
+    marks: Mapping[int, Cell] | None = None,
     only_ascii: bool = False,
 ) -> list[Line]:
     """Draw curves as `height` lines of at most `width` cells: the picture with its y labels, then the x axis.
+
+    `marks` are what happened at cells of the picture: they stand in its first row, over what else is there.
 
     A bin without points is a gap in a dense curve; points that are sparser than the columns are joined.
     """
@@ -132,7 +136,7 @@ def draw(
     if columns < 2 or rows < 1:
         return [()] * max(0, height)
     blank: list[list[Cell]] = [[(" ", "")] * columns for _ in range(rows)]
-    axis: Line = ((" " * GUTTER, ""), (x_labels(view.first, view.last, view.newest, columns), "dim"))
+    axis: Line = ((" " * GUTTER, ""), (x_labels(view.first, view.last, view.newest, columns, view.x), "dim"))
     if scale is None:
         words = "nothing yet"[:columns]
         blank[rows // 2][: len(words)] = [(letter, "dim") for letter in words]
@@ -141,6 +145,9 @@ def draw(
     limit_row = _limit_row(limit, scale, rows)
     if limit_row is not None:
         cells[limit_row] = [("-", "amber") if cell[0] == " " else cell for cell in cells[limit_row]]
+    for at, cell in (marks or {}).items():
+        if 0 <= at < columns:
+            cells[0][at] = cell
     if view.cursor is not None and 0 <= view.cursor < columns:
         for row in cells:
             row[view.cursor] = (
@@ -271,9 +278,9 @@ def _spans(row: Sequence[Cell]) -> Line:
     return tuple(spans)
 
 
-def step_at(view: View, cell: int, columns: int) -> int:
-    """Give the step in the middle of a cell of the picture."""
-    return round(view.first + (cell + 0.5) * (view.last - view.first) / max(1, columns))
+def place_at(view: View, cell: int, columns: int) -> float:
+    """Give the place on the x axis in the middle of a cell of the picture."""
+    return view.first + (cell + 0.5) * (view.last - view.first) / max(1, columns)
 
 
 def value_at(series: Series, cell: int, smoothing: float = 0.0) -> float | None:

@@ -145,6 +145,37 @@ def test_not_finite_is_null_and_flagged_and_does_not_poison_a_curve(connection, 
     assert connection.execute("SELECT bad FROM metrics WHERE value IS NULL").fetchall() == [("nan",)]
 
 
+def test_curves_over_tokens_go_on_where_a_count_begins_anew(connection, tmp_path):
+    number, job = add(connection)
+    told = [events.metrics(at, {"loss": float(at), "tokens": 100.0 * at}) for at in (1, 2, 3)]
+    told += [events.metrics(at, {"loss": float(at), "tokens": 100.0 * (at - 3)}) for at in (4, 5, 6)]
+    told += [events.metrics(6, {"eval_loss": 9.0}), events.metrics(0, {"drift": 0.5})]
+    ingest.take_in(connection, job, write(tmp_path, *told))
+    found = metrics.curves_across(connection, number, [], across="tokens", columns=6, first=0, last=600)
+    curves = {curve.key: curve for curve in found.curves}
+    assert found.newest == 600 and found.steps is not None
+    assert (curves["loss"].column, curves["loss"].mean) == ([1, 2, 3, 4, 5], [1.0, 2.0, 3.0, 4.0, 5.5])
+    assert (curves["drift"].column, curves["eval_loss"].column) == ([0], [5])
+    assert (found.steps.low, found.steps.high) == ([0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 6])
+    part = metrics.curves_across(
+        connection, number, ["loss"], across="tokens", columns=2, first=200, last=400
+    )
+    assert part.curves[0].mean == [2.0, 3.5] and part.newest == 600
+
+
+def test_no_time_passes_between_two_jobs_of_a_run(connection, tmp_path):
+    number, job = add(connection)
+    ingest.take_in(connection, job, write(tmp_path, *[events.metrics(at, {"loss": 1.0}) for at in range(5)]))
+    for step, at in enumerate((1000, 1010, 1020, 5000, 5010)):
+        connection.execute("UPDATE metrics SET time = ? WHERE step = ?", [at, step])
+    jobs.set_state(connection, job, data.Running(4990.0))
+    found = metrics.curves_across(connection, number, ["loss"], across="time", columns=3, first=0, last=30)
+    assert found.newest == 30 and found.steps is not None
+    assert (found.steps.column, found.steps.low, found.steps.high) == ([0, 1, 2], [0, 1, 2], [0, 1, 4])
+    nothing = metrics.curves_across(connection, number, ["loss"], across="epoch", columns=3, first=1, last=30)
+    assert nothing.curves == [] and nothing.newest == 0
+
+
 def test_what_needs_a_person_comes_first_and_the_queue_is_in_order(connection):
     states = [
         ("done", data.Finished(1.0, 5.0)),
