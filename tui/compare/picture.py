@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.tui.compare.held import LETTERS
 from finetop.tui.run.numbers import metric_keys, shown, title_of
 from finetop.tui.widgets.axis import x_end
-from finetop.tui.widgets.chart import Series, View, draw, fitted, plot_width, step_at, value_at
+from finetop.tui.widgets.chart import Series, View, draw, fitted, place_at, plot_width, value_at
 from finetop.tui.widgets.lines import Line, line_width
 from finetop.tui.words import count, without_zero
 
@@ -62,7 +62,7 @@ def _title(held: Held, view: View, chosen: int, width: int) -> Line:
     line: Line = ((f" {title_of(held.metric)}", "bold"),)
     parts: list[Line] = []
     if view.cursor is not None:
-        parts.append(((f"step {count(step_at(view, view.cursor, plot_width(width)))}", "bold"),))
+        parts.append(((f"step {count(round(place_at(view, view.cursor, plot_width(width))))}", "bold"),))
     for number, curve in enumerate(held.curves):
         if curve is None:
             continue
