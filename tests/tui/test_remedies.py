@@ -103,7 +103,10 @@ async def test_one_that_trains_again_opens_launch_filled(tmp_path: Path) -> None
         await settled(pilot, 0.5)
         assert isinstance(app.screen, LaunchScreen)
         assert app.screen.key == "train.learning_rate"
-        assert app.screen.form is not None and app.screen.form.edits == {"train.learning_rate": "1e-05"}
+        assert app.screen.form is not None and app.screen.form.edits == {
+            "train.learning_rate": "1e-05",
+            "name": f"{RUN}-lower-rate",
+        }
 
 
 async def test_details_say_all_and_can_be_scrolled() -> None:

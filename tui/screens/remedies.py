@@ -265,7 +265,8 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         if row.why_not:
             host_of(self).say(f"not here: {clean_line(row.why_not)}.")
             return
-        host_of(self).open_launch(from_run=self.run, settings=row.settings)
+        name = f"{self.run.rpartition(':')[2]}-{row.name}"
+        host_of(self).open_launch(from_run=self.run, settings={**row.settings, "name": name})
 
     def action_export(self) -> None:
         """Ask where to write the model of the one under the cursor."""
