@@ -4,7 +4,8 @@ Of a full model tensor by tensor (WiSE-FT, arXiv:2109.01903); of an adapter that
 which leaves base and adapter as they are; of any other that can be merged, as of a full model. Weights are mixed in
 float32 and rounded once, to the format that the model computes in. In bfloat16 a small part of a small move is lost by
 that: at a twentieth of 20 steps of SmolLM2-135M at rate 2e-3, 54 % of the weights that had moved are the base's again,
-and what is left along the change is 0.81 of what was meant. What is scored, confirmed and exported is the rounded model.
+and what is left along the change is 0.81 of what was meant. What is scored, confirmed and exported is the model as
+rounded.
 """
 
 from __future__ import annotations
