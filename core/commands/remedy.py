@@ -73,13 +73,13 @@ def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> i
     if args.json:
         print_json({"remedies": plain(found)})
     else:
-        print_all(found)
+        print_all(found, clean_line(args.run))
     tried = [row for row in found.rows if row.verdict]
     return 0 if not tried or any(row.confirmation == "ok" for row in tried) else 1
 
 
-def print_all(found: protocol.RemediesAnswer) -> None:
-    """Print the table, the best, what needs training, and what to do next."""
+def print_all(found: protocol.RemediesAnswer, run: str) -> None:
+    """Print the table, the best, what needs training, and what to do next with the run, as it was named."""
     print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
     head = ("", "", "remedy", found.metric or "target", "gain kept", "retained", "forgot?", "name")
     rows = [
@@ -97,11 +97,9 @@ def print_all(found: protocol.RemediesAnswer) -> None:
         price = "" if one.price_s is None else f", about {span(one.price_s)}"
         print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")
     if found.best:
-        print(f"next: finetop export {clean_line(found.run)} --remedy {found.best} --to DIR")
+        print(f"next: finetop export {run} --remedy {found.best} --to DIR")
     elif not any(row.verdict for row in found.rows):
-        print(
-            f"next: finetop remedy {clean_line(found.run)} --wait{words.price(found).replace(':', '   #', 1)}"
-        )
+        print(f"next: finetop remedy {run} --wait{words.price(found).replace(':', '   #', 1)}")
 
 
 def rerun(args: argparse.Namespace, home: Home, name: str) -> int:

@@ -112,6 +112,16 @@ def results(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[dict[str
     ]
 
 
+def newest_result(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> dict[str, Any] | None:
+    """Read the newest check result of a checkpoint, else the run's newest; None where there is none."""
+    found = connection.execute(
+        "SELECT time, step, result FROM checks WHERE run_id = ? AND NOT superseded"
+        " ORDER BY (step IS NOT DISTINCT FROM ?) DESC, id DESC LIMIT 1",
+        [run_id, step],
+    ).fetchone()
+    return None if found is None else {**msgspec.json.decode(found[2]), "at": found[0], "step": found[1]}
+
+
 def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | None, task: str) -> FlipsAnswer:
     """List the items on which base and tuned model differ in one check, lost ones first, widest first.
 

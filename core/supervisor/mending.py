@@ -30,8 +30,8 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
     known = tried.of_run(connection, run_id, step)
     rows = [_row(one, known) for one in tried.candidates(connection, run_id, recipe, step)]
     job = _job(connection, run_id, step)
-    results = checks.results(connection, run_id)
-    base = next((_base(result) for result in results if result.get("target")), {})
+    check = checks.newest_result(connection, run_id, step)
+    base = {} if check is None else _base(check)
     general = (recipe.get("check") or {}).get("general") or {}
     found = best(rows)
     return protocol.RemediesAnswer(
@@ -40,14 +40,14 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
         metric=_metric(recipe, base),
         base=base,
         margin=float(general.get("margin", 3.0)),
-        now=_now(known, results, step),
+        now=_now(known, check, step),
         rows=rows,
         retrainings=_retrainings(connection, run_id, recipe),
         best="" if found is None else found.name,
         job=None if job is None else data.in_short(job.state),
         job_id=None if job is None else job.id,
         trying=[] if job is None else [str(one["name"]) for one in job.args["candidates"]],
-        price_s=_price(results),
+        price_s=None if check is None else check.get("seconds") or None,  # it scored the base too
     )
 
 
@@ -109,15 +109,14 @@ def _job(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> data.
 
 
 def _base(result: dict[str, Any]) -> dict[str, float]:
-    return {metric: float(score["base"]) for metric, score in result["target"].items()}
+    return {metric: float(score["base"]) for metric, score in result.get("target", {}).items()}
 
 
-def _now(known: dict[str, data.RemedyRow], results: list[dict[str, Any]], step: int) -> data.RemedyRow | None:
+def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: int) -> data.RemedyRow | None:
     """Say how the checkpoint itself does: on the items for choosing, else by its newest check."""
-    found = next((result for result in results if result["step"] == step), None)
-    if tried.NOW in known or found is None:
+    if tried.NOW in known or check is None or check["step"] != step:
         return known.get(tried.NOW)
-    read = outcome(found)
+    read = outcome(check)
     return data.RemedyRow(
         name=tried.NOW,
         remedy=tried.NOW,
@@ -130,7 +129,7 @@ def _now(known: dict[str, data.RemedyRow], results: list[dict[str, Any]], step: 
         interval=None if read.interval is None else (100 * read.interval[0], 100 * read.interval[1]),
         items_used=read.items_used,
         items_total=read.items_total,
-        at=found["at"],
+        at=check["at"],
     )
 
 
@@ -138,11 +137,6 @@ def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
     """Name the metric by which gains are told: the target's first."""
     wanted = ((recipe.get("check") or {}).get("target") or {}).get("metric") or []
     return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
-
-
-def _price(results: list[dict[str, Any]]) -> float | None:
-    """Estimate what it takes to try one: as long as the newest check took, which scored the base too."""
-    return next((float(one["seconds"]) for one in results if one.get("seconds")), None)
 
 
 def _retrainings(
