@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
 
 from finetop.core.home import Home, prepare
 from finetop.core.plan.estimate import Disk, Fix, Plan, Steps, Time
 from finetop.core.plan.findings import Shown
+from finetop.core.recipe.load import resolve_text
 from finetop.tui.app import FinetopApp
 from finetop.tui.launch.form import edited, file_base, open_form
-from finetop.tui.launch.outlook import UNKNOWN, Outlook, taken_in
+from finetop.tui.launch.outlook import UNKNOWN, Outlook, look_ahead, taken_in
 from finetop.tui.launch.pane import FIXED, code_line, pane_lines, plan_lines
 from finetop.tui.launch.preview import Preview
 from finetop.tui.launch.sweep import checked_all, swept
@@ -105,6 +108,29 @@ def test_a_model_s_own_code_is_a_red_line_of_its_own(folder: Path) -> None:
     assert code_line(view_of(folder, UNKNOWN)) == ()
     line = code_line(view_of(folder, UNKNOWN, model__trust_remote_code="true"))
     assert [style for _, style in line] == ["red"]
+
+
+async def test_the_process_ends_with_whoever_listens(tmp_path: Path) -> None:
+    recipe = resolve_text("recipe: 1\nextends: lora\n").resolved
+
+    async def listen() -> None:
+        async with aclosing(look_ahead(recipe, tmp_path, row=True)) as findings:
+            async for _ in findings:
+                raise AssertionError("it says something before it has begun")
+
+    before = set(children())
+    task = asyncio.create_task(listen())
+    async with asyncio.timeout(30):
+        while not set(children()) - before:
+            await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert set(children()) == before
+
+
+def children() -> list[int]:
+    return [child.pid for child in psutil.Process().children()]
 
 
 async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(

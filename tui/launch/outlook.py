@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import subprocess
 import sys
+from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping, Sequence
     from pathlib import Path
 
     from finetop.core.home import Home
     from finetop.core.plan.estimate import Plan
     from finetop.core.plan.findings import Shown
 
-LINE = 1 << 20  # bytes of one finding
+ENDS_S = 1.0  # for a killed process to be gone; it takes milliseconds
 PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
 
 
@@ -57,7 +60,7 @@ class Ahead:
     def is_of(self, recipe: Mapping[str, Any]) -> bool:
         return recipe == self._recipe
 
-    async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncIterator[None]:
+    async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
         """Find out what a recipe comes to, when nothing was typed for a moment; give a sign at each finding."""
         self._recipe, key = recipe, row_key(recipe)
         if key != self._row_of:
@@ -71,33 +74,44 @@ class Ahead:
         await asyncio.sleep(PAUSE_S)
         self.outlook = replace(self.outlook, is_asked=True)
         yield
-        async for shown in look_ahead(recipe, homes[0].root, row=key != self._row_of):
-            self.outlook = taken_in(self.outlook, shown)
-            if shown.row is not None:
-                self._row_of = key
-            yield
+        async with aclosing(look_ahead(recipe, homes[0].root, row=key != self._row_of)) as findings:
+            async for shown in findings:
+                self.outlook = taken_in(self.outlook, shown)
+                if shown.row is not None:
+                    self._row_of = key
+                yield
         self.outlook = replace(self.outlook, is_asked=False)
         yield
 
 
-async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncIterator[Shown]:
-    """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens."""
+async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
+    """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens.
+
+    It is waited for in threads: when the app ends, nothing of it may be left to a loop that is closing.
+    """
     from finetop.core.plan.findings import Shown
 
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "finetop.core.plan.preview", str(home)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        limit=LINE,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finetop.core.plan.preview", str(home)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
     )
     assert process.stdin is not None and process.stdout is not None
     try:
-        process.stdin.write(msgspec.json.encode({"recipe": recipe, "row": row}))
-        process.stdin.close()
-        while line := await process.stdout.readline():
+        asked = msgspec.json.encode({"recipe": recipe, "row": row})
+        await asyncio.to_thread(_tell, process.stdin, asked)
+        while line := await asyncio.to_thread(process.stdout.readline):
             yield msgspec.json.decode(line, type=Shown)
     finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ENDS_S)
+        process.stdin.close()
+        process.stdout.close()
+
+
+def _tell(pipe: IO[bytes], text: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        pipe.write(text)
+        pipe.close()

@@ -103,6 +103,8 @@ def because(entry: Entry, now: float) -> str:
         return "gone from the queue" if isinstance(entry.row, protocol.QueueRow) else "has ended"
     if isinstance(entry.row, protocol.LiveRow):
         return progress(entry.row.state, now)
+    if entry.row.state.held and entry.row.state.paused_at is None:
+        return "R releases it"
     if entry.row.after:
         return f"{cut_middle(clean_line(entry.row.after), 24)} ends first"
     return why(entry.row.state, now)

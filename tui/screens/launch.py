@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual import work
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import protocol
@@ -209,8 +211,10 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     @work(exclusive=True, group="outlook")
     async def _look_ahead(self, loaded: Loaded) -> None:
-        async for _ in self.ahead.find(loaded.resolved, host_of(self).homes):
-            self.redraw()
+        async with aclosing(self.ahead.find(loaded.resolved, host_of(self).homes)) as findings:
+            async for _ in findings:
+                with suppress(NoMatches):  # the screen is being taken down
+                    self.redraw()
 
     @work(exclusive=True)
     async def _look_at(self, path: str) -> None:
