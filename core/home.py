@@ -8,6 +8,7 @@ HOME/models/NAME/                 models converted once to safetensors
 HOME/hosts.yaml                   names of other machines for --on (written by hand; see remote/places.py)
 HOME/trash/0007-support-tone/     runs that were removed
 HOME/{store.json,settings.yaml}   what belongs to no run; what a person has set
+HOME/app.json                     columns of the app's list (see tui/runs/kept.py)
 """
 
 from __future__ import annotations

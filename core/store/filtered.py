@@ -158,9 +158,8 @@ def order(statement: Statement, sort: Sort, waiting: dict[int, int]) -> list[tup
 
 
 def _in_order(row: str, direction: str = "ASC") -> list[tuple[str, str]]:
-    """Sort by a setting: numbers, then words, then the runs that have neither."""
-    word = f"CASE WHEN {row}.number IS NULL THEN {row}.word END"
-    return [(f"{row}.number", f"{direction} NULLS LAST"), (word, f"{direction} NULLS LAST")]
+    """Sort by a setting: numbers, then words, then the runs that have neither. A number has one word."""
+    return [(f"{row}.number", f"{direction} NULLS LAST"), (f"{row}.word", f"{direction} NULLS LAST")]
 
 
 def group(statement: Statement, key: str) -> tuple[str, list[tuple[str, str]]]:

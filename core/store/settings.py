@@ -109,12 +109,12 @@ def known(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> set[st
 
 
 def known_metrics(connection: duckdb.DuckDBPyConnection, asked: Sequence[str]) -> set[str]:
-    """Name the metrics of the newest runs, and of those that are asked for all that any run has."""
+    """Name the metrics of the newest runs, and of those that are asked for all that any run has; loss always is one."""
     found = connection.execute(
         "SELECT DISTINCT unnest(json_keys(last)) FROM runs WHERE id > (SELECT max(id) FROM runs) - ?",
         [NEWEST],
     ).fetchall()
-    names = {key for (key,) in found}
+    names = {"loss", *(key for (key,) in found)}
     for key in set(asked) - names:
         path = f'$."{key}"'
         if connection.execute("SELECT 1 FROM runs WHERE json_exists(last, ?) LIMIT 1", [path]).fetchone():

@@ -5,6 +5,7 @@ from hypothesis import HealthCheck, given, settings as hypothesis, strategies as
 
 from finetop.core import run as data
 from finetop.core.errors import BadInput
+from finetop.core.filters.groups import words
 from finetop.core.filters.line import Filter, Sort, Term, written
 from finetop.core.filters.matching import group_place, holds, place
 from finetop.core.store import pages, runs, settings
@@ -163,6 +164,13 @@ def asked(connection, filter, **more):
     )
 
 
+def test_a_group_is_drawn_without_its_control_sequences(connection):
+    fill(connection, [])
+    add(connection, "a", train={"optimizer": "a\x1b[31mb\nc"})
+    (group,) = asked(connection, "group:train.optimizer").groups
+    assert words("train.optimizer", group) == "train.optimizer ab c: 1 run"
+
+
 def test_groups_have_a_count_and_the_mean_and_spread_of_what_is_sorted_by(connection):
     fill(connection, [])
     for seed, loss in ((1, 1.0), (1, 3.0), (2, 5.0)):
@@ -186,6 +194,9 @@ def test_which_term_hides_all(connection):
     fill(connection, [])
     add(connection, "a")
     add(connection, "b")
+    assert [row.name for row in asked(connection, "sort:loss").rows] == ["b", "a"], (
+        "before any has told its loss"
+    )
     page = asked(connection, "method:lora name:zzz -name:a")
     assert (page.matching, page.total) == (0, 2)
     assert page.without == [("method:lora", 0), ("name:zzz", 1), ("-name:a", 0)]
