@@ -54,6 +54,12 @@ async def main() -> None:
         for _ in range(4):
             await pilot.press("tab")
         await picture(pilot, "check")
+        app.open_triage(args.run)
+        await picture(pilot, "triage")
+        for key in ("right", "enter", "G", "enter"):
+            await pilot.press(key)
+            await pilot.pause(1.0)
+        await picture(pilot, "item")
 
 
 if __name__ == "__main__":
