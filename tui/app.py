@@ -20,6 +20,8 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.notices import needs_a_person
 from finetop.core.text import clean_line
 from finetop.tui import news
+from finetop.tui.clipboard import copying
+from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.live import FAR_PACE_S, PACE_S, follow
 from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
@@ -28,7 +30,7 @@ from finetop.tui.places import PLACES
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.theme import Look, StyleName, find_look, require_theme
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.words import counted
+from finetop.tui.words import counted, cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +48,8 @@ EVERYWHERE = (
     *(place.as_key for place in PLACES),
     Key("question_mark", "?", "", "help", "all keys of this screen"),
     Key("colon,ctrl+p", ":", "", "palette", "every command by name"),
+    Key("e", "e", "", "save", "save what is shown: csv, md, svg"),
+    Key("y,ctrl+y", "y", "", "copy", "copy what the cursor is on (in charts ctrl+y)"),
     Key("ctrl+l", "ctrl+l", "", "redraw", "draw all again, after line noise"),
     Key("q", "q", "", "leave", "leave; runs go on"),
 )
@@ -345,6 +349,35 @@ class FinetopApp(App[str], inherit_bindings=False):
         if forget is not None:
             forget()
         self.screen.refresh(layout=True)
+
+    @work
+    async def action_save(self) -> None:
+        """Ask for a file's name, and write there what the screen shows."""
+        from finetop.tui.saving import Sheet
+        from finetop.tui.saving.asking import ask
+
+        screen = self.screen
+        picture = self.export_screenshot(title="finetop")
+        give = getattr(screen, "to_save", None)
+        try:
+            shown = Sheet((screen.title or "screen").lower()) if give is None else await give()
+        except FinetopError as error:
+            self.say(str(error), "red")
+            return
+        bottom = screen.query_one(Bottom)
+        if self.screen is screen and bottom.question is None:
+            ask(bottom, host_of(screen), shown, picture)
+
+    def action_copy(self) -> None:
+        """Copy what the cursor is on to the clipboard of the user's own terminal."""
+        give = getattr(self.screen, "to_copy", None)
+        text = give() if give is not None else ""
+        if not text:
+            self.say("nothing to copy here.")
+            return
+        if self._driver is not None:
+            self._driver.write(copying(text))
+        self.say(f"copied: {cut_end(clean_line(text), 60)}")
 
     def action_how_to_leave(self) -> None:
         self.say("q leaves. Nothing that runs is stopped by leaving.")

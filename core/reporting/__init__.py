@@ -50,12 +50,14 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Curves over steps."""
+    """Curves over steps, or over what else `x` names."""
 
     title: str
     lines: tuple[Line, ...]
-    last: int
+    last: float
     limit: float | None = None
+    first: float = 0
+    x: str = "step"
 
 
 @dataclass(frozen=True, slots=True)

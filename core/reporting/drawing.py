@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 WIDTH, HEIGHT = 720, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 12, 30, 26  # around the picture
+_TITLE = 24  # for the name of a chart in a file of several
 _ROW = 24  # of a bar
 _NAME = 150  # for the names of bars
 _LETTERS = 20  # of such a name
@@ -60,21 +61,22 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 def chart(drawn: Chart) -> str:
     """Draw curves over steps: the mean as a line, lowest to highest of each bin as a band behind it."""
     low, high = _extent(drawn)
+    last = max(drawn.last, drawn.first + 1e-9)
     plot_width, plot_height = WIDTH - _LEFT - _RIGHT, HEIGHT - _TOP - _BOTTOM
 
     def place(step: float, value: float) -> tuple[float, float]:
-        x = _LEFT + plot_width * step / max(1, drawn.last)
+        x = _LEFT + plot_width * (step - drawn.first) / (last - drawn.first)
         return x, _TOP + plot_height * (high - min(max(value, low), high)) / (high - low)
 
     parts = []
     for value in ticks(low, high, 4):
-        y = place(0, value)[1]
+        y = place(drawn.first, value)[1]
         parts.append(_rule(_LEFT, y, WIDTH - _RIGHT, y, "grid"))
         parts.append(_text(_LEFT - 6, y + 4, f"{value:.4g}", "end"))
-    for step in ticks(0, drawn.last, 6):
-        parts.append(_text(place(step, low)[0], HEIGHT - 8, f"{step:,.0f}", "middle"))
+    for step in ticks(drawn.first, last, 6):
+        parts.append(_text(place(step, low)[0], HEIGHT - 8, f"{step:,.12g}", "middle"))
     if drawn.limit is not None and low <= drawn.limit <= high:
-        y = place(0, drawn.limit)[1]
+        y = place(drawn.first, drawn.limit)[1]
         parts.append(_rule(_LEFT, y, WIDTH - _RIGHT, y, "limit"))
         whose = f" of {clean_line(drawn.lines[0].name)[:40]}" if len(drawn.lines) > 1 else ""
         parts.append(_text(WIDTH - _RIGHT, y - 4, f"limit{whose} {drawn.limit:g}", "end"))
@@ -148,10 +150,17 @@ def bars(drawn: Bars) -> str:
     return _svg(height, drawn.title, parts)
 
 
-def standalone(svg: str) -> str:
-    """Make of a drawn picture a file of its own, with its colours."""
-    head, _, rest = svg.partition(">")
-    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{COLOURS_CSS}{PICTURE_CSS}</style>{rest}\n'
+def standalone(charts: Sequence[Chart]) -> str:
+    """Draw charts below each other as a file of its own, with its colours."""
+    style = f"<style>{COLOURS_CSS}{PICTURE_CSS}</style>"
+    height = _TITLE + HEIGHT
+    parts = []
+    for row, drawn in enumerate(charts):
+        parts.append(_text(_LEFT, row * height + 16, drawn.title, "start"))
+        place = f'<svg x="0" y="{row * height + _TITLE}" width="{WIDTH}" height="{HEIGHT}"'
+        parts.append(chart(drawn).replace("<svg", place, 1))
+    size = f'width="{WIDTH}" height="{height * len(charts)}" viewBox="0 0 {WIDTH} {height * len(charts)}"'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" {size}>{style}{"".join(parts)}</svg>\n'
 
 
 def _svg(height: float, title: str, parts: Sequence[str]) -> str:

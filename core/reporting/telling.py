@@ -60,11 +60,11 @@ def page_of(told: Told, now: float, version: str) -> Page:
         Section("Data", _data(detail)),
         Section("Recipe", _recipe(told)),
         Section("Curves", _curves(told)),
-        Section("Tasks", _tasks(told.outcome)),
+        Section("Tasks", tasks(told.outcome)),
         Section("Categories", _categories(told.outcome)),
         Section("Answers that changed", _flips(told)),
-        Section("Samples", _samples(detail)),
-        Section("Checkpoints", _checkpoints(detail)),
+        Section("Samples", samples(detail)),
+        Section("Checkpoints", checkpoints(detail)),
         Section("Checks", _checks(detail)),
         Section("Alarms", _alarms(detail)),
         Section("Not measured", (Points(tuple(_not_measured(told))),)),
@@ -153,7 +153,7 @@ def _recipe(told: Told) -> tuple[Block, ...]:
         head = ("setting", f"built-in {told.base_name}", "this run")
         rows = tuple(_differences(told.base, detail.recipe))
         blocks.append(Table(head, rows) if rows else Points((f"As the built-in {told.base_name}.",)))
-    whole = "\n".join(f"{key}: {value}" for key, value in _flat(detail.recipe))
+    whole = "\n".join(f"{key}: {value}" for key, value in flat(detail.recipe))
     blocks.append(Source("All settings, defaults filled in", whole))
     if detail.recipe_source:
         blocks.append(Source("The recipe as it was written", detail.recipe_source))
@@ -161,7 +161,7 @@ def _recipe(told: Told) -> tuple[Block, ...]:
 
 
 def _differences(base: dict[str, Any], recipe: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
-    usual, here = dict(_flat(base)), dict(_flat(recipe))
+    usual, here = dict(flat(base)), dict(flat(recipe))
     for key in dict.fromkeys([*here, *usual]):
         if key.split(".")[0] in ("recipe", "name", "about", "extends"):
             continue
@@ -171,16 +171,14 @@ def _differences(base: dict[str, Any], recipe: dict[str, Any]) -> Iterable[tuple
             yield key, before, after
 
 
-def _flat(node: Any, name: str = "") -> list[tuple[str, str]]:
+def flat(node: Any, name: str = "") -> list[tuple[str, str]]:
     """Write settings as `section.name` and value, in the recipe's order."""
     if isinstance(node, dict) and node:
         return [
-            pair
-            for key, value in node.items()
-            for pair in _flat(value, f"{name}.{key}" if name else str(key))
+            pair for key, value in node.items() for pair in flat(value, f"{name}.{key}" if name else str(key))
         ]
     if isinstance(node, list) and any(isinstance(one, dict) for one in node):
-        return [pair for at, value in enumerate(node) for pair in _flat(value, f"{name}[{at}]")]
+        return [pair for at, value in enumerate(node) for pair in flat(value, f"{name}[{at}]")]
     if isinstance(node, bool) or node is None:
         return [(name, {True: "true", False: "false", None: "null"}[node])]
     if isinstance(node, list):
@@ -196,7 +194,9 @@ def _curves(told: Told) -> tuple[Block, ...]:
     curves = told.curves
     blocks: list[Block] = []
     for key, title in (("loss", "Loss"), ("reward", "Reward"), ("drift", "Drift, nats a token")):
-        lines = [_line(curves[one], told.last) for one in (key, *_OVER.get(key, ())) if one in curves]
+        lines = [
+            line_of(curves[one], 0, told.last, COLUMNS) for one in (key, *_OVER.get(key, ())) if one in curves
+        ]
         lines = [line for line in lines if line.steps]
         if lines:
             limit = (told.detail.recipe.get("drift") or {}).get("limit") if key == "drift" else None
@@ -211,13 +211,15 @@ def _curves(told: Told) -> tuple[Block, ...]:
     return tuple(blocks)
 
 
-def _line(curve: Curve, last: int) -> Line:
+def line_of(curve: Curve, first: float, last: float, columns: int) -> Line:
+    """Give a curve that was asked for in bins of [first, last] its steps; what is no number is left out."""
     found = [
         (column, mean, low, high)
         for column, mean, low, high in zip(curve.column, curve.mean, curve.low, curve.high, strict=True)
         if all(map(math.isfinite, (mean, low, high)))
     ]
-    steps = tuple((column + 0.5) * last / COLUMNS for column, _, _, _ in found)
+    width = (last - first) / max(1, columns)
+    steps = tuple(first + (column + 0.5) * width for column, _, _, _ in found)
     mean, low, high = (tuple(one[at] for one in found) for at in (1, 2, 3))
     return Line(curve.key, steps, mean, low, high, is_points=len(found) <= FEW)
 
@@ -233,7 +235,7 @@ def _short(value: float | None) -> str:
 # --- the check --------------------------------------------------------------------------------------------
 
 
-def _tasks(outcome: Outcome | None) -> tuple[Block, ...]:
+def tasks(outcome: Outcome | None) -> tuple[Block, ...]:
     if outcome is None or not outcome.tasks:
         return ()
     tasks = worst_first(outcome)
@@ -337,14 +339,14 @@ def _cut_front(text: str) -> str:
 # --- what is left of it -----------------------------------------------------------------------------------
 
 
-def _samples(detail: data.RunDetail) -> tuple[Block, ...]:
+def samples(detail: data.RunDetail) -> tuple[Block, ...]:
     """Set each prompt's first and last text side by side."""
     by_prompt: dict[int, list[data.SampleRow]] = {}
     for sample in sorted(detail.samples, key=lambda sample: sample.step):
         by_prompt.setdefault(sample.index, []).append(sample)
     rows = []
-    for _, samples in sorted(by_prompt.items()):
-        first, last = samples[0], samples[-1]
+    for _, texts in sorted(by_prompt.items()):
+        first, last = texts[0], texts[-1]
         before = _cut(first.text) if first.step < last.step else ""
         rows.append((_cut_front(first.prompt), before, _cut(last.text)))
     if not rows:
@@ -354,7 +356,7 @@ def _samples(detail: data.RunDetail) -> tuple[Block, ...]:
     return (Table(head, tuple(rows), long=(0, 1, 2)),)
 
 
-def _checkpoints(detail: data.RunDetail) -> tuple[Block, ...]:
+def checkpoints(detail: data.RunDetail) -> tuple[Block, ...]:
     blocks: list[Block] = []
     if detail.checkpoints:
         rows = [

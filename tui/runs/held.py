@@ -32,6 +32,7 @@ Ask = Callable[[protocol.Ask], Awaitable[Any]]
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
 SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
 SPARK_COLUMNS = 10
+MOST, ALL_CHUNK = 20_000, 500  # rows that are written to a file, and of one answer
 
 
 class RunList:
@@ -122,6 +123,16 @@ class RunList:
             protocol.Runs(listed[0], listed[1], offset, limit, settings_of(self.columns))
         )
         return answer
+
+    async def all(self) -> list[RunRow]:
+        """Ask for all runs of the list, the first MOST of them."""
+        rows: list[RunRow] = []
+        while len(rows) < MOST:
+            answer = await self._runs(self.listed, len(rows), ALL_CHUNK)
+            rows += answer.rows
+            if not answer.rows or len(rows) >= answer.matching:
+                break
+        return rows[:MOST]
 
     def toggle(self, row: RunRow) -> None:
         """Mark a run, or take its mark away."""

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from finetop.tui.saving import Sheet
+
 CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14
 
@@ -63,6 +65,17 @@ class CompareScreen(Screen[None], inherit_bindings=False):
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return KEYS
+
+    async def to_save(self) -> Sheet:
+        """Give the curves and the tables, for a file."""
+        from finetop.tui.saving import sheets
+
+        held = self.held
+        columns = columns_of(self.body_size[0])
+        return sheets.compare(held.runs, held.metric, held.curves, (held.first, held.last, columns))
+
+    def to_copy(self) -> str:
+        return self.names[self.chosen]
 
     # --- what is seen ---------------------------------------------------------------------------------
 

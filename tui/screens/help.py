@@ -53,6 +53,9 @@ class HelpScreen(Screen[None], inherit_bindings=False):
         self.query_one(Table).show(len(self._all))
         self.query_one(Bottom).offer([], (BACK,))
 
+    def to_copy(self) -> str:
+        return self._all[self.query_one(Table).cursor].command
+
     def _heading(self, index: int) -> str:
         return f"on {self._of}" if index < len(self._own) else "everywhere"
 

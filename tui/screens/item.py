@@ -47,6 +47,13 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         """All keys of this screen, for the help."""
         return ITEM_KEYS
 
+    def to_copy(self) -> str:
+        """Give the question and both answers."""
+        item = self.items.items.get(self.at)
+        if item is None:
+            return ""
+        return f"{item.question}\nbase: {item.base_answer}\ntuned: {item.tuned_answer}"
+
     def redraw(self) -> None:
         """Write everything again from what is held."""
         item, width = self.items.items.get(self.at), self.size.width

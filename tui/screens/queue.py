@@ -31,6 +31,8 @@ from finetop.tui.words import cut_middle
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
+    from finetop.tui.saving import Sheet
+
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
 LEAST_S = 2.0  # between two pictures that nobody asked for: what trains changes the store all the time
 TALL = 34  # rows of the terminal
@@ -80,6 +82,15 @@ class QueueScreen(Screen[None], inherit_bindings=False):
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return KEYS
+
+    async def to_save(self) -> Sheet:
+        """Give what runs and waits, for a file."""
+        from finetop.tui.saving.sheets import queue
+
+        return queue([(entry.name, entry.row) for entry in self.queues.entries])
+
+    def to_copy(self) -> str:
+        return "" if self.entry is None else self.entry.name
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         now = host_of(self).now()

@@ -64,6 +64,9 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         yield Lines(id="best")
         yield Bottom()
 
+    def to_copy(self) -> str:
+        return self.run
+
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return KEYS

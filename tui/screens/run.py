@@ -22,7 +22,7 @@ from finetop.tui.run.body import body_lines
 from finetop.tui.run.head import TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.run.held import Held, load
 from finetop.tui.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.run.looking import Looks, enlarge, moved_in, tasks_of, turn_axis, turned
+from finetop.tui.run.looking import Looks, checked, enlarge, moved_in, tasks_of, turn_axis, turned
 from finetop.tui.run.metrics import has_failed
 from finetop.tui.run.steps import newest_first
 from finetop.tui.run.zoom import Shown, moved, smoother, zoomed
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.run import RunDetail
+    from finetop.tui.saving import Sheet
 
 
 class RunScreen(Screen[None], inherit_bindings=False):
@@ -62,6 +63,24 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return KEYS
+
+    async def to_save(self) -> Sheet:
+        """Give what the open tab shows, for a file."""
+        from finetop.tui.saving import Sheet, sheets
+
+        held, detail = self.held, self.detail
+        if detail is None:
+            return Sheet("run")
+        one = checked(self.looks, held)
+        drawn, stretch = (
+            self.looks.charted(detail.row),
+            (held.x or "step", held.first, held.last, held.columns),
+        )
+        outcome = None if one is None else one.outcome
+        return sheets.run(detail, self.looks.tab, drawn, held.curves, stretch, outcome)
+
+    def to_copy(self) -> str:
+        return self.run
 
     # --- what is seen ---------------------------------------------------------------------------------
 

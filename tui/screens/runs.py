@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from finetop.core.run import RunRow
     from finetop.tui.host import Host
+    from finetop.tui.saving import Sheet
 
 REST_S = 0.1  # the pane follows when the cursor rests so long
 SPARKS_FROM = 120  # columns of the terminal
@@ -96,6 +97,15 @@ class RunsScreen(Screen[None], inherit_bindings=False):
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return (*KEYS, *COMMANDS)
+
+    async def to_save(self) -> Sheet:
+        """Give all runs that match, for a file."""
+        from finetop.tui.saving.sheets import runs
+
+        return runs(await self.runs.all())
+
+    def to_copy(self) -> str:
+        return "" if self.row is None else self.row.name
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         row = self.runs.pages.rows.get(index)

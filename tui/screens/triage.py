@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.protocol import TriageRow, TriageRunAnswer
+    from finetop.tui.saving import Sheet
 
 REST_S = 0.1  # the pane follows when the cursor rests so long
 NUMBERS_S = 2.0  # the table changes at most so often: it does when a check ends
@@ -113,6 +114,16 @@ class TriageScreen(Screen[None], inherit_bindings=False):
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return KEYS
+
+    async def to_save(self) -> Sheet:
+        """Give the matrix as far as it was looked at, for a file."""
+        from finetop.tui.saving.sheets import triage
+
+        rows = self.held.pages.rows
+        return triage([rows[index] for index in sorted(rows)], self.held.tasks)
+
+    def to_copy(self) -> str:
+        return "" if self.row is None else self.row.name
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         if self.is_turned:

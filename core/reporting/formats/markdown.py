@@ -29,10 +29,10 @@ def written(page: Page) -> str:
 
 
 def _section(section: Section) -> str:
-    return "\n\n".join([f"## {escape(section.title)}", *map(_block, section.blocks)])
+    return "\n\n".join([f"## {escape(section.title)}", *map(block_text, section.blocks)])
 
 
-def _block(block: Block) -> str:
+def block_text(block: Block) -> str:
     match block:
         case Facts(rows):
             return _table(Table(("", ""), rows))
@@ -66,7 +66,9 @@ def _chart(chart: Chart) -> str:
     limit = "" if chart.limit is None else f", limit {chart.limit:g}"
     rows = tuple(_line(line) for line in chart.lines)
     table = Table(
-        ("curve", f"0 to step {chart.last:,}", "first", "last", "lowest", "highest"), rows, (2, 3, 4, 5)
+        ("curve", f"{chart.x} {chart.first:g} to {chart.last:,.12g}", "first", "last", "lowest", "highest"),
+        rows,
+        (2, 3, 4, 5),
     )
     return f"**{escape(chart.title)}{escape(limit)}**\n\n{_table(table)}"
 

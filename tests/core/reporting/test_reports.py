@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from finetop.core import protocol, run as data
 from finetop.core.check.telling.result import read
 from finetop.core.recipe.load import load_recipe
-from finetop.core.reporting import formats
+from finetop.core.reporting import Bars, Chart, formats
 from finetop.core.reporting.asking import Told
 from finetop.core.reporting.drawing import bars, chart, standalone, ticks
 from finetop.core.reporting.telling import page_of
@@ -160,12 +160,13 @@ def test_a_run_that_nobody_checked_is_not_called_fine(form):
 def test_pictures_are_whole_files_too():
     page = page_of(told(HOSTILE[-1]), 0.0, "1.0")
     blocks = [block for section in page.sections for block in section.blocks]
-    charts = [chart(block) for block in blocks if type(block).__name__ == "Chart"]
-    rows = [bars(block) for block in blocks if type(block).__name__ == "Bars"]
+    charts = [block for block in blocks if isinstance(block, Chart)]
+    rows = [bars(block) for block in blocks if isinstance(block, Bars)]
     assert len(charts) == 2 and len(rows) == 1
-    for svg in (*charts, *rows):
-        root = ET.fromstring(standalone(svg))
-        assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    root = ET.fromstring(standalone(charts))
+    assert root.tag == "{http://www.w3.org/2000/svg}svg" and len(root.findall("{*}svg")) == 2
+    for svg in (*map(chart, charts), *rows):
+        ET.fromstring(svg)
         for number in re.findall(r' [xy][12]?="([^"]*)"', svg):
             assert -20 <= float(number) <= 800
 

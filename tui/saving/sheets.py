@@ -1,0 +1,165 @@
+"""The tables and charts of each screen, as they are written to a file. Pure functions from what the screens hold."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from finetop.core import comparing, run as data
+from finetop.core.check.telling.result import change, short_answer
+from finetop.core.reporting import Chart, Table
+from finetop.core.reporting.telling import checkpoints, flat, line_of, samples, tasks
+from finetop.tui.saving import Sheet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from finetop.core.check.telling.result import Outcome
+    from finetop.core.protocol import Curve, LiveRow, QueueRow, TriageRow
+    from finetop.core.reporting import Block
+    from finetop.core.run import RunDetail, RunRow
+
+
+def runs(rows: Sequence[RunRow]) -> Sheet:
+    """Give the list of runs with every metric that any of them has."""
+    keys = sorted({key for row in rows for key in row.metrics})
+    settings = sorted({key for row in rows for key in row.settings})
+    head = ("run", "model", "method", "objective", "state", "created", "step", "steps")
+    check = ("did it forget?", "change", "limit", "checked at step")
+    return Sheet(
+        "runs",
+        (
+            Table(
+                (*head, *check, "tags", "note", *keys, *settings),
+                tuple(
+                    (
+                        *(row.name, row.model, row.method, row.objective, data.word(row.state)),
+                        *(_moment(row.created), str(row.step), str(row.steps)),
+                        *_checked(row),
+                        *(" ".join(row.tags), row.note),
+                        *(_number(row.metrics.get(key)) for key in keys),
+                        *(str(row.settings.get(key, "")) for key in settings),
+                    )
+                    for row in rows
+                ),
+            ),
+        ),
+    )
+
+
+def _checked(row: RunRow) -> tuple[str, str, str, str]:
+    check = row.check
+    if check is None:
+        return "", "", "", ""
+    moved = "" if check.drop is None else change(check.drop / 100)
+    return short_answer(check), moved, f"{check.margin:g}", "" if check.step is None else str(check.step)
+
+
+def run(
+    detail: RunDetail,
+    tab: str,
+    drawn: Sequence[str],
+    curves: Mapping[str, Curve],
+    stretch: tuple[str, float, float, int],
+    outcome: Outcome | None,
+) -> Sheet:
+    """Give what a tab of a run shows: `drawn` are its charts, `stretch` what they are over, from where to where, and
+    in how many columns."""
+    x, first, last, columns = stretch
+    name = f"{_file_name(detail.row.name)}-{tab}"
+    match tab:
+        case "metrics":
+            lines = [(key, line_of(curves[key], first, last, columns)) for key in drawn if key in curves]
+            charts = [
+                Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps
+            ]
+            return Sheet(name, (), tuple(charts))
+        case "samples":
+            return Sheet(name, _tables(samples(detail)))
+        case "recipe":
+            return Sheet(name, (Table(("setting", "value"), tuple(flat(detail.recipe))),))
+        case "check":
+            return Sheet(name, _tables(tasks(outcome)))
+        case "steps":
+            return Sheet(name, _tables(checkpoints(detail)))
+    return Sheet(name)
+
+
+def compare(
+    details: Sequence[RunDetail], metric: str, curves: Sequence[Curve | None], stretch: tuple[int, int, int]
+) -> Sheet:
+    """Give the curves over each other, what came out, and what differs in the recipes."""
+    first, last, columns = stretch
+    lines = [
+        (detail.row.name, line_of(curve, first, last, columns))
+        for detail, curve in zip(details, curves, strict=False)
+        if curve is not None
+    ]
+    named = tuple(replace(line, name=name) for name, line in lines if line.steps)
+    names = tuple(detail.row.name for detail in details)
+    outcomes = comparing.outcomes(details, time.time())
+    differences = comparing.differences([detail.recipe for detail in details])
+    return Sheet(
+        "compare",
+        (
+            Table(("what came out", *names), tuple((one.label, *one.cells) for one in outcomes)),
+            Table(("what differs", *names), tuple((one.key, *one.values) for one in differences)),
+        ),
+        (Chart(metric, named, last, first=first),) if named else (),
+    )
+
+
+def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
+    """Give what runs and what waits; each with its name as requests need it."""
+    rows = []
+    for name, row in entries:
+        waits = getattr(row, "wants", None) is not None
+        rows.append(
+            (
+                name,
+                row.what,
+                "waits" if waits else "runs",
+                getattr(row, "wants", "") or getattr(row, "on", ""),
+                str(getattr(row, "priority", "")),
+                getattr(row.state, "because", "") or getattr(row.state, "phase", ""),
+                _moment(getattr(row, "starts_at", None)),
+            )
+        )
+    return Sheet(
+        "queue", (Table(("run", "what", "state", "on or wants", "priority", "why", "starts"), tuple(rows)),)
+    )
+
+
+def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
+    """Give the matrix of triage: a run a row, a task a column, changes in points."""
+    lines = tuple(
+        (
+            *(row.shown_name, row.model, row.method, row.verdict, row.standing.state if row.standing else ""),
+            *(_points(row.drop), f"{row.margin:g}"),
+            *("" if cell is None else _points(cell.drop) for cell in row.cells),
+        )
+        for row in rows
+    )
+    head = ("run", "model", "method", "verdict", "state", "all", "limit", *names)
+    return Sheet("triage", (Table(head, lines),))
+
+
+def _points(drop: float | None) -> str:
+    return "" if drop is None else change(drop / 100)
+
+
+def _tables(blocks: Sequence[Block]) -> tuple[Table, ...]:
+    return tuple(block for block in blocks if isinstance(block, Table))
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.9g}"
+
+
+def _moment(at: float | None) -> str:
+    return "" if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
+
+
+def _file_name(run: str) -> str:
+    return run.replace(":", "-").replace("/", "-")
