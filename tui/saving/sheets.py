@@ -64,8 +64,10 @@ def run(
     stretch: tuple[str, float, float, int],
     outcome: Outcome | None,
 ) -> Sheet:
-    """Give what a tab of a run shows: `drawn` are its charts, `stretch` what they are over, from where to where, and
-    in how many columns."""
+    """Give what a tab of a run shows.
+
+    `drawn` are its charts, `stretch` what they are over, from where to where, and in how many columns.
+    """
     x, first, last, columns = stretch
     name = f"{_file_name(detail.row.name)}-{tab}"
     match tab:
@@ -87,7 +89,10 @@ def run(
 
 
 def compare(
-    details: Sequence[RunDetail], metric: str, curves: Sequence[Curve | None], stretch: tuple[int, int, int]
+    details: Sequence[RunDetail],
+    metric: str,
+    curves: Sequence[Curve | None],
+    stretch: tuple[float, float, int],
 ) -> Sheet:
     """Give the curves over each other, what came out, and what differs in the recipes."""
     first, last, columns = stretch
