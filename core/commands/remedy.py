@@ -87,6 +87,8 @@ def print_all(found: protocol.RemediesAnswer, run: str) -> None:
         for letter, row in words.lettered(found.rows)
     ]
     print_table(head, rows, right=(3, 4))
+    if isinstance(found.job, data.Failed | data.Lost):
+        print(f"the trying failed: {clean_line(found.job.cause)}")
     for line in (*words.asides(found), *words.best(found)):
         print(line)
     print("needs training:")

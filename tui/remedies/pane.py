@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core import mended
-from finetop.core.run import Queued, Running
+from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, spread
 from finetop.tui.widgets.wrap import wrapped
-from finetop.tui.words import count, counted, cut_middle, long_span, points
+from finetop.tui.words import count, counted, cut_end, cut_middle, long_span, points
 
 if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer, RetrainingRow
@@ -27,9 +27,12 @@ def title_lines(found: RemediesAnswer, width: int) -> list[Line]:
         left = (*left, (f" at step {count(found.step)}", ""))
     tried = sum(1 for row in found.rows if row.verdict)
     can = sum(1 for row in found.rows if not row.why_not)
-    looked = f" Looking for: most gain kept, with the drop proven under {found.margin:.1f}"
+    looked: Line = ((f" Looking for: most gain kept, with the drop proven under {found.margin:.1f}", ""),)
+    if isinstance(found.job, Failed | Lost):
+        cause = cut_end(clean_line(found.job.cause), width - 44)
+        looked = ((" ✗ ", "red"), (f"the trying failed: {cause}", "red"))
     right: Line = ((f"{tried} of {can} tried ", "dim"),)
-    return [spread(left, (*_now(found), (" ", "")), width), spread(((looked, ""),), right, width)]
+    return [spread(left, (*_now(found), (" ", "")), width), spread(looked, right, width)]
 
 
 def _now(found: RemediesAnswer) -> Line:

@@ -5,53 +5,12 @@ import json
 from finetop.core import protocol
 
 
-def forgot(rig, **plan):
-    name = rig.submit("one", steps=20, lost=30, check=True, **plan)
-    rig.wait_state(name, "finished")
+def test_from_the_list_to_one_that_is_confirmed_and_what_comes_next(finetop, rig):
+    name = rig.submit("one", steps=20, lost=30, check=True, mended=["interpolate-0.5", "interpolate-0.25"])
     rig.wait_job(name, "check")
-    return name
-
-
-def test_the_table_the_best_and_what_comes_next(finetop, rig):
-    name = forgot(rig, mended=["interpolate-0.5", "interpolate-0.25"])
     code, out, _ = finetop("remedy", name, "--list")
     assert code == 0 and "not tried" in out and "a earlier checkpoint: none is kept" in out
     assert f"next: finetop remedy {name} --wait" in out
-    code, out, _ = finetop("remedy", name, "--only", "interpolate", "--wait")
-    assert code == 0
-    assert "now: nats per token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
-    row = next(line for line in out.splitlines() if "half-way" in line and "interpolate" in line)
-    assert row.split() == [
-        "★",
-        "c",
-        "half-way",
-        "to",
-        "the",
-        "base",
-        "1.50",
-        "80%",
-        "-0.4",
-        "±1.5",
-        "ok",
-        "interpolate-0.5",
-    ]
-    assert "★ c keeps 80% of the gain and forgets 0.1. Confirmed on 128 fresh items: ✓ ok" in out
-    assert f"next: finetop export {name} --remedy interpolate-0.5 --to DIR" in out
-    assert f"finetop remedy {name} --rerun lower-rate" in out
-    code, out, _ = finetop("remedy", name, "--list", "--json")
-    assert json.loads(out)["remedies"]["best"] == "interpolate-0.5"
-
-
-def test_the_exit_code_says_if_one_is_confirmed(finetop, rig):
-    name = forgot(rig)
-    code, out, _ = finetop("remedy", name, "--only", "prune", "--wait")
-    assert (code, "none of 2 is proven to lose less than 3.0 points" in out) == (1, True)
-    code, out, _ = finetop("remedy", name, "--json")
-    assert code == 0 and len(json.loads(out)["remedies"]) == 8
-
-
-def test_mistakes_are_one_line(finetop, rig):
-    name = forgot(rig)
     for words, said in (
         ((name, "--only", "prun"), "Did you mean prune"),
         ((name, "--only", "checkpoint"), "can't be had: none is kept"),
@@ -62,15 +21,24 @@ def test_mistakes_are_one_line(finetop, rig):
     ):
         code, _, err = finetop("remedy", *words)
         assert code == 2 and said in err and len(err.splitlines()) == 1, err
+    code, out, _ = finetop("remedy", name, "--only", "prune", "--wait")
+    assert (code, "none of 2 is proven to lose less than 3.0 points" in out) == (1, True)
 
+    code, out, _ = finetop("remedy", name, "--only", "interpolate", "--wait")
+    assert code == 0
+    assert "now: nats per token 1.10, retained -9.0 REGRESSED, limit 3.0" in out
+    row = next(line for line in out.splitlines() if "half-way" in line and "interpolate" in line)
+    assert row.split()[:6] == ["★", "c", "half-way", "to", "the", "base"]
+    assert row.split()[6:] == ["1.50", "80%", "-0.4", "±1.5", "ok", "interpolate-0.5"]
+    assert "★ c keeps 80% of the gain and forgets 0.1. Confirmed on 128 fresh items: ✓ ok" in out
+    assert f"next: finetop export {name} --remedy interpolate-0.5 --to DIR" in out
+    assert f"finetop remedy {name} --rerun lower-rate" in out
+    code, out, _ = finetop("remedy", name, "--list", "--json")
+    assert json.loads(out)["remedies"]["best"] == "interpolate-0.5"
 
-def test_a_run_trains_again_otherwise(finetop, rig):
-    name = forgot(rig)
     code, out, _ = finetop("remedy", name, "--rerun", "kl-to-base")
     assert code == 0 and "one-kl-to-base is queued" in out
-    made = rig.ask(protocol.GetRun("one-kl-to-base"))
-    before = rig.ask(protocol.GetRun(name)).recipe
-    assert made.recipe["protect"]["kl_to_base"]["weight"] == 1.0
-    assert {key: value for key, value in made.recipe.items() if key not in ("name", "protect")} == {
-        key: value for key, value in before.items() if key not in ("name", "protect")
-    }
+    made, before = (rig.ask(protocol.GetRun(run)).recipe for run in ("one-kl-to-base", name))
+    assert made["protect"]["kl_to_base"]["weight"] == 1.0
+    changed = {key for key in made if made[key] != before[key]}
+    assert changed == {"name", "protect"}
