@@ -181,7 +181,11 @@ class TriageScreen(Screen[None], inherit_bindings=False):
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
-        pane.show(pane_lines(row, task, cell, width=self.size.width, height=height, now=host_of(self).now()))
+        if (
+            cell is not None or not pane.lines
+        ):  # else what was said of another cell stays until this one's has come
+            now = host_of(self).now()
+            pane.show(pane_lines(row, task, cell, width=self.size.width, height=height, now=now))
         on_name = self.column == NAME and not self.is_turned
         keys = footer_keys(row, is_turned=self.is_turned, on_name=on_name, can_undo=bool(self._said))
         step = ("enter", "open the run") if on_name else next_of(row, cell)
