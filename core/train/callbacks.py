@@ -73,7 +73,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self.waited_s = 0.0  # for the rows of this step
         self.tokens = 0.0
         self.first_step = 0  # that a resumed run begins behind
-        self.gpu_util = math.nan
+        self.gpu: dict[str, float] = {}  # how it was at the last look
         self.evaluated = 0  # batches of this evaluation
 
     def on_train_begin(
@@ -119,10 +119,11 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             values["tokens_per_s"] = (values["tokens"] - self.tokens) / self.step_s
             self.tokens = values["tokens"]
         values["memory_gib"] = self._memory_gib()
+        if self.device.startswith("cuda"):
+            values["host_gib"] = float(self.process.memory_info().rss) / 2**30
         if now - self.shown >= PHASE_S or state.global_step in (1, state.max_steps):
             self._show(state, values, now)
-        if not math.isnan(self.gpu_util):
-            values["gpu_util"] = self.gpu_util
+        values |= self.gpu
         self.events.write(metrics(state.global_step, values))
         self.alarms.look(state.global_step, {**values, "step_s": self.step_s + self.waited_s})
         if control.should_evaluate:
@@ -158,10 +159,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         )
         print(f"step {state.global_step}/{state.max_steps}: {shown}, {left_s:.0f} s left", flush=True)
         if self.device.startswith("cuda"):
-            try:
-                self.gpu_util = float(torch.cuda.utilization(self.device))
-            except (ModuleNotFoundError, RuntimeError):
-                self.gpu_util = math.nan  # no driver library that tells it
+            self.gpu = gpu_facts(self.device)
 
     def _phase(self, state: TrainerState, now: float) -> float:
         """Say how far training is; gives back the seconds left, at the pace so far with all that is around."""
@@ -180,6 +178,24 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self._phase(state, time.monotonic())  # with all that was spent
+
+
+def gpu_facts(device: str) -> dict[str, float]:
+    """Ask the driver how a GPU stands; what it does not tell is left out."""
+    asked = {
+        "gpu_util": torch.cuda.utilization,
+        "gpu_celsius": torch.cuda.temperature,
+        "gpu_watts": lambda device: torch.cuda.power_draw(device) / 1000,
+    }
+    found = {}
+    for name, ask in asked.items():
+        try:
+            found[name] = float(ask(device))
+        except (
+            Exception
+        ):  # the driver library's own error derives from nothing closer; no sensor ends a training
+            continue
+    return found
 
 
 class Pacer(TrainerCallback):  # type: ignore[misc]

@@ -17,3 +17,20 @@ def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_p
     meter.on_prediction_step(None, None, None, eval_dataloader=range(7))  # at once: nothing is said
     told = [events.decode(line).e for line in (tmp_path / "events.jsonl").read_bytes().splitlines()]
     assert told == [events.Phase("evaluating", float(n), 7.0, "batches") for n in (1, 2, 3)]
+
+
+def test_a_sensor_that_fails_is_left_out_and_ends_nothing(monkeypatch):
+    import torch
+
+    from finetop.core.train.callbacks import gpu_facts
+
+    class NotSupported(Exception):
+        """As the driver library's own error: it derives from nothing closer."""
+
+    def not_of_this_card(device):
+        raise NotSupported
+
+    monkeypatch.setattr(torch.cuda, "utilization", lambda device: 91)
+    monkeypatch.setattr(torch.cuda, "temperature", not_of_this_card)
+    monkeypatch.setattr(torch.cuda, "power_draw", lambda device: 412_500)
+    assert gpu_facts("cuda:0") == {"gpu_util": 91.0, "gpu_watts": 412.5}
