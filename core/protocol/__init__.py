@@ -47,9 +47,14 @@ from finetop.core.protocol.looking import (
     CurvesAnswer as CurvesAnswer,
     EventsAnswer as EventsAnswer,
     EventsSince as EventsSince,
+    FindInLog as FindInLog,
+    FoundInLog as FoundInLog,
     GetRun as GetRun,
     Group as Group,
     LogAnswer as LogAnswer,
+    Processes as Processes,
+    ProcessesAnswer as ProcessesAnswer,
+    ProcessRow as ProcessRow,
     ReadLog as ReadLog,
     Runs as Runs,
     RunsAnswer as RunsAnswer,
@@ -171,6 +176,8 @@ Ask = (
     | GetRun
     | Curves
     | ReadLog
+    | FindInLog
+    | Processes
     | EventsSince
     | Checks
     | Flips
@@ -222,6 +229,8 @@ ANSWERS: dict[type, type] = {
     GetRun: RunDetail,
     Curves: CurvesAnswer,
     ReadLog: LogAnswer,
+    FindInLog: FoundInLog,
+    Processes: ProcessesAnswer,
     EventsSince: EventsAnswer,
     Checks: ChecksAnswer,
     Flips: FlipsAnswer,
@@ -267,6 +276,8 @@ LOOKS = (
     GetRun,
     Curves,
     ReadLog,
+    FindInLog,
+    Processes,
     EventsSince,
     Checks,
     Flips,

@@ -121,6 +121,43 @@ class LogAnswer(msgspec.Struct, frozen=True):
     gap: int = 0  # bytes in front of the text that are not kept: the log grew too long
 
 
+class FindInLog(msgspec.Struct, tag_field="verb", tag="find", frozen=True):
+    """Find the lines of a job's log that have a text, in a part of it; or the first line of a step, in all of it."""
+
+    run: str
+    job: Whole | None = None  # None: the newest job
+    text: str = ""
+    step: Whole | None = None
+    begin: Large = 0  # bytes; the part ends at `end`, or at the log's end where that is negative
+    end: Large = -1
+
+
+class FoundInLog(msgspec.Struct, frozen=True):
+    at: list[int]  # where those lines begin, ascending
+    begin: int  # what was looked through: from here to the end that was asked for
+    size: int
+
+
+class Processes(msgspec.Struct, tag_field="verb", tag="processes", frozen=True):
+    """Ask which processes a run's jobs have now."""
+
+    run: str
+
+
+class ProcessRow(msgspec.Struct, frozen=True):
+    pid: int
+    job: int
+    command: str
+    state: str  # as `ps` names it: R, S, D, T
+    cpu_s: float  # it and its children that have ended
+    memory_gib: float | None  # None: it has ended meanwhile
+    threads: int | None
+
+
+class ProcessesAnswer(msgspec.Struct, frozen=True):
+    processes: list[ProcessRow]  # the keeper of each job first, then what is below it
+
+
 class EventsSince(msgspec.Struct, tag_field="verb", tag="events", frozen=True):
     """Follow a run: its metrics rows and state since a revision of the store (for `tail` and `run --wait`)."""
 

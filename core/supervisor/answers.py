@@ -22,6 +22,7 @@ from finetop.core.store import checks, jobs, metrics, notices, pages, query, run
 from finetop.core.supervisor import going_on, mending, noting, orders, rules, spare, sweeping, triage
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
+from finetop.core.supervisor.life import own_processes
 from finetop.core.supervisor.pool import telling
 from finetop.core.supervisor.queue import queueing, retrying, waiting, wishes
 from finetop.core.supervisor.recording import record
@@ -211,6 +212,11 @@ async def log(supervisor: Supervisor, ask: protocol.ReadLog) -> protocol.LogAnsw
     return await aside(lambda: orders.read_piece(file, job, ask.offset, max(0, min(ask.limit, 1 << 20))))
 
 
+async def find(supervisor: Supervisor, ask: protocol.FindInLog) -> protocol.FoundInLog:
+    _, file = orders.log_of(supervisor, ask)
+    return await aside(lambda: orders.find_in(file, ask))
+
+
 async def send_test(supervisor: Supervisor, ask: protocol.SendTest) -> protocol.SendTestAnswer:
     """Send a test by each way, at the same time; it is no notice, and is not tried again. Raises BadInput."""
     rules.read(supervisor)
@@ -233,6 +239,8 @@ _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.Curves: curves,
     protocol.Paths: paths,
     protocol.ReadLog: log,
+    protocol.FindInLog: find,
+    protocol.Processes: own_processes.tell,
     protocol.SendTest: send_test,
     protocol.Gpus: telling.tell,
     protocol.Sql: select,

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import job_log, objectives, protocol, secrets
+from finetop.core import job_log, log_search, objectives, protocol, secrets
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.fault_points import abort_at
@@ -25,6 +25,9 @@ from finetop.core.store import checks, claims, jobs, parents as store_parents, r
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
 from finetop.core.supervisor.state import Supervisor
+
+FIND_BYTES = 16 << 20  # of a log that are looked through for one answer
+FIND_MOST = 5000  # lines of one answer
 
 
 def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswer:
@@ -315,7 +318,7 @@ def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any
     return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
 
 
-def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> tuple[int, Path]:
+def log_of(supervisor: Supervisor, ask: protocol.ReadLog | protocol.FindInLog) -> tuple[int, Path]:
     """Find a job of a run and its log. Raises NotFound, Refused."""
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     found = jobs.folder_of(supervisor.connection, run_id, ask.job)
@@ -323,6 +326,20 @@ def log_of(supervisor: Supervisor, ask: protocol.ReadLog) -> tuple[int, Path]:
         raise Refused(f"this run has no job {ask.job}.")
     job_id, folder = found
     return job_id, supervisor.home.root / folder / "log.txt"
+
+
+def find_in(file: Path, ask: protocol.FindInLog) -> protocol.FoundInLog:
+    """Find a text or a step in a log; at most FIND_BYTES of it at a time, the last of the part: 50 ms."""
+    try:
+        with open_regular(file) as opened:
+            if ask.step is not None:
+                return protocol.FoundInLog(*log_search.find_step(opened.fileno(), ask.step))
+            size = os.fstat(opened.fileno()).st_size
+            end = size if ask.end < 0 else min(ask.end, size)
+            begin = max(ask.begin, end - FIND_BYTES)
+            return protocol.FoundInLog(*log_search.find(opened.fileno(), ask.text, begin, end, FIND_MOST))
+    except OSError:
+        return protocol.FoundInLog([], 0, 0)
 
 
 def read_piece(file: Path, job: int, offset: int, limit: int) -> protocol.LogAnswer:
