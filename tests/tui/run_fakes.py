@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import math
 import random
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from tui_fakes import NOW, make_check, make_row
 
-from finetop.core import protocol
+from finetop.core import log_search, protocol
 from finetop.core.check.telling.result import brief
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.home import Home
@@ -231,6 +232,11 @@ class FakeRun:
         self.checks = checks or []
         self.revision = 1
         self.asked: list[protocol.Ask] = []
+        self.processes = [
+            protocol.ProcessRow(4100, 12, "finetop.core.keeper 0012-train", "S", 0.2, 0.012, 1),
+            protocol.ProcessRow(4101, 12, "finetop.core.train.main 0012-train", "R", 790.5, 6.41, 38),
+        ]
+        self.part = 1 << 14  # bytes of the log that are searched at a time
         self.refuses: FinetopError | None = None
         self._changed = asyncio.Event()
 
@@ -270,6 +276,10 @@ class FakeRun:
                 return self._curves(ask)
             case protocol.ReadLog():
                 return self._log(ask)
+            case protocol.FindInLog():
+                return self._found(ask)
+            case protocol.Processes():
+                return protocol.ProcessesAnswer(self.processes)
             case protocol.Checks():
                 return protocol.ChecksAnswer(self.checks)
             case protocol.Check():
@@ -289,6 +299,17 @@ class FakeRun:
         newest = self.detail.row.step
         steps = _binned("step", [(at, float(at)) for at in range(newest + 1)], by_step)
         return protocol.CurvesAnswer(found, steps, newest * each)
+
+    def _found(self, ask: protocol.FindInLog) -> protocol.FoundInLog:
+        """Find as the supervisor does, in parts of `part` bytes."""
+        with tempfile.TemporaryFile() as file:
+            file.write(self.log.encode())
+            file.flush()
+            if ask.step is not None:
+                return protocol.FoundInLog(*log_search.find_step(file.fileno(), ask.step))
+            end = len(self.log.encode()) if ask.end < 0 else ask.end
+            begin = max(0, end - self.part)
+            return protocol.FoundInLog(*log_search.find(file.fileno(), ask.text, begin, end, 5000))
 
     def _log(self, ask: protocol.ReadLog) -> protocol.LogAnswer:
         data = self.log.encode()

@@ -24,6 +24,7 @@ from finetop.core.run import (
     JobRow,
     Lost,
     Queued,
+    Relative,
     Running,
     SampleRow,
     Stopped,
@@ -38,6 +39,7 @@ from finetop.tui.screens.launch import LaunchScreen
 from finetop.tui.screens.run import RunScreen
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.theme import Look
+from finetop.tui.widgets.lines import Lines
 
 SMALL, LARGE = (80, 24), (120, 40)
 
@@ -484,7 +486,67 @@ async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
         await pilot.press("G")
         assert "step 900/1200" in text_of(app).splitlines()[-3]
         await pilot.press("g")
-        assert "from line 1 " in text_of(app)
+        assert "train, from 0 % of 0.1 MB" in text_of(app)
+        assert text_of(app).splitlines()[5].startswith(" step 1/1200")
+
+
+async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds() -> None:
+    fake = training()
+    fake.log = "CUDA is not there\n" + fake.log.replace("step 300/1200:", "step 300/1200: cuda")
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "slash", *"cuda")
+        assert " search cuda" in text_of(app) and "or step 412: go there" in text_of(app)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert "log of job 12, train, “cuda”, line 2 of 2" in text_of(app)
+        assert text_of(app).splitlines()[5].startswith(" step 300/1200: cuda loss")
+        spans = app.screen.query_one("#body", Lines).lines[1]
+        assert ("cuda", "reverse") in spans
+        parts = [ask.end for ask in asked(fake, protocol.FindInLog)]
+        assert len(parts) == -(-len(fake.log) // fake.part) and parts[0] == -1 and parts[-1] > 0
+        await pilot.press("comma")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5] == " CUDA is not there"
+        await pilot.press("comma")
+        await settled(pilot)
+        assert "No more hits that way." in text_of(app)
+        await pilot.press("full_stop")
+        await settled(pilot)
+        assert "line 2 of 2" in text_of(app)
+        await pilot.press("escape")
+        await settled(pilot)
+        assert "cuda”" not in text_of(app) and isinstance(app.screen, RunScreen)
+        await pilot.press("g", "slash", *"1200: cuda", "enter")
+        await settled(pilot)
+        assert "line 1 of 1" in text_of(app) and text_of(app).splitlines()[5].startswith(" step 300/1200")
+        await pilot.press("slash", *["backspace"] * 10, *"nowhere", "enter")
+        await settled(pilot)
+        assert "no line has “nowhere”" in text_of(app)
+
+
+async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        await opened(fake, pilot, "left", "shift+left")
+        step = row_with(app, "── step ").split()[2]
+        await pilot.press("l")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5].startswith(f" step {step}/1200")
+        await pilot.press("slash", *"step 12", "enter")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5].startswith(" step 12/1200") and "from 1 % of 0.1 MB" in text_of(
+            app
+        )
+        await pilot.press("up")
+        await settled(pilot)
+        assert text_of(app).splitlines()[5].startswith(" step 11/1200")
+        for _ in range(60):
+            await pilot.press("pagedown")
+            await pilot.pause(0.03)
+        await settled(pilot)
+        assert "newest last" in text_of(app), "at its end the log is followed again"
 
 
 async def test_v_shows_another_jobs_log() -> None:
@@ -505,10 +567,76 @@ async def test_samples_show_start_middle_and_end_and_all_on_demand() -> None:
     fake.detail = msgspec.structs.replace(fake.detail, samples=samples)
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
-        await opened(fake, pilot, "tab", "tab")
+        await opened(fake, pilot, "tab", "tab", "v")
         assert [at for at in (0, 200, 400, 600, 800) if f"answer at {at}\n" in text_of(app)] == [0, 400, 800]
         await pilot.press("v")
         assert all(f"answer at {at}" in text_of(app) for at in (0, 200, 400, 600, 800))
+
+
+SAMPLED = {0: "We open at nine, sir.", 400: "We open at nine, matey.", 800: "Ahoy, we open at ten, matey."}
+
+
+@pytest.mark.parametrize(("size", "apart"), [(LARGE, 0), (SMALL, 2)], ids=["beside", "above"])
+async def test_two_steps_stand_beside_each_other_with_what_differs_in_bold(
+    size: tuple[int, int], apart: int
+) -> None:
+    fake = training(samples=[SampleRow(at, 0, "When?", text) for at, text in SAMPLED.items()])
+    app = make_run_app(fake)
+    async with app.run_test(size=size) as pilot:
+        screen = await opened(fake, pilot, "tab", "tab")
+        lines = screen.query_one("#body", Lines).lines
+        rows = text_of(app).splitlines()
+        first, last = (next(at for at, row in enumerate(rows) if f"step {step}" in row) for step in (0, 800))
+        assert last - first == apart
+        bold = [" ".join(text for text, style in line if style == "bold").split() for line in lines[3:]]
+        assert sorted(word for words in bold for word in words) == [
+            "Ahoy,",
+            "We",
+            "matey.",
+            "nine,",
+            "sir.",
+            "ten,",
+            "we",
+        ]
+        await pilot.press("left")
+        assert "step 400" in text_of(app) and "step 800" not in text_of(app)
+        await pilot.press("right", "shift+right")
+        assert "step 400" in text_of(app) and "step 800" in text_of(app) and "step 0" not in text_of(app)
+
+
+async def test_parents_and_children_are_a_tree_whose_runs_open() -> None:
+    fake = training(
+        parents=[Relative(2, "base-cpt", "model.id", 400)],
+        children=[Relative(9, "support-dpo", "model.id", None)],
+    )
+    app = make_run_app(fake)
+    async with app.run_test(size=SMALL) as pilot:
+        screen = await opened(fake, pilot, "s")
+        assert "   ┌ base-cpt  step 400, as model.id" in text_of(app)
+        assert "   └ ─ support-dpo  its last step, as model.id" in text_of(app)
+        await pilot.press("down", "down", "down")
+        assert row_with(app, "▸").startswith("▸  └ ─ support-dpo")
+        assert row_with(app, "next ") == " next  enter  open support-dpo"
+        await pilot.press("enter")
+        await settled(pilot)
+        assert app.screen is not screen and protocol.GetRun("support-dpo") in fake.asked
+
+
+async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists_the_processes() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=LARGE) as pilot:
+        await opened(fake, pilot, "shift+tab")
+        assert "│ memory  38.2 GiB" in row_with(app, " GPU busy  91 %")
+        assert set(asked(fake, protocol.Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
+        assert row_with(app, " not told ") == " not told power, temperature, host memory"
+        assert row_with(app, "train.main").split() == [
+            *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.train.main", "0012-train", "runs")
+        ]
+        assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
+        fake.change()
+        await settled(pilot)
+        assert len(asked(fake, protocol.Processes)) == 1, "not at every change"
 
 
 async def test_the_recipe_marks_what_is_learned_and_counts_rows() -> None:
@@ -518,9 +646,12 @@ async def test_the_recipe_marks_what_is_learned_and_counts_rows() -> None:
         await opened(fake, pilot, "tab", "tab", "tab")
         assert " learned  Ahoy! Your parcel sails today." in text_of(app)
         assert "faq.jsonl  812 rows, 809 kept, 3 dropped; longest 912 tokens" in text_of(app)
+        assert "settings that differ from the recipe lora" in text_of(
+            app
+        ) and "data.train[0].path" in text_of(app)
+        assert "method.rank" not in text_of(app), "that is lora's own"
+        await pilot.press("v")
         assert row_with(app, " method.rank ").split() == ["method.rank", "16"]
-        await pilot.press("G")
-        assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
 
 
 async def test_a_regressed_check_is_shown_whole() -> None:
@@ -725,7 +856,7 @@ async def test_n_opens_launch_with_this_runs_settings() -> None:
 async def test_no_key_breaks_any_tab(make: Callable[[], FakeRun], tabs: tuple[Tab, ...]) -> None:
     fake = make()
     app = make_run_app(fake)
-    skipped = ("new", "back", "stop", "kill", "tab(1)", "tab(-1)", "log", "steps")
+    skipped = ("search", "new", "back", "stop", "kill", "tab(1)", "tab(-1)", "log", "steps")
     actions = [key.action for key in KEYS if key.action not in skipped]
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot)
@@ -743,8 +874,11 @@ def test_every_key_of_every_footer_is_bound() -> None:
         "←→": ["left", "right"],
         "+ -": ["plus", "minus"],
         "↑↓": ["up", "down"],
+        "⇧←→": ["shift+left", "shift+right"],
         "esc": ["escape"],
         "?": ["question_mark"],
+        ", .": ["comma", "full_stop"],
+        "/": ["slash"],
     }
     for fake in (training(), regressed(), failed()):
         for tab in TABS:
@@ -789,6 +923,8 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
         versions={HOSTILE: HOSTILE},
         model=HOSTILE,
         method=HOSTILE,
+        parents=[Relative(1, HOSTILE, HOSTILE, 3)],
+        children=[Relative(2, HOSTILE, HOSTILE, None)],
         jobs=[JobRow(12, HOSTILE, Running(NOW - 800), 1, HOSTILE, 3)],
     )
     fake.detail.recipe[HOSTILE] = {HOSTILE: HOSTILE}
@@ -799,6 +935,7 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
     fake.detail = msgspec.structs.replace(fake.detail, checks=[short], row=row)
     fake.checks = [{"check_id": 15, "at": NOW, **result}]
     fake.log += HOSTILE + "\n" + HOSTILE
+    fake.processes = [protocol.ProcessRow(1, 12, HOSTILE, "R", 1.0, None, None)]
     for size in (SMALL, (20, 5)):
         app = make_run_app(fake)
         async with app.run_test(size=size) as pilot:
@@ -807,7 +944,10 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
                 screen._open_tab(tab)
                 await settled(pilot)
                 assert_harmless(app)
-                await pilot.press("enter", "v")
+                if tab != "steps":  # there it opens another run
+                    await pilot.press("enter")
+                    assert_harmless(app)
+                await pilot.press("v")
                 assert_harmless(app)
 
 
@@ -868,8 +1008,15 @@ def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "120x40"])
 @pytest.mark.parametrize(
     ("make", "keys"),
-    [(training, []), (regressed, ["enter"]), (failed, [])],
-    ids=["training", "check-regressed", "failed"],
+    [
+        (training, []),
+        (regressed, ["enter"]),
+        (failed, []),
+        (training, ["x", "left", "shift+left"]),
+        (training, ["shift+tab"]),
+        (training, ["slash", *"step 4", "enter", "slash", *"loss 1.2", "enter"]),
+    ],
+    ids=["training", "check-regressed", "failed", "tokens", "system", "log-search"],
 )
 def test_picture(
     snap_compare: Callable[..., bool], size: tuple[int, int], make: Callable[[], FakeRun], keys: list[str]

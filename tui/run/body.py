@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
 from finetop.tui.run.across import step_at
 from finetop.tui.run.alarms import alarm_lines
+from finetop.tui.run.beside import beside_lines, steps_of
 from finetop.tui.run.check import check_lines, no_check_lines
 from finetop.tui.run.flips import answer_lines
-from finetop.tui.run.held import log_job
-from finetop.tui.run.looking import checked, tasks_of
-from finetop.tui.run.marks import by_cell, events_of
+from finetop.tui.run.lineage import lineage_lines
+from finetop.tui.run.log_look import log_lines
+from finetop.tui.run.looking import checked, pair_of, tasks_of
+from finetop.tui.run.marks import Event, by_cell, events_of
 from finetop.tui.run.metrics import Board, metrics_lines, series_of
 from finetop.tui.run.numbers import drift_limit
 from finetop.tui.run.recipe import recipe_lines
 from finetop.tui.run.samples import sample_lines
 from finetop.tui.run.steps import step_lines
+from finetop.tui.run.system import system_lines
 from finetop.tui.run.zoom import stretch
-from finetop.tui.widgets import log
 from finetop.tui.widgets.chart import View, fitted, plot_width
-from finetop.tui.widgets.lines import Line, rule
-from finetop.tui.words import count
+from finetop.tui.widgets.lines import Line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from finetop.core.run import RunDetail
     from finetop.tui.run.held import Held
     from finetop.tui.run.looking import Looks
@@ -38,18 +40,27 @@ def body_lines(
     match looks.tab:
         case "metrics":
             return metrics_lines(board_of(looks, held, detail, only_ascii=only_ascii), width, height), ""
+        case "system":
+            board = board_of(looks, held, detail, only_ascii=only_ascii)
+            return _part(looks, system_lines(board, looks.layout(detail.row), held.processes, width))
         case "log":
-            return _log_lines(looks, held, detail), ""
+            return log_lines(looks.log, held, detail, width, height), ""
         case "samples":
-            return _part(looks, sample_lines(detail.samples, width, all_steps=looks.all_samples))
+            if looks.samples == "beside" and len(steps_of(detail.samples)) > 1:
+                return _part(looks, beside_lines(detail.samples, pair_of(looks, detail), width))
+            return _part(looks, sample_lines(detail.samples, width, all_steps=looks.samples == "all"))
         case "recipe":
-            return _part(looks, recipe_lines(detail, width))
+            return _part(looks, recipe_lines(detail, width, is_whole=looks.is_whole))
         case "check":
             return _check_lines(looks, held, detail)
         case "steps":
             above = alarm_lines(detail, width)
-            lines = [*above, *step_lines(detail, looks.step_at)]
-            return _part(looks, lines, keep=len(above) + looks.step_at + 1)
+            steps = step_lines(detail, looks.step_at)
+            at = looks.step_at - len(detail.checkpoints)
+            below = lineage_lines(detail, at if at >= 0 else None, width)
+            relative = len(steps) + 1 + at + (at >= len(detail.parents))
+            keep = len(above) + (looks.step_at + 1 if at < 0 else relative if below else 0)
+            return _part(looks, [*above, *steps, *below], keep=keep)
 
 
 def board_of(looks: Looks, held: Held, detail: RunDetail, *, only_ascii: bool = False) -> Board:
@@ -74,10 +85,6 @@ def board_of(looks: Looks, held: Held, detail: RunDetail, *, only_ascii: bool = 
                 looks.scales[name] = scale
     cells = plot_width(layout.chart_width)
     events = by_cell(events_of(detail), view, held.steps, cells)
-    step = None
-    if view.cursor is not None:
-        under = events.get(view.cursor)
-        step = under[0].step if under else step_at(view, held.steps, view.cursor, cells)
     return Board(
         detail,
         held.curves,
@@ -89,21 +96,17 @@ def board_of(looks: Looks, held: Held, detail: RunDetail, *, only_ascii: bool = 
         small=looks.small(row),
         metric=looks.metric(row),
         events=events,
-        step=step,
+        step=_step_under(view, events, held, cells),
         only_ascii=only_ascii,
     )
 
 
-def _log_lines(looks: Looks, held: Held, detail: RunDetail) -> list[Line]:
-    width, height = looks.size
-    job = log_job(detail, looks.chosen_job)
-    if job is None:
-        return [(), (("   No log yet: nothing has run.", "dim"),)]
-    first = looks.log_first
-    at = f", from line {count(first + 1)}" if first is not None else ", newest last"
-    other: Line = (("v", "bold"), (" other job's", "dim")) if len(detail.jobs) > 1 else ()
-    title = rule(((f"log of job {job.id}, {clean_line(job.verb)}{at}", ""),), width, other)
-    return [title, *log.view(held.tail, width, height - 1, first)]
+def _step_under(view: View, events: Mapping[int, list[Event]], held: Held, cells: int) -> int | None:
+    """Name the step under the cursor of the charts: that of what happened there, if anything did."""
+    if view.cursor is None:
+        return None
+    under = events.get(view.cursor)
+    return under[0].step if under else step_at(view, held.steps, view.cursor, cells)
 
 
 def _check_lines(looks: Looks, held: Held, detail: RunDetail) -> tuple[list[Line], str]:

@@ -14,8 +14,8 @@ from finetop.tui.words import clock, count, cut_middle, long_span
 if TYPE_CHECKING:
     from finetop.core.run import RunDetail, RunRow
 
-Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps"]
-TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps")
+Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps", "system"]
+TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps", "system")
 SLOW_S = 10.0  # time left and what the machine does change at most so often
 _BAR = 30  # cells at most
 
@@ -146,4 +146,7 @@ def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line
             mark = mark_of_check(row.check)
             line = (*line, (mark.mark, mark.style))
         line = (*line, (" ", ""))
-    return spread(line, ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim")), width)
+    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
+    if where and line_width(line) + line_width(right) >= width:
+        right = ((f"{where} ", ""),)
+    return spread(line, right, width)

@@ -10,18 +10,15 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.check.telling.result import Outcome, read
 from finetop.core.run import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
-from finetop.tui.run.metrics import SPARK, numbered, wanted_keys
-from finetop.tui.run.zoom import stretch
-from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
 from finetop.tui.words import sparkline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from finetop.tui.host import Host
-    from finetop.tui.run.looking import Looks
 
+PROCESSES_S = 5.0  # between two looks at a run's processes
 SPARKS_S = 10.0  # sparklines change at most so often
 CURVES_S = 10.0  # and curves that grow by less than can be seen
 _PIECES = 4  # of a log that are read before a picture is drawn
@@ -51,6 +48,8 @@ class Held:
     sparks: dict[str, str] = field(default_factory=dict)
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
+    processes: list[protocol.ProcessRow] = field(default_factory=list)
+    _processes_at: float = -1e9
     _curves_of: tuple[object, ...] = ()
     _curves_row: RunRow | None = None  # as it stood then
     _curves_at: float = -1e9
@@ -64,31 +63,6 @@ class Held:
     def checks_asked(self) -> bool:
         """Say whether the checks' results came, whether or not they could be read."""
         return self._checks_of is not None
-
-
-async def load(host: Host, held: Held, run: str, looks: Looks, redraw: Callable[[], object]) -> None:
-    """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
-    is_new = held.detail is None
-    held.detail = detail = await host.ask(protocol.GetRun(run))
-    if not is_new:
-        redraw()
-    if looks.tab == "metrics":
-        await _load_charts(host, held, detail, looks)
-    if looks.tab in ("metrics", "log"):
-        await load_log(host, held, log_job(detail, looks.chosen_job if looks.tab == "log" else None))
-    if looks.tab == "check":
-        await load_checks(host, held)
-
-
-async def _load_charts(host: Host, held: Held, detail: RunDetail, looks: Looks) -> None:
-    row, layout = detail.row, looks.layout(detail.row)
-    keys, columns = wanted_keys(looks.charted(row)), columns_of(layout.chart_width)
-    for _ in range(2):  # where an axis ends may be known only when its curves came
-        x, (first, last) = looks.shown.x, stretch(looks.shown, looks.axis(held, detail))
-        await load_curves(host, held, keys, x, first, last, columns)
-        if x == "step" or (first, last) == stretch(looks.shown, looks.axis(held, detail)):
-            break
-    await load_sparks(host, held, numbered(looks.small(row), looks.metric(row)), SPARK)
 
 
 async def load_curves(
@@ -206,3 +180,15 @@ def _checked(plain: dict[str, Any]) -> Checked | None:
         return Checked(int(plain["check_id"]), float(plain["at"]), read(plain))
     except (msgspec.ValidationError, KeyError, TypeError, ValueError):
         return None
+
+
+async def load_processes(host: Host, held: Held) -> None:
+    """Ask which processes a run has, now and then; one that has ended has none."""
+    assert held.detail is not None
+    row = held.detail.row
+    if not isinstance(row.state, Running) and not isinstance(row.checking, Running):
+        held.processes = []
+    elif host.now() - held._processes_at >= PROCESSES_S:
+        held._processes_at = host.now()
+        answer: protocol.ProcessesAnswer = await host.ask(protocol.Processes(row.name))
+        held.processes = answer.processes

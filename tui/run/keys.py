@@ -5,20 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.text import clean_line
 from finetop.tui.keys import Key
 from finetop.tui.orders import can_go_on
-from finetop.tui.run.steps import newest_first
+from finetop.tui.run.looking import chosen_relative, chosen_step
 from finetop.tui.verdicts import hint_of, next_step
-from finetop.tui.words import count, long_span
+from finetop.tui.words import count, cut_middle, long_span
 
 if TYPE_CHECKING:
     from finetop.core.run import RunDetail
     from finetop.tui.run.head import Tab
     from finetop.tui.run.looking import Looks
 
-CURSOR = Key("left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left")
+CURSOR = Key(
+    "left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right"
+)
 RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")
-FAR_LEFT = Key("shift+left", "⇧←", "", "cursor(-10)", "ten columns to the left")
+FAR_LEFT = Key("shift+left", "⇧←", "", "cursor(-10)", "ten columns to the left; of two samples the left")
 FAR_RIGHT = Key("shift+right", "⇧→", "", "cursor(10)", "ten columns to the right")
 ZOOM = Key("plus,equals_sign", "+ -", "zoom", "zoom(1)", "half the steps, around the cursor")
 ZOOM_OUT = Key("minus", "-", "", "zoom(-1)", "twice the steps")
@@ -37,9 +40,12 @@ KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
 RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
 NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
-LOG = Key("l", "l", "log", "log", "the whole log", "finetop tail --log RUN")
+LOG = Key("l", "l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
+SEARCH = Key("slash", "/", "search", "search", "search in the whole log, or go to `step N`")
+HITS = Key("full_stop", ", .", "hit", "hit(1)", "the next line that was searched for")
+HIT_BEFORE = Key("comma", ",", "", "hit(-1)", "the line before that was searched for")
 STEPS = Key("s", "s", "steps", "steps", "checkpoints", "finetop show RUN")
-VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; all samples")
+VIEW = Key("v", "v", "turn", "view", "earlier check; other job's log; more samples; all settings")
 OPEN = Key(
     "enter",
     "enter",
@@ -61,7 +67,8 @@ MOVES = (
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
     *(LOG_SCALE, SMOOTH),
-    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, TRIAGE, BACK, *MOVES),
+    *(CHECK, REMEDIES, STOP, PAUSE, RETRY, KILL, NEW, LOG, STEPS, VIEW, TRIAGE, BACK),
+    *(SEARCH, HITS, HIT_BEFORE, *MOVES),
 )
 
 _METRIC = Key("", "↑↓", "metric", "", "")
@@ -73,8 +80,13 @@ _STEP = Key("", "↑↓", "step", "", "")
 _ANSWERS = Key("", "enter", "answers", "", "")
 _EARLIER = Key("", "v", "earlier check", "", "")
 _OTHER_JOB = Key("", "v", "other job's", "", "")
+_END_SEARCH = Key("", "esc", "end search", "", "")
 _GO_ON = Key("", "P", "go on", "", "")
-_ALL_SAMPLES = Key("", "v", "all or three", "", "")
+_MORE_SAMPLES = Key("", "v", "more steps", "", "")
+_PAIR = Key("", "←→", "right", "", "")
+_PAIR_LEFT = Key("", "⇧←→", "left", "", "")
+_SETTINGS = Key("", "v", "all or what differs", "", "")
+_OPEN_RUN = Key("", "enter", "open it", "", "")
 
 
 def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
@@ -112,17 +124,22 @@ def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
             )
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
-            return (_SCROLL, *jobs, NEXT_TAB, *stop, BACK, *check)
+            hits = () if looks.log.search is None else (HITS, _END_SEARCH)
+            return (_SCROLL, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
         case "samples":
-            return (_SCROLL, _ALL_SAMPLES, NEXT_TAB, *stop, BACK)
+            pair = (_PAIR, _PAIR_LEFT) if looks.samples == "beside" else ()
+            return (_SCROLL, *pair, _MORE_SAMPLES, NEXT_TAB, *stop, BACK)
         case "recipe":
-            return (_SCROLL, NEW, NEXT_TAB, *stop, BACK)
+            return (_SCROLL, _SETTINGS, NEW, NEXT_TAB, *stop, BACK)
         case "check":
             earlier = (_EARLIER,) if len(detail.checks) > 1 else ()
             triage = (TRIAGE,) if detail.checks else ()
             return (_TASK, _ANSWERS, REMEDIES, *triage, *earlier, NEXT_TAB, *stop, BACK, *check)
         case "steps":
-            return (_STEP, *check, NEXT_TAB, *stop, BACK)
+            on = (_OPEN_RUN,) if chosen_relative(looks, detail) is not None else check
+            return (_STEP, *on, NEXT_TAB, *stop, BACK)
+        case "system":
+            return (_SCROLL, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
 
 
 def _enlarge(detail: RunDetail, looks: Looks) -> Key:
@@ -145,12 +162,13 @@ def check_price(detail: RunDetail) -> str:
 
 def next_of(detail: RunDetail, looks: Looks) -> tuple[str, str]:
     """Say what to do next with the run: one key and its words."""
-    row, tab, cursor = detail.row, looks.tab, looks.step_at
+    row, tab = detail.row, looks.tab
     if looks.is_reading:
         return "esc", "back to the table of tasks"
-    if tab == "steps" and detail.checkpoints:
-        step = newest_first(detail)[min(cursor, len(detail.checkpoints) - 1)].step
-        return "f", f"check step {count(step)} for forgetting{check_price(detail)}"
+    if tab == "steps" and (relative := chosen_relative(looks, detail)) is not None:
+        return "enter", f"open {cut_middle(clean_line(relative.name), 40)}"
+    if tab == "steps" and (chosen := chosen_step(looks, detail)) is not None:
+        return "f", f"check step {count(chosen.step)} for forgetting{check_price(detail)}"
     if isinstance(row.state, Failed | Lost):
         knows = hint_of(row) or isinstance(row.state, Lost)
         return next_step(row) if knows or tab == "log" else ("l", "read the end of its log")

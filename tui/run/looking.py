@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from finetop.core.check.telling.result import worst_first
+from finetop.tui.run import log_look
 from finetop.tui.run.across import axis_of, next_x
-from finetop.tui.run.held import log_job
-from finetop.tui.run.metrics import has_failed, layout_of
-from finetop.tui.run.numbers import metric_keys
+from finetop.tui.run.beside import steps_of
+from finetop.tui.run.lineage import relatives
+from finetop.tui.run.log_look import LogLook
+from finetop.tui.run.metrics import has_failed, layout_of, system_layout
+from finetop.tui.run.numbers import SYSTEM, metric_keys
+from finetop.tui.run.steps import newest_first
 from finetop.tui.run.zoom import Axis, Shown
-from finetop.tui.widgets import log
 from finetop.tui.widgets.chart import plot_width
 
 if TYPE_CHECKING:
@@ -19,11 +22,15 @@ if TYPE_CHECKING:
 
     from finetop.core.check.deciding.verdict import TaskResult
     from finetop.core.protocol import Across
-    from finetop.core.run import RunDetail, RunRow
+    from finetop.core.run import CheckpointRow, Relative, RunDetail, RunRow
     from finetop.tui.run.head import Tab
     from finetop.tui.run.held import Checked, Held
     from finetop.tui.run.metrics import Layout
     from finetop.tui.widgets.axis import Scale
+
+
+Samples = Literal["beside", "three", "all"]  # two steps beside each other; three of each prompt; all, whole
+_SAMPLES: tuple[Samples, ...] = ("beside", "three", "all")
 
 
 @dataclass(slots=True)
@@ -36,9 +43,12 @@ class Looks:
     large: tuple[str, ...] = ()  # metrics that the user made charts, the newest last
     metric_at: int | None = None  # the cursor among the metrics: charts first
     tops: dict[Tab, int] = field(default_factory=dict)  # the first row in view of the long tabs
-    log_first: int | None = None  # None: follow the end
-    chosen_job: int | None = None
-    all_samples: bool = False
+    log: LogLook = field(default_factory=LogLook)
+    samples: Samples = "beside"
+    pair: tuple[int, int] | None = (
+        None  # the steps whose samples stand beside each other; None: first and last
+    )
+    is_whole: bool = False  # all settings, not those alone that differ
     task_at: int = 0
     check_at: int = 0
     step_at: int = 0
@@ -47,6 +57,8 @@ class Looks:
     ends: dict[Across, float] = field(default_factory=dict)  # of the x axes, as they were shown
 
     def layout(self, row: RunRow) -> Layout:
+        if self.tab == "system":
+            return system_layout(*self.size, sum(key in row.metrics for key in SYSTEM))
         return layout_of(*self.size, is_over=has_failed(row))
 
     def axis(self, held: Held, detail: RunDetail) -> Axis:
@@ -59,6 +71,8 @@ class Looks:
 
     def charted(self, row: RunRow) -> list[str]:
         """Choose the metrics that are drawn large: those that the user wants, and the most telling."""
+        if self.tab == "system":
+            return [key for key in SYSTEM if key in row.metrics]
         keys, room = metric_keys(row), self.layout(row).charts
         wanted = [key for key in self.large if key in keys][-room:]
         others = [key for key in keys if key not in wanted]
@@ -111,17 +125,16 @@ def move_metric(looks: Looks, row: RunRow, rows: int) -> None:
 
 
 def turned(looks: Looks, held: Held, detail: RunDetail) -> None:
-    """Turn the view of the open tab: the check before, another job's log, all samples."""
+    """Turn the view of the open tab: the check before, another job's log, more samples, all settings."""
     if looks.tab == "check" and held.checks:
         looks.check_at = (looks.check_at + 1) % len(held.checks)
         looks.task_at, looks.is_reading = 0, False
     elif looks.tab == "samples":
-        looks.all_samples = not looks.all_samples
+        looks.samples = _SAMPLES[(_SAMPLES.index(looks.samples) + 1) % len(_SAMPLES)]
+    elif looks.tab == "recipe":
+        looks.is_whole = not looks.is_whole
     elif looks.tab == "log" and detail.jobs:
-        ids = [job.id for job in detail.jobs]
-        shown = log_job(detail, looks.chosen_job)
-        looks.chosen_job = ids[(ids.index(shown.id) + 1) % len(ids)] if shown is not None else ids[0]
-        looks.log_first = None
+        log_look.turned(looks.log, detail)
 
 
 def moved_in(looks: Looks, held: Held, detail: RunDetail, rows: int) -> None:
@@ -129,10 +142,41 @@ def moved_in(looks: Looks, held: Held, detail: RunDetail, rows: int) -> None:
     if looks.tab == "metrics":
         move_metric(looks, detail.row, rows)
     elif looks.tab == "log":
-        looks.log_first = log.scrolled(held.tail, looks.log_first, rows, looks.size[1] - 1)
+        log_look.moved(looks.log, held, rows, looks.size[1] - 1)
     elif looks.tab == "check" and not looks.is_reading:
         looks.task_at = min(max(0, looks.task_at + rows), max(0, len(tasks_of(looks, held)) - 1))
     elif looks.tab == "steps":
-        looks.step_at = min(max(0, looks.step_at + rows), max(0, len(detail.checkpoints) - 1))
+        last = len(detail.checkpoints) + len(relatives(detail)) - 1
+        looks.step_at = min(max(0, looks.step_at + rows), max(0, last))
     else:
         looks.tops[looks.tab] = max(0, looks.tops.get(looks.tab, 0) + rows)
+
+
+def chosen_step(looks: Looks, detail: RunDetail) -> CheckpointRow | None:
+    """Give the checkpoint under the cursor of the steps."""
+    listed = newest_first(detail)
+    return listed[looks.step_at] if looks.step_at < len(listed) else None
+
+
+def chosen_relative(looks: Looks, detail: RunDetail) -> Relative | None:
+    """Give the parent or child under the cursor of the steps, which go on into the tree below them."""
+    at, found = looks.step_at - len(detail.checkpoints), relatives(detail)
+    return found[at] if 0 <= at < len(found) else None
+
+
+def pair_of(looks: Looks, detail: RunDetail) -> tuple[int, int]:
+    """Give the two steps whose samples stand beside each other."""
+    steps = steps_of(detail.samples) or [0]
+    pair = looks.pair or (steps[0], steps[-1])
+    return pair if set(pair) <= set(steps) else (steps[0], steps[-1])
+
+
+def turn_pair(looks: Looks, detail: RunDetail, cells: int) -> None:
+    """Take the next sampled step beside the other: on the right; by leaps (shift) on the left."""
+    steps, pair = steps_of(detail.samples), list(pair_of(looks, detail))
+    if not steps:
+        return
+    side = 0 if abs(cells) > 1 else 1
+    at = steps.index(pair[side]) + (1 if cells > 0 else -1)
+    pair[side] = steps[min(max(0, at), len(steps) - 1)]
+    looks.samples, looks.pair = "beside", (pair[0], pair[1])

@@ -84,6 +84,14 @@ def layout_of(width: int, height: int, *, is_over: bool = False) -> Layout:
     return Layout(columns, 1, chart_width, min(14, max(5, wanted)))
 
 
+def system_layout(width: int, height: int, charts: int) -> Layout:
+    """Divide the system tab: charts side by side, low enough that the facts below are seen, too."""
+    columns = 2 if width >= 60 else 1
+    chart_width = width // 2 - 2 if columns == 2 else width - 1
+    rows = max(1, -(-charts // columns))
+    return Layout(columns, rows, chart_width, min(9, max(5, (height - 8) // rows)))
+
+
 def has_failed(row: RunRow) -> bool:
     """Say whether a run ended with an error."""
     return isinstance(row.state, Failed | Lost)
@@ -122,7 +130,7 @@ def metrics_lines(board: Board, width: int, height: int) -> list[Line]:
     lines: list[Line] = []
     charts = list(board.charts)
     for at in range(0, len(charts), layout.chart_columns):
-        lines += _chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
+        lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
     lines += _number_rows(board, layout, width)
     below = _below_lines(board, width)
     rows = max(0, height - len(lines) - len(below) - 1)
@@ -164,7 +172,8 @@ def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
     return [*lines, log_rule(width), *log, *[()] * (rows - len(log)), *below][:height]
 
 
-def _chart_rows(board: Board, keys: list[str], layout: Layout, width: int) -> list[Line]:
+def chart_rows(board: Board, keys: list[str], layout: Layout, width: int) -> list[Line]:
+    """Draw charts beside each other."""
     drawn = [_chart(board, key, layout) for key in keys]
     left, *others = drawn
     if not others:

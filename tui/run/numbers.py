@@ -27,7 +27,11 @@ TITLES = {
     "memory_gib": "memory",
     "entropy": "entropy",
     "gpu_util": "GPU busy",
+    "gpu_watts": "power",
+    "gpu_celsius": "temperature",
+    "host_gib": "host memory",
 }
+SYSTEM = ("gpu_util", "memory_gib", "tokens_per_s", "gpu_watts", "gpu_celsius", "host_gib")  # of the machine
 _WITH_OTHERS = ("eval_loss", "epoch", "tokens")  # drawn with the loss, or told by the step
 
 
@@ -62,7 +66,11 @@ def shown(key: str, number: float | None) -> str:
             return without_zero(number, 2 if abs(number) >= 0.01 else 3)
         case "tokens_per_s":
             return count(round(number)) if number >= 100 else f"{number:.1f}"
-        case "memory_gib":
+        case "gpu_watts":
+            return f"{number:.0f} W"
+        case "gpu_celsius":
+            return f"{number:.0f} C"
+        case "memory_gib" | "host_gib":
             return f"{number:.1f} GiB"
         case "gpu_util":
             return f"{number:.0f} %"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.run import word
+from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.widgets.wrap import wrapped
@@ -14,11 +17,12 @@ if TYPE_CHECKING:
     from finetop.core.run import DataRow, RunDetail
 
 _LABEL = 10  # cells
+_OF_THE_FILE = ("recipe", "name", "about", "extends")  # settings that say nothing of what is trained
 _FIRST_ROW = 8  # rows of each piece of the first row
 
 
-def recipe_lines(detail: RunDetail, width: int) -> list[Line]:
-    """Write the whole tab, as many rows as it needs."""
+def recipe_lines(detail: RunDetail, width: int, *, is_whole: bool) -> list[Line]:
+    """Write the tab, as many rows as it needs: what differs from the built-in recipe below, or all settings."""
     lines: list[Line] = []
     if detail.first_row:
         lines.append(
@@ -28,9 +32,51 @@ def recipe_lines(detail: RunDetail, width: int) -> list[Line]:
             lines += _piece(text, width, is_learned=is_learned)
     if detail.data:
         lines += [rule((("data", ""),), width), *data_lines(detail, width), *plan_line(detail)]
-    lines.append(rule((("settings, all defaults filled in", ""),), width))
-    lines += settings_lines(detail.recipe, width)
-    return [*lines, rule((("system", ""),), width), *_system_lines(detail, width)]
+    name, base = base_of(detail)
+    if base is None or is_whole:
+        turn: Line = (("v", "bold"), (f" what differs from {name}", "dim")) if base is not None else ()
+        lines.append(rule((("settings, all defaults filled in", ""),), width, turn))
+        return [*lines, *settings_lines(detail.recipe, width)]
+    turn = (("v", "bold"), (" all", "dim"))
+    lines.append(rule(((f"settings that differ from the recipe {name}", ""),), width, turn))
+    return [*lines, *_differing_lines(detail.recipe, base, name, width)]
+
+
+def base_of(detail: RunDetail) -> tuple[str, dict[str, Any] | None]:
+    """Give the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
+    name = detail.recipe.get("extends")
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]+", name):
+        return "", None
+    return name, _built_in(name)
+
+
+@lru_cache(maxsize=8)
+def _built_in(name: str) -> dict[str, Any] | None:
+    from finetop.core.recipe.load import load_recipe
+
+    try:
+        return load_recipe(name, (), Path("/nonexistent")).resolved
+    except FinetopError:
+        return None  # of another version of finetop
+
+
+def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
+    """Write the settings that are not the built-in recipe's, each with what that has."""
+    theirs = dict(_flat(base, ""))
+    own = [(key, text) for key, text in _flat(recipe, "") if key not in _OF_THE_FILE]
+    found = [(key, text) for key, text in own if theirs.get(key, "null") != text]
+    if not found:
+        return [((f" nothing: it is {name} as it comes", "dim"),)]
+    name_width = min(34, max(len(key) for key, _ in found))
+    lines: list[Line] = []
+    for key, text in found:
+        before = theirs.get(key)
+        was = f"   {name}: {before}" if before is not None else ""
+        rows = wrapped(text, width - name_width - 4, 3) or [""]
+        label: Line = ((f" {cut_middle(clean_line(key), name_width):<{name_width}}  ", "dim"),)
+        lines.append((*label, (rows[0], "bold"), (was if len(rows) == 1 else "", "dim")))
+        lines += [((" " * (name_width + 3), ""), (row, "bold")) for row in rows[1:]]
+    return lines
 
 
 def _piece(text: str, width: int, *, is_learned: bool) -> list[Line]:
@@ -100,21 +146,3 @@ def _flat(node: Any, name: str) -> list[tuple[str, str]]:
     if isinstance(node, list):
         return [(name, ", ".join(str(one) for one in node) or "none")]
     return [(name, "none" if node == {} else str(node))]
-
-
-def _system_lines(detail: RunDetail, width: int) -> list[Line]:
-    facts = {"device": detail.device, "folder": detail.folder}
-    if detail.versions:
-        facts["versions"] = ", ".join(f"{name} {version}" for name, version in detail.versions.items())
-    facts["jobs"] = ", ".join(
-        f"{job.id} {job.verb} {word(job.state)}" + (f" (attempt {job.attempt})" if job.attempt > 1 else "")
-        for job in detail.jobs
-    )
-    unread = [f"job {job.id}: {clean_line(job.unread)}" for job in detail.jobs if job.unread]
-    if unread:
-        facts["unread"] = " ".join(unread)
-    lines: list[Line] = []
-    for label, text in facts.items():
-        for at, row in enumerate(wrapped(text, width - _LABEL - 1, 4) if text else []):
-            lines.append(((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "")))
-    return lines

@@ -18,13 +18,25 @@ from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
 from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.ask import Order, can_end, kill_question, short_name, stop_question
-from finetop.tui.run.body import body_lines
+from finetop.tui.run.body import board_of, body_lines
 from finetop.tui.run.head import TABS, Slow, Tab, head_lines, slowly, tabs_line
-from finetop.tui.run.held import Held, load
+from finetop.tui.run.held import Held
 from finetop.tui.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.run.looking import Looks, checked, enlarge, moved_in, tasks_of, turn_axis, turned
+from finetop.tui.run.loading import load
+from finetop.tui.run.log_look import opened_at, searched, to_hit
+from finetop.tui.run.looking import (
+    Looks,
+    checked,
+    chosen_relative,
+    chosen_step,
+    enlarge,
+    moved_in,
+    tasks_of,
+    turn_axis,
+    turn_pair,
+    turned,
+)
 from finetop.tui.run.metrics import has_failed
-from finetop.tui.run.steps import newest_first
 from finetop.tui.run.zoom import Shown, moved, smoother, zoomed
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -163,7 +175,39 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._open_tab(TABS[(TABS.index(self.looks.tab) + by) % len(TABS)])
 
     def action_log(self) -> None:
+        """Open the log: at the step under the charts' cursor, else at its end."""
+        step = None
+        if self.detail is not None and self.looks.tab in ("metrics", "system"):
+            step = board_of(self.looks, self.held, self.detail).step
+        opened_at(self.looks.log, step)
         self._open_tab("log")
+
+    def action_search(self) -> None:
+        """Search in the log, from whichever tab."""
+        if self.looks.tab != "log":
+            self.action_log()
+        before = self.looks.log.search
+        self.query_one(Bottom).ask_text(
+            "search",
+            "" if before is None else before.text,
+            changed=lambda text: None,
+            done=self._search,
+            keep="find it in the whole log; or step 412: go there",
+            leave="leave it",
+        )
+
+    def _search(self, text: str, is_kept: bool) -> None:
+        if is_kept:
+            searched(self.looks.log, text)
+            self._look_anew()
+
+    def action_hit(self, direction: int) -> None:
+        if self.looks.tab == "log":
+            if not to_hit(self.looks.log, direction):
+                host_of(self).say(
+                    "No more hits that way." if self.looks.log.search else "/ searches the log."
+                )
+            self._look_anew()
 
     def action_remedies(self) -> None:
         host_of(self).open_remedies(self.run)
@@ -181,6 +225,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
                 looks.is_reading = True
                 looks.tops.pop("check", None)
                 self.redraw()
+        elif looks.tab == "steps" and (relative := chosen_relative(looks, detail)) is not None:
+            host_of(self).open_run(relative.name)
         elif looks.tab == "metrics" and enlarge(looks, detail.row):
             host_of(self).large = looks.large
             self._look_anew()
@@ -190,6 +236,9 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def action_back(self) -> None:
         if self.looks.is_reading:
             self.looks.is_reading = False
+            self.redraw()
+        elif self.looks.tab == "log" and self.looks.log.search is not None:
+            self.looks.log.search = None
             self.redraw()
         else:
             self.dismiss()
@@ -217,7 +266,10 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._wake.set()
 
     def action_cursor(self, cells: int) -> None:
-        if self.detail is not None:
+        if self.detail is not None and self.looks.tab == "samples":
+            turn_pair(self.looks, self.detail, cells)
+            self.redraw()
+        elif self.detail is not None:
             self._show(moved(self.looks.shown, self.looks.axis(self.held, self.detail), cells))
 
     def action_zoom(self, direction: int) -> None:
@@ -228,7 +280,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._show(replace(self.looks.shown, cursor=None, zoom=None))
 
     def action_axis(self) -> None:
-        if self.detail is not None and self.looks.tab == "metrics":
+        if self.detail is not None and self.looks.tab in ("metrics", "system"):
             turn_axis(self.looks, self.detail)
             self._look_anew()
 
@@ -240,7 +292,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def _show(self, shown: Shown) -> None:
         """Look at the charts another way; they are on their tab alone."""
-        if self.looks.tab != "metrics":
+        if self.looks.tab not in ("metrics", "system"):
             return
         if shown.zoom != self.looks.shown.zoom:
             self.looks.scales.clear()
@@ -261,8 +313,8 @@ class RunScreen(Screen[None], inherit_bindings=False):
         if self.detail is None:
             return
         step = None
-        if self.looks.tab == "steps" and self.detail.checkpoints:
-            step = newest_first(self.detail)[min(self.looks.step_at, len(self.detail.checkpoints) - 1)].step
+        if self.looks.tab == "steps" and (chosen := chosen_step(self.looks, self.detail)) is not None:
+            step = chosen.step
         self._do(protocol.Check(self.detail.row.name, step))
 
     def action_stop(self) -> None:

@@ -31,6 +31,7 @@ class Tail:
     dropped: int = 0  # lines that were held before and let go
     open: str = ""
     offset: int | None = None  # bytes read; None before the first piece
+    begin: int = 0  # where the first line that is held begins, in bytes
 
     @property
     def end(self) -> int:
@@ -40,7 +41,7 @@ class Tail:
     @property
     def shown(self) -> tuple[str, ...]:
         """The lines, with the one that goes on as its last."""
-        last = _shown(self.open)
+        last = shown_line(self.open)
         return (*self.lines, last) if last else self.lines
 
 
@@ -60,12 +61,13 @@ def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
         return Tail(dropped=tail.end)
     if answer.gap and tail.offset is not None:
         tail = _with_gap(tail, job_log.words_for(answer.gap))
-    text = answer.text
+    text, begin = answer.text, tail.begin
     if tail.offset is None and answer.size > FIRST_BYTES and "\n" in text:
         text = text.partition("\n")[2]  # the first line was cut
+        begin = answer.next - len(text.encode("utf-8", "replace"))
     *whole, rest = (tail.open + text).split("\n")
-    lines = (*tail.lines, *(_shown(line) for line in whole))
-    return _bounded(lines, tail.dropped, _last_state(rest)[:_LONGEST], answer.next)
+    lines = (*tail.lines, *(shown_line(line) for line in whole))
+    return _bounded(lines, tail.dropped, _last_state(rest)[:_LONGEST], answer.next, begin)
 
 
 def skipped(tail: Tail, answer: protocol.LogAnswer) -> Tail:
@@ -79,12 +81,13 @@ def skipped(tail: Tail, answer: protocol.LogAnswer) -> Tail:
 
 def _with_gap(tail: Tail, words: str) -> Tail:
     """Say that something is missing behind the last line."""
-    return _bounded((*tail.shown, words), tail.dropped, "", tail.offset)
+    return _bounded((*tail.shown, words), tail.dropped, "", tail.offset, tail.begin)
 
 
-def _bounded(lines: tuple[str, ...], dropped: int, rest: str, offset: int | None) -> Tail:
+def _bounded(lines: tuple[str, ...], dropped: int, rest: str, offset: int | None, begin: int) -> Tail:
     surplus = max(0, len(lines) - LINES)
-    return Tail(lines[surplus:], dropped + surplus, rest, offset)
+    begin += sum(len(line.encode("utf-8", "replace")) + 1 for line in lines[:surplus])
+    return Tail(lines[surplus:], dropped + surplus, rest, offset, begin)
 
 
 def _last_state(line: str) -> str:
@@ -93,7 +96,8 @@ def _last_state(line: str) -> str:
     return body.rpartition("\r")[2] + line[len(body) :][:1]
 
 
-def _shown(line: str) -> str:
+def shown_line(line: str) -> str:
+    """Give a line as it is shown: clean, and of one that writes over itself the newest state."""
     return clean_line(_last_state(line).rstrip("\r"))
 
 
@@ -103,18 +107,21 @@ def last_rows(tail: Tail, height: int) -> list[Line]:
     return [_styled(line) for line in shown[max(0, len(shown) - height) :]] if height > 0 else []
 
 
-def view(tail: Tail, width: int, height: int, first: int | None) -> list[Line]:
-    """Give the rows in view: from line number `first` on, or the end; long lines go on in the next row."""
+def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "") -> list[Line]:
+    """Give the rows in view: from line number `first` on, or the end; long lines go on in the next row.
+
+    `wanted` is a text that is marked where it stands.
+    """
     shown = tail.shown
     rows: list[Line] = []
     if first is None:
         for line in reversed(shown):
-            rows = [*_rows(line, width), *rows]
+            rows = [*drawn_rows(line, width, wanted), *rows]
             if len(rows) >= height:
                 break
         return rows[max(0, len(rows) - height) :] if height > 0 else []
     for line in shown[max(0, first - tail.dropped) :]:
-        rows += _rows(line, width)
+        rows += drawn_rows(line, width, wanted)
         if len(rows) >= height:
             break
     return rows[:height]
@@ -127,10 +134,23 @@ def scrolled(tail: Tail, first: int | None, by: int, height: int) -> int | None:
     return None if at >= last_first else max(tail.dropped, at)
 
 
-def _rows(line: str, width: int) -> list[Line]:
+def drawn_rows(line: str, width: int, wanted: str = "") -> list[Line]:
+    """Break a line into rows, with its style; a text that was searched for is marked in each."""
     style = _style(line)
     first, *more = wrapped(line, max(10, width - 4))
-    return [((f" {first}", style),), *(((f"   {row}", style),) for row in more)]
+    rows = [f" {first}", *(f"   {row}" for row in more)]
+    return [_marked(row, style, wanted.casefold()) for row in rows]
+
+
+def _marked(row: str, style: StyleName, wanted: str) -> Line:
+    spans: list[tuple[str, StyleName]] = []
+    folded, at = row.casefold(), 0
+    if wanted and len(folded) == len(row):
+        while (found := folded.find(wanted, at)) >= 0:
+            end = found + len(wanted)
+            spans += [(row[at:found], style), (row[found:end], "reverse")]
+            at = end
+    return tuple(span for span in (*spans, (row[at:], style)) if span[0])
 
 
 def _styled(line: str) -> Line:

@@ -1,0 +1,48 @@
+"""Where a run comes from and what came from it: a small tree, of which each other run can be opened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.text import clean_line
+from finetop.tui.widgets.lines import Line, rule
+from finetop.tui.words import count, cut_middle
+
+if TYPE_CHECKING:
+    from finetop.core.run import Relative, RunDetail
+
+_NAME = 40  # cells
+
+
+def relatives(detail: RunDetail) -> list[Relative]:
+    """List the runs that can be opened from the tree, in its order."""
+    return [*detail.parents, *detail.children]
+
+
+def lineage_lines(detail: RunDetail, cursor: int | None, width: int) -> list[Line]:
+    """Draw the tree: parents above the run, children below; nothing for a run that has neither."""
+    if not detail.parents and not detail.children:
+        return []
+    parents, children = len(detail.parents), len(detail.children)
+    lines: list[Line] = [rule((("comes from, and led to", ""),), width)]
+    for at, one in enumerate(detail.parents):
+        lines.append(_row("┌" if not at else "├", one, has_cursor=cursor == at, is_parent=True))
+    name = cut_middle(clean_line(detail.row.name), _NAME)
+    lines.append(((f"   {'├' if parents and children else '└' if parents else '┌'} ", "dim"), (name, "bold")))
+    for at, one in enumerate(detail.children, parents):
+        branch = "└" if at == parents + children - 1 else "├"
+        lines.append(_row(branch, one, has_cursor=cursor == at, is_parent=False))
+    return lines
+
+
+def _row(branch: str, one: Relative, *, has_cursor: bool, is_parent: bool) -> Line:
+    gutter: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+    indent = "" if is_parent else "─ "
+    step = "its last step" if one.step is None else f"step {count(one.step)}"
+    name = cut_middle(clean_line(one.name), _NAME)
+    return (
+        *gutter,
+        (f"  {branch} {indent}", "dim"),
+        (name, "bold" if has_cursor else ""),
+        (f"  {step}, as {clean_line(one.setting)}", "dim"),
+    )

@@ -1,0 +1,101 @@
+"""A part of a job's log around a place in it: its lines with where each begins, in bytes. It is bounded."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from finetop.core import job_log, protocol
+from finetop.tui.widgets.log import drawn_rows, shown_line
+
+if TYPE_CHECKING:
+    from finetop.tui.widgets.lines import Line
+
+HALF: Final = 1 << 15  # bytes that are held on each side of the place
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Lines of a log, clean; `begins` are their places, `end` is behind the last, `size` that of all."""
+
+    lines: tuple[str, ...]
+    begins: tuple[int, ...]
+    end: int
+    size: int
+
+
+def requests(run: str, job: int | None, at: int) -> tuple[protocol.ReadLog, protocol.ReadLog]:
+    """Ask for what is in front of a line that begins at a place, and for it with what follows."""
+    begin = max(0, at - HALF)
+    return protocol.ReadLog(run, job, begin, at - begin), protocol.ReadLog(run, job, at, HALF)
+
+
+def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> Page:
+    """Put the two parts together; a line that is cut in front is left out."""
+    begin = max(0, at - HALF)
+    lines: list[str] = []
+    begins: list[int] = []
+    place = begin
+    for number, raw in enumerate(before.text.split("\n")[:-1] if at else []):
+        if number or not begin:
+            lines.append(shown_line(raw))
+            begins.append(place)
+        place += len(raw.encode("utf-8", "replace")) + 1
+    place = at
+    if behind.gap:
+        lines.append(job_log.words_for(behind.gap))
+        begins.append(place)
+        place += behind.gap
+    *whole, rest = behind.text.split("\n")
+    if behind.next >= behind.size and rest:
+        whole.append(rest)
+    for raw in whole:
+        lines.append(shown_line(raw))
+        begins.append(place)
+        place += len(raw.encode("utf-8", "replace")) + 1
+    return Page(tuple(lines), tuple(begins), place, behind.size)
+
+
+def index_of(page: Page, at: int) -> int:
+    """Give the line that begins at a place, or the next behind it."""
+    return min(bisect_left(page.begins, at), max(0, len(page.lines) - 1))
+
+
+def view(page: Page, at: int, width: int, height: int, wanted: str = "") -> list[Line]:
+    """Give the rows from a place on; what was searched for is marked."""
+    rows: list[Line] = []
+    for line in page.lines[index_of(page, at) :]:
+        rows += drawn_rows(line, width, wanted)
+        if len(rows) >= height:
+            break
+    return rows[: max(0, height)]
+
+
+def scrolled(page: Page, at: int, by: int, height: int) -> int | None:
+    """Give the place that the view begins at after scrolling; None at the log's end, which is followed then."""
+    index = index_of(page, at) + by
+    if page.end >= page.size and index >= len(page.lines) - height:
+        return None
+    if not page.begins:
+        return at
+    return page.begins[min(max(0, index), len(page.begins) - 1)]
+
+
+def is_near_edge(page: Page, at: int, height: int) -> bool:
+    """Say whether there is more of the log that scrolling on would soon need."""
+    index = index_of(page, at)
+    is_high = index < height and bool(page.begins) and page.begins[0] > 0
+    return is_high or (index + 2 * height > len(page.lines) and page.end < page.size)
+
+
+def place_before(places: list[int], at: int) -> int | None:
+    """Give the nearest place before one."""
+    index = bisect_left(places, at)
+    return places[index - 1] if index else None
+
+
+def place_behind(places: list[int], at: int) -> int | None:
+    """Give the nearest place behind one."""
+    index = bisect_right(places, at)
+    return places[index] if index < len(places) else None
