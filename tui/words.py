@@ -103,7 +103,9 @@ def long_span(seconds: float) -> str:
 
 
 def size_word(size_bytes: int) -> str:
-    """Write a size on the disk: '8.1 GB', '340.0 MB'."""
+    """Write a size on the disk: '8.1 GB', '340.0 MB', '61.4 kB'."""
+    if size_bytes < 100_000:
+        return f"{size_bytes / 1e3:,.1f} kB"
     return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
 
 

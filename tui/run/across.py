@@ -49,9 +49,17 @@ def axis_of(detail: RunDetail, x: Across, newest: float | None, cells: int, befo
     grain: float = 0.001 if x == "epoch" else 1
     if x == "time":
         return Axis(_time_end(detail, newest, before), newest, cells, grain)
-    epochs = planned.get("epochs", 0.0)
-    end = epochs if x == "epoch" else planned.get("tokens_per_epoch", 0.0) * epochs
+    epochs = _epochs(detail)
+    end = epochs if x == "epoch" else round(planned.get("tokens_per_epoch", 0.0) * epochs)
     return Axis(end if end >= newest > 0 else _unplanned(newest, end, x, before), newest, cells, grain)
+
+
+def _epochs(detail: RunDetail) -> float:
+    """Say how many epochs the planned steps are: the plan's own number does not know of a limit in steps."""
+    row, epoch = detail.row, detail.row.metrics.get("epoch")
+    if not epoch or not row.step or not row.steps:
+        return detail.planned.get("epochs", 0.0)
+    return max(epoch, round(epoch * row.steps / row.step, 2))
 
 
 def _unplanned(newest: float, planned: float, x: Across, before: float) -> float:

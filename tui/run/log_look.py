@@ -15,7 +15,7 @@ from finetop.core.text import clean_line
 from finetop.tui.run.held import load_log, log_job
 from finetop.tui.widgets import log, log_page
 from finetop.tui.widgets.lines import Line, line_width, rule
-from finetop.tui.words import count, counted, cut_end
+from finetop.tui.words import count, counted, cut_end, size_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,13 +52,14 @@ class LogLook:
     first: int | None = None  # the line of its end that the view begins with; None: follow the end
     at: int | None = None  # the place that the view begins at, where that is not the end
     step: int | None = None  # that is to be gone to
+    mark: int | None = None  # the place of the line that was gone to
     search: Search | None = None
     page: Page | None = None
 
 
 def opened_at(look: LogLook, step: int | None) -> None:
     """Look at a step's first line, or at the log's end."""
-    look.first, look.at, look.page, look.step = None, None, None, step
+    look.first, look.at, look.page, look.step, look.mark = None, None, None, step, None
 
 
 def searched(look: LogLook, text: str) -> None:
@@ -110,7 +111,7 @@ def to_hit(look: LogLook, direction: int) -> bool:
         found = nearest(search.hits, here)
     if found is None:
         return False
-    search.at = look.at = found
+    search.at = look.at = look.mark = found
     look.first, look.page = None, None
     return True
 
@@ -142,7 +143,7 @@ async def load(
         answer = await host.ask(protocol.FindInLog(run, job.id, step=step))
         if look.step == step:
             opened_at(look, None)
-            look.at = answer.at[0] if answer.at else None
+            look.at = look.mark = answer.at[0] if answer.at else None
     await _load_page(host, look, run, job.id)
     while (search := look.search) is not None and not search.is_over and log_job(detail, look.job) == job:
         await _search_on(host, search, run, job.id)
@@ -183,7 +184,7 @@ def log_lines(look: LogLook, held: Held, detail: RunDetail, width: int, height: 
         return [title, *log.view(held.tail, width, height - 1, look.first, wanted)]
     if look.page is None:
         return [title, (("   reading …", "dim"),)]
-    return [title, *log_page.view(look.page, look.at, width, height - 1, wanted)]
+    return [title, *log_page.view(look.page, look.at, width, height - 1, wanted, look.mark)]
 
 
 def _title(look: LogLook, held: Held, job: JobRow) -> str:
@@ -194,7 +195,7 @@ def _title(look: LogLook, held: Held, job: JobRow) -> str:
         return f"{words}, step {count(look.step)} is looked for …"
     if look.at is not None:
         size = max(1, look.page.size if look.page is not None else held.tail.offset or 1)
-        return f"{words}, from {look.at / size:.0%} of {size / 1e6:,.1f} MB".replace("%", " %")
+        return f"{words}, from {look.at / size:.0%} of {size_word(size)}".replace("%", " %")
     return words + (", newest last" if look.first is None else ", held while you read")
 
 
@@ -204,8 +205,8 @@ def _search_words(search: Search) -> str:
         return f"{text} is looked for …"
     hits = counted(len(search.hits), "line")
     if not search.is_over:
-        done = (search.size - search.begin) / 1e6
-        return f"{text} is in {hits} of {done:,.0f} MB so far, of {search.size / 1e6:,.0f} MB"
+        done = size_word(search.size - search.begin)
+        return f"{text} is in {hits} of {done} so far, of {size_word(search.size)}"
     if not search.hits:
         return f"no line has {text}"
     if search.at is None:

@@ -62,14 +62,33 @@ def index_of(page: Page, at: int) -> int:
     return min(bisect_left(page.begins, at), max(0, len(page.lines) - 1))
 
 
-def view(page: Page, at: int, width: int, height: int, wanted: str = "") -> list[Line]:
-    """Give the rows from a place on; what was searched for is marked."""
+def view(
+    page: Page, at: int, width: int, height: int, wanted: str = "", mark: int | None = None
+) -> list[Line]:
+    """Give the rows from a place on, and at the log's end a full view; what was searched for is marked.
+
+    `mark` is the place of a line that was gone to: the cursor stands before it.
+    """
+    index = index_of(page, at)
     rows: list[Line] = []
-    for line in page.lines[index_of(page, at) :]:
-        rows += drawn_rows(line, width, wanted)
+    for place in range(index, len(page.lines)):
+        rows += _rows(page, place, width, wanted, mark)
         if len(rows) >= height:
-            break
-    return rows[: max(0, height)]
+            return rows[: max(0, height)]
+    if page.end >= page.size:
+        for place in range(index - 1, -1, -1):
+            rows = [*_rows(page, place, width, wanted, mark), *rows]
+            if len(rows) >= height:
+                return rows[len(rows) - height :]
+    return rows
+
+
+def _rows(page: Page, place: int, width: int, wanted: str, mark: int | None) -> list[Line]:
+    first, *others = drawn_rows(page.lines[place], width, wanted)
+    if page.begins[place] == mark and first:
+        (text, style), *spans = first
+        first = (("▸", "reverse"), (text[1:], style), *spans)
+    return [first, *others]
 
 
 def scrolled(page: Page, at: int, by: int, height: int) -> int | None:
