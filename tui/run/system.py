@@ -29,7 +29,7 @@ def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], 
     charts = list(board.charts)
     for at in range(0, len(charts), layout.chart_columns):
         lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
-    missing = [title_of(key) for key in SYSTEM if key not in board.detail.row.metrics]
+    missing = [title_of(key) for key in _expected(board.detail) if key not in board.detail.row.metrics]
     if missing:
         lines += _fact("not told", f"{', '.join(missing)}{_why(board.detail)}", width)
     lines += processes_lines(processes, width)
@@ -37,6 +37,11 @@ def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], 
     for label, text in _facts(board.detail).items():
         lines += _fact(label, text, width)
     return lines
+
+
+def _expected(detail: RunDetail) -> Sequence[str]:
+    """Name what is measured of a run where it can be; on the CPU its memory is the host's."""
+    return [key for key in SYSTEM if key != "host_gib" or not detail.device.startswith("cpu")]
 
 
 def _why(detail: RunDetail) -> str:
