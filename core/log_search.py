@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import deque
 from typing import NamedTuple
 
 LONGEST_LINE = 1 << 16  # bytes
@@ -22,7 +23,8 @@ class Found(NamedTuple):
 def find(descriptor: int, text: str, begin: int, end: int, most: int) -> Found:
     """Find the lines that begin in a part of a log and have a text; ASCII letters of either case are the same.
 
-    A negative `end` is the log's. Of a line only its first LONGEST_LINE bytes behind the part are looked at.
+    Of more than `most` the last are given, and the part begins with them. A negative `end` is the log's. Of a line only
+    its first LONGEST_LINE bytes behind the part are looked at.
     """
     size = os.fstat(descriptor).st_size
     end = size if end < 0 else min(end, size)
@@ -30,17 +32,19 @@ def find(descriptor: int, text: str, begin: int, end: int, most: int) -> Found:
     start = max(0, begin - 1)  # with the end of the line before, if it ends here
     raw = os.pread(descriptor, end - start + LONGEST_LINE, start).lower()
     wanted = text.encode("utf-8", "replace").lower()
-    found: list[int] = []
+    found: deque[int] = deque(maxlen=most)
+    is_full, passed = False, 0
     at = raw.find(wanted) if wanted else -1
-    while at >= 0 and len(found) < most:
-        line = max(raw.rfind(b"\n", 0, at), raw.rfind(b"\0", 0, at)) + 1
+    while at >= 0:
+        line = max(raw.rfind(b"\n", passed, at), raw.rfind(b"\0", passed, at)) + 1
         if start + line >= end:
             break
         if start + line >= begin:
+            is_full = is_full or len(found) == most
             found.append(start + line)
-        following = raw.find(b"\n", at)
-        at = raw.find(wanted, following) if following >= 0 else -1
-    return Found(found, begin, size)
+        passed = raw.find(b"\n", at)
+        at = raw.find(wanted, passed) if passed >= 0 else -1
+    return Found(list(found), found[0] if is_full else begin, size)
 
 
 def find_step(descriptor: int, step: int) -> Found:
