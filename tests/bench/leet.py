@@ -111,6 +111,11 @@ def has_chart(terminal: Terminal) -> bool:
     return "loss" in text and any(mark in text for mark in BRAILLE)
 
 
+def has_axis_to(terminal: Terminal, steps: int) -> bool:
+    """Whether finetop's x axis ends there: a chart is drawn with all steps at once."""
+    return f"{steps:,}" in terminal.text() or f"{steps // 1000}k" in terminal.text()
+
+
 def wait(terminal: Terminal, is_there: object, began: float) -> float:
     """Seconds since `began` until something is on the screen."""
     assert callable(is_there)
@@ -142,7 +147,7 @@ def enter(home: Path, steps: int) -> list[float]:
     for _ in range(6):
         began = time.monotonic()
         terminal.keys("\r")
-        taken.append(wait(terminal, lambda one: has_chart(one) and f"{steps:,}" in one.text(), began))
+        taken.append(wait(terminal, lambda one: has_chart(one) and has_axis_to(one, steps), began))
         terminal.pump(0.5)
         terminal.keys("\x1b")
         while has_chart(terminal):
@@ -174,7 +179,7 @@ def main() -> int:
     ours = [sys.executable, "-m", "finetop.tui.main", "open", "long-run"]
     for _ in range(args.rounds):
         looks["finetop open"].append(
-            look(ours, home.root, lambda one: f"{args.steps:,}" in one.text(), [supervisor])
+            look(ours, home.root, lambda one: has_axis_to(one, args.steps), [supervisor])
         )
         looks["wandb leet"].append(
             look(
