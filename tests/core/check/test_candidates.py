@@ -148,7 +148,7 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
     model, _ = models.load(base, torch.float32, "cpu")
     exam = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
     paper: Any = SimpleNamespace(
-        home=home, exam=exam, events=EventLog(place / "e.jsonl"), told=set(), told_at=0.0, step=3
+        home=home, exam=exam, events=EventLog(place / "e.jsonl"), told=set(), told_at=0.0, step=3, of=""
     )
     monkeypatch.setattr(cache, "append", lambda *_: pytest.fail("kept"))
     sitting = passes.sit(paper, exam, Examinee("tuned", None, lambda: model, PLAN))
