@@ -30,6 +30,7 @@ from finetop.core.run import (
     Stopped,
 )
 from finetop.tui.app import FinetopApp
+from finetop.tui.run.across import axis_of
 from finetop.tui.run.head import TABS, Tab
 from finetop.tui.run.keys import KEYS, footer_keys
 from finetop.tui.run.looking import Looks
@@ -353,6 +354,27 @@ async def test_log_scale_and_smoothing_say_so() -> None:
         assert "smoothed .6  log y" in row_with(app, " loss ")
         await pilot.press("y", "m", "m")
         assert "smoothed" not in text_of(app) and "log y" not in text_of(app)
+
+
+def test_an_axis_of_time_is_round_and_moves_seldom() -> None:
+    state = Running(NOW - 800, "training", 820, 1200, "steps", 380.0)
+    detail = make_detail(state)
+    assert axis_of(detail, "time", 820.0, 32).end == 1500
+    assert axis_of(detail, "time", 1100.0, 32, 1500).end == 1500  # 1,480 s in all
+    assert axis_of(detail, "time", 1200.0, 32, 1500).end == 2000
+    assert axis_of(detail, "time", 100.0, 32, 1500).end == 500  # it is much faster than it was thought
+    done = msgspec.structs.replace(detail.row, state=Finished(NOW - 900, NOW))
+    assert axis_of(msgspec.structs.replace(detail, row=done), "time", 817.0, 32).end == 817
+
+
+def test_an_axis_of_tokens_ends_with_the_planned_steps_else_it_doubles() -> None:
+    detail = make_detail(Running(NOW - 800))
+    limited = msgspec.structs.replace(detail, row=msgspec.structs.replace(detail.row, steps=900))
+    assert axis_of(limited, "epoch", None, 32).end == 1.5  # of the two that are planned
+    assert axis_of(limited, "tokens", None, 32).end == 460_800
+    unplanned = msgspec.structs.replace(detail, planned={})
+    assert axis_of(unplanned, "tokens", 419_840.0, 32).end == 640_000
+    assert axis_of(unplanned, "tokens", 639_000.0, 32, 640_000).end == 640_000
 
 
 def test_moving_beyond_the_edge_moves_a_zoomed_picture() -> None:

@@ -110,7 +110,6 @@ def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
     return int(until[-1] if until else steps.low[0])
 
 
-def place_words(view: View, cell: int, cells: int) -> str:
-    """Say where on the axis a cell is: 'step 412', '1.2M tok', '40 min', 'epoch 1.5'."""
-    place = place_at(view, cell, cells)
-    return f"step {count(round(place))}" if view.x == "step" else x_label(place, view.x)
+def place_words(view: View, cell: int, cells: int, step: int) -> str:
+    """Say where on the axis a cell is, of which the step is known: 'step 412', '1.2M tok', '40 min', 'epoch 1.5'."""
+    return f"step {count(step)}" if view.x == "step" else x_label(place_at(view, cell, cells), view.x)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 from finetop.tui.run.across import step_at
 from finetop.tui.run.alarms import alarm_lines
 from finetop.tui.run.beside import beside_lines, steps_of
+from finetop.tui.run.charts import Board, series_of
 from finetop.tui.run.check import check_lines, no_check_lines
 from finetop.tui.run.flips import answer_lines
 from finetop.tui.run.lineage import lineage_lines
 from finetop.tui.run.log_look import log_lines
 from finetop.tui.run.looking import checked, pair_of, tasks_of
 from finetop.tui.run.marks import Event, by_cell, events_of
-from finetop.tui.run.metrics import Board, metrics_lines, series_of
+from finetop.tui.run.metrics import metrics_lines
 from finetop.tui.run.numbers import drift_limit
 from finetop.tui.run.recipe import recipe_lines
 from finetop.tui.run.samples import sample_lines

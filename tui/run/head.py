@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Tab = Literal["metrics", "log", "samples", "recipe", "check", "steps", "system"]
 TABS: tuple[Tab, ...] = ("metrics", "log", "samples", "recipe", "check", "steps", "system")
+OF_CHARTS: tuple[Tab, ...] = ("metrics", "system")
 SLOW_S = 10.0  # time left and what the machine does change at most so often
 _BAR = 30  # cells at most
 

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 from finetop.core import protocol
 from finetop.tui.run import log_look
+from finetop.tui.run.charts import wanted_keys
+from finetop.tui.run.head import OF_CHARTS
 from finetop.tui.run.held import load_checks, load_curves, load_log, load_processes, load_sparks, log_job
-from finetop.tui.run.metrics import SPARK, numbered, wanted_keys
+from finetop.tui.run.metrics import SPARK, numbered
 from finetop.tui.run.zoom import stretch
 from finetop.tui.widgets.chart import columns_of
 
@@ -26,7 +28,7 @@ async def load(host: Host, held: Held, run: str, looks: Looks, redraw: Callable[
     held.detail = detail = await host.ask(protocol.GetRun(run))
     if not is_new:
         redraw()
-    if looks.tab in ("metrics", "system"):
+    if looks.tab in OF_CHARTS:
         await _load_charts(host, held, detail, looks)
     if looks.tab == "system":
         await load_processes(host, held)

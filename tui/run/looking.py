@@ -9,9 +9,10 @@ from finetop.core.check.telling.result import worst_first
 from finetop.tui.run import log_look
 from finetop.tui.run.across import axis_of, next_x
 from finetop.tui.run.beside import steps_of
+from finetop.tui.run.charts import layout_of, system_layout
 from finetop.tui.run.lineage import relatives
 from finetop.tui.run.log_look import LogLook
-from finetop.tui.run.metrics import has_failed, layout_of, system_layout
+from finetop.tui.run.metrics import has_failed
 from finetop.tui.run.numbers import SYSTEM, metric_keys
 from finetop.tui.run.steps import newest_first
 from finetop.tui.run.zoom import Axis, Shown
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
     from finetop.core.check.deciding.verdict import TaskResult
     from finetop.core.protocol import Across
     from finetop.core.run import CheckpointRow, Relative, RunDetail, RunRow
+    from finetop.tui.run.charts import Layout
     from finetop.tui.run.head import Tab
     from finetop.tui.run.held import Checked, Held
-    from finetop.tui.run.metrics import Layout
     from finetop.tui.widgets.axis import Scale
 
 

@@ -2,94 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol import Curve
 from finetop.core.run import Failed, Lost, Queued, Running
-from finetop.tui.run.across import NAMES, place_words
 from finetop.tui.run.alarms import alarm_row, open_alarm
-from finetop.tui.run.marks import Event, marks_in
+from finetop.tui.run.charts import NUMBERS, Board, Layout, beside, chart_rows, layout_of
 from finetop.tui.run.numbers import drift_forecast, drift_limit, metric_keys, shown, title_of
 from finetop.tui.run.recipe import data_lines, plan_line, settings_lines
 from finetop.tui.verdicts import verdict_words
-from finetop.tui.widgets.chart import Series, View, columns_of, draw, plot_width, value_at
+from finetop.tui.widgets.chart import columns_of
 from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.log import last_rows
 from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import count, cut_end, without_zero
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from finetop.core.run import RunDetail, RunRow
-    from finetop.tui.widgets.axis import Scale
-    from finetop.tui.widgets.log import Tail
 
 SPARK = 16  # cells
-LOG = 10  # rows that four charts leave for the log
-_NUMBERS = 2  # rows
-_LEAST_WORDS = 10  # cells of what happened, in a title
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How a tab of some size is divided: charts in a grid, each with a title row; the log gets the rest."""
-
-    chart_columns: int
-    chart_rows: int
-    chart_width: int
-    chart_height: int  # with its title and its x axis
-
-    @property
-    def charts(self) -> int:
-        """How many charts there is room for."""
-        return self.chart_columns * self.chart_rows
-
-
-@dataclass(frozen=True, slots=True)
-class Board:
-    """All that is held for the metrics tab. `view` is what the curves were asked for.
-
-    `charts` are drawn large and `small` are numbers; `metric` is under the cursor among them, `step` under that of
-    the charts.
-    """
-
-    detail: RunDetail
-    curves: Mapping[str, Curve]
-    scales: Mapping[str, Scale]
-    sparks: Mapping[str, str]
-    view: View
-    tail: Tail
-    charts: Sequence[str]
-    small: Sequence[str]
-    metric: str | None
-    events: Mapping[int, list[Event]]  # by the cell of a chart
-    step: int | None
-    only_ascii: bool = False
-
-    @property
-    def under_cursor(self) -> list[Event]:
-        """What happened under the cursor of the charts."""
-        return self.events.get(self.view.cursor, []) if self.view.cursor is not None else []
-
-
-def layout_of(width: int, height: int, *, is_over: bool = False) -> Layout:
-    """Divide the tab: two charts side by side, four from 100x28 on; a run that failed leaves more to its log."""
-    columns = 2 if width >= 60 else 1
-    chart_width = width // 2 - 2 if columns == 2 else width - 1
-    if width >= 100 and height >= 28:
-        return Layout(columns, 2, chart_width, min(13, max(7, (height - _NUMBERS - 2 - LOG) // 2)))
-    wanted = height // 3 if is_over else height // 2
-    return Layout(columns, 1, chart_width, min(14, max(5, wanted)))
-
-
-def system_layout(width: int, height: int, charts: int) -> Layout:
-    """Divide the system tab: charts side by side, low enough that the facts below are seen, too."""
-    columns = 2 if width >= 60 else 1
-    chart_width = width // 2 - 2 if columns == 2 else width - 1
-    rows = max(1, -(-charts // columns))
-    return Layout(columns, rows, chart_width, min(9, max(5, (height - 8) // rows)))
 
 
 def has_failed(row: RunRow) -> bool:
@@ -99,23 +31,10 @@ def has_failed(row: RunRow) -> bool:
 
 def numbered(small: Sequence[str], metric: str | None) -> Sequence[str]:
     """Choose the numbers that there is room for beside the check: the first, or those around the cursor."""
-    room = 2 * _NUMBERS - 1
+    room = 2 * NUMBERS - 1
     at = small.index(metric) if metric in small else 0
     first = min(at // room * room, max(0, len(small) - room))
     return small[first : first + room]
-
-
-def wanted_keys(charts: list[str]) -> list[str]:
-    """Name the curves that the charts need."""
-    return [*charts, "eval_loss"] if "loss" in charts else charts
-
-
-def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
-    """Give what is drawn in a metric's chart."""
-    series = [Series(curves[key])] if key in curves else []
-    if key == "loss" and "eval_loss" in curves:
-        series.append(Series(curves["eval_loss"], is_points=True))
-    return series
 
 
 def metrics_lines(board: Board, width: int, height: int) -> list[Line]:
@@ -172,88 +91,14 @@ def _starting_lines(board: Board, width: int, height: int) -> list[Line]:
     return [*lines, log_rule(width), *log, *[()] * (rows - len(log)), *below][:height]
 
 
-def chart_rows(board: Board, keys: list[str], layout: Layout, width: int) -> list[Line]:
-    """Draw charts beside each other."""
-    drawn = [_chart(board, key, layout) for key in keys]
-    left, *others = drawn
-    if not others:
-        return left if layout.chart_columns == 1 else [_beside(line, (), width) for line in left]
-    return [_beside(a, b, width) for a, b in zip(left, others[0], strict=True)]
-
-
-def _beside(left: Line, right: Line, width: int) -> Line:
-    gap = width // 2 - 1 - line_width(left)
-    return (*left, (" " * max(0, gap), ""), ("│", "dim"), *right)
-
-
-def _chart(board: Board, key: str, layout: Layout) -> list[Line]:
-    series = series_of(key, board.curves)
-    limit = drift_limit(board.detail.recipe) if key == "drift" else None
-    picture = draw(
-        series,
-        width=layout.chart_width,
-        height=layout.chart_height - 1,
-        view=board.view,
-        scale=board.scales.get(key),
-        limit=limit,
-        marks=marks_in(board.events, only_ascii=board.only_ascii),
-        only_ascii=board.only_ascii,
-    )
-    return [_title(board, key, series, limit, layout.chart_width), *picture]
-
-
-def _title(board: Board, key: str, series: list[Series], limit: float | None, width: int) -> Line:
-    """Write a chart's title: its newest values, or those at the cursor; what does not fit goes as a whole."""
-    view = board.view
-    parts: list[Line] = []
-    if view.cursor is not None:
-        place = place_words(view, view.cursor, plot_width(width))
-        parts.append(((f"step {count(board.step or 0)}" if view.x == "step" else place, "bold"),))
-    for one in series:
-        name = {"loss": "train ", "eval_loss": "eval "}.get(one.curve.key, "")
-        if view.cursor is not None:
-            number = value_at(one, view.cursor, view.smoothing)
-            text = "-" if number is None else shown(key, number)
-        else:
-            text = shown(key, board.detail.row.metrics.get(one.curve.key, one.curve.last_value))
-        point: Line = ((" o" if board.only_ascii else " •", "bold"),) if one.is_points else ()
-        parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
-    if limit is not None and parts:
-        parts[-1] = (*parts[-1], (f" of {without_zero(limit)}", ""))
-        parts.append((("nats a token", "dim"),))
-    bad = sum(one.curve.bad for one in series)
-    if bad:
-        parts.append(((f"{bad} not finite", "amber"),))
-    if view.smoothing:
-        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
-    if view.is_log:
-        parts.append((("log y", "dim"),))
-    if view.x != "step" and key == board.charts[0]:
-        parts.append(((NAMES[view.x], "dim"),))
-    gutter: Line = (("▸", "reverse"),) if key == board.metric else ((" ", ""),)
-    line: Line = (*gutter, (title_of(key), "bold"))
-    values = (view.cursor is not None) + len(series)  # the parts that the title is there for
-    if line_width(line) + sum(line_width(part) + 2 for part in parts[:values]) > width:
-        line = gutter
-    for part in parts:
-        gap = 2 if len(line) > 1 else 0
-        if line_width(line) + gap + line_width(part) <= width:
-            line = (*line, (" " * gap, ""), *part)
-    room = width - line_width(line) - 2
-    if board.under_cursor and room >= _LEAST_WORDS:
-        event = board.under_cursor[0]
-        line = (*line, ("  ", ""), (cut_end(event.words, room), event.mark.style or "bold"))
-    return line
-
-
 def _number_rows(board: Board, layout: Layout, width: int) -> list[Line]:
     half = width // 2 - 2 if layout.chart_columns == 2 else width - 1
     cells = [_number(board, key, half) for key in numbered(board.small, board.metric)]
     cells.append(_check_cell(board.detail.row))
     if layout.chart_columns == 1:
-        return cells[:_NUMBERS]
+        return cells[:NUMBERS]
     padded = [*cells, ()]
-    return [_beside(padded[at], padded[at + 1], width) for at in range(0, len(cells), 2)]
+    return [beside(padded[at], padded[at + 1], width) for at in range(0, len(cells), 2)]
 
 
 def _number(board: Board, key: str, width: int) -> Line:

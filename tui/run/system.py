@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.run import word
 from finetop.core.text import clean_line
-from finetop.tui.run.metrics import chart_rows
+from finetop.tui.run.charts import chart_rows
 from finetop.tui.run.numbers import SYSTEM, title_of
 from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.widgets.wrap import wrapped
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol import ProcessRow
     from finetop.core.run import RunDetail
-    from finetop.tui.run.metrics import Board, Layout
+    from finetop.tui.run.charts import Board, Layout
 
 _LABEL = 10  # cells
 _STATES = {"R": "runs", "S": "waits", "D": "waits for a device", "T": "is stopped", "Z": "has ended"}

@@ -71,7 +71,7 @@ def run(
     x, first, last, columns = stretch
     name = f"{_file_name(detail.row.name)}-{tab}"
     match tab:
-        case "metrics":
+        case "metrics" | "system":
             lines = [(key, line_of(curves[key], first, last, columns)) for key in drawn if key in curves]
             charts = [
                 Chart(f"{key} by {x}", (line,), last, first=first, x=x) for key, line in lines if line.steps

@@ -19,14 +19,13 @@ from finetop.tui.messages import StoreChanged
 from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.ask import Order, can_end, kill_question, short_name, stop_question
 from finetop.tui.run.body import board_of, body_lines
-from finetop.tui.run.head import TABS, Slow, Tab, head_lines, slowly, tabs_line
+from finetop.tui.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.run.held import Held
 from finetop.tui.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.run.loading import load
 from finetop.tui.run.log_look import opened_at, searched, to_hit
 from finetop.tui.run.looking import (
     Looks,
-    checked,
     chosen_relative,
     chosen_step,
     enlarge,
@@ -37,6 +36,7 @@ from finetop.tui.run.looking import (
     turned,
 )
 from finetop.tui.run.metrics import has_failed
+from finetop.tui.run.sheet import sheet_of
 from finetop.tui.run.zoom import Shown, moved, smoother, zoomed
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -78,18 +78,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     async def to_save(self) -> Sheet:
         """Give what the open tab shows, for a file."""
-        from finetop.tui.saving import Sheet, sheets
-
-        held, detail = self.held, self.detail
-        if detail is None:
-            return Sheet("run")
-        one = checked(self.looks, held)
-        drawn, stretch = (
-            self.looks.charted(detail.row),
-            (held.x or "step", held.first, held.last, held.columns),
-        )
-        outcome = None if one is None else one.outcome
-        return sheets.run(detail, self.looks.tab, drawn, held.curves, stretch, outcome)
+        return sheet_of(self.looks, self.held, self.detail)
 
     def to_copy(self) -> str:
         return self.run
@@ -177,7 +166,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def action_log(self) -> None:
         """Open the log: at the step under the charts' cursor, else at its end."""
         step = None
-        if self.detail is not None and self.looks.tab in ("metrics", "system"):
+        if self.detail is not None and self.looks.tab in OF_CHARTS:
             step = board_of(self.looks, self.held, self.detail).step
         opened_at(self.looks.log, step)
         self._open_tab("log")
@@ -244,7 +233,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
             self.dismiss()
 
     def action_view(self) -> None:
-        """Turn the view: the check before, another job's log, all samples."""
+        """Turn the view of the tab."""
         if self.detail is not None:
             turned(self.looks, self.held, self.detail)
             self._look_anew()
@@ -252,7 +241,9 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def action_move(self, rows: int) -> None:
         if self.detail is not None:
             moved_in(self.looks, self.held, self.detail, rows)
-            self._look_anew()
+            self.redraw()
+            if self.looks.tab in ("metrics", "log"):  # the others have all that there is
+                self._wake.set()
 
     def action_page(self, direction: int) -> None:
         self.action_move(direction * max(1, self.looks.size[1] - 2))
@@ -280,7 +271,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self._show(replace(self.looks.shown, cursor=None, zoom=None))
 
     def action_axis(self) -> None:
-        if self.detail is not None and self.looks.tab in ("metrics", "system"):
+        if self.detail is not None and self.looks.tab in OF_CHARTS:
             turn_axis(self.looks, self.detail)
             self._look_anew()
 
@@ -292,7 +283,7 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     def _show(self, shown: Shown) -> None:
         """Look at the charts another way; they are on their tab alone."""
-        if self.looks.tab not in ("metrics", "system"):
+        if self.looks.tab not in OF_CHARTS:
             return
         if shown.zoom != self.looks.shown.zoom:
             self.looks.scales.clear()
