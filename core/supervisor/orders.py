@@ -255,7 +255,7 @@ def make_run(
     made.append(folder)
     folder.mkdir(mode=0o700, parents=True)
     abort_at("run-folder-made")
-    (folder / "recipe.yaml").write_text(source)
+    (folder / "recipe.yaml").write_text(source, encoding="utf-8")
     abort_at("recipe-written")
     facts = {"format": records.FORMAT, "id": run_id, "name": name, "created": time.time(), "recipe": recipe}
     (folder / "run.json").write_bytes(

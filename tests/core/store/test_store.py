@@ -1,5 +1,8 @@
 """The store on a real DuckDB file: migrations, refusals, the list's order and speed."""
 
+import os
+import subprocess
+import sys
 import time
 
 import duckdb
@@ -215,3 +218,10 @@ def test_a_page_of_ten_thousand_runs_is_one_small_query(connection):
     page = pages.page(connection, filter="", now=0.0, sort="needs_you", offset=5000, limit=50, revision=0)
     assert page.rows[0].name == "run-4999"
     assert time.process_time() - began < 0.5  # about 0.01 s; this only catches a plan that went wrong
+
+
+def test_migrations_are_read_where_the_locale_is_not_utf_8():
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    program = "from finetop.core.store.open import migrations; assert len(migrations()) > 9"
+    made = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
