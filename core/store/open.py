@@ -77,7 +77,9 @@ def migrations() -> list[tuple[str, str]]:
     """List (name, SQL) of all migrations in order."""
     folder = resources.files("finetop.core.store.migrations")
     return sorted(
-        (entry.name, entry.read_text(encoding="utf-8")) for entry in folder.iterdir() if entry.name.endswith(".sql")
+        (entry.name, entry.read_text(encoding="utf-8"))
+        for entry in folder.iterdir()
+        if entry.name.endswith(".sql")
     )
 
 
