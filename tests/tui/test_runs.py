@@ -543,7 +543,7 @@ async def test_several_are_stopped_once_their_number_is_typed() -> None:
         await settled(pilot)
         await pilot.press("space", "j", "space", "space", "S")
         await settled(pilot)
-        assert text_of(app).splitlines()[-2].startswith(" Stop 2 runs (1 other has ended)? Type 2:")
+        assert text_of(app).splitlines()[-2] == " Stop 2 runs (1 other has ended)? Type 2:"
         await pilot.press("1", "enter")
         await settled(pilot)
         assert not asked(fake, protocol.Stop)

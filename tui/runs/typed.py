@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 NOW_NOTED = 30  # cells of what is noted already
 COLUMNS = "columns"
+FILTER = "/"  # what stands before it
 
 
 def without_sort(text: str) -> str:
@@ -62,7 +63,7 @@ def filter_line(screen: RunsScreen, text: str, *, leave: str, left: str) -> None
     """Let the filter be typed, with its rows behind it; esc makes it `left`."""
     metrics = {key for row in screen.runs.pages.rows.values() for key in row.metrics}
     screen.query_one(Bottom).ask_text(
-        "/",
+        FILTER,
         text,
         changed=lambda typed: screen.filter_by(without_begun(typed, metrics)),
         done=lambda typed, is_kept: screen.filter_by(typed if is_kept else left),
@@ -71,6 +72,12 @@ def filter_line(screen: RunsScreen, text: str, *, leave: str, left: str) -> None
     )
     if text != screen.runs.filter:
         screen.filter_by(text)
+
+
+def is_filtering(screen: RunsScreen) -> bool:
+    """Say whether the filter is being typed."""
+    question = screen.query_one(Bottom).question
+    return isinstance(question, TextQuestion) and question.label == FILTER
 
 
 def put(screen: RunsScreen, prompt: Prompt) -> None:

@@ -22,7 +22,7 @@ from finetop.tui.runs.loading import Loading
 from finetop.tui.runs.pane import empty_lines, fault_words, heading_words, next_lines, pane_lines
 from finetop.tui.runs.row import head_line, run_line, waiting_line
 from finetop.tui.runs.state import state_line
-from finetop.tui.widgets.frame import Bottom, TextQuestion, Top
+from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
 from finetop.tui.words import count
@@ -144,15 +144,14 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         self.query_one(Table).show(self.runs.pages.matching, place)
         self.redraw()
         answer = self.runs.answer
-        if answer is not None:
+        if answer is not None and typed.is_filtering(self):
             words = f"{count(answer.matching)} of {count(answer.total)} match"
             self.query_one(Bottom).say_aside(((words, "dim"),))
 
     def refuse(self, fault: BadInput) -> None:
         """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
-        bottom = self.query_one(Bottom)
-        if isinstance(bottom.question, TextQuestion):
-            bottom.say_aside(((fault_words(fault), "red"),))
+        if typed.is_filtering(self):
+            self.query_one(Bottom).say_aside(((fault_words(fault), "red"),))
         else:
             self.runs.filter, self.runs.sort = self.runs.listed
             self.host.say(str(fault), "red")

@@ -125,7 +125,7 @@ class Bottom(Lines, can_focus=True):
         fault: Callable[[str], str] = lambda text: "",
     ) -> None:
         """Let a text be typed above the footer."""
-        self.question = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault)
+        self.question, self.aside = TextQuestion(label, entry_of(text), changed, done, keep, leave, fault), ()
         self.redraw()
 
     def say_aside(self, words: Line) -> None:
