@@ -570,6 +570,10 @@ async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> N
         assert text_of(app).splitlines()[-4].startswith("▸step 819/1200"), "a full view at the end"
         await pilot.press("slash", *"step 12", "enter")
         await settled(pilot)
+        fake.asked.clear()
+        fake.train_to(821)
+        await settled(pilot)
+        assert len(asked(fake, protocol.ReadLog)) == 1, "the log's end alone, not the part in view"
         for _ in range(60):
             await pilot.press("pagedown")
             await pilot.pause(0.03)

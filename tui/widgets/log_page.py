@@ -17,12 +17,13 @@ HALF: Final = 1 << 15  # bytes that are held on each side of the place
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Lines of a log, clean; `begins` are their places, `end` is behind the last, `size` that of all."""
+    """Lines of a log around a place, clean; `begins` are theirs, `end` is behind the last, `size` that of all."""
 
     lines: tuple[str, ...]
     begins: tuple[int, ...]
     end: int
     size: int
+    around: int
 
 
 def requests(run: str, job: int | None, at: int) -> tuple[protocol.ReadLog, protocol.ReadLog]:
@@ -54,7 +55,7 @@ def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> 
         lines.append(shown_line(raw))
         begins.append(place)
         place += len(raw.encode("utf-8", "replace")) + 1
-    return Page(tuple(lines), tuple(begins), place, behind.size)
+    return Page(tuple(lines), tuple(begins), place, behind.size, at)
 
 
 def index_of(page: Page, at: int) -> int:
@@ -103,6 +104,8 @@ def scrolled(page: Page, at: int, by: int, height: int) -> int | None:
 
 def is_near_edge(page: Page, at: int, height: int) -> bool:
     """Say whether there is more of the log that scrolling on would soon need."""
+    if at == page.around:
+        return False
     index = index_of(page, at)
     is_high = index < height and bool(page.begins) and page.begins[0] > 0
     return is_high or (index + 2 * height > len(page.lines) and page.end < page.size)
