@@ -480,6 +480,14 @@ async def test_any_metric_can_be_made_a_chart_and_stays_one_while_the_app_is_ope
 # --- other tabs ---------------------------------------------------------------------------------------------
 
 
+async def test_all_tabs_are_seen_on_the_smallest_terminal() -> None:
+    fake = training()
+    app = make_run_app(fake)
+    async with app.run_test(size=(60, 20)) as pilot:
+        await opened(fake, pilot)
+        assert row_with(app, "metrics") == "    metrics  log  samples  recipe  check ✓ steps  system"
+
+
 async def test_tab_goes_round_both_ways() -> None:
     fake = training()
     app = make_run_app(fake)

@@ -140,14 +140,21 @@ def _amount(number: float) -> str:
 
 def tabs_line(tab: Tab, row: RunRow | None, width: int, where: str = "") -> Line:
     """Write the row of tabs; the check's tab carries its mark, `where` says what part of a long tab is seen."""
+    line = _tabs(tab, row, gap=" ")
+    if line_width(line) > width:
+        line = _tabs(tab, row, gap="")
+    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
+    if where and line_width(line) + line_width(right) >= width:
+        right = ((f"{where} ", ""),)
+    return spread(line, right, width)
+
+
+def _tabs(tab: Tab, row: RunRow | None, gap: str) -> Line:
     line: Line = (("   ", ""),)
     for one in TABS:
         line = (*line, (f" {one} ", "reverse" if one == tab else ""))
         if one == "check" and row is not None and row.check is not None:
             mark = mark_of_check(row.check)
             line = (*line, (mark.mark, mark.style))
-        line = (*line, (" ", ""))
-    right: Line = ((f"{where}   " if where else "", ""), ("tab", "bold"), (" next ", "dim"))
-    if where and line_width(line) + line_width(right) >= width:
-        right = ((f"{where} ", ""),)
-    return spread(line, right, width)
+        line = (*line, (gap, ""))
+    return line
