@@ -1,4 +1,7 @@
-"""Makes the pictures of the README from a real home: `python docs/screenshots.py [--home DIR]` after the demo."""
+"""Makes the pictures of README and docs/cockpit.md from a real home, after the demo and `finetop remedy demo-full-hot`.
+
+python docs/screenshots.py [--home DIR]
+"""
 
 from __future__ import annotations
 
@@ -60,6 +63,16 @@ async def main() -> None:
             await pilot.press(key)
             await pilot.pause(1.0)
         await picture(pilot, "item")
+        app.open_compare(["demo-lora", args.run])
+        await picture(pilot, "compare")
+        await pilot.press("tab", "tab")
+        await picture(pilot, "trade-off")
+        app.open_remedies(args.run)
+        await picture(pilot, "remedies")
+        await pilot.press("3")
+        await picture(pilot, "queue")
+        await pilot.press("4")
+        await picture(pilot, "launch")
 
 
 if __name__ == "__main__":
