@@ -84,7 +84,9 @@ def hostile(cold_rig, survived):
     return cold_rig
 
 
-def test_no_command_lets_a_payload_through(hostile, capfd, survived):
+def test_no_command_lets_a_payload_through(hostile, capfd, survived, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     evil = PAYLOADS["title"]
     commands = [
         ["ls"], ["ls", evil], ["show", "hostile"], ["show", "hostile", "--recipe"], ["show", evil],
