@@ -26,6 +26,7 @@ class Terminal:
         self._stream = pyte.ByteStream(self.screen)
         self.bytes = self.bells = 0
         self._cut = b""
+        self.sent = bytearray()  # all that the program wrote
         self.notifications: list[bytes] = []
         self.modes: set[int] = set()  # private ones that are on: 1049 the alternate screen, 1000 … the mouse
         self.pid, self.master = pty.fork()
@@ -50,6 +51,7 @@ class Terminal:
             if not data:
                 return
             self.bytes += len(data)
+            self.sent += data
             self._follow(data)
             if b"\x1b[6n" in data:  # a terminal answers where its cursor is
                 os.write(self.master, b"\x1b[1;1R" * data.count(b"\x1b[6n"))

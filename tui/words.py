@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 from rich.cells import cell_len, set_cell_size
 
 from finetop.core.sparkline import sparkline as sparkline
 
+_NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
 _SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def cut_end(text: str, width: int) -> str:
-    """Cut text to `width` cells, with … at the end if something went."""
+    """Cut text to `width` cells, with … at the end if something went; a number goes as a whole."""
     if cell_len(text) <= width:
         return text
-    return set_cell_size(text, max(0, width - 1)).rstrip() + "…" if width > 0 else ""
+    if width < 1:
+        return ""
+    kept = set_cell_size(text, width - 1)
+    if kept[-1:].isdigit():
+        kept = _NUMBER.sub("", kept)  # `12…` would read as the beginning of a longer one
+    short = kept.rstrip()
+    return short + (" …" if short[-1:].isdigit() and len(short) < len(kept) else "…")
 
 
 def cut_middle(text: str, width: int) -> str:

@@ -122,3 +122,48 @@ def test_no_command_lets_a_payload_through(hostile, capfd, survived, tmp_path, m
         written=len(PAYLOADS),
         wrong=wrong,
     )
+
+
+# What the app's own driver writes beside text: cursor (BS is one to the left), style, modes, queries, repetition.
+_OWN = re.compile(
+    r"\x1b\[\d*(?:;\d+)?H|\x1b\[\d*[A-DGKXbd]|\x08|\x1b\[[\d;:]*m|\x1b\[\?[\d;]+(?:[hl]|\$p)|\x1b\[[<>=?]?\d*u|\x1b\[6n"
+    r"|\x1b\[(?:\d+;\d+)?r|\x1bM|\x1b\]22;\w*\x07"  # scrolling, the pointer's shape
+)
+
+
+@pytest.mark.slow
+def test_no_screen_lets_a_payload_through(hostile, terminal_of, survived):
+    """Every screen of the real app over a run whose every text is hostile, down to the bytes on the terminal."""
+    app = terminal_of(hostile, columns=120, rows=40)
+    app.wait_text("hostile")
+    app.pump(0.5)
+    del app.sent[:]
+    pasted = "".join(PAYLOADS.values()).replace("\x1b", "").replace("\0", "")[:300]
+    looks = 0
+    for keys in (
+        ["\r", *["\t", "j", "v"] * 6, "\x1b"],  # the run and its tabs
+        [
+            "?",
+            "j",
+            "\x1b",
+            ":",
+            "\x1b",
+            "/",
+            f"\x1b[200~{pasted}\x1b[201~",
+            "\x1b",
+        ],  # help, palette, a filter
+        ["r", "\r", "\x1b", "\x1b", "1"],  # remedies
+        ["2", "\r", "\r", "\x1b", "\x1b", "v", "1"],  # triage, items, an item
+        ["3", "4", "\t", "1", "t", "\x1b", "S", "\x1b", "X", "\x1b", "e", "\x1b"],
+        [":", *"messages", "\r", "\x1b"],
+    ):
+        for key in keys:
+            app.keys(key)
+            app.pump(0.15)
+            looks += 1
+    shown = app.sent.decode("utf-8", "replace")
+    own, left = _OWN.findall(shown), _OWN.sub("", shown)
+    found = re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]", left)
+    assert found is None, left[max(0, found.start() - 60) : found.end() + 60]
+    assert len(own) > 1000 and "hostile" in left
+    survived("20", "payloads on every screen of the app", repeats=looks, written=len(PAYLOADS), wrong=0)

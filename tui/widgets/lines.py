@@ -18,6 +18,7 @@ from textual.widget import Widget
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.theme import StyleName, style, to_look
+from finetop.tui.words import cut_end
 
 if TYPE_CHECKING:
     from finetop.tui.theme import Look
@@ -55,7 +56,8 @@ def to_strip(line: Line, width: int, look: Look) -> Strip:
         text = to_look(look, text)
         cells = cell_len(text)
         if cells > left:
-            text = set_cell_size(text, max(0, left - 1)) + to_look(look, "…") if left > 0 else ""
+            text = to_look(look, cut_end(text, left))
+            text = set_cell_size(text, left)
             cells = left
         segments.append(Segment(text, style(look, name)))
         left -= cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.cells import cell_len, chop_cells
 
 from finetop.core.text import clean
+from finetop.tui.words import cut_end
 
 
 def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:
@@ -16,11 +17,14 @@ def wrapped(text: str, width: int, rows: int | None = None) -> list[str]:
         if rows is not None and len(lines) > rows:
             break
     if rows is not None and len(lines) > rows:
-        last = lines[rows - 1] if rows > 0 else ""
-        while cell_len(last) > width - 1:
-            last = last[:-1]
-        lines = [*lines[: max(0, rows - 1)], last + "…"] if rows > 0 else []
+        lines = [*lines[: rows - 1], _going_on(lines[rows - 1], width)] if rows > 0 else []
     return lines
+
+
+def _going_on(row: str, width: int) -> str:
+    """End a row with …, apart from a number, and without a part of one."""
+    ending = " …" if row[-1:].isdigit() else "…"
+    return row + ending if cell_len(row + ending) <= width else cut_end(f"{row}  ", width)
 
 
 def _broken(paragraph: str, width: int) -> list[str]:

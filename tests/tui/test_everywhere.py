@@ -1,0 +1,125 @@
+"""What holds on every screen: sizes, keys of the footer, the help."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from queue_fakes import QueueFake
+from remedy_fakes import MendingSupervisor, after
+from run_fakes import make_run_app, regressed, training
+from test_compare import three
+from triage_fakes import FakeTriage, make_store
+from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
+
+from finetop.tui.widgets.frame import Bottom
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from finetop.tui.app import FinetopApp
+
+SIZES = ((120, 40), (80, 24), (60, 20), (59, 19), (40, 10), (60, 20), (200, 60), (80, 24))
+# Textual's names of the keys that footers show by another sign.
+NAMES = {
+    "/": "slash", "←→": "right", "↑↓": "down", "←→↑↓": "right", "+ -": "plus", "esc": "escape", "pgdn": "pagedown",
+    "[ ]": "left_square_bracket", "[": "left_square_bracket", "]": "right_square_bracket", "↓": "down",
+    "+": "plus", "-": "minus", ", .": "full_stop",
+}  # fmt: skip
+
+
+def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
+    """Make an app and the keys that lead to a screen of it."""
+    ways: dict[str, tuple[Callable[[], Any], list[str]]] = {
+        "runs": (lambda: FakeSupervisor(mixed_rows()), []),
+        "runs, none": (lambda: FakeSupervisor([]), []),
+        "help": (lambda: FakeSupervisor(mixed_rows()), ["question_mark"]),
+        "palette": (lambda: FakeSupervisor(mixed_rows()), ["colon"]),
+        "launch": (lambda: FakeSupervisor(mixed_rows()), ["4"]),
+        "settings": (lambda: FakeSupervisor(mixed_rows()), ["4", "enter"]),
+        "queue": (QueueFake, ["3"]),
+        "remedies": (lambda: MendingSupervisor(after()), ["r"]),
+        "triage": (lambda: FakeTriage(make_store(folder)), ["2"]),
+        "triage, turned": (lambda: FakeTriage(make_store(folder)), ["2", "v"]),
+        "items": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter"]),
+        "item": (
+            lambda: FakeTriage(make_store(folder)),
+            ["2", "right", "right", "enter", "j", "j", "j", "j", "enter"],
+        ),
+    }
+    if name.startswith("run "):
+        app = make_run_app(training() if name == "run metrics" else regressed())
+        app._first_run = "support-r16"
+        tabs = ("metrics", "log", "samples", "recipe", "check", "steps")
+        return app, ["tab"] * tabs.index(name.removeprefix("run "))
+    if name == "compare":
+        fake = three()
+        app = make_app(fake, folder)
+        app.call_later(app.open_compare, list(fake.details))
+        return app, []
+    fake, keys = ways[name]
+    return make_app(fake(), folder), keys
+
+
+SCREENS = (
+    *("runs", "runs, none", "help", "palette", "launch", "settings", "queue", "remedies"),
+    *("triage", "triage, turned", "items", "item", "compare"),
+    *(f"run {tab}" for tab in ("metrics", "log", "samples", "recipe", "check", "steps")),
+)
+
+
+async def opened(pilot: Any, keys: list[str]) -> None:
+    await settled(pilot)
+    for key in keys:
+        await pilot.press(key)
+        await settled(pilot)
+    await settled(pilot, 0.1)
+
+
+def seen(app: FinetopApp) -> str:
+    """Give text and styles of the screen: a cursor may be a style alone."""
+    rows = app.screen._compositor.render_strips()
+    return str(type(app.screen)) + "\n".join(
+        f"{segment.text}{segment.style}" for row in rows for segment in row
+    )
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_every_screen_stands_every_size(tmp_path: Path, name: str) -> None:
+    app, keys = make(name, tmp_path)
+    async with app.run_test(size=SIZES[0]) as pilot:
+        await opened(pilot, keys)
+        for size in SIZES:
+            await pilot.resize_terminal(*size)
+            await settled(pilot)
+            rows = text_of(app).splitlines()
+            assert len(rows) <= size[1]
+            if size < (60, 20):
+                assert f"too small: {size[0]}x{size[1]}" in rows[-1]
+            else:
+                assert "too small" not in text_of(app)
+                # what is cut is text: no row ends in a number that goes on
+                cut = [
+                    row for row in rows[1:] if re.search(r"\d…$", row.rstrip()) and len(row) >= size[0] - 1
+                ]
+                assert not cut, (size, cut)
+
+
+@pytest.mark.parametrize("name", SCREENS)
+async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str) -> None:
+    app, keys = make(name, tmp_path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await opened(pilot, keys)
+        shown = [key.shown for key in app.screen.query_one(Bottom).keys if key.label]
+    assert shown
+    for sign in shown:
+        app, keys = make(name, tmp_path / sign.replace("/", "slash") if "t" in name else tmp_path)
+        (tmp_path / sign.replace("/", "slash")).mkdir(exist_ok=True)
+        async with app.run_test(size=(120, 40)) as pilot:
+            await opened(pilot, keys)
+            before, asked = seen(app), len(app.messages)
+            await pilot.press(NAMES.get(sign, sign))
+            await settled(pilot)
+            assert seen(app) != before or len(app.messages) > asked, f"{sign} of {name} does nothing"
