@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 
     from finetop.tui.app import FinetopApp
 
-SIZES = ((120, 40), (80, 24), (60, 20), (59, 19), (40, 10), (60, 20), (200, 60), (80, 24))
+SIZES = ((80, 24), (60, 20), (40, 10), (200, 60))
 # Textual's names of the keys that footers show by another sign.
 NAMES = {
     "/": "slash", "←→": "right", "↑↓": "down", "←→↑↓": "right", "+ -": "plus", "esc": "escape", "pgdn": "pagedown",
     "[ ]": "left_square_bracket", "[": "left_square_bracket", "]": "right_square_bracket", "↓": "down",
     "+": "plus", "-": "minus", ", .": "full_stop",
 }  # fmt: skip
+FITS = {("run log", "↑↓"), ("run samples", "↑↓")}  # the log is at its end, and all samples are seen
 
 
 def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
@@ -107,19 +108,22 @@ async def test_every_screen_stands_every_size(tmp_path: Path, name: str) -> None
                 assert not cut, (size, cut)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCREENS)
 async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str) -> None:
     app, keys = make(name, tmp_path)
-    async with app.run_test(size=(120, 40)) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, keys)
         shown = [key.shown for key in app.screen.query_one(Bottom).keys if key.label]
     assert shown
-    for sign in shown:
-        app, keys = make(name, tmp_path / sign.replace("/", "slash") if "t" in name else tmp_path)
-        (tmp_path / sign.replace("/", "slash")).mkdir(exist_ok=True)
-        async with app.run_test(size=(120, 40)) as pilot:
+    for at, sign in enumerate(shown):
+        if (name, sign) in FITS:
+            continue
+        (tmp_path / str(at)).mkdir()
+        app, keys = make(name, tmp_path / str(at))
+        async with app.run_test(size=(80, 24)) as pilot:
             await opened(pilot, keys)
-            before, asked = seen(app), len(app.messages)
+            before, said = seen(app), len(app.messages)
             await pilot.press(NAMES.get(sign, sign))
             await settled(pilot)
-            assert seen(app) != before or len(app.messages) > asked, f"{sign} of {name} does nothing"
+            assert seen(app) != before or len(app.messages) > said, f"{sign} of {name} does nothing"

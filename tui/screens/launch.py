@@ -295,9 +295,13 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.redraw()
 
     def action_undo(self) -> None:
-        if self.form is not None and self.part == "settings":
+        if self.form is None or self.part != "settings":
+            return
+        if self.key in (*self.form.edits, *self.form.sweeps):
             self.form = edited(swept(self.form, self.key, is_swept=False), self.key, None)
             self._check()
+        else:
+            host_of(self).say("nothing to undo: it is as the recipe says.")
 
     def action_sweep(self) -> None:
         """Let the field under the cursor hold several values, and type them."""

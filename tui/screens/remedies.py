@@ -227,7 +227,11 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
 
     def action_mark(self) -> None:
         row = self.at
-        if row is None or isinstance(row, RetrainingRow) or row.why_not:
+        if row is None:
+            return
+        if isinstance(row, RetrainingRow) or row.why_not:
+            why = row.why_not or "it trains again, alone: R fills Launch with it"
+            host_of(self).say(f"not to be marked: {why}.")
             return
         self.marked ^= {row.name}
         self.query_one(Table).refresh_rows()
