@@ -13,6 +13,16 @@ from test_compare import three
 from triage_fakes import FakeTriage, make_store
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 
+from finetop.tui.screens.compare import CompareScreen
+from finetop.tui.screens.item import ItemScreen
+from finetop.tui.screens.items import ItemsScreen
+from finetop.tui.screens.launch import LaunchScreen
+from finetop.tui.screens.queue import QueueScreen
+from finetop.tui.screens.remedies import RemediesScreen
+from finetop.tui.screens.run import RunScreen
+from finetop.tui.screens.runs import RunsScreen
+from finetop.tui.screens.triage import TriageScreen
+from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom
 
 if TYPE_CHECKING:
@@ -127,3 +137,28 @@ async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str)
             await pilot.press(NAMES.get(sign, sign))
             await settled(pilot)
             assert seen(app) != before or len(app.messages) > said, f"{sign} of {name} does nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SCREENS)
+async def test_every_screen_can_be_drawn_in_ascii_without_colour(tmp_path: Path, name: str) -> None:
+    app, keys = make(name, tmp_path)
+    app.look = Look("none", ascii=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot, keys)
+        assert text_of(app).isascii(), [letter for letter in text_of(app) if not letter.isascii()]
+        rows = app.screen._compositor.render_strips()
+        styles = [segment.style for row in rows for segment in row if segment.style is not None]
+        assert not [style for style in styles if style.color is not None and not style.color.is_default]
+
+
+@pytest.mark.parametrize(
+    "screen",
+    [RunsScreen, RunScreen, CompareScreen, QueueScreen, LaunchScreen, RemediesScreen, TriageScreen, ItemsScreen,
+     ItemScreen],
+)  # fmt: skip
+def test_the_help_lists_every_key_that_is_bound(screen: Any) -> None:
+    bound = {key for binding in screen.BINDINGS for key in binding.key.split(",")} - {""}
+    listed = {name for key in screen.keys(None) for name in key.keys.split(",")}
+    assert bound <= listed
+    assert all(key.about for key in screen.keys(None) if key.keys)
