@@ -38,7 +38,11 @@ NAMES = {
     "[ ]": "left_square_bracket", "[": "left_square_bracket", "]": "right_square_bracket", "↓": "down",
     "+": "plus", "-": "minus", ", .": "full_stop",
 }  # fmt: skip
-FITS = {("run log", "↑↓"), ("run samples", "↑↓")}  # the log is at its end, and all samples are seen
+# Nothing is to be seen of these here: the log is at its end, samples and recipe are seen whole, no order has changed.
+FITS = {
+    *(("run log", "↑↓"), ("run samples", "↑↓"), ("run samples", "←→"), ("run recipe", "↑↓")),
+    *(("triage", "o"), ("triage, turned", "o")),
+}
 
 
 def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
@@ -125,7 +129,7 @@ async def test_every_key_of_the_footer_does_something(tmp_path: Path, name: str)
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot, keys)
         shown = [key.shown for key in app.screen.query_one(Bottom).keys if key.label]
-    assert shown
+    assert shown or name == "palette"  # which says its keys beside what is typed
     for at, sign in enumerate(shown):
         if (name, sign) in FITS:
             continue
