@@ -36,7 +36,7 @@ def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
         "Running: busy. Waiting, first to start on top:",
         "#  run  what   wants   starts about  priority  why it waits",
         "1  b    train          14:38                   waits for the one job slot",
-        "2  a    train                                  waits for the one job slot",
+        "2  a    train          14:38                   waits for the one job slot",
         "3  c    train  no GPU                high      held",
         "next: finetop queue release c",
     ]
