@@ -94,16 +94,18 @@ def _numbers(error: BaseException) -> str:
     if wanted and free:
         return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
     if host:
-        return (
-            f" on this machine: {int(host[1]) / 2**30:.1f} GiB more wanted, {_free_gib():.1f} GiB available"
-        )
-    return f" on this machine: {_free_gib():.1f} GiB available" if isinstance(error, MemoryError) else ""
+        return f" on this machine: {int(host[1]) / 2**30:.1f} GiB more wanted{_available(', ')}"
+    return f" on this machine{_available(': ')}" if isinstance(error, MemoryError) else ""
 
 
-def _free_gib() -> float:
-    import psutil
+def _available(before: str) -> str:
+    """Say how much memory is available; nothing where there is too little to find out."""
+    try:
+        import psutil
 
-    return float(psutil.virtual_memory().available) / 2**30
+        return f"{before}{psutil.virtual_memory().available / 2**30:.1f} GiB available"
+    except (ImportError, MemoryError, OSError):
+        return ""
 
 
 def _what_to_lower(recipe: Recipe | None) -> str:

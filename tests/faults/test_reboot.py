@@ -61,13 +61,18 @@ def test_what_ran_goes_on_and_what_waited_waits(cold_rig, survived, times):
     cold_rig.ask(protocol.Move("c", "first"))
     cold_rig.ask(protocol.Hold("b"))
     wrong = 0
-    for _ in range(times):
+    for number in range(times):
         more = moments.randrange(4, 30)
         wait(cold_rig, name, lambda found, more=more: len(side(cold_rig, found, found.jobs[-1])) >= more)
         reboot(cold_rig)
         queue = [row.run for row in cold_rig.ask(protocol.Queue()).rows]
         wrong += [run for run in queue if run != name] != ["c", "a", "b"]
-        wait(cold_rig, name, lambda found: word(found.jobs[-1].state) == "running")
+        going_on = number + 2  # jobs: until the supervisor has looked, the dead one is told as running
+        wait(
+            cold_rig,
+            name,
+            lambda found, jobs=going_on: len(found.jobs) == jobs and word(found.jobs[-1].state) == "running",
+        )
     wait(cold_rig, name, lambda found: len(side(cold_rig, found, found.jobs[-1])) > 4)
     cold_rig.ask(protocol.Stop(name))
     last = cold_rig.wait_state(name, "stopped").step
@@ -99,3 +104,21 @@ def test_without_the_setting_it_is_lost_and_says_so(cold_rig, survived):
     survived("13", "the same, resume.after_reboot off", written=len(written), lost=len(set(written) - set(told)),
              doubled=len(told) - len(set(told)), wrong=not isinstance(state, Queued))  # fmt: skip
     assert cold_rig.ask(protocol.Retry(name)).step == 3
+
+
+def test_what_was_asked_to_stop_does_not_go_on_by_itself(cold_rig, survived):
+    cold_rig.settings = ALONE.replace("after_reboot: false", "after_reboot: true")
+    process = cold_rig.start()
+    cold_rig.wait_ready()
+    name = cold_rig.submit("ran", steps=STEPS, pause_s=0.005, saves_every=3)
+    wait(cold_rig, name, lambda found: found.row.step > 5)
+    keeper = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
+    os.kill(keeper["pid"], signal.SIGSTOP)  # it hears of no wish before the machine goes down
+    cold_rig.ask(protocol.Stop(name))
+    assert process.poll() is None
+    reboot(cold_rig)
+    wait(cold_rig, name, lambda found: isinstance(found.row.state, Lost))
+    other = cold_rig.submit("other", steps=1)
+    cold_rig.wait_state(other, "finished")
+    detail = cold_rig.ask(protocol.GetRun(name))
+    survived("13", "asked to stop before it restarts", wrong=len(detail.jobs) != 1)

@@ -66,6 +66,8 @@ def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
 
 def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward | None) -> Again | None:
     """Decide whether the job goes on: paused by a person or by quiet hours, or tried again by itself."""
+    if job.asked in ("stop", "kill"):
+        return None  # also where the machine restarted before it did
     is_paused = isinstance(state, data.Stopped) and state.how == "pause"
     goes_on = is_paused or isinstance(state, data.Failed | data.Lost)
     args = _onward_args(supervisor, job, onward) if goes_on else None
@@ -75,6 +77,8 @@ def _again(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
     held = job.asked == "pause"
     if not isinstance(state, data.Failed | data.Lost):
         return Again({**args, "paused": step} if job.verb == "train" else args, held, None)
+    if job.verb == "import" and state.kind == "environment":
+        return None  # who adopts a model waits for it: a base that is nowhere is told at once
     has_moved = step > job.args.get("resume", {}).get("step", 0)
     found = retrying.next_try(supervisor.settings, state.kind, _number(job), has_moved=has_moved)
     if found is None:
