@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
-WORKERS ?= 2
+# Three on two cores: tests wait for processes half of their time.
+WORKERS ?= 3
 
 .PHONY: demo test check faults bench screenshots clean
 

@@ -44,7 +44,7 @@ def _walk(key: str, value: Any) -> Iterator[tuple[str, float | str]]:
         yield key, "true" if value else "false"
     elif isinstance(value, int | float):
         yield key, float(value)
-    elif value is not None:
+    elif value not in (None, ""):  # an empty text says as much as none
         yield key, str(value)[:LONGEST]
 
 
