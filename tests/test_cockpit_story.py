@@ -36,6 +36,9 @@ class Keys:
     def __call__(self, app: Any, key: str, wanted: str, timeout: float = 30.0) -> None:
         self.pressed.append(key)
         app.key(key)
+        app.settle(
+            0.4, 5.0
+        )  # a person looks before the next key; an escape is one only if nothing follows at once
         app.wait_text(wanted, timeout=timeout, regex=True)
 
 
