@@ -23,8 +23,8 @@ from tui_fakes import (
 from finetop.core import protocol
 from finetop.core.home import Home
 from finetop.core.run import Finished, Queued, Running
+from finetop.tui.pages import CHUNK
 from finetop.tui.runs import kept, loading
-from finetop.tui.runs.pages import CHUNK
 from finetop.tui.screens.launch import LaunchScreen
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.widgets.table import Table

@@ -12,7 +12,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.filters.columns import settings_of
 from finetop.core.filters.line import Filter, Sort, parse, read_sort
 from finetop.core.run import Running
-from finetop.tui.runs.pages import (
+from finetop.tui.pages import (
     CHUNK,
     EMPTY,
     Pages,

@@ -7,18 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
-from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import comparing
-from finetop.core.errors import FinetopError, NoSupervisor
-from finetop.core.text import clean_line
 from finetop.tui.compare.held import LETTERS, Held, load_curves, load_runs
 from finetop.tui.compare.keys import KEYS, TABS, Tab, footer_keys
 from finetop.tui.compare.lines import head_lines, sample_lines, scatter_lines, table_lines, targets_of
 from finetop.tui.compare.picture import chart_lines, end_of, metrics_of
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.loading import load_for_ever
 from finetop.tui.messages import StoreChanged
 from finetop.tui.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
 from finetop.tui.widgets.chart import View, columns_of, plot_width
@@ -161,23 +159,13 @@ class CompareScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _load_for_ever(self) -> None:
-        """Ask for what is shown, one thing after the other; what changes meanwhile is asked for once."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                await self._load()
-                self._trouble = ""
-            except NoSupervisor:
-                continue  # the app says so on its own row, and a StoreChanged comes when it is back
-            except FinetopError as error:
-                self._trouble = clean_line(str(error))
-                if self.held.runs:
-                    host_of(self).say(self._trouble, "red")
-            except NoMatches:
-                return  # an answer came while the screen is taken down
-            if self.is_attached and self.query("#head"):
-                self.redraw()
+        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw)
+
+    def _tell(self, trouble: str) -> None:
+        """Hear what went wrong with what was asked for; once something is shown, it is said below it."""
+        self._trouble = trouble
+        if trouble and self.held.runs:
+            host_of(self).say(trouble, "red")
 
     async def _load(self) -> None:
         host, held = host_of(self), self.held

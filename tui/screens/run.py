@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
-from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import protocol
-from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.loading import load_for_ever
 from finetop.tui.messages import StoreChanged
 from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.ask import Order, can_end, kill_question, short_name, stop_question
@@ -133,24 +133,17 @@ class RunScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _load_for_ever(self) -> None:
-        """Ask for what the open tab needs, one thing after the other; what changes meanwhile is asked for once."""
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                self._measure()
-                await load(host_of(self), self.held, self.run, self.looks, self.redraw)
-                self._trouble = ""
-            except NoSupervisor:
-                continue  # the app says so on its own row, and a StoreChanged comes when it is back
-            except FinetopError as error:
-                self._trouble = clean_line(str(error))
-                if self.detail is not None:
-                    host_of(self).say(self._trouble, "red")
-            except NoMatches:
-                return  # an answer came while the screen is taken down
-            if self.is_attached and self.query("#head"):
-                self.redraw()
+        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw)
+
+    def _tell(self, trouble: str) -> None:
+        """Hear what went wrong with what was asked for; once something is shown, it is said below it."""
+        self._trouble = trouble
+        if trouble and self.detail is not None:
+            host_of(self).say(trouble, "red")
+
+    async def _load(self) -> None:
+        self._measure()
+        await load(host_of(self), self.held, self.run, self.looks, self.redraw)
 
     # --- keys -----------------------------------------------------------------------------------------
 

@@ -19,9 +19,10 @@ from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
 from finetop.tui.orders import said
 from finetop.tui.triage import turned
-from finetop.tui.triage.held import Triaged
+from finetop.tui.triage.held import Triaged, compared
 from finetop.tui.triage.keys import KEYS, also_next, footer_keys, next_of, next_unchecked
 from finetop.tui.triage.pane import pane_lines
+from finetop.tui.triage.saying import said_of, taken_back
 from finetop.tui.triage.state import empty_lines, state_line, turned_line
 from finetop.tui.triage.table import (
     NAME,
@@ -66,7 +67,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         self.row_at = 0  # of the run under the cursor, whichever way the table is turned
         self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked
         self._turn: bool | None = None  # as the user wants it; None: as the width says
-        self._said: list[protocol.SetStanding] = []  # what undoes what was said here, the newest last
+        self._said: list[protocol.SetStanding] = []  # what undoes it, the newest last
         self._columns = Columns(22, 7, 0, 0, 0, 10)
         self._is_stale = False
         self._wants_anew = True
@@ -444,33 +445,13 @@ class TriageScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: protocol.Standing) -> None:
-        """Tell the supervisor how a regression is seen, and keep what undoes that."""
-        host = host_of(self)
-        try:
-            answer: protocol.SetStandingAnswer = await host.ask(
-                protocol.SetStanding(row.name, task, standing)
-            )
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        self._said.append(protocol.SetStanding(row.name, task, answer.before))
-        self._show_at_once()
-        host.say(f"{answer.message}   u takes it back")
+        if await said_of(host_of(self), protocol.SetStanding(row.name, task, standing), self._said):
+            self._show_at_once()
 
     @work
     async def action_undo(self) -> None:
-        host = host_of(self)
-        if not self._said:
-            host.say("nothing was said here that could be taken back.")
-            return
-        before = self._said.pop()
-        try:
-            answer: protocol.SetStandingAnswer = await host.ask(before)
-        except FinetopError as error:
-            host.say(str(error), "red")
-        else:
+        if await taken_back(host_of(self), self._said):
             self._show_at_once()
-            host.say(f"taken back: {answer.message}")
 
     def _show_at_once(self) -> None:
         """Ask for the table now, as the user has changed it."""
@@ -520,21 +501,11 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         row = self.row
         if row is None:
             return
-        names = list(self.marked.values()) or [row.name]
-        if len(names) == 1 and row.name not in names:
-            names.append(row.name)
-        if len(names) == 1 and (other := self._other_of(row)):
-            names.append(other)
+        names = compared(row, list(self.marked.values()), self.held.pages)
         if len(names) > 1:
             host_of(self).open_compare(names)
         else:
             host_of(self).say("mark another run with space: no run of this base that was checked is ok.")
-
-    def _other_of(self, row: TriageRow) -> str:
-        """Name the run that mends one, else the first of its base that is ok, as far as rows are held."""
-        fixed_by = row.standings.get("", protocol.Standing()).fixed_by
-        others = (one for _, one in sorted(self.held.pages.rows.items()) if one.model == row.model)
-        return fixed_by or next((one.name for one in others if one.verdict == "ok" and one.id != row.id), "")
 
     def action_remedies(self) -> None:
         if self.row is not None:

@@ -10,7 +10,7 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.tui.runs.pages import (
+from finetop.tui.pages import (
     CHUNK,
     EMPTY,
     Pages,
@@ -126,3 +126,20 @@ class Triaged:
             cells: dict[str, TriageCell | None] = dict(zip(tasks, row.cells, strict=True))
             placed.append(msgspec.structs.replace(row, cells=[cells.get(task) for task in self.tasks]))
         return placed
+
+
+def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> list[str]:
+    """Name the runs to compare: the marked; where that is one, this run too, or what mends it, or one that is ok."""
+    names = list(marked) or [row.name]
+    if len(names) == 1 and row.name not in names:
+        names.append(row.name)
+    if len(names) == 1 and (other := _other_of(row, pages)):
+        names.append(other)
+    return names
+
+
+def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
+    """Name the run that mends one, else the first of its base that is ok, as far as rows are held."""
+    fixed_by = row.standings.get("", protocol.Standing()).fixed_by
+    others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
+    return fixed_by or next((one.name for one in others if one.verdict == "ok" and one.id != row.id), "")
