@@ -99,7 +99,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._ringer = news.Ringer()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
-        self._start = start
+        self._start, self._connect = start, connect
         self._askers = {one.label: connect(one) for one in self.homes}
         self._watchers = [connect(one) for one in self.homes]
         self._fleet: Fleet | None = None
@@ -146,6 +146,14 @@ class FinetopApp(App[str], inherit_bindings=False):
     async def ask_on(self, home: Home, ask: protocol.Ask) -> Any:
         """Ask the supervisor of one of the homes."""
         return await self._askers[home.label].ask(ask)
+
+    async def ask_aside(self, home: Home, ask: protocol.Ask) -> Any:
+        """Ask one of them over a connection of its own: what takes seconds keeps nothing else waiting."""
+        asker = self._connect(home)
+        try:
+            return await asker.ask(ask)
+        finally:
+            asker.close()
 
     def say(self, text: str, style: StyleName = "") -> None:
         """Show a message above the footer until the next key, and keep it."""

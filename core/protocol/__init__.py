@@ -73,6 +73,8 @@ from finetop.core.protocol.machine import (
     Gpus as Gpus,
     GpusAnswer as GpusAnswer,
     GpuWaiting as GpuWaiting,
+    LookAhead as LookAhead,
+    LookAheadAnswer as LookAheadAnswer,
     PathFacts as PathFacts,
     Paths as Paths,
     PathsAnswer as PathsAnswer,
@@ -205,6 +207,7 @@ Ask = (
     | Notices
     | SendTest
     | Paths
+    | LookAhead
     | Gpus
     | Triage
     | TriageRun
@@ -258,6 +261,7 @@ ANSWERS: dict[type, type] = {
     Notices: NoticesAnswer,
     SendTest: SendTestAnswer,
     Paths: PathsAnswer,
+    LookAhead: LookAheadAnswer,
     Gpus: GpusAnswer,
     Triage: TriageAnswer,
     TriageRun: TriageRunAnswer,
@@ -285,6 +289,7 @@ LOOKS = (
     Sql,
     Changes,
     Paths,
+    LookAhead,
     Trash,
     Gpus,
     Queue,

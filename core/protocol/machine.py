@@ -1,8 +1,8 @@
-"""The supervisor's machine: its GPUs, who is on them, and what lies at a path."""
+"""The supervisor's machine: its GPUs, who is on them, what lies at a path, and what a run would come to there."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -21,6 +21,20 @@ class PathFacts(msgspec.Struct, frozen=True):
 
 class PathsAnswer(msgspec.Struct, frozen=True):
     found: list[PathFacts]
+
+
+class LookAhead(msgspec.Struct, tag_field="verb", tag="look-ahead", frozen=True):
+    """Ask what a resolved recipe would come to on the supervisor's machine: its plan, and its first row as rendered.
+
+    It takes seconds: ask it on a connection of its own.
+    """
+
+    recipe: dict[str, Any]
+    row: bool = True  # whether the first row is wanted
+
+
+class LookAheadAnswer(msgspec.Struct, frozen=True):
+    findings: list[dict[str, Any]]  # each a finetop.core.plan.findings.Shown
 
 
 class Gpus(msgspec.Struct, tag_field="verb", tag="gpus", frozen=True):

@@ -19,7 +19,17 @@ from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
-from finetop.core.supervisor import going_on, mending, noting, orders, rules, spare, sweeping, triage
+from finetop.core.supervisor import (
+    going_on,
+    looking_ahead,
+    mending,
+    noting,
+    orders,
+    rules,
+    spare,
+    sweeping,
+    triage,
+)
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.life import own_processes
@@ -238,6 +248,7 @@ _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.Changes: changes,
     protocol.Curves: curves,
     protocol.Paths: paths,
+    protocol.LookAhead: looking_ahead.look_ahead,
     protocol.ReadLog: log,
     protocol.FindInLog: find,
     protocol.Processes: own_processes.tell,

@@ -33,6 +33,7 @@ class Supervisor:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ending: asyncio.Event = field(default_factory=asyncio.Event)
     recording: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by who writes records
+    looking_ahead: asyncio.Lock = field(default_factory=asyncio.Lock)  # held by the one plan that is made
     recorded: int = -1  # the revision at which records were last written
     seen: int = 0  # the revision at which the next four were read
     live: list[Job] = field(default_factory=list)

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from test_launch_ahead import make_plan
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows, row_with, settled, text_of
 
 from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
 from finetop.core.home import Home
+from finetop.core.plan.findings import Shown
 from finetop.core.run import Finished, Running
 from finetop.tui.app import FinetopApp
 from finetop.tui.machines import Machine, top_words, trouble_words
@@ -69,6 +72,11 @@ class Linked(FakeSupervisor):
         if isinstance(ask, protocol.Paths):
             self.asked.append(ask)
             return protocol.PathsAnswer([protocol.PathFacts(path, "none", 0) for path in ask.paths])
+        if isinstance(ask, protocol.LookAhead):
+            self.asked.append(ask)
+            return protocol.LookAheadAnswer(
+                [msgspec.to_builtins(Shown(plan=make_plan())), {"row": [["user Hello? ", False], ["Ahoy!", True]]}]
+            )
         return await super().ask(ask)
 
 
@@ -199,6 +207,26 @@ async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on()
         assert "support-full-1e-4" in text_of(app)
 
 
+async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> None:
+    """Model and data are there, so its supervisor says what the run comes to; none of it is looked for here."""
+    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: /there/faq.jsonl}]}\n")
+    lab = Linked("lab", mixed_rows())
+    app = app_on(lab, folder=tmp_path)
+    async with app.run_test(size=SIZE) as pilot:
+        await settled(pilot)
+        await pilot.press("4", "k")
+        await settled(pilot, 1.0)
+        shown = text_of(app)
+        assert "fits: 6.2 of 80 GiB on H100" in shown and "812 rows" in shown
+        assert "⟦Ahoy!⟧" in shown
+        asked = [ask for ask in lab.asked if isinstance(ask, protocol.LookAhead)]
+        assert asked[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
+        lab.down()
+        await pilot.press("enter", "j", "j", "j", "enter", "1", "enter")
+        await settled(pilot, 1.0)
+        assert "no plan from lab: not connected to lab" in text_of(app)
+
+
 async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> None:
     lab, box = two()
     app = app_on(lab, box, folder=tmp_path)
@@ -206,7 +234,7 @@ async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> 
         await settled(pilot)
         await pilot.press("n")
         await settled(pilot, 0.3)
-        assert "not planned: its model and data lie on another machine" in text_of(app)
+        assert "no plan yet: it may run on lab, box; R asks on which" in text_of(app)
         await pilot.press("R")
         await settled(pilot)
         assert "On which machine?" in text_of(app)

@@ -1,4 +1,7 @@
-"""What is found out of a run before it is queued, in a process beside the app: its plan, and its first row."""
+"""What is found out of a run before it is queued, in a process beside the app: its plan, and its first row.
+
+Of a run that is meant for another machine its supervisor finds that out: model, data and GPUs are there.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,19 @@ from typing import IO, TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core import protocol
+from finetop.core.errors import FinetopError
+from finetop.core.remote.files import sent
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Mapping
     from pathlib import Path
 
     from finetop.core.home import Home
     from finetop.core.plan.estimate import Plan
     from finetop.core.plan.findings import Shown
+    from finetop.core.recipe.load import Loaded
+    from finetop.tui.host import Host
 
 ENDS_S = 1.0  # for a killed process to be gone; it takes milliseconds
 PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
@@ -60,21 +69,30 @@ class Ahead:
     def is_of(self, recipe: Mapping[str, Any]) -> bool:
         return recipe == self._recipe
 
-    async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
+    async def find(self, loaded: Loaded, host: Host) -> AsyncGenerator[None]:
         """Find out what a recipe comes to, when nothing was typed for a moment; give a sign at each finding."""
+        recipe = loaded.resolved
         self._recipe, key = recipe, row_key(recipe)
         if key != self._row_of:
             self.outlook = replace(self.outlook, row=())
-        if len(homes) > 1 or homes[0].link is not None:
-            self.outlook = Outlook(trouble="not planned: its model and data lie on another machine")
+        home, *others = host.homes
+        if others:
+            names = ", ".join(one.label for one in host.homes)
+            self.outlook = Outlook(trouble=f"no plan yet: it may run on {names}; R asks on which")
             return
-        if not homes[0].root.is_dir():
+        if home.link is None and not home.root.is_dir():
             self.outlook = UNKNOWN  # no supervisor was ever here
             return
         await asyncio.sleep(PAUSE_S)
         self.outlook = replace(self.outlook, is_asked=True)
         yield
-        async with aclosing(look_ahead(recipe, homes[0].root, row=key != self._row_of)) as findings:
+        is_new = key != self._row_of
+        looked = (
+            look_ahead(recipe, home.root, row=is_new)
+            if home.link is None
+            else look_there(host, home, sent(loaded, home), row=is_new)
+        )
+        async with aclosing(looked) as findings:
             async for shown in findings:
                 self.outlook = taken_in(self.outlook, shown)
                 if shown.row is not None:
@@ -82,6 +100,21 @@ class Ahead:
                 yield
         self.outlook = replace(self.outlook, is_asked=False)
         yield
+
+
+async def look_there(
+    host: Host, home: Home, recipe: Mapping[str, Any], *, row: bool
+) -> AsyncGenerator[Shown]:
+    """Ask the supervisor of another machine for the plan, and with `row` for the first row."""
+    from finetop.core.plan.findings import Shown
+
+    try:
+        answer: protocol.LookAheadAnswer = await host.ask_aside(home, protocol.LookAhead(dict(recipe), row))
+    except FinetopError as error:
+        yield Shown(trouble=f"no plan from {home.label}: {error}")
+        return
+    for found in answer.findings:
+        yield msgspec.convert(found, Shown)
 
 
 async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:

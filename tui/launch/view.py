@@ -21,6 +21,7 @@ from finetop.tui.launch.sweep import runs_of
 from finetop.tui.widgets.entry import drawn
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, Span, line_width, rule
+from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import counted, cut_end, cut_middle
 
 if TYPE_CHECKING:
@@ -83,8 +84,10 @@ def field_lines(view: View, width: int) -> tuple[list[Line], int]:
     """List the settings of the form; give the lines and the one with the cursor."""
     form, fields = view.form, view.fields
     title = cut_middle(clean_line(form.base.title), width - 4)
-    words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
-    lines: list[Line] = [((f"  {title}", "bold"), (f"  {words}", "dim"))]
+    lines: list[Line] = [((f"  {title}", "bold"),)]
+    if view.field is not None:  # else the pane has it, whole
+        words = cut_end(clean_line(about(form)), max(0, width - line_width(((title, ""),)) - 5))
+        lines = [(*lines[0], (f"  {words}", "dim"))]
     label_width = KEY_LABEL if view.all_settings else LABEL
     cursor = 0
     for label, field in fields:
@@ -139,6 +142,7 @@ def _aside(view: View, field: Field, width: int) -> Line:
 
 
 def explained(view: View, width: int) -> list[Line]:
+    """Say in three rows what the cursor is on: a setting, with what is wrong with it, or a recipe."""
     form, field = view.form, view.field
     if field is not None:
         problem = problem_at(form, field.key)
@@ -148,9 +152,10 @@ def explained(view: View, width: int) -> list[Line]:
         return [rule(((field.key, "bold"),), width, kind), ((f" {clean_line(field.about)}", ""),), words]
     shown = {entry.key for _, entry in view.fields}
     hidden = [problem for problem in form.problems if owner(form, problem.key) not in shown]
-    words = ((f" ✗ {clean_line(hidden[0].whole)}", "red"),) if hidden else ()
-    title = cut_middle(clean_line(form.base.title), width // 2)
-    return [rule(((title, "bold"),), width), ((f" {clean_line(about(form))}", ""),), words]
+    said: list[Line] = [((f" {text}", ""),) for text in wrapped(clean_line(about(form)), width - 2, 2)]
+    trouble: list[Line] = [((f" ✗ {clean_line(problem.whole)}", "red"),) for problem in hidden[:1]]
+    both = [*said[: 2 - len(trouble)], *trouble, (), ()][:2]
+    return [rule((("what it is for", "dim"),), width), *both]
 
 
 def next_words(view: View) -> Line:

@@ -16,6 +16,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.launch.asking import ask_before, write_recipe
 from finetop.tui.launch.form import (
     IMPORTANT,
     Base,
@@ -36,7 +37,7 @@ from finetop.tui.launch.outlook import Ahead
 from finetop.tui.launch.pane import code_line, pane_lines
 from finetop.tui.launch.preview import NOTHING, Preview, look_at
 from finetop.tui.launch.submitting import submit
-from finetop.tui.launch.sweep import checked_all, runs_of, swept
+from finetop.tui.launch.sweep import checked_all, swept
 from finetop.tui.launch.view import (
     Part,
     View,
@@ -46,15 +47,13 @@ from finetop.tui.launch.view import (
     recipe_lines,
     scrolled,
 )
-from finetop.tui.launch.writing import recipe_path, recipe_text, write
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
-from finetop.tui.widgets.frame import Answer, Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from textual import events
     from textual.app import ComposeResult
@@ -211,7 +210,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     @work(exclusive=True, group="outlook")
     async def _look_ahead(self, loaded: Loaded) -> None:
-        async with aclosing(self.ahead.find(loaded.resolved, host_of(self).homes)) as findings:
+        async with aclosing(self.ahead.find(loaded, host_of(self))) as findings:
             async for _ in findings:
                 with suppress(NoMatches):  # the screen is being taken down
                     self.redraw()
@@ -314,30 +313,9 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def action_write(self) -> None:
         """Write the recipe as a file; one that is there is asked about by name."""
-        host = host_of(self)
         self._check()
-        if self.form is None:
-            return
-        try:
-            path = recipe_path(self.form, host.folder)
-            text = recipe_text(self.form, host.folder)
-            write(path, text, overwrite=False)
-        except FileExistsError:
-            words: Line = ((f" {clean_line(path.name)} is there.", "bold"), ("  Write over it?", ""))
-            over = Answer("y", "write over it", lambda: self._write_over(path, text))
-            self.query_one(Bottom).ask(words, [over], leave="leave it")
-        except FinetopError as error:
-            host.say(str(error), "red")
-        else:
-            host.say(f"{path.name} is written. Edit it, then: finetop run {path.name}")
-
-    def _write_over(self, path: Path, text: str) -> None:
-        try:
-            write(path, text, overwrite=True)
-        except FinetopError as error:
-            host_of(self).say(str(error), "red")
-        else:
-            host_of(self).say(f"{path.name} is written.")
+        if self.form is not None:
+            write_recipe(self.query_one(Bottom), host_of(self), self.form)
 
     def action_back(self) -> None:
         host_of(self).show_runs()
@@ -354,43 +332,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             mend = counted(len(self.form.problems), "setting")
             host_of(self).say(f"not queued: {mend} to mend. {first.key}: {first.short}.", "red")
             return
-        model = self.form.loaded.recipe.model
-        if model.trust_remote_code:
-            words: Line = ((f" Run Python code that comes with {clean_line(model.id)}?", "red"),)
-            self.query_one(Bottom).ask(
-                words, [Answer("y", "I have read it", self._confirm_sweep)], leave="don't"
-            )
-            return
-        self._confirm_sweep()
-
-    def _confirm_sweep(self) -> None:
-        """Ask before many runs are queued, with how many; one run is queued at once."""
-        assert self.form is not None
-        number = runs_of(self.form)
-        if number == 1:
-            self._choose_machine()
-            return
-        name = clean_line(value_of(self.form, "name"))
-        words: Line = (
-            (f" Queue {counted(number, 'run')} in the sweep {name}?", "bold"),
-            ("  All or none.", ""),
-        )
-        self.query_one(Bottom).ask(
-            words, [Answer("y", "queue them", self._choose_machine)], leave="queue nothing"
-        )
-
-    def _choose_machine(self) -> None:
-        """Queue the run on the machine there is; of several, on the one that is answered with."""
-        homes = host_of(self).homes
-        if len(homes) == 1:
-            self._submit(homes[0])
-            return
-        answers = [
-            Answer(str(number), clean_line(home.label), lambda home=home: self._submit(home))  # type: ignore[misc]
-            for number, home in enumerate(homes[:9], start=1)
-        ]
-        words: Line = ((" On which machine?", "bold"), ("  Its data must lie there.", ""))
-        self.query_one(Bottom).ask(words, answers, leave="don't queue it")
+        ask_before(self.query_one(Bottom), host_of(self), self.form, self._submit)
 
     def _go_to_first_problem(self) -> None:
         if self.form is None or not self.form.problems:
