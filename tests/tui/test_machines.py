@@ -75,7 +75,10 @@ class Linked(FakeSupervisor):
         if isinstance(ask, protocol.LookAhead):
             self.asked.append(ask)
             return protocol.LookAheadAnswer(
-                [msgspec.to_builtins(Shown(plan=make_plan())), {"row": [["user Hello? ", False], ["Ahoy!", True]]}]
+                [
+                    msgspec.to_builtins(Shown(plan=make_plan())),
+                    {"row": [["user Hello? ", False], ["Ahoy!", True]]},
+                ]
             )
         return await super().ask(ask)
 
@@ -209,7 +212,9 @@ async def test_one_of_several_that_is_away_keeps_its_rows_and_the_others_go_on()
 
 async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> None:
     """Model and data are there, so its supervisor says what the run comes to; none of it is looked for here."""
-    (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: /there/faq.jsonl}]}\n")
+    (tmp_path / "mine.yaml").write_text(
+        "recipe: 1\nextends: lora\ndata: {train: [{path: /there/faq.jsonl}]}\n"
+    )
     lab = Linked("lab", mixed_rows())
     app = app_on(lab, folder=tmp_path)
     async with app.run_test(size=SIZE) as pilot:
