@@ -49,7 +49,7 @@ def stream_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
     Holds one line at a time, of at most 8 MiB. Raises BadInput.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         number = 0
         has_rows = False
         while line := file.readline(MAX_LINE_BYTES + 1):
@@ -89,7 +89,8 @@ def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
     return row
 
 
-def _open(path: Path) -> BinaryIO:
+def open_file(path: Path) -> BinaryIO:
+    """Open a file of rows; nothing that is no file. Raises BadInput."""
     try:
         # A FIFO or a device in place of the file must not hang the program.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -67,9 +67,15 @@ def _placed(source: Source, home: Home) -> Iterator[tuple[str, dict[str, Any]]]:
             yield f"{path.name}:{line}", row
         return
     name = name_of(source)
-    for number, row in enumerate(_dataset(source, home), start=1):
+    for number, row in enumerate(rows_of(source, home), start=1):
+        yield f"{name}:{number}", row
+
+
+def rows_of(source: Source, home: Home) -> Iterator[dict[str, Any]]:
+    """Give the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
+    for row in _dataset(source, home):
         # A column that a row does not have is None in a table; to a format it is not there.
-        yield f"{name}:{number}", {key: value for key, value in row.items() if value is not None}
+        yield {key: value for key, value in row.items() if value is not None}
 
 
 def _dataset(source: Source, home: Home) -> Any:

@@ -1,0 +1,136 @@
+"""`finetop lint DATA|RECIPE`: problems in the data, each with how many, where, why it matters and what mends it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.commands.output import plain, print_json
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.lint.report import Asked, Given, Report, Told
+from finetop.core.lint.words import report_lines
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from finetop.core.home import Home
+    from finetop.core.lint.report import Progress
+
+ABOUT = "find problems in data before a run learns them"
+DATA_ENDINGS = (".jsonl", ".json", ".ndjson")
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data", nargs="+", metavar="DATA|RECIPE", help=".jsonl files to train on, or one recipe: all its data"
+    )
+    parser.add_argument(
+        "--test",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="rows to test with: no training row may be among them",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the recipe"
+    )
+    parser.add_argument(
+        "--model", metavar="ID", help="count tokens as this model does (of files; a recipe names its own)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=int, metavar="N", help="longest row, in tokens (else as the recipe says)"
+    )
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="NAME", help="look for this alone; may come again"
+    )
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="NAME", help="do not look for this; may come again"
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    asked = asked_of(args)
+    report = linted(asked, home, shows=sys.stderr.isatty() and not args.json)
+    if args.json:
+        print_json({"lint": plain(report)})
+    else:
+        for line in report_lines(report):
+            print(line)
+    return 1 if report.matters else 0
+
+
+def asked_of(args: argparse.Namespace) -> Asked:
+    """Say what is to be looked at. Raises BadInput."""
+    if args.max_tokens is not None and args.max_tokens < 8:
+        raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
+    tests = tuple(Given("test", {"path": path}) for path in args.test)
+    common = {"max_tokens": args.max_tokens, "only": _names(args.only), "skip": _names(args.skip)}
+    if all(_is_data(word) for word in args.data):
+        if args.set:
+            raise BadInput(
+                "--set changes a recipe, and files were named.", hint="Name a recipe, or leave it out."
+            )
+        files = tuple(Given("train", {"path": path}) for path in args.data)
+        return Asked((*files, *tests), model=args.model, **common)
+    if len(args.data) > 1:
+        raise BadInput("several names: give .jsonl files, or one recipe.")
+    from finetop.core.recipe.load import load_recipe
+
+    loaded = load_recipe(args.data[0], args.set)
+    if args.model is not None:
+        raise BadInput("--model is for files; a recipe names its own.", hint="Use --set model.id=ID.")
+    return Asked(tests, recipe=loaded.resolved, **common)
+
+
+def _names(given: list[str]) -> tuple[str, ...]:
+    return tuple(name for word in given for name in word.split(",") if name)
+
+
+def _is_data(word: str) -> bool:
+    return word.endswith(DATA_ENDINGS) or (not word.endswith((".yaml", ".yml")) and Path(word).is_file())
+
+
+def linted(asked: Asked, home: Home, *, shows: bool) -> Report:
+    """Have a process of its own lint, and show how far it is. Raises what it tells, EnvironmentTrouble if it ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finetop.core.lint", str(home.root)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(msgspec.json.encode(asked))
+            process.stdin.close()
+        for line in process.stdout:
+            told = msgspec.json.decode(line, type=Told)
+            if told.progress is not None and shows:
+                show(told.progress)
+            if told.report is not None:
+                return told.report
+            if told.trouble is not None:
+                raise _error(told.trouble.message, told.trouble.hint, told.trouble.exit_code)
+        raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
+    finally:
+        if shows:
+            print("\r\x1b[K", end="", file=sys.__stderr__, flush=True)
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def _error(message: str, hint: str, exit_code: int) -> FinetopError:
+    error = FinetopError(message, hint=hint)
+    error.exit_code = exit_code
+    return error
+
+
+def show(progress: Progress) -> None:
+    """Show how far it is on one line of the terminal."""
+    share = 100 * progress.done / progress.total if progress.total else 0
+    print(f"\r\x1b[K{clean_line(progress.phase)} {share:.0f} %", end="", file=sys.__stderr__, flush=True)

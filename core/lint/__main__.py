@@ -1,0 +1,38 @@
+"""The process that lints: `python -m finetop.core.lint HOME < Asked`; it tells progress, then the report, in JSON lines."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from finetop.core.errors import FinetopError
+from finetop.core.home import Home
+from finetop.core.lint import linting
+from finetop.core.lint.report import Asked, Progress, Told, Trouble
+
+
+def main() -> int:
+    os.nice(5)
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    try:
+        tell(Told(report=linting.run(asked, Home(Path(sys.argv[1])), say)))
+    except FinetopError as error:
+        tell(Told(trouble=Trouble(error.message, error.hint, error.exit_code)))
+    except BrokenPipeError:
+        return 1  # nobody listens any more
+    return 0
+
+
+def say(phase: str, done: float, total: float) -> None:
+    tell(Told(progress=Progress(phase, done, total)))
+
+
+def tell(told: Told) -> None:
+    print(msgspec.json.encode(told).decode(), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,239 @@
+"""Lints: every row once, through the workers to the findings, then what they make of it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import lint, objectives
+from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
+from finetop.core.lint import lines
+from finetop.core.lint.report import Asked, Finding, Lengths, Report, SourceFacts
+from finetop.core.lint.row import Lens, format_of
+from finetop.core.lint.tally import Tally
+from finetop.core.lint.whole import Whole
+from finetop.core.lint.work import Looker, Setup
+from finetop.core.lint.workers import hands
+from finetop.core.models import read_template
+from finetop.core.plan import looking
+from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.schema import Model, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from finetop.core.home import Home
+    from finetop.core.lint.lines import Block, Read
+    from finetop.core.lint.report import SourceRole
+    from finetop.core.lint.work import Seen
+    from finetop.core.recipe.schema import Recipe
+
+SEVERITIES = ("error", "warning", "note")
+ORDER: tuple[SourceRole, ...] = ("train", "replay", "eval", "test")
+
+
+@dataclass
+class _Counted:
+    """What the rows come to, of all blocks taken in so far."""
+
+    rows: int = 0
+    tokens: int = 0
+    learned: int = 0
+    kept: int = 0
+    over: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+
+    def take(self, seen: Seen, most: int | None) -> None:
+        for tokens, learned, kept, is_read in seen.counts:
+            if is_read:
+                self.tokens += tokens
+                self.learned += learned
+                self.kept += kept
+                self.lengths[tokens] += 1
+                self.over += most is not None and tokens > most
+        self.rows += len(seen.counts)
+
+
+def chosen(asked: Asked) -> tuple[str, ...]:
+    """Choose the findings that are looked for. Raises NotFound for names that there are not."""
+    names = lint.names()
+    for name in (*asked.only, *asked.skip):
+        if name not in names:
+            raise NotFound(f"there is no finding {name[:60]!r}.", hint=did_you_mean(name[:60], names))
+    return tuple(
+        name
+        for name in names
+        if (not asked.only or name in asked.only)
+        and name not in asked.skip
+        and getattr(lint.load(name), "OPTION", None) in (None, *asked.options)
+    )
+
+
+def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> Report:
+    """Look at all rows, and report. Raises BadInput for what can't be read at all."""
+    began = time.monotonic()
+    names = chosen(asked)
+    recipe = None if asked.recipe is None else recipe_from_json(_json(asked.recipe), "the recipe")
+    reads = [lines.opened(source, role) for source, role in _sources(asked, recipe)]
+    notes: list[str] = []
+    lens, setup = _setup(asked, recipe, names, reads, home, notes)
+    finders = {name: _finder(name, lens) for name in names}
+    counted = _Counted()
+    with hands(setup, asked.workers, sum(map(lines.size_of, reads))) as looking_hands:
+        for seen in looking_hands.looked(_blocks(reads, home, lens, say)):
+            counted.take(seen, lens.max_tokens)
+            for name, sights in seen.found.items():
+                for index, sight in sights:
+                    finders[name].take(seen.at + index, sight)
+    looker = Looker(Setup((), setup.sources, lens))
+    whole = Whole(reads, home, lambda block: looker.rows_of(block, measured=False), say)
+    findings: list[Finding] = []
+    for finder in finders.values():
+        findings += finder.finish(whole)
+    findings.sort(key=lambda one: (SEVERITIES.index(one.severity), -one.count, one.name))
+    return Report(
+        sources=tuple(
+            SourceFacts(read.name, read.role, read.format or "unknown", read.rows, read.bytes, read.sha256)
+            for read in reads
+        ),
+        rows=counted.rows,
+        lengths=_lengths(counted, lens, setup),
+        findings=tuple(findings),
+        looked_for=names,
+        seconds=round(time.monotonic() - began, 3),
+        notes=tuple(notes),
+    )
+
+
+def _finder(name: str, lens: Lens) -> Any:
+    module = lint.load(name)
+    return module.Finder(lens) if hasattr(module, "Finder") else Tally(name, module)
+
+
+def _json(recipe: Any) -> bytes:
+    import msgspec
+
+    return msgspec.json.encode(recipe)
+
+
+def _sources(asked: Asked, recipe: Recipe | None) -> list[tuple[Source, SourceRole]]:
+    import msgspec
+
+    given: list[tuple[Source, SourceRole]] = [
+        (msgspec.convert(one.settings, Source), one.role) for one in asked.sources
+    ]
+    if recipe is not None:
+        given += [(source, source.role) for source in recipe.data.train]
+        if isinstance(recipe.data.eval, tuple):
+            given += [(source, "eval") for source in recipe.data.eval]
+        if recipe.check.target is not None:
+            given.append((Source(path=recipe.check.target.path), "test"))
+    if not given:
+        raise BadInput(
+            "data.train: there is nothing to look at.", hint="Name a file: data.train: [{path: …}]."
+        )
+    return sorted(given, key=lambda one: ORDER.index(one[1]))
+
+
+def _setup(
+    asked: Asked,
+    recipe: Recipe | None,
+    names: Sequence[str],
+    reads: Sequence[Read],
+    home: Home,
+    notes: list[str],
+) -> tuple[Lens, Setup]:
+    model = recipe.model if recipe is not None else None if asked.model is None else Model(id=asked.model)
+    tokenizer = None if model is None else _tokenizer_folder(model, home, notes)
+    if model is None:
+        notes.append("tokens are estimated, four characters each: name a recipe or --model to count them")
+    lens = Lens(max_tokens=asked.max_tokens, has_tokenizer=tokenizer is not None, options=asked.options)
+    if recipe is not None:
+        kinds = getattr(objectives.load(recipe.objective.name), "ROWS", ("conversation",))
+        lens = Lens(
+            kinds=tuple(kinds),
+            objective=recipe.objective.name,
+            max_tokens=asked.max_tokens or recipe.data.max_tokens,
+            on_long=recipe.data.on_long,
+            has_tokenizer=tokenizer is not None,
+            options=asked.options,
+        )
+    template = None if model is None else read_template(model.chat_template)
+    sources = tuple((read.name, read.role) for read in reads)
+    return lens, Setup(tuple(names), sources, lens, tokenizer, template, asked.recipe)
+
+
+def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:
+    """Find the tokenizer of a model that is here; say why not otherwise. Nothing is downloaded."""
+    try:
+        folder = looking.find_config(model, home).folder
+    except FinetopError as error:
+        notes.append(f"tokens are estimated, four characters each: {error.message}")
+        return None
+    if not (folder / "tokenizer.json").is_file():
+        notes.append(f"tokens are estimated, four characters each: {model.id} has no tokenizer.json")
+        return None
+    return str(folder)
+
+
+def _blocks(
+    reads: Sequence[Read], home: Home, lens: Lens, say: Callable[[str, float, float], None]
+) -> Iterator[Block]:
+    total, done, at, said = sum(map(lines.size_of, reads)), 0, 0, 0.0
+    kinds: Any = lens.kinds
+    for number, read in enumerate(reads):
+        if read.source.format != "auto":
+            read.format = read.source.format
+
+        def detect(given: list[bytes | None]) -> str | None:
+            raws = (lines.decoded(line) for line in given)
+            return next(
+                (name for raw in raws if isinstance(raw, dict) and (name := format_of(raw, kinds))), None
+            )
+
+        for block in lines.blocks(read, number, at, home, detect):
+            yield block
+            if time.monotonic() - said > 0.2:
+                said = time.monotonic()
+                say("reading rows", done + read.bytes, max(total, done + read.bytes))
+        done += read.bytes
+        at += read.rows
+    say("reading rows", done, done)
+
+
+def _lengths(counted: _Counted, lens: Lens, setup: Setup) -> Lengths:
+    ordered = sorted(counted.lengths.items())
+    number = sum(count for _, count in ordered)
+
+    def quantile(share: float) -> int:
+        seen = 0
+        for length, count in ordered:
+            seen += count
+            if seen >= share * number:
+                return length
+        return 0
+
+    bins: Counter[int] = Counter()
+    for length, count in ordered:
+        bins[1 << max(0, length - 1).bit_length()] += count
+    how = "estimated, four characters a token"
+    if setup.tokenizer is not None:
+        how = f"counted by the tokenizer of {Path(setup.tokenizer).name}"
+    return Lengths(
+        how=how,
+        tokens=counted.tokens,
+        learned=counted.learned,
+        kept=counted.kept,
+        shortest=ordered[0][0] if ordered else 0,
+        median=quantile(0.5),
+        p90=quantile(0.9),
+        p99=quantile(0.99),
+        longest=ordered[-1][0] if ordered else 0,
+        max_tokens=lens.max_tokens,
+        on_long=lens.on_long,
+        over=counted.over,
+        histogram=tuple(sorted(bins.items())),
+    )

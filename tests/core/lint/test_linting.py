@@ -1,0 +1,121 @@
+"""Lint from the command line: what it reads, what it finds, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from finetop.core.commands.main import main
+from finetop.core.home import Home
+from finetop.core.lint import linting
+from finetop.core.lint.report import Asked, Given, Report
+
+GOOD = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "It is two."}]}
+EMPTY = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": ""}]}
+
+
+def write(path: Path, *rows: Any) -> Path:
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    path.write_bytes(b"\n".join(lines) + b"\n")
+    return path
+
+
+def lint(home: Path, *paths: Path, **asked: Any) -> Report:
+    sources = tuple(Given("train", {"path": str(path)}) for path in paths)
+    return linting.run(Asked(sources, **asked), Home(home), lambda *_: None)
+
+
+def test_bad_rows_are_findings_and_the_rest_is_still_read(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "a.jsonl",
+        GOOD,
+        b"not json",
+        b"[1]",
+        b"",
+        EMPTY,
+        b'{"x": 1}',
+        b"\xff\xfe",
+        b"[" * 9999,
+        GOOD,
+    )
+    report = lint(tmp_path, file, only=("unreadable", "empty"))
+    assert report.rows == 8
+    unreadable, empty = report.findings
+    assert unreadable.places == ("a.jsonl:2", "a.jsonl:3", "a.jsonl:6", "a.jsonl:7", "a.jsonl:8")
+    assert sum(unreadable.kinds.values()) == unreadable.count == 5
+    assert empty.places == ("a.jsonl:5",)
+
+
+def test_a_line_of_more_than_8_mib_is_a_finding(tmp_path: Path) -> None:
+    huge = b'{"text": "' + b"x" * (9 << 20) + b'"}'
+    report = lint(tmp_path, write(tmp_path / "a.jsonl", GOOD, huge, GOOD))
+    assert [one.places for one in report.findings if one.name == "unreadable"] == [("a.jsonl:2",)]
+    assert report.sources[0].bytes == (tmp_path / "a.jsonl").stat().st_size
+
+
+def test_workers_see_what_one_process_sees(tmp_path: Path) -> None:
+    rows = [EMPTY if number % 7 == 0 else GOOD for number in range(1500)]
+    file = write(tmp_path / "a.jsonl", *rows, {"text": "x" * 500_000})
+    alone = lint(tmp_path, file, workers=1)
+    assert alone.findings
+    assert lint(tmp_path, file, workers=2).findings == alone.findings
+
+
+def test_the_command_prints_a_report_and_exits_1_where_something_was_found(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path / "a.jsonl", GOOD, EMPTY)
+    assert main(["--home", str(tmp_path), "lint", str(file), "--only", "empty"]) == 1
+    out = capsys.readouterr().out
+    assert "answers that are empty: 1 row (50.0 %)  [empty]" in out
+    assert "a.jsonl:2" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    assert main(["--home", str(tmp_path), "lint", str(file), "--skip", "empty", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["schema"] == 1
+    assert msgspec.convert(document["lint"], Report).rows == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing.jsonl"], "no such file"),
+        (["blank.jsonl"], "has no rows"),
+        (["good.jsonl", "--only", "emtpy"], "Did you mean empty?"),
+        (["good.jsonl", "--max-tokens", "3"], "must be 8 or more"),
+        (["good.jsonl", "--set", "data.max_tokens=9"], "--set changes a recipe"),
+        (["no-such-recipe"], "no-such-recipe"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "good.jsonl", GOOD)
+    write(tmp_path / "blank.jsonl", b"", b" ")
+    assert main(["--home", str(tmp_path), "lint", *words]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+
+
+def test_the_process_that_lints_imports_no_training_stack(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from finetop.core.lint import linting, names, load\n"
+        "from finetop.core.lint.light import LightTokenizer\n"
+        "[load(name) for name in names()]\n"
+        "print([m for m in ('torch', 'transformers', 'duckdb', 'textual', 'datasets') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
