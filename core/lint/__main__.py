@@ -1,4 +1,7 @@
-"""The process that lints: `python -m finetop.core.lint HOME < Asked`; it tells progress, then the report, in JSON lines."""
+"""The process that lints: `python -m finetop.core.lint HOME < Asked`.
+
+It tells progress, then the report, as JSON lines.
+"""
 
 from __future__ import annotations
 

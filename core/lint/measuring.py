@@ -80,11 +80,8 @@ class Meter:
         if objective in ("sft", "distill"):
             loss = getattr(options, "loss", "answers")
             assert self.tokenizer is not None
-            rendered = [
-                render.render(row.conversation, self.tokenizer, loss, row.place)  # type: ignore[arg-type]
-                for row in asked
-            ]
-            made = [[one] for one in render.tokenize(rendered, self.tokenizer)]  # type: ignore[arg-type]
+            rendered = [render.render(row.conversation, self.tokenizer, loss, row.place) for row in asked]
+            made = [[one] for one in render.tokenize(rendered, self.tokenizer)]
         else:
             made = module.examples(asked, options, self.tokenizer, most)
         return [self._sum(examples) for examples in made]

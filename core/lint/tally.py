@@ -80,7 +80,7 @@ class Tally:
                 self.examples.append((at, kind, text))
             if rest and rest[0] and (not self.acted or self.acted[-1] != at):
                 self.acted.append(at)
-                self.acts.append(self._kind_numbers.index(kind) * 4 + _ACTIONS.index(rest[0]))  # type: ignore[arg-type]
+                self.acts.append(self._kind_numbers.index(kind) * 4 + _ACTIONS.index(rest[0]))
 
     def finish(self, whole: Whole) -> list[Finding]:
         """Give the finding, if there is any."""
