@@ -83,6 +83,24 @@ class DataRead(msgspec.Struct, tag="data", frozen=True):
     fingerprint: Words  # sha256 of the rendered rows
 
 
+class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
+    """What a data source held when the job read it; the run's folder keeps a hash of each row (core/versions)."""
+
+    source: Words  # its name, as DataRead has it
+    path: Words  # of the file, or the data set's id
+    part: Words = ""  # subset and split of a data set
+    use: Literal["train", "replay", "eval"]
+    rows: Count
+    content: Words  # sha256 of the rows in their order
+    limit: Count | None = None  # so many rows were wanted
+    share: Share | None = None  # of all rows that are trained on
+    size: Many = 0  # bytes of the file
+    written: Moment | None = None  # when the file was written to last
+    placed: Moment | None = None  # when it was put where it is, or its name or rights were changed
+    revision: Words = ""  # of a data set on the hub
+    fingerprint: Words = ""  # of a data set, as `datasets` gives it
+
+
 class FirstRow(msgspec.Struct, tag="first_row", frozen=True):
     """The first row as the model sees it: pieces of text, each learned from or not."""
 
@@ -230,6 +248,7 @@ Event = (
     | Phase
     | Planned
     | DataRead
+    | SourceRead
     | FirstRow
     | Metrics
     | Sample

@@ -307,6 +307,28 @@ class DataRow(msgspec.Struct, frozen=True):
     answer_tokens: int
 
 
+class SourceRow(msgspec.Struct, frozen=True):
+    """What a data source held when a run read it, and which version of it that is."""
+
+    source: str
+    path: str  # of the file, or the data set's id
+    part: str  # subset and split of a data set
+    use: Literal["train", "replay", "eval"]
+    rows: int
+    content: str  # sha256 of the rows in their order
+    limit: int | None = None  # so many rows were wanted
+    share: float | None = None  # of all rows that are trained on
+    size: int = 0  # bytes of the file
+    written: float | None = None  # when the file was written to last
+    revision: str = ""
+    fingerprint: str = ""
+    number: int = 0  # v1 is the first that was seen of this source
+    newest: int = 0  # the newest that was seen
+    first_seen: float = 0.0
+    after_queue: bool = False  # the file was written, or put there, after the job was queued
+    learned: str = ""  # sha256 of the tokens that its rows became
+
+
 class JobRow(msgspec.Struct, frozen=True):
     id: int
     verb: str
@@ -372,3 +394,4 @@ class RunDetail(msgspec.Struct, frozen=True):
     parents: list[Relative] = []
     children: list[Relative] = []
     alarms_total: int = 0
+    sources: list[SourceRow] = []  # what was read, as far as the run told it

@@ -1,22 +1,28 @@
-"""`finetop compare RUN RUN …`: what differs in their recipes, what came out, which no other betters."""
+"""`finetop compare RUN RUN …`: what differs in their recipes and data, what came out, which no other betters."""
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 
 from finetop.core import comparing, protocol, run as data
 from finetop.core.client import Client
 from finetop.core.commands.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
+from finetop.core.text import clean_line
+from finetop.core.versions import words
 
+FEW, MANY = 1, 10  # examples of each kind of difference
 ABOUT = "runs side by side: what differs, what came out"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", metavar="RUN", nargs="+", help="names or numbers, two or more")
-    parser.add_argument("--recipe", action="store_true", help="only what differs in their recipes")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--recipe", action="store_true", help="only what differs in their recipes")
+    only.add_argument("--data", action="store_true", help="only how their data differ, with more examples")
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -28,6 +34,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         )
     with Client(home) as client:
         found: list[data.RunDetail] = [client.ask(protocol.GetRun(one)) for one in wanted]
+        read = [] if args.recipe else differing_data(client, found, MANY if args.data else FEW)
     names = [one.row.name for one in found]
     differing = comparing.differences([one.recipe for one in found])
     outcomes = [] if args.recipe else comparing.outcomes(found, time.time())
@@ -40,8 +47,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 "outcomes": plain(outcomes),
                 "trades": plain(trades),
                 "front": [names[number] for number in comparing.front(trades)],
+                "data": plain(read),
             }
         )
+        return 0
+    if args.data:
+        print_data(found, read)
         return 0
     if differing:
         print_table(("what differs", *names), [(one.key, *one.values) for one in differing])
@@ -55,4 +66,28 @@ def run(args: argparse.Namespace, home: Home) -> int:
         ]
         print_table(("what came out (* best)", *names), rows)
         print(f"\n{comparing.front_sentence(found, names)}")
+    if not args.recipe:
+        print()
+        print_data(found, read)
     return 0
+
+
+def differing_data(
+    client: Client, found: Sequence[data.RunDetail], examples: int
+) -> list[protocol.DataDifferAnswer]:
+    """Ask how the data of each run differ from the first's; nothing where all have read the same."""
+    if words.same_data([run.sources for run in found]):
+        return []
+    first, *others = (run.row.name for run in found)
+    return [client.ask(protocol.DataDiffer(first, other, examples)) for other in others]
+
+
+def print_data(found: Sequence[data.RunDetail], read: Sequence[protocol.DataDifferAnswer]) -> None:
+    """Print how the data of each run differ from the first's."""
+    if not read:
+        print(words.same_line(found[0].sources))
+    for one in read:
+        first, other = clean_line(one.run), clean_line(one.other)
+        print(f"how the data of {first} (A) and {other} (B) differ")
+        for kind, text in words.differ_lines(one, "A", "B"):
+            print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 
 from finetop.core import protocol, pulse, run as data
 from finetop.core.check.telling.result import short_answer
@@ -11,6 +12,7 @@ from finetop.core.commands.output import ago, answer_words, plain, print_json, s
 from finetop.core.home import Home
 from finetop.core.queue_words import tries_words
 from finetop.core.text import clean, clean_line
+from finetop.core.versions import words
 
 ABOUT = "show one run whole"
 ANYWHERE = True
@@ -22,20 +24,23 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
+    versions: protocol.DataOfAnswer | None = None
     with Client(home) as client:
         found: data.RunDetail = client.ask(protocol.GetRun(args.run))
+        if found.sources and not args.recipe:
+            versions = client.ask(protocol.DataOf(args.run))
     if args.json:
-        print_json({"run": plain(found)})
+        print_json({"run": plain(found), "data": plain(versions.sources) if versions else []})
     elif args.recipe:
         import yaml
 
         print(yaml.safe_dump(found.recipe, sort_keys=False, allow_unicode=True), end="")
     else:
-        print_run(found, home)
+        print_run(found, home, versions.sources if versions else ())
     return 0
 
 
-def print_run(found: data.RunDetail, home: Home) -> None:
+def print_run(found: data.RunDetail, home: Home, read: Sequence[protocol.SourceFacts] = ()) -> None:
     row = found.row
     print(f"{row.name}  {row.method} on {clean_line(row.model)}, {row.objective}, number {row.id}")
     print(f"  state      {state_words(row)}")
@@ -59,6 +64,12 @@ def print_run(found: data.RunDetail, home: Home) -> None:
             f"  data       {clean_line(source.source)}: {source.kept} of {source.rows} rows, {source.dropped} dropped,"
             f" {source.truncated} truncated, longest {source.longest_tokens} tokens"
         )
+    for one in read:
+        print(f"  version    {words.version_line(one)}")
+        for line in words.beside(one):
+            print(f"             {line}")
+    if found.data and not found.sources:
+        print(f"  version    {words.NOTHING_TOLD}")
     for checkpoint in found.checkpoints:
         size = checkpoint.size_bytes / 1e6
         print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")

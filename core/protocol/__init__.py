@@ -27,6 +27,17 @@ from finetop.core.protocol.common import (
     Priority as Priority,
     Whole as Whole,
 )
+from finetop.core.protocol.data import (
+    DataDiffer as DataDiffer,
+    DataDifferAnswer as DataDifferAnswer,
+    DataOf as DataOf,
+    DataOfAnswer as DataOfAnswer,
+    DataVersion as DataVersion,
+    DataVersions as DataVersions,
+    DataVersionsAnswer as DataVersionsAnswer,
+    SourceFacts as SourceFacts,
+    SourcePair as SourcePair,
+)
 from finetop.core.protocol.keeping import (
     Clean as Clean,
     CleanAnswer as CleanAnswer,
@@ -216,6 +227,9 @@ Ask = (
     | LookAtItem
     | SetStanding
     | LookEarlier
+    | DataVersions
+    | DataOf
+    | DataDiffer
     | Shutdown
 )
 
@@ -270,6 +284,9 @@ ANSWERS: dict[type, type] = {
     LookAtItem: ItemAnswer,
     SetStanding: SetStandingAnswer,
     LookEarlier: LookEarlierAnswer,
+    DataVersions: DataVersionsAnswer,
+    DataOf: DataOfAnswer,
+    DataDiffer: DataDifferAnswer,
     Shutdown: Done,
 }
 
@@ -300,6 +317,9 @@ LOOKS = (
     LookAtCell,
     LostItems,
     LookAtItem,
+    DataVersions,
+    DataOf,
+    DataDiffer,
 )
 
 

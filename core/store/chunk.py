@@ -168,7 +168,8 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         batch.phase = event
     elif isinstance(event, events.Started):
         batch.started, batch.best, batch.ended = event, None, None  # an attempt's best and end are its own
-        batch.rows.pop("data_reports", None)  # it reads its data again
+        for table in ("data_reports", "data_sources"):  # it reads its data again
+            batch.rows.pop(table, None)
     elif isinstance(event, events.Planned):
         batch.planned = event
     elif isinstance(event, events.FirstRow):
@@ -203,7 +204,7 @@ def _go_back(batch: Batch, at: float, event: events.Resumed) -> None:
 
 
 def _plain_row(
-    event: events.Sample | events.Checkpoint | events.DataRead,
+    event: events.Sample | events.Checkpoint | events.DataRead | events.SourceRead,
     run_id: int,
     job_id: int,
     at: float,
@@ -212,4 +213,6 @@ def _plain_row(
     fields = msgspec.structs.astuple(event)
     if isinstance(event, events.Checkpoint):
         return "checkpoints", (run_id, job_id, *fields, at)
+    if isinstance(event, events.SourceRead):
+        return "data_sources", (run_id, job_id, at, *fields)
     return ("samples" if isinstance(event, events.Sample) else "data_reports"), (run_id, *fields)

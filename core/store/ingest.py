@@ -16,7 +16,7 @@ import msgspec
 from finetop.core import events, run as data
 from finetop.core.check.telling import result as results
 from finetop.core.errors import StoreTrouble
-from finetop.core.store import checks, notices, remedies, runs
+from finetop.core.store import checks, data_versions, notices, remedies, runs
 from finetop.core.store.chunk import Batch, Place, read
 from finetop.core.store.open import transaction
 
@@ -150,6 +150,8 @@ def _write(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
         if rows:
             with connection.appender(table) as appender:
                 appender.append_rows(rows)
+    if tables.get("data_sources"):
+        data_versions.number_new(connection, [row[0] for row in tables["data_sources"]])
     for batch in batches:
         batch.alarms.write(connection, batch.place.run_id)
         if batch.resumed is not None:
@@ -166,6 +168,7 @@ def _make_room(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
             "DELETE FROM data_reports WHERE run_id = ? AND 'train' = (SELECT verb FROM jobs WHERE id = ?)",
             [batch.place.run_id, batch.place.job_id],
         )
+        connection.execute("DELETE FROM data_sources WHERE job_id = ?", [batch.place.job_id])
     if batch.resumed is not None:
         runs.forget_later(connection, batch.place.run_id, batch.resumed)
 

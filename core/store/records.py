@@ -28,7 +28,10 @@ STORE = "store.json"
 
 # Tables and columns that events tell, or the recipe: `rebuild` makes them again.
 FROM_EVENTS = frozenset(
-    {"metrics", "checkpoints", "samples", "data_reports", "alarms", "item_scores", "settings", "remedies"}
+    {
+        *("metrics", "checkpoints", "samples", "data_reports", "data_sources"),
+        *("alarms", "item_scores", "settings", "remedies"),
+    }
 )
 DERIVED = {
     "runs": frozenset(

@@ -13,7 +13,16 @@ import msgspec
 from finetop.core import run as data
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.recipe.names import quoted
-from finetop.core.store import alarms, checks, jobs, parents, records, settings, standings
+from finetop.core.store import (
+    alarms,
+    checks,
+    data_versions,
+    jobs,
+    parents,
+    records,
+    settings,
+    standings,
+)
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)
@@ -358,6 +367,7 @@ def detail(
         best=msgspec.json.decode(best, type=data.Best) if best else None,
         parents=above,
         children=below,
+        sources=data_versions.of_run(connection, run_id),
     )
 
 

@@ -20,6 +20,7 @@ from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
 from finetop.core.supervisor import (
+    data_versions,
     going_on,
     looking_ahead,
     mending,
@@ -256,6 +257,8 @@ _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.Gpus: telling.tell,
     protocol.Sql: select,
     protocol.LookEarlier: triage.look_earlier,
+    protocol.DataOf: data_versions.of_run,
+    protocol.DataDiffer: data_versions.differ,
 }
 
 _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
@@ -297,5 +300,6 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.LostItems: triage.items,
     protocol.LookAtItem: triage.item,
     protocol.SetStanding: triage.say,
+    protocol.DataVersions: data_versions.listing,
     protocol.Shutdown: shutdown,
 }

@@ -40,7 +40,9 @@ def train(
     Raises BadInput, EnvironmentTrouble, StopAsked before the first step, and whatever the libraries raise.
     """
     objective = objectives.load(recipe.objective.name)
-    rows = data.read(protect.with_sources(recipe), recipe.train.seed, home, events, objective.ROWS)
+    rows = data.read(
+        protect.with_sources(recipe), recipe.train.seed, home, events, objective.ROWS, run_folder
+    )
     events.write(Phase("finding the model"))
     base = models.resolve(recipe.model, home, events)
     dtype = models.number_format(recipe.model.dtype, base.path, device)

@@ -12,18 +12,19 @@ from finetop.core.errors import BadInput
 from finetop.core.events import DataRead, FirstRow, Phase
 from finetop.core.formats import Text, as_prompt
 from finetop.core.recipe.schema import EvalShare
-from finetop.core.train.rows import sources
+from finetop.core.train.rows import seen, sources
 from finetop.core.train.rows.examples import Example, pieces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.events import EventLog
     from finetop.core.formats import Kind, Prompt
     from finetop.core.home import Home
-    from finetop.core.recipe.schema import Data
+    from finetop.core.recipe.schema import Data, Source
     from finetop.core.train.rows.examples import AnyExample
     from finetop.core.train.rows.sources import Row
 
@@ -62,10 +63,16 @@ class Examples:
 
 
 def read(
-    data: Data, seed: int, home: Home, events: EventLog, kinds: Sequence[Kind] = ("conversation",)
+    data: Data,
+    seed: int,
+    home: Home,
+    events: EventLog,
+    kinds: Sequence[Kind] = ("conversation",),
+    run_folder: Path | None = None,
 ) -> ReadData:
     """Read every source and set rows aside for evaluation. Nothing heavy is loaded for it.
 
+    What each held is told, and kept in the run's folder where one is given.
     Raises BadInput naming file, line, value and fix.
     """
     events.write(Phase("reading data"))
@@ -76,7 +83,7 @@ def read(
     train, held_back = [], []
     share = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
     for source in data.train:
-        rows = sources.read(source, home, kinds)
+        rows = _read(source, source.role, home, events, kinds, run_folder)
         name = sources.name_of(source)
         if share and source.role == "train":
             rows, aside = set_aside(rows, share, seed)
@@ -84,9 +91,25 @@ def read(
         train.append(NamedRows(name, rows, source.share))
     if not isinstance(data.eval, EvalShare):
         held_back = [
-            NamedRows(sources.name_of(source), sources.read(source, home, kinds)) for source in data.eval
+            NamedRows(sources.name_of(source), _read(source, "eval", home, events, kinds, run_folder))
+            for source in data.eval
         ]
     return ReadData(train, [source for source in held_back if source.rows])
+
+
+def _read(
+    source: Source,
+    use: seen.Use,
+    home: Home,
+    events: EventLog,
+    kinds: Sequence[Kind],
+    run_folder: Path | None,
+) -> list[Row]:
+    """Read one source, and tell what it held."""
+    looked = seen.begin(source)
+    rows = sources.read(source, home, kinds, looked)
+    events.write(seen.told(source, use, looked, run_folder))
+    return rows
 
 
 def set_aside(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:

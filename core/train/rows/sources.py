@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from finetop.core.formats import Conversation, Kind, Record
     from finetop.core.home import Home
     from finetop.core.recipe.schema import Source
+    from finetop.core.train.rows.seen import Seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,15 +35,19 @@ class Row:
         return self.record
 
 
-def read(source: Source, home: Home, kinds: Sequence[Kind] = ("conversation",)) -> list[Row]:
-    """Read all rows of one source (or the first `rows`) as records of these kinds.
+def read(
+    source: Source, home: Home, kinds: Sequence[Kind] = ("conversation",), seen: Seen | None = None
+) -> list[Row]:
+    """Read all rows of one source (or the first `rows`) as records of these kinds; `seen` is told what is read.
 
     Raises BadInput at the first row that has no known shape, if there is no such data, or it is empty;
     EnvironmentTrouble if the hub is out of reach.
     """
     rows: list[Row] = []
     format_name: str = source.format
-    for place, row in _placed(source, home):
+    for place, row in _placed(source, home, seen):
+        if seen is not None:
+            seen.contents.add(row)
         if format_name == "auto":
             format_name = formats.detect(row, place, kinds)
         rows.append(Row(place, formats.read(row, place, format_name, kinds)))
@@ -60,20 +65,23 @@ def name_of(source: Source) -> str:
     return (source.id or "") + (f":{source.split}" if source.split else "")
 
 
-def _placed(source: Source, home: Home) -> Iterator[tuple[str, dict[str, Any]]]:
+def _placed(source: Source, home: Home, seen: Seen | None) -> Iterator[tuple[str, dict[str, Any]]]:
     if source.path is not None:
         path = Path(source.path)
         for line, row in stream_rows(path):
             yield f"{path.name}:{line}", row
         return
     name = name_of(source)
-    for number, row in enumerate(rows_of(source, home), start=1):
+    for number, row in enumerate(rows_of(source, home, seen), start=1):
         yield f"{name}:{number}", row
 
 
-def rows_of(source: Source, home: Home) -> Iterator[dict[str, Any]]:
+def rows_of(source: Source, home: Home, seen: Seen | None = None) -> Iterator[dict[str, Any]]:
     """Give the rows of a `datasets` data set. Raises BadInput, EnvironmentTrouble."""
-    for row in _dataset(source, home):
+    found = _dataset(source, home)
+    if seen is not None:
+        seen.look_at(found)
+    for row in found:
         # A column that a row does not have is None in a table; to a format it is not there.
         yield {key: value for key, value in row.items() if value is not None}
 

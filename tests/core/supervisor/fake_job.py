@@ -10,7 +10,7 @@ for its checks `check_s`: how long they take, `lost`: how many items of each tas
 for each step; of its remedies those that are `mended` are OK, and the first of them is confirmed. `waits_at`: a step
 before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of which
 the last is elsewhere; with `spins` it is busy meanwhile. `alarms`: of a step, or of `each` other: kind, and whether it
-is over.
+is over. `reads`: files that it reads as training data, as the real job does.
 """
 
 import faulthandler
@@ -27,8 +27,9 @@ from typing import Any
 import msgspec
 
 from finetop.core import events
+from finetop.core.home import Home
 from finetop.core.patience import patiently
-from finetop.core.run import read_spec, run_folder_of
+from finetop.core.run import home_of, read_spec, run_folder_of
 
 STEPS = 10**9  # more than any job makes
 
@@ -69,6 +70,8 @@ def main() -> int:
                 [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
             )
             (folder / "grandchild.txt").write_text(str(child.pid))
+        for path in plan.get("reads", ()):
+            read(log, path, folder)
         if begun is not None:
             log.write(events.Resumed(begun))
         for step in range(1 + (begun or 0), last + 1):
@@ -123,6 +126,19 @@ def main() -> int:
     log.write_at_last(events.Ended("finished"))
     log.sync()
     return 0
+
+
+def read(log: events.EventLog, path: str, folder: Path) -> None:
+    """Read a source, and tell of it what the real job tells."""
+    from finetop.core.recipe.schema import Source
+    from finetop.core.train.rows import seen, sources
+
+    source = Source(path=path)
+    looked = seen.begin(source)
+    rows = sources.read(source, Home(home_of(folder)), ("conversation",), looked)
+    log.write(seen.told(source, "train", looked, run_folder_of(folder)))
+    name, number = sources.name_of(source), len(rows)
+    log.write(events.DataRead(name, number, number, 0, 0, 9, number, looked.contents.content))
 
 
 def side_file(folder: Path) -> Path:

@@ -340,6 +340,7 @@ def test_every_row_comes_back(quiet):
                                  events.Ended("finished")], finished, step=step, claim=claim)  # fmt: skip
     again = [start, events.Resumed(1), events.metrics(2, {"loss": 0.1, "x": float("nan")}),
              events.DataRead("a.jsonl", 1, 1, 0, 0, 1, 1, "0"), events.FirstRow([("a", True)]),
+             events.SourceRead(source="a.jsonl", path="/a.jsonl", use="train", rows=1, content="0" * 64),
              events.Alarm("spike", 2, "high"), events.Sample(2, 0, "a", "b"),
              events.Verdict(2, verdict(30, step=2, claim=3)), events.Planned(9, 1.0, 1, 0, 1, 1, 1),
              events.Ended("failed", "bad data", "row 1", 2)]  # fmt: skip

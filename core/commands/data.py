@@ -1,0 +1,61 @@
+"""`finetop data`: the versions of data that runs have read, and which runs read each."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from finetop.core import protocol
+from finetop.core.client import Client
+from finetop.core.commands import numbers
+from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.home import Home
+from finetop.core.text import clean_line
+from finetop.core.versions import words
+
+ABOUT = "list the versions of data, and the runs trained on each"
+ANYWHERE = True
+RUNS_SHOWN = 3
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths with this in them")
+    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        found: protocol.DataVersionsAnswer = client.ask(protocol.DataVersions(args.path, args.limit))
+    if args.json:
+        print_json({"versions": plain(found.versions), "total": found.total})
+    elif not found.versions:
+        print(
+            f"No version of a source with {clean_line(args.path)!r} in its path."
+            if args.path
+            else "No data was read yet: a run notes what it reads when it starts."
+        )
+    else:
+        print_table(
+            ("source", "version", "rows", "first read", "runs", "trained on it, newest first"),
+            [_line(one) for one in found.versions],
+            right=(2, 4),
+        )
+        if found.total > len(found.versions):
+            print(f"… {found.total - len(found.versions)} more: --limit {found.total}")
+        print("How the data of two runs differ: finetop compare RUN RUN --data")
+    return 0
+
+
+def _line(one: protocol.DataVersion) -> Sequence[str]:
+    more = one.runs - min(len(one.names), RUNS_SHOWN)
+    names = ", ".join(one.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
+    of = "" if one.number == one.newest else f" of {one.newest}"
+    version = f"v{one.number}{of}  #{one.content[:6]}"
+    return (
+        words.source_words(one),
+        version,
+        f"{one.rows:,}",
+        words.day(one.first_seen),
+        f"{one.runs}",
+        names or "-",
+    )

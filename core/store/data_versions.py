@@ -1,0 +1,118 @@
+"""Versions of data in the store: what each run read, and the versions of each source, numbered as they were seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.protocol import DataVersion
+from finetop.core.run import SourceRow
+from finetop.core.store import records
+
+if TYPE_CHECKING:
+    import duckdb
+
+# A source is a file, or a part of a data set, whole or its first rows; the same of a table s.
+_SAME = "v.path = s.path AND v.part = s.part AND v.row_limit IS NOT DISTINCT FROM s.row_limit"
+
+_OF_RUN = (
+    "SELECT s.source, s.path, s.part, s.used_as, s.rows, s.content, s.row_limit, s.share, s.size, s.written,"
+    " s.revision, s.fingerprint, v.number,"
+    f" (SELECT max(v.number) FROM data_versions v WHERE {_SAME}), v.first_seen,"
+    " coalesce(greatest(s.written, s.placed) > j.created, false)"
+    f" FROM data_sources s JOIN data_versions v ON {_SAME} AND v.content = s.content"
+    " LEFT JOIN jobs j ON j.id = s.job_id"
+    " WHERE s.run_id = ? AND s.job_id = (SELECT max(job_id) FROM data_sources WHERE run_id = ?)"
+    " ORDER BY s.rowid"
+)
+
+
+def number_new(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> None:
+    """Number the contents that these runs have seen first of their source, in the order in which they were read."""
+    found = connection.execute(
+        "SELECT s.path, s.part, s.row_limit, s.content, min(s.rows), min(s.time) FROM data_sources s"
+        " WHERE s.run_id IN (SELECT unnest(?::INTEGER[]))"
+        f" AND NOT EXISTS (SELECT 1 FROM data_versions v WHERE {_SAME} AND v.content = s.content)"
+        " GROUP BY ALL ORDER BY min(s.time), min(s.rowid)",
+        [run_ids],
+    ).fetchall()
+    for path, part, limit, content, rows, time in found:
+        connection.execute(
+            "INSERT INTO data_versions SELECT ?, ?, ?, coalesce(max(number), 0) + 1, ?, ?, ? FROM data_versions"
+            " WHERE path = ? AND part = ? AND row_limit IS NOT DISTINCT FROM ?",
+            [path, part, limit, content, rows, time, path, part, limit],
+        )
+    if found:
+        records.mark_home(connection)
+
+
+def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[SourceRow]:
+    """List what the newest job that read data read for a run, in its order."""
+    read = connection.execute(_OF_RUN, [run_id, run_id]).fetchall()
+    learned: dict[str, str] = {}
+    for source, fingerprint in connection.execute(
+        "SELECT source, fingerprint FROM data_reports WHERE run_id = ?", [run_id]
+    ).fetchall():
+        learned[source] = fingerprint if source not in learned else ""  # two files of one name
+    return [SourceRow(*(*row, learned.get(row[0], ""))) for row in read]
+
+
+def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, str, str] | None:
+    """Give the version before a run's: its number, its content, and a run that read it ('' where none is left)."""
+    found = connection.execute(
+        "SELECT number, content FROM data_versions WHERE path = ? AND part = ? AND row_limit IS NOT DISTINCT FROM ?"
+        " AND number < ? ORDER BY number DESC LIMIT 1",
+        [row.path, row.part, row.limit, row.number],
+    ).fetchone()
+    if found is None:
+        return None
+    names = _names(connection, found[1])
+    return int(found[0]), str(found[1]), names[-1] if names else ""
+
+
+def folders_with(connection: duckdb.DuckDBPyConnection, content: str) -> list[str]:
+    """List the folders of runs that read this content: each keeps the hashes of its rows. The newest is first."""
+    found = connection.execute(
+        "SELECT DISTINCT r.id, r.folder FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
+        " ORDER BY r.id DESC LIMIT 20",
+        [content],
+    ).fetchall()
+    return [folder for _, folder in found]
+
+
+def _names(connection: duckdb.DuckDBPyConnection, content: str) -> list[str]:
+    found = connection.execute(
+        "SELECT DISTINCT r.id, r.name FROM data_sources s JOIN runs r ON r.id = s.run_id WHERE s.content = ?"
+        " ORDER BY r.id",
+        [content],
+    ).fetchall()
+    return [name for _, name in found]
+
+
+def listing(
+    connection: duckdb.DuckDBPyConnection, part_of_path: str, limit: int, most_runs: int
+) -> tuple[list[DataVersion], int]:
+    """List versions, those read last first, each with the newest runs that read it; and how many there are."""
+    found = connection.execute(
+        "SELECT v.path, v.part, v.row_limit, v.number, v.content, v.rows, v.first_seen,"
+        " max(v.number) OVER (PARTITION BY v.path, v.part, v.row_limit),"
+        " count(DISTINCT s.run_id), list(DISTINCT s.run_id), coalesce(max(s.time), v.first_seen)"
+        f" FROM data_versions v LEFT JOIN data_sources s ON {_SAME} AND v.content = s.content"
+        " WHERE contains(lower(v.path), lower(?))"
+        " GROUP BY ALL ORDER BY coalesce(max(s.time), v.first_seen) DESC, v.path, v.number DESC LIMIT ?",
+        [part_of_path, limit],
+    ).fetchall()
+    total = connection.execute(
+        "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
+    ).fetchone()
+    assert total is not None
+    return [_version(connection, row, most_runs) for row in found], int(total[0])
+
+
+def _version(connection: duckdb.DuckDBPyConnection, row: tuple[Any, ...], most_runs: int) -> DataVersion:
+    *facts, count, run_ids, last_read = row
+    newest = sorted((one for one in run_ids if one is not None), reverse=True)[:most_runs]
+    names = dict(
+        connection.execute("SELECT id, name FROM runs WHERE id IN (SELECT unnest(?))", [newest]).fetchall()
+    )
+    named = [names[one] for one in newest if one in names]
+    return DataVersion(*(*facts, count, named, last_read))

@@ -1,0 +1,37 @@
+"""Compares rows and looks at files for the supervisor: `python -m finetop.core.versions < ASKED > FOUND`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import msgspec
+
+from finetop.core.versions import Asked, Difference, Found, Pair, differing, looking
+
+NOT_KEPT = "the hashes of its rows are not kept any more"
+
+
+def main() -> int:
+    os.nice(5)
+    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    found = Found([compared(pair) for pair in asked.pairs], [looking.look(file) for file in asked.files])
+    sys.stdout.buffer.write(msgspec.json.encode(found))
+    return 0
+
+
+def compared(pair: Pair) -> Difference:
+    """Compare the rows of one pair, and find examples of what differs."""
+    try:
+        before, after = differing.read(pair.before), differing.read(pair.after)
+    except OSError:
+        return Difference(why_not=NOT_KEPT)
+    made = differing.compare(before, after, pair.examples)
+    if not pair.examples:
+        return made.difference
+    examples, not_found = looking.examples(made, before, after, pair.files)
+    return msgspec.structs.replace(made.difference, examples=examples, not_found=not_found)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,99 @@
+"""Versions of data, against the real supervisor on fake jobs that read files: listed, shown, compared, rebuilt."""
+
+import json
+import os
+
+import pytest
+
+from finetop.core import protocol
+
+
+def rows_of(count, edits=()):
+    rows = [{"prompt": f"Question {i}?", "completion": f"Answer {i}."} for i in range(count)]
+    for at in edits:
+        rows[at]["completion"] = f"A better answer {at}."
+    return rows
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(path)
+
+
+@pytest.fixture
+def two(rig, tmp_path):
+    """Two runs on one file, which was edited in between: three rows changed, two new."""
+    faq = tmp_path / "faq.jsonl"
+    for name, rows in (("one", rows_of(20)), ("two", rows_of(22, edits=(3, 7, 8)))):
+        rig.submit(name, steps=1, reads=[write(faq, rows)])
+        rig.wait_state(name, "finished")
+    return faq
+
+
+def test_a_file_that_was_edited_is_another_version(finetop, rig, two):
+    code, out, _ = finetop("data")
+    assert code == 0
+    first, second = (line.split() for line in reversed(out.splitlines()[1:3]))
+    assert (first[:4], second[:2]) == (["faq.jsonl", "v1", "of", "2"], ["faq.jsonl", "v2"])
+    assert (first[-1], second[-1], first[5], second[3]) == ("one", "two", "20", "22")
+    assert "No version" in finetop("data", "nowhere")[1]
+    assert json.loads(finetop("data", "--json")[1])["total"] == 2
+
+    out = finetop("show", "two")[1]
+    assert "version    faq.jsonl v2 (22 rows; 3 changed, 2 new since v1, of one)" in out
+    assert "changed since:" not in out
+    out = finetop("show", "one")[1]
+    assert "version    faq.jsonl v1 (20 rows)\n" in out
+    assert "v2 was read by later runs" in out
+    assert "the file was changed since: it has 22 rows now" in out
+
+
+def test_two_runs_say_how_their_data_differ(finetop, two):
+    code, out, _ = finetop("compare", "one", "two", "--data")
+    lines = out.splitlines()
+    assert code == 0
+    assert lines[1] == (
+        "  faq.jsonl v1 (20 rows) | faq.jsonl v2 (22 rows): 17 in both, 3 changed, 2 only in B"
+    )
+    assert "    + Question 20? -> Answer 20." in lines and "    + Question 21? -> Answer 21." in lines
+    assert "could be shown: the files do not hold them any more" in out  # the rows before the edit
+    two.with_name("old.jsonl").write_text("")
+    write(two, rows_of(20) + rows_of(22, edits=(3, 7, 8)))  # a file that holds both
+    out = finetop("compare", "one", "two", "--data")[1]
+    assert "    - Question 3? -> Answer 3.\n    + Question 3? -> A better answer 3." in out
+    two.unlink()
+    out = finetop("compare", "one", "two", "--data")[1]
+    assert "17 in both, 3 changed" in out and "5 rows that could be shown" in out
+    assert "the file is gone now" in finetop("show", "one")[1]
+
+
+def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
+    rig.submit("three", steps=1, reads=[str(two)])
+    rig.submit("old", steps=1, tells=1)
+    for name in ("three", "old"):
+        rig.wait_state(name, "finished")
+    assert "Their data are the same: faq.jsonl v2 (22 rows)." in finetop("compare", "two", "three")[1]
+    assert "old: An older finetop read this run's data" in finetop("compare", "two", "old", "--data")[1]
+    assert "An older finetop read" in finetop("show", "old")[1]
+
+
+def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, two, tmp_path):
+    faq = two
+    finetop("rm", "one")
+    finetop("trash", "--empty")
+    other = tmp_path / "new.jsonl"
+    write(other, rows_of(22, edits=(3,)))
+    os.replace(other, faq)
+    rig.submit("three", steps=1, reads=[str(faq)])
+    rig.wait_state("three", "finished")
+    rig.stop_all()
+    code, _, err = finetop("rebuild")
+    assert code == 0, err
+    rig.start()
+    rig.wait_ready()
+    found = rig.ask(protocol.DataVersions()).versions
+    assert sorted((one.number, one.names) for one in found) == [(1, []), (2, ["two"]), (3, ["three"])]
+    (facts,) = rig.ask(protocol.DataOf("three")).sources
+    assert (facts.before, facts.difference.changed) == (2, 2)
+    (facts,) = rig.ask(protocol.DataOf("two")).sources
+    assert facts.before == 1 and "not kept any more" in facts.difference.why_not
