@@ -49,6 +49,7 @@ class SourceFacts(msgspec.Struct, frozen=True):
     before_run: str = ""  # a run that read that
     difference: Difference | None = None  # against it
     now: Now | None = None  # None: it is no file
+    now_number: int = 0  # of the version that the file holds now, where it was changed to one that was read
 
 
 class DataOfAnswer(msgspec.Struct, frozen=True):

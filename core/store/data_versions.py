@@ -25,6 +25,17 @@ _OF_RUN = (
     " ORDER BY s.rowid"
 )
 
+_LISTING = (
+    "WITH v AS (SELECT *, max(number) OVER (PARTITION BY path, part, row_limit) AS newest FROM data_versions"
+    " WHERE contains(lower(path), lower(?))),"
+    " s AS (SELECT path, part, row_limit, content, count(DISTINCT run_id) AS runs, max(time) AS last_read,"
+    " list_reverse_sort(list(DISTINCT run_id))[:?] AS newest_runs FROM data_sources GROUP BY ALL)"
+    " SELECT v.path, v.part, v.row_limit, v.number, v.content, v.rows, v.first_seen, v.newest,"
+    " coalesce(s.runs, 0), coalesce(s.newest_runs, []), coalesce(s.last_read, v.first_seen)"
+    f" FROM v LEFT JOIN s ON {_SAME} AND v.content = s.content"
+    " ORDER BY coalesce(s.last_read, v.first_seen) DESC, v.path, v.number DESC LIMIT ?"
+)
+
 
 def number_new(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> None:
     """Number the contents that these runs have seen first of their source, in the order in which they were read."""
@@ -69,6 +80,16 @@ def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, 
     return int(found[0]), str(found[1]), names[-1] if names else ""
 
 
+def number_of(connection: duckdb.DuckDBPyConnection, row: SourceRow, content: str) -> int:
+    """Give the number that another content of the same source has; 0 where no run has read it."""
+    found = connection.execute(
+        "SELECT number FROM data_versions WHERE path = ? AND part = ? AND row_limit IS NOT DISTINCT FROM ?"
+        " AND content = ?",
+        [row.path, row.part, row.limit, content],
+    ).fetchone()
+    return 0 if found is None else int(found[0])
+
+
 def folders_with(connection: duckdb.DuckDBPyConnection, content: str) -> list[str]:
     """List the folders of runs that read this content: each keeps the hashes of its rows. The newest is first."""
     found = connection.execute(
@@ -92,27 +113,16 @@ def listing(
     connection: duckdb.DuckDBPyConnection, part_of_path: str, limit: int, most_runs: int
 ) -> tuple[list[DataVersion], int]:
     """List versions, those read last first, each with the newest runs that read it; and how many there are."""
-    found = connection.execute(
-        "SELECT v.path, v.part, v.row_limit, v.number, v.content, v.rows, v.first_seen,"
-        " max(v.number) OVER (PARTITION BY v.path, v.part, v.row_limit),"
-        " count(DISTINCT s.run_id), list(DISTINCT s.run_id), coalesce(max(s.time), v.first_seen)"
-        f" FROM data_versions v LEFT JOIN data_sources s ON {_SAME} AND v.content = s.content"
-        " WHERE contains(lower(v.path), lower(?))"
-        " GROUP BY ALL ORDER BY coalesce(max(s.time), v.first_seen) DESC, v.path, v.number DESC LIMIT ?",
-        [part_of_path, limit],
-    ).fetchall()
+    found = connection.execute(_LISTING, [part_of_path, most_runs, limit]).fetchall()
     total = connection.execute(
         "SELECT count(*) FROM data_versions WHERE contains(lower(path), lower(?))", [part_of_path]
     ).fetchone()
     assert total is not None
-    return [_version(connection, row, most_runs) for row in found], int(total[0])
+    return [_version(connection, row) for row in found], int(total[0])
 
 
-def _version(connection: duckdb.DuckDBPyConnection, row: tuple[Any, ...], most_runs: int) -> DataVersion:
-    *facts, count, run_ids, last_read = row
-    newest = sorted((one for one in run_ids if one is not None), reverse=True)[:most_runs]
-    names = dict(
-        connection.execute("SELECT id, name FROM runs WHERE id IN (SELECT unnest(?))", [newest]).fetchall()
-    )
-    named = [names[one] for one in newest if one in names]
-    return DataVersion(*(*facts, count, named, last_read))
+def _version(connection: duckdb.DuckDBPyConnection, row: tuple[Any, ...]) -> DataVersion:
+    *facts, newest, last_read = row
+    known = "SELECT id, name FROM runs WHERE id IN (SELECT unnest(?::INTEGER[]))"
+    names = dict(connection.execute(known, [newest]).fetchall())
+    return DataVersion(*(*facts, [names[one] for one in newest if one in names], last_read))

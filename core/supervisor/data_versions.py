@@ -55,15 +55,10 @@ async def of_run(supervisor: Supervisor, ask: protocol.DataOf) -> protocol.DataO
     facts = []
     for row, known in zip(rows, before, strict=True):
         number, _, run = known or (0, "", "")
-        facts.append(
-            protocol.SourceFacts(
-                row,
-                number,
-                run,
-                next(differences) if known is not None else None,
-                next(now) if row.written is not None else None,
-            )
-        )
+        difference = next(differences) if known is not None else None
+        file = next(now) if row.written is not None else None
+        now_number = 0 if file is None else data_versions.number_of(connection, row, file.content)
+        facts.append(protocol.SourceFacts(row, number, run, difference, file, now_number))
     return protocol.DataOfAnswer(name, facts)
 
 

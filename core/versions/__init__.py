@@ -30,7 +30,8 @@ class Now(msgspec.Struct, frozen=True):
     """The same file now. `unread`: it was written to since, and is too long to be read again for a glance."""
 
     state: Literal["same", "changed", "gone", "unread"]
-    rows: int | None = None
+    rows: int | None = None  # None: it can't be read as rows
+    content: str = ""  # of one that was changed
     origin: str = ""  # where its rows were taken from, as the manifest beside it says
 
 

@@ -43,7 +43,8 @@ def look(then: File) -> Now:
             contents.add(row)
     except FinetopError:
         return Now("changed")  # it can't be read as rows any more
-    return Now("same" if contents.content == then.content else "changed", contents.rows)
+    is_same = contents.content == then.content
+    return Now("same" if is_same else "changed", contents.rows, contents.content)
 
 
 def _rows(path: Path, limit: int | None = None) -> Iterator[dict[str, Any]]:
@@ -64,16 +65,17 @@ def examples(
     ]
     found = find({one for pair in wanted for one in pair if one is not None}, files)
     told: list[Example] = []
-    for one, other in wanted:
-        rows = [found.get(key) for key in (one, other) if key is not None]
-        if None in rows:
-            continue
-        texts = [shown(row) for row in rows if row is not None]
-        if len(texts) == 2:
-            told.append(Example(*_from_where_they_part(*texts)))
-        else:
-            told.append(Example(*((_cut(texts[0]), "") if other is None else ("", _cut(texts[0])))))
-    return told, len(wanted) - len(told)
+    not_found = 0
+    for keys in wanted:
+        rows = [found.get(key) if key is not None else None for key in keys]
+        not_found += sum(row is None for key, row in zip(keys, rows, strict=True) if key is not None)
+        one, other = rows
+        if one is not None and other is not None:
+            told.append(Example(*_from_where_they_part(shown(one), shown(other))))
+        elif one is not None or other is not None:
+            texts = ["" if row is None else _cut(shown(row, with_system=False)) for row in rows]
+            told.append(Example(*texts))
+    return told, not_found
 
 
 def find(hashes: set[int], files: Sequence[str]) -> dict[int, dict[str, Any]]:
@@ -97,23 +99,22 @@ def find(hashes: set[int], files: Sequence[str]) -> dict[int, dict[str, Any]]:
     return found
 
 
-def shown(row: Mapping[str, Any]) -> str:
-    """Write a row as text: its turns, prompt -> answer, or else as it stands."""
+def shown(row: Mapping[str, Any], *, with_system: bool = True) -> str:
+    """Write a row as text: prompt -> answer, or else as it stands. System turns are the same in most rows."""
     try:
         record = formats.read(row, "row", "auto", _KINDS)
     except FinetopError:
         return json.dumps(row, ensure_ascii=False)
+    if isinstance(record, formats.Text):
+        return record.text
+    prompt = _turns([turn for turn in record.prompt if with_system or turn.role != "system"])
     match record:
-        case formats.Text(text):
-            return text
-        case formats.Preference(prompt, chosen, rejected):
-            return f"{_turns(prompt)} -> {chosen} (not: {rejected})"
-        case formats.Labelled(prompt, answer, is_good):
-            return f"{_turns(prompt)} -> {answer} ({'good' if is_good else 'not good'})"
-        case formats.Prompt(prompt, answer):
-            return _turns(prompt) if answer is None else f"{_turns(prompt)} -> {answer}"
+        case formats.Preference(_, chosen, rejected):
+            return f"{prompt} -> {chosen} (not: {rejected})"
+        case formats.Labelled(_, answer, is_good):
+            return f"{prompt} -> {answer} ({'good' if is_good else 'not good'})"
         case _:
-            return f"{_turns(record.prompt)} -> {record.answer}"
+            return prompt if record.answer is None else f"{prompt} -> {record.answer}"
 
 
 def _turns(prompt: Sequence[formats.Message]) -> str:

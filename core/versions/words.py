@@ -83,12 +83,15 @@ def beside(facts: SourceFacts) -> Iterator[str]:
     if row.after_queue:
         yield "the file was written, or put there, after the run was queued"
     if row.number < row.newest:
-        yield f"v{row.newest} was read by later runs"
+        yield f"other runs have read up to v{row.newest}"
     now = facts.now
     if now is None:
         return
     if now.state == "changed":
-        rows = "it can't be read as rows now" if now.rows is None else f"it has {count(now.rows)} now"
+        holds = f"v{facts.now_number}" if facts.now_number else "what no run has read"
+        rows = (
+            "it can't be read as rows now" if now.rows is None else f"it holds {holds} now, {count(now.rows)}"
+        )
         yield f"the file was changed since: {rows}"
     elif now.state == "gone":
         yield "the file is gone now"
@@ -184,7 +187,7 @@ def differ_lines(found: DataDifferAnswer, one: str, other: str) -> Iterator[tupl
                 yield "+", clean_line(example.after)
         if pair.difference.not_found:
             rows = count(pair.difference.not_found)
-            yield "setting", f"{rows} that could be shown: the files do not hold them any more"
+            yield "setting", f"{rows} can't be shown: what differs is not in the files any more"
     if found.whole is not None:
         yield "", f"all rows that are trained on: {shared(found.whole, one, other)}"
 

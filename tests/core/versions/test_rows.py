@@ -23,7 +23,12 @@ def test_the_order_of_keys_and_blanks_are_no_other_content():
 
 
 def test_the_order_of_rows_and_each_character_are():
-    others = ([*reversed(ROWS)], ROWS[:4], [*ROWS, ROWS[0]], [*ROWS[:4], {**ROWS[4], "completion": "Answer 4"}])
+    others = (
+        [*reversed(ROWS)],
+        ROWS[:4],
+        [*ROWS, ROWS[0]],
+        [*ROWS[:4], {**ROWS[4], "completion": "Answer 4"}],
+    )
     assert len({contents(rows).content for rows in (ROWS, *others)}) == 5
 
 
