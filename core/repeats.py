@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from finetop.core.run import Finished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from finetop.core.protocol import SweptRun
     from finetop.core.run import RunRow
@@ -66,14 +66,27 @@ def target(run: RunRow) -> float | None:
     return pairs[0][1] if pairs and len(pairs[0]) == 2 else None
 
 
+def metric(runs: Iterable[RunRow]) -> str:
+    """Name what the target of runs is measured by; nothing where none was checked on one."""
+    return next((name for run in runs if run.check is not None for name in run.check.target), "")
+
+
 def retained(run: RunRow) -> float | None:
     """Give the change of what it could do before, in points: -9.1 is a loss."""
     return None if run.check is None or run.check.drop is None else -run.check.drop
+
+
+def verdicts(runs: Sequence[RunRow]) -> list[tuple[int, str, str]]:
+    """Count the verdicts of runs that differ by their seed: [(2, "ok", "ok"), (1, "regressed", "REGRESSED")]."""
+    names = {"ok": "ok", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
+    found: list[str] = [run.check.verdict for run in runs if run.check is not None]
+    return [(found.count(verdict), verdict, name) for verdict, name in names.items() if verdict in found]
 
 
 def words(found: Spread | None, digits: int, *, sign: bool = False) -> str:
     """Write a mean with its spread: '0.982 ± 0.011'; one run's number stands alone."""
     if found is None:
         return "-"
-    mean = f"{found.mean:+.{digits}f}" if sign else f"{found.mean:.{digits}f}"
+    rounded = round(found.mean, digits) or 0.0  # no -0.0
+    mean = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
     return mean if found.deviation is None else f"{mean} ± {found.deviation:.{digits}f}"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.text import clean_line
 
+if TYPE_CHECKING:
+    from finetop.core.run import RunRow
+
 LONGEST_NOTE = 2000  # characters
 MOST = 20  # tags of a run
+SWEEP = "sweep/"  # before a sweep's name, in the tags of its runs
 _TAG = re.compile(r"[\w][\w.:/@-]{0,39}")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 
@@ -70,3 +75,11 @@ def require_note(text: str) -> str:
     if len(note) > LONGEST_NOTE:
         raise BadInput(f"the note has {len(note):,} characters, and may have {LONGEST_NOTE:,}.")
     return note
+
+
+def sweep_of(run: RunRow) -> str:
+    """Name the newest sweep that a run is of, with its machine where several are looked at; empty for none."""
+    names = [tag.removeprefix(SWEEP) for tag in run.tags if tag.startswith(SWEEP)]
+    if not names:
+        return ""
+    return f"{run.host}:{names[-1]}" if run.host else names[-1]

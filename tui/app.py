@@ -179,6 +179,11 @@ class FinetopApp(App[str], inherit_bindings=False):
 
         self.push_screen(RemediesScreen(run))
 
+    def open_sweep(self, sweep: str) -> None:
+        from finetop.tui.screens.sweep import SweepScreen
+
+        self.push_screen(SweepScreen(sweep))
+
     def open_compare(self, runs: Sequence[str]) -> None:
         from finetop.tui.screens.compare import CompareScreen
 

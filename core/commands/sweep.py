@@ -39,7 +39,8 @@ def tell(found: protocol.SweepsAnswer) -> None:
     rows = []
     for one in repeats.settings(found.runs, keys):
         answers = {answer_words(run) for run in one.runs if run.check is not None}
-        answer = answers.pop() if len(one.runs) == 1 and answers else verdicts(one)
+        verdicts = ", ".join(f"{count} {word}" for count, _, word in repeats.verdicts(one.runs))
+        answer = answers.pop() if len(one.runs) == 1 and answers else verdicts
         values = one.values if keys else (clean_line(one.runs[0].name),)
         rows.append(
             (
@@ -60,10 +61,3 @@ def tell(found: protocol.SweepsAnswer) -> None:
     )
     if any(len(one.runs) > 1 for one in repeats.settings(found.runs, keys)):
         print("± is the standard deviation over the seeds that have finished.")
-
-
-def verdicts(setting: repeats.Setting) -> str:
-    """Count the verdicts of runs that differ by their seed: '2 ok, 1 REGRESSED'."""
-    names = {"ok": "ok", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
-    found = [names[run.check.verdict] for run in setting.runs if run.check is not None]
-    return ", ".join(f"{found.count(name)} {name}" for name in names.values() if name in found)

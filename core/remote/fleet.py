@@ -60,6 +60,8 @@ class Fleet:
             return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
         if isinstance(ask, protocol.Remove):
             return await self._remove(ask)
+        if isinstance(ask, protocol.Sweeps):
+            return await self._sweeps(ask)
         about = getattr(ask, "run", None)
         if not isinstance(about, str):
             raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
@@ -88,6 +90,23 @@ class Fleet:
                 for one in answer.runs
             ]
         return protocol.RemoveAnswer(removed)
+
+    async def _sweeps(self, ask: protocol.Sweeps) -> protocol.SweepsAnswer:
+        """Give a sweep of one machine, or the names of all machines' that answer."""
+        if ask.sweep:
+            label, name = self._split(ask.sweep)
+            found: protocol.SweepsAnswer = await self._askers[label].ask(protocol.Sweeps(name))
+            runs = [
+                msgspec.structs.replace(one, row=placed(one.row, self._labels, label)) for one in found.runs
+            ]
+            return msgspec.structs.replace(found, runs=runs, sweeps=_sweeps_of(label, found))
+        every: list[protocol.SweepBrief] = []
+        for label in self._labels:
+            try:
+                every += _sweeps_of(label, await self._askers[label].ask(ask))
+            except NoSupervisor:
+                continue
+        return protocol.SweepsAnswer(every, [], [])
 
     def close(self) -> None:
         for asker in self._askers.values():
@@ -276,6 +295,11 @@ class _Source:
         self.taken += 1
         if not self.rows and self.taken < self.matching:
             await self.more()
+
+
+def _sweeps_of(label: str, answer: protocol.SweepsAnswer) -> list[protocol.SweepBrief]:
+    """Name a machine's sweeps as those of one among several: lab:tone."""
+    return [msgspec.structs.replace(one, name=f"{label}:{one.name}") for one in answer.sweeps]
 
 
 def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:

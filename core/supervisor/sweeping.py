@@ -14,13 +14,12 @@ from finetop.core.repeats import SEED
 from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor import orders
 from finetop.core.supervisor.queue import waiting
+from finetop.core.tags import SWEEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.supervisor.state import Supervisor
-
-TAG = "sweep/"  # before the sweep's name, in the tags of its runs
 
 
 def submit(supervisor: Supervisor, ask: protocol.SubmitSweep) -> protocol.SubmitSweepAnswer:
@@ -47,7 +46,7 @@ def submit(supervisor: Supervisor, ask: protocol.SubmitSweep) -> protocol.Submit
                 priority=ask.priority,
                 held=ask.held,
             )
-            notes.set_tags(connection, run_id, [TAG + sweep])
+            notes.set_tags(connection, run_id, [SWEEP + sweep])
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
@@ -65,7 +64,7 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
     ]
     if not ask.sweep:
         return protocol.SweepsAnswer(briefs, [], [])
-    name = ask.sweep.removeprefix(TAG)
+    name = ask.sweep.removeprefix(SWEEP)
     if name not in members:
         hint = (
             did_you_mean(name[:80], members) if members else "Queue one: finetop run RECIPE --sweep KEY=V,V."
@@ -90,10 +89,10 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
 def _members(supervisor: Supervisor) -> dict[str, list[int]]:
     """Map the names of sweeps to the numbers of their runs, in the order in which they were queued."""
     found: dict[str, list[int]] = {}
-    for number, tags in notes.tagged(supervisor.connection, TAG):
+    for number, tags in notes.tagged(supervisor.connection, SWEEP):
         for tag in tags:
-            if tag.startswith(TAG):
-                found.setdefault(tag.removeprefix(TAG), []).append(number)
+            if tag.startswith(SWEEP):
+                found.setdefault(tag.removeprefix(SWEEP), []).append(number)
     return found
 
 

@@ -9,6 +9,7 @@ import pytest
 from queue_fakes import QueueFake
 from remedy_fakes import MendingSupervisor, after
 from run_fakes import make_run_app, regressed, training
+from sweep_fakes import SweepingSupervisor, by_rate
 from test_compare import three
 from triage_fakes import FakeTriage, make_store
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
@@ -21,6 +22,7 @@ from finetop.tui.screens.queue import QueueScreen
 from finetop.tui.screens.remedies import RemediesScreen
 from finetop.tui.screens.run import RunScreen
 from finetop.tui.screens.runs import RunsScreen
+from finetop.tui.screens.sweep import SweepScreen
 from finetop.tui.screens.triage import TriageScreen
 from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom
@@ -56,6 +58,7 @@ def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
         "settings": (lambda: FakeSupervisor(mixed_rows()), ["4", "enter"]),
         "queue": (QueueFake, ["3"]),
         "remedies": (lambda: MendingSupervisor(after()), ["r"]),
+        "sweep": (lambda: SweepingSupervisor(by_rate()), ["w"]),
         "triage": (lambda: FakeTriage(make_store(folder)), ["2"]),
         "triage, turned": (lambda: FakeTriage(make_store(folder)), ["2", "v"]),
         "items": (lambda: FakeTriage(make_store(folder)), ["2", "right", "right", "enter"]),
@@ -79,7 +82,7 @@ def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
 
 
 SCREENS = (
-    *("runs", "runs, none", "help", "palette", "launch", "settings", "queue", "remedies"),
+    *("runs", "runs, none", "help", "palette", "launch", "settings", "queue", "remedies", "sweep"),
     *("triage", "triage, turned", "items", "item", "compare"),
     *(f"run {tab}" for tab in ("metrics", "log", "samples", "recipe", "check", "steps")),
 )
@@ -158,8 +161,8 @@ async def test_every_screen_can_be_drawn_in_ascii_without_colour(tmp_path: Path,
 
 @pytest.mark.parametrize(
     "screen",
-    [RunsScreen, RunScreen, CompareScreen, QueueScreen, LaunchScreen, RemediesScreen, TriageScreen, ItemsScreen,
-     ItemScreen],
+    [RunsScreen, RunScreen, CompareScreen, QueueScreen, LaunchScreen, RemediesScreen, SweepScreen, TriageScreen,
+     ItemsScreen, ItemScreen],
 )  # fmt: skip
 def test_the_help_lists_every_key_that_is_bound(screen: Any) -> None:
     bound = {key for binding in screen.BINDINGS for key in binding.key.split(",")} - {""}

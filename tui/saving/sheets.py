@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from finetop.core import comparing, run as data
+from finetop.core import comparing, repeats, run as data
 from finetop.core.check.telling.result import change, short_answer
 from finetop.core.reporting import Chart, Table
 from finetop.core.reporting.telling import checkpoints, flat, line_of, samples, tasks
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.telling.result import Outcome
     from finetop.core.protocol import Curve, LiveRow, QueueRow, TriageRow
+    from finetop.core.repeats import Setting
     from finetop.core.reporting import Block
     from finetop.core.run import RunDetail, RunRow
 
@@ -134,6 +135,26 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
     return Sheet(
         "queue", (Table(("run", "what", "state", "on or wants", "priority", "why", "starts"), tuple(rows)),)
     )
+
+
+def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
+    """Give the settings of a sweep, each number as mean and standard deviation over its runs."""
+    numbers = (
+        ("loss", repeats.loss),
+        (repeats.metric(run for one in settings for run in one.runs) or "target", repeats.target),
+        ("retained", repeats.retained),
+    )
+    rows = []
+    for one in settings:
+        cells = [*(one.values or (one.runs[0].name,)), str(len(one.runs)), str(one.finished)]
+        for _, value in numbers:
+            found = repeats.spread(one.runs, value)
+            cells += ["", ""] if found is None else [_number(found.mean), _number(found.deviation)]
+        cells.append(", ".join(f"{count} {word}" for count, _, word in repeats.verdicts(one.runs)))
+        rows.append(tuple(cells))
+    head = [column for title, _ in numbers for column in (title, f"{title} ±")]
+    titles = (*(keys or ("run",)), "runs", "finished", *head, "did it forget?")
+    return Sheet(f"sweep-{_file_name(name)}", (Table(titles, tuple(rows)),))
 
 
 def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:

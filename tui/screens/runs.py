@@ -9,6 +9,7 @@ from textual.screen import Screen
 
 from finetop.core import comparing, protocol
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.tags import sweep_of
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
@@ -253,6 +254,9 @@ class RunsScreen(Screen[None], inherit_bindings=False):
                 self.host.say(f"the first {comparing.MOST} of {len(self.runs.marked)} are compared.")
         else:
             self.host.say("mark two runs or more with space, then c compares them.")
+
+    def action_sweep(self) -> None:
+        self.host.open_sweep("" if self.row is None else sweep_of(self.row))
 
     def action_sort(self) -> None:
         """Take in a changed order, else sort another way."""

@@ -62,6 +62,27 @@ def test_each_sort_has_an_order():
         assert sorted(mixed_rows(), key=lambda row: order(row, read_sort(word)))
 
 
+async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone():
+    class Sweeping(FakeSupervisor):
+        async def ask(self, ask):
+            if not isinstance(ask, protocol.Sweeps):
+                return await super().ask(ask)
+            self.asked.append(ask)
+            runs = [protocol.SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
+            return protocol.SweepsAnswer([protocol.SweepBrief("tone", 1, 1, 0)], runs, [])
+
+    row = make_row(1, "tone-s1", Finished(0, NOW))
+    lab, box = Sweeping([row]), Sweeping([row])
+    fleet = Fleet({"lab": lab, "box": box})
+    every = await fleet.ask(protocol.Sweeps())
+    assert [one.name for one in every.sweeps] == ["lab:tone", "box:tone"]
+    lab.leave()
+    assert [one.name for one in (await fleet.ask(protocol.Sweeps())).sweeps] == ["box:tone"]
+    found = await fleet.ask(protocol.Sweeps("box:tone"))
+    assert box.asked[-1] == protocol.Sweeps("tone")
+    assert ([one.row.name for one in found.runs], found.sweeps[0].name) == (["box:tone-s1"], "box:tone")
+
+
 def fleet_of(*sizes: int) -> tuple[Fleet, list[FakeSupervisor]]:
     fakes = [
         FakeSupervisor(
