@@ -65,7 +65,7 @@ def test_each_sort_has_an_order():
 async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone():
     class Sweeping(FakeSupervisor):
         async def ask(self, ask):
-            if not isinstance(ask, protocol.Sweeps):
+            if self.is_gone or not isinstance(ask, protocol.Sweeps):
                 return await super().ask(ask)
             self.asked.append(ask)
             runs = [protocol.SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
