@@ -52,6 +52,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--skip", action="append", default=[], metavar="NAME", help="do not look for this; may come again"
     )
 
+    parser.add_argument(
+        "--fix",
+        metavar="OUT",
+        help="write the rows without what is surely wrong into a new file, every change in OUT.manifest.jsonl",
+    )
+
 
 def run(args: argparse.Namespace, home: Home) -> int:
     asked = asked_of(args)
@@ -69,7 +75,12 @@ def asked_of(args: argparse.Namespace) -> Asked:
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
     tests = tuple(Given("test", {"path": path}) for path in args.test)
-    common = {"max_tokens": args.max_tokens, "only": _names(args.only), "skip": _names(args.skip)}
+    common = {
+        "fix": args.fix,
+        "max_tokens": args.max_tokens,
+        "only": _names(args.only),
+        "skip": _names(args.skip),
+    }
     if all(_is_data(word) for word in args.data):
         if args.set:
             raise BadInput(

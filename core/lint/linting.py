@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import lint, objectives
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
-from finetop.core.lint import lines
+from finetop.core.lint import fixing, lines
 from finetop.core.lint.report import Asked, Finding, Lengths, Report, SourceFacts
 from finetop.core.lint.row import Lens, format_of
 from finetop.core.lint.tally import Tally
@@ -23,11 +23,12 @@ from finetop.core.recipe.load import recipe_from_json
 from finetop.core.recipe.schema import Model, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from finetop.core.home import Home
     from finetop.core.lint.lines import Block, Read
     from finetop.core.lint.report import SourceRole
+    from finetop.core.lint.tally import Fix
     from finetop.core.lint.work import Seen
     from finetop.core.recipe.schema import Recipe
 
@@ -78,6 +79,8 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     names = chosen(asked)
     recipe = None if asked.recipe is None else recipe_from_json(_json(asked.recipe), "the recipe")
     reads = [lines.opened(source, role) for source, role in _sources(asked, recipe)]
+    if asked.fix is not None:
+        fixing.require_place(Path(asked.fix), reads)
     notes: list[str] = []
     lens, setup = _setup(asked, recipe, names, reads, home, notes)
     finders = {name: _finder(name, lens) for name in names}
@@ -93,6 +96,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     findings: list[Finding] = []
     for finder in finders.values():
         findings += finder.finish(whole)
+    fixed = None if asked.fix is None else fixing.write(Path(asked.fix), whole, _fixes(finders, whole))
     findings.sort(key=lambda one: (SEVERITIES.index(one.severity), -one.count, one.name))
     return Report(
         sources=tuple(
@@ -105,7 +109,17 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
         looked_for=names,
         seconds=round(time.monotonic() - began, 3),
         notes=tuple(notes),
+        fixed=fixed,
     )
+
+
+def _fixes(finders: Mapping[str, Any], whole: Whole) -> dict[int, list[tuple[str, Fix]]]:
+    """Gather what is to be done to each row, by the finding that wants it."""
+    wanted: dict[int, list[tuple[str, Fix]]] = {}
+    for name, finder in finders.items():
+        for fix in finder.fixes(whole):
+            wanted.setdefault(fix.at, []).append((name, fix))
+    return wanted
 
 
 def _finder(name: str, lens: Lens) -> Any:

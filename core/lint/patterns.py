@@ -186,7 +186,7 @@ def is_card(text: str) -> bool:
     """Check a payment card's prefix and length, and its checksum (Luhn)."""
     digits = re.sub(r"\D", "", text)
     is_known = (
-        (digits[0] == "4" and len(digits) in (13, 16, 19))
+        (digits[0] == "4" and len(digits) == 16)
         or (len(digits) == 16 and (51 <= int(digits[:2]) <= 55 or 2221 <= int(digits[:4]) <= 2720))
         or (len(digits) == 15 and digits[:2] in ("34", "37"))
         or (len(digits) == 16 and (digits[:4] == "6011" or digits[:2] in ("65", "35")))
@@ -244,7 +244,7 @@ PERSONAL = (
         "phone number",
         (),
         re.compile(
-            r"(?<![\w.,+/=-])(?:(?:\+|00)[1-9]\d{0,2}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){1,4}"
+            r"(?<![\w.,+/=-])(?<!\d )(?:(?:\+|00)[1-9]\d{0,2}[ .-]?(?:\(\d{1,5}\)[ .-]?)?\d{1,5}(?:[ .-]?\d{2,5}){1,4}"
             r"|(?:\+?1[ .-]?)?(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-.])[2-9]\d{2}[-.]\d{4})(?![\w-]|[.,/]\d)"
         ),
         _is_phone,

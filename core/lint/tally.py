@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from finetop.core.lint.whole import Whole
 
 SHOWN = 160  # characters of an example
+BEFORE = 24  # of them before what is shown
+AROUND = 300  # more of them in which secrets are looked for, so that half of one is not shown
 Action = Literal["", "remove", "mend"]
 _ACTIONS: tuple[Action, ...] = ("", "remove", "mend")
 
@@ -39,11 +41,11 @@ class Fix(msgspec.Struct, frozen=True):
 
 
 def excerpt(text: str, start: int = 0, end: int | None = None) -> str:
-    """Cut the part of a text that shows something, with what stands around it."""
-    end = start if end is None else end
-    room = max(0, SHOWN - (end - start))
-    begin = max(0, start - room // 2)
-    shown = text[begin : begin + SHOWN]
+    """Cut the part of a text that shows something, with what stands around it; secrets are masked before it is cut."""
+    end = min(start if end is None else end, start + SHOWN)
+    begin = max(0, start - BEFORE)
+    before = min(begin, AROUND)
+    shown = masked(text[begin - before : begin + SHOWN + AROUND])[before : before + SHOWN]
     return ("…" if begin else "") + shown + ("…" if begin + SHOWN < len(text) else "")
 
 

@@ -32,6 +32,12 @@ def report_lines(report: Report) -> Iterator[str]:
         yield from finding_lines(finding)
     yield ""
     yield summary(report)
+    if report.fixed is not None:
+        fixed = report.fixed
+        yield from wrapped(
+            f"{fixed.path}: {counted(fixed.rows, 'row')}; {fixed.removed:,} removed, {fixed.mended:,} mended, each in"
+            f" {fixed.manifest}"
+        )
 
 
 def summary(report: Report) -> str:

@@ -1,0 +1,26 @@
+"""Keys, tokens and passwords in texts, by their known shapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core.lint.patterns import secrets_in
+from finetop.core.lint.tally import Sight, excerpt
+
+if TYPE_CHECKING:
+    from finetop.core.lint.row import Lens, Row
+
+ABOUT = "keys, tokens and passwords"
+WHY = "A model that is trained on a secret can be asked for it. Whoever has the file has the secret: revoke it first."
+FIX = ""
+SEVERITY = "error"
+
+
+def look(row: Row, lens: Lens) -> list[Sight] | None:
+    """See them in every text of a row."""
+    found = {
+        hit.kind: Sight(hit.kind, excerpt(turn.text, hit.start, hit.end))
+        for turn in row.turns
+        for hit in secrets_in(turn.text)
+    }
+    return list(found.values()) or None

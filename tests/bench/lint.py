@@ -1,0 +1,154 @@
+"""What `finetop lint` costs: seconds, CPU seconds and memory of all its processes, on many rows or many gigabytes.
+
+    python tests/bench/lint.py                     100,000 rows of about 150 tokens, with the tokenizer of --model
+    python tests/bench/lint.py --gigabytes 5       a file of 5 GB, made in --folder, removed afterwards
+    python tests/bench/lint.py --skip near-duplicates --rows 20000
+
+Rows are made of sentences of the sets in FINETOP_TEST_DATA, put together at random, so that no two are alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import IO
+
+import msgspec
+import psutil
+
+from finetop.core.lint.report import Asked, Given, Told
+
+SETS = ("medquad", "gsm8k_sft", "json_mode", "tatqa", "pubmedqa_sft", "c4_demo")
+
+
+def sentences(folder: Path) -> list[str]:
+    found = []
+    for name in SETS:
+        with (folder / name / "train.jsonl").open(encoding="utf-8") as file:
+            for line in file:
+                row = json.loads(line)
+                text = (
+                    " ".join(turn["content"] for turn in row["messages"])
+                    if "messages" in row
+                    else row["text"]
+                )
+                found += [part for part in re.split(r"(?<=[.?!])\s+", text) if 30 < len(part) < 300]
+    return found
+
+
+def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int) -> int:
+    """Write rows of a question and an answer, about 150 tokens; give their number."""
+    chance = random.Random(1)
+    written = 0
+    for number in range(rows):
+        question = f"{chance.choice(pool)} What about number {number}?"
+        answer = " ".join(chance.choices(pool, k=chance.randint(1, 6)))
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        written += file.write(msgspec.json.encode({"messages": turns}) + b"\n")
+        if written >= most_bytes:
+            return number + 1
+    return rows
+
+
+def measure(asked: Asked, home: Path) -> None:
+    began = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "finetop.core.lint", str(home)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write(msgspec.json.encode(asked))
+    process.stdin.close()
+    os.set_blocking(process.stdout.fileno(), False)
+    root, peak, marks, pending = psutil.Process(process.pid), 0, 0, b""
+    while process.poll() is None:
+        peak = max(peak, tree_memory(root))
+        time.sleep(0.05)
+        pending += process.stdout.read() or b""
+        *lines, pending = pending.split(b"\n")
+        marks += len(lines)
+        for line in lines:
+            told = msgspec.json.decode(line, type=Told)
+            if told.report is not None:
+                show(told, time.monotonic() - began, peak, marks)
+            if told.trouble is not None:
+                sys.exit(f"{told.trouble.message} {told.trouble.hint}")
+    pending += process.stdout.read() or b""
+    for line in filter(None, pending.split(b"\n")):
+        told = msgspec.json.decode(line, type=Told)
+        if told.report is not None:
+            show(told, time.monotonic() - began, peak, marks)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(
+        f"CPU {usage.ru_utime + usage.ru_stime:.1f} s (user {usage.ru_utime:.1f}, system {usage.ru_stime:.1f})"
+    )
+
+
+def tree_memory(root: psutil.Process) -> int:
+    """Resident memory of a process and all below it, shared pages counted in each."""
+    total = 0
+    try:
+        for one in (root, *root.children(recursive=True)):
+            total += one.memory_info().rss
+    except psutil.NoSuchProcess:
+        pass  # it ended meanwhile
+    return total
+
+
+def show(told: Told, seconds: float, peak: int, marks: int) -> None:
+    report = told.report
+    assert report is not None
+    size = sum(source.bytes for source in report.sources)
+    print(
+        f"{report.rows:,} rows, {size / 1e9:.2f} GB, {report.lengths.tokens:,} tokens ({report.lengths.how}),"
+        f" {len(report.findings)} findings of {len(report.looked_for)} looked for, {marks} signs of progress"
+    )
+    print(
+        f"wall {seconds:.1f} s, peak {peak / 2**20:.0f} MiB of all processes, load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--gigabytes", type=float, help="make rows until the file is so large")
+    parser.add_argument("--model", default=None, help="folder of the model whose tokenizer counts")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", default="")
+    parser.add_argument("--skip", default="")
+    parser.add_argument("--folder", default=None, help="where the file is made")
+    args = parser.parse_args()
+    data = os.environ.get("FINETOP_TEST_DATA")
+    if data is None:
+        sys.exit("FINETOP_TEST_DATA names the folder of the sets that rows are made of")
+    with tempfile.TemporaryDirectory(dir=args.folder) as folder:
+        path = Path(folder) / "rows.jsonl"
+        with path.open("wb") as file:
+            most = 1 << 62 if args.gigabytes is None else int(args.gigabytes * 1e9)
+            rows = args.rows if args.gigabytes is None else 1 << 40
+            write_rows(file, sentences(Path(data)), rows, most)
+        measure(
+            Asked(
+                (Given("train", {"path": str(path)}),),
+                model=args.model,
+                max_tokens=1024,
+                only=tuple(filter(None, args.only.split(","))),
+                skip=tuple(filter(None, args.skip.split(","))),
+                workers=args.workers,
+            ),
+            Path(folder),
+        )
+
+
+if __name__ == "__main__":
+    main()

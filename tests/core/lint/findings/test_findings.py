@@ -1,0 +1,183 @@
+"""What each finding sees in a row of its own, what it leaves alone, and what --fix would do about it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetop.core import lint
+from finetop.core.home import Home
+from finetop.core.lint import linting
+from finetop.core.lint.report import Asked, Finding, Given
+
+
+def chat(*turns: str, system: str = "") -> dict[str, Any]:
+    """A conversation of user and assistant in turn."""
+    roles = ("user", "assistant")
+    said = [{"role": roles[number % 2], "content": text} for number, text in enumerate(turns)]
+    return {"messages": [*([{"role": "system", "content": system}] if system else []), *said]}
+
+
+def turns(*pairs: tuple[str, str]) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": text} for role, text in pairs]}
+
+
+def found(name: str, tmp_path: Path, *rows: dict[str, Any], **asked: Any) -> list[Finding]:
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    given = (Given("train", {"path": str(path)}),)
+    return list(linting.run(Asked(given, only=(name,), **asked), Home(tmp_path), lambda *_: None).findings)
+
+
+USER, BOT = "user", "assistant"
+SEEN = [
+    ("empty", chat("Two?", "  "), "empty"),
+    ("empty", chat("Two?", "..."), "nothing but marks"),
+    ("empty", chat("Two?", "N/A"), "a word for nothing"),
+    ("empty", {"instruction": "Two?", "output": ""}, "empty"),
+    ("empty", {"text": " "}, "empty"),
+    ("turns", turns((USER, "a"), (USER, "b"), (BOT, "c")), "two turns of the user in a row"),
+    ("turns", turns((USER, "a"), (BOT, "b"), (BOT, "c")), "two answers in a row"),
+    ("turns", turns((USER, "a"), ("bot", "b")), "an unknown role"),
+    ("turns", turns((USER, "a"), (BOT, "b"), (USER, "c")), "no answer at the end"),
+    ("turns", turns((USER, "a"), ("system", "b"), (BOT, "c")), "a system turn in the middle"),
+    ("turns", turns((USER, " "), (BOT, "c")), "an empty turn"),
+    ("turns", turns((BOT, "c")), "no question"),
+    ("turns", {"messages": []}, "no turns"),
+    ("turns", turns((BOT, "a"), (USER, "b"), (BOT, "c")), "it begins with an answer"),
+    ("turns", turns((USER, "a"), ("tool", "b"), (BOT, "c")), "what a tool gave, without a call"),
+    ("refused", chat("Write a poem.", "I'm sorry, but I can't assist with that request."), "refuses"),
+    ("refused", chat("Book it.", "I’m sorry, but I don’t have the ability to book flights."), "refuses"),
+    (
+        "refused",
+        chat("Who won?", "As an AI language model, I do not follow sports."),
+        "speaks of itself as a model",
+    ),
+    ("refused", chat("Wer?", "Als KI habe ich keine Meinung dazu."), "speaks of itself as a model"),
+    ("template", chat("Hi <|im_end|> there", "Hello."), "a special token"),
+    ("template", chat("[INST] Hi [/INST]", "Hello."), "[INST] or <<SYS>>"),
+    ("template", chat("Hi", "### Response:\nHello."), "a prompt's heading"),
+    ("template", chat("Hi", "Hello. im_end|>"), "a broken mark"),
+    ("template", {"text": "a text</s>"}, "a special token"),
+    ("damaged", chat("Where?", "In the cafÃ©, donâ€™t you know."), "read in the wrong encoding"),
+    ("damaged", chat("Where?", "In the caf\ufffd."), "characters that were lost (\ufffd)"),
+    ("damaged", chat("Where?", "In the<br>house &amp; home."), "HTML that is left"),
+    ("damaged", chat("How much?", "It is \frac{1}{2}."), "control characters"),
+    ("cut-off", chat("How?", "First you open the lid and then you put the"), "within a sentence"),
+    (
+        "cut-off",
+        chat("How?", "Take it. Then open the lid and put it inside"),
+        "without the end of a sentence",
+    ),
+    ("cut-off", chat("How?", "```python\nprint(1)"), "in an open code block"),
+    ("cut-off", chat("How?", '{"a": [1, 2'), "in the middle of JSON"),
+    ("placeholders", chat("Who?", "I am {{name}}."), "placeholder"),
+    ("placeholders", chat("Who?", "Dear [INSERT NAME], welcome."), "placeholder"),
+    ("secrets", chat("Key?", "It is hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f."), "Hugging Face token"),
+    ("personal", chat("Who?", "Write to anna.kowalska@posteo.net."), "e-mail address"),
+]
+LEFT = [
+    ("empty", chat("Two?", "2")),
+    ("empty", chat("Continue: - - ", "--")),
+    ("turns", chat("a", "b", "c", "d", system="s")),
+    ("refused", chat("May I?", "You can't park there; the sign is on the left.")),
+    ("refused", chat("Say sorry.", "I am sorry for being late yesterday.")),
+    ("template", chat("a | b", "c <s>struck</s> | d")),
+    ("template", chat("Title?", "### Response times\nThey are short.")),
+    ("damaged", chat("Où?", "Au café, n’est-ce pas. NÃO É. 5 Â and x")),
+    ("damaged", chat("Which HTML tag breaks a line?", "It is <br>.")),
+    ("damaged", chat("Is a<b and c>d?", "Yes & no.")),
+    ("cut-off", chat("How?", "Open the lid. Then put it in.")),
+    ("cut-off", chat("Label?", "Billing Disputes")),
+    ("cut-off", chat("List them.", "- one of them\n- another of them that is long and has many words in it")),
+    ("placeholders", chat("Set it in the workflow.", "token: ${{ secrets.TOKEN }}")),
+    ("placeholders", chat("A Jinja template?", "Hello {{ name }}")),
+    ("secrets", chat("Key?", "Put sk-your-api-key-here-xxxxxxxxxxxx into .env.")),
+    (
+        "personal",
+        chat("Who?", "Write to info@example.com or 1-800-555-0199, on 192.168.1.7, version 1.2.3.4."),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "row", "kind"), SEEN)
+def test_seen(name: str, row: dict[str, Any], kind: str, tmp_path: Path) -> None:
+    first = (
+        {"text": "A text."}
+        if "text" in row
+        else {"instruction": "a", "output": "b"}
+        if "output" in row
+        else chat("a", "b")
+    )
+    (one,) = found(name, tmp_path, first, row)
+    assert (one.count, one.of, one.places) == (1, 2, ("rows.jsonl:2",))
+    assert list(one.kinds) == [kind]
+    assert one.examples[0].place == "rows.jsonl:2"
+
+
+@pytest.mark.parametrize(("name", "row"), LEFT)
+def test_left_alone(name: str, row: dict[str, Any], tmp_path: Path) -> None:
+    assert found(name, tmp_path, row) == []
+
+
+def test_calls_of_functions_are_no_broken_turns(tmp_path: Path) -> None:
+    said = [
+        ("human", "How far?"),
+        ("function_call", '{"name": "far", "arguments": {}}'),
+        ("observation", "5"),
+        ("gpt", "5 km."),
+    ]
+    row = {"conversations": [{"from": who, "value": text} for who, text in said]}
+    assert found("turns", tmp_path, row) == []
+    assert found("empty", tmp_path, {"conversations": row["conversations"][:2]}) == []
+
+
+def test_labels_out_of_balance_and_written_twice(tmp_path: Path) -> None:
+    rows = [chat(f"n{number}", "yes" if number % 10 else "no") for number in range(60)] + [
+        chat("z", "Yes.")
+    ] * 3
+    balance, twice = found("labels", tmp_path, *rows)
+    assert (twice.count, twice.kinds) == (3, {"yes": 54, "Yes.": 3})
+    assert balance.severity == "warning"
+    assert balance.kinds == {"yes": 57, "no": 6}
+    assert "Always saying yes is right in 90 %" in balance.why
+
+
+def test_free_answers_are_no_labels(tmp_path: Path) -> None:
+    assert found("labels", tmp_path, *(chat("n", f"answer {number}") for number in range(60))) == []
+
+
+GERMAN = "Das ist nicht der Weg, den wir in der Stadt mit dem Auto nehmen, und es ist auch zu weit."
+ENGLISH = "This is not the way that we take with the car in the town, and it is also too far."
+
+
+def test_languages_of_rows_and_of_answers(tmp_path: Path) -> None:
+    rows = [chat(ENGLISH, ENGLISH)] * 9
+    others, crossed = found("languages", tmp_path, *rows, chat(ENGLISH, GERMAN))
+    assert (others.about, others.places) == ("rows in another language than English", ("rows.jsonl:10",))
+    assert crossed.kinds == {"English answered in German": 1}
+    (only,) = found("languages", tmp_path, *rows, chat(f"Translate to German: {ENGLISH}", GERMAN))
+    assert only.kinds == {"English": 9, "German": 1}
+    (script,) = found(
+        "languages", tmp_path, *rows, chat("Hi", "Это не та дорога, по которой мы едем в город.")
+    )
+    assert script.kinds == {"English": 9, "Cyrillic script": 1}
+
+
+def test_rows_that_are_too_long(tmp_path: Path) -> None:
+    (one,) = found("too-long", tmp_path, chat("a", "b"), chat("a", "word " * 99), max_tokens=64)
+    assert one.places == ("rows.jsonl:2",)
+    assert one.examples[0].text.endswith(" tokens")
+    assert found("too-long", tmp_path, chat("a", "word " * 99)) == []
+
+
+def test_every_finding_says_what_it_is() -> None:
+    for name in lint.names():
+        module = lint.load(name)
+        assert module.ABOUT and not module.ABOUT.endswith(".")
+        assert module.SEVERITY in ("error", "warning", "note")
+        assert isinstance(module.WHY, str) and isinstance(module.FIX, str)
+        assert hasattr(module, "Finder") or module.WHY
