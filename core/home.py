@@ -4,6 +4,7 @@ HOME/finetop.duckdb               the store, opened by the supervisor alone
 HOME/supervisor.{lock,sock,log}   exactly one supervisor a home
 HOME/runs/0007-support-tone/      a run: recipe.yaml, run.json, checkpoints/, jobs/0012-train/
 HOME/scores/KEY.jsonl             item scores of one model under one full key, reused by every check
+HOME/selected/random-200-….jsonl   rows that were selected for a curve, with how they were chosen
 HOME/models/NAME/                 models converted once to safetensors
 HOME/hosts.yaml                   names of other machines for --on (written by hand; see remote/places.py)
 HOME/retrieval/KEY/              an index over documents, by their content and how they are cut

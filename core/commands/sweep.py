@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 
-from finetop.core import protocol, repeats
+from finetop.core import protocol, repeats, selection
 from finetop.core.client import Client
 from finetop.core.commands.output import answer_words, plain, print_json, print_table
 from finetop.core.home import Home
@@ -22,7 +23,10 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         found: protocol.SweepsAnswer = client.ask(protocol.Sweeps(args.sweep))
     if args.json:
-        print_json({**plain(found)})
+        curves = selection.read(found)
+        print_json({**plain(found), **({} if curves is None else {"curves": plain(curves)})})
+    elif (curves := selection.read(found)) is not None:
+        tell_curves(curves)
     elif args.sweep:
         tell(found)
     elif not found.sweeps:
@@ -31,6 +35,30 @@ def run(args: argparse.Namespace, home: Home) -> int:
         rows = [(one.name, str(one.runs), str(one.finished), str(one.to_come)) for one in found.sweeps]
         print_table(("sweep", "runs", "finished", "to come"), rows, right=(1, 2, 3))
     return 0
+
+
+def tell_curves(curves: selection.Curves) -> None:
+    """Print a row for each selector and number of rows, and what follows from them."""
+    rows = [
+        (
+            cell.by,
+            f"{cell.rows:,}",
+            f"{cell.finished}/{cell.runs}",
+            "-" if cell.target is None else selection.interval(cell.target),
+            "-" if cell.difference is None else selection.interval(cell.difference, sign=True),
+            {"worse": "LOSES", "better": "better", "open": "open"}.get(cell.against, cell.against),
+            "-" if cell.retained is None else selection.interval(cell.retained, sign=True, digits=1),
+        )
+        for cell in curves.cells
+    ]
+    head = ("rows by", "rows", "done", "target", "against random", "", "retained")
+    print_table(head, rows, right=(1, 2))
+    better = "lower" if curves.is_lower_better else "higher"
+    print(
+        f"\ntarget: {clean_line(curves.metric)}, {better} is better; in brackets: 95 % intervals over seeds."
+    )
+    for sentence in selection.sentences(curves):
+        print("\n".join(textwrap.wrap(sentence, 80)))
 
 
 def tell(found: protocol.SweepsAnswer) -> None:

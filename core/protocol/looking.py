@@ -63,7 +63,7 @@ class SweptRun(msgspec.Struct, frozen=True):
 class SweepsAnswer(msgspec.Struct, frozen=True):
     sweeps: list[SweepBrief]  # the newest first
     runs: list[SweptRun]
-    keys: list[str]  # the settings that differ among the runs, seed aside
+    keys: list[str]  # what differs among the runs, seed aside; of selected rows: see finetop.core.selection
 
 
 class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):

@@ -54,6 +54,7 @@ class SweepRun(msgspec.Struct, frozen=True):
 
     name: str  # wanted; a number is added when it is taken
     recipe: dict[str, Any]
+    tags: list[str] = []  # of its own: `select.by/random`, `rows/200` of a curve over selected rows
 
 
 class SubmitSweep(msgspec.Struct, tag_field="verb", tag="submit-sweep", frozen=True):

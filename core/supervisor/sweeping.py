@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
+from finetop.core import protocol, selection
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.recipe.load import check_name
 from finetop.core.recipe.words import number_words
@@ -14,7 +14,7 @@ from finetop.core.repeats import SEED
 from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor import orders
 from finetop.core.supervisor.queue import waiting
-from finetop.core.tags import SWEEP
+from finetop.core.tags import SWEEP, require_tag
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,8 @@ def submit(supervisor: Supervisor, ask: protocol.SubmitSweep) -> protocol.Submit
     check_name(ask.name, "name")
     for one in ask.runs:
         orders.require_run(supervisor, one.name, one.recipe, ask.source)
+        for tag in one.tags:
+            require_tag(tag)
     sweep = _free_sweep(ask.name, set(_members(supervisor)))
     queued: list[tuple[int, str]] = []
     with orders.made_or_gone(supervisor) as made:
@@ -46,7 +48,7 @@ def submit(supervisor: Supervisor, ask: protocol.SubmitSweep) -> protocol.Submit
                 priority=ask.priority,
                 held=ask.held,
             )
-            notes.set_tags(connection, run_id, [SWEEP + sweep])
+            notes.set_tags(connection, run_id, [SWEEP + sweep, *one.tags])
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
@@ -72,7 +74,10 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
         raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
     why = waiting.why(supervisor)
     recipes = {number: dict(_flat(runs.recipe(supervisor.connection, number))) for number in members[name]}
-    keys = _differing(list(recipes.values()))
+    chosen = _chosen(supervisor, members[name])
+    for number, values in chosen.items():
+        recipes[number].update(values)
+    keys = [selection.BY, selection.ROWS] if chosen else _differing(list(recipes.values()))
     return protocol.SweepsAnswer(
         briefs,
         [
@@ -84,6 +89,19 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
         ],
         keys,
     )
+
+
+def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, str]]:
+    """Read from their tags by what the rows of runs were chosen, and how many; nothing unless all say both."""
+    found: dict[int, dict[str, str]] = {}
+    for number in numbers:
+        tags = [tag.partition("/") for tag in notes.tags_of(supervisor.connection, number)]
+        bys = [value for key, _, value in tags if key == selection.BY]
+        rows = [value for key, _, value in tags if key == selection.ROWS and value.isdigit()]
+        if not bys or len(rows) != 1:
+            return {}
+        found[number] = {selection.BY: ",".join(bys), selection.ROWS: rows[0]}
+    return found
 
 
 def _members(supervisor: Supervisor) -> dict[str, list[int]]:

@@ -75,7 +75,7 @@ def read_rows(
         rendered = render.render(row.conversation, tokenizer, "answers", row.place)
         (example,) = render.tokenize([rendered], tokenizer)
         ids = example.input_ids[: longest + 1]
-        last = _last_answer(example.labels[: len(ids)])
+        last = last_answer(example.labels[: len(ids)])
         prompt = render.render_prompt(row.conversation.prompt, tokenizer, row.place, row.conversation.tools)
         digest = hashlib.sha256(json.dumps([ids, last, row.conversation.answer]).encode()).hexdigest()[:24]
         rows.append(
@@ -90,7 +90,7 @@ def read_rows(
     return [row for row in rows if row.answer_tokens > 0]
 
 
-def _last_answer(labels: Sequence[int]) -> int:
+def last_answer(labels: Sequence[int]) -> int:
     """Find where the last run of learned tokens begins."""
     at = len(labels)
     while at and labels[at - 1] != -100:

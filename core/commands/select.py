@@ -1,0 +1,272 @@
+"""`finetop select DATA --rows N --by SELECTOR --to FILE`: the rows to train on, as a new file with a manifest.
+
+`finetop select RECIPE --curve` trains on rows by each selector, ever fewer of them, and `--show` says what came of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core import protocol, select
+from finetop.core.client import Client
+from finetop.core.commands import numbers, sweep
+from finetop.core.commands.output import plain, print_json
+from finetop.core.errors import BadInput
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import check_files, check_name, load_recipe
+from finetop.core.recipe.names import plain as shown
+from finetop.core.recipe.schema import Model
+from finetop.core.remote.files import require_files
+from finetop.core.select import _curve as curve
+from finetop.core.select._asking import Ask, Doing, Selected, TooFew, Wanted, select as asked
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ABOUT = "choose rows to train on: at random, diverse, by the base model's loss …"
+DEFAULT_MODEL = Model().id
+SAY_EVERY_S = 2.0
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data",
+        nargs="?",
+        default="",
+        metavar="DATA",
+        help="a .jsonl file; with --curve a recipe's name or file",
+    )
+    parser.add_argument(
+        "--list", action="store_true", help="say what each selector does, and where it is from"
+    )
+    parser.add_argument(
+        "--rows", metavar="N", help=f"how many rows; of a curve several amounts (else {curve.AMOUNTS})"
+    )
+    parser.add_argument(
+        "--by",
+        metavar="SELECTOR",
+        help=f"{', '.join(select.names())} (else random); of a curve several, or all (else all)",
+    )
+    parser.add_argument(
+        "--seed", type=numbers.count_or_none, default=1, metavar="S", help="of all chance (1)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a setting of the selector: see --list",
+    )
+    parser.add_argument(
+        "--model",
+        default=DEFAULT_MODEL,
+        metavar="MODEL",
+        help="whose loss it is: a hub id, a folder, run:NAME",
+    )
+    parser.add_argument("--format", default="auto", help="shape of the rows (else that of the first)")
+    parser.add_argument("--to", metavar="FILE", help="the new file; a manifest is written beside it")
+    parser.add_argument(
+        "--curve", action="store_true", help="train on rows by each selector, and on ever fewer, as one sweep"
+    )
+    parser.add_argument(
+        "--seeds", type=numbers.count, default=3, metavar="N", help="of a curve: runs each (3)"
+    )
+    parser.add_argument(
+        "--equal",
+        choices=("steps", "epochs"),
+        default="steps",
+        help="of a curve: all runs take the steps of the recipe on all rows, or its epochs (steps)",
+    )
+    parser.add_argument("--name", help="of a curve: the sweep's name (else the recipe's)")
+    parser.add_argument("--hold", action="store_true", help="of a curve: wait until `finetop queue release`")
+    parser.add_argument(
+        "--show", metavar="NAME", help="what came of a curve: the same as `finetop sweep NAME`"
+    )
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    if args.list:
+        return tell_list(as_json=args.json)
+    if args.show is not None:
+        return sweep.run(argparse.Namespace(sweep=args.show, json=args.json), home)
+    if args.curve:
+        return run_curve(args, home)
+    wanted = wanted_of(args)
+    ask = Ask(str(source_of(args.data)), [wanted], {"id": args.model}, args.format)
+    prepare(home)
+    for told in shown_progress(asked(ask, home)):
+        if isinstance(told, TooFew):
+            raise too_few(told)
+        if args.json:
+            print_json({"selected": plain(told)})
+        else:
+            print(f"{told.rows:,} of {told.of:,} rows, by {told.by}, in {shown(told.path)}")
+            print(f"Which, and how they were chosen: {shown(told.manifest)}")
+    return 0
+
+
+def run_curve(args: argparse.Namespace, home: Home) -> int:
+    """Select the rows of every point, and queue the runs as one sweep."""
+    if not args.data:
+        raise BadInput("--curve needs a recipe.", hint="finetop select tone.yaml --curve")
+    sets = [*args.set, *([] if args.name is None else [f'name="{check_name(args.name, "--name")}"'])]
+    base = load_recipe(args.data, sets)
+    check_files(base)
+    amounts = curve.amounts_of(args.rows or curve.AMOUNTS)
+    wanted = curve.wanted_of(curve.selectors_of(args.by or "all"), amounts, args.seeds)
+    source = base.recipe.data.train[curve.source_of(base.recipe)]
+    ask = Ask(str(source.path), wanted, msgspec.to_builtins(base.recipe.model), source.format)
+    prepare(home)
+    made: list[Selected] = []
+    every = 0
+    for told in shown_progress(asked(ask, home)):
+        every = told.of
+        if isinstance(told, Selected):
+            made.append(told)
+        elif told.seed == 1:
+            print(curve.left_out(told), file=sys.stderr)
+    planned = curve.points(
+        base,
+        made,
+        every,
+        args.seeds,
+        lambda own: load_recipe(args.data, [*sets, *own]),
+        equal=args.equal,
+        with_all=any(amount.share == 1 for amount in amounts),
+    )
+    runs = [
+        protocol.SweepRun(one.point.name, require_files(one.point.loaded, home), list(one.tags))
+        for one in planned
+    ]
+    with Client(home) as client:
+        queued: protocol.SubmitSweepAnswer = client.ask(
+            protocol.SubmitSweep(base.recipe.name, runs, base.text, args.hold)
+        )
+    if args.json:
+        print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
+        return 0
+    how = f"{curve.steps_on(base.recipe, every):,} steps each" if args.equal == "steps" else "equal epochs"
+    print(
+        f"{len(runs)} runs in the sweep {queued.sweep}, {how}. What comes of them: finetop select --show {queued.sweep}"
+    )
+    return 0
+
+
+def tell_list(*, as_json: bool) -> int:
+    """Say of each selector what it does, where it is from, and what can be set."""
+    modules = {name: select.load(name) for name in select.names()}
+    if as_json:
+        print_json(
+            {
+                "selectors": {
+                    name: {
+                        "about": module.ABOUT,
+                        "paper": module.PAPER,
+                        "needs_model": module.NEEDS_MODEL,
+                        "settings": dict(settings_of(name)),
+                    }
+                    for name, module in modules.items()
+                }
+            }
+        )
+        return 0
+    for name, module in modules.items():
+        print(f"{name}{'  (asks the model)' if module.NEEDS_MODEL else ''}")
+        print(f"    {module.ABOUT}")
+        print(f"    {module.PAPER}")
+        for key, about in settings_of(name):
+            print(f"    --set {key}={about}")
+    return 0
+
+
+def settings_of(name: str) -> Iterator[tuple[str, str]]:
+    """List a selector's settings, each with its default and what it means."""
+    for field in msgspec.structs.fields(select.load(name).Options):
+        note = msgspec.inspect.type_info(field.type)
+        about = (
+            (note.extra_json_schema or {}).get("description", "")
+            if isinstance(note, msgspec.inspect.Metadata)
+            else ""
+        )
+        yield field.name, f"{field.default}  {about}"
+
+
+def wanted_of(args: argparse.Namespace) -> Wanted:
+    """Read what is to be selected. Raises BadInput, NotFound for an unknown selector."""
+    if not args.data:
+        raise BadInput(
+            "say what to select from.",
+            hint="finetop select faq.jsonl --rows 200 --by diversity --to few.jsonl",
+        )
+    if args.rows is None:
+        raise BadInput("--rows is missing.", hint="Say how many: --rows 200.")
+    if not (args.rows.isascii() and args.rows.isdigit() and 0 < int(args.rows[:20]) <= numbers.MOST):
+        raise BadInput(f"--rows is {args.rows[:40]!r}, and must be a whole number, 1 or more.")
+    by = args.by or select.CONTROL
+    settings = select.read_options(by, typed_settings(args.set))
+    if not args.to:
+        raise BadInput("--to is missing.", hint="Name the new file: --to few.jsonl.")
+    to = Path(args.to).absolute()
+    if to.exists() or to.is_symlink():
+        raise BadInput(
+            f"--to: {shown(args.to)} is there already, and is not overwritten.", hint="Give another file."
+        )
+    if not to.parent.is_dir():
+        raise BadInput(
+            f"--to: there is no folder {shown(str(to.parent))}.", hint="Make it, or give another file."
+        )
+    return Wanted(by, args.seed, rows=int(args.rows), to=str(to), settings=msgspec.to_builtins(settings))
+
+
+def typed_settings(sets: Iterable[str]) -> dict[str, str]:
+    """Take `KEY=VALUE` texts apart. Raises BadInput."""
+    typed = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise BadInput(
+                f"--set: {text[:60]!r} is not KEY=VALUE.", hint="Write it as --set similarity=0.7."
+            )
+        typed[key.strip()] = value.strip()
+    return typed
+
+
+def source_of(text: str) -> Path:
+    """Find the file that rows are taken from. Raises BadInput."""
+    path = Path(text).expanduser()
+    if path.is_file():
+        return path.absolute()
+    if path.is_dir():
+        raise BadInput(
+            f"{shown(text)} is a folder.", hint="Rows are taken from one .jsonl file, line by line: name it."
+        )
+    hint = ""
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")) and not text.endswith(".jsonl"):
+        hint = "A data set of the hub has no lines to take: save it first, datasets.load_dataset(…).to_json(FILE)."
+    raise BadInput(f"there is no file {shown(text)}.", hint=hint or "Give a .jsonl file.")
+
+
+def too_few(told: TooFew) -> BadInput:
+    """Say that a selector has not so many rows to give."""
+    return BadInput(
+        f"{told.by} takes only rows that {told.may}: {told.most:,} of {told.of:,}, and {told.rows:,} are asked for.",
+        hint=f"Ask for {told.most:,} or fewer." if told.most else "Choose by another selector.",
+    )
+
+
+def shown_progress(told: Iterable[Doing | Selected | TooFew]) -> Iterator[Selected | TooFew]:
+    """Say what is done, a line every few seconds, and nothing where it is quick; give on what is done."""
+    said = time.monotonic()
+    for one in told:
+        if not isinstance(one, Doing):
+            yield one
+        elif time.monotonic() - said >= SAY_EVERY_S:
+            said = time.monotonic()
+            of = f" of {one.total:,}" if one.total else ""
+            print(f"{one.what}{f': {one.done:,}{of} rows' if one.done or one.total else ''}", file=sys.stderr)
