@@ -213,3 +213,11 @@ def interval(one: Estimate, *, sign: bool = False, digits: int = 3) -> str:
     if one.low is None or one.high is None:
         return mean
     return f"{mean} ({one.low:{plus}.{digits}f} to {one.high:{plus}.{digits}f})"
+
+
+def short(one: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
+    """Write a mean with half of its interval: '1.204 ± 0.017'."""
+    if one is None:
+        return "-"
+    mean = f"{one.mean:{'+' if sign else ''}.{digits}f}"
+    return mean if one.high is None else f"{mean} ± {one.high - one.mean:.{digits}f}"

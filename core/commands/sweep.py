@@ -39,25 +39,25 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def tell_curves(curves: selection.Curves) -> None:
     """Print a row for each selector and number of rows, and what follows from them."""
-    rows = [
-        (
+    marks = {"worse": " LOSES", "better": " better", "open": " open"}
+    has_retained = any(cell.retained is not None for cell in curves.cells)
+    rows = []
+    for cell in curves.cells:
+        against = selection.short(cell.difference, sign=True) + marks.get(cell.against, "")
+        row = (
             cell.by,
             f"{cell.rows:,}",
             f"{cell.finished}/{cell.runs}",
-            "-" if cell.target is None else selection.interval(cell.target),
-            "-" if cell.difference is None else selection.interval(cell.difference, sign=True),
-            {"worse": "LOSES", "better": "better", "open": "open"}.get(cell.against, cell.against),
-            "-" if cell.retained is None else selection.interval(cell.retained, sign=True, digits=1),
+            selection.short(cell.target),
+            cell.against if cell.against == "same rows" else against,
         )
-        for cell in curves.cells
-    ]
-    head = ("rows by", "rows", "done", "target", "against random", "", "retained")
+        rows.append((*row, *[selection.short(cell.retained, sign=True, digits=1)] * has_retained))
+    head = ("rows by", "rows", "done", "target", "against random", *["retained"] * has_retained)
     print_table(head, rows, right=(1, 2))
     better = "lower" if curves.is_lower_better else "higher"
-    print(
-        f"\ntarget: {clean_line(curves.metric)}, {better} is better; in brackets: 95 % intervals over seeds."
-    )
-    for sentence in selection.sentences(curves):
+    print()
+    note = f"target: {clean_line(curves.metric, limit=60)}, {better} is better. ± is half of a 95 % interval over seeds"
+    for sentence in (f"{note}; against random they are paired by seed.", "", *selection.sentences(curves)):
         print("\n".join(textwrap.wrap(sentence, 80)))
 
 

@@ -74,6 +74,8 @@ def amounts_of(text: str) -> tuple[Amount, ...]:
             raise BadInput(
                 f"--rows: {quoted(word)} is no amount of rows.", hint=f"Write {AMOUNTS}, or numbers."
             )
+    if all(amount.share == 1 for amount in found):
+        raise BadInput("--rows: with all rows there is nothing to choose.", hint=f"Write {AMOUNTS}.")
     return tuple(dict.fromkeys(found))
 
 

@@ -1,0 +1,174 @@
+"""Do selectors better random rows where half of a training set is corrupted? Real runs, three seeds each.
+
+    python tests/bench/selection.py [--home DIR] [--model DIR] [--seeds 3]
+
+Rows: ../shared/data/kb_contoso/qa_train.jsonl (questions and answers on products that no model knows). Of half of
+them, drawn once, the answers are swapped among each other. Each selector then takes half of the rows, and a LoRA is
+trained on them, for the same steps; random rows also by an eighth, a quarter and all, for the data curve. The target is
+the loss of the right answers of qa_test.jsonl, in nats per token, at the end: not seen in training, none corrupted.
+
+It goes on where it was stopped: the runs are a sweep of its home, and what is finished stays.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from finetop.core import protocol, select, selection
+from finetop.core.client import Client
+from finetop.core.commands.sweep import tell_curves
+from finetop.core.home import Home, prepare
+from finetop.core.recipe.load import Loaded, load_recipe
+from finetop.core.select import _curve as curve
+from finetop.core.select._asking import Ask, Doing, Selected, select as asked
+
+DATA = Path(os.environ.get("FINETOP_TEST_DATA", "../shared/data")) / "kb_contoso"
+SWEEP = "corrupted"
+STEPS, BATCH, RATE = 40, 8, 5e-4
+RECIPE = """\
+recipe: 1
+extends: lora
+name: {name}
+model: {{id: {model}}}
+data: {{train: [{{path: {train}}}], eval: [{{path: {test}}}], max_tokens: 128}}
+train: {{epochs: null, max_steps: {steps}, batch_size: {batch}, grad_accumulation: 1, learning_rate: {rate},
+  eval_batch_size: 103, eval_every: 1.0, save_every: 1.0, resumable: false}}
+samples: {{count: 0}}
+drift: {{every: null}}
+check: {{at_end: false}}
+"""
+
+
+def corrupt(source: Path, target: Path, manifest: Path) -> set[int]:
+    """Swap the answers of half the rows among each other; give the lines of those that have another's answer now."""
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    chosen = random.Random(0).sample(range(len(rows)), len(rows) // 2)
+    answers = [rows[place]["answer"] for place in chosen]
+    moved = answers[1:] + answers[:1]
+    for _ in range(1000):  # until nobody has an answer with the text of its own
+        same = [at for at, (old, new) in enumerate(zip(answers, moved, strict=True)) if old == new]
+        if not same:
+            break
+        for at in same:
+            other = random.Random(at).randrange(len(moved))
+            moved[at], moved[other] = moved[other], moved[at]
+    swapped = dict(zip(chosen, moved, strict=True))
+    with target.open("w", encoding="utf-8") as file:
+        for place, row in enumerate(rows):
+            pair = {"prompt": row["question"], "completion": swapped.get(place, row["answer"])}
+            file.write(json.dumps(pair, ensure_ascii=False) + "\n")
+    lines = {place + 1 for place in chosen if swapped[place] != rows[place]["answer"]}
+    manifest.write_text(json.dumps(sorted(lines)))
+    return lines
+
+
+def clean(source: Path, target: Path) -> None:
+    rows = [json.loads(line) for line in source.read_text(encoding="utf-8").splitlines()]
+    pairs = [{"prompt": row["question"], "completion": row["answer"]} for row in rows]
+    target.write_text("".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in pairs))
+
+
+def queue(base: Loaded, home: Home, seeds: int, recipe: str) -> None:
+    """Select the rows of every point, and queue the runs."""
+    half, less = curve.Amount(share=0.5), (curve.Amount(share=0.125), curve.Amount(share=0.25))
+    wanted = curve.wanted_of(curve.selectors_of("all"), [half], seeds)
+    wanted += curve.wanted_of([select.CONTROL], less, seeds)
+    ask = Ask(str(base.recipe.data.train[0].path), wanted, msgspec.to_builtins(base.recipe.model))
+    made = []
+    for told in asked(ask, home):
+        if isinstance(told, Selected):
+            made.append(told)
+        elif not isinstance(told, Doing):
+            print(curve.left_out(told))
+    every = made[0].of
+    points = curve.points(
+        base, made, every, seeds, lambda sets: load_recipe(recipe, sets), equal="steps", with_all=True
+    )
+    points = sorted(
+        points, key=lambda one: one.point.loaded.recipe.train.seed
+    )  # what is stopped early has whole seeds
+    runs = [protocol.SweepRun(one.point.name, one.point.loaded.resolved, list(one.tags)) for one in points]
+    (home.root / "selected.json").write_bytes(msgspec.json.encode(made))
+    with Client(home) as client:
+        client.ask(protocol.SubmitSweep(SWEEP, runs, base.text))
+
+
+def wait(home: Home, tell_every_s: float = 60.0) -> protocol.SweepsAnswer:
+    """Wait until all runs have ended, saying how far it is."""
+    said = 0.0
+    while True:
+        with Client(home) as client:
+            found: protocol.SweepsAnswer = client.ask(protocol.Sweeps(SWEEP))
+        brief = next(one for one in found.sweeps if one.name == SWEEP)
+        if not brief.to_come:
+            return found
+        if time.monotonic() - said > tell_every_s:
+            said = time.monotonic()
+            print(f"{time.strftime('%H:%M:%S')}  {brief.finished} of {brief.runs} finished", flush=True)
+        time.sleep(2.0)
+
+
+def tell_corrupted(made: list[Selected], swapped: set[int], rows: int) -> None:
+    """Say how many of each selector's rows are corrupted."""
+    print(f"\n{len(swapped)} of {rows} rows have the answer of another. Of those that were selected:\n")
+    print(f"{'rows by':<20}{'rows':>6}  corrupted, by seed")
+    groups: dict[tuple[str, int], list[int]] = {}
+    for one in made:
+        lines = json.loads(Path(one.manifest).read_text())["lines"]
+        groups.setdefault((one.by, one.rows), []).append(len(swapped.intersection(lines)))
+    for (by, count), found in sorted(groups.items()):
+        shares = ", ".join(f"{number} ({number / count:.0%})" for number in found)
+        print(f"{by:<20}{count:>6}  {shares}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--home", type=Path, default=Path("/tmp/finetop-selection"))
+    parser.add_argument("--model", default="smollm2-135m-instruct")
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    if not DATA.is_dir():
+        print(f"skipped: there is no {DATA}")
+        return 0
+    home = Home(args.home.absolute())
+    prepare(home)
+    train, test, lines = (home.root / name for name in ("corrupted.jsonl", "test.jsonl", "swapped.json"))
+    swapped = (
+        set(json.loads(lines.read_text()))
+        if lines.exists()
+        else corrupt(DATA / "qa_train.jsonl", train, lines)
+    )
+    clean(DATA / "qa_test.jsonl", test)
+    file = home.root / "corrupted.yaml"
+    file.write_text(
+        RECIPE.format(
+            name=SWEEP, model=args.model, train=train, test=test, steps=STEPS, batch=BATCH, rate=RATE
+        )
+    )
+    base = load_recipe(str(file))
+    with Client(home) as client:
+        known = [one.name for one in client.ask(protocol.Sweeps()).sweeps]
+    if SWEEP not in known:
+        queue(base, home, args.seeds, str(file))
+    try:
+        found = wait(home)
+    finally:
+        print(f"The runs go on; look at them: finetop --home {home.root} sweep {SWEEP}", file=sys.stderr)
+    curves = selection.read(found)
+    assert curves is not None
+    tell_curves(curves)
+    made = msgspec.json.decode((home.root / "selected.json").read_bytes(), type=list[Selected])
+    tell_corrupted(made, swapped, len(train.read_text().splitlines()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""`finetop select` as typed: rows verbatim and in order, a manifest, the same again, and one line for what can't be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+
+from finetop.core.home import Home
+from finetop.core.select import _asking
+from finetop.core.select._asking import Ask, Wanted
+
+LINES = [
+    b'\xef\xbb\xbf{"prompt": "a", "completion": "one"}\r\n',
+    b"\n",
+    b'{"prompt":   "b", "completion": "caf\\u00e9"}\n',
+    b'{"completion": "three and more", "prompt": "c"}\n',
+    '{"prompt": "d", "completion": "fünf"}'.encode(),
+]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rows.jsonl").write_bytes(b"".join(LINES))
+    return tmp_path
+
+
+@pytest.fixture
+def typed(here, finetop_of):
+    return finetop_of(Home(here / "home"))
+
+
+def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, typed):
+    code, out, err = typed("select", "rows.jsonl", "--rows", "3", "--by", "length", "--to", "few.jsonl")
+    assert (code, out.splitlines()[0], err) == (0, f"3 of 4 rows, by length, in {here}/few.jsonl", "")
+    content = (here / "few.jsonl").read_bytes()
+    assert content == LINES[2] + LINES[3] + LINES[4]
+    told = json.loads((here / "few.manifest.json").read_text())
+    assert told["source"] == {
+        "path": str(here / "rows.jsonl"),
+        "sha256": hashlib.sha256(b"".join(LINES)).hexdigest(),
+        "rows": 4,
+    }
+    assert (told["by"], told["seed"], told["lines"], told["scores"]) == (
+        "length",
+        1,
+        [3, 4, 5],
+        [4.0, 14.0, 4.0],
+    )
+    assert told["sha256"] == hashlib.sha256(content).hexdigest()
+    typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "one.jsonl")
+    code, out, _ = typed("select", "rows.jsonl", "--rows", "2", "--seed", "7", "--to", "two.jsonl", "--json")
+    assert (here / "one.jsonl").read_bytes() == (here / "two.jsonl").read_bytes()
+    assert (
+        json.loads(out)["selected"]["sha256"]
+        == json.loads((here / "one.manifest.json").read_text())["sha256"]
+    )
+    assert not list(here.glob(".sel*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("rows.jsonl", "--rows", "5", "--to", "x.jsonl"), 2, "rows.jsonl has 4 rows, and 5 are asked for."),
+        (("rows.jsonl", "--rows", "0", "--to", "x.jsonl"), 2, "--rows is '0', and must be a whole number"),
+        (("rows.jsonl", "--rows", "1"), 2, "--to is missing."),
+        (("rows.jsonl", "--to", "x.jsonl"), 2, "--rows is missing."),
+        (("org/name", "--rows", "1", "--to", "x.jsonl"), 2, "A data set of the hub has no lines to take"),
+        (("rows.jsonl", "--rows", "1", "--by", "best", "--to", "x.jsonl"), 2, "there is no selector 'best'."),
+        (("rows.jsonl", "--rows", "1", "--to", "rows.jsonl"), 2, "is there already, and is not overwritten."),
+        (("rows.jsonl", "--rows", "1", "--to", "no/x.jsonl"), 2, "there is no folder"),
+        (("bad.jsonl", "--rows", "1", "--to", "x.jsonl"), 2, "bad.jsonl:2: is not JSON"),
+        (("home", "--rows", "1", "--to", "x.jsonl"), 2, "home is a folder."),
+        ((), 2, "say what to select from."),
+        (("--curve",), 2, "--curve needs a recipe."),
+    ],
+)
+def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed, words, code, says):
+    (here / "bad.jsonl").write_text('{"prompt": "a", "completion": "b"}\n{"prompt": \n')
+    (here / "home").mkdir()
+    found, out, err = typed("select", *words)
+    assert (found, out, says in err, err.count("\n")) == (code, "", True, 1), err
+    assert not (here / "x.jsonl").exists()
+
+
+def test_a_model_that_is_nowhere_is_one_line(here, typed, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, _, err = typed(
+        "select", "rows.jsonl", "--rows", "1", "--by", "difficulty", "--model", "no/one", "--to", "x.jsonl"
+    )
+    assert (code, "--model: no/one is not here" in err, err.count("\n")) == (4, True, 1)
+
+
+def test_the_process_ends_when_nobody_listens(here):
+    asked = _asking.select(
+        Ask(str(here / "rows.jsonl"), [Wanted("random", 1, 2), Wanted("random", 2, 2)]), Home(here / "home")
+    )
+    first = next(asked)
+    assert first.by == "random"
+    asked.close()
+    (made,) = (here / "home" / "selected").glob("random-2-*.jsonl")
+    assert str(made) == first.path

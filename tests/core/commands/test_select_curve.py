@@ -1,0 +1,98 @@
+"""`finetop select RECIPE --curve` as typed: which runs it queues, and what can't be."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from finetop.core import protocol
+from finetop.core.errors import BadInput
+from finetop.core.home import Home
+from finetop.core.select import _curve as curve
+
+RECIPE = (
+    "recipe: 1\nextends: lora\nname: tone\ncheck: {at_end: false}\n"
+    "data: {train: [{path: rows.jsonl}], eval: {share: 0.1}}\n"
+    "train: {epochs: 2, batch_size: 2, grad_accumulation: 2}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("1/0", "'1/0' is no amount of rows"),
+        ("2/1", "'2/1' is no amount"),
+        ("0", "'0' is no amount"),
+        ("", "'' is no amount"),
+        ("all", "with all rows there is nothing to choose"),
+    ],
+)
+def test_amounts_that_can_t_be(text, says):
+    with pytest.raises(BadInput, match=says):
+        curve.amounts_of(text)
+
+
+def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path):
+    rows = [{"prompt": f"question {n}", "completion": "word " * (n % 7 + 1)} for n in range(40)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    recipe = tmp_path / "tone.yaml"
+    recipe.write_text(RECIPE)
+    words = (
+        "select",
+        str(recipe),
+        "--curve",
+        "--by",
+        "length,no-near-duplicates",
+        "--rows",
+        "1/4,all",
+        "--seeds",
+        "2",
+    )
+    code, out, err = finetop(*words, "--hold")
+    assert (code, err) == (0, ""), err
+    assert out == "6 runs in the sweep tone, 18 steps each. What comes of them: finetop select --show tone\n"
+    found: protocol.SweepsAnswer = rig.ask(protocol.Sweeps("tone"))
+    assert found.keys == ["select.by", "rows"]
+    assert [tuple(one.values.values()) for one in found.runs] == [
+        ("random,no-near-duplicates", "10", "1"), ("random,no-near-duplicates", "10", "2"),
+        ("length", "10", "1"), ("length", "10", "2"), ("all", "40", "1"), ("all", "40", "2"),
+    ]  # fmt: skip
+    assert found.runs[0].row.tags == [
+        "sweep/tone",
+        "select.by/random",
+        "select.by/no-near-duplicates",
+        "rows/10",
+    ]
+    recipes = [rig.ask(protocol.GetRun(one.row.name)).recipe for one in found.runs]
+    assert {(one["train"]["max_steps"], one["train"]["epochs"]) for one in recipes} == {(18, None)}
+    paths = [one["data"]["train"][0]["path"] for one in recipes]
+    assert paths[-1] == str(tmp_path / "rows.jsonl") and paths[2] == paths[3] != paths[0]
+    finetop("queue", "release", found.runs[0].row.name)
+    rig.wait_state(found.runs[0].row.name, "finished")
+    code, out, _ = finetop("select", "--show", "tone")
+    assert [line.split()[:3] for line in out.splitlines()[1:3]] == [
+        ["random", "10", "1/2"],
+        ["length", "10", "0/2"],
+    ]
+    assert "Would more rows help? Not known" in out
+    assert json.loads(finetop("sweep", "tone", "--json")[1])["curves"]["metric"] == "evaluation loss"
+
+
+@pytest.mark.parametrize(
+    ("train", "says"),
+    [
+        (
+            "[{path: rows.jsonl}, {path: rows.jsonl}]",
+            "data.train has 2 sources to select from, and a curve needs one.",
+        ),
+        ("[{id: org/name}]", "'org/name' is no file, and rows are taken from one line by line."),
+        ("[{path: rows.jsonl, rows: 5}]", "data.train[0].rows is set, and a curve decides it."),
+    ],
+)
+def test_a_recipe_that_a_curve_can_t_take_is_one_line(finetop_of, tmp_path, train, says):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    (tmp_path / "tone.yaml").write_text(RECIPE.replace("[{path: rows.jsonl}]", train))
+    code, out, err = finetop_of(Home(tmp_path / "home"))("select", str(tmp_path / "tone.yaml"), "--curve")
+    assert (code, out, says in err, err.count("\n")) == (2, "", True, 1), err
+    assert not (tmp_path / "home").exists(), "no supervisor was asked"
