@@ -32,7 +32,7 @@ def steps_of(rig, name):
 
 
 @pytest.mark.parametrize("repeats", [1, pytest.param(20, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("error", ["GPU_IS_LOST", "RESET_REQUIRED"])
+@pytest.mark.parametrize("error", ["GPU_IS_LOST", pytest.param("RESET_REQUIRED", marks=pytest.mark.slow)])
 def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived, error, repeats):
     moments = random.Random(17)
     cards = Cards(tmp_path / "nvml.json")

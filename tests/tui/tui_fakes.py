@@ -317,5 +317,5 @@ def row_with(app: FinetopApp, words: str) -> str:
 
 async def settled(pilot: Any, seconds: float = 0.0) -> None:
     """Wait until what was asked is answered and drawn, and the pane has followed the cursor."""
-    await pilot.pause(0.15 + seconds)
+    await pilot.pause(0.06 + seconds)
     await pilot.pause()

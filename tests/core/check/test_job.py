@@ -140,6 +140,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     }
 
 
+@pytest.mark.slow
 def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path, tiny_model: Path) -> None:
     home = suite_folder.parent
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"

@@ -181,6 +181,7 @@ def test_a_model_is_checked_by_its_path_and_known_again(
     assert shown(finetop, "mine")["recipe"]["check"]["general"]["suite"] == "quick"
 
 
+@pytest.mark.slow  # a quantised check from job to verdict is a quick test already
 def test_a_model_in_fewer_bits_is_another_run(
     finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
 ) -> None:

@@ -105,7 +105,7 @@ def fill(connection, found):
         runs.set_state(connection, run_id, one["state"])
 
 
-@hypothesis(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(RUNS, max_size=6), st.lists(TERMS, max_size=3), ORDERS, GROUPS)
 def test_sql_finds_what_python_finds(connection, found, terms, sort, group):
     with transaction(connection):
