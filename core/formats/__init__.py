@@ -7,6 +7,7 @@ A format module has `ABOUT` (one line, with an example), `KIND` (what its rows a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
@@ -107,8 +108,9 @@ def names() -> tuple[str, ...]:
     return listed_names(__name__)
 
 
+@cache
 def load(name: str) -> ModuleType:
-    """Import one format by its name. Raises NotFound with a suggestion."""
+    """Import one format by its name, listing the folder once: it is asked for with every row. Raises NotFound."""
     return load_listed(__name__, name, kind="format")
 
 

@@ -85,7 +85,8 @@ for _language, _words in _WORDS.items():
     for _word in _words.split():
         _OF_WORD.setdefault(_word, []).append(_language)
 
-READ = 600  # characters
+_AROUND = ".,;:!?()\"'"
+READ = 400  # characters
 LEAST_WORDS = 8
 LEAST_SCRIPT = 8  # characters of another script
 
@@ -105,10 +106,9 @@ def language_of(text: str) -> str:
     counts: dict[str, int] = {}
     seen: dict[str, set[str]] = {}
     for word in words:
-        bare = word.strip(".,;:!?()\"'")
-        for language in _OF_WORD.get(bare, ()):
+        for language in _OF_WORD.get(word.strip(_AROUND), ()):
             counts[language] = counts.get(language, 0) + 1
-            seen.setdefault(language, set()).add(bare)
+            seen.setdefault(language, set()).add(word)
     if not counts:
         return ""
     ranked = sorted(counts.items(), key=lambda pair: -pair[1])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgspec.structs import replace
@@ -78,13 +80,29 @@ class Meter:
         most = self.lens.max_tokens or 10**9
         asked = [TrainRow(row.place, row.record) for row in rows if row.record is not None]
         if objective in ("sft", "distill"):
-            loss = getattr(options, "loss", "answers")
-            assert self.tokenizer is not None
-            rendered = [render.render(row.conversation, self.tokenizer, loss, row.place) for row in asked]
-            made = [[one] for one in render.tokenize(rendered, self.tokenizer)]
-        else:
-            made = module.examples(asked, options, self.tokenizer, most)
-        return [self._sum(examples) for examples in made]
+            return self._conversations(asked, getattr(options, "loss", "answers"))
+        return [self._sum(examples) for examples in module.examples(asked, options, self.tokenizer, most)]
+
+    def _conversations(self, rows: list[TrainRow], loss: str) -> list[Counts]:
+        """Count as render.tokenize labels, without a list of labels: that took 110 microseconds a row of 150 tokens."""
+        assert self.tokenizer is not None
+        rendered = [render.render(row.conversation, self.tokenizer, loss, row.place) for row in rows]
+        encoded = self.tokenizer.inner.encode_batch([row.text for row in rendered], add_special_tokens=False)
+        return [self._count(row, one.offsets) for row, one in zip(rendered, encoded, strict=True)]
+
+    def _count(self, row: render.Rendered, offsets: list[tuple[int, int]]) -> Counts:
+        most, tokens = self.lens.max_tokens, len(offsets)
+        most = tokens if most is None else most
+        end_of_kept = tokens if tokens <= most else most if self.lens.on_long == "truncate" else 0
+        learned = kept = 0
+        for start, end in row.learned:
+            first = bisect_right(
+                offsets, start, key=itemgetter(1)
+            )  # the first token that ends behind the start
+            last = bisect_left(offsets, end, first, key=itemgetter(0))
+            learned += last - first
+            kept += max(0, min(last, end_of_kept) - first)
+        return Counts(tokens, learned, kept, row.rewritten)
 
     def _sum(self, examples: Sequence[Any]) -> Counts:
         tokens = learned = kept = rewritten = 0

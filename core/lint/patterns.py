@@ -123,7 +123,7 @@ SECRETS = (
         "key that is assigned",
         ("key", "Key", "KEY", "oken", "OKEN", "ecret", "ECRET", "passw", "Passw", "PASSW"),
         re.compile(
-            r"(?i)\b[\w.-]{0,40}(?:api[_-]?key|access[_-]?key|secret|token|passw(?:or)?d)[\w-]{0,20}[\"']?"
+            r"(?i)(?:api[_-]?key|access[_-]?key|secret|token|passw(?:or)?d)[\w-]{0,20}[\"']?"
             r"\s{0,3}[:=]{1,2}\s{0,3}[\"']?([A-Za-z0-9+/_=.-]{20,256})"
         ),
         lambda found: _looks_random(found) and _entropy(found[1]) >= 3.7,
@@ -251,7 +251,9 @@ PERSONAL = (
     ),
     _Shape("IP address", (".",), re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w-]|\.\d)"), _is_address),
 )
-_HAS_DIGITS = re.compile(r"\d\d")  # IBANs, cards and phones have some
+_HAS_NUMBERS = re.compile(
+    r"\d(?:[ .()/-]{0,3}\d){6}|\d\.\d{1,3}\.\d"
+)  # as IBANs, cards, phones and addresses have
 
 
 def secrets_in(text: str) -> Iterator[Hit]:
@@ -261,7 +263,7 @@ def secrets_in(text: str) -> Iterator[Hit]:
 
 def personal_in(text: str) -> Iterator[Hit]:
     """Find addresses and numbers of persons."""
-    yield from _hits(PERSONAL if _HAS_DIGITS.search(text) else PERSONAL[:1], text)
+    yield from _hits(PERSONAL if _HAS_NUMBERS.search(text) else PERSONAL[:1], text)
 
 
 def _hits(shapes: tuple[_Shape, ...], text: str) -> Iterator[Hit]:

@@ -19,20 +19,12 @@ FIX = ""
 SEVERITY = "warning"
 HEAD = 300  # characters in which a refusal stands
 
-_HINTS = (
-    "sorry",
-    "apolog",
-    "unable",
-    "not able",
-    "can't",
-    "can’t",
-    "cannot",
-    "can not",
-    "won't",
-    "won’t",
-    "don't",
-    "don’t",
-)
+_PREFACES = ("sorry", "apolog", "afraid", "unfortunately", "regrettably", "as an ai", "as ai")
+_BEGINS = ("i ", "i'm ", "i’m ", "we ")
+_NAMES = (
+    " ai", "als ki", "language model", "artificial", "openai", "my training data", "my knowledge cut", "künstliche",
+    "sprachmodell", "modèle", "modelo", "作为", "我",
+)  # fmt: skip
 _CANNOT = r"""
     (?: i | we ) (?:
         [ ] (?: (?: simply | just | really | currently | also ) [ ] )?
@@ -82,8 +74,13 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
     if row.record is None or row.is_text or not row.answer:
         return None
     head = row.answer[:HEAD].lower()
-    if any(hint in head for hint in _HINTS) and (found := _REFUSES.search(head)):
+    if _may_refuse(head) and (found := _REFUSES.search(head)):
         return [Sight("refuses", excerpt(row.answer, *found.span()))]
-    if found := _SELF.search(head):
+    if any(name in head for name in _NAMES) and (found := _SELF.search(head)):
         return [Sight("speaks of itself as a model", excerpt(row.answer, *found.span()))]
     return None
+
+
+def _may_refuse(head: str) -> bool:
+    """Ask in a microsecond what the pattern asks in twenty."""
+    return head.startswith(_BEGINS) or any(word in head for word in _PREFACES)

@@ -112,10 +112,10 @@ def test_seen(name: str, row: dict[str, Any], kind: str, tmp_path: Path) -> None
         if "output" in row
         else chat("a", "b")
     )
-    (one,) = found(name, tmp_path, first, row)
-    assert (one.count, one.of, one.places) == (1, 2, ("rows.jsonl:2",))
+    (one,) = found(name, tmp_path, first, first, first, row)
+    assert (one.count, one.of, one.places) == (1, 4, ("rows.jsonl:4",))
     assert list(one.kinds) == [kind]
-    assert one.examples[0].place == "rows.jsonl:2"
+    assert one.examples[0].place == "rows.jsonl:4"
 
 
 @pytest.mark.parametrize(("name", "row"), LEFT)
