@@ -29,6 +29,11 @@ class Pages(Generic[Row]):
     newcomers: int = 0  # runs that are in the store and not in this list yet
     reordered: bool = False  # the store's order is another by now
 
+    @property
+    def is_old(self) -> bool:
+        """Whether the store has more, or another order, than is held."""
+        return self.newcomers > 0 or self.reordered
+
 
 EMPTY: Pages[Any] = Pages({})
 

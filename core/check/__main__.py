@@ -43,7 +43,9 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
     checkpoint = run_folder_of(job_folder) / relative
     claim, watch = claim_of(spec)
     home = Home(home_of(job_folder))
-    found = checking.check(recipe, checkpoint, home, device, events, claim=claim, watch=watch)
+    found = checking.check(
+        recipe, checkpoint, home, device, events, claim=claim, watch=watch, more=more_of(spec)
+    )
     general = msgspec.to_builtins(recipe.check.general or General())
     found = {**found, "step": step, "checkpoint": relative, "general": general}
     events.write(Verdict(step, found))
@@ -63,6 +65,14 @@ def claim_of(spec: JobSpec) -> tuple[int, bool]:
     """Read which claim of the run this is (0: its only one), or that it is a mere look."""
     claim = spec.args.get("claim", 0)
     return (claim if isinstance(claim, int) and claim >= 0 else 0), bool(spec.args.get("watch", False))
+
+
+def more_of(spec: JobSpec) -> list[str] | None:
+    """Read of which tasks every item is asked ([]: of all); None where it stops once it is decided. Raises BadInput."""
+    try:
+        return msgspec.convert(spec.args.get("more"), list[str] | None)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"job.json: args.more: {error}.", hint="Name tasks of its suite.") from error
 
 
 def settings_of(spec: JobSpec) -> dict[str, object]:

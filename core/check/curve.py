@@ -69,6 +69,19 @@ def next_step(steps: Sequence[int], seen: Mapping[int, Seen]) -> int | None:
     return between[-1] if since == float("inf") else between[len(between) // 2]
 
 
+def most_looks(steps: Sequence[int], seen: Mapping[int, Seen]) -> int:
+    """Count the looks that it takes at most until `next_step` names none, where each comes to a verdict.
+
+    In the worst case the oldest is OK and all others are REGRESSED: what is left is the lower half, the larger one.
+    """
+    known, looks = dict(seen), 0
+    there = [step for step in steps if known.get(step) != "missing"]
+    while (step := next_step(steps, known)) is not None:
+        known[step] = "ok" if step == there[0] != there[-1] else "regressed"
+        looks += 1
+    return looks
+
+
 def _limits(steps: Sequence[int], seen: Mapping[int, Seen]) -> tuple[float, float]:
     """Give the last OK (below all steps where there is none) and the first REGRESSED after it."""
     last_ok = max((step for step in steps if seen.get(step) == "ok"), default=float("-inf"))

@@ -38,7 +38,7 @@ from finetop.core.events import Phase
 from finetop.core.train import failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from finetop.core.check.candidates import Name
@@ -72,11 +72,13 @@ def check(
     *,
     claim: int = 0,
     watch: bool = False,
+    more: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Check a checkpoint against its base and give the result as plain data.
 
-    Raises BadInput for a recipe, suite or checkpoint that can't be used, EnvironmentTrouble where even the
-    smallest batch does not fit the memory.
+    With `more` it goes on once it is decided, until every item of these tasks was asked; of all, if it is empty.
+    Raises BadInput for a recipe, suite or checkpoint that can't be used, EnvironmentTrouble where even the smallest
+    batch does not fit the memory.
     """
     began = time.monotonic()
     events.write(Phase("loading model"))
@@ -84,7 +86,7 @@ def check(
     candidates = open_candidates(base, checkpoint, recipe.model.dtype, device)
     paper = open_paper(recipe, candidates, home, events)
     found = in_smaller_batches(
-        paper, lambda plan: judge(paper, take_base(paper, plan), claim=claim, watch=watch)
+        paper, lambda plan: judge(paper, take_base(paper, plan), claim=claim, watch=watch, more=more)
     )
     return {**found, "seconds": round(time.monotonic() - began, 1)}
 
@@ -112,12 +114,21 @@ def in_smaller_batches(paper: Paper, take: Callable[[BatchPlan], Answer]) -> Ans
         print(f"out of memory: both models are scored again in rows of {plan.row_tokens} tokens", flush=True)
 
 
-def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) -> dict[str, Any]:
-    """Score both models until the check is decided, and give the result as plain data."""
+def judge(
+    paper: Paper,
+    base: BaseSide,
+    *,
+    claim: int = 0,
+    watch: bool = False,
+    more: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Score both models until the check is decided, and `more`; give the result as plain data."""
     before = base_sitting(paper, base)
     after = tuned_sitting(paper, base)
     check_plan = plan_of(paper, before, claim=claim, watch=watch)
-    state = take_pairs(paper, before, after, sequential.begin(check_plan))
+    until: sequential.Until = "all" if more == [] else "decided"
+    begun = sequential.begin(check_plan, until=until, whole_tasks=more or ())
+    state = take_pairs(paper, before, after, begun)
     with turn(paper, after) as now:
         windows, reached = score_windows(paper, now.examinee), score_target(paper, now.examinee)
     result: CheckResult = conclusion.conclude(state)
@@ -130,7 +141,7 @@ def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) 
         suite=paper.suite.name,
         exam=paper.exam,
         excluded=sorted(paper.excluded),
-        notes=paper.notes,
+        notes=[*paper.notes, *_more_words(more)],
         base=before.scores,
         tuned={key: score for key, score in after.scores.items() if key in state.tuned},
         target={
@@ -156,6 +167,13 @@ def judge(paper: Paper, base: BaseSide, *, claim: int = 0, watch: bool = False) 
             for name, facts in paper.facts.items()
         },
     )
+
+
+def _more_words(more: Sequence[str] | None) -> list[str]:
+    if more is None:
+        return []
+    what = f"of {', '.join(more)}" if more else "of the suite"
+    return [f"every item {what} was asked, also once the answer was proven: the same claim, on more."]
 
 
 def plan_of(paper: Paper, before: Sitting, *, claim: int = 0, watch: bool = False) -> CheckPlan:

@@ -35,6 +35,7 @@ class Asked:
     step: int | None
     settings: dict[str, Any]
     silent: bool
+    more: list[str] | None = None
 
     @property
     def text(self) -> str:
@@ -63,6 +64,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--seed", type=int, metavar="N", help="order in which items are drawn (else the recipe's)"
     )
+    parser.add_argument(
+        "--more",
+        nargs="*",
+        metavar="TASK",
+        help="go on once it is decided, until every item was asked (of these tasks alone): the same claim, on more",
+    )
     parser.add_argument("--last", action="store_true", help="print the newest check there is; run none")
     reports.arguments(parser)
     curve_of.arguments(parser)
@@ -73,12 +80,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
     settings = settings_of(args, home)
     require_sense(args, settings, home)
     if args.model:
-        asked = Asked(adopt(args, home, silent), None, settings, silent)
+        asked = Asked(adopt(args, home, silent), None, settings, silent, args.more)
     else:
         name, _, step_text = args.run.partition("@")
         if step_text and not step_text.isdecimal():
             raise BadInput(f"{args.run}: {step_text!r} is not a step.", hint="Try RUN@120.")
-        asked = Asked(name, int(step_text) if step_text else None, settings, silent)
+        asked = Asked(name, int(step_text) if step_text else None, settings, silent, args.more)
     if args.curve:
         return curve(home, asked, every=args.all)
     if not args.last:
@@ -144,6 +151,11 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
         )
     if args.curve and (args.junit or args.markdown):
         raise BadInput("--junit and --markdown report one check, not a curve.", hint="Leave --curve out.")
+    if args.more is not None and (args.last or args.curve):
+        word = "--last" if args.last else "--curve"
+        raise BadInput(
+            f"--more goes on with one check, and {word} makes none.", hint="Leave one of them out."
+        )
     if args.last and settings:
         raise BadInput(
             f"--last prints what there is, whatever --{next(iter(settings))} says.",
@@ -182,7 +194,7 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False) -> None:
     name = asked.name
     with Client(home) as client:
         queued: protocol.CheckAnswer = client.ask(
-            protocol.Check(name, asked.step, watch=watch, general=asked.settings)
+            protocol.Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more)
         )
     follow.until_over(home, name, (lambda new: None) if asked.silent else follow.Progress(steps=False))
     with Client(home) as client:

@@ -149,6 +149,8 @@ from finetop.core.protocol.starting import (
 from finetop.core.protocol.triaging import (
     CellAnswer as CellAnswer,
     CurvePoint as CurvePoint,
+    Earlier as Earlier,
+    EarlierAnswer as EarlierAnswer,
     ItemAnswer as ItemAnswer,
     ItemKind as ItemKind,
     LookAtCell as LookAtCell,
@@ -226,6 +228,7 @@ Ask = (
     | LostItems
     | LookAtItem
     | SetStanding
+    | Earlier
     | LookEarlier
     | DataVersions
     | DataOf
@@ -283,6 +286,7 @@ ANSWERS: dict[type, type] = {
     LostItems: LostItemsAnswer,
     LookAtItem: ItemAnswer,
     SetStanding: SetStandingAnswer,
+    Earlier: EarlierAnswer,
     LookEarlier: LookEarlierAnswer,
     DataVersions: DataVersionsAnswer,
     DataOf: DataOfAnswer,
@@ -320,6 +324,7 @@ LOOKS = (
     DataVersions,
     DataOf,
     DataDiffer,
+    Earlier,
 )
 
 

@@ -49,6 +49,8 @@ class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):
     step: Whole | None = None
     watch: bool = False  # a look that claims nothing, unless this step's check has a claim already
     general: dict[str, Any] = {}  # settings of check.general for this check alone: suite, margin, seed
+    # go on once it is decided, until every item of these tasks was asked ([]: of all): the same claim, on more
+    more: list[str] | None = None
 
 
 class CheckAnswer(msgspec.Struct, frozen=True):

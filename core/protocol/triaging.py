@@ -128,6 +128,7 @@ class TriageRunAnswer(msgspec.Struct, frozen=True):
     tasks: list[TaskFacts]  # the whole first, then the worst first
     curve: list[CurvePoint]  # of the whole
     not_looked_at: list[int]  # checkpoints that were never checked
+    item_s: float | None = None  # what an item took in that check, all in all; None where it is not known
 
 
 class LostItem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -230,10 +231,25 @@ class SetStandingAnswer(msgspec.Struct, frozen=True):
     before: Standing  # what to set to undo it
 
 
-class LookEarlier(msgspec.Struct, tag_field="verb", tag="look-earlier", frozen=True):
-    """Queue the next look at an earlier checkpoint that tells since when a run has regressed: see check/curve.py."""
+class Earlier(msgspec.Struct, tag_field="verb", tag="earlier", frozen=True):
+    """What it takes to tell since which checkpoint a run has regressed: see check/curve.py."""
 
     run: str
+
+
+class EarlierAnswer(msgspec.Struct, frozen=True):
+    run: str
+    unseen: int  # checkpoints that are there and were not looked at
+    most: int  # looks that it takes at most; 0: all that can be told is known
+    text: str  # what is known, in a sentence
+    look_s: float | None = None  # what one took; None where nobody knows
+
+
+class LookEarlier(msgspec.Struct, tag_field="verb", tag="look-earlier", frozen=True):
+    """Queue the look at the checkpoint that tells most about since when a run has regressed."""
+
+    run: str
+    on: bool = False  # and when that has ended the next, until it is known
 
 
 class LookEarlierAnswer(msgspec.Struct, frozen=True):

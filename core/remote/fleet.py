@@ -154,7 +154,7 @@ class Fleet:
                 return msgspec.structs.replace(answer, row=placed_row(answer.row, self._labels, label))
             case protocol.ItemAnswer():
                 return msgspec.structs.replace(answer, also=[f"{label}:{run}" for run in answer.also])
-            case protocol.LookEarlierAnswer():
+            case protocol.EarlierAnswer() | protocol.LookEarlierAnswer():
                 return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case RunDetail():
                 detail = placed_detail(answer, self._labels, label)

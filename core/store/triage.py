@@ -170,13 +170,24 @@ def outcome_of(connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, 
 
 def turned(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> TriageRunAnswer:
     """Read one run with a task a row. Raises NotFound without a check."""
-    outcome = outcome_of(connection, run_id, *known_check(connection, run_id, name))
+    job_id, step = known_check(connection, run_id, name)
+    outcome = outcome_of(connection, run_id, job_id, step)
     found = connection.execute(f"SELECT {_COLUMNS} FROM runs WHERE id = ?", [run_id]).fetchall()
     rows, columns = _rows(connection, found)
     facts = [facts_of(outcome, ""), *(facts_of(outcome, task.task) for task in worst_first(outcome))]
     return TriageRunAnswer(
-        rows[0], columns, facts, curve_of(connection, run_id, ""), not_looked_at(connection, run_id)
+        rows[0],
+        columns,
+        facts,
+        curve_of(connection, run_id, ""),
+        not_looked_at(connection, run_id),
+        _item_s(outcome),
     )
+
+
+def _item_s(outcome: Outcome) -> float | None:
+    """Say what an item of a check took, its loading and all else shared out; None where it is not known."""
+    return outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None
 
 
 def facts_of(outcome: Outcome, task: str) -> TaskFacts:

@@ -20,7 +20,9 @@ from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
 from finetop.core.supervisor import (
+    checking,
     data_versions,
+    earlier,
     going_on,
     looking_ahead,
     mending,
@@ -259,6 +261,8 @@ _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.LookEarlier: triage.look_earlier,
     protocol.DataOf: data_versions.of_run,
     protocol.DataDiffer: data_versions.differ,
+    protocol.Earlier: earlier.tell,
+    protocol.LookEarlier: earlier.look,
 }
 
 _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
@@ -276,7 +280,7 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.EventsSince: steps,
     protocol.Checks: check_results,
     protocol.Flips: flips,
-    protocol.Check: orders.check,
+    protocol.Check: checking.check,
     protocol.Remedies: mending.remedies_of,
     protocol.Remedy: mending.remedy,
     protocol.Stop: wishes.stop,

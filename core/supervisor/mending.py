@@ -12,7 +12,7 @@ from finetop.core.errors import Refused
 from finetop.core.remedies._choosing import best
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import orders
+from finetop.core.supervisor import checking
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,7 +25,7 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
-    orders.require_text(recipe, name)
+    checking.require_text(recipe, name)
     step, _ = checks.newest_checkpoint(connection, run_id, ask.step)
     known = tried.of_run(connection, run_id, step)
     rows = [_row(one, known) for one in tried.candidates(connection, run_id, recipe, step)]
@@ -60,7 +60,7 @@ def remedy(supervisor: Supervisor, ask: protocol.Remedy) -> protocol.RemedyAnswe
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     recipe = runs.recipe(connection, run_id)
-    orders.require_text(recipe, name)
+    checking.require_text(recipe, name)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     picked = remedies.chosen(tried.candidates(connection, run_id, recipe, step), ask.only)
     if not picked:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import job_log, log_search, objectives, protocol, secrets
+from finetop.core import job_log, log_search, protocol, secrets
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.fault_points import abort_at
@@ -20,8 +20,7 @@ from finetop.core.folders import open_regular
 from finetop.core.recipe.load import check_name, recipe_from_json
 from finetop.core.recipe.names import quoted
 from finetop.core.recipe.references import Reference, references, replaced
-from finetop.core.recipe.schema import General
-from finetop.core.store import checks, claims, jobs, parents as store_parents, records, remedies, runs
+from finetop.core.store import checks, jobs, parents as store_parents, records, remedies, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import parents as ancestry
 from finetop.core.supervisor.state import Supervisor
@@ -267,55 +266,6 @@ def make_run(
     store_parents.add(connection, run_id, parents)
     jobs.add_job(connection, run_id=run_id, verb=verb, args=args, priority=priority, held=held)
     return run_id
-
-
-def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
-    """Queue a check of a run's checkpoint, ahead of queued training.
-
-    Raises NotFound without such a checkpoint, BadInput for settings that can't be, Refused while a check of this
-    run is under way.
-    """
-    connection = supervisor.connection
-    run_id, name = runs.find_run(connection, ask.run)
-    require_text(runs.recipe(connection, run_id), name)
-    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
-    if any(job.verb == "check" and job.is_under_way for job in jobs.of_run(connection, run_id)):
-        raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
-    args: dict[str, Any] = {"step": step, "checkpoint": path}
-    if settings := own_settings(ask.general, runs.recipe(connection, run_id)):
-        args["general"] = settings
-    claim = claims.claim_of(connection, run_id, step, args.get("general"), watch=ask.watch)
-    with transaction(connection):
-        job_id, _ = jobs.add_job(
-            connection,
-            run_id=run_id,
-            verb="check",
-            args={**args, **claim.args},
-            priority=jobs.CHECK_PRIORITY,
-        )
-    supervisor.touch()
-    return protocol.CheckAnswer(job_id, name, step)
-
-
-def require_text(recipe: dict[str, Any], name: str) -> None:
-    """See that a run's model writes text, which a check compares with its base's. Raises BadInput."""
-    objective = recipe["objective"]["name"]
-    if objective in objectives.names() and not getattr(objectives.load(objective), "WRITES", True):
-        hint = "Check what was trained against it; its own score is eval_reward_accuracy."
-        raise BadInput(f"{name} is a reward model, which writes no text to check.", hint=hint)
-
-
-def own_settings(given: dict[str, Any], recipe: dict[str, Any]) -> dict[str, Any]:
-    """Keep of a check's settings those that differ from its run's: asked for or not, they are the same claim.
-
-    Raises BadInput for a setting that check.general has not, or a value that it can't have.
-    """
-    try:
-        wanted = msgspec.to_builtins(msgspec.convert(given, General))
-    except msgspec.ValidationError as error:
-        raise BadInput(f"check.general: {error}.", hint="See `finetop check --help`.") from error
-    own = (recipe.get("check") or {}).get("general") or msgspec.to_builtins(General())
-    return {key: wanted[key] for key in given if wanted[key] != own.get(key)}
 
 
 def log_of(supervisor: Supervisor, ask: protocol.ReadLog | protocol.FindInLog) -> tuple[int, Path]:

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol, run as data
-from finetop.core.check import curve
-from finetop.core.errors import Refused
-from finetop.core.store import checks, lost_items, runs, standings, triage
+from finetop.core import protocol
+from finetop.core.store import lost_items, runs, standings, triage
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import orders
-from finetop.core.supervisor.aside import aside
-from finetop.core.supervisor.recording import record
 
 if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
@@ -65,34 +60,3 @@ def say(supervisor: Supervisor, ask: protocol.SetStanding) -> protocol.SetStandi
         answer = triage.say(supervisor.connection, run_id, name, ask)
     supervisor.touch([run_id])
     return answer
-
-
-async def look_earlier(supervisor: Supervisor, ask: protocol.LookEarlier) -> protocol.LookEarlierAnswer:
-    """Queue the look at a checkpoint that says most about since when a run has regressed.
-
-    Raises Refused while the run trains, and what `orders.check` raises. The folders are looked for in a thread:
-    a network file system may take its time.
-    """
-    connection = supervisor.connection
-    run_id, name = runs.find_run(connection, ask.run)
-    detail = runs.detail(connection, run_id)
-    if isinstance(detail.row.state, data.Queued | data.Running):
-        raise Refused(
-            f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended."
-        )
-    folder = supervisor.home.root / detail.folder
-    there = await aside(lambda: {one.step for one in detail.checkpoints if (folder / one.path).is_dir()})
-    results = curve.comparable(checks.results(connection, run_id), curve.wanted_settings(detail.recipe, {}))
-    steps = sorted({one.step for one in detail.checkpoints} | set(results))
-    seen: dict[int, curve.Seen] = {step: result["verdict"] for step, result in results.items()}
-    seen |= {step: "missing" for step in steps if step not in seen and step not in there}
-    step = curve.next_step(steps, seen)
-    if step is None:
-        said = curve.conclude(steps, seen).text if steps else "it has no checkpoint."
-        return protocol.LookEarlierAnswer(name, None, f"{name}: {said}")
-    newest = max(one for one in steps if seen.get(one) != "missing")
-    queued = orders.check(supervisor, protocol.Check(ask.run, step, watch=step != newest))
-    await record(supervisor)
-    return protocol.LookEarlierAnswer(
-        name, queued.step, f"step {queued.step:,} of {name} is looked at; s looks on when that is done."
-    )

@@ -48,13 +48,17 @@ _SCROLL = Key("", "↑↓", "scroll", "", "")
 
 
 def footer_keys(
-    found: RemediesAnswer | None, at: RemedyRow | RetrainingRow | None, *, is_reading: bool
+    found: RemediesAnswer | None,
+    at: RemedyRow | RetrainingRow | None,
+    *,
+    is_reading: bool = False,
+    is_longer: bool = False,
 ) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on."""
+    """Give the keys of what the cursor is on; `is_longer`: what is read is longer than its room."""
     if found is None:
         return (BACK,)
     if is_reading:
-        return (_SCROLL, BACK)
+        return (_SCROLL, BACK) if is_longer else (BACK,)
     if found.is_under_way:
         return (OPEN, STOP, SORT, BACK)
     if isinstance(at, RetrainingRow):

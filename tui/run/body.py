@@ -11,7 +11,7 @@ from finetop.tui.run.charts import Board, series_of
 from finetop.tui.run.check import check_lines, no_check_lines
 from finetop.tui.run.flips import answer_lines
 from finetop.tui.run.lineage import lineage_lines
-from finetop.tui.run.log_look import log_lines
+from finetop.tui.run.log_look import can_scroll, log_lines
 from finetop.tui.run.looking import checked, pair_of, tasks_of
 from finetop.tui.run.marks import Event, by_cell, events_of
 from finetop.tui.run.metrics import metrics_lines
@@ -38,6 +38,7 @@ def body_lines(
 ) -> tuple[list[Line], str]:
     """Write the tab that is open; and what part of it is seen, where it is longer than its room."""
     width, height = looks.size
+    looks.is_longer = False
     match looks.tab:
         case "metrics":
             return metrics_lines(board_of(looks, held, detail, only_ascii=only_ascii), width, height), ""
@@ -45,6 +46,7 @@ def body_lines(
             board = board_of(looks, held, detail, only_ascii=only_ascii)
             return _part(looks, system_lines(board, looks.layout(detail.row), held.processes, width))
         case "log":
+            looks.is_longer = can_scroll(looks.log, held, width, height - 1)
             return log_lines(looks.log, held, detail, width, height), ""
         case "samples":
             if looks.samples == "beside" and len(steps_of(detail.samples)) > 1:
@@ -141,6 +143,6 @@ def _part(looks: Looks, lines: list[Line], keep: int | None = None) -> tuple[lis
     top = min(looks.tops.get(looks.tab, 0), last)
     if keep is not None:
         top = min(max(top, keep - height + 1), keep)
-    looks.tops[looks.tab] = top
+    looks.tops[looks.tab], looks.is_longer = top, last > 0
     where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
     return lines[top : top + height], where

@@ -101,8 +101,9 @@ def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
     elif isinstance(state, Failed | Lost | Stopped):
         stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()
+    scroll = (_SCROLL,) if looks.is_longer else ()
     if looks.is_reading:
-        return (_SCROLL, BACK)
+        return (*scroll, BACK)
     match tab:
         case "metrics":
             if not detail.row.metrics:
@@ -125,12 +126,12 @@ def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
             hits = () if looks.log.search is None else (HITS, _END_SEARCH)
-            return (_SCROLL, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
+            return (*scroll, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
         case "samples":
             pair = (_PAIR, _PAIR_LEFT) if looks.samples == "beside" else ()
-            return (_SCROLL, *pair, _MORE_SAMPLES, NEXT_TAB, *stop, BACK)
+            return (*scroll, *pair, _MORE_SAMPLES, NEXT_TAB, *stop, BACK)
         case "recipe":
-            return (_SCROLL, _SETTINGS, NEW, NEXT_TAB, *stop, BACK)
+            return (*scroll, _SETTINGS, NEW, NEXT_TAB, *stop, BACK)
         case "check":
             earlier = (_EARLIER,) if len(detail.checks) > 1 else ()
             triage = (TRIAGE,) if detail.checks else ()
@@ -139,7 +140,7 @@ def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
             on = (_OPEN_RUN,) if chosen_relative(looks, detail) is not None else check
             return (_STEP, *on, NEXT_TAB, *stop, BACK)
         case "system":
-            return (_SCROLL, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
+            return (*scroll, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
 
 
 def _enlarge(detail: RunDetail, looks: Looks) -> Key:

@@ -98,6 +98,14 @@ def moved(look: LogLook, held: Held, rows: int, height: int) -> None:
             look.first, look.at, look.page = None, held.tail.begin, None
 
 
+def can_scroll(look: LogLook, held: Held, width: int, height: int) -> bool:
+    """Tell if there is more of the log than is in view, in `height` rows."""
+    if look.at is not None or look.first is not None or held.tail.begin:
+        return True
+    lines = held.tail.shown[: height + 1]
+    return sum(len(log.drawn_rows(line, width)) for line in lines) > height
+
+
 def to_hit(look: LogLook, direction: int) -> bool:
     """Go to the next hit (1) or the one before (-1); returns whether there is one."""
     search = look.search

@@ -54,6 +54,7 @@ class Looks:
     check_at: int = 0
     step_at: int = 0
     is_reading: bool = False  # whole answers of a task
+    is_longer: bool = False  # than its room: what the open tab has to show
     scales: dict[tuple[object, ...], Scale] = field(default_factory=dict)
     ends: dict[Across, float] = field(default_factory=dict)  # of the x axes, as they were shown
 

@@ -51,6 +51,7 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         self.order: list[str] = []  # names of the rows as they stand
         self.is_reading = False
         self._first = 0  # row in view of what is read
+        self._is_longer = False  # than its room: what is read
         self._trouble = ""
         self._wake = asyncio.Event()
 
@@ -110,7 +111,7 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         if found is None:
             title.show((((f" Remedies for {clean_line(self.run)}", ""),),))
             self.query_one("#best", Lines).show(empty_lines(self._trouble or "asking the supervisor …")[1:])
-            self.query_one(Bottom).offer([], footer_keys(None, None, is_reading=False))
+            self.query_one(Bottom).offer([], footer_keys(None, None))
             return
         title.show(title_lines(found, width))
         self.query_one("#head", Lines).show((head_line(found, width),))
@@ -124,6 +125,7 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         if self.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
             lines = detail_lines(found, self.at, width)
+            self._is_longer = len(lines) > whole.size.height
             self._first = max(0, min(self._first, len(lines) - whole.size.height))
             whole.show(lines[self._first :])
         self.show_footer()
@@ -131,7 +133,7 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
     def show_footer(self) -> None:
         """Write the next step and the keys for the one under the cursor."""
         if self.found is not None:
-            keys = footer_keys(self.found, self.at, is_reading=self.is_reading)
+            keys = footer_keys(self.found, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
             self.query_one(Bottom).offer(next_lines(self.found, self.at), keys)
 
     # --- what happens ---------------------------------------------------------------------------------

@@ -178,7 +178,9 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         if row is None:
             pane.show(())
             steps = [next_line(*step)] if (step := self._unchecked_step()) else []
-            bottom.offer(steps, footer_keys(None, is_turned=False, on_name=False, can_undo=False))
+            bottom.offer(
+                steps, footer_keys(None, is_turned=False, on_name=False, can_undo=False, is_old=False)
+            )
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
@@ -188,7 +190,13 @@ class TriageScreen(Screen[None], inherit_bindings=False):
             now = host_of(self).now()
             pane.show(pane_lines(row, task, cell, width=self.size.width, height=height, now=now))
         on_name = self.column == NAME and not self.is_turned
-        keys = footer_keys(row, is_turned=self.is_turned, on_name=on_name, can_undo=bool(self._said))
+        keys = footer_keys(
+            row,
+            is_turned=self.is_turned,
+            on_name=on_name,
+            can_undo=bool(self._said),
+            is_old=held.pages.is_old,
+        )
         step = ("enter", "open the run") if on_name else next_of(row, cell)
         other = self._unchecked_step() or (None if on_name else also_next(row, cell))
         others = [next_line(*other, before="or")] if other else []
@@ -354,6 +362,8 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         self._wake.set()
 
     def action_sort(self) -> None:
+        if not self.held.pages.is_old:
+            host_of(self).say("it is sorted, the worst first, and nothing is new.")
         self.load_anew()
 
     def action_back(self) -> None:

@@ -69,11 +69,14 @@ _TASK = Key("", "↑↓", "task", "", "")
 _OTHER = Key("", "←→", "run", "", "")
 
 
-def footer_keys(row: TriageRow | None, *, is_turned: bool, on_name: bool, can_undo: bool) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on, most used first."""
+def footer_keys(
+    row: TriageRow | None, *, is_turned: bool, on_name: bool, can_undo: bool, is_old: bool
+) -> tuple[Key, ...]:
+    """Give the keys of what the cursor is on, most used first; `is_old`: the store's order is another by now."""
     if row is None:
         return (FILTER,)
     undo = (UNDO,) if can_undo else ()
+    sort = (SORT,) if is_old else ()
     seen = row.standing
     judged = () if seen is None else (ACCEPT, OWN) if seen.state in ("new", "looking") else ()
     cursor = (_TASK, _OTHER) if is_turned else (_CELL,)
@@ -83,6 +86,7 @@ def footer_keys(row: TriageRow | None, *, is_turned: bool, on_name: bool, can_un
     return (
         *cursor,
         *opened,
+        *sort,
         *undo,
         *judged,
         *remedies,
@@ -93,7 +97,6 @@ def footer_keys(row: TriageRow | None, *, is_turned: bool, on_name: bool, can_un
         *fix,
         NOTE,
         CHECK,
-        SORT,
     )
 
 

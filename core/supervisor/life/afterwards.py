@@ -13,7 +13,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.fault_points import abort_at
 from finetop.core.store import checks, claims, jobs, notices, order, runs
 from finetop.core.store.open import transaction
-from finetop.core.supervisor import going_on
+from finetop.core.supervisor import earlier, going_on
 from finetop.core.supervisor.queue import retrying
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def settle(supervisor: Supervisor, job: Job, state: data.State, onward: Onward |
             if job.verb in data.MAKES_A_RUN:
                 _end_run(connection, job, _last_try(job, state))
             notices.add_ending(connection, job.id, _last_try(job, state))
+            earlier.look_on(connection, job, state)
     supervisor.touch()
     abort_at("end-settled")
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from finetop.core.check.curve import Curve, Seen, conclude, next_step, table_rows
+from finetop.core.check.curve import Curve, Seen, conclude, most_looks, next_step, table_rows
 
 STEPS = tuple(range(20, 340, 20))  # 16 checkpoints
 
@@ -35,6 +35,21 @@ def test_finds_the_first_regressed_in_a_handful_of_looks(first: int) -> None:
     assert len(order) <= 6  # newest, oldest, and 4 halvings of 14
     assert not found.open
     assert found.newest_verdict == "regressed"
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 7, 16])
+def test_it_takes_no_more_looks_than_it_says(size: int) -> None:
+    steps = STEPS[:size]
+    takes = []
+    for first in (*steps, None):
+        truth: dict[int, Seen] = {
+            step: "ok" if first is None or step < first else "regressed" for step in steps
+        }
+        for known in ({}, {step: truth[step] for step in steps[-1:]}):
+            order, _ = look_at(truth, known) if steps else ([], None)
+            assert len(order) <= most_looks(steps, known)
+            takes.append(len(order) - most_looks(steps, known))
+    assert max(takes) == 0, "some order takes as many"
 
 
 def test_one_look_is_enough_for_a_newest_that_is_ok() -> None:

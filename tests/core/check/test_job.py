@@ -27,7 +27,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is d
 BROKEN = 40.0  # a weight this large makes an adapter drown its model
 
 
-def make_job(home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] | None = None) -> Path:
+def make_job(
+    home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] | None = None, **args: Any
+) -> Path:
     """Write HOME/runs/0001-run/jobs/N-check/job.json for the checkpoint at step 20."""
     run = home / "runs" / "0001-run"
     folder = run / "jobs" / f"{number:04d}-check"
@@ -69,7 +71,7 @@ def make_job(home: Path, tiny_model: Path, number: int, recipe: dict[str, Any] |
         "run_name": "run",
         "verb": "check",
         "recipe": whole,
-        "args": {"checkpoint": "checkpoints/step-000020", "step": 20},
+        "args": {"checkpoint": "checkpoints/step-000020", "step": 20, **args},
     }
     (folder / "job.json").write_bytes(msgspec.json.encode(spec))
     return folder
@@ -115,12 +117,15 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     assert len(base_items) == len(set(base_items)) == 40 + 30 + 12 - 1  # all but what the training data holds
     assert "run at step 20, suite tiny" in (first / "log.txt").read_text()
 
-    # An adapter that ruins the model, against a base that is known by now.
+    # An adapter that ruins the model, against a base that is known by now; asked all that there is to ask.
     save_adapter(checkpoint, BROKEN)
-    second = make_job(home, tiny_model, 2)
+    second = make_job(home, tiny_model, 2, more=[])
     assert start(second).wait(timeout=120) == 0, (second / "log.txt").read_text()
     found = told(second)
     ruined = result.read(of(events.Verdict, found)[0].result)
+    assert ruined.items_used == ruined.items_total == 40 + 30
+    assert (ruined.decided_by, ruined.plan_hash) == ("arithmetic", outcome.plan_hash)
+    assert any("every item of the suite was asked" in note for note in ruined.notes)
     assert ruined.target["nats_per_token"].base != ruined.target["nats_per_token"].tuned
     assert (
         ruined.drift is not None and ruined.drift.tuned != ruined.drift.base and (ruined.drift.kl or 0) > 0.01

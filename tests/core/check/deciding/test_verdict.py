@@ -20,7 +20,6 @@ from finetop.core.check.deciding.sequential import (
     Check,
     begin,
     feed,
-    go_on,
     next_items,
     suspicious_tasks,
     verdict_so_far,
@@ -160,9 +159,35 @@ def test_going_on_asks_for_everything_and_certainty_wins() -> None:
     assert verdict_so_far(stopped) == "ok"
     left = [item for item in items if item.key not in stopped.tuned]
     late = {item.key: 0.0 for item in left}
-    result = conclude(run_to_the_end(go_on(stopped), base, {**tuned, **late}))
+    plan = plan_of(items, base)
+    result = conclude(run_to_the_end(begin(plan, until="all"), base, {**tuned, **late}))
     assert result.items_used == 400
     assert (result.word, result.decided_by) == ("REGRESSED", "arithmetic")
+    assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
+
+
+def test_every_item_of_a_task_is_asked_where_that_is_wanted() -> None:
+    items = suite(7, 100)
+    base, tuned = flip(items, {"t1": 4}, {})
+    plan = plan_of(items, base)
+    stopped = conclude(run_to_the_end(begin(plan), base, tuned))
+    asked: list[set[str]] = []
+    check = begin(plan, whole_tasks=["t1"])
+    while look := next_items(check):
+        if check.pool is not None and (check.pool.decision or verdict_so_far(check)):
+            asked.append({item.task for item in look})
+        check = feed(check, base, {item.key: tuned[item.key] for item in look})
+    result = conclude(check)
+    assert asked and set().union(*asked) == {"t1"}  # once it is decided, of this task alone
+    rows = {task.task: task for task in result.tasks}
+    before = {task.task: task for task in stopped.tasks}
+    assert rows["t1"].n == rows["t1"].total == 100 > before["t1"].n
+    assert (rows["t1"].lost, rows["t1"].drop) == (4, 0.04)
+    assert result.items_scored < 700
+    narrow, wide = rows["t1"].interval, before["t1"].interval
+    assert narrow is not None and wide is not None and narrow[1] - narrow[0] < wide[1] - wide[0]
+    with pytest.raises(BadInput, match="there is no task 't9' that could show a drop"):
+        begin(plan, whole_tasks=["t9"])
 
 
 def test_a_check_can_be_stopped_and_says_so() -> None:

@@ -1,0 +1,39 @@
+"""Checks that are asked for: gone on with once they are decided, as the same claim on more items."""
+
+from __future__ import annotations
+
+import pytest
+from still import verdict
+from triage_store import told_of
+
+from finetop.core import events, protocol
+from finetop.core.errors import NotFound, Refused
+from finetop.core.run import Finished
+from finetop.core.store import jobs
+from finetop.core.supervisor import checking, triage
+
+
+def test_a_check_goes_on_with_the_items_that_are_left(quiet) -> None:
+    supervisor = quiet.supervisor
+    run = quiet.run("bad", (1200,))
+    told = told_of({"arith": (9, 0), "words": (0, 0)}, 1200, suite="quick", seconds=80.0, items_scored=40)
+    quiet.job(run, "check", told, Finished(1.0, 2.0))
+    assert triage.turned(supervisor, protocol.TriageRun("bad")).item_s == 2.0
+    with pytest.raises(NotFound, match="no task 'arit'") as error:
+        checking.check(supervisor, protocol.Check("bad", more=["arit"]))
+    assert "Did you mean arith?" in error.value.hint
+
+    checking.check(supervisor, protocol.Check("bad", more=["arith"]))
+    (job,) = jobs.queued(supervisor.connection)
+    assert (job.args["more"], job.args["claim"], job.args["watch"]) == (["arith"], 0, False)
+    with pytest.raises(Refused, match="being checked already"):
+        checking.check(supervisor, protocol.Check("bad", more=[]))
+
+
+def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
+    run = quiet.run("good", (1,))
+    quiet.job(run, "check", [events.Verdict(1, verdict(0))], Finished(1.0, 2.0))
+    for more, what in (([], "the suite"), (["task"], "task")):
+        with pytest.raises(Refused, match=f"every item of {what} was asked already"):
+            checking.check(quiet.supervisor, protocol.Check("good", more=more))
+    checking.check(quiet.supervisor, protocol.Check("good"))  # to check again is to repeat it
