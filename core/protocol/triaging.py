@@ -129,6 +129,7 @@ class TriageRunAnswer(msgspec.Struct, frozen=True):
     curve: list[CurvePoint]  # of the whole
     not_looked_at: list[int]  # checkpoints that were never checked
     item_s: float | None = None  # what an item took in that check, all in all; None where it is not known
+    newest: int | None = None  # the step that a check of the run looks at; None where no checkpoint is kept
 
 
 class LostItem(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -77,7 +77,7 @@ def page(
         assert found_matching is not None
         matching = int(found_matching[0])
     rows, tasks = _rows(connection, found)
-    newest, newest_at = _newest(connection)
+    newest, newest_at = _newest_check(connection)
     return TriageAnswer(
         rows=rows,
         tasks=tasks,
@@ -99,7 +99,7 @@ def _unchecked(connection: duckdb.DuckDBPyConnection) -> list[str]:
     return [name for (name,) in found]
 
 
-def _newest(connection: duckdb.DuckDBPyConnection) -> tuple[str, float]:
+def _newest_check(connection: duckdb.DuckDBPyConnection) -> tuple[str, float]:
     """Name the run that was checked last, and when."""
     found = connection.execute(
         "SELECT r.name, c.time FROM checks c JOIN runs r ON r.id = c.run_id ORDER BY c.id DESC LIMIT 1"
@@ -182,7 +182,15 @@ def turned(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -> Tri
         curve_of(connection, run_id, ""),
         not_looked_at(connection, run_id),
         _item_s(outcome),
+        _newest(connection, run_id),
     )
+
+
+def _newest(connection: duckdb.DuckDBPyConnection, run_id: int) -> int | None:
+    try:
+        return checks.newest_checkpoint(connection, run_id, None)[0]
+    except NotFound:
+        return None
 
 
 def _item_s(outcome: Outcome) -> float | None:

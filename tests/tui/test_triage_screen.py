@@ -287,15 +287,43 @@ async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDB
         assert isinstance(app.screen, ItemsScreen)
 
 
-async def test_s_looks_at_an_earlier_step_and_f_checks_again(store: duckdb.DuckDBPyConnection) -> None:
+async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
+    store: duckdb.DuckDBPyConnection,
+) -> None:
     fake = FakeTriage(store)
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "s")
-        assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
-        await pilot.press("f")
+        shown = text_of(app).splitlines()
+        assert "Which of 7 checkpoints lost it?  3 looks at most, each about 40 s: 2 min in all" in shown[-2]
+        assert "y find it   o one look   esc leave it" in shown[-1]
+        assert asked(fake, protocol.LookEarlier) == []
+        await pilot.press("y")
         await settled(pilot)
-        assert asked(fake, protocol.Check) == [protocol.Check("support-full-1e-4")]
+        assert asked(fake, protocol.LookEarlier) == [protocol.LookEarlier("support-full-1e-4", on=True)]
+        assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
+
+
+async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckDBPyConnection) -> None:
+    more = '{"seconds": 70, "items_scored": 140}'
+    store.execute("UPDATE checks SET result = json_merge_patch(result, ?)", [more])
+    store.execute("INSERT INTO checkpoints VALUES (1, 1, 1200, 'c', 1, 'full', 0)")
+    fake = FakeTriage(store)
+    app = make_app(fake)
+    async with app.run_test(size=SIZE) as pilot:
+        await opened(pilot, "right", "f")
+        shown = text_of(app).splitlines()
+        assert "Ask support-full-1e-4 the items that are left?  Same claim, narrower interval." in shown[-2]
+        assert "y 80 of arith, about 40 s   a all 560, about 4 min   esc leave it" in shown[-1]
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, protocol.Check) == [protocol.Check("support-full-1e-4", more=["arith"])]
+        await pilot.press("left", "f")
+        await settled(pilot)
+        assert "y all 560, about 4 min   esc leave it" in text_of(app)
+        await pilot.press("y")
+        await settled(pilot)
+        assert asked(fake, protocol.Check)[-1] == protocol.Check("support-full-1e-4", more=[])
 
 
 async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckdb.DuckDBPyConnection) -> None:
@@ -392,8 +420,9 @@ async def test_every_key_of_the_footer_does_what_it_says(store: duckdb.DuckDBPyC
             "/ filter",
         ):
             assert words in footer
-        for words in ("F fixed by", "t note", "f check", "o sort", "? keys"):
+        for words in ("F fixed by", "t note", "f more items", "? keys"):
             assert words in footer
+        assert "o sort" not in footer, "nothing is new"
 
 
 async def test_hostile_texts_draw_no_control_characters(tmp_path: Path) -> None:

@@ -61,6 +61,8 @@ class FakeTriage(FakeSupervisor):
         self._own: Any = SimpleNamespace(connection=connection, revision=1, touch=lambda runs: self.change())
 
     async def ask(self, ask: protocol.Ask) -> Any:
+        if isinstance(ask, protocol.Earlier):
+            return protocol.EarlierAnswer(ask.run, 7, 3, "regressed since step 1200.", 40.0)
         if isinstance(ask, protocol.LookEarlier):
             self.asked.append(ask)
             return protocol.LookEarlierAnswer(ask.run, 900, f"step 900 of {ask.run} is looked at.")

@@ -12,6 +12,7 @@ from textual.screen import Screen
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
+from finetop.tui.checking import check
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.loading import load_for_ever
@@ -293,13 +294,14 @@ class RunScreen(Screen[None], inherit_bindings=False):
             host_of(self).open_launch(from_run=self.detail.row.name)
 
     def action_check(self) -> None:
-        """Queue a check: of the checkpoint under the cursor on its tab, else of the newest."""
+        """Check the checkpoint under the cursor on its tab, else the newest, or go on with more items."""
         if self.detail is None:
             return
         step = None
         if self.looks.tab == "steps" and (chosen := chosen_step(self.looks, self.detail)) is not None:
             step = chosen.step
-        self._do(protocol.Check(self.detail.row.name, step))
+        name = self.detail.row.name
+        self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, step))
 
     def action_stop(self) -> None:
         self._ask(stop_question)

@@ -10,6 +10,7 @@ from textual.screen import Screen
 from finetop.core import comparing, protocol
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.tags import sweep_of
+from finetop.tui.checking import check
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
@@ -294,7 +295,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
 
     def action_check(self) -> None:
         if self.row is not None:
-            self.do([protocol.Check(self.row.name)])
+            self.run_worker(check(self.query_one(Bottom), self.host, self.run_worker, self.row.name))
 
     def action_remedies(self) -> None:
         if self.row is not None:

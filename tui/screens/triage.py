@@ -14,10 +14,10 @@ from finetop.core import protocol
 from finetop.core.commands.standing import own_name
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
+from finetop.tui.checking import ask_unchecked, check, earlier
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import StoreChanged
-from finetop.tui.orders import said
 from finetop.tui.triage import turned
 from finetop.tui.triage.held import Triaged, compared
 from finetop.tui.triage.keys import KEYS, also_next, footer_keys, next_of, next_unchecked
@@ -34,7 +34,7 @@ from finetop.tui.triage.table import (
     row_line,
     waiting_line,
 )
-from finetop.tui.widgets.frame import Answer, Bottom, Top, next_line
+from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
 from finetop.tui.words import count, cut_middle
@@ -469,34 +469,12 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         self._wake.set()
 
     def action_check(self) -> None:
-        """Check the run again; where nothing is to be looked at, check what has no check."""
-        answer = self.held.answer
-        if self._unchecked_step() is None or answer is None:
-            if self.row is not None:
-                self._check([self.row.name])
-            return
-        names = answer.unchecked
-        if len(names) == 1:
-            self._check(names)
-            return
-        more = (
-            f" (the newest of {count(answer.unchecked_total)})" if answer.unchecked_total > len(names) else ""
-        )
-        listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
-        words: Line = ((f" Check {len(names)} runs{more}?", "bold"), (f"  {listed}", ""))
-        check = Answer("y", "check them", lambda: self._check(names))
-        self.query_one(Bottom).ask(words, [check], leave="leave it")
-
-    @work
-    async def _check(self, names: list[str]) -> None:
-        host = host_of(self)
-        for name in names:
-            try:
-                answer = await host.ask(protocol.Check(name))
-            except FinetopError as error:
-                host.say(str(error), "red")
-            else:
-                host.say(said(answer))
+        """Go on with more items; where nothing is to be looked at, check what has no check."""
+        answer, bottom = self.held.answer, self.query_one(Bottom)
+        if self._unchecked_step() is not None and answer is not None:
+            ask_unchecked(bottom, host_of(self), self.run_worker, answer)
+        elif self.row is not None:
+            self.run_worker(check(bottom, host_of(self), self.run_worker, self.row.name, task=self.cell_task))
 
     def action_mark(self) -> None:
         """Mark the run for a comparison, or take the mark off; then the next one."""
@@ -521,15 +499,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         if self.row is not None:
             host_of(self).open_remedies(self.row.name)
 
-    @work
-    async def action_steps(self) -> None:
-        """Queue the look at an earlier checkpoint that says most about since when it is lost."""
-        host, row = host_of(self), self.row
-        if row is None:
-            return
-        try:
-            answer: protocol.LookEarlierAnswer = await host.ask(protocol.LookEarlier(row.name))
-        except FinetopError as error:
-            host.say(str(error), "red")
-        else:
-            host.say(answer.message)
+    def action_steps(self) -> None:
+        """Offer to find the checkpoint that lost it."""
+        if self.row is not None:
+            self.run_worker(earlier(self.query_one(Bottom), host_of(self), self.run_worker, self.row.name))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.tui.keys import Key
-from finetop.tui.words import count, counted
+from finetop.tui.words import count, counted, cut_end
 
 if TYPE_CHECKING:
     from finetop.core.protocol import CellAnswer, TriageAnswer, TriageRow
@@ -27,10 +27,12 @@ STEPS = Key(
     "s",
     "earlier steps",
     "steps",
-    "look at earlier checkpoints: since when?",
+    "which checkpoint lost it? says what that takes, then looks",
     "finetop check RUN --curve",
 )
-CHECK = Key("f", "f", "check", "check", "check it again", "finetop check RUN")
+CHECK = Key(
+    "f", "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more TASK"
+)
 REMEDIES = Key("r", "r", "remedies", "remedies", "what mends it without training it", "finetop remedy RUN")
 MARK = Key("space", "space", "", "mark", "mark for a comparison, or no longer")
 COMPARE = Key(
@@ -113,13 +115,16 @@ def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
 
 
 def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None:
-    """Say what else there is to do about a regression that nobody has settled."""
+    """Say what else there is to do: about what is open, or a regression that nobody has settled."""
     seen = row.standing
     hidden = len(cell.not_looked_at) if cell is not None else 0
+    if cell is not None and cell.facts.mark == "open" and (left := cell.facts.total - cell.facts.n) > 0:
+        what = f" of {cut_end(clean_line(cell.facts.task), 24)}" if cell.facts.task else ""
+        return "f", f"it is open: go on with the {counted(left, 'item')}{what} that are left"
     if seen is None or seen.state in ("accepted", "fixed"):
         return None
     if hidden:
-        return "s", f"since when? looks at {counted(hidden, 'earlier checkpoint')}, as few as that needs"
+        return "s", f"which of {counted(hidden, 'checkpoint')} lost it? as few looks as that needs"
     return "A", "accept it, with a reason"
 
 
