@@ -258,7 +258,6 @@ _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.SendTest: send_test,
     protocol.Gpus: telling.tell,
     protocol.Sql: select,
-    protocol.LookEarlier: triage.look_earlier,
     protocol.DataOf: data_versions.of_run,
     protocol.DataDiffer: data_versions.differ,
     protocol.Earlier: earlier.tell,
