@@ -21,7 +21,9 @@ UNFINISHED = re.compile(rb"(?:\x1b(?:\[[?0-9;]*|\][^\x07\x1b]*\x1b?)?)?\Z")
 class Terminal:
     """A program in a pseudo-terminal of its own session, and the screen it drew."""
 
-    def __init__(self, command: list[str], home: Path, columns: int = 80, rows: int = 24) -> None:
+    def __init__(
+        self, command: list[str], home: Path, columns: int = 80, rows: int = 24, **environment: str
+    ) -> None:
         self.screen = pyte.Screen(columns, rows)
         self._stream = pyte.ByteStream(self.screen)
         self.bytes = self.bells = 0
@@ -31,9 +33,8 @@ class Terminal:
         self.modes: set[int] = set()  # private ones that are on: 1049 the alternate screen, 1000 … the mouse
         self.pid, self.master = pty.fork()
         if self.pid == 0:
-            os.environ.update(
-                TERM="xterm-256color", COLORTERM="truecolor", LANG="C.UTF-8", FINETOP_HOME=str(home)
-            )
+            usual = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
+            os.environ.update({**usual, "FINETOP_HOME": str(home), **environment})
             os.execvp(command[0], command)
         fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 

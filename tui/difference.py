@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import compress
-from operator import ne, or_
+from itertools import compress, islice
+from operator import gt, ne, or_
 from typing import TYPE_CHECKING, NamedTuple
 
 from finetop.tui.cells import Cells, Row, blank_cells, blank_row
@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 _CLEAR = "\x1b[m\x1b[H\x1b[2J"
 # Erasing to the end of the line costs three bytes: worth it from four blanks.
 _ERASE_FROM = 4
-# A scroll costs about 24 bytes, a cell that it spares one to eight: from so many cells on, both ways are
-# drawn to see which is shorter.
-_WORTH_TRYING = 8
+# Cells that stand apart are reached by a jump of so many bytes, each.
+_JUMP = 6
+# A scroll costs about 24 bytes: where it may spare more, both ways are drawn to see which is shorter.
+_WORTH_TRYING = 24
 # A screen has at most so many logs worth scrolling in one picture.
 _MOST_SCROLLS = 3
 
@@ -76,7 +77,7 @@ def difference(old: Cells | None, new: Cells, pen: Pen) -> tuple[str, Pen]:
 
 
 def moved_band(old: Sequence[Row], new: Sequence[Row]) -> Band | None:
-    """Return the band of rows whose scrolling spares most cells, or None if none is worth trying."""
+    """Return the band of rows whose scrolling spares most bytes, or None if none is worth trying."""
     changed = [y for y, row in enumerate(new) if row is not old[y] and row != old[y]]
     if len(changed) < 2:
         return None
@@ -98,7 +99,7 @@ def moved_band(old: Sequence[Row], new: Sequence[Row]) -> Band | None:
 
 
 def _best_run(old: Sequence[Row], new: Sequence[Row], shift: int) -> tuple[Band, int]:
-    """Return the run of rows that profits most from a shift (the largest sum), and the cells it spares."""
+    """Return the run of rows that profits most from a shift (the largest sum), and the bytes it spares."""
     height = len(new)
     best, best_gain = Band(0, 0, shift), 0
     first, gain = max(0, -shift), 0
@@ -115,9 +116,14 @@ def _best_run(old: Sequence[Row], new: Sequence[Row], shift: int) -> tuple[Band,
 
 
 def _unlike(old: Row, new: Row) -> int:
+    """Estimate the bytes from one row to another: the cells that differ, and a jump to each run of them."""
     if old is new:
         return 0
-    return sum(map(ne, old.graphemes, new.graphemes)) or sum(map(ne, old.styles, new.styles))
+    unlike = list(map(ne, old.graphemes, new.graphemes))
+    if not any(unlike):
+        unlike = list(map(ne, old.styles, new.styles))
+    runs = unlike[0] + sum(map(gt, islice(unlike, 1, None), unlike))
+    return sum(unlike) + _JUMP * runs
 
 
 def _scroll(cells: Cells, band: Band, pen: Pen) -> tuple[Cells, str, Pen]:
