@@ -8,6 +8,7 @@ import signal
 import termios
 import time
 import tty
+from codecs import getincrementaldecoder
 from queue import Empty, SimpleQueue
 from select import select
 from threading import Thread
@@ -19,6 +20,7 @@ from textual.drivers.linux_driver import LinuxDriver
 
 from finetop.tui.cells import Cells, apply_frame, blank_cells, resized
 from finetop.tui.difference import Pen, difference
+from finetop.tui.keyboard import Keyboard
 from finetop.tui.stuck import way_of
 
 if TYPE_CHECKING:
@@ -50,6 +52,9 @@ _LOST_AFTER_S = 30.0
 _HELD_S = 1.0
 # On the way out the answer must not be left for the shell to read.
 _LAST_ANSWER_S = 1.0
+
+# A lone Esc, and the app's end, are noticed so late.
+_LOOK_S = 0.1
 
 _Mark = Literal["picture", "answer", "stop"]
 
@@ -259,6 +264,23 @@ class DifferenceDriver(LinuxDriver):
             self._terminal.stop()
             self._terminal.join(timeout=10)
             self._terminal = None
+
+    def run_input_thread(self) -> None:
+        """Pass on what is typed until the app ends, and what was typed by then; bytes that are no text are ?."""
+        keyboard = Keyboard(self._debug)
+        decode = getincrementaldecoder("utf-8")("replace").decode
+        is_last = False
+        while not is_last:
+            is_last = self.exit_event.is_set()
+            if select([self.fileno], [], [], _LOOK_S)[0]:
+                data = os.read(self.fileno, 4096)
+                if not data:  # closed: select would say so at once, again and again
+                    self.exit_event.wait(_LOOK_S)
+                elif typed := decode(data):
+                    for message in keyboard.feed(typed):
+                        self.process_message(message)
+            for message in keyboard.tick():
+                self.process_message(message)
 
     def process_message(self, message: Message) -> None:
         """Keep the answers to the writer's questions from the app."""

@@ -1,16 +1,18 @@
 """How the app feels: from a key to the first changed cell, and the bytes that a key costs, in a large store.
 
-    [FINETOP_TEST_RIG=FOLDER] python tests/bench/keys.py [--runs 100000] [--points 10000000] [--keys 40]
+    [FINETOP_TEST_RIG=FOLDER] python tests/bench/keys.py [--runs 100000] [--points 10000000] [--keys 40] [--links-alone]
 
 100,000 runs and 10 million points of metrics are stored, 8 runs are live (a step a second each), the terminal is
 120x40. First in a terminal here, then (as root, with sshd and the folder of tests/far.py) through `ssh -t` on a link
-with a round trip of 150 ms, htop beside it in the same way. Targets: here p95 30 ms; over the link a median of 170 ms
-and p95 of 200; a cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
+with a round trip of 150 ms, htop and lazygit (where installed) beside it in the same way; then pages at 64 kbit/s.
+Targets: here p95 30 ms; over the link a median of 170 ms and p95 of 200; a page whole within 1 s at 64 kbit/s; a
+cursor move with its pane .7 kB, a page 7 kB, the start 10 kB.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import statistics
 import sys
@@ -33,18 +35,28 @@ LIVE = 8
 LONG = 100  # stored runs that have points
 KEYS = 10  # metrics of each
 APP = [sys.executable, "-m", "finetop.tui.main"]
+NAMES = (0, 2, 27, 31)  # where the list's names stand: live runs change other cells by themselves
+PEERS = {"htop": ("htop", "PID"), "lazygit": (f"lazygit -p {Path(__file__).parents[2]}", "Commits")}
+SCREENS = (
+    ("enter", "esc", "a run"),
+    ("2", "1", "Triage"),
+    ("3", "1", "Queue"),
+    ("4", "1", "Launch"),
+    ("?", "esc", "help"),
+)
 PAGE_DOWN, DOWN = "\x1b[6~", "j"
 
 
 def fill(home: Home, runs: int, points: int) -> None:
-    """Store that many finished runs, and so many points of the first of them."""
+    """Store that many finished runs, no two alike, and so many points of the first of them."""
     prepare(home)
     connection = open_store(home.database)
     with transaction(connection):
         connection.execute(
             "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended,"
-            " step, steps, last) SELECT i + 1, 'stored-run-' || i, 'model', 'lora', 'sft', i, 'runs/' || i, '{}', '',"
-            """ '{"type":"finished","since":1.0,"ended":' || i || '}', 3, i, 100, 100,"""
+            " step, steps, last) SELECT i + 1, substr(md5(i::VARCHAR), 1, 12) || '-stored', ['qwen3-8b', 'gemma-3-4b',"
+            " 'smollm2-135m'][1 + i % 3], ['lora', 'full', 'dora', 'qlora'][1 + i % 4], 'sft', i, 'runs/' || i, '{}', '',"
+            """ '{"type":"finished","since":1.0,"ended":' || i || '}', 3, i, 100 + i % 9000, 100 + i % 9000,"""
             """ '{"loss":' || 1 + random() || '}' FROM range(?) t(i)""",
             [runs],
         )
@@ -112,6 +124,56 @@ def through(tui: Any, keys: int, what: str, region: tuple[int, int, int, int] | 
     shown(what, waits, sizes)
 
 
+def pages(tui: Any, keys: list[str], what: str) -> None:
+    """Press keys over a slow link, each until all that it draws has come and for a second nothing more."""
+    done, sizes = [], []
+    for key in keys:
+        _, whole, size = tui.key_cost(key, quiet=1.0, timeout=10.0)
+        assert whole is not None, tui.text()
+        done.append(whole)
+        sizes.append(size)
+    shown(what, done, sizes)
+
+
+def only_stored(tui: Any) -> None:
+    tui.key("/")
+    for letter in "stored":
+        tui.key(letter)
+        tui.settle(0.4, 5)
+    tui.key("enter")
+    tui.settle(1.5, 10)
+
+
+def over_links(rig: Rig, keys: int) -> None:
+    if why := far.missing():
+        print(f"over a link: not measured, {why}")
+        return
+    tools = far.load_rig()
+    there = f"FINETOP_HOME={rig.home.root} PYTHONPATH={os.environ.get('PYTHONPATH', '')} {' '.join(APP)}"
+    size = {"cols": SIZE[0], "rows": SIZE[1]}
+    with tools.Link(delay_ms=75.0) as link, tools.SshServer(link) as server:
+        with tools.Tui(server.command(there), **size) as tui:
+            tui.wait_text("live-", timeout=60)
+            through(tui, keys, "ssh, 150 ms: cursor down", NAMES)
+        for peer, (command, ready) in PEERS.items():
+            if not shutil.which(peer):
+                print(f"peer, {peer}: not installed")
+                continue
+            with tools.Tui(server.command(command), **size) as tui:
+                tui.wait_text(ready, timeout=30)
+                tui.settle(1.0, 5)
+                through(tui, keys, f"peer, {peer}: cursor down")
+    with tools.Link(delay_ms=75.0, rate_kbit=64.0) as link, tools.SshServer(link) as server:
+        with tools.Tui(server.command(there), **size) as tui:
+            tui.wait_text("live-", timeout=60)
+            tui.settle(2.0, 20)
+            only_stored(tui)
+            through(tui, keys, "ssh, 150 ms, 64 kbit/s: cursor down", NAMES)
+            pages(tui, ["pagedown"] * (keys // 2), "ssh, 150 ms, 64 kbit/s: a page, whole")
+            for key, back, screen in SCREENS:
+                pages(tui, [key, back] * 3, f"ssh, 150 ms, 64 kbit/s: {screen} and back")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -119,6 +181,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=100_000)
     parser.add_argument("--points", type=int, default=10_000_000)
     parser.add_argument("--keys", type=int, default=40)
+    parser.add_argument("--links-alone", action="store_true")
     args = parser.parse_args()
     rig = Rig(Home(Path(tempfile.mkdtemp()) / "home"), settings=SEVERAL)
     fill(rig.home, args.runs, args.points)
@@ -131,20 +194,9 @@ def main() -> None:
         print(
             f"{args.runs:,} runs, {args.points:,} points, {LIVE} live, {SIZE[0]}x{SIZE[1]}: median, p95, bytes"
         )
-        here(rig, args.keys)
-        if why := far.missing():
-            print(f"over a link: not measured, {why}")
-            return
-        tools = far.load_rig()
-        with tools.Link(delay_ms=75.0) as link, tools.SshServer(link) as server:
-            there = f"FINETOP_HOME={rig.home.root} {' '.join(APP)}"
-            with tools.Tui(server.command(there), cols=SIZE[0], rows=SIZE[1]) as tui:
-                tui.wait_text("live-", timeout=60)
-                through(tui, args.keys, "ssh, 150 ms: cursor down", (0, 2, 2, SIZE[1] - 2))
-            if shutil.which("htop"):
-                with tools.Tui(server.command("htop"), cols=SIZE[0], rows=SIZE[1]) as tui:
-                    tui.wait_text("PID", timeout=30)
-                    through(tui, args.keys, "peer, htop: cursor down")
+        if not args.links_alone:
+            here(rig, args.keys)
+        over_links(rig, args.keys)
     finally:
         rig.stop_all()
 

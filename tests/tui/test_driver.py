@@ -243,6 +243,24 @@ def test_a_changed_number_sends_few_bytes() -> None:
     assert len(text) <= 9
 
 
+def _like_log(first: int) -> str:
+    """Ten lines that differ in a few cells from those after them."""
+    lines = (
+        f"step {n}/1200: loss 0.0016, grad_norm 0.{n % 7}{n % 9}".ljust(120) for n in range(first, first + 10)
+    )
+    return "\n".join(_at(0, 20 + y, line) for y, line in enumerate(lines)) + _at(0, 0, "")
+
+
+def test_a_log_of_like_lines_scrolls() -> None:
+    ours, emulator, plain = Ours((120, 40)), Emulator(120, 40), Emulator(120, 40)
+    emulator.feed(ours.send(_like_log(600)))
+    text = ours.send(_like_log(601))
+    emulator.feed(text)
+    plain.feed(_like_log(601))
+    assert emulator.seen() == plain.seen()
+    assert len(text.encode()) < 80  # 170, were each line mended where it stands
+
+
 @pytest.mark.parametrize("by", [1, 3, -1])
 def test_a_scrolled_log_sends_its_new_lines(by: int) -> None:
     ours = Ours((120, 40))
@@ -424,6 +442,7 @@ class Demo(App):
             self.query_one("#head").update("THE END")
             open(sys.argv[2] + ".drawn", "w").close()
     def on_key(self, event):
+        open(sys.argv[2] + ".keys", "a").write(event.key + " ")
         if event.key == "f5": self._driver.forget()
         if event.key == "f6": self.exit()
 
@@ -539,6 +558,23 @@ def test_a_picture_survives_resizing_forgetting_and_suspending(demos: _Demos) ->
     emulator.stream.feed("\x1b[m\x1b[5;5Hnoise" + _UNKNOWN_TO_PYTE.sub("", terminal.sent.decode()))
     assert emulator.seen() == before
     terminal.end()
+
+
+def test_what_a_link_brings_together_arrives_key_by_key(demos: _Demos) -> None:
+    terminal = demos.start(TICKS="1")
+    terminal.wait_for("END")
+    for piece in (
+        b"\x1bx\x1b[C\x1b",
+        b"2",
+        "é".encode()[:1],
+        "é".encode()[1:],
+        b"\xff\x9b",
+    ):  # the last is noise
+        os.write(terminal.fd, piece)
+        time.sleep(0.02)
+    terminal.end()
+    arrived = (demos.folder / "lag.keys").read_text().split()
+    assert arrived == ["escape", "x", "right", "escape", "2", "é", *["replacement_character"] * 2, "f6"]
 
 
 def test_a_terminal_that_sleeps_skips_pictures_and_blocks_nobody(demos: _Demos) -> None:

@@ -33,6 +33,10 @@ def typed(entry: Entry, key: str, character: str | None) -> Entry | None:
             return replace(entry, at=max(0, at - 1))
         case "right":
             return replace(entry, at=min(len(text), at + 1))
+        case "ctrl+left":
+            return replace(entry, at=_word_start(text, at))
+        case "ctrl+right":
+            return replace(entry, at=len(text) - len(text[at:].lstrip().partition(" ")[2].lstrip()))
         case "home":
             return replace(entry, at=0)
         case "end":
@@ -46,12 +50,15 @@ def typed(entry: Entry, key: str, character: str | None) -> Entry | None:
         case "ctrl+k":
             return Entry(text[:at], at)
         case "ctrl+w":
-            kept = text[:at].rstrip()
-            kept = kept[: kept.rfind(" ") + 1]
-            return Entry(kept + text[at:], len(kept))
+            start = _word_start(text, at)
+            return Entry(text[:start] + text[at:], start)
     if character is not None and character.isprintable():
         return inserted(entry, character)
     return None
+
+
+def _word_start(text: str, at: int) -> int:
+    return text[:at].rstrip().rfind(" ") + 1
 
 
 def inserted(entry: Entry, text: str) -> Entry:
