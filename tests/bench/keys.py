@@ -55,8 +55,8 @@ def fill(home: Home, runs: int, points: int) -> None:
         connection.execute(
             "INSERT INTO runs (id, name, model, method, objective, created, folder, recipe, source, state, rank, ended,"
             " step, steps, last) SELECT i + 1, substr(md5(i::VARCHAR), 1, 12) || '-stored', ['qwen3-8b', 'gemma-3-4b',"
-            " 'smollm2-135m'][1 + i % 3], ['lora', 'full', 'dora', 'qlora'][1 + i % 4], 'sft', i, 'runs/' || i, '{}', '',"
-            """ '{"type":"finished","since":1.0,"ended":' || i || '}', 3, i, 100 + i % 9000, 100 + i % 9000,"""
+            " 'smollm2-135m'][1 + i % 3], ['lora', 'full', 'dora', 'qlora'][1 + i % 4], 'sft', i, 'runs/' || i, '{}',"
+            """ '', '{"type":"finished","since":1.0,"ended":' || i || '}', 3, i, 100 + i % 9000, 100 + i % 9000,"""
             """ '{"loss":' || 1 + random() || '}' FROM range(?) t(i)""",
             [runs],
         )
@@ -163,15 +163,18 @@ def over_links(rig: Rig, keys: int) -> None:
                 tui.wait_text(ready, timeout=30)
                 tui.settle(1.0, 5)
                 through(tui, keys, f"peer, {peer}: cursor down")
-    with tools.Link(delay_ms=75.0, rate_kbit=64.0) as link, tools.SshServer(link) as server:
-        with tools.Tui(server.command(there), **size) as tui:
-            tui.wait_text("live-", timeout=60)
-            tui.settle(2.0, 20)
-            only_stored(tui)
-            through(tui, keys, "ssh, 150 ms, 64 kbit/s: cursor down", NAMES)
-            pages(tui, ["pagedown"] * (keys // 2), "ssh, 150 ms, 64 kbit/s: a page, whole")
-            for key, back, screen in SCREENS:
-                pages(tui, [key, back] * 3, f"ssh, 150 ms, 64 kbit/s: {screen} and back")
+    with (
+        tools.Link(delay_ms=75.0, rate_kbit=64.0) as link,
+        tools.SshServer(link) as server,
+        tools.Tui(server.command(there), **size) as tui,
+    ):
+        tui.wait_text("live-", timeout=60)
+        tui.settle(2.0, 20)
+        only_stored(tui)
+        through(tui, keys, "ssh, 150 ms, 64 kbit/s: cursor down", NAMES)
+        pages(tui, ["pagedown"] * (keys // 2), "ssh, 150 ms, 64 kbit/s: a page, whole")
+        for key, back, screen in SCREENS:
+            pages(tui, [key, back] * 3, f"ssh, 150 ms, 64 kbit/s: {screen} and back")
 
 
 def main() -> None:

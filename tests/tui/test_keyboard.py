@@ -44,8 +44,8 @@ def test_esc_and_a_letter_that_starts_sequences_are_two_after_a_silence() -> Non
 @pytest.mark.parametrize(
     ("sequence", "key"),
     [("\x1b", "escape"), ("\x1b[A", "up"), ("\x1bOA", "up"), ("\x1b[6~", "pagedown"), ("\x1b[1;5C", "ctrl+right"),
-     ("\x1bb", "ctrl+left"), ("\x1bf", "ctrl+right"), ("\x1b[Z", "shift+tab"), ("\x1b\t", "shift+tab"), ("\x1bOP", "f1"),
-     ("\x1b[27u", "escape"), ("\x1b[106;3u", "alt+j")],
+     ("\x1bb", "ctrl+left"), ("\x1bf", "ctrl+right"), ("\x1b[Z", "shift+tab"), ("\x1b\t", "shift+tab"),
+     ("\x1bOP", "f1"), ("\x1b[27u", "escape"), ("\x1b[106;3u", "alt+j")],
 )  # fmt: skip
 def test_a_key_that_is_a_sequence_stays_one(sequence: str, key: str) -> None:
     assert [name for name, _ in keys(sequence)] == [key]
