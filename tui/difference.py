@@ -122,8 +122,9 @@ def _unlike(old: Row, new: Row) -> int:
     unlike = list(map(ne, old.graphemes, new.graphemes))
     if not any(unlike):
         unlike = list(map(ne, old.styles, new.styles))
-    runs = unlike[0] + sum(map(gt, islice(unlike, 1, None), unlike))
-    return sum(unlike) + _JUMP * runs
+    runs: int = unlike[0] + sum(map(gt, islice(unlike, 1, None), unlike))
+    cells: int = sum(unlike)
+    return cells + _JUMP * runs
 
 
 def _scroll(cells: Cells, band: Band, pen: Pen) -> tuple[Cells, str, Pen]:
