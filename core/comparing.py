@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.check.telling.result import LOWER_IS_BETTER, short_answer
 from finetop.core.run import MAKES_A_RUN, Running
 from finetop.core.text import clean_line
+from finetop.core.versions.words import count, source_words
 
 if TYPE_CHECKING:
     from finetop.core.run import RunDetail
@@ -54,6 +55,20 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
         for key in keys
         if key.partition(".")[0] not in SAYS_NOTHING
         and any(key not in one or one[key] != flat[0].get(key) for one in flat)
+    ]
+
+
+def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
+    """List the sources that not all runs have read in the same version, with which version each has."""
+    read = [
+        {(source_words(row), row.use): f"v{row.number}, {count(row.rows)}" for row in run.sources}
+        for run in runs
+    ]
+    keys = dict.fromkeys(key for one in read for key in one)
+    return [
+        Difference(name, tuple(one.get((name, use), NOT_SET) for one in read))
+        for name, use in keys
+        if len({one.get((name, use)) for one in read}) > 1
     ]
 
 

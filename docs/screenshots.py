@@ -65,7 +65,7 @@ async def main() -> None:
         await picture(pilot, "item")
         app.open_compare(["demo-lora", args.run])
         await picture(pilot, "compare")
-        await pilot.press("tab", "tab")
+        await pilot.press("tab", "tab", "tab")
         await picture(pilot, "trade-off")
         app.open_remedies(args.run)
         await picture(pilot, "remedies")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from finetop.core.run import SourceRow
     from finetop.core.versions import Difference
 
+FILE = "the file"  # what is said of it begins so
 NOTHING_TOLD = "An older finetop read this run's data, and kept no hashes of its rows."
 
 
@@ -81,7 +82,7 @@ def beside(facts: SourceFacts) -> Iterator[str]:
     if row.fingerprint:
         yield f"fingerprint of datasets {clean_line(row.fingerprint)}"
     if row.after_queue:
-        yield "the file was written, or put there, after the run was queued"
+        yield f"{FILE} was written, or put there, after the run was queued"
     if row.number < row.newest:
         yield f"other runs have read up to v{row.newest}"
     now = facts.now
@@ -92,11 +93,11 @@ def beside(facts: SourceFacts) -> Iterator[str]:
         rows = (
             "it can't be read as rows now" if now.rows is None else f"it holds {holds} now, {count(now.rows)}"
         )
-        yield f"the file was changed since: {rows}"
+        yield f"{FILE} was changed since: {rows}"
     elif now.state == "gone":
-        yield "the file is gone now"
+        yield f"{FILE} is gone now"
     elif now.state == "unread":
-        yield "the file was written to since, and is too long to be read again for this"
+        yield f"{FILE} was written to since, and is too long to be read again for this"
     if now.origin:
         yield clean_line(now.origin)
 

@@ -27,8 +27,10 @@ from finetop.core.run import (
     Running,
     RunRow,
     SampleRow,
+    SourceRow,
     State,
 )
+from finetop.core.versions import Difference, Now
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -222,6 +224,23 @@ def failed(**more: Any) -> FakeRun:
     return fake
 
 
+def source(number: int, rows: int, *, evil: str = "") -> SourceRow:
+    """Make what a run read: a version of faq.jsonl, of which there are three."""
+    path, content = f"/data/faq{evil}.jsonl", f"{number}f2a9c" + "0" * 58
+    return SourceRow(
+        path.rpartition("/")[2], path, "", "train", rows, content, written=NOW, number=number, newest=3
+    )
+
+
+def read_anew(row: SourceRow) -> protocol.SourceFacts:
+    """Say of a version that it differs from the one before, and that its file was changed since."""
+    if row.number == 1:
+        return protocol.SourceFacts(row)
+    difference = Difference(both=374, changed=38, new=row.rows - 412)
+    now = Now("changed", 431, "3f2a9c")
+    return protocol.SourceFacts(row, row.number - 1, "support-r8", difference, now, 3)
+
+
 class FakeRun:
     """Answers for one run; `asked` holds every request but the waiting ones."""
 
@@ -282,6 +301,8 @@ class FakeRun:
                 return protocol.ProcessesAnswer(self.processes)
             case protocol.Checks():
                 return protocol.ChecksAnswer(self.checks)
+            case protocol.DataOf():
+                return protocol.DataOfAnswer(ask.run, [read_anew(row) for row in self.detail.sources])
             case protocol.Check():
                 return protocol.CheckAnswer(40, ask.run, ask.step or self.detail.row.step)
             case protocol.Stop() | protocol.Kill():

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
-from run_fakes import FakeRun, make_detail, make_run_app
+from run_fakes import FakeRun, make_detail, make_run_app, source
 from tui_fakes import NOW, make_check, settled, text_of
 
 from finetop.core import protocol
 from finetop.core.run import Finished, Running
+from finetop.core.versions import Difference, Example
 from finetop.tui.screens.compare import CompareScreen
 from finetop.tui.screens.run import RunScreen
 
@@ -25,14 +26,23 @@ SIZES = [(80, 24), (120, 40)]
 class SeveralRuns(FakeRun):
     """Answers for several runs by their names, the curves of each a little lower than those before."""
 
-    def __init__(self, details: list[RunDetail]) -> None:
+    def __init__(self, details: list[RunDetail], evil: str = "") -> None:
         super().__init__(details[0])
+        self.evil = evil
         self.details = {one.row.name: one for one in details}
 
     async def ask(self, ask: protocol.Ask) -> Any:
         if isinstance(ask, protocol.GetRun):
             self.asked.append(ask)
             return self.details[ask.run]
+        if isinstance(ask, protocol.DataDiffer):
+            self.asked.append(ask)
+            one, other = (self.details[name].sources[0] for name in (ask.run, ask.other))
+            shown = [
+                Example("Can I pay later? -> No.", f"Can I pay later? -> Yes, in three parts.{self.evil}")
+            ]
+            pair = protocol.SourcePair(one, other, Difference(374, 38, 0, 5, examples=shown, not_found=3))
+            return protocol.DataDifferAnswer(ask.run, ask.other, [pair])
         answer = await super().ask(ask)
         if isinstance(ask, protocol.Curves):
             down = 0.2 * list(self.details).index(ask.run)
@@ -52,14 +62,16 @@ def three(evil: str = "") -> SeveralRuns:
         check = make_check(verdict, drop, target={"exact_match": [0.71, target]})
         detail = make_detail(Finished(NOW - 5000, NOW - 4000), 1200, name=name + evil, check=check)
         recipe = {**detail.recipe, "train": {**detail.recipe["train"], "learning_rate": rate}, "about": evil}
-        return msgspec.structs.replace(detail, recipe=recipe)
+        read = [source(1, 412, evil=evil) if name.endswith("1e-4") else source(2, 417, evil=evil)]
+        return msgspec.structs.replace(detail, recipe=recipe, sources=read)
 
     return SeveralRuns(
         [
             made("support-full-1e-4", "regressed", 9.1, 0.91, 1e-4),
             made("support-r16", "ok", 0.1, 0.86, 2e-4),
             made("support-full-1e-5", "ok", 0.4, 0.83, 1e-5),
-        ]
+        ],
+        evil,
     )
 
 
@@ -72,8 +84,8 @@ async def compared(fake: SeveralRuns, pilot: Any) -> CompareScreen:
 
 
 @pytest.mark.parametrize("size", SIZES, ids=["80x24", "120x40"])
-@pytest.mark.parametrize("keys", [[], ["j", "v", "left", "left"], ["tab"], ["tab", "tab"]],
-                         ids=["numbers", "numbers-cursor", "samples", "scatter"])  # fmt: skip
+@pytest.mark.parametrize("keys", [[], ["j", "v", "left", "left"], ["tab"], ["tab"] * 2, ["tab"] * 3],
+                         ids=["numbers", "numbers-cursor", "data", "samples", "scatter"])  # fmt: skip
 def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], keys: list[str]) -> None:
     fake = three()
 
@@ -112,11 +124,26 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         assert screen.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
         await pilot.press("X")
         assert "fewest" in text_of(app)
-        await pilot.press("tab", "tab", "tab", "enter")
+        await pilot.press("tab", "tab", "tab", "tab", "enter")
         await settled(pilot, 0.2)
         assert isinstance(app.screen, RunScreen) and app.screen.run == "support-r16"
         await pilot.press("escape", "escape")
         assert not isinstance(app.screen, CompareScreen)
+
+
+async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> None:
+    fake = three()
+    app = make_run_app(fake)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settled(pilot)
+        await compared(fake, pilot)
+        assert "v2, 417 rows" in text_of(app)
+        for keys in (["tab"], ["j"], ["j"], ["j"]):
+            await pilot.press(*keys)
+            await settled(pilot, 0.2)
+        assert "374 in both, 38 changed, 5 only in B" in text_of(app)
+        asked = [ask for ask in fake.asked if isinstance(ask, protocol.DataDiffer)]
+        assert [ask.other for ask in asked] == ["support-r16", "support-full-1e-5"]
 
 
 async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
@@ -146,6 +173,6 @@ async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await settled(pilot)
         await compared(fake, pilot)
-        for _ in range(3):
+        for _ in range(4):
             assert not {"\x1b", "\x07", "\u202e"} & set(text_of(app))
             await pilot.press("tab")

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from run_fakes import FakeRun, failed, make_detail, make_result, make_run_app, regressed, training
+from run_fakes import FakeRun, failed, make_detail, make_result, make_run_app, regressed, source, training
 from tui_fakes import NOW, make_check, row_with, settled, text_of
 
 from finetop.core import protocol
@@ -1069,3 +1069,23 @@ def test_picture(
         await pilot.pause()
 
     assert snap_compare(make_run_app(fake), terminal_size=size, run_before=press)
+
+
+async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> None:
+    fake = regressed()
+    app = make_run_app(fake)
+    old, fake.detail = fake.detail, msgspec.structs.replace(fake.detail, sources=[source(2, 417)])
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(fake, pilot, *["tab"] * TABS.index("recipe"), "G")
+        shown = text_of(app)
+        assert "version  faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in shown
+        assert "other runs have read up to v3" in shown
+        assert "the file was changed since: it holds v3 now, 431 rows" in shown
+        await pilot.press("tab", "tab")
+        await settled(pilot, 0.2)
+        assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
+        assert sum(isinstance(ask, protocol.DataOf) for ask in fake.asked) == 1
+        await pilot.press("shift+tab", "shift+tab")
+        fake.change(old)
+        await settled(pilot, 0.5)
+        assert "An older finetop read this run's data" in text_of(app)

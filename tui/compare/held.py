@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 from finetop.core import protocol
 from finetop.core.run import Running
+from finetop.core.versions.words import same_data
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from finetop.core.protocol import Curve
     from finetop.core.run import RunDetail
     from finetop.tui.host import Host
@@ -22,6 +25,7 @@ class Held:
 
     runs: list[RunDetail] = field(default_factory=list)
     curves: list[Curve | None] = field(default_factory=list)  # one a run; None: it has no such metric
+    data: dict[tuple[str, str], protocol.DataDifferAnswer] = field(default_factory=dict)  # of two runs
     metric: str = ""  # that the curves are of
     first: float = 0
     last: float = 1
@@ -52,3 +56,17 @@ async def load_curves(host: Host, held: Held, metric: str, first: float, last: f
         )
         curves.append(answer.curves[0] if answer.curves else None)
     held.curves, held.metric, held.first, held.last, held._curves_of = curves, metric, first, last, wanted
+
+
+def against(runs: Sequence[RunDetail], chosen: int) -> tuple[int, int]:
+    """Say whose data are compared: the first's with the chosen run's, or with the second's."""
+    return 0, chosen or min(1, len(runs) - 1)
+
+
+async def load_data(host: Host, held: Held, chosen: int) -> None:
+    """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
+    one, other = (held.runs[at] for at in against(held.runs, chosen))
+    names = one.row.name, other.row.name
+    if names in held.data or not (one.sources and other.sources) or same_data([one.sources, other.sources]):
+        return
+    held.data[names] = await host.ask(protocol.DataDiffer(*names))

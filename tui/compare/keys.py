@@ -6,10 +6,10 @@ from typing import Literal
 
 from finetop.tui.keys import Key
 
-Tab = Literal["numbers", "samples", "scatter"]
-TABS: tuple[Tab, ...] = ("numbers", "samples", "scatter")
+Tab = Literal["numbers", "data", "samples", "scatter"]
+TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
 
-NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab: numbers, samples, scatter")
+NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
 TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
 RUN = Key("j,down", "↑↓", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it")
 RUN_BEFORE = Key("k,up", "↑ k", "", "choose(-1)", "the run before")
@@ -45,7 +45,7 @@ def footer_keys(tab: Tab) -> tuple[Key, ...]:
     match tab:
         case "numbers":
             return (RUN, OPEN, METRIC, CURSOR, ZOOM, NEXT_TAB, LOG_SCALE, SMOOTH, BACK)
-        case "samples":
+        case "data" | "samples":
             return (RUN, OPEN, _SCROLL, NEXT_TAB, BACK)
         case "scatter":
             return (RUN, OPEN, METRIC, NEXT_TAB, BACK)

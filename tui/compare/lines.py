@@ -71,6 +71,20 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
                 *((f" {cut_end(one.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown),
             )
         )
+    return [*lines, *_data_rows(runs, shown, chosen, label, cell, width)]
+
+
+def _data_rows(
+    runs: Sequence[RunDetail], shown: Sequence[int], chosen: int, label: int, cell: int, width: int
+) -> list[Line]:
+    """Write which versions of its sources each run read, where these differ."""
+    differing = comparing.data_differences(runs)
+    if not differing:
+        return []
+    lines: list[Line] = [rule((("what differs in their data", ""),), width)]
+    for one in differing:
+        cells = [(f" {cut_end(one.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown]
+        lines.append(((f" {cut_middle(one.key, label):<{label}}", ""), *cells))
     return lines
 
 

@@ -53,16 +53,15 @@ def body_lines(
                 return _part(looks, beside_lines(detail.samples, pair_of(looks, detail), width))
             return _part(looks, sample_lines(detail.samples, width, all_steps=looks.samples == "all"))
         case "recipe":
-            return _part(looks, recipe_lines(detail, width, is_whole=looks.is_whole))
+            return _part(looks, recipe_lines(detail, width, held.data, is_whole=looks.is_whole))
         case "check":
             return _check_lines(looks, held, detail)
         case "steps":
             above = alarm_lines(detail, width)
             steps = step_lines(detail, looks.step_at)
             at = looks.step_at - len(detail.checkpoints)
-            below = lineage_lines(detail, at if at >= 0 else None, width)
-            relative = len(steps) + 1 + at + (at >= len(detail.parents))
-            keep = len(above) + (looks.step_at + 1 if at < 0 else relative if below else 0)
+            below, relative = lineage_lines(detail, at if at >= 0 else None, width, held.data)
+            keep = len(above) + (looks.step_at + 1 if at < 0 else len(steps) + relative if below else 0)
             return _part(looks, [*above, *steps, *below], keep=keep)
 
 

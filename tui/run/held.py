@@ -49,6 +49,7 @@ class Held:
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
     processes: list[protocol.ProcessRow] = field(default_factory=list)
+    data: list[protocol.SourceFacts] = field(default_factory=list)
     _processes_at: float = -1e9
     _curves_of: tuple[object, ...] = ()
     _curves_row: RunRow | None = None  # as it stood then
@@ -192,3 +193,11 @@ async def load_processes(host: Host, held: Held) -> None:
         held._processes_at = host.now()
         answer: protocol.ProcessesAnswer = await host.ask(protocol.Processes(row.name))
         held.processes = answer.processes
+
+
+async def load_data(host: Host, held: Held) -> None:
+    """Ask which versions of its data a run read, once it has read any."""
+    assert held.detail is not None
+    if held.detail.sources and [facts.row for facts in held.data] != held.detail.sources:
+        answer: protocol.DataOfAnswer = await host.ask(protocol.DataOf(held.detail.row.name))
+        held.data = answer.sources

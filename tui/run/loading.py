@@ -8,7 +8,15 @@ from finetop.core import protocol
 from finetop.tui.run import log_look
 from finetop.tui.run.charts import wanted_keys
 from finetop.tui.run.head import OF_CHARTS
-from finetop.tui.run.held import load_checks, load_curves, load_log, load_processes, load_sparks, log_job
+from finetop.tui.run.held import (
+    load_checks,
+    load_curves,
+    load_data,
+    load_log,
+    load_processes,
+    load_sparks,
+    log_job,
+)
 from finetop.tui.run.metrics import SPARK, numbered
 from finetop.tui.run.zoom import stretch
 from finetop.tui.widgets.chart import columns_of
@@ -38,6 +46,8 @@ async def load(host: Host, held: Held, run: str, looks: Looks, redraw: Callable[
         await log_look.load(host, held, detail, looks.log, redraw)
     if looks.tab == "check":
         await load_checks(host, held)
+    if looks.tab in ("recipe", "steps"):
+        await load_data(host, held)
 
 
 async def _load_charts(host: Host, held: Held, detail: RunDetail, looks: Looks) -> None:

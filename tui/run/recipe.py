@@ -9,11 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
+from finetop.tui.run.data import version_lines
 from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import count, counted, cut_middle
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.protocol import SourceFacts
     from finetop.core.run import DataRow, RunDetail
 
 _LABEL = 10  # cells
@@ -21,7 +25,9 @@ _OF_THE_FILE = ("recipe", "name", "about", "extends")  # settings that say nothi
 _FIRST_ROW = 8  # rows of each piece of the first row
 
 
-def recipe_lines(detail: RunDetail, width: int, *, is_whole: bool) -> list[Line]:
+def recipe_lines(
+    detail: RunDetail, width: int, known: Sequence[SourceFacts] = (), *, is_whole: bool
+) -> list[Line]:
     """Write the tab, as many rows as it needs: what differs from the built-in recipe below, or all settings."""
     lines: list[Line] = []
     if detail.first_row:
@@ -31,7 +37,8 @@ def recipe_lines(detail: RunDetail, width: int, *, is_whole: bool) -> list[Line]
         for text, is_learned in detail.first_row:
             lines += _piece(text, width, is_learned=is_learned)
     if detail.data:
-        lines += [rule((("data", ""),), width), *data_lines(detail, width), *plan_line(detail)]
+        versions = version_lines(detail, known, width, _LABEL)
+        lines += [rule((("data", ""),), width), *data_lines(detail, width), *versions, *plan_line(detail)]
     name, base = base_of(detail)
     if base is None or is_whole:
         turn: Line = (("v", "bold"), (f" what differs from {name}", "dim")) if base is not None else ()

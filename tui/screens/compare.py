@@ -10,7 +10,8 @@ from textual import on, work
 from textual.screen import Screen
 
 from finetop.core import comparing
-from finetop.tui.compare.held import LETTERS, Held, load_curves, load_runs
+from finetop.tui.compare.data import data_lines
+from finetop.tui.compare.held import LETTERS, Held, load_curves, load_data, load_runs
 from finetop.tui.compare.keys import KEYS, TABS, Tab, footer_keys
 from finetop.tui.compare.lines import head_lines, sample_lines, scatter_lines, table_lines, targets_of
 from finetop.tui.compare.picture import chart_lines, end_of, metrics_of
@@ -125,6 +126,8 @@ class CompareScreen(Screen[None], inherit_bindings=False):
                     table_lines(held.runs, self.chosen, width, host.now()), height - len(chart)
                 )
                 return [*chart, *below], where
+            case "data":
+                return self._part(data_lines(held, self.chosen, width), height)
             case "samples":
                 return self._part(sample_lines(held.runs, self.chosen, width), height)
             case "scatter":
@@ -176,6 +179,8 @@ class CompareScreen(Screen[None], inherit_bindings=False):
         if self.tab == "numbers":
             first, last = stretch(self.shown, self._axis)
             await load_curves(host, held, self.metric, first, last, columns_of(self.body_size[0]))
+        if self.tab == "data":
+            await load_data(host, held, self.chosen)
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -187,6 +192,8 @@ class CompareScreen(Screen[None], inherit_bindings=False):
     def action_choose(self, by: int) -> None:
         self.chosen = (self.chosen + by) % max(1, len(self.names))
         self.redraw()
+        if self.tab == "data":
+            self._wake.set()
 
     def action_open(self) -> None:
         if self.held.runs:
