@@ -21,6 +21,7 @@ from msgspec import Meta
 
 from finetop.core.check.telling import result as results
 from finetop.core.patience import patiently
+from finetop.core.versions.origins import Origin
 
 FORMAT = 1
 LARGEST = 1e290  # of a value: the mean of a thousand million of them is still a number
@@ -99,6 +100,8 @@ class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
     placed: Moment | None = None  # when it was put where it is, or its name or rights were changed
     revision: Words = ""  # of a data set on the hub
     fingerprint: Words = ""  # of a data set, as `datasets` gives it
+    sha256: Words = ""  # of the file
+    origin: Origin | None = None  # what the file was made of, as the manifest beside it says
 
 
 class FirstRow(msgspec.Struct, tag="first_row", frozen=True):

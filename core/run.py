@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from finetop.core.patience import patiently
+from finetop.core.versions.origins import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -327,6 +328,8 @@ class SourceRow(msgspec.Struct, frozen=True):
     first_seen: float = 0.0
     after_queue: bool = False  # the file was written, or put there, after the job was queued
     learned: str = ""  # sha256 of the tokens that its rows became
+    origin: Origin | None = None  # what the file was made of
+    origin_number: int = 0  # the version of that; 0: no run has read it
 
 
 class JobRow(msgspec.Struct, frozen=True):

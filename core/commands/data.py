@@ -39,6 +39,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             ("source", "version", "rows", "first read", "runs", "trained on it, newest first"),
             [_line(one) for one in found.versions],
             right=(2, 4),
+            below=[_origin(one) for one in found.versions],
         )
         if found.total > len(found.versions):
             print(f"… {found.total - len(found.versions)} more: --limit {found.total}")
@@ -59,3 +60,7 @@ def _line(one: protocol.DataVersion) -> Sequence[str]:
         f"{one.runs}",
         names or "-",
     )
+
+
+def _origin(one: protocol.DataVersion) -> list[str]:
+    return [] if one.origin is None else [f"  {words.origin_words(one.origin, one.origin_number)}"]

@@ -7,6 +7,7 @@ import msgspec
 from finetop.core.protocol.common import Whole
 from finetop.core.run import SourceRow
 from finetop.core.versions import Difference, Now
+from finetop.core.versions.origins import Origin
 
 
 class DataVersions(msgspec.Struct, tag_field="verb", tag="data-versions", frozen=True):
@@ -30,6 +31,8 @@ class DataVersion(msgspec.Struct, frozen=True):
     runs: int  # how many read it
     names: list[str]  # of the newest of them
     last_read: float
+    origin: Origin | None = None  # what its file was made of
+    origin_number: int = 0  # the version of that; 0: no run has read it
 
 
 class DataVersionsAnswer(msgspec.Struct, frozen=True):

@@ -214,5 +214,6 @@ def _plain_row(
     if isinstance(event, events.Checkpoint):
         return "checkpoints", (run_id, job_id, *fields, at)
     if isinstance(event, events.SourceRead):
-        return "data_sources", (run_id, job_id, at, *fields)
+        origin = None if event.origin is None else msgspec.json.encode(event.origin).decode()
+        return "data_sources", (run_id, job_id, at, *fields[:-1], origin)
     return ("samples" if isinstance(event, events.Sample) else "data_reports"), (run_id, *fields)

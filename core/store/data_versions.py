@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from finetop.core.protocol import DataVersion
 from finetop.core.run import SourceRow
 from finetop.core.store import records
+from finetop.core.versions.origins import Origin
 
 if TYPE_CHECKING:
     import duckdb
+
+_json = msgspec.json.Decoder(Origin)
 
 # A source is a file, or a part of a data set, whole or its first rows; the same of a table s.
 _SAME = "v.path = s.path AND v.part = s.part AND v.row_limit IS NOT DISTINCT FROM s.row_limit"
@@ -18,7 +23,7 @@ _OF_RUN = (
     "SELECT s.source, s.path, s.part, s.used_as, s.rows, s.content, s.row_limit, s.share, s.size, s.written,"
     " s.revision, s.fingerprint, v.number,"
     f" (SELECT max(v.number) FROM data_versions v WHERE {_SAME}), v.first_seen,"
-    " coalesce(greatest(s.written, s.placed) > j.created, false)"
+    " coalesce(greatest(s.written, s.placed) > j.created, false), s.origin"
     f" FROM data_sources s JOIN data_versions v ON {_SAME} AND v.content = s.content"
     " LEFT JOIN jobs j ON j.id = s.job_id"
     " WHERE s.run_id = ? AND s.job_id = (SELECT max(job_id) FROM data_sources WHERE run_id = ?)"
@@ -29,9 +34,10 @@ _LISTING = (
     "WITH v AS (SELECT *, max(number) OVER (PARTITION BY path, part, row_limit) AS newest FROM data_versions"
     " WHERE contains(lower(path), lower(?))),"
     " s AS (SELECT path, part, row_limit, content, count(DISTINCT run_id) AS runs, max(time) AS last_read,"
+    " max_by(origin, time) AS origin,"
     " list_reverse_sort(list(DISTINCT run_id))[:?] AS newest_runs FROM data_sources GROUP BY ALL)"
     " SELECT v.path, v.part, v.row_limit, v.number, v.content, v.rows, v.first_seen, v.newest,"
-    " coalesce(s.runs, 0), coalesce(s.newest_runs, []), coalesce(s.last_read, v.first_seen)"
+    " coalesce(s.runs, 0), coalesce(s.newest_runs, []), coalesce(s.last_read, v.first_seen), s.origin"
     f" FROM v LEFT JOIN s ON {_SAME} AND v.content = s.content"
     " ORDER BY coalesce(s.last_read, v.first_seen) DESC, v.path, v.number DESC LIMIT ?"
 )
@@ -64,7 +70,20 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[SourceRow
         "SELECT source, fingerprint FROM data_reports WHERE run_id = ?", [run_id]
     ).fetchall():
         learned[source] = fingerprint if source not in learned else ""  # two files of one name
-    return [SourceRow(*(*row, learned.get(row[0], ""))) for row in read]
+    return [SourceRow(*(*row[:-1], learned.get(row[0], ""), *_origin(connection, row[-1]))) for row in read]
+
+
+def _origin(connection: duckdb.DuckDBPyConnection, text: str | None) -> tuple[Origin | None, int]:
+    """Read what a file was made of, and which version that was; 0 where no run has read it."""
+    if text is None:
+        return None, 0
+    origin = _json.decode(text)
+    found = connection.execute(
+        "SELECT max(v.number) FROM data_sources s JOIN data_versions v ON"
+        f" {_SAME} AND v.content = s.content WHERE s.path = ? AND s.sha256 = ?",
+        [origin.path, origin.sha256],
+    ).fetchone()
+    return origin, 0 if found is None or found[0] is None else int(found[0])
 
 
 def before(connection: duckdb.DuckDBPyConnection, row: SourceRow) -> tuple[int, str, str] | None:
@@ -122,7 +141,8 @@ def listing(
 
 
 def _version(connection: duckdb.DuckDBPyConnection, row: tuple[Any, ...]) -> DataVersion:
-    *facts, newest, last_read = row
+    *facts, newest, last_read, origin = row
     known = "SELECT id, name FROM runs WHERE id IN (SELECT unnest(?::INTEGER[]))"
     names = dict(connection.execute(known, [newest]).fetchall())
-    return DataVersion(*(*facts, [names[one] for one in newest if one in names], last_read))
+    named = [names[one] for one in newest if one in names]
+    return DataVersion(*(*facts, named, last_read, *_origin(connection, origin)))

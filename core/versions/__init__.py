@@ -32,7 +32,6 @@ class Now(msgspec.Struct, frozen=True):
     state: Literal["same", "changed", "gone", "unread"]
     rows: int | None = None  # None: it can't be read as rows
     content: str = ""  # of one that was changed
-    origin: str = ""  # where its rows were taken from, as the manifest beside it says
 
 
 class Pair(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from finetop.core.protocol import DataDifferAnswer, DataVersion, SourceFacts, SourcePair
     from finetop.core.run import SourceRow
     from finetop.core.versions import Difference
+    from finetop.core.versions.origins import Origin
 
 FILE = "the file"  # what is said of it begins so
 NOTHING_TOLD = "An older finetop read this run's data, and kept no hashes of its rows."
@@ -85,6 +86,8 @@ def beside(facts: SourceFacts) -> Iterator[str]:
         yield f"{FILE} was written, or put there, after the run was queued"
     if row.number < row.newest:
         yield f"other runs have read up to v{row.newest}"
+    if row.origin is not None:
+        yield origin_words(row.origin, row.origin_number)
     now = facts.now
     if now is None:
         return
@@ -98,8 +101,21 @@ def beside(facts: SourceFacts) -> Iterator[str]:
         yield f"{FILE} is gone now"
     elif now.state == "unread":
         yield f"{FILE} was written to since, and is too long to be read again for this"
-    if now.origin:
-        yield clean_line(now.origin)
+
+
+def origin_words(origin: Origin, number: int = 0) -> str:
+    """Say what a file was made of: 'selected from faq.jsonl v1 by difficulty, 200 of 412 rows'."""
+    name = origin.path.rstrip("/").rpartition("/")[2]
+    source = f"{name} v{number}" if number else name
+    if origin.how == "selected":
+        said = f"selected from {source} by {origin.by}, {origin.rows:,} of {count(origin.of_rows)}"
+    else:
+        said = (
+            f"mended from {source} by finetop lint --fix: {origin.removed:,} of {count(origin.of_rows)} removed,"
+            f" {origin.mended:,} changed"
+        )
+    before = "" if origin.before is None else f"; that was {origin_words(origin.before)}"
+    return clean_line(said + before)
 
 
 def pair_words(pair: SourcePair, one: str, other: str) -> str:

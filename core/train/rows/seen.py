@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.events import SourceRead
 from finetop.core.train.rows import sources
-from finetop.core.versions import named
+from finetop.core.versions import named, origins
 from finetop.core.versions.rows import Contents, keep
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> Sourc
     if run_folder is not None:
         keep(contents, run_folder)
     print(f"{named(name, contents.content)}: {contents.rows} rows")
+    sha256 = "" if source.path is None else origins.sha256_of(Path(source.path))
     return SourceRead(
         source=name,
         path=source.path or source.id or "",
@@ -66,4 +67,6 @@ def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> Sourc
         placed=None if file is None else file.st_ctime,
         revision=seen.revision,
         fingerprint=seen.fingerprint,
+        sha256=sha256,
+        origin=None if source.path is None else origins.of_file(Path(source.path), sha256),
     )

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from finetop.core import protocol
+from finetop.core.versions.origins import sha256_of
 
 
 def rows_of(count, edits=()):
@@ -67,11 +68,18 @@ def test_a_file_that_was_edited_is_another_version(finetop, rig, two):
 def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     rig.submit("three", steps=1, reads=[str(two)])
     rig.submit("old", steps=1, tells=1)
-    for name in ("three", "old"):
+    few = two.with_name("few.jsonl")
+    write(few, rows_of(2))
+    facts = {"source": {"path": str(two), "sha256": sha256_of(two), "rows": 22}, "by": "random", "rows": 2}
+    few.with_name("few.manifest.json").write_text(json.dumps({**facts, "sha256": sha256_of(few)}))
+    rig.submit("few", steps=1, reads=[str(few)])
+    for name in ("three", "old", "few"):
         rig.wait_state(name, "finished")
     assert "Their data are the same: faq.jsonl v2 (22 rows)." in finetop("compare", "two", "three")[1]
     assert "old: An older finetop read this run's data" in finetop("compare", "two", "old", "--data")[1]
     assert "An older finetop read" in finetop("show", "old")[1]
+    said = "selected from faq.jsonl v2 by random, 2 of 22 rows"
+    assert said in finetop("show", "few")[1] and said in finetop("data")[1]
 
 
 def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, two, tmp_path):
