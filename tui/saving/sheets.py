@@ -9,7 +9,11 @@ from typing import TYPE_CHECKING
 from finetop.core import comparing, repeats, run as data
 from finetop.core.check.telling.result import change, short_answer
 from finetop.core.reporting import Chart, Table
-from finetop.core.reporting.telling import checkpoints, flat, line_of, samples, tasks
+from finetop.core.reporting.sections.checkpoints import checkpoints
+from finetop.core.reporting.sections.curves import line_of
+from finetop.core.reporting.sections.recipe import flat
+from finetop.core.reporting.sections.samples import samples
+from finetop.core.reporting.sections.tasks import tasks
 from finetop.tui.saving import Sheet
 
 if TYPE_CHECKING:
