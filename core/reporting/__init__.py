@@ -1,4 +1,4 @@
-"""One run, or a comparison, as one page for a colleague: what a page is made of. telling.py tells it, formats/ write it.
+"""One run as one page for a colleague, or a comparison: what a page is made of. telling.py tells it, formats/ write it.
 
 Everything in a page may come from outside: a format escapes each text that it writes.
 """

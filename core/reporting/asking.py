@@ -31,6 +31,7 @@ class Told:
     last: int  # the step at which the charts end
     base_name: str  # of the built-in recipe that it is compared with
     base: dict[str, Any] | None
+    read: tuple[protocol.SourceFacts, ...] = ()  # the versions of its data
 
 
 def told_of(ask: Ask, run: str) -> Told:
@@ -49,7 +50,17 @@ def told_of(ask: Ask, run: str) -> Told:
     keys = sorted(detail.row.metrics)
     answer: protocol.CurvesAnswer = ask(protocol.Curves(run, keys, COLUMNS, last))
     name, base = _base_of(detail.recipe)
-    return Told(detail, outcome, tuple(flips), {one.key: one for one in answer.curves}, last, name, base)
+    versions: protocol.DataOfAnswer | None = ask(protocol.DataOf(run)) if detail.sources else None
+    return Told(
+        detail=detail,
+        outcome=outcome,
+        flips=tuple(flips),
+        curves={one.key: one for one in answer.curves},
+        last=last,
+        base_name=name,
+        base=base,
+        read=() if versions is None else tuple(versions.sources),
+    )
 
 
 def _base_of(recipe: dict[str, Any]) -> tuple[str, dict[str, Any] | None]:

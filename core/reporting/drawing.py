@@ -20,6 +20,7 @@ _ROW = 24  # of a bar
 _NAME = 150  # for the names of bars
 _LETTERS = 20  # of such a name
 _DOT = 2.6
+_DIGIT = 8  # the width of a letter, at most
 _NO_XML = {0xFFFE: None, 0xFFFF: None}  # no file of XML may have them
 COLOURS = 5  # of curves; they can be told apart by the colour-blind too (Okabe, Ito)
 
@@ -74,7 +75,9 @@ def chart(drawn: Chart) -> str:
         parts.append(_rule(_LEFT, y, WIDTH - _RIGHT, y, "grid"))
         parts.append(_text(_LEFT - 6, y + 4, f"{value:.4g}", "end"))
     for step in ticks(drawn.first, last, 6):
-        parts.append(_text(place(step, low)[0], HEIGHT - 8, f"{step:,.12g}", "middle"))
+        x, text = place(step, low)[0], f"{step:,.12g}"
+        is_cut = x + _DIGIT * len(text) / 2 > WIDTH  # half of it would lie outside
+        parts.append(_text(WIDTH - 2 if is_cut else x, HEIGHT - 8, text, "end" if is_cut else "middle"))
     if drawn.limit is not None and low <= drawn.limit <= high:
         y = place(drawn.first, drawn.limit)[1]
         parts.append(_rule(_LEFT, y, WIDTH - _RIGHT, y, "limit"))

@@ -9,6 +9,7 @@ import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from PIL import Image
 from run_fakes import make_run_app, regressed, training
 from tui_fakes import FakeSupervisor, make_app, make_row, mixed_rows, row_with, settled, text_of
 
@@ -42,7 +43,7 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
         await settled(pilot)
         await pilot.press("e")
         await settled(pilot)
-        assert "save as runs.csv" in text_of(app) and "save; .csv, .md, .svg say how" in text_of(app)
+        assert "save as runs.csv" in text_of(app) and "save; .csv, .md, .png, .svg say how" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
         assert row_with(app, "saved: ").split()[1][:10] == str(tmp_path)[:10]
@@ -67,7 +68,6 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("x.png", "rsvg-convert"),
         ("x.doc", "end it in .csv"),
         ("none/x.csv", "there is no folder"),
         ("", "end it in"),
@@ -105,6 +105,11 @@ async def test_charts_are_saved_as_pictures_and_as_points(tmp_path: Path) -> Non
         await pilot.press(*["backspace"] * 3, "c", "s", "v", "enter")
         with (tmp_path / "support-r16-metrics.csv").open(newline="") as file:
             points = list(csv.DictReader(file))
+        await pilot.press("e")
+        await settled(pilot)
+        await pilot.press(*["backspace"] * 3, "p", "n", "g", "enter")
+        with Image.open(tmp_path / "support-r16-metrics.png") as painted:
+            assert painted.format == "PNG" and painted.width == 2 * int(float(picture.attrib["width"]))
         losses = [float(point["mean"]) for point in points if point["curve"] == "loss"]
         assert len(losses) > 40 and losses[0] > losses[-1] > 1.0
         for tab in ("log", "samples", "recipe", "check", "steps"):
@@ -160,7 +165,7 @@ def test_what_is_copied_has_a_size() -> None:
 def test_no_cell_of_a_table_is_a_formula() -> None:
     cells = ("=1+1", "@cmd", "+x", "-y", "-9.1", "+0.4", "1e-05", "-", 'a,b\n"c"', "\x1b[2Jx")
     sheet = Sheet("x", (Table(tuple("abcdefghij"), (cells,)),))
-    rows = list(csv.reader(written(sheet, ".csv", "").splitlines(keepends=True)))
+    rows = list(csv.reader(written(sheet, ".csv", "").decode().splitlines(keepends=True)))
     assert rows[1] == ["'=1+1", "'@cmd", "'+x", "'-y", "-9.1", "+0.4", "1e-05", "-", 'a,b\n"c"', "x"]
     chart = Chart("x", (Line("=x", (0.0, 1.0), (1.0, 0.5)),), 1)
-    assert written(Sheet("x", (), (chart,)), ".csv", "").splitlines()[1] == "'=x,0,1,1,1"
+    assert written(Sheet("x", (), (chart,)), ".csv", "").decode().splitlines()[1] == "'=x,0,1,1,1"

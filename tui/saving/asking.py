@@ -51,8 +51,6 @@ def _target(host: Host, text: str) -> Path:
 def _fault(target: Path, shown: Sheet) -> str:
     """Say why that can't be written; nothing where it can."""
     forms = endings(shown)
-    if target.suffix.lower() == ".png":
-        return "no png: save .svg, then rsvg-convert FILE.svg -o FILE.png"
     if target.suffix.lower() not in forms:
         return f"end it in {' or '.join(forms)}"
     if not target.parent.is_dir():
@@ -61,9 +59,8 @@ def _fault(target: Path, shown: Sheet) -> str:
 
 
 def _write(host: Host, target: Path, shown: Sheet, screen: str) -> None:
-    text = written(shown, target.suffix.lower(), screen)
     try:
-        write_whole(target, text.encode("utf-8", "replace"))
+        write_whole(target, written(shown, target.suffix.lower(), screen))
     except OSError as error:
         host.say(f"not saved: {error.strerror or error}.", "red")
     else:

@@ -1,4 +1,4 @@
-"""Writes what is shown in a form: csv and Markdown of tables and points, svg of charts, else of the screen itself."""
+"""Writes what is shown in a form: csv and Markdown of tables and points, png of both, svg of charts or the screen."""
 
 from __future__ import annotations
 
@@ -26,12 +26,20 @@ _NUMBER = re.compile(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?")
 def endings(shown: Sheet) -> tuple[str, ...]:
     """List the forms that there are of it, the usual one first."""
     if shown.charts:
-        return (".svg", ".csv", ".md")
-    return (".csv", ".md", ".svg") if shown.tables else (".svg",)
+        return (".svg", ".png", ".csv", ".md")
+    return (".csv", ".md", ".png", ".svg") if shown.tables else (".svg",)
 
 
-def written(shown: Sheet, ending: str, screen: str) -> str:
+def written(shown: Sheet, ending: str, screen: str) -> bytes:
     """Write it. `screen` is the picture of the screen, for where there is no chart."""
+    if ending == ".png":
+        from finetop.core.reporting.painting import png  # pillow, 20 ms, for those who want one
+
+        return png(shown.charts, shown.tables)
+    return _text(shown, ending, screen).encode("utf-8", "replace")
+
+
+def _text(shown: Sheet, ending: str, screen: str) -> str:
     match ending:
         case ".csv":
             return "\r\n".join(_csv(table) for table in _all_tables(shown))

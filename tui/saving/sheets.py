@@ -110,11 +110,13 @@ def compare(
     names = tuple(detail.row.name for detail in details)
     outcomes = comparing.outcomes(details, time.time())
     differences = comparing.differences([detail.recipe for detail in details])
+    data_differences = comparing.data_differences(details)
     return Sheet(
         "compare",
         (
             Table(("what came out", *names), tuple((one.label, *one.cells) for one in outcomes)),
             Table(("what differs", *names), tuple((one.key, *one.values) for one in differences)),
+            Table(("data", *names), tuple((one.key, *one.values) for one in data_differences)),
         ),
         (Chart(metric, named, last, first=first),) if named else (),
     )

@@ -1,12 +1,14 @@
-"""What a run was trained on: its sources, and the first row as the model sees it."""
+"""What a run was trained on: its sources, their versions, and the first row as the model sees it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.reporting import Block, Source, Table
+from finetop.core.reporting import Block, Points, Source, Table
+from finetop.core.versions import words
 
 if TYPE_CHECKING:
+    from finetop.core.protocol import SourceFacts
     from finetop.core.reporting.asking import Told
 
 TITLE = "Data"
@@ -30,7 +32,30 @@ def blocks(told: Told) -> tuple[Block, ...]:
         ]
         head = ("source", "rows", "kept", "dropped", "cut short", "longest, tokens", "learned tokens")
         found.append(Table(head, tuple(rows), right=(1, 2, 3, 4, 5, 6)))
+    found += _versions(told)
     if detail.first_row:
         learned = "".join(f"«{text}»" if is_learned else text for text, is_learned in detail.first_row)
         found.append(Source("The first row as the model sees it; «what it learns»", learned))
     return tuple(found)
+
+
+def _versions(told: Told) -> list[Block]:
+    """Say which version of each source was read, and how it came about; nobody knows of an older finetop's run."""
+    if not told.detail.sources:
+        return [Points((words.NOTHING_TOLD,))] if told.detail.data else []
+    head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "to know")
+    return [Table(head, tuple(map(_version, told.read)), right=(3,))]
+
+
+def _version(facts: SourceFacts) -> tuple[str, ...]:
+    row = facts.row
+    share = "" if row.share is None else f", {100 * row.share:g} % of all rows"
+    beside = "; ".join(words.beside(facts))
+    return (
+        f"{words.source_words(row)} v{row.number}",
+        row.content[:16],
+        f"{row.use}{share}",
+        f"{row.rows:,}",
+        words.since(facts) or "the first that was read",
+        beside,
+    )
