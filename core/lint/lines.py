@@ -45,17 +45,19 @@ class Read:
     format: str | None = None
     rows: int = 0
     bytes: int = 0
-    sha256: str = ""
+    sha256: str = ""  # of the whole file; none where it was not read whole
+    most: int | None = None  # rows that are looked at
+    is_cut: bool = False  # there may be more of them
     starts: list[tuple[int, int, int]] = field(
         default_factory=list
     )  # row number, line number, byte of each block
 
 
-def opened(source: Source, role: SourceRole) -> Read:
-    """Begin with a source. Raises BadInput for a file that is not there."""
+def opened(source: Source, role: SourceRole, most: int | None = None) -> Read:
+    """Begin with a source, of which `most` rows are looked at. Raises BadInput for a file that is not there."""
     if source.path is not None:
         open_file(Path(source.path)).close()
-    return Read(source, role, sources.name_of(source))
+    return Read(source, role, sources.name_of(source), most=most)
 
 
 def size_of(read: Read) -> int:
@@ -68,7 +70,7 @@ def blocks(
 ) -> Iterator[Block]:
     """Give all rows of a source; `at` is the number of its first. Blank lines are passed over. Raises BadInput."""
     given = _file_lines(read) if read.source.path is not None else _set_rows(read, home)
-    most = read.source.rows
+    most = min(filter(None, (read.source.rows, read.most)), default=None)
     numbers: list[int] = []
     lines: list[bytes | None] = []
     size = 0
@@ -84,6 +86,7 @@ def blocks(
             yield _block(read, number, at, start, numbers, lines, detect)
             numbers, lines, size, start = [], [], 0, None
         if is_last:
+            read.is_cut = most != read.source.rows
             break
     if lines and start is not None:
         yield _block(read, number, at, start, numbers, lines, detect)

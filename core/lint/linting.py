@@ -78,7 +78,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     began = time.monotonic()
     names = chosen(asked)
     recipe = None if asked.recipe is None else recipe_from_json(_json(asked.recipe), "the recipe")
-    reads = [lines.opened(source, role) for source, role in _sources(asked, recipe)]
+    reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
     if asked.fix is not None:
         fixing.require_place(Path(asked.fix), reads)
     notes: list[str] = []
@@ -91,6 +91,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
             for name, sights in seen.found.items():
                 for index, sight in sights:
                     finders[name].take(seen.at + index, sight)
+    notes += [f"{read.name}: its first {read.rows:,} rows were looked at" for read in reads if read.is_cut]
     looker = Looker(Setup((), setup.sources, lens))
     whole = Whole(reads, home, lambda block: looker.rows_of(block, measured=False), say)
     findings: list[Finding] = []

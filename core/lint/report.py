@@ -31,6 +31,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     options: tuple[str, ...] = ()  # of findings that look only where they are asked to
     fix: str | None = None  # the file to write
     workers: int = 2
+    most_rows: int | None = None  # of a source are looked at
 
 
 class Example(msgspec.Struct, frozen=True):

@@ -1,9 +1,10 @@
-"""A lint report in words, at most 80 columns wide: what the rows come to, then each finding."""
+"""A lint report in words: what the rows come to, then each finding, worst first."""
 
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
+from unicodedata import east_asian_width
 
 from finetop.core.text import clean_line
 
@@ -15,81 +16,107 @@ if TYPE_CHECKING:
 WIDTH = 80
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 SHOWN_KINDS = 6
+LABEL = 8  # cells
 
 
-def report_lines(report: Report) -> Iterator[str]:
-    """Write the whole report."""
-    for source in report.sources:
-        yield from wrapped(
-            f"{source.name}: {counted(source.rows, 'row')} of format {source.format}"
-            + ("" if source.role == "train" else f" ({source.role})")
-        )
-    yield from length_lines(report.lengths)
-    for note in report.notes:
-        yield from wrapped(note, "note    ")
-    for finding in report.findings:
-        yield ""
-        yield from finding_lines(finding)
-    yield ""
-    yield summary(report)
-    if report.fixed is not None:
-        fixed = report.fixed
-        yield from wrapped(
-            f"{fixed.path}: {counted(fixed.rows, 'row')}; {fixed.removed:,} removed, {fixed.mended:,} mended, each in"
-            f" {fixed.manifest}"
-        )
+class _Part(NamedTuple):
+    """Some words, with a mark before their first line; wrapped, or cut to one line."""
+
+    text: str
+    mark: str = ""
+    is_cut: bool = False
+
+
+def report_lines(report: Report, width: int = WIDTH) -> Iterator[str]:
+    """Write the whole report, in lines of at most `width` cells."""
+    for text, mark, is_cut in _report(report):
+        clean = clean_line(text)
+        if is_cut:
+            yield cut(mark + clean, width)
+        elif not clean:
+            yield ""
+        else:
+            below = " " * max(2, len(mark))
+            yield from textwrap.wrap(
+                clean, width, initial_indent=mark, subsequent_indent=below, break_on_hyphens=False
+            )
 
 
 def summary(report: Report) -> str:
-    """Say in a line what came out: '12 findings: 3 errors, 7 warnings, 2 notes'."""
+    """Say in a line what came out: '12 findings in 812 rows: 3 errors, 7 warnings, 2 notes'."""
     if not report.findings:
-        return f"✓ nothing found in {counted(report.rows, 'row')}"
+        return f"✓ nothing found in {_counted(report.rows, 'row')}"
     by = {level: sum(one.severity == level for one in report.findings) for level in MARKS}
-    parts = ", ".join(counted(number, level) for level, number in by.items() if number)
-    return f"{counted(len(report.findings), 'finding')} in {counted(report.rows, 'row')}: {parts}"
+    parts = ", ".join(_counted(number, level) for level, number in by.items() if number)
+    return f"{_counted(len(report.findings), 'finding')} in {_counted(report.rows, 'row')}: {parts}"
 
 
-def length_lines(lengths: Lengths) -> Iterator[str]:
+def cut(line: str, width: int) -> str:
+    """Cut a line to so many cells; Chinese, Japanese and Korean characters take two."""
+    if sum(map(_cells, line)) <= width:
+        return line
+    used = 0
+    for at, character in enumerate(line):
+        used += _cells(character)
+        if used >= width:
+            return line[:at] + "…"
+    return line
+
+
+def _cells(character: str) -> int:
+    return 2 if east_asian_width(character) in "WF" else 1
+
+
+def _report(report: Report) -> Iterator[_Part]:
+    for source in report.sources:
+        role = "" if source.role == "train" else f" ({source.role})"
+        yield _Part(f"{source.name}: {_counted(source.rows, 'row')} of format {source.format}{role}")
+    yield from _lengths(report.lengths)
+    for note in report.notes:
+        yield _Part(note, "note".ljust(LABEL))
+    for finding in report.findings:
+        yield _Part("")
+        yield from _finding(finding)
+    yield _Part("")
+    yield _Part(summary(report))
+    if report.fixed is not None:
+        fixed = report.fixed
+        changes = f"{fixed.removed:,} removed, {fixed.mended:,} mended"
+        yield _Part(f"{fixed.path}: {_counted(fixed.rows, 'row')}; {changes}, each in {fixed.manifest}")
+
+
+def _lengths(lengths: Lengths) -> Iterator[_Part]:
     """Say how long rows are, and what of them is learned and cut."""
-    yield from wrapped(f"{lengths.tokens:,} ({lengths.how}), {lengths.learned:,} of them learned", "tokens  ")
-    yield from wrapped(
+    kept = "" if lengths.kept == lengths.learned else f", {lengths.kept:,} after cutting and dropping"
+    yield _Part(
+        f"{lengths.tokens:,}, {lengths.learned:,} of them learned{kept} ({lengths.how})",
+        "tokens".ljust(LABEL),
+    )
+    over = f"; {lengths.over:,} over {lengths.max_tokens:,}" if lengths.max_tokens is not None else ""
+    yield _Part(
         f"shortest {lengths.shortest:,}, median {lengths.median:,}, 90 % up to {lengths.p90:,},"
-        f" 99 % up to {lengths.p99:,}, longest {lengths.longest:,}",
-        "a row   ",
+        f" 99 % up to {lengths.p99:,}, longest {lengths.longest:,}{over}",
+        "a row".ljust(LABEL),
     )
 
 
-def finding_lines(finding: Finding) -> Iterator[str]:
-    """Write one finding."""
+def _finding(finding: Finding) -> Iterator[_Part]:
     share = 100 * finding.count / finding.of if finding.of else 0
     of_all = "<0.1" if 0 < share < 0.1 else f"{share:.1f}"
-    yield from wrapped(
-        f"{finding.about}: {counted(finding.count, 'row')} ({of_all} %)  [{finding.name}]",
+    yield _Part(
+        f"{finding.about}: {_counted(finding.count, 'row')} ({of_all} %)  [{finding.name}]",
         f"{MARKS[finding.severity]} ",
     )
     kinds = list(finding.kinds.items())
     if len(kinds) > 1:
         words = ", ".join(f"{kind} {number:,}" for kind, number in kinds[:SHOWN_KINDS])
-        yield from wrapped(words + (", …" if len(kinds) > SHOWN_KINDS else ""), "  ")
+        yield _Part(words + (", …" if len(kinds) > SHOWN_KINDS else ""), "  ")
     for one in finding.examples:
-        place = clean_line(one.place, limit=40)
-        text = clean_line(one.text)
-        yield from (line for line in [cut(f"    {place}  {text}")])
-    yield from wrapped(f"Why: {finding.why}", "  ")
+        yield _Part(f"{clean_line(one.place, limit=60)}  {one.text}", "    ", is_cut=True)
+    yield _Part(f"Why: {finding.why}", "  ")
     if finding.fix and finding.fixable:
-        yield from wrapped(f"--fix: {finding.fix} ({counted(finding.fixable, 'row')})", "  ")
+        yield _Part(f"--fix: {finding.fix} ({_counted(finding.fixable, 'row')})", "  ")
 
 
-def cut(line: str) -> str:
-    return line if len(line) <= WIDTH else line[: WIDTH - 1] + "…"
-
-
-def counted(number: int, word: str) -> str:
+def _counted(number: int, word: str) -> str:
     return f"{number:,} {word}{'s' * (number != 1)}"
-
-
-def wrapped(text: str, mark: str = "") -> Iterator[str]:
-    yield from textwrap.wrap(
-        clean_line(text), WIDTH, initial_indent=mark, subsequent_indent=" " * max(2, len(mark)),
-        break_on_hyphens=False,
-    )  # fmt: skip

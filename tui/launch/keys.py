@@ -27,6 +27,9 @@ WRITE = Key(
 PART = Key("tab,shift+tab,left,right,h", "tab", "recipes, settings", "part", "recipes or settings")
 ALL = Key("v", "v", "all settings", "view", "all settings, or those that matter most", "finetop methods")
 UNDO = Key("u", "u", "undo field", "undo", "take the field back to what the recipe says")
+LINT = Key(
+    "L", "L", "data", "lint", "what was found in the data: duplicates, leaks, damage", "finetop lint RECIPE"
+)
 BACK = Key("escape", "esc", "back", "back", "back to the runs; the form stays as it is")
 MOVES = (
     Key("j,down", "↓ j", "", "move(1)", "next recipe or field"),
@@ -34,7 +37,7 @@ MOVES = (
     Key("g,home", "g", "", "move(-999)", "first"),
     Key("G,end", "G", "", "move(999)", "last"),
 )
-KEYS = (EDIT, QUEUE, SWEEP, WRITE, PART, ALL, UNDO, BACK, *MOVES)
+KEYS = (EDIT, QUEUE, SWEEP, WRITE, PART, ALL, UNDO, LINT, BACK, *MOVES)
 _SETTINGS = Key("", "enter", "settings", "enter", "")
 _RECIPES = Key("", "tab", "recipes", "part", "")
 WHILE_TYPING = (

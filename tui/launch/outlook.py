@@ -6,18 +6,16 @@ Of a run that is meant for another machine its supervisor finds that out: model,
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import subprocess
-import sys
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.remote.files import sent
+from finetop.tui.launch.aside import told
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -29,7 +27,6 @@ if TYPE_CHECKING:
     from finetop.core.recipe.load import Loaded
     from finetop.tui.host import Host
 
-ENDS_S = 1.0  # for a killed process to be gone; it takes milliseconds
 PAUSE_S = 0.4  # of rest beyond the form's own check, until a process is started
 
 
@@ -118,33 +115,10 @@ async def look_there(
 
 
 async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> AsyncGenerator[Shown]:
-    """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens.
-
-    It is waited for in threads: when the app ends, nothing of it may be left to a loop that is closing.
-    """
+    """Ask a process of its own for the plan, and with `row` for the first row; it ends when nobody listens."""
     from finetop.core.plan.findings import Shown
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "finetop.core.plan.preview", str(home)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-    )
-    assert process.stdin is not None and process.stdout is not None
-    try:
-        asked = msgspec.json.encode({"recipe": recipe, "row": row})
-        await asyncio.to_thread(_tell, process.stdin, asked)
-        while line := await asyncio.to_thread(process.stdout.readline):
+    asked = msgspec.json.encode({"recipe": recipe, "row": row})
+    async with aclosing(told("finetop.core.plan.preview", home, asked)) as lines:
+        async for line in lines:
             yield msgspec.json.decode(line, type=Shown)
-    finally:
-        process.kill()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(ENDS_S)
-        process.stdin.close()
-        process.stdout.close()
-
-
-def _tell(pipe: IO[bytes], text: bytes) -> None:
-    with contextlib.suppress(BrokenPipeError):
-        pipe.write(text)
-        pipe.close()

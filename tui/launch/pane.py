@@ -8,6 +8,7 @@ from rich.cells import cell_len
 
 from finetop.core.text import clean_line
 from finetop.tui.launch.form import steps_of
+from finetop.tui.launch.linting import lint_words
 from finetop.tui.launch.sweep import runs_of
 from finetop.tui.launch.view import explained
 from finetop.tui.widgets.lines import Line, Span, rule
@@ -41,9 +42,14 @@ def pane_lines(view: View, width: int, height: int) -> list[Line]:
         *explained(view, width),
         rule(((title, "dim"),), width, ((data, "dim"), (" ", "")) if data else ()),
         *row,
-        rule((("plan", "dim"),), width, (("planning …", "dim"), (" ", "")) if view.outlook.is_asked else ()),
+        rule((("plan", "dim"),), width, _said(view)),
         *plan,
     ]
+
+
+def _said(view: View) -> Line:
+    """Say what goes on beside the app, or what was found in the data."""
+    return (("planning …", "dim"), (" ", "")) if view.outlook.is_asked else lint_words(view.linted)
 
 
 def row_lines(view: View, width: int, rows: int) -> tuple[list[Line], str]:

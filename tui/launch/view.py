@@ -16,6 +16,7 @@ from finetop.tui.launch.form import (
     value_of,
     visible,
 )
+from finetop.tui.launch.linting import NOT_LINTED, Linted
 from finetop.tui.launch.outlook import UNKNOWN, Outlook
 from finetop.tui.launch.sweep import runs_of
 from finetop.tui.widgets.entry import drawn
@@ -47,6 +48,7 @@ class View:
     entry: Entry | None
     preview: Preview
     outlook: Outlook = UNKNOWN
+    linted: Linted = NOT_LINTED
 
     @property
     def fields(self) -> tuple[tuple[str, Field], ...]:

@@ -33,6 +33,7 @@ from finetop.tui.launch.form import (
     value_of,
 )
 from finetop.tui.launch.keys import KEYS, footer_keys
+from finetop.tui.launch.linting import DataLint
 from finetop.tui.launch.outlook import Ahead
 from finetop.tui.launch.pane import code_line, pane_lines
 from finetop.tui.launch.preview import NOTHING, Preview, look_at
@@ -47,6 +48,7 @@ from finetop.tui.launch.view import (
     recipe_lines,
     scrolled,
 )
+from finetop.tui.screens.lint import LintScreen
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
@@ -84,6 +86,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.preview: Preview = NOTHING
         self._previewed: str | None = None
         self.ahead = Ahead()
+        self.data_lint = DataLint()
         self._typed = 0
 
     def compose(self) -> ComposeResult:
@@ -126,6 +129,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             self.entry,
             self.preview,
             self.ahead.outlook,
+            self.data_lint.linted,
         )
 
     @property
@@ -210,10 +214,13 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     @work(exclusive=True, group="outlook")
     async def _look_ahead(self, loaded: Loaded) -> None:
-        async with aclosing(self.ahead.find(loaded, host_of(self))) as findings:
-            async for _ in findings:
-                with suppress(NoMatches):  # the screen is being taken down
-                    self.redraw()
+        """Plan, then lint the data; both end when the recipe changes."""
+        host = host_of(self)
+        for looking in (self.ahead.find(loaded, host), self.data_lint.find(loaded.resolved, host.homes)):
+            async with aclosing(looking) as findings:
+                async for _ in findings:
+                    with suppress(NoMatches):  # the screen is being taken down
+                        self.redraw()
 
     @work(exclusive=True)
     async def _look_at(self, path: str) -> None:
@@ -316,6 +323,17 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self._check()
         if self.form is not None:
             write_recipe(self.query_one(Bottom), host_of(self), self.form)
+
+    def action_lint(self) -> None:
+        """Read what was found in the data."""
+        linted, form = self.data_lint.linted, self.form
+        if linted.report is not None and form is not None:
+            self.app.push_screen(LintScreen(clean_line(value_of(form, "name")), linted.report))
+        else:
+            words = (
+                "the data are being looked at." if linted.share is not None else "no data were looked at yet."
+            )
+            host_of(self).say(clean_line(linted.trouble) or words)
 
     def action_back(self) -> None:
         host_of(self).show_runs()
