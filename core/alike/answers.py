@@ -1,0 +1,94 @@
+"""Whether two answers to one question contradict each other: labels and facts do, poems don't.
+
+Short answers that differ are a contradiction, unless one says what the other says at more length. Of long ones most
+are not: there is more than one way to explain. They contradict each other when one says yes and the other no, when
+they end in different numbers, when they are the same but for a name or a number, or when one has hardly a word in
+common with the other and with the question (it answers something else). A prompt that asks for something to be made up
+(a story, ideas, an example) has no one answer, and is left alone but for answers to something else.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from finetop.core.alike.compare import compare
+from finetop.core.alike.words import DIGIT, LITTLE, MARKS, codes_of
+
+if TYPE_CHECKING:
+    from finetop.core.alike.compare import Counts
+    from finetop.core.alike.words import Codes
+
+SHORT: Final = 8  # words of an answer that is a label, a name, a number
+AGREES: Final = 0.6  # of a short answer's words that a longer one has
+UNLIKE: Final = 0.12  # of the fewer words of two answers that both have
+ENOUGH: Final = 6  # words that matter, in an answer that can be told to be about something else
+ALIKE: Final = 0.6  # share of two long answers that are one text with a change in it
+
+YES = frozenset((codes_of("yes yeah true correct is") >> MARKS).tolist()[:4])
+NO = frozenset((codes_of("no nope false incorrect") >> MARKS).tolist())
+MADE_UP = frozenset(
+    (
+        codes_of(
+            "write compose create generate invent imagine story poem joke suggest suggestions brainstorm ideas idea "
+            "random draft design rewrite rephrase paraphrase essay song haiku slogan tweet email letter example examples "
+            "sample dialogue script headline caption name list some recommend recommendations plan describe"
+        )
+        >> MARKS
+    ).tolist()
+)
+
+
+def contradiction(asked: Codes, one: Codes, other: Codes, counts: Counts | None = None) -> str:
+    """Say in words how two answers to a question contradict each other; "" if they don't."""
+    first, second = sorted((one, other), key=len)
+    if len(first) == len(second) and np.array_equal(first >> MARKS, second >> MARKS):
+        return ""
+    is_open = bool(MADE_UP.intersection((asked[:40] >> MARKS).tolist()))
+    if len(first) <= SHORT:
+        return "" if is_open or _says(second, first) else "different short answers"
+    change = compare(first, second, counts)
+    if change.share >= ALIKE:
+        return "the same but for a name or number" if change.swapped_names and not is_open else ""
+    if not is_open:
+        if _yes_or_no(first) * _yes_or_no(second) < 0:
+            return "yes and no"
+        ends = [int(side[-1]) for side in (first, second)]
+        if all(end & DIGIT for end in ends) and ends[0] >> MARKS != ends[1] >> MARKS:
+            return "different numbers at the end"
+    return "answers to different questions" if _unlike(asked, first, second, is_open=is_open) else ""
+
+
+def _says(longer: Codes, shorter: Codes) -> bool:
+    """Whether a longer answer says what a short one says."""
+    if not len(shorter):
+        return True
+    verdicts = _yes_or_no(shorter), _yes_or_no(longer)
+    if all(verdicts):
+        return verdicts[0] == verdicts[1]
+    wanted = _matters(shorter) or set((shorter >> MARKS).tolist())
+    has = set((longer >> MARKS).tolist())
+    numbers = {int(code) >> MARKS for code in shorter.tolist() if code & DIGIT}
+    return numbers <= has and len(wanted & has) >= AGREES * len(wanted)
+
+
+def _yes_or_no(answer: Codes) -> int:
+    word = int(answer[0]) >> MARKS if len(answer) else 0
+    return (word in YES) - (word in NO)
+
+
+def _matters(codes: Codes) -> set[int]:
+    return set((codes[(codes & LITTLE) == 0] >> MARKS).tolist())
+
+
+def _unlike(asked: Codes, one: Codes, other: Codes, *, is_open: bool) -> bool:
+    """Whether one of two long answers is about something else than the other and the question."""
+    about, first, second = _matters(asked), _matters(one), _matters(other)
+    fewer = min(len(first), len(second))
+    if fewer < ENOUGH or len(first & second) > UNLIKE * fewer:
+        return False
+    if not is_open:
+        return True
+    shared = sorted((len(first & about), len(second & about)))
+    return len(about) >= ENOUGH and shared[0] == 0 and shared[1] > 1

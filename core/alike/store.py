@@ -1,0 +1,54 @@
+"""The words of all rows: in memory as long as they are few, then in a file that goes away by itself."""
+
+from __future__ import annotations
+
+import tempfile
+from array import array
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from finetop.core.alike.words import Codes
+
+IN_MEMORY: Final = 128 * 2**20  # bytes: 100,000 rows of 300 words
+ON_DISK: Final = "/var/tmp"  # /tmp is memory on many machines
+BLOCK: Final = 1000  # texts that are read at once
+
+
+class Store:
+    """Texts as codes, by number from 0 in the order in which they were added."""
+
+    def __init__(self) -> None:
+        folder = ON_DISK if Path(ON_DISK).is_dir() else None
+        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="finetop-words-", dir=folder)  # noqa: SIM115
+        self._ends = array("Q", [0])
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def add(self, codes: bytes) -> None:
+        """Add a text."""
+        self._file.write(codes)
+        self._ends.append(self._ends[-1] + len(codes))
+
+    def __getitem__(self, number: int) -> Codes:
+        begin, end = self._ends[number], self._ends[number + 1]
+        self._file.seek(begin)
+        return np.frombuffer(self._file.read(end - begin), np.uint32)
+
+    def some(self, numbers: Sequence[int]) -> list[Codes]:
+        """Give some texts."""
+        return [self[number] for number in numbers]
+
+    def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
+        """Give all texts in their order, a block at a time, with the number of its first."""
+        for first in range(0, len(self), BLOCK):
+            ends = self._ends[first : first + BLOCK + 1]
+            self._file.seek(ends[0])
+            whole = np.frombuffer(self._file.read(ends[-1] - ends[0]), np.uint32)
+            bounds = [(end - ends[0]) // 4 for end in ends]
+            yield first, [whole[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]

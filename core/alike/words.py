@@ -1,0 +1,104 @@
+"""A text as numbers, one a word: what two texts are compared by.
+
+A code is 28 bits of a hash of the word, without its case, and four marks: its capital (not of a sentence's first
+word, which has to have one), a digit in it, whether it says little by itself, and whether a sentence starts with it.
+Words of scripts without spaces are their characters. Signs of arithmetic and money are words too: 16 + 4 is not 16 - 4.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from typing import Final
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codes = NDArray[np.uint32]
+
+CAPITAL: Final = 1
+DIGIT: Final = 2
+LITTLE: Final = 4  # says little by itself: the, of, please
+START: Final = 8
+NAME: Final = CAPITAL | DIGIT
+MARKS: Final = 4  # bits
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_TOKEN = re.compile(
+    rf"[.!?:;\n\u3002\uff01\uff1f]+|[+*/=<>%^$\u20ac\u00a3\u00d7\u00f7]|(?<=[\d\s])[-\u2212](?=[\s\d])|[{_UNSPACED}]|[^\W{_UNSPACED}]+"
+)
+_ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f")
+_EDGES = " .,:;!?=\"'"
+_MEMORY = 400_000  # different words whose codes are remembered: about 60 MB
+
+LITTLE_WORDS: Final = frozenset(
+    """
+    a an the this that these those some any such same other others each every either neither both all
+    i you he she it we they me him her us them my your his its our their mine yours ours theirs one ones
+    am is are was were be been being do does did done doing have has had having will would shall should can could
+    may might must ought let s t d ll m re ve don doesn didn isn aren wasn weren won wouldn couldn shouldn hasn haven
+    and or but nor so yet if then else than as because since while when where who whom whose which what why how
+    of in on at by for with from to into onto upon about over under between among through during before after above
+    following no not below out off up down again further once here there also too very just only even still quite really rather
+    please kindly thanks thank ok okay well now hi hello dear tell me give know want like need get got go
+    """.split()
+)
+
+
+class _Remembered(dict[str, int]):
+    """The codes of words seen so far; a sentence's end has the code 0."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _MEMORY:
+            self.clear()
+        self[word] = code = _code(word)
+        return code
+
+
+def _code(word: str) -> int:
+    if word[0] in _ENDS:
+        return 0
+    folded = word.casefold()
+    code = (crc32(folded.encode("utf-8", "replace")) | 16) >> MARKS << MARKS
+    code |= CAPITAL * word[0].isupper() | LITTLE * (folded in LITTLE_WORDS)
+    return code | DIGIT * any(map(str.isdigit, word))
+
+
+_codes = _Remembered()
+
+
+def codes_of(text: str) -> Codes:
+    """Give the code of each word of a text."""
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    raw = _TOKEN.findall(text)
+    found = np.fromiter(map(_codes.__getitem__, raw), np.uint32, len(raw))
+    ends = found == 0
+    starts = np.ones(len(found), bool)
+    starts[1:] = ends[:-1]
+    kept = ~ends
+    found, starts = found[kept], starts[kept]
+    capitals = found & CAPITAL
+    if 2 * int(capitals.sum()) > len(found):  # A Heading, or ALL IN CAPITALS: they say nothing
+        found &= ~np.uint32(CAPITAL)
+    found[starts] &= ~np.uint32(CAPITAL)
+    found[starts] |= START
+    return found
+
+
+def bare(codes: Codes) -> Codes:
+    """Drop the marks: what is left is the same for the same words."""
+    return codes >> MARKS
+
+
+def normalised(text: str) -> str:
+    """Fold case and white space and drop marks at the ends; marks inside stay."""
+    return " ".join(text.casefold().split()).strip(_EDGES)
+
+
+def fingerprint(*texts: str) -> bytes:
+    """Hash normalised texts into eight bytes: alike for the same texts but for case, white space and marks at the ends."""
+    whole = "\x1f".join(normalised(text) or text.strip() for text in texts)
+    return hashlib.blake2b(whole.encode("utf-8", "replace"), digest_size=8).digest()
