@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from finetop.core.alike.compare import compare
-from finetop.core.alike.words import DIGIT, LITTLE, MARKS, codes_of
+from finetop.core.alike.words import DIGIT, LITTLE, MARKS, bare, codes_of
 
 if TYPE_CHECKING:
     from finetop.core.alike.compare import Counts
@@ -26,26 +26,22 @@ UNLIKE: Final = 0.12  # of the fewer words of two answers that both have
 ENOUGH: Final = 6  # words that matter, in an answer that can be told to be about something else
 ALIKE: Final = 0.6  # share of two long answers that are one text with a change in it
 
-YES = frozenset((codes_of("yes yeah true correct is") >> MARKS).tolist()[:4])
-NO = frozenset((codes_of("no nope false incorrect") >> MARKS).tolist())
-MADE_UP = frozenset(
-    (
-        codes_of(
-            "write compose create generate invent imagine story poem joke suggest suggestions brainstorm ideas idea "
-            "random draft design rewrite rephrase paraphrase essay song haiku slogan tweet email letter example examples "
-            "sample dialogue script headline caption name list some recommend recommendations plan describe"
-        )
-        >> MARKS
-    ).tolist()
+YES = frozenset(bare(codes_of("yes yeah true correct")).tolist())
+NO = frozenset(bare(codes_of("no nope false incorrect")).tolist())
+_MADE_UP = (
+    "write compose create generate invent imagine story poem joke suggest suggestions brainstorm ideas idea random "
+    "draft design rewrite rephrase paraphrase essay song haiku slogan tweet email letter example examples sample "
+    "dialogue script headline caption name list some recommend recommendations plan describe"
 )
+MADE_UP = frozenset(bare(codes_of(_MADE_UP)).tolist())
 
 
 def contradiction(asked: Codes, one: Codes, other: Codes, counts: Counts | None = None) -> str:
     """Say in words how two answers to a question contradict each other; "" if they don't."""
     first, second = sorted((one, other), key=len)
-    if len(first) == len(second) and np.array_equal(first >> MARKS, second >> MARKS):
+    if len(first) == len(second) and np.array_equal(bare(first), bare(second)):
         return ""
-    is_open = bool(MADE_UP.intersection((asked[:40] >> MARKS).tolist()))
+    is_open = bool(MADE_UP.intersection(bare(asked[:40]).tolist()))
     if len(first) <= SHORT:
         return "" if is_open or _says(second, first) else "different short answers"
     change = compare(first, second, counts)
@@ -67,8 +63,8 @@ def _says(longer: Codes, shorter: Codes) -> bool:
     verdicts = _yes_or_no(shorter), _yes_or_no(longer)
     if all(verdicts):
         return verdicts[0] == verdicts[1]
-    wanted = _matters(shorter) or set((shorter >> MARKS).tolist())
-    has = set((longer >> MARKS).tolist())
+    wanted = _matters(shorter) or set(bare(shorter).tolist())
+    has = set(bare(longer).tolist())
     numbers = {int(code) >> MARKS for code in shorter.tolist() if code & DIGIT}
     return numbers <= has and len(wanted & has) >= AGREES * len(wanted)
 
@@ -79,7 +75,7 @@ def _yes_or_no(answer: Codes) -> int:
 
 
 def _matters(codes: Codes) -> set[int]:
-    return set((codes[(codes & LITTLE) == 0] >> MARKS).tolist())
+    return set(bare(codes[(codes & LITTLE) == 0]).tolist())
 
 
 def _unlike(asked: Codes, one: Codes, other: Codes, *, is_open: bool) -> bool:

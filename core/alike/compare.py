@@ -3,27 +3,31 @@
 Light edits are those that people and scrapers make: a word changed, inserted or removed, a few swapped for others
 that mean the same, something put before or behind. What is no light edit, however few words it takes: another name or
 number (the weight of the tent, of the stove), and, between short texts, another word where both are usual in the data
-(the weight, the height): such texts come from one template. An edit brings a word that the data hardly have.
+(the weight, the height) or both are rare (calligraphy, welding): such texts come from one template. An edit puts a word
+that the data hardly have in the place of one that they have.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finetop.core.alike.words import DIGIT, LITTLE, MARKS, NAME, START
+from finetop.core.alike.words import DIGIT, LITTLE, MARKS, NAME, START, bare
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from finetop.core.alike.words import Codes
 
 LITTLE_WEIGHT: Final = 0.35  # of a word that says little by itself
 NAME_WEIGHT: Final = 1.5
 ADDED: Final = 14  # words before or behind a text that may be added
 TABLE: Final = 1 << 20  # in which words are counted
-USUAL: Final = 3  # times, at least, that both of two words come where one stands for the other
+USUAL: Final = 3  # texts, at least, that have a usual word
 KEPT: Final = 0.6
 KEPT_OF_A_SENTENCE: Final = 0.5
 ADDED_INSIDE: Final = 0.4
@@ -32,6 +36,12 @@ LONG: Final = 25  # words: in a longer text one word for another is no other que
 SENTENCE: Final = 4.0  # weight: a shorter sentence is looked at with the next one
 
 Counts = NDArray[np.uint32]
+_WEIGHTS: Final = [
+    LITTLE_WEIGHT if code & LITTLE else NAME_WEIGHT if code & NAME else 1.0 for code in range(8)
+]
+
+
+NONE: Final[tuple[frozenset[int], frozenset[int]]] = (frozenset(), frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +51,18 @@ class Change:
     share: float
     swapped_names: int = 0  # a name or number for another
     added_names: int = 0  # a name or number that one of them has more
-    swapped_usual: int = 0  # a word for another, where both are usual
+    other_words: int = (
+        0  # places where other words may ask another thing: both usual, both rare, or several at once
+    )
     added: float = 0.0  # weight of the words that were put before or behind
     added_inside: float = 0.0  # of those, what belongs to its first or last sentence
     weight: float = 0.0  # of the longer text, what was put around aside
     worst: float = 1.0  # share that is kept of the sentence that changed most
     words: int = 0  # of the sentences that changed
     only_one: float = 0.0  # of what was put around: what the first text has
+    only_in: tuple[frozenset[int], frozenset[int]] = NONE  # words that matter, changed, inserted or removed
+    is_at_end: bool = False  # some of them in the first or last sentence
+    skeleton: int = 0  # a hash of the words that both have, and where others stand between
 
     @property
     def contained(self) -> float:
@@ -76,106 +91,145 @@ class Change:
         return (
             self.is_light
             and not self.added_names
-            and (is_long or not self.swapped_usual)
+            and (is_long or not self.other_words)
             and (is_long or self.added_inside <= 3 * LITTLE_WEIGHT)
             and self.share >= SURE
         )
 
 
-def count_words(table: Counts, codes: Codes) -> None:
-    """Count words into a table of TABLE numbers."""
-    table += np.bincount((codes >> MARKS) & np.uint32(TABLE - 1), minlength=TABLE).astype(np.uint32)
+Told = Literal["", "near", "sure", "same"]
 
 
-def weights(codes: Codes) -> NDArray[np.float32]:
-    """Weigh each word."""
-    return np.where(codes & LITTLE, LITTLE_WEIGHT, np.where(codes & NAME, NAME_WEIGHT, 1.0)).astype(
-        np.float32
-    )
+def asks_the_same(change: Change, words: int) -> Told:
+    """Tell whether texts of `words` words or more, that differ so, ask the same.
+
+    "same": nothing that matters was changed; "sure": a word was changed as edits do; "near": some were in the middle of
+    a long text, where no question stands. These two hold unless more texts differ in the same place.
+    """
+    if not change.is_light or change.added_names or change.share < SURE:
+        return ""
+    if change.is_equal or (change.is_sure and not any(change.only_in)):
+        return "same"
+    if change.is_sure:
+        return "sure"
+    return "near" if words >= LONG and not change.is_at_end else ""
+
+
+def count_words(table: Counts, texts: Sequence[Codes]) -> None:
+    """Count into a table of TABLE numbers in how many texts each word comes."""
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    words = bare(np.concatenate([*texts, np.zeros(0, np.uint32)])).astype(np.int64) & (TABLE - 1)
+    once = np.unique(np.repeat(np.arange(len(texts)), sizes) * TABLE + words)
+    table += np.bincount(once & (TABLE - 1), minlength=TABLE).astype(np.uint32)
+
+
+def may_be_alike(one: Codes, other: Codes) -> bool:
+    """Tell quickly whether two texts have so many words in common that comparing them is worth it."""
+    from rapidfuzz.distance import LCSseq
+
+    fewer = min(len(one), len(other))
+    least = int(0.4 * fewer)
+    return LCSseq.similarity(bare(one).tolist(), bare(other).tolist(), score_cutoff=least) >= least
 
 
 def compare(one: Codes, other: Codes, counts: Counts | None = None) -> Change:
     """Align two texts word by word and sum up what differs."""
     from rapidfuzz.distance import Levenshtein
 
-    weight_one, weight_other = weights(one), weights(other)
-    if len(one) == len(other) and np.array_equal(one >> MARKS, other >> MARKS):
-        return Change(1.0, weight=float(weight_one.sum()))
+    first, second = one.tolist(), other.tolist()
+    weight_one, weight_other = [_WEIGHTS[code & 7] for code in first], [_WEIGHTS[code & 7] for code in second]
+    bare_one, bare_other = bare(one).tolist(), bare(other).tolist()
+    if bare_one == bare_other:
+        return Change(1.0, weight=sum(weight_one))
+    if not may_be_alike(one, other):
+        return Change(0.0, weight=max(sum(weight_one), sum(weight_other)), worst=0.0)
     cost = inside = 0.0
-    names = more_names = usual = 0
+    names = more_names = other_words = skeleton = 0
+    only: tuple[set[int], set[int]] = (set(), set())
     added = [0.0, 0.0]
-    lost_one, lost_other = np.zeros_like(weight_one), np.zeros_like(weight_other)
-    steps = Levenshtein.opcodes((one >> MARKS).tolist(), (other >> MARKS).tolist())
-    for number, (tag, a, b, c, d) in enumerate(steps):
+    lost_one: list[tuple[int, int]] = []
+    lost_other: list[tuple[int, int]] = []
+    steps = Levenshtein.opcodes(bare_one, bare_other)
+    for number, step in enumerate(steps):
+        tag, a, b, c, d = step.tag, step.src_start, step.src_end, step.dest_start, step.dest_end
         if tag == "equal":
+            skeleton = crc32(repr(bare_one[a:b]).encode(), skeleton + 1)
             continue
-        lost, new = float(weight_one[a:b].sum()), float(weight_other[c:d].sum())
+        gone, new = first[a:b], second[c:d]
+        lost, won = sum(weight_one[a:b]), sum(weight_other[c:d])
+        has_name = [any(code & NAME for code in side) for side in (gone, new)]
         is_edge = number in (0, len(steps) - 1) and tag in ("insert", "delete") and len(steps) > 1
         if is_edge and max(b - a, d - c) <= ADDED:
             added[0] += lost
-            added[1] += new
-            weight_one[a:b] = weight_other[c:d] = 0
-            if not _is_apart(one, other, a, b, c, d, is_first=number == 0):
-                inside += lost + new
-                more_names += _has_names(one[a:b]) or _has_names(other[c:d])
+            added[1] += won
+            weight_one[a:b], weight_other[c:d] = [0.0] * (b - a), [0.0] * (d - c)
+            longer, begin, end = (first, a, b) if b > a else (second, c, d)
+            if not longer[end if number == 0 else begin] & START:
+                inside += lost + won
+                more_names += any(has_name)
             continue
-        cost += max(lost, new)
-        lost_one[a:b] = weight_one[a:b]
-        lost_other[c:d] = weight_other[c:d]
+        cost += max(lost, won)
+        lost_one.append((a, b))
+        lost_other.append((c, d))
         if tag == "replace":
-            names += _names_differ(one[a:b], other[c:d])
-            usual += _usual(one[a:b], other[c:d], counts)
-        more_names += _has_names(one[a:b]) != _has_names(other[c:d])
-    whole = max(float(weight_one.sum()), float(weight_other.sum()), 1e-6)
-    worst = max(_worst(one, weight_one, lost_one), _worst(other, weight_other, lost_other))
-    words = max(_changed(one, lost_one), _changed(other, lost_other))
-    share = max(0.0, 1 - cost / whole)
-    return Change(share, names, more_names, usual, sum(added), inside, whole, min(worst, 1.0), words, added[0])
+            # A number for a word, too.
+            names += all(has_name) or any(code & DIGIT for code in (*gone, *new))
+        more_names += has_name[0] != has_name[1]
+        for side, codes in zip(only, (gone, new), strict=True):
+            side.update(code >> MARKS for code in codes if not code & LITTLE)
+        other_words += counts is not None and _other_words(gone, new, counts)
+    whole = max(sum(weight_one), sum(weight_other), 1e-6)
+    worst_one, words_one, is_at_end_one = _sentences(first, weight_one, lost_one)
+    worst_other, words_other, is_at_end_other = _sentences(second, weight_other, lost_other)
+    return Change(
+        share=max(0.0, 1 - cost / whole),
+        swapped_names=names,
+        added_names=more_names,
+        other_words=other_words,
+        added=sum(added),
+        added_inside=inside,
+        weight=whole,
+        worst=min(1.0, max(worst_one, worst_other)),
+        words=max(words_one, words_other),
+        only_one=added[0],
+        only_in=(frozenset(only[0]), frozenset(only[1])),
+        is_at_end=is_at_end_one or is_at_end_other,
+        skeleton=skeleton,
+    )
 
 
-def _worst(codes: Codes, weight: NDArray[np.float32], lost: NDArray[np.float32]) -> float:
-    """Give the share that is kept of the sentence that lost most; short ones count together with the next."""
-    starts = np.flatnonzero(codes & START)
-    if len(starts) < 2:
-        return 1.0 if not len(codes) else 1 - float(lost.sum()) / max(1e-6, float(weight.sum()))
-    worst, has, misses = 1.0, 0.0, 0.0
-    for kept, gone in zip(np.add.reduceat(weight, starts), np.add.reduceat(lost, starts), strict=True):
-        has, misses = has + float(kept), misses + float(gone)
-        if has >= SENTENCE:
-            worst = min(worst, 1 - misses / has)
+def _sentences(codes: list[int], weight: list[float], lost: list[tuple[int, int]]) -> tuple[float, int, bool]:
+    """Look at sentences: what the one that lost most keeps (short ones count together with the next), how many
+    words those that lost any have, and whether the first or the last one is among these.
+    """
+    bounds = [place for place, code in enumerate(codes) if code & START and place] + [len(codes)]
+    worst, words, begin, is_at_end = 1.0, 0, 0, False
+    has = misses = 0.0
+    for end in bounds:
+        gone = [(max(a, begin), min(b, end)) for a, b in lost if a < end and (b > begin or a == b == begin)]
+        words += (end - begin) * bool(gone)
+        is_at_end = is_at_end or (bool(gone) and (begin == 0 or end == len(codes)))
+        has += sum(weight[begin:end])
+        misses += sum(sum(weight[a:b]) for a, b in gone)
+        is_whole = begin == 0 and end == len(codes)
+        if has >= SENTENCE or end == len(codes):
+            worst = min(worst, 1 - misses / max(has, 1e-6 if is_whole else SENTENCE))
             has = misses = 0.0
-    return worst
+        begin = end
+    return worst, words, is_at_end
 
 
-def _changed(codes: Codes, lost: NDArray[np.float32]) -> int:
-    """Count the words of the sentences that lost any."""
-    sentences = np.cumsum((codes & START) > 0)
-    return int(np.isin(sentences, sentences[lost > 0]).sum())
+def is_rare(word: int, counts: Counts) -> bool:
+    """Whether few texts have a word, given without marks."""
+    return int(counts[word & (TABLE - 1)]) < USUAL
 
 
-def _is_apart(one: Codes, other: Codes, a: int, b: int, c: int, d: int, *, is_first: bool) -> bool:
-    """Tell whether what was put before or behind is a sentence of its own."""
-    longer, begin, end = (one, a, b) if b > a else (other, c, d)
-    mark = longer[end] if is_first else longer[begin]
-    return bool(mark & START)
-
-
-def _has_names(codes: Codes) -> bool:
-    return bool((codes & NAME).any())
-
-
-def _names_differ(one: Codes, other: Codes) -> bool:
-    if (one & DIGIT).any() or (other & DIGIT).any():
-        return True  # a number for a word, too
-    return _has_names(one) and _has_names(other)
-
-
-def _usual(one: Codes, other: Codes, counts: Counts | None) -> int:
-    """Count the swaps of one word that matters for another where the data have both in other places, too."""
-    if counts is None:
-        return 0
-    known = []
-    for side in (one, other):
-        said = side[(side & LITTLE) == 0]
-        known.append(len(said) > 0 and int(counts[(said >> MARKS) & np.uint32(TABLE - 1)].min()) >= USUAL)
-    return int(all(known))
+def _other_words(gone: list[int], new: list[int], counts: Counts) -> bool:
+    """Whether words stand for others (or are there or not) that may ask another thing."""
+    said = [side for side in ([code for code in side if not code & LITTLE] for side in (gone, new)) if side]
+    if not said:
+        return False
+    if max(map(len, said)) > 1:
+        return True
+    usual = [int(counts[(side[0] >> MARKS) & (TABLE - 1)]) >= USUAL for side in said]
+    return all(usual) or (len(usual) == 2 and not any(usual))

@@ -5,8 +5,8 @@ place in it is compared with the item word by word. Beside that, an item counts 
 8-grams, or a run of 24 of its words, come anywhere in the texts, in several of them, too: a long passage is often cut.
 
 Short items are common talk, and judged harder: under 8 words an item has to begin a sentence and end with it, or a few
-words before its end ("The capital of Chile is", which a text goes on from); under 5 it has to be the whole text, or with a
-number in it, whole sentences. What many items have in common (an instruction before each) finds none of them.
+words before its end ("The capital of Chile is", which a text goes on from); under 5 it has to be the whole text, or
+with a number in it, whole sentences. What many items have in common (an instruction before each) finds none of them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finetop.core.alike.compare import KEPT_OF_A_SENTENCE, TABLE, Change, compare, count_words
-from finetop.core.alike.words import DIGIT, MARKS, START
+from finetop.core.alike.words import DIGIT, START, bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from finetop.core.alike.compare import Counts
     from finetop.core.alike.words import Codes
 
 GRAM: Final = 8  # words
@@ -40,29 +41,29 @@ Keys = NDArray[np.uint32]
 
 
 class Hit(msgspec.Struct, frozen=True):
-    """An item that a text contains; `change` says how they differ, None where the texts have it in pieces."""
+    """An item that a text contains, and how they differ."""
 
     item: int
     text: int
-    change: Change | None
+    change: Change
 
     @property
     def is_verbatim(self) -> bool:
         """Whether its words are there as they are."""
-        return self.change is None or self.change.contained == 1.0
+        return self.change.contained == 1.0
 
 
 class Items:
-    """What is looked for."""
+    """What is looked for; `counts` are of the words of the texts, if they are known, to tell usual ones."""
 
-    def __init__(self, items: Sequence[Codes]) -> None:
+    def __init__(self, items: Sequence[Codes], counts: Counts | None = None) -> None:
         self.items = items
-        self._counts = np.zeros(TABLE, np.uint32)
-        count_words(self._counts, np.concatenate([*items, np.zeros(0, np.uint32)]))
+        self._counts = np.zeros(TABLE, np.uint32) if counts is None else counts.copy()
+        count_words(self._counts, items)
         self._tiny: dict[bytes, list[int]] = {}
         for number, codes in enumerate(items):
             if 0 < len(codes) < TINY:
-                self._tiny.setdefault((codes >> MARKS).tobytes(), []).append(number)
+                self._tiny.setdefault(bare(codes).tobytes(), []).append(number)
         normal = [
             number
             for number, codes in enumerate(items)
@@ -76,7 +77,7 @@ class Items:
         """Find the items in texts, which are numbered from `first` on. An item may be found in many texts."""
         for number, text in enumerate(texts):
             if len(text) < TINY:
-                for item in self._tiny.get((text >> MARKS).tobytes(), ()):
+                for item in self._tiny.get(bare(text).tobytes(), ()):
                     yield Hit(item, first + number, Change(1.0))
         joined, owner = _joined(texts)
         self._runs.take(joined, owner, first)
@@ -86,10 +87,9 @@ class Items:
                 if change is not None:
                     yield Hit(item, first + number, change)
 
-    def in_pieces(self) -> Iterator[Hit]:
+    def in_pieces(self) -> Iterator[tuple[int, int]]:
         """Find the items that all texts together have in large part, word for word, each with a text that has some."""
-        for item, text in self._runs.found():
-            yield Hit(item, text, None)
+        yield from self._runs.found()
 
     def _verify(self, item: Codes, text: Codes, offset: int) -> Change | None:
         """Compare an item with the place of a text where it may be: its first word is near `offset`."""
@@ -119,7 +119,7 @@ def _place(item: Codes, window: Codes) -> tuple[int, int] | None:
     """Find what of a window an item is aligned with, without what stands before and behind."""
     from rapidfuzz.distance import Levenshtein
 
-    steps = Levenshtein.opcodes((item >> MARKS).tolist(), (window >> MARKS).tolist())
+    steps = Levenshtein.opcodes(bare(item).tolist(), bare(window).tolist())
     equal = [step for step in steps if step.tag == "equal"]
     if not equal:
         return None
@@ -132,8 +132,8 @@ def _place(item: Codes, window: Codes) -> tuple[int, int] | None:
 def _joined(texts: Sequence[Codes]) -> tuple[Keys, NDArray[np.int64]]:
     """Put the bare words of texts one behind the other, and say which text each is of."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
-    words = np.concatenate([*texts, np.zeros(0, np.uint32)]) >> MARKS
-    return words.astype(np.uint32), np.repeat(np.arange(len(texts)), sizes)
+    words = bare(np.concatenate([*texts, np.zeros(0, np.uint32)]))
+    return words, np.repeat(np.arange(len(texts)), sizes)
 
 
 def _grams(words: Keys, owner: NDArray[np.int64], size: int) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:

@@ -16,22 +16,24 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from finetop.core.alike.words import LITTLE, MARKS
+from finetop.core.alike.words import LITTLE, bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from finetop.core.alike.words import Codes
 
 BANDS: Final = 32
-WIDTH: Final = 3  # numbers in a band: of texts that share half of their shingles 98.6 % meet in one, of a third 71 %
+WIDTH: Final = (
+    3  # numbers in a band: of texts that share half of their shingles 98.6 % meet in one, of a third 71 %
+)
 PERMUTATIONS: Final = BANDS * WIDTH
 LONG: Final = 64  # words; a longer text is known by its pairs alone
 BLOCK: Final = 60_000  # shingles that are hashed at once: they stay in the cache
 TABLE: Final = 1 << 22  # in which shingles are counted
 COMMON: Final = 0.05  # of all texts: a shingle of more than these says nothing
-COMMON_AT_LEAST: Final = 50
-FEWEST: Final = 4  # shingles; a text that is left with fewer keeps all
+COMMON_AT_LEAST: Final = 300
+FEWEST: Final = 3  # shingles; a text that is left with fewer keeps all
 CROWD: Final = 40  # texts in one bucket; in a larger one each is compared with its next neighbours alone
 NEIGHBOURS: Final = 6
 SHARED: Final = 0.2  # of a signature, at least: pairs below are not verified
@@ -61,7 +63,7 @@ def shingles(texts: Sequence[Codes]) -> Shingles:
     last = np.zeros(len(words), bool)
     last[np.cumsum(sizes)[sizes > 0] - 1] = True
     hashes = np.empty((len(words), 2), np.uint32)
-    known = words >> MARKS
+    known = bare(words)
     hashes[:, 0] = _mixed(known)
     hashes[:-1, 1] = _mixed(known[:-1] * np.uint32(0x9E3779B1) + known[1:])
     wanted = np.empty((len(words), 2), bool)
@@ -78,7 +80,8 @@ def _sums(values: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int
     total = np.zeros(len(values) + 1, np.int64)
     np.cumsum(values, out=total[1:])
     ends = np.cumsum(sizes)
-    return total[ends] - total[ends - sizes]
+    summed: NDArray[np.int64] = total[ends] - total[ends - sizes]
+    return summed
 
 
 def _mixed(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
@@ -148,14 +151,13 @@ def bands(made: Signature) -> NDArray[np.uint32]:
     return mixed
 
 
-def pairs(made: Signature, tell: Callable[[int], None] = lambda _: None) -> Pairs:
-    """Find the pairs of texts that meet in a band and share enough of their signatures; `tell` hears of each band."""
+def pairs(made: Signature) -> Pairs:
+    """Find the pairs of texts that meet in a band and share enough of their signatures."""
     keys = bands(made)
     is_empty = (made == 0xFFFFFFFF).all(axis=1)
-    met = np.zeros(0, np.int64)
+    met: NDArray[np.int64] = np.zeros(0, np.int64)
     for number in range(BANDS):
-        found = np.fromiter(_meetings(keys[:, number], is_empty), np.dtype((np.int64, 2)))
-        tell(number + 1)
+        found = np.array(list(_meetings(keys[:, number], is_empty)), np.int64).reshape(-1, 2)
         met = np.union1d(met, found[:, 0] * len(made) + found[:, 1])
     both = np.stack([met // max(1, len(made)), met % max(1, len(made))], axis=1)
     kept = [np.zeros((0, 2), np.int64)]
@@ -170,11 +172,10 @@ def _meetings(keys: NDArray[np.uint32], is_empty: NDArray[np.bool_]) -> Iterator
     order = order[~is_empty[order]]
     ordered = keys[order]
     edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
-    for first, end in zip(edges[:-1], edges[1:], strict=True):
-        size = end - first
-        if size < 2:
-            continue
-        members = order[first:end].tolist()
+    sizes = np.diff(edges)
+    shared = sizes > 1
+    for first, size in zip(edges[:-1][shared].tolist(), sizes[shared].tolist(), strict=True):
+        members = order[first : first + size].tolist()
         reach = size if size <= CROWD else NEIGHBOURS
         for place, member in enumerate(members):
             for other in members[place + 1 : place + 1 + reach]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from array import array
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +27,9 @@ class Store:
         folder = ON_DISK if Path(ON_DISK).is_dir() else None
         self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="finetop-words-", dir=folder)  # noqa: SIM115
         self._ends = array("Q", [0])
+
+    def __del__(self) -> None:
+        self._file.close()
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -51,4 +55,4 @@ class Store:
             self._file.seek(ends[0])
             whole = np.frombuffer(self._file.read(ends[-1] - ends[0]), np.uint32)
             bounds = [(end - ends[0]) // 4 for end in ends]
-            yield first, [whole[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+            yield first, [whole[a:b] for a, b in pairwise(bounds)]

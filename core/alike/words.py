@@ -27,24 +27,24 @@ MARKS: Final = 4  # bits
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(
-    rf"[.!?:;\n\u3002\uff01\uff1f]+|[+*/=<>%^$\u20ac\u00a3\u00d7\u00f7]|(?<=[\d\s])[-\u2212](?=[\s\d])|[{_UNSPACED}]|[^\W{_UNSPACED}]+"
+    rf"[.!?:;\n\u3002\uff01\uff1f]+|[+*/=<>%^$\u20ac\u00a3\u00d7\u00f7]|(?<=[\d\s])[-\u2212](?=[\s\d])|[{_UNSPACED}]|[^\W_{_UNSPACED}]+"
 )
 _ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f")
 _EDGES = " .,:;!?=\"'"
 _MEMORY = 400_000  # different words whose codes are remembered: about 60 MB
 
-LITTLE_WORDS: Final = frozenset(
-    """
+_LITTLE_WORDS: Final = """
     a an the this that these those some any such same other others each every either neither both all
     i you he she it we they me him her us them my your his its our their mine yours ours theirs one ones
     am is are was were be been being do does did done doing have has had having will would shall should can could
     may might must ought let s t d ll m re ve don doesn didn isn aren wasn weren won wouldn couldn shouldn hasn haven
     and or but nor so yet if then else than as because since while when where who whom whose which what why how
     of in on at by for with from to into onto upon about over under between among through during before after above
-    following no not below out off up down again further once here there also too very just only even still quite really rather
+    following no not below out off up down again further once here there also too very just only even still
+    quite really rather
     please kindly thanks thank ok okay well now hi hello dear tell me give know want like need get got go
-    """.split()
-)
+"""
+LITTLE_WORDS: Final = frozenset(_LITTLE_WORDS.split())
 
 
 class _Remembered(dict[str, int]):
@@ -90,7 +90,8 @@ def codes_of(text: str) -> Codes:
 
 def bare(codes: Codes) -> Codes:
     """Drop the marks: what is left is the same for the same words."""
-    return codes >> MARKS
+    words: Codes = codes >> np.uint32(MARKS)
+    return words
 
 
 def normalised(text: str) -> str:
@@ -98,7 +99,7 @@ def normalised(text: str) -> str:
     return " ".join(text.casefold().split()).strip(_EDGES)
 
 
-def fingerprint(*texts: str) -> bytes:
-    """Hash normalised texts into eight bytes: alike for the same texts but for case, white space and marks at the ends."""
+def fingerprint(*texts: str) -> int:
+    """Hash normalised texts into 64 bits: the same for texts that differ in case, white space and marks at the ends."""
     whole = "\x1f".join(normalised(text) or text.strip() for text in texts)
-    return hashlib.blake2b(whole.encode("utf-8", "replace"), digest_size=8).digest()
+    return int.from_bytes(hashlib.blake2b(whole.encode("utf-8", "replace"), digest_size=8).digest(), "big")

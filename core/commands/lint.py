@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.commands.output import plain, print_json
+from finetop.core.data import open_file
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.lint.report import Asked, Given, Report, Told
 from finetop.core.lint.words import report_lines
@@ -35,6 +36,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="FILE",
         help="rows to test with: no training row may be among them",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a benchmark's .jsonl: no training row may contain its questions; may come again",
     )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a setting of the recipe"
@@ -75,7 +83,10 @@ def asked_of(args: argparse.Namespace) -> Asked:
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
     tests = tuple(Given("test", {"path": path}) for path in args.test)
+    for path in args.against:
+        open_file(Path(path).expanduser()).close()
     common = {
+        "against": tuple(args.against),
         "fix": args.fix,
         "max_tokens": args.max_tokens,
         "only": _names(args.only),

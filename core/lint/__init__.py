@@ -17,10 +17,12 @@ A finding is a file of core/lint/findings, found by listing that folder:
 - `look(row, lens)`: in a worker, of one row alone. None where there is nothing to see (most rows), else plain data for
   msgpack: numbers, texts, bytes, lists. `row` is a Row (row.py), `lens` a Lens: what is the same for every row. It is
   called for every row, those that could not be read too (`row.record` is None then, `row.fault` says why);
+  Findings whose `look` is the same function share it: a row is looked at once, and each hears of it;
 - `Finder`, where counting is not enough: a class made with `Finder(lens)` in the first process, which has
   - `take(at, seen)`: what `look` gave of row number `at` (from 0, over all sources), in order of the rows;
   - `finish(whole)`: give the Findings (report.py), none where all is well. `whole` is a Whole (whole.py): the
-    number of rows, `place(at)`, `again(ats)` to read some rows once more, `say(phase, done, total)` for progress.
+    number of rows, `place(at)`, `again(ats)` to read some rows once more, `say(phase, done, total)` for progress,
+    what was asked for, and the report's `notes`.
     An example's text goes through `tally.example`, which masks secrets and cuts it;
   - `fixes(whole)`: a Fix for each row that `--fix` changes; asked after `finish`, only with `--fix`;
   without one, `look` gives a list of Sights (tally.py), which are counted by kind, with the first of each as examples;

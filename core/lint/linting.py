@@ -84,16 +84,20 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     notes: list[str] = []
     lens, setup = _setup(asked, recipe, names, reads, home, notes)
     finders = {name: _finder(name, lens) for name in names}
+    hearers: dict[Any, list[Any]] = {}
+    for name in names:  # those that look in the same way hear of the same
+        hearers.setdefault(lint.load(name).look, []).append(finders[name])
     counted = _Counted()
     with hands(setup, asked.workers, sum(map(lines.size_of, reads))) as looking_hands:
         for seen in looking_hands.looked(_blocks(reads, home, lens, say)):
             counted.take(seen, lens.max_tokens)
             for name, sights in seen.found.items():
-                for index, sight in sights:
-                    finders[name].take(seen.at + index, sight)
+                for finder in hearers[lint.load(name).look]:
+                    for index, sight in sights:
+                        finder.take(seen.at + index, sight)
     notes += [f"{read.name}: its first {read.rows:,} rows were looked at" for read in reads if read.is_cut]
     looker = Looker(Setup((), setup.sources, lens))
-    whole = Whole(reads, home, lambda block: looker.rows_of(block, measured=False), say)
+    whole = Whole(reads, home, lambda block: looker.rows_of(block, measured=False), say, asked, notes)
     findings: list[Finding] = []
     for finder in finders.values():
         findings += finder.finish(whole)

@@ -28,6 +28,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     max_tokens: int | None = None
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()  # files of benchmarks, whose items no training row may contain
     options: tuple[str, ...] = ()  # of findings that look only where they are asked to
     fix: str | None = None  # the file to write
     workers: int = 2

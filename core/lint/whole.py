@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from finetop.core.home import Home
     from finetop.core.lint.lines import Block, Read
-    from finetop.core.lint.report import SourceRole
+    from finetop.core.lint.report import Asked, SourceRole
     from finetop.core.lint.row import Row
 
 
@@ -25,6 +25,8 @@ class Whole:
     home: Home
     rows_of: Callable[[Block], list[Row]]
     say: Callable[[str, float, float], None]  # phase, done, total
+    asked: Asked
+    notes: list[str]  # what could not be looked at, and why: a finding adds to them
     _kept: tuple[int, int, Block] | None = None  # the block read last: its source, its index
 
     @property

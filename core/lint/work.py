@@ -46,7 +46,8 @@ class Looker:
 
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
-        self.looks = [(name, lint.load(name).look) for name in setup.findings]
+        # Findings that look in the same way share what was seen: it comes under the name of the first of them.
+        self.looks = {look: name for name in reversed(setup.findings) for look in (lint.load(name).look,)}
         self.meter = Meter(setup.lens, *_tokenizer(setup))
 
     def rows_of(self, block: Block, *, measured: bool = True) -> list[Row]:
@@ -68,7 +69,7 @@ class Looker:
         read = self.rows_of(block)
         lens = self.setup.lens
         found: dict[str, list[tuple[int, Any]]] = {}
-        for name, look in self.looks:
+        for look, name in self.looks.items():
             seen = [
                 (index, sight) for index, row in enumerate(read) if (sight := look(row, lens)) is not None
             ]

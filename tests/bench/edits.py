@@ -13,50 +13,54 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
-SYNONYMS = dict(
-    pair.split("=")
-    for pair in """
-    show=display big=large small=little quick=fast quickly=rapidly begin=start start=begin end=finish help=assist buy=purchase
-    use=employ make=create create=produce find=locate give=provide provide=supply get=obtain need=require require=need
-    explain=clarify describe=depict write=compose list=enumerate name=mention choose=select select=pick answer=response
-    question=query problem=issue issue=problem error=mistake important=crucial difficult=hard hard=difficult easy=simple
-    simple=easy good=fine bad=poor many=numerous several=various different=distinct similar=alike total=overall
-    number=amount amount=quantity people=persons person=individual child=kid children=kids man=guy woman=lady house=home
-    home=house car=vehicle road=street job=position work=labor money=cash cost=price price=cost pay=spend earn=make
-    weight=mass size=dimension length=extent height=tallness color=colour material=fabric product=item item=article
-    company=firm customer=client user=consumer doctor=physician illness=disease disease=illness medicine=drug drug=medication
-    treatment=therapy treatments=therapies therapy=treatment cause=trigger causes=triggers symptoms=signs signs=symptoms
-    patient=sufferer patients=sufferers people=folks usually=typically often=frequently sometimes=occasionally
-    always=constantly never=not about=regarding because=since also=additionally however=nevertheless therefore=thus
-    after=following before=preceding during=throughout near=close inside=within outside=beyond under=beneath above=over
+_SYNONYMS = """
+    show=display big=large small=little quick=fast quickly=rapidly begin=start start=begin end=finish
+    help=assist buy=purchase use=employ make=create create=produce find=locate give=provide provide=supply
+    get=obtain need=require require=need explain=clarify describe=depict write=compose list=enumerate
+    name=mention choose=select select=pick answer=response question=query problem=issue issue=problem
+    error=mistake important=crucial difficult=hard hard=difficult easy=simple simple=easy good=fine bad=poor
+    many=numerous several=various different=distinct similar=alike total=overall number=amount
+    amount=quantity people=persons person=individual child=kid children=kids man=guy woman=lady house=home
+    home=house car=vehicle road=street job=position work=labor money=cash cost=price price=cost pay=spend
+    earn=make weight=mass size=dimension length=extent height=tallness color=colour material=fabric
+    product=item item=article company=firm customer=client user=consumer doctor=physician illness=disease
+    disease=illness medicine=drug drug=medication treatment=therapy treatments=therapies therapy=treatment
+    cause=trigger causes=triggers symptoms=signs signs=symptoms patient=sufferer patients=sufferers
+    people=folks usually=typically often=frequently sometimes=occasionally always=constantly never=not
+    about=regarding because=since also=additionally however=nevertheless therefore=thus after=following
+    before=preceding during=throughout near=close inside=within outside=beyond under=beneath above=over
     large=big little=small new=recent old=aged young=youthful long=lengthy short=brief high=tall low=reduced
-    great=excellent happy=glad sad=unhappy beautiful=pretty clean=tidy dirty=filthy correct=right wrong=incorrect
-    true=accurate false=untrue main=primary primary=main possible=feasible likely=probable certain=sure
-    contains=includes includes=contains shows=displays helps=aids makes=creates uses=employs gives=provides
-    takes=requires keeps=holds goes=travels comes=arrives said=stated told=informed asked=inquired bought=purchased
-    sold=traded made=created used=employed found=discovered gave=provided got=received went=travelled came=arrived
-    took=grabbed kept=retained left=departed lost=misplaced won=gained spent=used built=constructed sent=mailed
-    received=got started=began began=started stopped=halted increased=rose decreased=fell compute=calculate
-    calculate=compute determine=establish identify=recognize generate=produce summarize=condense translate=render
-    sentence=phrase paragraph=passage story=tale poem=verse article=piece essay=paper text=passage example=instance
-    method=approach way=manner steps=stages step=stage process=procedure result=outcome results=outcomes effect=impact
-    reason=motive purpose=aim goal=objective idea=concept plan=scheme rule=guideline type=kind types=kinds kind=type
-    part=portion parts=portions group=set place=location area=region city=town country=nation world=globe day=date
-    week=seven-day month=period year=twelvemonth hours=hrs minutes=mins food=meal water=liquid box=container bag=sack
-    store=shop shop=store school=academy class=course student=pupil students=pupils teacher=instructor book=volume
-    animal=creature animals=creatures plant=shrub tree=plant dog=hound cat=feline bird=fowl fish=seafood
-    body=physique head=skull hand=palm eye=eyeball heart=ticker blood=gore brain=mind skin=hide bone=skeleton
-    fix=repair repair=fix clean=wash wash=clean remove=delete add=append put=place open=unlock close=shut
-    """.split()
-)
-ADDED_WORDS = """
+    great=excellent happy=glad sad=unhappy beautiful=pretty clean=tidy dirty=filthy correct=right
+    wrong=incorrect true=accurate false=untrue main=primary primary=main possible=feasible likely=probable
+    certain=sure contains=includes includes=contains shows=displays helps=aids makes=creates uses=employs
+    gives=provides takes=requires keeps=holds goes=travels comes=arrives said=stated told=informed
+    asked=inquired bought=purchased sold=traded made=created used=employed found=discovered gave=provided
+    got=received went=travelled came=arrived took=grabbed kept=retained left=departed lost=misplaced
+    won=gained spent=used built=constructed sent=mailed received=got started=began began=started
+    stopped=halted increased=rose decreased=fell compute=calculate calculate=compute determine=establish
+    identify=recognize generate=produce summarize=condense translate=render sentence=phrase
+    paragraph=passage story=tale poem=verse article=piece essay=paper text=passage example=instance
+    method=approach way=manner steps=stages step=stage process=procedure result=outcome results=outcomes
+    effect=impact reason=motive purpose=aim goal=objective idea=concept plan=scheme rule=guideline type=kind
+    types=kinds kind=type part=portion parts=portions group=set place=location area=region city=town
+    country=nation world=globe day=date week=seven-day month=period year=twelvemonth hours=hrs minutes=mins
+    food=meal water=liquid box=container bag=sack store=shop shop=store school=academy class=course
+    student=pupil students=pupils teacher=instructor book=volume animal=creature animals=creatures
+    plant=shrub tree=plant dog=hound cat=feline bird=fowl fish=seafood body=physique head=skull hand=palm
+    eye=eyeball heart=ticker blood=gore brain=mind skin=hide bone=skeleton fix=repair repair=fix clean=wash
+    wash=clean remove=delete add=append put=place open=unlock close=shut
+"""
+_ADDED = """
     really actually simply basically also just currently generally probably certainly indeed perhaps definitely often
     possibly clearly quite fairly truly mostly briefly carefully exactly nicely surely kindly
-""".split()
-ODD_WORDS = """
+"""
+_ODD = """
     garden window yellow seven table river music orange paper silver winter button forest pocket simple random coffee
     market bridge copper velvet hollow gentle marble lantern
-""".split()
+"""
+SYNONYMS = dict(pair.split("=") for pair in _SYNONYMS.split())
+ADDED_WORDS = tuple(_ADDED.split())
+ODD_WORDS = tuple(_ODD.split())
 OPENINGS = (
     "Please answer the following question: ",
     "Question: ",

@@ -27,5 +27,5 @@ def contaminated(items: Mapping[Key, str], training_texts: Iterable[str]) -> tup
     texts = iter(training_texts)
     while some := [codes_of(text) for text in islice(texts, BLOCK)]:
         found.update(hit.item for hit in wanted.search(some))
-    found.update(hit.item for hit in wanted.in_pieces())
+    found.update(item for item, _ in wanted.in_pieces())
     return tuple(sorted(keys[number] for number in found))

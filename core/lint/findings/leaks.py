@@ -1,0 +1,94 @@
+"""Training rows that ask what the test asks."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from finetop.core.alike.compare import asks_the_same, compare
+from finetop.core.alike.contained import Items
+from finetop.core.lint import alike
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.alike.compare import Told
+    from finetop.core.lint.report import Finding
+    from finetop.core.lint.row import Lens
+    from finetop.core.lint.tally import Fix
+    from finetop.core.lint.whole import Whole
+
+ABOUT = "training rows that are in the test or in the rows that are held back"
+WHY = (
+    "The test then shows what the model has by heart, not what it can do: its score is too good, and no comparison "
+    "with it holds."
+)
+FIX = "remove them from the training rows"
+SEVERITY = "error"
+
+TELLING = 4.0  # weight of the words of an answer that few questions have
+
+look = alike.look
+
+
+class Finder:
+    """Finds the rows of the test and of data.eval in those to train on."""
+
+    def __init__(self, lens: Lens) -> None:
+        self._seen = alike.gathered(lens)
+        self._likes: list[alike.Like] = []
+
+    def take(self, at: int, seen: bytes) -> None:
+        """Take in what was seen of a row."""
+        self._seen.take(at, seen)
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Give the finding, if there is any."""
+        seen = self._seen
+        tests = [number for side in alike.SIDES[1:] for number in seen.members(whole, side).tolist()]
+        if not tests:
+            return []
+        heads = seen.heads
+        is_text = heads["kind"] == alike.TEXT
+        wanted = Items(
+            [seen.answer(number) if is_text[number] else seen.asked(number) for number in tests],
+            seen.counts(),
+        )
+        training = seen.members(whole, alike.SIDES[0])
+        judged, answered, hits = alike.Families(), {}, {}
+        for first in range(0, len(training), 1000):
+            whole.say("rows of the test", first, len(training))
+            numbers = training[first : first + 1000].tolist()
+            texts = [seen.answer(number) if is_text[number] else seen.asked(number) for number in numbers]
+            for hit in wanted.search(texts):
+                number, test = numbers[hit.text], tests[hit.item]
+                hits[number, test] = "as it is" if hit.is_verbatim else "lightly edited"
+                told = asks_the_same(hit.change, len(wanted.items[hit.item]))
+                answered[number, test] = self._answers(number, test, told)
+                is_other = any(map(seen.is_answered, (test, number), hit.change.only_in))
+                if heads["context"][number] == heads["context"][test] and not is_other:
+                    questions = int(heads["question"][number]), int(heads["question"][test])
+                    judged.take(number, test, *questions, hit.change, told)
+        found: dict[int, alike.Like] = {}
+        for number, test in judged.same():
+            what = "a text" if is_text[test] else "the question alone"
+            found[number] = alike.Like(number, f"{what}, {hits[number, test]}", test)
+        for (number, test), is_answered in answered.items():
+            if is_answered:
+                found[number] = alike.Like(number, f"question and answer, {hits[number, test]}", test)
+        self._likes = list(found.values())
+        return alike.findings_of(
+            sys.modules[__name__], self._likes, seen, whole, whole.rows_in("train", "replay")
+        )
+
+    def _answers(self, number: int, test: int, told: Told) -> bool:
+        """Whether a training row answers as the test row does, in so many words that it is no chance."""
+        seen, heads = self._seen, self._seen.heads
+        if heads["kind"][test] == alike.TEXT:
+            return False
+        change = compare(seen.answer(number), seen.answer(test), seen.counts())
+        return change.is_light and not change.swapped_names and (told == "same" or change.weight >= TELLING)
+
+    def fixes(self, whole: Whole) -> Iterator[Fix]:
+        """Remove them."""
+        yield from alike.removals(self._likes, self._seen, whole)

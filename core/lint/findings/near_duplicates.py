@@ -1,0 +1,86 @@
+"""Rows that ask and answer the same as another, with a few words or marks changed."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from finetop.core.alike.compare import compare
+from finetop.core.lint import alike
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finetop.core.lint.report import Finding
+    from finetop.core.lint.row import Lens
+    from finetop.core.lint.tally import Fix
+    from finetop.core.lint.whole import Whole
+
+ABOUT = "rows that are nearly the same as another"
+WHY = (
+    "Rows that differ in a word or a mark are one example told several times: it weighs more than the others, and a "
+    "part of the data that is held back no longer tells what is new to the model."
+)
+FIX = "remove them and keep the first of each"
+SEVERITY = "warning"
+
+TELLING = 4.0  # weight of the words of an answer that few questions have
+
+look = alike.look
+
+
+class Finder:
+    """Finds rows whose question and answer are light edits of those of a row that is kept."""
+
+    def __init__(self, lens: Lens) -> None:
+        self._seen = alike.gathered(lens)
+        self._same: set[tuple[int, int]] = set()
+        self._likes: list[alike.Like] = []
+
+    def take(self, at: int, seen: bytes) -> None:
+        """Take in what was seen of a row."""
+        self._seen.take(at, seen)
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Give the finding, if there is any."""
+        gone: set[int] = set()
+        self._same = self._seen.asks_the_same(whole)
+        pairs = sorted(self._seen.alike(whole), key=lambda pair: pair[::-1])
+        for done, (first, second) in enumerate(pairs):
+            if done % 1000 == 0:
+                whole.say("near duplicates", done, len(pairs))
+            if first in gone or second in gone:
+                continue
+            kind = self._kind(first, second)
+            if kind:
+                gone.add(second)
+                self._likes.append(alike.Like(second, kind, first))
+        return alike.findings_of(sys.modules[__name__], self._likes, self._seen, whole, whole.rows)
+
+    def fixes(self, whole: Whole) -> Iterator[Fix]:
+        """Remove all but the first of each."""
+        yield from alike.removals(self._likes, self._seen, whole)
+
+    def _kind(self, first: int, second: int) -> str:
+        """Say how two rows are alike; "" where they are not."""
+        seen, heads = self._seen, self._seen.heads
+        one, other = heads[first], heads[second]
+        if (
+            one["kind"] != other["kind"]
+            or one["context"] != other["context"]
+            or one["worse"] != other["worse"]
+        ):
+            return ""
+        counts = seen.counts()
+        question = compare(seen.asked(first), seen.asked(second), counts)
+        if not question.is_light:
+            return ""
+        answer = compare(seen.answer(first), seen.answer(second), counts)
+        if not answer.is_light or answer.swapped_names:
+            return ""
+        # "Yes" answers many questions: it says nothing about their being the same.
+        if answer.weight < TELLING and one["kind"] != alike.TEXT and (first, second) not in self._same:
+            return ""
+        if question.is_equal and answer.is_equal:
+            return "the same words, other marks"
+        return "something before or behind it" if question.added + answer.added else "a few words differ"
