@@ -74,12 +74,12 @@ def codes_of(text: str) -> Codes:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     raw = _TOKEN.findall(text)
-    found = np.fromiter(map(_codes.__getitem__, raw), np.uint32, len(raw))
-    ends = found == 0
-    starts = np.ones(len(found), bool)
+    all_of_it = np.fromiter(map(_codes.__getitem__, raw), np.uint32, len(raw))
+    ends = all_of_it == 0
+    starts = np.ones(len(all_of_it), bool)
     starts[1:] = ends[:-1]
-    kept = ~ends
-    found, starts = found[kept], starts[kept]
+    found: Codes = all_of_it[~ends]
+    starts = starts[~ends]
     capitals = found & CAPITAL
     if 2 * int(capitals.sum()) > len(found):  # A Heading, or ALL IN CAPITALS: they say nothing
         found &= ~np.uint32(CAPITAL)
