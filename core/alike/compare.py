@@ -31,6 +31,7 @@ USUAL: Final = 3  # texts, at least, that have a usual word
 KEPT: Final = 0.6
 KEPT_OF_A_SENTENCE: Final = 0.5
 ADDED_INSIDE: Final = 0.4
+AROUND: Final = 3.0  # times the weight that is kept, at most, of what may be put before or behind
 SURE: Final = 0.7
 LONG: Final = 25  # words: in a longer text one word for another is no other question
 SENTENCE: Final = 4.0  # weight: a shorter sentence is looked at with the next one
@@ -82,6 +83,8 @@ class Change:
             and self.worst >= KEPT_OF_A_SENTENCE
             and not self.swapped_names
             and self.added_inside <= ADDED_INSIDE * self.weight
+            and self.added <= 1.0 + self.share * self.weight * (AROUND if self.share == 1 else 1)
+            and min(self.only_one, self.added - self.only_one) <= 1.0
         )
 
     @property

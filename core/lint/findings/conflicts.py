@@ -9,8 +9,11 @@ from finetop.core.alike.answers import contradiction
 from finetop.core.lint import alike
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from finetop.core.lint.report import Finding
     from finetop.core.lint.row import Lens
+    from finetop.core.lint.tally import Fix
     from finetop.core.lint.whole import Whole
 
 ABOUT = "prompts with answers that contradict each other"
@@ -46,6 +49,10 @@ class Finder:
                 found.setdefault(first, alike.Like(first, kind, second))
                 found.setdefault(second, alike.Like(second, kind, first))
         return alike.findings_of(sys.modules[__name__], list(found.values()), self._seen, whole, whole.rows)
+
+    def fixes(self, whole: Whole) -> Iterator[Fix]:
+        """Change nothing: which answer is right, a person must say."""
+        return iter(())
 
     def _kind(self, first: int, second: int) -> str:
         """Say how two rows contradict each other; "" where they don't."""
