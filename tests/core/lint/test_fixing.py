@@ -25,7 +25,9 @@ def digest(data: bytes) -> str:
 def test_every_change_is_in_the_manifest_and_all_else_is_as_it_was(tmp_path: Path) -> None:
     source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
     source.write_bytes(b"\n".join([GOOD, b"not json", EMPTY, b"", MARKED, UNSURE, GOOD]) + b"\n")
-    assert main(["--home", str(tmp_path), "lint", str(source), "--skip", "duplicates", "--fix", str(out)]) == 1
+    assert (
+        main(["--home", str(tmp_path), "lint", str(source), "--skip", "duplicates", "--fix", str(out)]) == 1
+    )
     rows = out.read_bytes().splitlines()
     assert [rows[0], rows[2], rows[3]] == [GOOD, UNSURE, GOOD]
     assert json.loads(rows[1]) == {
