@@ -209,7 +209,10 @@ class RemedyTried(msgspec.Struct, tag="remedy_tried", frozen=True, kw_only=True)
     verdict: Literal["ok", "regressed", "no_verdict", "failed", "unchanged"]
     reason: Words
     target: Annotated[dict[Key, Value], Meta(max_length=20)] = {}
-    gain: Value | None = None
+    kept: Annotated[
+        dict[Key, Value], Meta(max_length=20)
+    ] = {}  # the share of the gain by each metric that gained
+    gain: Value | None = None  # the least of them
     drop: Share | None = None
     interval: tuple[Share, Share] | None = None
     items_used: Count = 0

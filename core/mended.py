@@ -5,7 +5,6 @@ from __future__ import annotations
 from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
-from finetop.core.check.telling.result import LOWER_IS_BETTER
 from finetop.core.run import Running
 from finetop.core.text import clean_line
 
@@ -82,32 +81,38 @@ def target(found: RemediesAnswer, row: RemedyRow) -> str:
 
 
 def gain(row: RemedyRow) -> str:
-    """Write which share of the gain is kept."""
+    """Write which share of the gain is kept, by the metric of which that is least."""
     return "-" if row.gain is None else f"{100 * row.gain:.0f}%"
 
 
-def gains(found: RemediesAnswer, row: RemedyRow) -> dict[str, float]:
-    """Give the share of the gain that is kept by each metric by which tuning gained anything."""
-    kept = {}
-    for metric, reached in row.target.items():
-        base, now = found.base.get(metric), None if found.now is None else found.now.target.get(metric)
-        if base is None or now is None or (now >= base if metric in LOWER_IS_BETTER else now <= base):
-            continue
-        kept[metric] = (reached - base) / (now - base)
-    return kept
+def least(row: RemedyRow) -> str:
+    """Name the metric by which least of the gain is kept, where there is more than one."""
+    return min(row.kept, key=lambda metric: row.kept[metric]) if len(row.kept) > 1 else ""
 
 
-def kept_words(found: RemediesAnswer, row: RemedyRow) -> str:
-    """Say how much of the gain is kept, and of what by another metric less is kept."""
+def has_several(found: RemediesAnswer) -> bool:
+    """Say if tuning gained by several metrics of the target: then the one of which least is kept counts."""
+    return found.now is not None and len(found.now.kept) > 1
+
+
+def kept_words(row: RemedyRow) -> str:
+    """Say how much of the gain is kept: of several metrics by which that is least, and of which it is more."""
     if row.gain is None:
         return ""
-    less = [
-        f"{clean_line(metric).replace('_', ' ')} {100 * share:.0f}%"
-        for metric, share in gains(found, row).items()
-        if metric != found.metric and share < row.gain - 0.1
+    worst = least(row)
+    more = [
+        f"{named(metric)} {100 * share:.0f}%"
+        for metric, share in row.kept.items()
+        if metric != worst and share > row.gain + 0.1
     ]
-    others = f" ({', '.join(less)})" if less else ""
-    return f"keeps {gain(row)} of the gain{others} and "
+    by = f" by {named(worst)}" if worst and more else ""
+    others = f" ({', '.join(more)})" if more else ""
+    return f"keeps {gain(row)} of the gain{by}{others} and "
+
+
+def named(metric: str) -> str:
+    """Write a metric's name as words."""
+    return clean_line(metric).replace("_", " ")
 
 
 def retained(row: RemedyRow) -> str:
@@ -155,7 +160,7 @@ def best(found: RemediesAnswer) -> list[str]:
         if tried and not found.is_under_way and not lines:
             lines.append(f"none of {len(tried)} is proven to lose less than {found.margin:.1f} points")
         return lines
-    head = f"{star(found, row)} {letters[row.name]} {kept_words(found, row)}"
+    head = f"{star(found, row)} {letters[row.name]} {kept_words(row)}"
     if row.confirmation == "ok":
         lost = row.fresh_drop or 0.0
         moved = f"forgets {lost:.1f}" if round(lost, 1) > 0 else "forgets nothing"

@@ -229,7 +229,10 @@ class RemedyRow(msgspec.Struct, frozen=True):
     )
     reason: str = ""
     target: dict[str, float] = {}  # metric -> what it reaches
-    gain: float | None = None  # the share of the target's gain that it keeps
+    kept: dict[
+        str, float
+    ] = {}  # the share of the gain that it keeps by each metric of the target that gained
+    gain: float | None = None  # the least of them
     drop: float | None = None
     interval: tuple[float, float] | None = None  # of the drop of ability
     items_used: int = 0

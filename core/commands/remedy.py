@@ -81,7 +81,8 @@ def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> i
 def print_all(found: protocol.RemediesAnswer, run: str) -> None:
     """Print the table, the best, what needs training, and what to do next with the run, as it was named."""
     print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
-    head = ("", "", "remedy", found.metric or "target", "gain kept", "retained", "forgot?", "name")
+    kept = "least gain kept" if words.has_several(found) else "gain kept"
+    head = ("", "", "remedy", found.metric or "target", kept, "retained", "forgot?", "name")
     rows = [
         (words.star(found, row), letter, row.label, *words.cells(found, row), row.name)
         for letter, row in words.lettered(found.rows)

@@ -30,7 +30,7 @@ class RetrainingRow(msgspec.Struct, frozen=True):
 class RemediesAnswer(msgspec.Struct, frozen=True):
     run: str
     step: int
-    metric: str  # the target's first, by which gains are told; "" without a target
+    metric: str  # the target's first, which is shown first; "" without a target
     base: dict[str, float]  # metric -> what the base reaches, as far as that is known
     margin: float  # points
     now: (

@@ -1,8 +1,9 @@
 """Which remedy is best, and when that is confirmed.
 
 The suite's permutation is cut in two before anything is looked at. On its first part, for choosing, every candidate is
-checked at alpha, as any model is. The best so far is the one of those proven OK there that keeps most of the gain; but
-the best of several on the same items looks better than it is. So it is checked once more on the second part, for
+checked at alpha, as any model is. The best so far is the one of those proven OK there that keeps most of the gain: of
+several metrics of the target, by the one of which it keeps least, as what was wanted is all of them. But the best of
+several on the same items looks better than it is. So it is checked once more on the second part, for
 confirming, whose items chose nothing, at alpha / K. If it is not proven OK there, the next best has its turn.
 
 **Why a confirmation is wrong with probability at most alpha.** K is the number of candidates that any run can have
@@ -21,16 +22,19 @@ those of one model that was picked without them.
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from finetop.core.check.deciding.permutation import clusters_of, first_look
+from finetop.core.check.telling.result import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from finetop.core.check.deciding.verdict import CheckPlan
+    from finetop.core.check.scoring.target import Paired
+    from finetop.core.check.telling.result import TargetScore
     from finetop.core.run import RemedyRow
 
 CHOOSING_MOST = (
@@ -61,8 +65,34 @@ def _part(plan: CheckPlan, order: Sequence[object], what: str, alpha: float) -> 
     return msgspec.structs.replace(plan, order=tuple(order), alpha=alpha, hash=digest)
 
 
+def gained(reached: Mapping[Any, Paired | TargetScore]) -> dict[str, float]:
+    """Name the metrics by which tuning has gained, of which the model as it is keeps all: those that prove it.
+
+    Where none does (with an interval without 0), those that look so. What may be no gain at all has no share to keep.
+    """
+    ahead = {
+        metric: (pair.base - pair.tuned, -pair.high)
+        if metric in LOWER_IS_BETTER
+        else (pair.tuned - pair.base, pair.low)
+        for metric, pair in reached.items()
+    }
+    seen = {metric: low for metric, (by, low) in ahead.items() if by > 0}
+    return dict.fromkeys([metric for metric, low in seen.items() if low > 0] or seen, 1.0)
+
+
+def shares(
+    reached: Mapping[Any, float], base: Mapping[Any, float], now: Mapping[str, float], metrics: Iterable[str]
+) -> dict[str, float]:
+    """Give the share that is kept of what tuning gained by each metric, 1 at where the model is now."""
+    return {
+        metric: (reached[metric] - base[metric]) / (now[metric] - base[metric])
+        for metric in metrics
+        if metric in reached and base.get(metric) != now.get(metric) and metric in base and metric in now
+    }
+
+
 def ranked(rows: Sequence[RemedyRow]) -> list[RemedyRow]:
-    """Order those that are proven OK, most of the gain first; without a target as they come, the strongest first."""
+    """Order those that are proven OK, most of the least kept gain first; without a target the strongest first."""
     fine = [row for row in rows if row.verdict == "ok"]
     return sorted(fine, key=lambda row: -(row.gain if row.gain is not None else 0.0))
 

@@ -18,15 +18,14 @@ from finetop.core.check.deciding import conclusion, sequential
 from finetop.core.check.paper import open_paper
 from finetop.core.check.passes import score_target, turn
 from finetop.core.check.scoring import cache, target
-from finetop.core.check.telling.result import LOWER_IS_BETTER
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
-from finetop.core.remedies._choosing import NO_ITEMS, parts, ranked
+from finetop.core.remedies._choosing import NO_ITEMS, gained, parts, ranked, shares
 from finetop.core.remedies._weights import Unchanged, fingerprint
 from finetop.core.run import RemedyRow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from finetop.core.check.candidates import Name
@@ -111,6 +110,9 @@ def try_one(trial: Trial, candidate: remedies.Candidate, folder: Path, now: Reme
                 for metric, scores in score_target(paper, sitting.examinee).items()
             }
         weights, note = kept_words(paper)
+        bases: dict[str, float] = {metric: pair.base for metric, pair in reached.items()}
+        tuned: dict[str, float] = {metric: pair.tuned for metric, pair in reached.items()}
+        kept = gained(reached) if now is None else shares(tuned, bases, now.target, now.kept)
         put_away(paper.candidates)
     except EnvironmentTrouble:
         raise
@@ -123,8 +125,9 @@ def try_one(trial: Trial, candidate: remedies.Candidate, folder: Path, now: Reme
             **_who(trial, candidate),
             verdict=result.verdict,
             reason=result.reason,
-            target={metric: pair.tuned for metric, pair in reached.items()},
-            gain=None if now is None else gain(reached, now.target),
+            target=tuned,
+            kept=kept,
+            gain=None if now is None else min(kept.values(), default=None),
             **_numbers(result),
             tasks=[(task.task, task.drop or 0.0, task.mark) for task in _worst_first(result)],
             note=note,
@@ -157,19 +160,6 @@ def _numbers(result: CheckResult) -> dict[str, Any]:
 
 def _worst_first(result: CheckResult) -> list[Any]:
     return sorted(result.tasks, key=lambda task: (task.drop is None, -(task.drop or 0.0), task.task))
-
-
-def gain(reached: Mapping[Any, target.Paired], now: Mapping[str, float]) -> float | None:
-    """Give the share that is kept of what tuning gained, by the first metric of the target.
-
-    None without a target, or where tuning gained nothing.
-    """
-    metric = next(iter(reached), None)
-    if metric is None:
-        return None
-    base, whole = reached[metric].base, now[metric] - reached[metric].base
-    is_gain = whole < 0 if metric in LOWER_IS_BETTER else whole > 0
-    return (reached[metric].tuned - base) / whole if is_gain else None
 
 
 def paper_of(trial: Trial, candidate: remedies.Candidate, folder: Path, doing: str = "") -> Paper:
@@ -266,5 +256,6 @@ def _row(told: RemedyTried) -> RemedyRow:
         step=told.made_of,
         verdict=told.verdict,
         target=dict(told.target),
+        kept=dict(told.kept),
         gain=told.gain,
     )

@@ -96,6 +96,7 @@ def _tried(at: float, told: events.RemedyTried) -> RemedyRow:
         verdict=told.verdict,
         reason=told.reason,
         target=dict(told.target),
+        kept=dict(told.kept),
         gain=told.gain,
         drop=_points(told.drop),
         interval=_interval(told.interval),

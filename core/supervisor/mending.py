@@ -9,7 +9,7 @@ import msgspec
 from finetop.core import protocol, remedies, run as data
 from finetop.core.check.telling.result import read as outcome
 from finetop.core.errors import Refused
-from finetop.core.remedies._choosing import best
+from finetop.core.remedies._choosing import best, gained, shares
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import checking
@@ -33,6 +33,11 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
     check = checks.newest_result(connection, run_id, step)
     base = {} if check is None else _base(check)
     general = (recipe.get("check") or {}).get("general") or {}
+    now = _now(known, check, step)
+    if now is not None:
+        metrics = {} if check is None else gained(outcome(check).target)
+        now = msgspec.structs.replace(now, kept=now.kept or metrics)
+        rows = [_with_kept(row, base, now.target, now.kept) for row in rows]
     found = best(rows)
     return protocol.RemediesAnswer(
         run=name,
@@ -40,7 +45,7 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
         metric=_metric(recipe, base),
         base=base,
         margin=float(general.get("margin", 3.0)),
-        now=_now(known, check, step),
+        now=now,
         rows=rows,
         retrainings=_retrainings(connection, run_id, recipe),
         best="" if found is None else found.name,
@@ -133,8 +138,16 @@ def _now(known: dict[str, data.RemedyRow], check: dict[str, Any] | None, step: i
     )
 
 
+def _with_kept(
+    row: data.RemedyRow, base: dict[str, float], now: dict[str, float], metrics: dict[str, float]
+) -> data.RemedyRow:
+    """Give what one keeps of each gain, where it was tried before that was told."""
+    kept = row.kept or shares(row.target, base, now, metrics)
+    return msgspec.structs.replace(row, kept=kept, gain=min(kept.values(), default=row.gain))
+
+
 def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
-    """Name the metric by which gains are told: the target's first."""
+    """Name the metric that is shown first: the target's first."""
     wanted = ((recipe.get("check") or {}).get("target") or {}).get("metric") or []
     return str(wanted if isinstance(wanted, str) else next(iter(wanted or base), ""))
 

@@ -6,8 +6,16 @@ from finetop.core.run import Finished, RemedyRow, Running
 
 def row(name, gain=0.9, verdict="ok", confirmation="", **more):
     share = gain or 0.0
-    target = {"nats_per_token": 3.0 - 2.0 * share, "rules": more.pop("rules", share)}
-    values = {"gain": gain, "target": target, "drop": 0.8, "interval": (-1.0, 2.6), **more}
+    kept = {"nats_per_token": share, "rules": more.pop("rules", share)}
+    target = {"nats_per_token": 3.0 - 2.0 * share, "rules": kept["rules"]}
+    values = {
+        "gain": gain and min(kept.values()),
+        "kept": kept,
+        "target": target,
+        "drop": 0.8,
+        "interval": (-1.0, 2.6),
+        **more,
+    }
     return RemedyRow(name, "x", name, 1, verdict=verdict, confirmation=confirmation, **values)
 
 
@@ -38,8 +46,10 @@ def test_the_best_is_said_with_how_sure_that_is():
 
 def test_what_is_lost_by_another_metric_is_said():
     rows = [row("a", 0.63, rules=0.0)]
-    assert "keeps 63% of the gain (rules 0%) and is the best so far" in mended.best(answer(rows, "a"))[0]
-    assert mended.gains(answer(rows), rows[0]) == {"nats_per_token": 0.63, "rules": 0.0}
+    (said,) = mended.best(answer(rows, "a"))
+    assert "keeps 0% of the gain by rules (nats per token 63%) and is the best so far" in said
+    assert (mended.gain(rows[0]), mended.least(rows[0])) == ("0%", "rules")
+    assert mended.has_several(answer(rows))
 
 
 def test_a_refuted_one_is_named_and_so_is_that_none_is_left():

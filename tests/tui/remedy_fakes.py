@@ -21,7 +21,8 @@ def row(
     if verdict in ("ok", "regressed", "no_verdict"):
         values |= {
             "target": {"exact_match": 0.71 + 0.2 * (gain or 0.0), "rules": (gain or 0.0) ** 8},
-            "gain": gain,
+            "kept": {"exact_match": gain or 0.0, "rules": (gain or 0.0) ** 8},
+            "gain": gain and min(gain, gain**8),
             "drop": drop,
             "interval": (drop - 1.0, drop + 1.0),
             "items_used": 192,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from remedy_fakes import RUN, MendingSupervisor, after, answer, before, meanwhile, row, tried
-from tui_fakes import NOW, make_app, row_with, settled, text_of
+from tui_fakes import NOW, make_app, make_row, row_with, settled, text_of
 
 from finetop.core import protocol
-from finetop.core.run import Failed
+from finetop.core.run import Failed, Finished
+from finetop.tui.screens.compare import CompareScreen
 from finetop.tui.screens.launch import LaunchScreen
 from finetop.tui.screens.remedies import RemediesScreen
 from finetop.tui.screens.runs import RunsScreen
@@ -39,7 +41,7 @@ async def test_r_leads_here_and_esc_back() -> None:
         await opened(pilot)
         assert isinstance(app.screen, RemediesScreen)
         assert row_with(app, "★ c  half-way").split()[-2:] == ["✓", "ok"]
-        assert "★ c keeps 95% of the gain (rules 66%) and forgets 0.8. Confirmed on 300" in text_of(app)
+        assert "★ c keeps 66% of the gain by rules (exact match 95%) and forgets 0.8." in text_of(app)
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, RunsScreen)
@@ -145,6 +147,51 @@ async def test_nothing_moves_while_scores_arrive_and_o_sorts() -> None:
         assert "▸" in row_with(app, "half-way")
 
 
+async def test_every_metric_can_be_seen_and_the_one_of_which_least_is_kept_counts() -> None:
+    app = make_app(MendingSupervisor(after()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "Looking for: most of each gain kept" in text_of(app)
+        assert "least gain kept" in text_of(app)
+        assert "0.90" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
+        assert "exact match against retained" in text_of(app)
+        await pilot.press("v")
+        await settled(pilot)
+        assert "0.66" in row_with(app, "★ c") and "66%" in row_with(app, "★ c")
+        assert "rules against retained" in text_of(app)
+        await pilot.press("v")
+        await settled(pilot)
+        assert "exact match against retained" in text_of(app)
+        await pilot.press("j", "j", "enter")
+        await settled(pilot)
+        assert "rules 0.663, now 1.000, 66% of the gain: the least, which counts" in text_of(app)
+
+
+async def test_e_saves_the_table_and_c_compares_with_what_trained_again(tmp_path: Path) -> None:
+    fake = MendingSupervisor(after())
+    app = make_app(fake, tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        await pilot.press("e")
+        await settled(pilot)
+        await pilot.press("enter")
+        await settled(pilot)
+        file = tmp_path / "support-full-1e-4-remedies.csv"
+        rows = list(csv.DictReader(file.read_text().splitlines()))
+        best = next(row for row in rows if row["name"] == "interpolate-0.5")
+        assert (best["forgot?"], best["least gain kept"][:5], best["change"]) == ("ok", "0.663", "-0.8")
+        assert (best["gain kept by exact_match"], best["confirmed"]) == ("0.95", "ok")
+        await pilot.press("c")
+        await settled(pilot)
+        assert "no run has trained again from here" in text_of(app)
+        again = make_row(77, "support-full-1e-4-lower-rate", Finished(NOW - 9, NOW - 5))
+        fake.rows = [*fake.rows, again, make_row(78, "support-full-1e-4-x", Finished(NOW - 9, NOW - 5))]
+        await pilot.press("c")
+        await settled(pilot, 0.2)
+        assert isinstance(app.screen, CompareScreen)
+        assert app.screen.names == ["support-full-1e-4", "support-full-1e-4-lower-rate"]
+
+
 async def test_the_trying_is_ended_only_when_that_is_meant() -> None:
     fake = MendingSupervisor(meanwhile())
     app = make_app(fake)
@@ -165,7 +212,7 @@ async def test_why_the_trying_failed_is_said() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         assert "✗ the trying failed: out of memory even with rows of" in text_of(app)
-        assert "keeps 95% of the gain" in text_of(app)
+        assert "keeps 66% of the gain by rules" in text_of(app)
 
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"

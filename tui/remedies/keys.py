@@ -32,7 +32,11 @@ EXPORT = Key(
 )
 MARK = Key("space", "space", "mark", "mark", "mark, to try several")
 STOP = Key("S", "S", "stop", "stop", "end the trying (asks); what was scored is kept", "finetop stop RUN")
-SORT = Key("o", "o", "sort", "sort", "most gain first, or in their order")
+SORT = Key("o", "o", "sort", "sort", "most gain kept first, or in their order")
+METRIC = Key("v", "v", "metric", "view", "show what is reached by the target's next metric")
+COMPARE = Key(
+    "c", "c", "compare", "compare", "compare with the runs that trained again", "finetop compare RUN RUN"
+)
 BACK = Key("escape", "esc", "back", "back", "back one level")
 MOVES = (
     Key("j,down", "↓ j", "", "move(1)", "next one"),
@@ -42,7 +46,7 @@ MOVES = (
     Key("g,home", "g", "", "move(-999)", "the first"),
     Key("G,end", "G", "", "move(999)", "the last"),
 )
-KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, BACK, *MOVES)
+KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
 _TRAIN = Key("", "R", "train again so", "run", "")
 _SCROLL = Key("", "↑↓", "scroll", "", "")
 
@@ -59,9 +63,10 @@ def footer_keys(
         return (BACK,)
     if is_reading:
         return (_SCROLL, BACK) if is_longer else (BACK,)
+    metric = (METRIC,) if len(found.base) > 1 else ()
     if found.is_under_way:
-        return (OPEN, STOP, SORT, BACK)
+        return (OPEN, STOP, SORT, *metric, BACK)
     if isinstance(at, RetrainingRow):
-        return (_TRAIN, BACK)
+        return (_TRAIN, COMPARE, BACK)
     export = (EXPORT,) if at is not None and at.verdict in ("ok", "regressed", "no_verdict") else ()
-    return (OPEN, *export, RUN, MARK, SORT, BACK)
+    return (OPEN, *export, RUN, MARK, SORT, *metric, BACK, COMPARE)

@@ -27,7 +27,8 @@ def title_lines(found: RemediesAnswer, width: int) -> list[Line]:
         left = (*left, (f" at step {count(found.step)}", ""))
     tried = sum(1 for row in found.rows if row.verdict)
     can = sum(1 for row in found.rows if not row.why_not)
-    looked: Line = ((f" Looking for: most gain kept, with the drop proven under {found.margin:.1f}", ""),)
+    most = "most of each gain kept, the" if mended.has_several(found) else "most gain kept, with the"
+    looked: Line = ((f" Looking for: {most} drop proven under {found.margin:.1f}", ""),)
     if isinstance(found.job, Failed | Lost):
         cause = cut_end(clean_line(found.job.cause), width - 44)
         looked = ((" ✗ ", "red"), (f"the trying failed: {cause}", "red"))
@@ -60,12 +61,12 @@ def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line
     if row.note:
         lines += [((f"   {words}", ""),) for words in wrapped(row.note, width - 6)]
     lines += [(), *_chosen_on(row), *_confirmed_on(row), ()]
-    shares = mended.gains(found, row)
     for metric, reached in row.target.items():
         before = found.now.target.get(metric) if found.now is not None else None
         now = "" if before is None else f", now {before:.3f}"
-        kept = f", {100 * shares[metric]:.0f}% of the gain" if metric in shares else ""
-        lines.append(((f"   {clean_line(metric).replace('_', ' ')} {reached:.3f}{now}{kept}", ""),))
+        kept = f", {100 * row.kept[metric]:.0f}% of the gain" if metric in row.kept else ""
+        counts = ": the least, which counts" if metric == mended.least(row) else ""
+        lines.append(((f"   {mended.named(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
     lines.append(())
     lines += [
         (

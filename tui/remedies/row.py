@@ -37,7 +37,10 @@ def head_line(found: RemediesAnswer, width: int) -> Line:
     """Name the columns."""
     gain = bar_width(width) + PERCENT + (1 if bar_width(width) else 0)
     target = f" {'target' if found.metric else '':>{TARGET}}" if has_target(width) else ""
-    words = f"       {'remedy':<{NAME}}{target}  {'gain kept' if has_target(width) else ' gain':<{gain}}"
+    kept = "gain kept" if has_target(width) else " gain"
+    if mended.has_several(found) and gain >= len("least gain kept"):
+        kept = "least gain kept"
+    words = f"       {'remedy':<{NAME}}{target}  {kept:<{gain}}"
     return ((f"{words}{'retained':>{RETAINED}}  forgot?", "dim"),)
 
 

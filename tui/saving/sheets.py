@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from finetop.core.check.telling.result import Outcome
-    from finetop.core.protocol import Curve, LiveRow, QueueRow, TriageRow
+    from finetop.core.protocol import Curve, LiveRow, QueueRow, RemediesAnswer, TriageRow
     from finetop.core.repeats import Setting
     from finetop.core.reporting import Block
-    from finetop.core.run import RunDetail, RunRow
+    from finetop.core.run import RemedyRow, RunDetail, RunRow
 
 
 def runs(rows: Sequence[RunRow]) -> Sheet:
@@ -175,6 +175,47 @@ def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
     )
     head = ("run", "model", "method", "verdict", "state", "all", "limit", *names)
     return Sheet("triage", (Table(head, lines),))
+
+
+def remedies(found: RemediesAnswer | None) -> Sheet:
+    """Give what was tried of a run, a remedy a row: what it reaches, keeps and forgets, and on how many items."""
+    if found is None:
+        return Sheet("remedies")
+    metrics = list(found.base)
+    head = (
+        *("remedy", "name", "settings", "forgot?", *metrics),
+        *(f"gain kept by {metric}" for metric in metrics),
+        *(
+            "least gain kept",
+            "change",
+            "lowest",
+            "highest",
+            "items",
+            "of",
+            "confirmed",
+            "change on fresh items",
+        ),
+        *("fresh items", "alpha", "why not"),
+    )
+    now = [] if found.now is None else [found.now]
+    return Sheet(
+        f"{_file_name(found.run)}-remedies",
+        (Table(head, tuple(_remedy(row, metrics) for row in (*now, *found.rows))),),
+    )
+
+
+def _remedy(row: RemedyRow, metrics: Sequence[str]) -> tuple[str, ...]:
+    low, high = row.interval or (None, None)
+    return (
+        *(row.label, row.name, " ".join(f"{key}={value}" for key, value in row.settings.items())),
+        row.verdict,
+        *(_number(row.target.get(metric)) for metric in metrics),
+        *(_number(row.kept.get(metric)) for metric in metrics),
+        *(_number(row.gain), _points(row.drop), _points(high), _points(low)),
+        *(str(row.items_used or ""), str(row.items_total or "")),
+        *(row.confirmation, _points(row.fresh_drop), str(row.fresh_used or ""), _number(row.alpha or None)),
+        row.why_not or (row.reason if row.verdict in ("failed", "unchanged") else ""),
+    )
 
 
 def _points(drop: float | None) -> str:

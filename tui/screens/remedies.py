@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
+import msgspec
 from textual import on, work
 from textual.css.query import NoMatches
 from textual.screen import Screen
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.run import RemedyRow
+    from finetop.tui.saving import Sheet
 
 LOW, TALL = 22, 34  # rows of the terminal: below there is no picture, from there a large one
 LEAST_S = 0.5  # between two questions, however much changes
@@ -47,6 +49,7 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         super().__init__()
         self.run = run
         self.found: protocol.RemediesAnswer | None = None
+        self.metric = ""  # of the target, as the user wants to see it
         self.marked: set[str] = set()
         self.order: list[str] = []  # names of the rows as they stand
         self.is_reading = False
@@ -68,11 +71,28 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
     def to_copy(self) -> str:
         return self.run
 
+    async def to_save(self) -> Sheet:
+        """Give all that was tried, with every metric, for a file."""
+        from finetop.tui.saving.sheets import remedies
+
+        return remedies(self.found)
+
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return KEYS
 
     # --- what is seen ---------------------------------------------------------------------------------
+
+    @property
+    def shown_metric(self) -> str:
+        """The metric of the target that is shown: of each remedy what it reaches, and in the picture."""
+        return self.metric or (self.found.metric if self.found is not None else "")
+
+    @property
+    def shown(self) -> protocol.RemediesAnswer | None:
+        """What is held, by the metric that is shown."""
+        found = self.found
+        return None if found is None else msgspec.structs.replace(found, metric=self.shown_metric)
 
     @property
     def rows(self) -> list[tuple[str, RemedyRow | RetrainingRow]]:
@@ -94,18 +114,19 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         letter, row = self.rows[index]
-        assert self.found is not None
+        found = self.shown
+        assert found is not None
         if isinstance(row, RetrainingRow):
             return retraining_line(row, letter, has_cursor=has_cursor, width=width)
         is_marked = row.name in self.marked
-        return remedy_line(self.found, row, letter, has_cursor=has_cursor, is_marked=is_marked, width=width)
+        return remedy_line(found, row, letter, has_cursor=has_cursor, is_marked=is_marked, width=width)
 
     def draw_heading(self, index: int) -> str:
         return "needs training" if isinstance(self.rows[index][1], RetrainingRow) else "without training"
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
-        found, width = self.found, self.size.width
+        found, width = self.shown, self.size.width
         self.set_class(self.is_reading, "-reading")
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
         if found is None:
@@ -226,6 +247,33 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         names = [row.name for _, row in self.rows]
         self.query_one(Table).show(len(names), names.index(name) if name in names else 0)
         self.redraw()
+
+    def action_view(self) -> None:
+        """Show what is reached by the target's next metric."""
+        if self.found is not None and self.found.base:
+            metrics = [self.found.metric, *(one for one in self.found.base if one != self.found.metric)]
+            self.metric = metrics[(metrics.index(self.shown_metric) + 1) % len(metrics)]
+            self.redraw()
+            self.query_one(Table).refresh_rows()
+
+    @work
+    async def action_compare(self) -> None:
+        """Compare the run with those that trained again from its settings, as R names them."""
+        host, found = host_of(self), self.found
+        if found is None:
+            return
+        own = found.run.rpartition(":")[2]
+        begins = tuple(f"{own}-{one.name}" for one in found.retrainings)
+        try:
+            listed: protocol.RunsAnswer = await host.ask(protocol.Runs(filter=f"{own}-"))
+        except FinetopError as error:
+            host.say(str(error), "red")
+            return
+        again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
+        if again:
+            host.open_compare([found.run, *again])
+        else:
+            host.say("no run has trained again from here: R on one that needs training makes one.")
 
     def action_mark(self) -> None:
         row = self.at

@@ -251,6 +251,7 @@ def remedy(log: events.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> 
                 verdict="ok" if name in mended else "regressed",
                 reason="as planned",
                 target={"nats_per_token": 1.1 + 0.2 * at},
+                kept={"nats_per_token": 1 - at / 10},
                 gain=None if name == "now" else 1 - at / 10,
                 drop=0.004 if name in mended else 0.09,
                 interval=(-0.01, 0.02) if name in mended else (0.05, 0.13),
