@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,19 +13,18 @@ from textual.app import App
 
 from finetop.core import protocol
 from finetop.core.client import AsyncClient, start_supervisor
-from finetop.core.errors import EnvironmentTrouble, FinetopError
-from finetop.core.notices import needs_a_person
+from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui import news
-from finetop.tui.clipboard import copying
-from finetop.tui.host import host_of
+from finetop.tui.clipboard import Copied, copying, to_copy
+from finetop.tui.hearing import Heard
 from finetop.tui.keys import Key, bindings
 from finetop.tui.live import FAR_PACE_S, PACE_S, follow
 from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.places import PLACES
 from finetop.tui.screens.runs import RunsScreen
-from finetop.tui.theme import Look, StyleName, find_look, require_theme
+from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.words import counted, cut_end
 
@@ -49,7 +45,13 @@ EVERYWHERE = (
     Key("question_mark", "?", "", "help", "all keys of this screen"),
     Key("colon,ctrl+p", ":", "", "palette", "every command by name"),
     Key("e", "e", "", "save", "save what is shown: csv, md, svg"),
-    Key("y,ctrl+y", "y", "", "copy", "copy what the cursor is on (in charts ctrl+y)"),
+    Key(
+        "y,ctrl+y",
+        "y",
+        "",
+        "copy",
+        "copy what the cursor is on (in charts ctrl+y); again: the command of what is next",
+    ),
     Key("ctrl+l", "ctrl+l", "", "redraw", "draw all again, after line noise"),
     Key("q", "q", "", "leave", "leave; runs go on"),
 )
@@ -93,6 +95,8 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.machines = [Machine(one, own if one.link is None else "") for one in self.homes]
         self.trouble = ""
         self.said: Said | None = None
+        self._hushed: Said | None = None  # the message that the newest key has taken away
+        self._copied = Copied()
         self.messages: list[Said] = []
         self.large: tuple[str, ...] = ()
         self.running = 0
@@ -159,12 +163,12 @@ class FinetopApp(App[str], inherit_bindings=False):
         """Show a message above the footer until the next key, and keep it."""
         self.said = Said(self.now(), clean_line(text), style)
         self.messages.append(self.said)
-        self._redraw_frame()
+        self.redraw_frame()
 
     def hush(self) -> None:
-        if self.said is not None:
-            self.said = None
-            self._redraw_frame()
+        self._hushed, self.said = self.said, None
+        if self._hushed is not None:
+            self.redraw_frame()
 
     def keys_everywhere(self) -> Sequence[Key]:
         return EVERYWHERE
@@ -231,7 +235,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     async def _follow(self, watcher: Asker, machine: Machine) -> None:
         pace_s = PACE_S if machine.home.link is None else FAR_PACE_S
         pace_s = pace_s if self._pace_s is None else self._pace_s
-        await follow(watcher, Heard(self, machine), lambda: self._begin(machine), pace_s)
+        await follow(watcher, Heard(self, machine, self._ringer), lambda: self._begin(machine), pace_s)
 
     def _begin(self, machine: Machine) -> None:
         """Start a machine's supervisor where none answers. Runs in a thread. Raises FinetopError."""
@@ -240,61 +244,15 @@ class FinetopApp(App[str], inherit_bindings=False):
         else:
             machine.home.link.try_now()
 
-    def connected(self, hello: protocol.HelloAnswer, machine: Machine) -> None:
-        """Hear that a supervisor answers."""
-        machine.is_lost, machine.trouble, machine.refusal = False, "", ""
-        machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
-        self._say_how_it_stands()
-
-    def changed(self, answer: protocol.ChangesAnswer, machine: Machine) -> None:
-        """Hear that a store is newer."""
-        if answer.trouble != machine.trouble:
-            machine.trouble = clean_line(answer.trouble)
-            self._say_how_it_stands()
-        if (answer.queued, answer.to_triage) != (machine.queued, machine.to_triage):
-            machine.queued, machine.to_triage = answer.queued, answer.to_triage
-            self._redraw_frame()
-        after, machine.noticed = machine.noticed, answer.noticed
-        if after is not None and answer.noticed > after:
-            self._hear(machine, after)
-        self.screen.post_message(StoreChanged(answer.revision))
-
-    @work
-    async def _hear(self, machine: Machine, after: int) -> None:
-        """Say what has happened on a machine since a notice, and ring."""
-        try:
-            answer = await self.ask_on(machine.home, protocol.Notices(after, news.AT_ONCE))
-        except FinetopError:
-            machine.noticed = after  # it is heard when the connection is back
-            return
-        label = machine.home.label if len(self.machines) > 1 else ""
-        found = [news.words(one, label) for one in answer.notices if needs_a_person(one.kind)]
-        if not found:
-            return
-        for text in reversed(found[1:]):
-            self.messages.append(Said(self.now(), text, "amber"))
-        self.say(news.sentence(found), "amber")
-        wanted = await asyncio.to_thread(news.own_settings, self.homes[0])
-        if not self._ringer.may_ring(self.now()) or self._driver is None or self.is_headless:
-            return
-        text = news.BELL * wanted.bell + news.notification(wanted.notify, news.sentence(found))
-        if text:
+    def ring(self, text: str) -> None:
+        """Write a bell or a notification to the terminal, where there is one."""
+        if text and self._driver is not None and not self.is_headless:
             self._driver.write(text)
 
-    def lost(self, machine: Machine) -> None:
-        """Hear that a supervisor does not answer."""
-        if not machine.is_lost:
-            machine.is_lost, machine.lost_at, machine.trouble = True, self.now(), ""
-        self._say_how_it_stands()
-
-    def refused(self, error: FinetopError, machine: Machine) -> None:
-        """Hear that it would not start, or will not be followed."""
-        machine.refusal = clean_line(str(error))
-        self._say_how_it_stands()
-
-    def _say_how_it_stands(self) -> None:
+    def say_how_it_stands(self) -> None:
+        """Say what is wrong with the machines, or that nothing is."""
         self.trouble = trouble_words(self.machines)
-        self._redraw_frame()
+        self.redraw_frame()
 
     @work
     async def start_supervisor(self) -> None:
@@ -311,11 +269,12 @@ class FinetopApp(App[str], inherit_bindings=False):
 
     def _minute(self) -> None:
         """Once a minute: the clock, and all times that are said relative to it."""
-        self._redraw_frame()
+        self.redraw_frame()
         self.screen.post_message(StoreChanged(-1))
         self.set_timer(MINUTE_S - self.now() % MINUTE_S, self._minute)
 
-    def _redraw_frame(self) -> None:
+    def redraw_frame(self) -> None:
+        """Write again what is around every screen."""
         for screen in self.screen_stack if self._screen_stacks else ():
             for part in screen.query(".frame"):
                 assert isinstance(part, Top | Bottom)
@@ -366,41 +325,35 @@ class FinetopApp(App[str], inherit_bindings=False):
     @work
     async def action_save(self) -> None:
         """Ask for a file's name, and write there what the screen shows."""
-        from finetop.tui.saving import Sheet
-        from finetop.tui.saving.asking import ask
+        from finetop.tui.saving.asking import ask_of
 
-        screen = self.screen
-        picture = self.export_screenshot(title="finetop")
-        give = getattr(screen, "to_save", None)
-        try:
-            shown = Sheet((screen.title or "screen").lower()) if give is None else await give()
-        except FinetopError as error:
-            self.say(str(error), "red")
-            return
-        bottom = screen.query_one(Bottom)
-        if self.screen is screen and bottom.question is None:
-            ask(bottom, host_of(screen), shown, picture)
+        await ask_of(self.screen, self.export_screenshot(title="finetop"))
 
     def action_copy(self) -> None:
-        """Copy what the cursor is on to the clipboard of the user's own terminal."""
-        give = getattr(self.screen, "to_copy", None)
-        text = give() if give is not None else ""
+        """Copy what the cursor is on to the user's own terminal; again: the command that does what is next."""
+        self._copied = to_copy(self._copied, self._hushed, self.screen, self._on())
+        text, more = self._copied.text, self._copied.following
         if not text:
             self.say("nothing to copy here.")
             return
         if self._driver is not None:
             self._driver.write(copying(text))
-        self.say(f"copied: {cut_end(clean_line(text), 60)}")
+        again = f"   y again: {cut_end(clean_line(more), 40)}" if more else ""
+        self.say(f"copied: {cut_end(clean_line(text), 40 if more else 60)}{again}")
+        self._copied.said = self.said
+
+    def _on(self) -> str:
+        """Name the machines as the command line does: nothing for this one alone."""
+        on = "".join(f" --on {'.' if home.link is None else home.link.word}" for home in self.homes)
+        return "" if on == " --on ." else on
 
     def action_how_to_leave(self) -> None:
         self.say("q leaves. Nothing that runs is stopped by leaving.")
 
     def action_leave(self) -> None:
         goes_on = counted(self.running, "run")
-        on = "".join(f" --on {'.' if home.link is None else home.link.word}" for home in self.homes)
-        again = "finetop" + ("" if on == " --on ." else on)
         self.exit(
-            f"{goes_on} go{'es' if self.running == 1 else ''} on. See them again with: {again}"
+            f"{goes_on} go{'es' if self.running == 1 else ''} on. See them again with: finetop{self._on()}"
             if self.running
             else ""
         )
@@ -408,44 +361,3 @@ class FinetopApp(App[str], inherit_bindings=False):
     async def on_unmount(self) -> None:
         for asker in (*self._askers.values(), *self._watchers):
             asker.close()
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """Hears of one machine's connection for the app."""
-
-    app: FinetopApp
-    machine: Machine
-
-    def connected(self, hello: protocol.HelloAnswer) -> None:
-        self.app.connected(hello, self.machine)
-
-    def changed(self, answer: protocol.ChangesAnswer) -> None:
-        self.app.changed(answer, self.machine)
-
-    def lost(self) -> None:
-        self.app.lost(self.machine)
-
-    def refused(self, error: FinetopError) -> None:
-        self.app.refused(error, self.machine)
-
-
-def run_app(homes: Sequence[Home], run: str = "") -> int:
-    """Run the app on this terminal, on a run where one is named, until the user leaves; 0 is the exit code.
-
-    Raises EnvironmentTrouble where there is no terminal.
-    """
-    from finetop.tui.driver import DifferenceDriver
-
-    require_theme(os.environ.get("FINETOP_THEME", ""))
-    without = "`finetop ls` lists the runs without one."
-    if os.environ.get("TERM") == "dumb":
-        raise EnvironmentTrouble(
-            "TERM is dumb, and the app needs a terminal that moves its cursor.", hint=without
-        )
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise EnvironmentTrouble("the app needs a terminal.", hint=without)
-    goes_on = FinetopApp(homes[0], others=homes[1:], run=run, driver_class=DifferenceDriver).run()
-    if goes_on:
-        print(goes_on)
-    return 0

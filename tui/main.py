@@ -11,7 +11,7 @@ from finetop.core.home import Home
 
 def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     """Open the app on homes, and there on a run. Imported late: commands must not pay for it."""
-    from finetop.tui.app import run_app
+    from finetop.tui.terminal import run_app
 
     return run_app(homes, run)
 

@@ -12,6 +12,7 @@ from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, t
 
 from finetop.core.errors import NoSupervisor
 from finetop.core.home import Home
+from finetop.tui.hearing import Heard
 from finetop.tui.screens.help import HelpScreen
 from finetop.tui.screens.launch import LaunchScreen
 from finetop.tui.screens.runs import RunsScreen
@@ -109,14 +110,14 @@ async def test_a_supervisor_that_will_not_start_says_why_and_R_tries_again() -> 
         assert "the disk is full. Make room." in text_of(app)
 
 
-async def test_changes_are_told_at_most_once_a_pace() -> None:
+async def test_changes_are_told_at_most_once_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)
     app._pace_s = 0.2
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         heard = []
-        app.changed = lambda answer, machine: heard.append(answer.revision)  # type: ignore[method-assign]
+        monkeypatch.setattr(Heard, "changed", lambda self, answer: heard.append(answer.revision))
         for _ in range(50):
             fake.change()
             await pilot.pause(0.01)
@@ -253,7 +254,7 @@ def test_words_are_short_and_numbers_are_never_cut() -> None:
 
 
 def test_outside_a_terminal_it_says_so() -> None:
-    code = "from finetop.tui.app import run_app; from finetop.core.home import find_home; run_app(find_home('/x'))"
+    code = "from finetop.tui.terminal import run_app; from finetop.core.home import find_home; run_app(find_home('/x'))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )

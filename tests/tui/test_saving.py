@@ -15,7 +15,7 @@ from tui_fakes import FakeSupervisor, make_app, make_row, mixed_rows, row_with, 
 
 from finetop.core.reporting import Chart, Line, Table
 from finetop.core.run import Finished
-from finetop.tui.clipboard import LIMIT, copying
+from finetop.tui.clipboard import LIMIT, copying, filled
 from finetop.tui.saving import Sheet
 from finetop.tui.saving.forms import written
 
@@ -142,6 +142,55 @@ async def test_copying_happens_on_the_key_alone() -> None:
         await pilot.press("ctrl+y")
         assert heard == [f"\x1b]52;c;{base64.b64encode(b'support-r16').decode()}\x07"]
         assert "copied: support-r16" in text_of(app)
+
+
+async def test_pressed_again_it_copies_the_command_of_what_is_next() -> None:
+    app = make_app(FakeSupervisor(mixed_rows()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settled(pilot)
+        heard = listening(app)
+        await pilot.press("y")
+        assert "copied: support-full-1e-4   y again: finetop remedy support-full-1e-4" in text_of(app)
+        await pilot.press("y")
+        assert "copied: finetop remedy support-full-1e-4   y again: support-full-1e-4" in text_of(app)
+        await pilot.press("y", "j", "y")  # another key begins anew
+        assert [base64.b64decode(one[7:-1]).decode() for one in heard] == [
+            *("support-full-1e-4", "finetop remedy support-full-1e-4", "support-full-1e-4"),
+            "sql-lora-70b",
+        ]
+        app.say("lora.yaml is written. Edit it, then: finetop run lora.yaml")
+        await pilot.press("y")
+        assert "copied: finetop run lora.yaml" in text_of(app)
+
+
+@pytest.mark.parametrize(
+    ("command", "words", "made"),
+    [
+        ("finetop check RUN[@STEP]", {"RUN": "a", "STEP": "20"}, "finetop check a@20"),
+        ("finetop check RUN[@STEP]", {"RUN": "a", "STEP": ""}, "finetop check a"),
+        (
+            "finetop flips RUN [--task TASK]",
+            {"RUN": "a b", "TASK": "$(x)"},
+            "finetop flips 'a b' --task '$(x)'",
+        ),
+        ("finetop flips RUN [--task TASK]", {"RUN": "a"}, "finetop flips a"),
+        ("finetop accept RUN --reason TEXT", {"RUN": "a"}, "finetop accept a --reason TEXT"),
+    ],
+)
+def test_a_command_is_filled_with_what_is_known(command: str, words: dict[str, str], made: str) -> None:
+    assert filled(command, words) == made
+
+
+async def test_launch_copies_the_command_that_queues_the_form(tmp_path: Path) -> None:
+    (tmp_path / "faq.jsonl").write_text('{"prompt": "a", "completion": "b"}\n')
+    app = make_app(FakeSupervisor([]), tmp_path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("4", "enter", "enter", *"faq.jsonl", "enter")
+        await settled(pilot, 0.4)
+        heard = listening(app)
+        await pilot.press("y")
+        (sent,) = [base64.b64decode(one[7:-1]).decode() for one in heard]
+        assert sent == "finetop run lora --set 'data.train=[{path: \"faq.jsonl\"}]'"
 
 
 async def test_a_hostile_name_is_copied_as_it_is_shown() -> None:

@@ -36,6 +36,7 @@ IMPORTANT = {
 }
 _HIDDEN = ("recipe", "extends")
 START = ("lora", "qlora", "full")  # what most people want first
+RUNS = "A run's"  # the heading of what is filled from a run
 GROUPS = ("Start here", "What is learned", "Which weights", "Demo")
 
 
@@ -111,7 +112,7 @@ def file_base(path: Path) -> Base:
 
 def run_base(name: str, recipe: Mapping[str, Any], folder: Path) -> Base:
     """Start from the settings of a run, every default written out."""
-    return Base(f"as {name}", "the settings of that run", json.dumps(recipe, indent=1), folder, "A run's")
+    return Base(f"as {name}", "the settings of that run", json.dumps(recipe, indent=1), folder, RUNS)
 
 
 def open_form(base: Base, edits: Mapping[str, str] | None = None, *, files_are_here: bool = True) -> Form:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
-from finetop.tui.launch.form import PLAIN, Form, is_known
+from finetop.tui.launch.form import PLAIN, RUNS, Form, as_set, is_known
 from finetop.tui.launch.sweep import axes_of
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ def recipe_text(form: Form, folder: Path) -> str:
     text = yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=100)
     sweeps = " ".join(f"--sweep '{axis.key}={','.join(axis.values)}'" for axis in axes_of(form))
     return text if not sweeps else f"# finetop run {resolved['name']}.yaml {sweeps}\n{text}"
+
+
+def command_of(form: Form) -> str:
+    """Write the command that queues the form; of a run's settings there is none until they are a file."""
+    if form.loaded is None or form.base.group == RUNS:
+        return ""
+    known = [key for key in form.edits if is_known(form, key) and key not in form.sweeps]
+    words = ["finetop", "run", form.base.title]
+    words += [word for key in known for word in ("--set", as_set(form, key, form.edits[key]))]
+    words += [word for axis in axes_of(form) for word in ("--sweep", f"{axis.key}={','.join(axis.values)}")]
+    return shlex.join(words)
 
 
 def write(path: Path, text: str, *, overwrite: bool) -> None:

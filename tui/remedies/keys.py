@@ -20,7 +20,7 @@ RUN = Key(
     "try it",
     "run",
     "try this one, or the marked; train again otherwise",
-    "finetop remedy RUN --only NAME",
+    "finetop remedy RUN [--only NAME]",
 )
 EXPORT = Key(
     "E",
@@ -28,7 +28,7 @@ EXPORT = Key(
     "export",
     "export",
     "write this one as a whole model, verified",
-    "finetop export RUN --remedy NAME",
+    "finetop export RUN --remedy NAME --to DIR",
 )
 MARK = Key("space", "space", "mark", "mark", "mark, to try several")
 STOP = Key("S", "S", "stop", "stop", "end the trying (asks); what was scored is kept", "finetop stop RUN")

@@ -31,7 +31,7 @@ LOG_SCALE = Key("y", "y", "log scale", "log_scale", "y axis logarithmic or not")
 SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
 TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
-CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN@STEP")
+CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
 REMEDIES = Key(
     "r", "r", "remedies", "remedies", "what mends it, without training first", "finetop remedy RUN"
 )

@@ -3,17 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from finetop.core.errors import FinetopError
 from finetop.core.folders import write_whole
 from finetop.core.text import clean_line
+from finetop.tui.host import host_of
+from finetop.tui.saving import Sheet
 from finetop.tui.saving.forms import endings, written
 from finetop.tui.widgets.frame import Answer, Bottom
 from finetop.tui.words import cut_middle
 
 if TYPE_CHECKING:
+    from textual.screen import Screen
+
     from finetop.tui.host import Host
-    from finetop.tui.saving import Sheet
+
+
+async def ask_of(screen: Screen[Any], picture: str) -> None:
+    """Ask where to write what a screen shows: its own tables and charts, else the picture of it."""
+    host, give = host_of(screen), getattr(screen, "to_save", None)
+    try:
+        shown = Sheet((screen.title or "screen").lower()) if give is None else await give()
+    except FinetopError as error:
+        host.say(str(error), "red")
+        return
+    bottom = screen.query_one(Bottom)
+    if screen.is_current and bottom.question is None:
+        ask(bottom, host, shown, picture)
 
 
 def ask(bottom: Bottom, host: Host, shown: Sheet, screen: str) -> None:

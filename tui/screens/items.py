@@ -50,6 +50,10 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
         yield Lines(id="pane")
         yield Bottom()
 
+    def to_fill(self) -> dict[str, str]:
+        """Give what a command's words in capitals stand for here."""
+        return {"RUN": self.row.name, "TASK": self.items.task}
+
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""
         return ITEMS_KEYS

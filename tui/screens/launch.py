@@ -48,6 +48,7 @@ from finetop.tui.launch.view import (
     recipe_lines,
     scrolled,
 )
+from finetop.tui.launch.writing import command_of
 from finetop.tui.screens.lint import LintScreen
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
@@ -94,6 +95,10 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         yield Lines(id="form")
         yield Lines(id="pane")
         yield Bottom()
+
+    def to_run(self) -> str:
+        """Give the command that queues the form."""
+        return "" if self.form is None else command_of(self.form)
 
     def keys(self) -> tuple[Key, ...]:
         """All keys of this screen, for the help."""

@@ -71,6 +71,11 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
     def to_copy(self) -> str:
         return self.run
 
+    def to_fill(self) -> dict[str, str]:
+        """Give what a command's words in capitals stand for here: E is offered of the best."""
+        best = self.found.best if self.found is not None else ""
+        return {"RUN": self.run, "NAME": best}
+
     async def to_save(self) -> Sheet:
         """Give all that was tried, with every metric, for a file."""
         from finetop.tui.saving.sheets import remedies

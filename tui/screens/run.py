@@ -84,6 +84,12 @@ class RunScreen(Screen[None], inherit_bindings=False):
     def to_copy(self) -> str:
         return self.run
 
+    def to_fill(self) -> dict[str, str]:
+        """Give what a command's words in capitals stand for here."""
+        on_steps = self.detail is not None and self.looks.tab == "steps"
+        chosen = chosen_step(self.looks, self.detail) if on_steps and self.detail is not None else None
+        return {"RUN": self.run, "STEP": "" if chosen is None else str(chosen.step)}
+
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property

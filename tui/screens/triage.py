@@ -126,6 +126,10 @@ class TriageScreen(Screen[None], inherit_bindings=False):
     def to_copy(self) -> str:
         return "" if self.row is None else self.row.name
 
+    def to_fill(self) -> dict[str, str]:
+        """Give what a command's words in capitals stand for here."""
+        return {"RUN": self.to_copy(), "TASK": self.cell_task}
+
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         if self.is_turned:
             whole = self.run_turned

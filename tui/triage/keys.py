@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from finetop.core.protocol import CellAnswer, TriageAnswer, TriageRow
 
 OPEN = Key(
-    "enter", "enter", "items", "open", "the items that were lost; on a name its run", "finetop flips RUN"
+    "enter",
+    "enter",
+    "items",
+    "open",
+    "the items that were lost; on a name its run",
+    "finetop flips RUN [--task TASK]",
 )
 LEFT = Key("left,h", "←→", "", "column(-1)", "cell to the left; turned: the run before")
 RIGHT = Key("right", "→", "", "column(1)", "cell to the right; turned: the next run")
@@ -31,7 +36,7 @@ STEPS = Key(
     "finetop check RUN --curve",
 )
 CHECK = Key(
-    "f", "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more TASK"
+    "f", "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
 )
 REMEDIES = Key("r", "r", "remedies", "remedies", "what mends it without training it", "finetop remedy RUN")
 MARK = Key("space", "space", "", "mark", "mark for a comparison, or no longer")
@@ -138,7 +143,7 @@ def next_unchecked(answer: TriageAnswer) -> tuple[str, str] | None:
 
 
 ITEM = Key(
-    "enter", "enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN --task TASK"
+    "enter", "enter", "open", "open", "the item whole; of a kind its items", "finetop flips RUN [--task TASK]"
 )
 ITEMS_FILTER = Key(
     "slash",

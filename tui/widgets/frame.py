@@ -103,6 +103,11 @@ class Bottom(Lines, can_focus=True):
     def on_resize(self) -> None:
         self.redraw()
 
+    @property
+    def next_key(self) -> str:
+        """The key that is offered as next, as the user reads it; nothing where none is."""
+        return next((line[1][0] for line in self.next if line and line[0][0].strip() == "next"), "")
+
     def offer(self, next_lines: Sequence[Line], keys: Sequence[Key]) -> None:
         """Show what to do next, and the keys of what the cursor is on."""
         self.next, self.keys = tuple(next_lines), tuple(keys)
