@@ -239,6 +239,37 @@ class RemedyConfirmed(msgspec.Struct, tag="remedy_confirmed", frozen=True, kw_on
     alpha: Share
 
 
+class RowScore(msgspec.Struct, frozen=True, array_like=True):
+    """One row of a target: what it adds to the sum that a metric is the mean of, how much it counts, and the answer."""
+
+    row: Key
+    value: Value
+    weight: Value
+    answer: Words = ""
+
+
+RowScores = Annotated[dict[Key, Annotated[list[RowScore], Meta(max_length=10_000)]], Meta(max_length=20)]
+
+
+class ApproachMeasured(msgspec.Struct, tag="approach_measured", frozen=True, kw_only=True):
+    """What a run's model does on the target, asked by its approach, and what an answer costs (see core/approaches)."""
+
+    approach: Key
+    step: Step | None = None  # of the checkpoint; None where no weight moved
+    scores: RowScores  # by metric
+    prompt_tokens: Value  # mean over the rows
+    latency_s: Value | None = None  # median of `timed` queries, one at a time
+    timed: Count = 0
+    memory_gib: Value | None = None
+    memory_of: Words = ""
+    index_s: Value = 0.0  # that making documents and examples ready took
+    passages: Count = 0
+    news: RowScores = {}  # on the questions about new facts, as it stands
+    news_after: RowScores = {}  # with the new facts where it looks things up
+    news_s: Value | None = None  # that taking them in took
+    said: Annotated[list[Words], Meta(max_length=50)] = []  # what could not be measured, or used
+
+
 class Ended(msgspec.Struct, tag="ended", frozen=True):
     """The job's own last word. Without it the process was killed."""
 
@@ -266,6 +297,7 @@ Event = (
     | Best
     | RemedyTried
     | RemedyConfirmed
+    | ApproachMeasured
     | Ended
 )
 

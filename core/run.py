@@ -104,8 +104,10 @@ class Lost(msgspec.Struct, tag="lost", frozen=True):
     log: list[str] = []
 
 
-Verb = Literal["train", "check", "import", "export", "remedy"]
-MAKES_A_RUN = ("train", "import")  # verbs of the job whose state is its run's
+# approach: a run that moves no weight, and is its measuring; measure: the same of a run that trains
+Verb = Literal["train", "check", "import", "export", "remedy", "approach", "measure"]
+NO_WEIGHT = "none"  # method and objective of a run that moves no weight
+MAKES_A_RUN = ("train", "import", "approach")  # verbs of the job whose state is its run's
 
 State = Queued | Running | Finished | Stopped | Failed | Lost
 Ending = Finished | Stopped | Failed | Lost
@@ -163,6 +165,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}
     # remedy: {"checkpoint": …, "step": 120, "candidates": [{"name": "interpolate-0.5", "checkpoint": …, …}]}
+    # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, without the last two where no weight moves
     args: dict[str, Any] = {}
     log_mib: int | None = None  # so much of the disk its log may take
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core import pulse
 from finetop.core.queue_words import is_for_later, ordinal, why
-from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
+from finetop.core.run import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
 from finetop.tui.orders import can_go_on
 from finetop.tui.theme import MARKS, Mark
@@ -82,7 +82,7 @@ def forgot(row: RunRow, now: float) -> Line:
             state.how, "paused"
         )
         return ((f"{how}, not checked" if state.how != "cancel" else how, "dim"),)
-    return (("not checked", "dim"),)
+    return (("same weights" if row.method == NO_WEIGHT else "not checked", "dim"),)
 
 
 def _capitals(word: str, words: str) -> Line:
@@ -223,6 +223,12 @@ def state_sentence(row: RunRow, now: float) -> Line:
         planned = f" of {count(row.steps)}" if row.steps else ""
         at = f"at step {count(row.step)}{planned}; " if row.step else ""
         return (*start, ("stopped", "bold"), (f"  {at}{kept[state.how]}; not checked for forgetting", ""))
+    if row.method == NO_WEIGHT:
+        return (
+            *start,
+            ("same weights", "bold"),
+            ("  no weight moved: it is the base, asked in its own way", ""),
+        )
     return (*start, ("not checked", "bold"), ("  nobody knows yet whether it forgot", ""))
 
 
@@ -278,6 +284,8 @@ def next_step(row: RunRow) -> tuple[str, str]:
         return ("enter", "look at it: curves and log") if row.alarm or not row.step else ("enter", "watch it")
     if row.checking is not None:
         return "enter", "watch the check"
+    if row.method == NO_WEIGHT:
+        return "esc", "back to the runs: there is nothing to check, as no weight moved"
     if row.check is None:
         if isinstance(state, Stopped) and not row.step:
             return "n", "a new run from this one"

@@ -20,6 +20,7 @@ from finetop.core.check.passes import (
     Pace,
     Sheet,
     Sitting,
+    rows_of,
     score_items,
     score_missing,
     score_target,
@@ -147,7 +148,7 @@ def judge(
         target={
             metric: target.compare(
                 metric,
-                target.rows_for(metric, paper.target_rows, paper.candidates.device),
+                rows_of(paper, metric),
                 base.sheet.target[metric],
                 scores,
             )

@@ -16,6 +16,7 @@ from finetop.core.check.scoring.cells import prepare
 from finetop.core.check.scoring.forward import longest_input
 from finetop.core.errors import FinetopError
 from finetop.core.formats import texts_of
+from finetop.core.prompting import open_asker
 from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: Event
     longest = longest_input(_config(base), tokenizer)
     exam = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
+    asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None
     excluded, notes = _contaminated(recipe, exam, home)
     notes = (*notes, *provenance.notes(candidates, tokenizer, recipe.model.chat_template is not None))
     return Paper(
@@ -71,7 +73,7 @@ def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: Event
         suite=suite,
         exam=exam,
         windows=drift.windows_of(suite.text.read_text(encoding="utf-8"), tokenizer) if suite.text else (),
-        target_rows=target.read_rows(wanted, tokenizer, home, longest) if wanted else [],
+        target_rows=target.read_rows(wanted, tokenizer, home, longest, asker) if wanted else [],
         candidates=candidates,
         facts={
             "base": facts_of(candidates, "base", tokenizer, home),

@@ -153,12 +153,19 @@ def score_windows(paper: Paper, examinee: Examinee) -> list[ItemScore]:
     )
 
 
+def rows_of(paper: Paper, metric: Metric) -> Sequence[target.TargetRow]:
+    """Give the target's rows that a metric is measured on."""
+    wanted = paper.recipe.check.target
+    assert wanted is not None
+    return target.rows_for(metric, paper.target_rows, paper.candidates.device, wanted)
+
+
 def score_target(paper: Paper, examinee: Examinee) -> dict[Metric, dict[str, ItemScore]]:
     wanted = paper.recipe.check.target
     reached: dict[Metric, dict[str, ItemScore]] = {}
     for metric in wanted.metrics if wanted else ():
         assert wanted is not None
-        rows = target.rows_for(metric, paper.target_rows, paper.candidates.device)
+        rows = rows_of(paper, metric)
         key = _extra_key(examinee, target.task_facts(metric, rows, wanted))
 
         def work(metric: Metric = metric, rows: Sequence[target.TargetRow] = rows) -> list[ItemScore]:

@@ -100,6 +100,8 @@ def answer_words(row: data.RunRow) -> str:
         return f"check {pulse.word(row.checking)}" if row.checking.pulse else "checking"
     if isinstance(row.checking, data.Queued):
         return "check waits"
+    if row.method == data.NO_WEIGHT:
+        return "same weights"
     drift = row.metrics.get("drift")
     return "" if drift is None else f"drift {drift:.2f}"
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
-
-import msgspec
+from typing import TYPE_CHECKING
 
 from finetop.core import mended as words, protocol, run as data
 from finetop.core.client import Client
@@ -14,6 +12,7 @@ from finetop.core.commands.export import until_done
 from finetop.core.commands.output import plain, print_json, print_table, span
 from finetop.core.commands.steps import run_and_step
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.recipe.merge import with_settings
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -130,17 +129,3 @@ def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
     else:
         print(f"{queued.name} is queued, place {queued.place}. Follow it: finetop tail {queued.name}")
     return 0
-
-
-def with_settings(recipe: dict[str, Any], settings: dict[str, Any]) -> dict[str, Any]:
-    """Lay settings, by dotted key, over a resolved recipe."""
-    made: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))
-    for key, value in settings.items():
-        place = made
-        *above, last = key.split(".")
-        for part in above:
-            if place.get(part) is None:
-                place[part] = {}
-            place = place[part]
-        place[last] = value
-    return made

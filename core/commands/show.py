@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core import protocol, pulse, run as data
+from finetop.core.approaches import TAG
 from finetop.core.check.telling.result import short_answer
 from finetop.core.client import Client
 from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words
@@ -101,7 +102,10 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[protocol.SourceF
             print(
                 f"  sample     {clean_line(sample.prompt, limit=100)}\n             {clean(sample.text, limit=400)}"
             )
-    if not found.checks and isinstance(row.state, data.Finished):
+    compared = [tag.removeprefix(TAG) for tag in row.tags if tag.startswith(TAG)]
+    if compared:
+        print(f"next: finetop approaches {clean_line(compared[0])}")
+    elif not found.checks and isinstance(row.state, data.Finished):
         print(f"next: finetop check {row.name}")
     elif row.needs_you and row.check is not None and row.check.verdict == "regressed":
         print(f"next: finetop remedy {row.name} --wait")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.train.setup import Setup
 
 ABOUT = "make a small new model from nothing but texts"
-ROWS = ("text",)
+ROWS = ("text", "conversation")
 METRICS: dict[str, str] = {}
 COMPARES = False  # there is no base that could have known anything
 
@@ -83,12 +83,12 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 def make_tokenizer(options: Options, base: ResolvedModel, rows: ReadData) -> PreTrainedTokenizerBase:
     """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't be."""
     from finetop.core import models
-    from finetop.core.formats import Text
+    from finetop.core.formats import texts_of
 
     tokenizer = models.load_tokenizer(base)
     if options.tokenizer == "reuse":
         return tokenizer
-    texts = (row.record.text for source in rows.train for row in source.rows if isinstance(row.record, Text))
+    texts = (text for source in rows.train for row in source.rows for text in texts_of(row.record))
     if not tokenizer.is_fast:
         hint = "Set objective.tokenizer to reuse, or pick a model with a tokenizer.json."
         raise BadInput("objective.tokenizer: that of model.id can't be trained.", hint=hint)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 50_000  # of a file are looked at (about 1 s); the rest is taken to be like them
 SAMPLED = 200  # rows whose tokens are counted, where there is a tokenizer
+TOKENS_PER_WORD = 1.4  # of English text in passages of documents
 CHARACTERS_PER_TOKEN = 4.0  # of English text in vocabularies of 30,000 to 150,000 words
 TURN_TOKENS = 5  # that a chat template puts around a turn
 
@@ -61,7 +62,10 @@ def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
     fixed = shared = longest = 0.0
     tokens = 0.0
     shares = 0.0
-    made = [(source, _kept(_read(source, kinds, count), recipe)) for source in named]
+    made = [
+        (source, _kept(_read(source, kinds, count, _put_before(source, recipe, count)), recipe))
+        for source in named
+    ]
     set_aside = recipe.data.eval.share if isinstance(recipe.data.eval, EvalShare) else 0.0
     eval_rows = 0.0
     for source, file in made:
@@ -96,11 +100,20 @@ def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
 def _rows_of(source: Source, kinds: Sequence[Kind], count: Callable[[str], int], recipe: Recipe) -> float:
     if source.path is None or not Path(source.path).is_file():
         return 0.0
-    file = _kept(_read(source, kinds, count), recipe)
+    file = _kept(_read(source, kinds, count, _put_before(source, recipe, count)), recipe)
     return len(file.rows) * file.times
 
 
-def _read(source: Source, kinds: Sequence[Kind], count: Callable[[str], int]) -> _File:
+def _put_before(source: Source, recipe: Recipe, count: Callable[[str], int]) -> int:
+    """Count the tokens that `ask` puts into each row's prompt: the system turn, and passages of full length."""
+    ask = recipe.ask
+    if source.role == "replay":
+        return 0
+    passages = ask.top_k * ask.chunk_words * TOKENS_PER_WORD if ask.documents else 0.0
+    return round(passages) + (count(ask.system) + TURN_TOKENS if ask.system else 0)
+
+
+def _read(source: Source, kinds: Sequence[Kind], count: Callable[[str], int], before: int) -> _File:
     path, rows, name, read = Path(str(source.path)), [], source.format, 0
     most = min(MOST_ROWS, source.rows or MOST_ROWS)
     for line, row in stream_rows(path):
@@ -108,7 +121,8 @@ def _read(source: Source, kinds: Sequence[Kind], count: Callable[[str], int]) ->
         if name == "auto":
             name = formats.detect(row, place, kinds)
         record = formats.read(row, place, name, kinds)
-        rows.append([_tokens(text, count) for text in texts(record)])
+        asks = 0 if isinstance(record, formats.Text) else before
+        rows.append([asks + _tokens(text, count) for text in texts(record)])
         read = line
         if len(rows) >= most:
             break

@@ -12,6 +12,22 @@ from __future__ import annotations
 
 import msgspec
 
+from finetop.core.protocol.approaching import (
+    Advice as Advice,
+    Approaches as Approaches,
+    ApproachesAnswer as ApproachesAnswer,
+    ApproachRow as ApproachRow,
+    ApproachRun as ApproachRun,
+    ComparisonBrief as ComparisonBrief,
+    Gap as Gap,
+    News as News,
+    QueuedApproach as QueuedApproach,
+    Retained as Retained,
+    RunBrief as RunBrief,
+    Score as Score,
+    SubmitApproaches as SubmitApproaches,
+    SubmitApproachesAnswer as SubmitApproachesAnswer,
+)
 from finetop.core.protocol.checking import (
     Check as Check,
     CheckAnswer as CheckAnswer,
@@ -184,6 +200,8 @@ Ask = (
     | SubmitChain
     | SubmitSweep
     | Sweeps
+    | SubmitApproaches
+    | Approaches
     | Resume
     | Export
     | Import
@@ -242,6 +260,8 @@ ANSWERS: dict[type, type] = {
     SubmitChain: SubmitChainAnswer,
     SubmitSweep: SubmitSweepAnswer,
     Sweeps: SweepsAnswer,
+    SubmitApproaches: SubmitApproachesAnswer,
+    Approaches: ApproachesAnswer,
     Resume: ResumeAnswer,
     Export: ExportAnswer,
     Import: ImportAnswer,
@@ -316,6 +336,7 @@ LOOKS = (
     Queue,
     Notices,
     Sweeps,
+    Approaches,
     Triage,
     TriageRun,
     LookAtCell,

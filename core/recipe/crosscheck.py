@@ -38,6 +38,8 @@ def cross_problems(
         _data,
         _check,
         _target,
+        _ask,
+        _approaches,
     ):
         for key, message, hint in rule(recipe):
             problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
@@ -152,3 +154,29 @@ def _target(recipe: Recipe) -> Iterator[Found]:
             name = f"{key}.rules[{i}]"
             hint = error.hint if isinstance(error, BadInput) else "Write a simpler pattern."
             yield name, f"{name}: {getattr(error, 'message', error)}", hint
+
+
+def _ask(recipe: Recipe) -> Iterator[Found]:
+    ask = recipe.ask
+    if ask.documents and ask.search == "dense" and ask.embedder is None:
+        hint = "Name a static model, such as minishlab/potion-retrieval-32M, or take bm25."
+        yield "ask.search", "ask.search is dense, and ask.embedder names no model.", hint
+    if ask.overlap_words >= ask.chunk_words:
+        said = f"ask.overlap_words is {ask.overlap_words}, and a passage has {ask.chunk_words} words."
+        yield "ask.overlap_words", said, "It must be less."
+
+
+def _approaches(recipe: Recipe) -> Iterator[Found]:
+    wanted, target = recipe.approaches, recipe.check.target
+    if wanted.only or wanted.settings:
+        from finetop.core import approaches  # which loads recipes itself
+
+        for key, names in (("approaches.only", wanted.only), ("approaches.settings", tuple(wanted.settings))):
+            for name in names:
+                if name not in approaches.names():
+                    hint = did_you_mean(name[:60], approaches.names())
+                    yield key, f"{key}: there is no approach {name[:60]!r}.", hint
+    if wanted.metric is not None and target is not None and wanted.metric not in target.metrics:
+        hint = f"Add it there, or take {' or '.join(target.metrics)}."
+        said = f"approaches.metric is {wanted.metric}, and check.target.metric has it not."
+        yield "approaches.metric", said, hint

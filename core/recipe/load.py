@@ -276,8 +276,22 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
         yield "model.chat_template", recipe.model.chat_template, False
     if Path(recipe.model.id).is_absolute():
         yield "model.id", recipe.model.id, True
+    yield from _texts("ask.documents", recipe.ask.documents)
+    if (update := recipe.approaches.update) is not None:
+        yield from _texts("approaches.update.documents", update.documents)
+        for i, source in enumerate(update.train):
+            if source.path is not None:
+                yield f"approaches.update.train[{i}].path", source.path, False
+        yield "approaches.update.test", update.test, False
     for key, path in protect.paths(recipe):
         yield key, path, False
+
+
+def _texts(key: str, paths: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """List documents, each a file or a folder; what is not here is taken for what its name looks like."""
+    for i, text in enumerate(paths):
+        path = Path(text)
+        yield f"{key}[{i}]", text, path.is_dir() or not (path.exists() or path.suffix)
 
 
 def _file_problem(path: Path, is_folder: bool) -> tuple[str, str]:

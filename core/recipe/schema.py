@@ -24,7 +24,8 @@ Positive = Annotated[float, Meta(gt=0)]
 Pace = Annotated[int, Meta(ge=1, le=10**9)] | Annotated[float, Meta(gt=0, le=1)]
 PathText = Annotated[str, Meta(min_length=1, max_length=4096)]
 Text = Annotated[str, Meta(min_length=1, max_length=1000)]
-Metric = Literal["nats_per_token", "exact_match", "rules"]
+Metric = Literal["nats_per_token", "exact_match", "token_f1", "rules"]
+LongText = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
 
 def says(text: str) -> Meta:
@@ -133,6 +134,39 @@ class Data(Section, frozen=True, kw_only=True):
     ] = "error-over-5%"
 
 
+class Ask(Section, frozen=True, kw_only=True):
+    """How the model is asked, in training and in every score: what is put into a row's own prompt."""
+
+    system: Annotated[
+        LongText | None,
+        says("A system turn before each row's prompt; joined to the row's own, if it has one."),
+    ] = None
+    shots: Annotated[
+        int, Meta(ge=0, le=64), says("Examples from data.train before the question; training rows get none.")
+    ] = 0
+    pick: Annotated[
+        Literal["fixed", "nearest"],
+        says("The same examples for every question, or those whose question is most like it (BM25)."),
+    ] = "fixed"
+    documents: Annotated[
+        tuple[Annotated[PathText, a_file("A file or folder of texts: .txt, .md, .jsonl with `text` …")], ...],
+        says("Texts to look things up in: what fits a question best is put before it."),
+    ] = ()
+    top_k: Annotated[
+        int, Meta(ge=1, le=64), says("Passages of the documents that stand before a question.")
+    ] = 3
+    chunk_words: Annotated[int, Meta(ge=10, le=10_000), says("Words of a passage, at most.")] = 150
+    overlap_words: Annotated[
+        int, Meta(ge=0, le=1_000), says("Words that a passage shares with the one before it.")
+    ] = 20
+    search: Annotated[
+        Literal["bm25", "dense"], says("Find passages by their words, or by vectors of a static model.")
+    ] = "bm25"
+    embedder: Annotated[Text | None, an_id("The model that makes the vectors; null for the usual one.")] = (
+        None
+    )
+
+
 class Train(Section, frozen=True, kw_only=True):
     """How long, how fast, in what steps. A step is one optimizer step."""
 
@@ -206,9 +240,17 @@ class Target(Section, frozen=True, kw_only=True):
 
     path: Annotated[PathText, a_file("A .jsonl file of rows that are not in the training data.")]
     metric: Annotated[
-        Metric | tuple[Metric, ...], says("nats_per_token, exact_match or rules; one, or a list of them.")
+        Metric | tuple[Metric, ...],
+        says("nats_per_token, exact_match, token_f1 or rules; one, or a list of them."),
     ] = "nats_per_token"
     rules: Annotated[tuple[Rule, ...], says("For the metric rules: what every answer must be like.")] = ()
+    written: Annotated[
+        Count | None, says("Rows that are answered in writing; null for 200, or 24 on a CPU.")
+    ] = None
+    max_new_tokens: Annotated[
+        Annotated[int, Meta(ge=1, le=10**5)] | None,
+        says("Longest answer, in tokens; null for the longest right one and 16 more, at most 256."),
+    ] = None
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -254,6 +296,36 @@ class Drift(Section, frozen=True, kw_only=True):
         Pace | None, says("Measure every N steps (50) or share of the run (0.1); null for never.")
     ] = 0.1
     limit: Annotated[Positive, says("Alarm when the loss rose by this much, in nats per token.")] = 0.1
+
+
+class Update(Section, frozen=True, kw_only=True):
+    """New facts that arrive once everything is set up: what is theirs in documents, rows and questions."""
+
+    documents: Annotated[
+        tuple[Annotated[PathText, a_file("A file or folder of texts.")], ...],
+        says("Texts that hold the new facts, for what looks things up."),
+    ] = ()
+    train: Annotated[tuple[Source, ...], says("Rows that hold them, for what trains.")] = ()
+    test: Annotated[PathText, a_file("A .jsonl file of questions about them, shaped as check.target.")]
+
+
+class Comparison(Section, frozen=True, kw_only=True):
+    """`finetop approaches`: prompt, few-shot, retrieval and training side by side, on this recipe's target."""
+
+    only: Annotated[
+        tuple[Text, ...], says("Compare these approaches alone; with none, all that the recipe allows.")
+    ] = ()
+    metric: Annotated[
+        Metric | None, says("What they are compared by; null for the first of check.target.metric.")
+    ] = None
+    seeds: Annotated[
+        int, Meta(ge=1, le=50), says("Runs of each approach that trains, each with its seed.")
+    ] = 1
+    settings: Annotated[
+        dict[str, dict[str, Any]],
+        says("Settings of one approach alone: {full: {train.learning_rate: 1e-5}}."),
+    ] = {}
+    update: Annotated[Update | None, says("New facts that arrive afterwards; null to leave that out.")] = None
 
 
 class Budget(Section, frozen=True, kw_only=True):
@@ -321,6 +393,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     method: Method
     objective: Objective
     data: Data = Data()
+    ask: Ask = Ask()
     train: Train = Train()
     samples: Samples = Samples()
     check: Check = Check()
@@ -328,6 +401,7 @@ class Recipe(Section, frozen=True, kw_only=True):
     alarms: Alarms = Alarms()
     budget: Budget = Budget()
     protect: Protect = Protect()
+    approaches: Comparison = Comparison()
     trainer_args: Annotated[
         dict[str, Any], Meta(description="Raw options of TRL's SFTConfig, checked by the trainer.")
     ] = {}

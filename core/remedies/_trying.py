@@ -16,7 +16,7 @@ from finetop.core.check import job as checking
 from finetop.core.check.candidates import Change, facts_of, open_candidates, put_away
 from finetop.core.check.deciding import conclusion, sequential
 from finetop.core.check.paper import open_paper
-from finetop.core.check.passes import score_target, turn
+from finetop.core.check.passes import rows_of, score_target, turn
 from finetop.core.check.scoring import cache, target
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
@@ -103,7 +103,7 @@ def try_one(trial: Trial, candidate: remedies.Candidate, folder: Path, now: Reme
             reached = {
                 metric: target.compare(
                     metric,
-                    target.rows_for(metric, paper.target_rows, paper.candidates.device),
+                    rows_of(paper, metric),
                     trial.base.sheet.target[metric],
                     scores,
                 )

@@ -57,6 +57,7 @@ class Batch:
     stands: int = 0  # the last one
     best: events.Best | None = None
     remedies: list[tuple[float, events.RemedyTried | events.RemedyConfirmed]] = field(default_factory=list)
+    measured: list[tuple[float, events.ApproachMeasured]] = field(default_factory=list)
     ended: events.Ended | None = None
     newer: int = 0  # the format that begins where this chunk ends, when only a newer finetop reads it
     is_last: bool = True  # there was no more when it was read
@@ -180,6 +181,8 @@ def _sort_in(batch: Batch, at: int, raw: bytes) -> None:
         batch.best = event
     elif isinstance(event, events.RemedyTried | events.RemedyConfirmed):
         batch.remedies.append((line.t, event))
+    elif isinstance(event, events.ApproachMeasured):
+        batch.measured.append((line.t, event))
     elif isinstance(event, events.Ended):
         batch.ended = event
     else:

@@ -16,7 +16,7 @@ import msgspec
 from finetop.core import events, run as data
 from finetop.core.check.telling import result as results
 from finetop.core.errors import StoreTrouble
-from finetop.core.store import checks, data_versions, notices, remedies, runs
+from finetop.core.store import approaches, checks, data_versions, notices, remedies, runs
 from finetop.core.store.chunk import Batch, Place, read
 from finetop.core.store.open import transaction
 
@@ -272,6 +272,8 @@ def _write_rare(connection: duckdb.DuckDBPyConnection, batch: Batch) -> None:
             checks.add(connection, run_id, job_id, at, said)
     for at, told in batch.remedies:
         remedies.take(connection, run_id, job_id, at, told)
+    for at, measured in batch.measured:
+        approaches.take(connection, run_id, job_id, at, measured)
     if batch.started is not None or batch.best is not None:
         best = batch.best and _text(data.Best(batch.best.step, batch.best.text))
         connection.execute(

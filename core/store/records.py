@@ -30,7 +30,7 @@ STORE = "store.json"
 FROM_EVENTS = frozenset(
     {
         *("metrics", "checkpoints", "samples", "data_reports", "data_sources"),
-        *("alarms", "item_scores", "settings", "remedies"),
+        *("alarms", "item_scores", "settings", "remedies", "measured"),
     }
 )
 DERIVED = {

@@ -201,7 +201,7 @@ def stands(connection: duckdb.DuckDBPyConnection, run_id: int, state: data.State
 
 def forget_later(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
     """Remove what was told of the steps behind one that a run goes on from: they are of a run that is no more."""
-    for table in ("metrics", "checkpoints", "samples", "alarms", "remedies"):
+    for table in ("metrics", "checkpoints", "samples", "alarms", "remedies", "measured"):
         connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND step > ?", [run_id, step])
     if step == 0:  # it begins anew
         connection.execute("DELETE FROM samples WHERE run_id = ?", [run_id])
@@ -322,7 +322,7 @@ def detail(
     )
     own_jobs = jobs.of_run(connection, run_id)
     train = connection.execute(
-        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb IN ('train', 'import')"
+        "SELECT device, versions, planned FROM jobs WHERE run_id = ? AND verb IN ('train', 'import', 'approach')"
         " ORDER BY id DESC LIMIT 1",
         [run_id],
     ).fetchone()

@@ -20,6 +20,7 @@ from finetop.core.errors import BadInput
 from finetop.core.notices import Way
 from finetop.core.store import checks, jobs, metrics, notices, pages, query, runs
 from finetop.core.supervisor import (
+    approaching,
     checking,
     data_versions,
     earlier,
@@ -271,6 +272,8 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.SubmitChain: orders.chain,
     protocol.SubmitSweep: sweeping.submit,
     protocol.Sweeps: sweeping.listing,
+    protocol.SubmitApproaches: approaching.submit,
+    protocol.Approaches: approaching.listing,
     protocol.Resume: going_on.resume,
     protocol.Export: orders.export,
     protocol.Import: orders.adopt,

@@ -12,6 +12,7 @@ from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks, claims, jobs, runs
 from finetop.core.store.open import transaction
+from finetop.core.supervisor import parents
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ def queue(
 
 
 def require_text(recipe: dict[str, Any], name: str) -> None:
-    """See that a run's model writes text, which a check compares with its base's. Raises BadInput."""
+    """See that a run's model writes text, and is another than its base. Raises BadInput, Refused."""
+    parents.require_weights(recipe, name)
     objective = recipe["objective"]["name"]
     if objective in objectives.names() and not getattr(objectives.load(objective), "WRITES", True):
         hint = "Check what was trained against it; its own score is eval_reward_accuracy."

@@ -94,6 +94,9 @@ def require_ended(detail: data.RunDetail, name: str) -> None:
     if any(job.verb == "import" for job in detail.jobs):
         hint = f"Train on from it: model.id: run:{name}."
         raise Refused(f"{name} was made elsewhere: there is no trainer's state to go on from.", hint=hint)
+    if any(job.verb == "approach" for job in detail.jobs):
+        hint = f"Measure it again: finetop retry {name}, where that failed."
+        raise Refused(f"{name} moves no weight: there is nothing to train on.", hint=hint)
     under_way = [job for job in detail.jobs if job.is_under_way]
     if under_way:
         verb, word = under_way[0].verb, data.word(under_way[0].state)

@@ -113,6 +113,7 @@ def export(supervisor: Supervisor, ask: protocol.Export) -> protocol.ExportAnswe
     """
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
+    ancestry.require_weights(runs.recipe(connection, run_id), name)
     step, path = checks.newest_checkpoint(connection, run_id, ask.step)
     ancestry.require_whole(runs.recipe(connection, run_id), name)
     target = absolute(ask.to, "to")

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import math
 import re
+import string
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +27,7 @@ LONGEST_JSON_TEXT = 20_000
 
 NUMBER = re.compile(r"(?<![\w.,])[-+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?![\w])")
 BULLET = re.compile(r"^\s*(?:[-*\u2022]|\d{1,2}[.)])\s*")
+PUNCTUATION = frozenset(string.punctuation)
 SEPARATOR = re.compile(r"\s*[,;]\s*(?:(?:and|or)\s+)?|\s+(?:and|or)\s+")
 
 
@@ -103,6 +106,24 @@ def lowercase(text: str, value: None) -> bool:
 def exact(text: str, value: str) -> bool:
     """Hold if the text is `value` once both are normalised (case, white space, marks at the ends)."""
     return normalised(text) == normalised(value)
+
+
+def token_f1(text: str, value: str) -> float:
+    """Share words with the right answer: SQuAD's F1 (arXiv:1606.05250), in [0, 1].
+
+    The harmonic mean of precision and recall over words, each as often as it stands there; case, punctuation and the
+    articles a, an, the are left out. An empty answer is right where nothing is left of the right one.
+    """
+    said, right = (Counter(_plain_words(one)) for one in (text, value))
+    if not said or not right:
+        return float(said == right)
+    common = (said & right).total()
+    return 2 * common / (said.total() + right.total())
+
+
+def _plain_words(text: str) -> list[str]:
+    bare = "".join(letter for letter in text.lower() if letter not in PUNCTUATION)
+    return [word for word in bare.split() if word not in ("a", "an", "the")]
 
 
 def one_of(text: str, value: Sequence[str]) -> bool:

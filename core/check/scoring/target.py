@@ -1,7 +1,8 @@
 """How well the model does what it was tuned for: the recipe's check.target on base and tuned model, row by row.
 
 `nats_per_token` is the loss of the gold answers alone behind their chat prompts (lower is better);
-`exact_match` and `rules` are shares of the rows whose greedy answer is the gold one, or keeps every rule.
+`exact_match` and `rules` are shares of the rows whose greedy answer is the gold one, or keeps every rule; `token_f1`
+is the mean over rows of the words that it shares with the gold one. Rows are asked as the recipe's `ask` says.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.asking.rules import check_rules, exact
+from finetop.core.check.asking.rules import check_rules, exact, token_f1
 from finetop.core.check.scoring.generation import LONGEST_ANSWER, Prompt, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.scoring.scorer import BatchPlan
     from finetop.core.home import Home
+    from finetop.core.prompting import Asker
     from finetop.core.recipe.schema import Metric, Rule, Target
 
 ROWS = 200  # at most so many rows are scored
@@ -63,15 +65,21 @@ class Paired(msgspec.Struct, frozen=True):
 
 
 def read_rows(
-    target: Target, tokenizer: PreTrainedTokenizerBase, home: Home, longest: int
+    target: Target,
+    tokenizer: PreTrainedTokenizerBase,
+    home: Home,
+    longest: int,
+    asker: Asker | None = None,
 ) -> list[TargetRow]:
-    """Read and render the target's rows (the first ROWS). Raises BadInput for a row that can't be read."""
+    """Read and render the target's rows (the first ROWS), asked by `asker`. Raises BadInput for a row that can't be."""
     from finetop.core.recipe.schema import Source
     from finetop.core.train.rows import render, sources
 
     read = sources.read(Source(path=target.path, rows=ROWS), home)
     rows = []
     for number, row in enumerate(read):
+        if asker is not None:
+            row = replace(row, record=asker.asked(row.record))
         rendered = render.render(row.conversation, tokenizer, "answers", row.place)
         (example,) = render.tokenize([rendered], tokenizer)
         ids = example.input_ids[: longest + 1]
@@ -98,11 +106,11 @@ def last_answer(labels: Sequence[int]) -> int:
     return at
 
 
-def rows_for(metric: Metric, rows: Sequence[TargetRow], device: str) -> Sequence[TargetRow]:
+def rows_for(metric: Metric, rows: Sequence[TargetRow], device: str, target: Target) -> Sequence[TargetRow]:
     """Give the rows that a metric is measured on."""
     if metric == "nats_per_token":
         return rows
-    return rows[: ROWS_WRITTEN_CPU if device.startswith("cpu") else ROWS_WRITTEN]
+    return rows[: target.written or (ROWS_WRITTEN_CPU if device.startswith("cpu") else ROWS_WRITTEN)]
 
 
 def score_rows(
@@ -113,31 +121,40 @@ def score_rows(
     tokenizer: PreTrainedTokenizerBase,
     plan: BatchPlan,
 ) -> list[ItemScore]:
-    """Score rows under one model; for nats_per_token `gold_log_prob` is the answer's, else `score` is 0 or 1."""
+    """Score rows under one model; for nats_per_token `gold_log_prob` is the answer's, else `score` is in [0, 1]."""
     if metric == "nats_per_token":
         scored = score(model, [row.sequence for row in rows], plan)
         return [
             ItemScore(row.item, 0.0, gold_log_prob=one.log_prob)
             for row, one in zip(rows, scored, strict=True)
         ]
-    most = min(LONGEST_ANSWER, max(row.answer_tokens for row in rows) + 16)
+    most = longest_answer(rows, target)
     prompts = [Prompt(row.prompt, (), most) for row in rows]
     answers = answer(model, tokenizer, prompts, plan)
     return [
-        ItemScore(row.item, float(_right(metric, text, row.gold, target.rules)), text[:500])
+        ItemScore(row.item, _right(metric, text, row.gold, target.rules), text[:500])
         for row, text in zip(rows, answers, strict=True)
     ]
 
 
-def _right(metric: Metric, text: str, gold: str, rules: Sequence[Rule]) -> bool:
+def longest_answer(rows: Sequence[TargetRow], target: Target) -> int:
+    """Say how many tokens an answer may have, the same for all rows."""
+    return target.max_new_tokens or min(LONGEST_ANSWER, max(row.answer_tokens for row in rows) + 16)
+
+
+def _right(metric: Metric, text: str, gold: str, rules: Sequence[Rule]) -> float:
+    if metric == "token_f1":
+        return token_f1(text, gold)
     if metric == "exact_match":
-        return exact(text, gold)
-    return check_rules(text.strip(), [msgspec.to_builtins(rule) for rule in rules])
+        return float(exact(text, gold))
+    return float(check_rules(text.strip(), [msgspec.to_builtins(rule) for rule in rules]))
 
 
 def task_facts(metric: Metric, rows: Sequence[TargetRow], target: Target) -> dict[str, Any]:
     """Describe a metric on these rows for the cache's key."""
-    rules = [msgspec.to_builtins(rule) for rule in target.rules] if metric == "rules" else []
+    rules: list[Any] = [msgspec.to_builtins(rule) for rule in target.rules] if metric == "rules" else []
+    if metric != "nats_per_token" and target.max_new_tokens is not None:
+        rules.append({"max_new_tokens": target.max_new_tokens})
     batches = hashlib.sha256(json.dumps([row.prompt_hash for row in rows]).encode()).hexdigest()
     return {"name": f"target:{metric}", "settings": json.dumps(rules, sort_keys=True), "batches": batches}
 
@@ -151,9 +168,9 @@ def compare(
     """
     if not rows:
         raise BadInput("check.target has no row with an answer.", hint="Give rows that end with an answer.")
-    weights = [float(row.answer_tokens) if metric == "nats_per_token" else 1.0 for row in rows]
-    befores = [_value(metric, base[row.item]) for row in rows]
-    afters = [_value(metric, tuned[row.item]) for row in rows]
+    weights = [weight_of(metric, row) for row in rows]
+    befores = [value_of(metric, base[row.item]) for row in rows]
+    afters = [value_of(metric, tuned[row.item]) for row in rows]
     total = sum(weights)
     before, after = sum(befores) / total, sum(afters) / total
     change = after - before
@@ -163,5 +180,11 @@ def compare(
     return Paired(before, after, change - NORMAL_95 * stderr, change + NORMAL_95 * stderr, len(rows))
 
 
-def _value(metric: Metric, kept: ItemScore) -> float:
+def weight_of(metric: Metric, row: TargetRow) -> float:
+    """Say how much a row counts: each of an answer's tokens, or each row the same."""
+    return float(row.answer_tokens) if metric == "nats_per_token" else 1.0
+
+
+def value_of(metric: Metric, kept: ItemScore) -> float:
+    """Give what a row adds to the sum that a metric is the mean of."""
     return -(kept.gold_log_prob or 0.0) if metric == "nats_per_token" else kept.score

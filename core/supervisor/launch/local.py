@@ -24,6 +24,8 @@ MODULES = {
     "import": "finetop.core.adopt",
     "export": "finetop.core.export",
     "remedy": "finetop.core.remedies",
+    "approach": "finetop.core.approaches",
+    "measure": "finetop.core.approaches",
 }
 Signal = Literal["stop", "kill", "stacks"]  # what a keeper can be asked for
 

@@ -14,6 +14,7 @@ from finetop.core.fault_points import abort_at
 from finetop.core.store import checks, claims, jobs, notices, order, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor import earlier, going_on
+from finetop.core.supervisor.life import measuring
 from finetop.core.supervisor.queue import retrying
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _end_run(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State)
             runs.set_recipe(connection, job.run_id, before.recipe, before.model)
     runs.set_state(connection, job.run_id, data.in_short(state))
     if isinstance(state, data.Finished):
-        _queue_check(connection, job)
+        _queue_asked(connection, job)
 
 
 def _is_as_before(connection: duckdb.DuckDBPyConnection, job: Job, before: data.Before) -> bool:
@@ -176,8 +177,13 @@ def _why_not(state: data.Failed | data.Lost) -> str:
     return f"going on {'was refused' if is_refusal else 'failed'}: {state.cause} {hint}".strip()
 
 
-def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
-    """When a run is made, queue the check that its recipe asks for: in the same transaction, so it can't get lost."""
+def _queue_asked(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
+    """When a run is made, queue what is asked of it: in the same transaction, so that it can't get lost.
+
+    That is the check of its recipe; and what it does on its target, where it is one of several approaches.
+    """
+    if job.verb == "approach":
+        return  # it has measured itself, and moved no weight
     if runs.recipe(connection, job.run_id).get("check", {}).get("at_end", True):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
         jobs.add_job(
@@ -187,3 +193,4 @@ def _queue_check(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
             args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
             priority=jobs.CHECK_PRIORITY,
         )
+    measuring.queue(connection, job.run_id)

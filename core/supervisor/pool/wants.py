@@ -116,7 +116,7 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -
     config = looking.find_config(recipe.model, home).config
     made = plan(recipe, config, Machine("gpu", "a GPU", card_gib * GIB), gpus=1)
     match verb:
-        case "check" | "remedy":
+        case "check" | "remedy" | "approach" | "measure":
             weights = next((part.bytes for part in made.parts if part.name == "weights"), 0.0)
             return weights / GIB + CHECK_BESIDE_GIB
         case "export":

@@ -20,7 +20,13 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 Wish = Literal["stop", "kill", "pause", "rest"]  # a rest is the pause of quiet hours
-CAN_PAUSE = ("train", "check", "remedy")  # verbs that go on where they were; an import or export is soon over
+CAN_PAUSE = (
+    "train",
+    "check",
+    "remedy",
+    "approach",
+    "measure",
+)  # go on where they were; an import or export is soon over
 
 
 def ask(connection: duckdb.DuckDBPyConnection, job: Job, wish: Wish) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.events import EventLog
     from finetop.core.formats import Kind, Prompt
     from finetop.core.home import Home
+    from finetop.core.prompting import Asker
     from finetop.core.recipe.schema import Data, Source
     from finetop.core.train.rows.examples import AnyExample
     from finetop.core.train.rows.sources import Row
@@ -69,10 +70,13 @@ def read(
     events: EventLog,
     kinds: Sequence[Kind] = ("conversation",),
     run_folder: Path | None = None,
+    asker: Asker | None = None,
 ) -> ReadData:
     """Read every source and set rows aside for evaluation. Nothing heavy is loaded for it.
 
-    What each held is told, and kept in the run's folder where one is given.
+    What each held is told, and kept in the run's folder where one is given. Prompts are put as `asker` puts them, but
+    for general rows that are there against forgetting.
+
     Raises BadInput naming file, line, value and fix.
     """
     events.write(Phase("reading data"))
@@ -84,6 +88,8 @@ def read(
     share = data.eval.share if isinstance(data.eval, EvalShare) else 0.0
     for source in data.train:
         rows = _read(source, source.role, home, events, kinds, run_folder)
+        if source.role == "train":
+            rows = asked(rows, asker)
         name = sources.name_of(source)
         if share and source.role == "train":
             rows, aside = set_aside(rows, share, seed)
@@ -91,7 +97,9 @@ def read(
         train.append(NamedRows(name, rows, source.share))
     if not isinstance(data.eval, EvalShare):
         held_back = [
-            NamedRows(sources.name_of(source), _read(source, "eval", home, events, kinds, run_folder))
+            NamedRows(
+                sources.name_of(source), asked(_read(source, "eval", home, events, kinds, run_folder), asker)
+            )
             for source in data.eval
         ]
     return ReadData(train, [source for source in held_back if source.rows])
@@ -110,6 +118,11 @@ def _read(
     rows = sources.read(source, home, kinds, looked)
     events.write(seen.told(source, use, looked, run_folder))
     return rows
+
+
+def asked(rows: list[Row], asker: Asker | None) -> list[Row]:
+    """Put the prompts of rows as the model is asked them."""
+    return rows if asker is None else [replace(row, record=asker.asked(row.record)) for row in rows]
 
 
 def set_aside(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:

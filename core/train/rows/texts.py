@@ -1,4 +1,4 @@
-"""Plain texts as examples: cut into pieces that fit, every token learned."""
+"""Texts as examples: cut into pieces that fit, every token learned; a conversation is what the template makes of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.formats import Text
 from finetop.core.train.rows.examples import Example
+from finetop.core.train.rows.render import render
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ def examples(
     Pieces do not overlap, and each begins anew: a token is predicted from its own piece alone. A piece of one
     token would predict nothing, and is left out.
     """
-    texts = [row.record.text for row in rows if isinstance(row.record, Text)]
+    texts = [_text(row, tokenizer) for row in rows]
     ends = [tokenizer.eos_token_id] if end_of_text and tokenizer.eos_token_id is not None else []
     begins = [tokenizer.bos_token_id] if _begins(tokenizer) else []
     found: list[list[AnyExample]] = []
@@ -33,6 +34,12 @@ def examples(
         pieces = [whole[at : at + max_tokens] for at in range(0, len(whole), max_tokens)]
         found.append([Example(piece, list(piece)) for piece in pieces if len(piece) > 1])
     return found
+
+
+def _text(row: Row, tokenizer: PreTrainedTokenizerBase) -> str:
+    if isinstance(row.record, Text):
+        return row.record.text
+    return render(row.conversation, tokenizer, "all", row.place).text
 
 
 def _begins(tokenizer: PreTrainedTokenizerBase) -> bool:

@@ -16,6 +16,7 @@ NEEDS = {
     **dict.fromkeys(("ppo", "rloo", "grpo"), ", reward: {rules: [{rule: json_valid}]}"),
 }  # what an objective can't be without
 WRITTEN = (
+    "approaches.update",
     "check.target",
     "check.general",
     "objective.teacher",
@@ -59,7 +60,7 @@ def test_words_choices_and_options_of_the_method() -> None:
     [
         ("method.rnk", "Did you mean method.rank?"),
         ("train.epoch", "Did you mean train.epochs?"),
-        ("xyzzy.q", "There is about, alarms, budget, "),
+        ("xyzzy.q", "There is about, alarms, approaches, "),
     ],
 )
 def test_unknown_settings_are_suggested(key: str, hint: str) -> None:

@@ -7,7 +7,8 @@ What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok"
 run, and the step `until` which those come that do not end well, `refuses`: what a job that is to go on says at once,
 garbage, `saved`: steps that get a checkpoint's folder (or each of `saves_every`), `best`: the one that is kept, and
 for its checks `check_s`: how long they take, `lost`: how many items of each task the tuned model lost, a number or one
-for each step; of its remedies those that are `mended` are OK, and the first of them is confirmed. `waits_at`: a step
+for each step; of its remedies those that are `mended` are OK, and the first of them is confirmed. Measured as an
+approach, each row of the target scores what `f1` says, each about new facts what `news` says. `waits_at`: a step
 before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of which
 the last is elsewhere; with `spins` it is busy meanwhile. `alarms`: of a step, or of `each` other: kind, and whether it
 is over. `reads`: files that it reads as training data, as the real job does.
@@ -55,6 +56,8 @@ def main() -> int:
         return check(log, lost[str(step)] if isinstance(lost, dict) else lost, step, spec.args)
     if spec.verb == "remedy":
         return remedy(log, plan, spec.args)
+    if spec.verb in ("approach", "measure"):
+        return measure(log, plan, spec.args)
     with side_file(folder).open("a") as side:
         attempt = int(patiently((folder / "attempt").read_text))
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "cpu")
@@ -139,6 +142,39 @@ def read(log: events.EventLog, path: str, folder: Path) -> None:
     log.write(seen.told(source, "train", looked, run_folder_of(folder)))
     name, number = sources.name_of(source), len(rows)
     log.write(events.DataRead(name, number, number, 0, 0, 9, number, looked.contents.content))
+
+
+def measure(log: events.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
+    """Measure an approach: each row of the target scores what the plan says, those about new facts what it says."""
+    if "refuses" in plan:
+        return ends_with(log, plan["refuses"])
+
+    def rows(key: str) -> dict[str, list[events.RowScore]]:
+        values = plan.get(key, [])
+        return (
+            {"token_f1": [events.RowScore(str(at), value, 1.0) for at, value in enumerate(values)]}
+            if values
+            else {}
+        )
+
+    log.write(
+        events.ApproachMeasured(
+            approach=args["approach"],
+            step=args.get("step"),
+            scores=rows("f1"),
+            prompt_tokens=plan.get("prompt", 20.0),
+            latency_s=plan.get("latency", 0.5),
+            timed=8,
+            memory_gib=1.5,
+            memory_of="host",
+            index_s=plan.get("index_s", 0.0),
+            news=rows("news_learned" if args["learns_news"] else "news"),
+            news_after=rows("news_after"),
+            news_s=plan.get("news_s"),
+        )
+    )
+    log.write_at_last(events.Ended("finished"))
+    return 0
 
 
 def side_file(folder: Path) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finetop.core.check.asking.rules import LONGEST_MATCHED_TEXT, RULES, check_rules
+from finetop.core.check.asking.rules import LONGEST_MATCHED_TEXT, RULES, check_rules, token_f1
 from finetop.core.errors import BadInput
 
 KEPT: list[tuple[str, object, str]] = [
@@ -126,3 +126,18 @@ def test_faulty_rule_is_refused(faulty: dict[str, object], says: str) -> None:
 def test_no_rules_is_refused() -> None:
     with pytest.raises(BadInput):
         check_rules("anything", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "right", "score"),
+    [
+        ("Polyester", "polyester.", 1.0),
+        ("The tent is made of polyester", "polyester", 1 / 3),
+        ("a red red tent", "red tent", 0.8),
+        ("", "polyester", 0.0),
+        ("", "the", 1.0),
+        ("nylon", "polyester", 0.0),
+    ],
+)
+def test_token_f1_is_squads(text, right, score):
+    assert token_f1(text, right) == pytest.approx(score)

@@ -1,0 +1,192 @@
+"""Approaches to one task, side by side: prompt, examples, retrieval, training. One file each, found by listing.
+
+An approach is a module with
+- `ABOUT`: what it does, in one line,
+- `TRAINS`: whether weights move; without, its run is the measuring itself,
+- `UPDATES`: how it takes new facts in: "index" (anew, in seconds), "train" (a run of its own), or "" (it can't),
+- `settings(recipe)`: what is laid over the recipe, by dotted key, or why it can't be had of it.
+
+Each becomes a run like any other, tied to its comparison by the tag `approaches/NAME`. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
+from finetop.core.listing import listed_names, load_listed
+from finetop.core.recipe.load import recipe_from_json, recipe_to_mapping
+from finetop.core.recipe.merge import with_settings
+from finetop.core.run import NO_WEIGHT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from finetop.core.recipe.schema import Recipe
+
+TAG = "approaches/"  # before the comparison's name, in the tags of its runs
+MOST = 200  # runs of one comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One run of a comparison: its wanted name and resolved recipe. `learns_news`: trained anew on new facts too."""
+
+    name: str
+    approach: str
+    seed: int
+    recipe: dict[str, Any]
+    learns_news: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An approach that the recipe does not allow, and why."""
+
+    approach: str
+    why: str
+
+
+def names() -> tuple[str, ...]:
+    """List the approaches there are, without importing them."""
+    return listed_names(__name__)
+
+
+def load(name: str) -> ModuleType:
+    """Import one approach. Raises NotFound with a suggestion."""
+    return load_listed(__name__, name, kind="approach")
+
+
+def metric_of(recipe: Recipe) -> str:
+    """Say what approaches are compared by. Raises BadInput without a target, or for a metric that it has not."""
+    target = recipe.check.target
+    if target is None:
+        hint = "Set check.target: {path: test.jsonl, metric: token_f1}."
+        raise BadInput("check.target is not set: approaches are compared by their score on it.", hint=hint)
+    wanted = recipe.approaches.metric or target.metrics[0]
+    if wanted not in target.metrics:
+        hint = f"Add it there, or take {' or '.join(target.metrics)}."
+        raise BadInput(f"approaches.metric is {wanted}, and check.target.metric has it not.", hint=hint)
+    return wanted
+
+
+def subject(recipe: Recipe) -> dict[str, Any]:
+    """Give what all approaches of a comparison share: what they begin from, and what they are asked."""
+    whole = recipe_to_mapping(recipe)
+    return {
+        "model": whole["model"]["id"],
+        "target": whole["check"]["target"],
+        "update": whole["approaches"]["update"],
+        "metric": metric_of(recipe),
+    }
+
+
+def points(
+    recipe: Recipe, only: Sequence[str] = (), seeds: int | None = None
+) -> tuple[list[Point], list[LeftOut]]:
+    """Make the runs of a comparison: those that do not train first. `only` and `seeds` go before the recipe's own.
+
+    Raises BadInput for a recipe that can't be compared, NotFound for an approach that there is not.
+    """
+    metric_of(recipe)
+    if recipe.objective.name != "sft":
+        hint = "Take a recipe whose objective is sft."
+        raise BadInput(
+            f"approaches compare ways to answer, and objective is {recipe.objective.name}.", hint=hint
+        )
+    asked = tuple(only) or recipe.approaches.only
+    _require_known((*asked, *recipe.approaches.settings))
+    count = recipe.approaches.seeds if seeds is None else seeds
+    made: list[Point] = []
+    left_out: list[LeftOut] = []
+    for name in sorted(asked or names(), key=lambda one: (load(one).TRAINS, one)):
+        found = load(name).settings(recipe)
+        if isinstance(found, str):
+            left_out.append(LeftOut(name, found))
+        else:
+            made += _runs(recipe, name, found, count)
+    if not made:
+        why = "; ".join(f"{one.approach}: {one.why}" for one in left_out)
+        raise BadInput(
+            f"no approach can be had of this recipe: {why}.", hint="Set data.train or ask.documents."
+        )
+    if len(made) > MOST:
+        raise BadInput(
+            f"that is {len(made)} runs, and at most {MOST} are queued at once.", hint="Take fewer seeds."
+        )
+    return made, left_out
+
+
+def _require_known(wanted: Sequence[str]) -> None:
+    for name in wanted:
+        if name not in names():
+            raise NotFound(f"there is no approach {name[:60]!r}.", hint=did_you_mean(name[:60], names()))
+
+
+def _runs(recipe: Recipe, approach: str, settings: dict[str, Any], seeds: int) -> list[Point]:
+    """Make the runs of one approach: one for each seed where it trains, and one that learns the new facts too."""
+    module, own = load(approach), recipe.approaches.settings.get(approach, {})
+    if not module.TRAINS:
+        mapping = with_settings(_untrained(recipe, approach), {**settings, **own})
+        return [_point(mapping, f"{recipe.name}-{approach}", approach, 1, to_train=False)]
+    made = []
+    first = recipe.train.seed
+    for seed in range(first, first + seeds):
+        name = f"{recipe.name}-{approach}" + (f"-s{seed}" if seeds > 1 else "")
+        mapping = with_settings(_trained(recipe, approach), {**settings, **own, "train.seed": seed})
+        made.append(_point(mapping, name, approach, seed, to_train=True))
+    update = recipe.approaches.update
+    if update is not None and update.train and module.UPDATES == "train":
+        rows = [*mapping["data"]["train"], *msgspec.to_builtins(update.train)]
+        news = {"data.train": rows, "train.seed": first, "check.at_end": False, "samples.count": 0}
+        made.append(
+            _point(
+                with_settings(mapping, news),
+                f"{recipe.name}-{approach}-update",
+                approach,
+                first,
+                to_train=True,
+                learns_news=True,
+            )
+        )
+    return made
+
+
+def _untrained(recipe: Recipe, approach: str) -> dict[str, Any]:
+    """Give what counts of a recipe where no weight moves: how it trains is nothing to it."""
+    whole = recipe_to_mapping(recipe)
+    kept = {key: whole[key] for key in ("recipe", "name", "model", "data", "ask", "budget")}
+    target = whole["check"]["target"]
+    return {
+        **kept,
+        "method": {"name": NO_WEIGHT},
+        "objective": {"name": NO_WEIGHT},
+        "check": {"target": target, "general": None, "at_end": False},
+        "approaches": _own(recipe, approach),
+    }
+
+
+def _trained(recipe: Recipe, approach: str) -> dict[str, Any]:
+    whole = recipe_to_mapping(recipe)
+    return {**whole, "ask": {**whole["ask"], "shots": 0}, "approaches": _own(recipe, approach)}
+
+
+def _own(recipe: Recipe, approach: str) -> dict[str, Any]:
+    """Give the section of one run: the others are not its business, but the new facts are asked of it too."""
+    return {"only": [approach], "update": msgspec.to_builtins(recipe.approaches.update)}
+
+
+def _point(
+    mapping: dict[str, Any], name: str, approach: str, seed: int, *, to_train: bool, learns_news: bool = False
+) -> Point:
+    about = f"{approach}: {load(approach).ABOUT}"
+    whole = {**mapping, "name": name, "about": about, "extends": None}
+    try:
+        read = recipe_from_json(msgspec.json.encode(whole), "the recipe", to_train=to_train)
+    except RecipeError as error:
+        raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
+    return Point(name, approach, seed, recipe_to_mapping(read), learns_news)

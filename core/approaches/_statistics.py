@@ -1,0 +1,84 @@
+"""Scores over rows, their intervals, and paired differences: plain functions on what the measuring told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+
+from finetop.core.check.telling.result import LOWER_IS_BETTER
+from finetop.core.protocol.approaching import Gap, Score
+
+NORMAL_95 = 1.959964
+Items = Mapping[str, tuple[float, float]]  # row -> what it adds, and how much it counts
+
+
+def over_seeds(runs: Sequence[Items]) -> dict[str, tuple[float, float]]:
+    """Average each row over the runs that differ by their seed; rows that not all were asked are left out."""
+    if not runs:
+        return {}
+    shared = [row for row in runs[0] if all(row in one for one in runs)]
+    return {row: (fmean(one[row][0] for one in runs), runs[0][row][1]) for row in shared}
+
+
+def score(runs: Sequence[Items]) -> Score | None:
+    """Give the mean over rows with its interval, and the spread over seeds. None where nothing was asked."""
+    items = over_seeds(runs)
+    if not items:
+        return None
+    mean, low, high = _interval(
+        [value for value, _ in items.values()], [weight for _, weight in items.values()]
+    )
+    means = [_ratio(one) for one in runs]
+    return Score(mean, low, high, len(items), len(runs), stdev(means) if len(means) > 1 else None)
+
+
+def gap(of: Sequence[Items], to: Sequence[Items]) -> Gap | None:
+    """Give the paired difference of one approach to another, over the rows that both were asked."""
+    own, other = over_seeds(of), over_seeds(to)
+    shared = [row for row in own if row in other]
+    if not shared:
+        return None
+    changes = [own[row][0] - other[row][0] for row in shared]
+    weights = [own[row][1] for row in shared]
+    mean = sum(changes) / sum(weights)
+    half = NORMAL_95 * _stderr(changes, weights, mean)
+    return Gap(mean, mean - half, mean + half, len(shared))
+
+
+def is_better(metric: str, one: float, other: float) -> bool:
+    return one < other if metric in LOWER_IS_BETTER else one > other
+
+
+def gains(metric: str, change: Gap) -> bool:
+    """Say if a change for the better is proven: its whole interval lies on the good side."""
+    return change.high < 0 if metric in LOWER_IS_BETTER else change.low > 0
+
+
+def _ratio(items: Items) -> float:
+    return sum(value for value, _ in items.values()) / sum(weight for _, weight in items.values())
+
+
+def _interval(values: Sequence[float], weights: Sequence[float]) -> tuple[float, float, float]:
+    """Give mean, low and high: Wilson's interval (1927) of a share, else the normal one of a ratio of sums."""
+    total = sum(weights)
+    mean = sum(values) / total
+    if all(weight == 1.0 and value in (0.0, 1.0) for value, weight in zip(values, weights, strict=True)):
+        return mean, *_wilson(mean, len(values))
+    half = NORMAL_95 * _stderr(values, weights, mean)
+    is_share = all(weight == 1.0 for weight in weights)
+    return mean, max(0.0, mean - half), min(1.0, mean + half) if is_share else mean + half
+
+
+def _wilson(share: float, count: int) -> tuple[float, float]:
+    z = NORMAL_95**2
+    middle = (share + z / (2 * count)) / (1 + z / count)
+    half = NORMAL_95 * math.sqrt(share * (1 - share) / count + z / (4 * count**2)) / (1 + z / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _stderr(values: Sequence[float], weights: Sequence[float], mean: float) -> float:
+    """Linearise the error of a ratio of sums, as core/check/scoring/target.py does."""
+    few = len(values) / (len(values) - 1) if len(values) > 1 else 1.0
+    residuals = [value - mean * weight for value, weight in zip(values, weights, strict=True)]
+    return math.sqrt(few * sum(one**2 for one in residuals)) / sum(weights)

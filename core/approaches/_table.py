@@ -1,0 +1,230 @@
+"""The rows of a comparison, from what is known of its runs: plain functions on plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import approaches
+from finetop.core.approaches import _statistics as statistics
+from finetop.core.protocol.approaching import ApproachRow, Gap, News, Retained, RunBrief, State
+from finetop.core.run import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from finetop.core.events import ApproachMeasured, RowScore
+    from finetop.core.run import JobRow, RunRow, State as RunState
+
+NOT_FOR = {
+    "prompt": "it knows what its weights know, and nothing is looked up",
+    "from-scratch": "not trained anew: it is there for scale",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What is known of one run of a comparison."""
+
+    approach: str
+    seed: int
+    learns_news: bool
+    row: RunRow
+    recipe: Mapping[str, Any]
+    jobs: Sequence[JobRow]
+    measured: ApproachMeasured | None
+    measuring: RunState | None  # of the job that measures it; None: it was not queued yet
+    watts: float | None  # of its GPU while it trained
+
+
+def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) -> list[ApproachRow]:
+    """Give a row for each approach: those that are measured best first, then the others, then those left out."""
+    named = dict.fromkeys(member.approach for member in members)
+    made = {name: _row(name, [one for one in members if one.approach == name], metric) for name in named}
+    done = [row for row in made.values() if row.target is not None]
+    done.sort(key=lambda row: (_sort_key(row, metric), row.name))
+    if done:
+        best = done[0].name
+        own = {name: _items_of(members, name, metric) for name in named}
+        done = [_beside(row, best, statistics.gap(own[row.name], own[best])) for row in done]
+    waiting = [row for row in made.values() if row.target is None]
+    absent = [
+        ApproachRow(
+            name=name,
+            about=approaches.load(name).ABOUT,
+            trains=approaches.load(name).TRAINS,
+            state="left out",
+            said=why,
+        )
+        for name, why in sorted(left_out.items())
+        if name not in named
+    ]
+    return [*done, *waiting, *absent]
+
+
+def _sort_key(row: ApproachRow, metric: str) -> float:
+    assert row.target is not None
+    return row.target.mean if statistics.is_better(metric, 0.0, 1.0) else -row.target.mean
+
+
+def _beside(row: ApproachRow, best: str, gap: Gap | None) -> ApproachRow:
+    import msgspec
+
+    is_best = row.name == best
+    return msgspec.structs.replace(row, is_best=is_best, gap=None if is_best else gap)
+
+
+def _items_of(members: Iterable[Member], approach: str, metric: str) -> list[statistics.Items]:
+    found = [one for one in members if one.approach == approach and not one.learns_news and one.measured]
+    return [_items(one.measured.scores.get(metric, ())) for one in found if one.measured is not None]
+
+
+def _items(scores: Iterable[RowScore]) -> statistics.Items:
+    return {one.row: (one.value, one.weight) for one in scores}
+
+
+def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
+    module = approaches.load(name)
+    own = [one for one in members if not one.learns_news]
+    told = [one.measured for one in own if one.measured is not None]
+    metrics = dict.fromkeys(key for one in told for key in one.scores)
+    scores = {key: statistics.score([_items(one.scores.get(key, ())) for one in told]) for key in metrics}
+    state, said = _state(members)
+    gpu_s = [seconds * len(job.gpus) for one in own for job, seconds in _made(one) if job.gpus]
+    energy = [watts * seconds / 3600 for one in own if (watts := one.watts) for _, seconds in _made(one)]
+    return ApproachRow(
+        name=name,
+        about=module.ABOUT,
+        trains=module.TRAINS,
+        state=state,
+        said=said,
+        runs=[_brief(one) for one in members],
+        target=scores.get(metric),
+        others={key: score for key, score in scores.items() if key != metric and score is not None},
+        retained=_retained(own, module.TRAINS),
+        setup_s=_setup(own, module.TRAINS),
+        gpu_s=fmean(gpu_s) if gpu_s else None,
+        energy_wh=fmean(energy) if energy else None,
+        prompt_tokens=_mean(one.prompt_tokens for one in told),
+        latency_s=_mean(one.latency_s for one in told),
+        memory_gib=_mean(one.memory_gib for one in told),
+        memory_of=next((one.memory_of for one in told), ""),
+        news=_news(module.UPDATES, members, metric),
+    )
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _brief(member: Member) -> RunBrief:
+    state = member.measuring if _ended_badly(member.measuring) else member.row.state
+    return RunBrief(
+        id=member.row.id,
+        name=member.row.name,
+        state=word(member.row.state),
+        seed=member.seed,
+        learns_news=member.learns_news,
+        is_measured=member.measured is not None,
+        said=_cause(state) if _ended_badly(state) else getattr(state, "phase", ""),
+    )
+
+
+def _ended_badly(state: RunState | None) -> bool:
+    return isinstance(state, Failed | Lost | Stopped)
+
+
+def _cause(state: RunState | None) -> str:
+    return str(getattr(state, "cause", "")) or "it was stopped"
+
+
+def _state(members: Sequence[Member]) -> tuple[State, str]:
+    """Say how far an approach is, and why where it is not done."""
+    missing = [one for one in members if one.measured is None]
+    if not missing:
+        return "measured", ""
+    for one in missing:
+        for state in (one.row.state, one.measuring):
+            if _ended_badly(state):
+                return "failed", f"{one.row.name}: {_cause(state)}"
+    done = len(members) - len(missing)
+    return "under way", f"{done} of {len(members)} runs are measured" if done else word(missing[0].row.state)
+
+
+def _made(member: Member) -> list[tuple[JobRow, float]]:
+    """List the jobs that made a run, with how long each ran."""
+    found = []
+    for job in member.jobs:
+        if job.verb in MAKES_A_RUN and isinstance(job.state, Finished | Stopped | Failed | Lost):
+            since = getattr(job.state, "since", None)
+            if since is not None:
+                found.append((job, job.state.ended - since))
+    return found
+
+
+def _setup(members: Sequence[Member], trains: bool) -> float | None:
+    """Give the seconds until an approach can answer: its training, and making ready what it looks things up in."""
+    found = []
+    for one in members:
+        if one.measured is None:
+            continue
+        trained = sum(seconds for _, seconds in _made(one)) if trains else 0.0
+        found.append(trained + one.measured.index_s)
+    return fmean(found) if found else None
+
+
+def _retained(members: Sequence[Member], trains: bool) -> Retained | None:
+    if not trains:
+        return Retained(0.0, [], same_weights=True)
+    checks = [one.row.check for one in members if one.row.check is not None]
+    drops = [check.drop for check in checks if check.drop is not None]
+    if not checks:
+        return None
+    spread = stdev(drops) if len(drops) > 1 else None
+    return Retained(fmean(drops) if drops else None, [check.verdict for check in checks], spread=spread)
+
+
+def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:
+    """Say how an approach takes in new facts; None where none were given."""
+    own = [one.measured for one in members if one.measured is not None and not one.learns_news]
+    before = [_items(one.news.get(metric, ())) for one in own if one.news.get(metric)]
+    if not before:
+        return None
+    if updates == "train":
+        return _trained_anew(members, before, metric)
+    after = [_items(one.news_after.get(metric, ())) for one in own if one.news_after.get(metric)]
+    if not after:
+        why = NOT_FOR.get(members[0].approach, "nothing that it looks things up in has the new facts")
+        return News("", statistics.score(before), said=why)
+    return News(
+        "index",
+        statistics.score(before),
+        statistics.score(after),
+        statistics.gap(after, before),
+        _mean(one.news_s for one in own),
+    )
+
+
+def _trained_anew(members: Sequence[Member], before: Sequence[statistics.Items], metric: str) -> News:
+    """Hold the run that learned the new facts too against the one of the same seed that did not."""
+    anew = next((one for one in members if one.learns_news), None)
+    if anew is None:
+        return News("train", statistics.score(before), said="approaches.update.train has no rows for it")
+    first = [
+        _items(one.measured.news[metric])
+        for one in members
+        if one.seed == anew.seed
+        and not one.learns_news
+        and one.measured is not None
+        and one.measured.news.get(metric)
+    ]
+    begun = statistics.score(first or before)
+    if anew.measured is None or not anew.measured.news.get(metric):
+        return News("train", begun, said=_state([anew])[1] or "it was not asked")
+    after = [_items(anew.measured.news[metric])]
+    seconds = sum(spent for _, spent in _made(anew))
+    return News(
+        "train", begun, statistics.score(after), statistics.gap(after, first or before), seconds or None
+    )

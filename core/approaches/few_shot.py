@@ -1,0 +1,22 @@
+"""Few-shot: examples of the training rows before each question (arXiv:2005.14165)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.approaches._training import NO_ROWS
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+
+ABOUT = "examples of the training rows before each question"
+TRAINS = False
+UPDATES = "index"  # where the nearest are picked: the new rows are among those that they are picked from
+SHOTS = 4  # where ask.shots says none
+
+
+def settings(recipe: Recipe) -> dict[str, Any] | str:
+    """Put examples before the question, and leave documents out."""
+    if not recipe.data.train:
+        return NO_ROWS.replace("learn from", "take examples from")
+    return {"ask.shots": recipe.ask.shots or SHOTS, "ask.documents": []}

@@ -1,0 +1,35 @@
+"""From scratch: a small new model reads the same rows and nothing else, for scale."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.approaches._training import NO_ROWS
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+
+ABOUT = "a small new model that has read these rows alone, for scale"
+TRAINS = True
+UPDATES = ""
+
+
+def settings(recipe: Recipe) -> dict[str, Any] | str:
+    """Train a new model of the base's kind, with its tokenizer so that nats a token mean the same."""
+    if not recipe.data.train:
+        return NO_ROWS
+    return {
+        "ask.documents": [],
+        "model.quantize": "none",
+        "model.dtype": "float32",
+        "method": {"name": "full"},
+        "objective": {"name": "pretrain", "tokenizer": "reuse"},
+        "train.learning_rate": 1e-3,
+        "check.general": None,  # there is no base that could have forgotten
+        "check.every": None,
+        "check.on_fail": "flag",
+        "check.at_end": False,
+        "drift.every": None,
+        "protect": {},
+        "samples.count": 0,
+    }

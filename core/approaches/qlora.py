@@ -1,0 +1,22 @@
+"""QLoRA: an adapter on weights that are held in 4 bits (arXiv:2305.14314)."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.approaches._training import NO_ROWS, adapter
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+
+ABOUT = "the same on weights held in 4 bits: a quarter of the memory"
+TRAINS = True
+UPDATES = "train"
+
+
+def settings(recipe: Recipe) -> dict[str, Any] | str:
+    """Train an adapter on weights in 4 bits."""
+    if find_spec("bitsandbytes") is None:
+        return "bitsandbytes is not installed, which holds weights in 4 bits"
+    return {**adapter(recipe, "nf4"), "ask.documents": []} if recipe.data.train else NO_ROWS

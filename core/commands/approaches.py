@@ -1,0 +1,189 @@
+"""`finetop approaches [RECIPE|NAME]`: prompt, few-shot, retrieval and training side by side, with prices and advice."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+import time
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from finetop.core import approach_words as words, approaches, protocol
+from finetop.core.client import Client
+from finetop.core.commands import numbers
+from finetop.core.commands.output import ago, plain, print_json, print_table
+from finetop.core.commands.queue import priority_of
+from finetop.core.errors import BadInput, NotFound
+from finetop.core.fingerprints import fingerprint
+from finetop.core.recipe.load import check_name, load_recipe
+from finetop.core.remote.files import require_files
+from finetop.core.text import clean_line
+
+if TYPE_CHECKING:
+    from finetop.core.home import Home
+
+ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
+ANYWHERE = True
+WIDTH = 100  # of the advice
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "what",
+        nargs="?",
+        default="",
+        metavar="RECIPE|NAME",
+        help="a recipe to compare on, or a comparison to show; without it, all comparisons",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change one setting of the recipe"
+    )
+    parser.add_argument(
+        "--only", default="", metavar="A,B", help=f"these approaches alone: {', '.join(approaches.names())}"
+    )
+    parser.add_argument("--seeds", type=numbers.count, metavar="N", help="each that trains N times")
+    parser.add_argument("--name", help="the comparison's name (else the recipe's)")
+    parser.add_argument("--hold", action="store_true", help="let it wait until `finetop queue release`")
+    parser.add_argument(
+        "--priority", default="normal", metavar="P", help="high, normal, low or a number: the smaller first"
+    )
+    parser.add_argument("--wait", action="store_true", help="follow it until all is measured")
+
+
+def run(args: argparse.Namespace, home: Home) -> int:
+    queues = bool(args.set or args.only or args.seeds or args.name or args.hold)
+    if not args.what:
+        if queues:
+            raise BadInput("say which recipe.", hint="finetop approaches RECIPE --only prompt,lora.")
+        return tell_all(args, home)
+    is_file = args.what.endswith((".yaml", ".yml")) or "/" in args.what
+    if not queues and not is_file:
+        with Client(home) as client:
+            known = {one.name for one in client.ask(protocol.Approaches()).comparisons}
+        if args.what.removeprefix(approaches.TAG) in known:
+            return follow(args, home, args.what) if args.wait else tell(args, home, args.what)
+    try:
+        return queue(args, home)
+    except NotFound as error:
+        if is_file or queues:
+            raise
+        raise NotFound(
+            f"there is no comparison and no recipe {args.what[:80]!r}.", hint=error.hint
+        ) from error
+
+
+def queue(args: argparse.Namespace, home: Home) -> int:
+    """Queue the runs of a comparison. Those of the same recipe on the same data are used again."""
+    priority = priority_of(args.priority)
+    name = [] if args.name is None else [f'name="{check_name(args.name, "--name")}"']
+    loaded = load_recipe(args.what, [*args.set, *name])
+    require_files(loaded, home)
+    only = [one.strip() for one in args.only.split(",") if one.strip()]
+    made, left_out = approaches.points(loaded.recipe, only, args.seeds)
+    runs = [
+        protocol.ApproachRun(
+            point.name,
+            point.approach,
+            point.seed,
+            point.recipe,
+            fingerprint(point.recipe, home),
+            point.learns_news,
+        )
+        for point in made
+    ]
+    ask = protocol.SubmitApproaches(
+        name=loaded.recipe.name,
+        subject=fingerprint(approaches.subject(loaded.recipe), home),
+        metric=approaches.metric_of(loaded.recipe),
+        runs=runs,
+        left_out={one.approach: one.why for one in left_out},
+        source=loaded.text,
+        held=args.hold,
+        priority=priority,
+    )
+    with Client(home) as client:
+        queued: protocol.SubmitApproachesAnswer = client.ask(ask)
+    if args.wait:
+        return follow(args, home, queued.comparison)
+    if args.json:
+        print_json({"comparison": plain(queued)})
+        return 0
+    for one in queued.runs:
+        said = "was measured before, or is under way" if one.was_there else "is queued"
+        print(f"{one.name} {said}")
+    for approach, why in sorted(queued.left_out.items()):
+        print(f"{approach} is left out: {clean_line(why)}")
+    new = sum(not one.was_there for one in queued.runs)
+    print(
+        f"{new} of {len(queued.runs)} runs are new. What comes of them: finetop approaches {queued.comparison}"
+    )
+    return 0
+
+
+def follow(args: argparse.Namespace, home: Home, name: str) -> int:
+    """Wait until nothing of a comparison is under way, then show it."""
+    said = ""
+    while True:
+        with Client(home) as client:
+            found: protocol.ApproachesAnswer = client.ask(protocol.Approaches(name))
+        brief = next(one for one in found.comparisons if one.name == found.name)
+        if not any(row.state == "under way" for row in found.rows):
+            return tell(args, home, name)
+        line = f"{brief.measured} of {brief.runs} runs are measured"
+        if line != said and not args.json:
+            print(line, flush=True)
+            said = line
+        time.sleep(1.0)
+
+
+def tell_all(args: argparse.Namespace, home: Home) -> int:
+    with Client(home) as client:
+        found: protocol.ApproachesAnswer = client.ask(protocol.Approaches())
+    if args.json:
+        print_json({"comparisons": plain(found.comparisons)})
+    elif not found.comparisons:
+        print("No comparisons yet. Queue one: finetop approaches RECIPE (see finetop methods).")
+    else:
+        print_table(
+            ("comparison", "compared by", "approaches", "runs", "measured", "to come", "queued"),
+            [
+                (
+                    *(clean_line(one.name), clean_line(one.metric), str(one.approaches), str(one.runs)),
+                    *(str(one.measured), str(one.to_come), f"{ago(one.created)} ago"),
+                )
+                for one in found.comparisons
+            ],
+            right=(2, 3, 4, 5),
+        )
+    return 0
+
+
+def tell(args: argparse.Namespace, home: Home, name: str) -> int:
+    """Print a comparison. The exit code is 1 where an approach failed."""
+    with Client(home) as client:
+        found: protocol.ApproachesAnswer = client.ask(protocol.Approaches(name))
+    if args.json:
+        print_json({"approaches": plain(found)})
+    else:
+        print_all(found)
+    return int(any(row.state == "failed" for row in found.rows))
+
+
+def print_all(found: protocol.ApproachesAnswer) -> None:
+    """Print how well each does, what it costs, and the advice."""
+    better = "lower is better" if found.lower_is_better else "higher is better"
+    by = found.metric.replace("_", " ")
+    print(
+        f"{clean_line(found.name)}: {clean_line(found.model)} on {clean_line(found.target)}, by {by} ({better})"
+    )
+    done = [row for row in found.rows if row.target is not None]
+    if done:
+        print_table(words.head(found), [words.cells(row) for row in done], right=(1, 2, 3, 4))
+        print()
+        print_table(words.PRICE_HEAD, [words.prices(row) for row in done], right=(1, 2, 3, 4, 5, 8))
+    for line in words.asides(found):
+        print(line)
+    for topic, texts in groupby(found.advice, key=lambda one: one.topic):
+        print(f"{topic}:")
+        for one in texts:
+            print(textwrap.fill(clean_line(one.text), WIDTH, initial_indent="  ", subsequent_indent="  "))

@@ -1,0 +1,137 @@
+"""Comparisons of approaches in the store: which runs are of which, and what each run's measuring told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import events
+from finetop.core.store import records
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import duckdb
+
+_json = msgspec.json.Encoder()
+_measured = msgspec.json.Decoder(events.ApproachMeasured)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A run of a comparison."""
+
+    run_id: int
+    approach: str
+    seed: int
+    learns_news: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A comparison, without its runs."""
+
+    name: str
+    created: float
+    subject: str
+    metric: str
+    left_out: Mapping[str, str]
+
+
+def take(
+    connection: duckdb.DuckDBPyConnection,
+    run_id: int,
+    job_id: int,
+    at: float,
+    told: events.ApproachMeasured,
+) -> None:
+    """Keep what a run's measuring told, in place of what it told before."""
+    connection.execute("DELETE FROM measured WHERE run_id = ?", [run_id])
+    connection.execute(
+        "INSERT INTO measured (run_id, job_id, time, step, result) VALUES (?, ?, ?, ?, ?)",
+        [run_id, job_id, at, told.step, _json.encode(told).decode()],
+    )
+
+
+def measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[int, events.ApproachMeasured]:
+    """Read what the measuring of runs told."""
+    found = connection.execute(
+        "SELECT run_id, result FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
+    ).fetchall()
+    return {run_id: _measured.decode(text) for run_id, text in found}
+
+
+def comparisons(connection: duckdb.DuckDBPyConnection) -> list[Comparison]:
+    """List the comparisons, the newest first."""
+    found = connection.execute(
+        "SELECT name, created, subject, metric, left_out FROM comparisons ORDER BY created DESC, name"
+    ).fetchall()
+    return [
+        Comparison(name, created, subject, metric, msgspec.json.decode(left_out))
+        for name, created, subject, metric, left_out in found
+    ]
+
+
+def keep(connection: duckdb.DuckDBPyConnection, comparison: Comparison) -> None:
+    """Keep a comparison, in place of one of its name."""
+    connection.execute("DELETE FROM comparisons WHERE name = ?", [comparison.name])
+    connection.execute(
+        "INSERT INTO comparisons (name, created, subject, metric, left_out) VALUES (?, ?, ?, ?, ?)",
+        [
+            *(comparison.name, comparison.created, comparison.subject, comparison.metric),
+            _json.encode(dict(comparison.left_out)).decode(),
+        ],
+    )
+    records.mark_home(connection)
+
+
+def members(connection: duckdb.DuckDBPyConnection, comparison: str) -> list[Member]:
+    """List the runs of a comparison in the order of their numbers."""
+    found = connection.execute(
+        "SELECT run_id, approach, seed, learns_news FROM approaches WHERE comparison = ? ORDER BY run_id",
+        [comparison],
+    ).fetchall()
+    return [Member(*row) for row in found]
+
+
+def add_member(connection: duckdb.DuckDBPyConnection, comparison: str, member: Member, digest: str) -> None:
+    """Make a run one of a comparison's."""
+    connection.execute(
+        "INSERT INTO approaches (run_id, comparison, approach, seed, learns_news, digest) VALUES (?, ?, ?, ?, ?, ?)",
+        [member.run_id, comparison, member.approach, member.seed, member.learns_news, digest],
+    )
+    records.mark_run(connection, member.run_id)
+
+
+def drop_member(connection: duckdb.DuckDBPyConnection, comparison: str, run_id: int) -> None:
+    """Take a run out of a comparison."""
+    connection.execute("DELETE FROM approaches WHERE comparison = ? AND run_id = ?", [comparison, run_id])
+    records.mark_run(connection, run_id)
+
+
+def with_digest(connection: duckdb.DuckDBPyConnection, digest: str) -> int | None:
+    """Find the newest run of this recipe on this data that ended well, or may still; None without one."""
+    found = connection.execute(
+        "SELECT max(a.run_id) FROM approaches a JOIN runs r ON r.id = a.run_id WHERE a.digest = ? AND a.digest <> ''"
+        " AND r.state->>'type' IN ('queued', 'running', 'finished')",
+        [digest],
+    ).fetchone()
+    return None if found is None or found[0] is None else int(found[0])
+
+
+def job_args(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, Any] | None:
+    """Say what measuring a run is told; None of a run that is of no comparison."""
+    found = connection.execute(
+        "SELECT approach, learns_news FROM approaches WHERE run_id = ? LIMIT 1", [run_id]
+    ).fetchone()
+    return None if found is None else {"approach": found[0], "learns_news": found[1]}
+
+
+def power(connection: duckdb.DuckDBPyConnection, run_id: int) -> float | None:
+    """Give the mean power of a run's GPU while it trained, in watts; None where none told it."""
+    found = connection.execute(
+        "SELECT avg(value) FROM metrics WHERE run_id = ? AND key = 'gpu_watts'", [run_id]
+    ).fetchone()
+    return None if found is None or found[0] is None else float(found[0])

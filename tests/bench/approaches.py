@@ -1,0 +1,169 @@
+"""Two tasks, every approach, by the real commands: facts that the base cannot know (kb_contoso), a format (json_mode).
+
+    python tests/bench/approaches.py --data FOLDER --model FOLDER --home FOLDER [--only kb json] [--seeds 3]
+
+Each task is one `finetop approaches RECIPE --wait` on a recipe that is written beside the home, two jobs at a time.
+What is measured already in --home is used again: a run of this script that was cut short goes on. Of kb_contoso two of
+the 20 products are held back, documents, rows and questions; they arrive when all is set up (approaches.update).
+Trained anew, an approach gets their rows, and their documents as rows too. Steps and rows are small, so that one
+training takes a minute or two of one CPU core: what training could reach with more is not what this measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+HELD_BACK = ("Summit Breeze Jacket", "BaseCamp Folding Table")  # with 20 of the 103 questions
+LONGEST_JSON = 1250  # characters of an answer, about 360 tokens: so that it can be written in full
+FINETOP = "import sys; from finetop.core.commands.main import main; sys.exit(main(sys.argv[1:]))"
+
+COMMON = """recipe: 1
+extends: lora
+name: {name}
+model: {{id: "{model}"}}
+samples: {{count: 0}}
+drift: {{every: null}}
+train: {{epochs: 50, max_steps: {steps}, batch_size: 4, grad_accumulation: 1, learning_rate: 3e-4, warmup_steps: 0.1,
+  save_every: 1.0, eval_every: 1.0, resumable: false}}
+"""
+KB = """data: {train: [{path: train.jsonl}], eval: {share: 0}, max_tokens: 1024, on_long: truncate}
+ask: {system: Answer in as few words as you can., shots: 4, pick: nearest,
+  documents: [docs.jsonl], top_k: 2, chunk_words: 120, overlap_words: 20}
+check:
+  target: {path: test.jsonl, metric: [token_f1, nats_per_token], written: 40, max_new_tokens: 32}
+approaches:
+  only: [prompt, few-shot, retrieval, lora, full, retrieval-lora, from-scratch]
+  settings:
+    retrieval-lora: {train.max_steps: 18}
+    from-scratch: {train.max_steps: 40, train.batch_size: 16, data.max_tokens: 256}
+  update: {documents: [new_docs.jsonl], train: [{path: new_train.jsonl}], test: new_test.jsonl}
+"""
+JSON = """data: {train: [{path: train.jsonl}], eval: {share: 0}, max_tokens: 512, on_long: truncate}
+ask: {system: Answer with one JSON object and nothing else., shots: 2}
+check:
+  target: {path: test.jsonl, metric: [rules, nats_per_token], rules: [{rule: json_object, value: []}],
+    written: 24, max_new_tokens: 420}
+approaches:
+  only: [prompt, few-shot, retrieval, lora, full, from-scratch]
+  settings:
+    from-scratch: {train.max_steps: 30, train.batch_size: 8, data.max_tokens: 256}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", type=Path, required=True, help="the folder that holds kb_contoso and json_mode"
+    )
+    parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--only", nargs="*", default=["kb", "json"], choices=("kb", "json"))
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    args.home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    settings = "settings: 1\nslots: {cpu_jobs: 2}\nretry: {times: 2, wait_s: 5}\n"
+    (args.home / "settings.yaml").write_text(settings)
+    load = [f"{value:.2f}" for value in os.getloadavg()]
+    print(
+        f"{os.cpu_count()} CPU cores, load {' '.join(load)}, {os.environ.get('OMP_NUM_THREADS', 'all')} threads a job"
+    )
+    code = 0
+    for name in args.only:
+        folder = args.home.parent / f"{args.home.name}-{name}"
+        folder.mkdir(exist_ok=True)
+        recipe = {"kb": kb, "json": json_mode}[name](args.data, args.model, folder)
+        began = time.monotonic()
+        words = ["--home", str(args.home), "approaches", str(recipe), "--seeds", str(args.seeds), "--wait"]
+        code |= subprocess.run([sys.executable, "-c", FINETOP, *words], check=False).returncode
+        print(f"{name}: {time.monotonic() - began:.0f} s\n", flush=True)
+        found = subprocess.run(
+            [sys.executable, "-c", FINETOP, "--home", str(args.home), "approaches", recipe.stem, "--json"],
+            check=False,
+            capture_output=True,
+        )
+        (folder / "result.json").write_bytes(found.stdout)
+    return code
+
+
+def rows_of(file: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def write(file: Path, rows: list[dict[str, Any]]) -> None:
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def kb(data: Path, model: Path, folder: Path) -> Path:
+    """Facts of 18 products; two more arrive afterwards."""
+    source = data / "kb_contoso"
+    documents, train, test = (
+        rows_of(source / name) for name in ("kb.jsonl", "qa_train.jsonl", "qa_test.jsonl")
+    )
+
+    def split(rows: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        return [row for row in rows if row["product"] not in HELD_BACK], [
+            row for row in rows if row["product"] in HELD_BACK
+        ]
+
+    known, new = split(documents)
+    write(folder / "docs.jsonl", [{"text": row["text"]} for row in known])
+    write(folder / "new_docs.jsonl", [{"text": row["text"]} for row in new])
+    known_rows, new_rows = split(train)
+    write(folder / "train.jsonl", turns(known_rows))
+    as_rows = [
+        {"messages": [
+            {"role": "user", "content": f"What is known of the {row['product']}: {row['category']}?"},
+            {"role": "assistant", "content": row["text"]},
+        ]}
+        for row in new
+    ]  # fmt: skip
+    write(folder / "new_train.jsonl", [*turns(new_rows), *as_rows])
+    known_test, new_test = split(test)
+    write(folder / "test.jsonl", turns(spread(known_test)))
+    write(folder / "new_test.jsonl", turns(new_test))
+    recipe = folder / "kb.yaml"
+    recipe.write_text(COMMON.format(name="kb", model=model, steps=70) + KB)
+    print(
+        f"kb_contoso: {len(known_rows)} rows to learn, {len(known)} documents, {len(known_test)} questions;"
+    )
+    print(
+        f"  held back: {len(new)} documents, {len(new_rows)} rows, {len(new_test)} questions of {', '.join(HELD_BACK)}"
+    )
+    return recipe
+
+
+def json_mode(data: Path, model: Path, folder: Path) -> Path:
+    """A format: every answer is one JSON object. Answers that are short enough to be written in full."""
+    source = data / "json_mode"
+    train, test = (
+        [row for row in rows_of(source / name) if len(row["messages"][-1]["content"]) <= LONGEST_JSON]
+        for name in ("train.jsonl", "valid.jsonl")
+    )
+    write(folder / "train.jsonl", turns(train))
+    write(folder / "test.jsonl", turns(test))
+    recipe = folder / "json.yaml"
+    recipe.write_text(COMMON.format(name="json", model=model, steps=16) + JSON)
+    print(f"json_mode: {len(train)} rows to learn, {len(test)} questions")
+    return recipe
+
+
+def turns(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{"messages": row["messages"]} for row in rows]
+
+
+def spread(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put every second row first: the first ones are answered in writing, and should be of all products."""
+    return [*rows[::2], *rows[1::2]]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

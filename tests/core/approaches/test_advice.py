@@ -1,0 +1,110 @@
+"""The advice follows the numbers: other numbers, other words; and what has no number is said to have none."""
+
+import msgspec
+
+from finetop.core.approaches._advice import advice
+from finetop.core.protocol import ApproachRow, Gap, News, Retained, Score
+
+
+def row(name, mean, gap=None, *, trains=False, half=0.05, **facts):
+    return ApproachRow(
+        name=name,
+        about="",
+        trains=trains,
+        state="measured",
+        target=Score(mean, mean - half, mean + half, 50, facts.pop("seeds", 1), facts.pop("spread", None)),
+        gap=None if gap is None else Gap(gap, gap - half, gap + half, 50),
+        is_best=gap is None,
+        retained=facts.pop("retained", Retained(0.0, [], same_weights=True)),
+        **facts,
+    )
+
+
+def news(how, before, after, seconds):
+    scores = [Score(value, value - 0.1, value + 0.1, 20) for value in (before, after)]
+    change = after - before
+    return News(how, *scores, Gap(change, change - 0.1, change + 0.1, 20), seconds)
+
+
+def texts(rows, metric="token_f1"):
+    found = {}
+    for one in advice(rows, metric):
+        found.setdefault(one.topic, []).append(one.text)
+    return {topic: " ".join(some) for topic, some in found.items()}
+
+
+RETRIEVAL = row("retrieval", 0.8, latency_s=2.0, setup_s=1.0, news=news("index", 0.1, 0.8, 0.5))
+LORA = row("lora", 0.4, -0.4, trains=True, latency_s=0.5, setup_s=301.0, news=news("train", 0.1, 0.15, 310.0))
+
+
+def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
+    said = texts([RETRIEVAL, LORA])["changing knowledge"]
+    assert said.startswith("Answers new facts soonest: retrieval in 0.50 s") and "Not proven for lora" in said
+    learned = msgspec.structs.replace(LORA, news=news("train", 0.1, 0.9, 310.0))
+    both = texts([RETRIEVAL, learned])["changing knowledge"]
+    assert "then lora in 5 min" in both and "Best on them is lora." in both
+    none = [msgspec.structs.replace(one, news=None) for one in (RETRIEVAL, LORA)]
+    assert texts(none)["changing knowledge"].startswith("Not measured")
+
+
+def test_what_cant_be_told_apart_is_not_called_better():
+    close = row("lora", 0.78, -0.02, trains=True, latency_s=0.5, setup_s=100.0)
+    said = texts([RETRIEVAL, close])
+    assert (
+        "lora can't be told from it" in said["on this target"] and "cheapest of them is retrieval" not in said
+    )
+    assert "it is also the cheapest" in said["on this target"], "retrieval trains nothing"
+    assert "about 313 rows would show it" in said["what would change this"]
+    far = texts([RETRIEVAL, LORA])["on this target"]
+    assert "lora, the next, is 0.40 [0.35, 0.45] behind it" in far
+
+
+def test_form_is_advised_on_by_rules_alone_and_warned_of_where_it_costs_what_the_base_could():
+    assert texts([RETRIEVAL, LORA])["style and format"].startswith("Not measured")
+    forgot = Retained(7.5, ["regressed", "ok", "regressed"])
+    lora = row("lora", 0.9, trains=True, retained=forgot, seeds=3, spread=0.2)
+    prompt = row("prompt", 0.1, -0.8)
+    said = texts([lora, prompt], "rules")
+    assert said["style and format"].startswith("Train: lora keeps the rules better than prompt")
+    assert "REGRESSED in 2 of 3 runs, by 7.5 points" in said["style and format"]
+    assert "A gentler setting of lora" in said["what would change this"]
+    assert "it moves the score more than the rows do" in said["what would change this"]
+    base = texts([row("prompt", 0.9), row("lora", 0.1, -0.8, trains=True)], "rules")
+    assert base["style and format"].startswith("Don't train: prompt keeps the rules better")
+    level = texts([row("prompt", 0.9), row("lora", 0.88, -0.02, trains=True)], "rules")
+    assert level["style and format"].startswith("Not told apart")
+
+
+def test_vocabulary_is_read_from_nats_where_they_were_measured():
+    def with_nats(one, mean):
+        return msgspec.structs.replace(
+            one, others={"nats_per_token": Score(mean, mean - 0.1, mean + 0.1, 50)}
+        )
+
+    assert texts([with_nats(RETRIEVAL, 3.0), with_nats(LORA, 1.0)])["a domain's vocabulary"].startswith(
+        "Train:"
+    )
+    assert texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 3.0)])["a domain's vocabulary"].startswith(
+        "No need"
+    )
+    assert texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 1.1)])["a domain's vocabulary"].startswith(
+        "Not told"
+    )
+    assert texts([RETRIEVAL, LORA])["a domain's vocabulary"].startswith("Not measured")
+
+
+def test_training_is_paid_back_by_shorter_queries_or_it_is_not():
+    assert "paid back after 200 queries" in texts([RETRIEVAL, LORA])["price"]
+    slow = msgspec.structs.replace(LORA, latency_s=3.0)
+    assert "costs more once and no less a query" in texts([RETRIEVAL, slow])["price"]
+
+
+def test_what_was_not_measured_is_said():
+    left_out = ApproachRow(
+        name="qlora", about="", trains=True, state="left out", said="bitsandbytes is not installed"
+    )
+    unchecked = msgspec.structs.replace(LORA, retained=None)
+    said = texts([RETRIEVAL, unchecked, left_out])["not measured"]
+    assert "qlora: bitsandbytes is not installed." in said and "Whether lora forgot" in said
+    assert "no GPU was used" in said
+    assert texts([RETRIEVAL])["on this target"] == "No advice: only retrieval is measured yet."

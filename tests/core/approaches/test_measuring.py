@@ -1,0 +1,91 @@
+"""The measuring of one run on a tiny real model: rows, prices, new facts, and scores that are kept."""
+
+import json
+
+import msgspec
+import pytest
+
+from finetop.core import approaches, events as told
+from finetop.core.approaches import _measuring
+from finetop.core.approaches.__main__ import wanted_of
+from finetop.core.errors import FinetopError
+from finetop.core.home import Home
+from finetop.core.recipe.load import resolve_text
+from finetop.core.run import JobSpec
+
+ROWS = [
+    ("What opens at nine?", "The shop."),
+    ("Where are you?", "In the old mill."),
+    ("Who mends?", "We do."),
+]
+
+
+@pytest.fixture
+def folder(tmp_path, tiny_model):
+    def rows(name, some):
+        lines = [json.dumps({"prompt": question, "completion": answer}) for question, answer in some]
+        (tmp_path / name).write_text("\n".join(lines) + "\n")
+
+    rows("train.jsonl", ROWS)
+    rows("test.jsonl", ROWS)
+    rows("news.jsonl", [("What is new?", "A lamp.")])
+    (tmp_path / "docs.md").write_text("# Shop\nThe shop opens at nine.\n")
+    (tmp_path / "new.md").write_text("# News\nA lamp is new.\n")
+    return tmp_path
+
+
+def measure(folder, tiny_model, approach, sets=()):
+    text = f"""recipe: 1
+name: kb
+method: {{name: lora}}
+objective: {{name: sft}}
+model: {{id: "{tiny_model}", dtype: float32}}
+data: {{train: [{{path: train.jsonl}}]}}
+ask: {{system: Be brief., documents: [docs.md], top_k: 1}}
+check:
+  general: null
+  target: {{path: test.jsonl, metric: [token_f1, nats_per_token], written: 2, max_new_tokens: 4}}
+approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test: news.jsonl}}}}
+"""
+    points, _ = approaches.points(resolve_text(text, sets, folder).recipe, [approach])
+    spec = JobSpec(1, 1, 1, "kb", "approach", points[0].recipe, {"approach": approach})
+    home = Home(folder / "home")
+    (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
+    log = told.EventLog(folder / "events.jsonl")
+    found = _measuring.measure(wanted_of(spec, folder, "cpu"), home, log)
+    return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
+
+
+def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
+    prompt = measure(folder, tiny_model, "prompt")
+    assert {key: len(rows) for key, rows in prompt.scores.items()} == {"token_f1": 2, "nats_per_token": 3}
+    nats = prompt.scores["nats_per_token"]
+    assert [row.weight for row in nats] != [1.0] * 3 and all(row.value > 0 for row in nats)
+    assert prompt.timed == 2 and prompt.latency_s > 0 and prompt.memory_gib > 0.1 and prompt.step is None
+    assert len(prompt.news["nats_per_token"]) == 1 and not prompt.news_after
+
+    found = measure(folder, tiny_model, "retrieval")
+    assert found.prompt_tokens > prompt.prompt_tokens and found.passages == 1 and found.index_s > 0
+    assert found.news_s > 0 and len(found.news_after["token_f1"]) == 1
+    assert found.news_after["nats_per_token"][0].value != found.news["nats_per_token"][0].value, (
+        "it was looked up"
+    )
+
+    kept = sorted((folder / "home" / "scores").iterdir())
+    again = measure(folder, tiny_model, "retrieval")
+    assert again.scores == found.scores and sorted((folder / "home" / "scores").iterdir()) == kept
+
+    few = measure(folder, tiny_model, "few-shot", ["ask.pick=nearest", "ask.shots=2"])
+    assert few.prompt_tokens > prompt.prompt_tokens and few.news_after, "the new rows are among its examples"
+    assert not measure(folder, tiny_model, "few-shot", ["ask.shots=2"]).news_after, (
+        "fixed ones stay as they are"
+    )
+
+
+def test_what_cant_be_measured_says_why(folder, tiny_model):
+    (folder / "docs.md").write_text(" \n")
+    with pytest.raises(FinetopError, match="documents"):
+        measure(folder, tiny_model, "retrieval")
+    spec = JobSpec(1, 1, 1, "kb", "approach", {}, {"approach": "guess"})
+    with pytest.raises(FinetopError, match=r"args\.approach is 'guess'"):
+        wanted_of(spec, folder, "cpu")
