@@ -6,6 +6,7 @@ It tells progress, then the report, as JSON lines.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from finetop.core.lint.report import Asked, Progress, Told, Trouble
 
 
 def main() -> int:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl+c is for who asked; its workers inherit that
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # half a file is taken away
     os.nice(5)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     try:

@@ -77,6 +77,8 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     """Look at all rows, and report. Raises BadInput for what can't be read at all."""
     began = time.monotonic()
     names = chosen(asked)
+    if "loss" in asked.options and asked.recipe is None and asked.model is None:
+        raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
     recipe = None if asked.recipe is None else recipe_from_json(_json(asked.recipe), "the recipe")
     reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
     if asked.fix is not None:
@@ -97,7 +99,15 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
                         finder.take(seen.at + index, sight)
     notes += [f"{read.name}: its first {read.rows:,} rows were looked at" for read in reads if read.is_cut]
     looker = Looker(Setup((), setup.sources, lens))
-    whole = Whole(reads, home, lambda block: looker.rows_of(block, measured=False), say, asked, notes)
+    whole = Whole(
+        reads,
+        home,
+        lambda block: looker.rows_of(block, measured=False),
+        say,
+        asked,
+        notes,
+        _model(asked, recipe),
+    )
     findings: list[Finding] = []
     for finder in finders.values():
         findings += finder.finish(whole)
@@ -165,11 +175,16 @@ def _setup(
     home: Home,
     notes: list[str],
 ) -> tuple[Lens, Setup]:
-    model = recipe.model if recipe is not None else None if asked.model is None else Model(id=asked.model)
+    model = _model(asked, recipe)
     tokenizer = None if model is None else _tokenizer_folder(model, home, notes)
     if model is None:
         notes.append("tokens are estimated, four characters each: name a recipe or --model to count them")
-    lens = Lens(max_tokens=asked.max_tokens, has_tokenizer=tokenizer is not None, options=asked.options)
+    lens = Lens(
+        max_tokens=asked.max_tokens,
+        has_tokenizer=tokenizer is not None,
+        options=asked.options,
+        sample=asked.sample,
+    )
     if recipe is not None:
         kinds = getattr(objectives.load(recipe.objective.name), "ROWS", ("conversation",))
         lens = Lens(
@@ -179,10 +194,17 @@ def _setup(
             on_long=recipe.data.on_long,
             has_tokenizer=tokenizer is not None,
             options=asked.options,
+            sample=asked.sample,
         )
     template = None if model is None else read_template(model.chat_template)
     sources = tuple((read.name, read.role) for read in reads)
     return lens, Setup(tuple(names), sources, lens, tokenizer, template, asked.recipe)
+
+
+def _model(asked: Asked, recipe: Recipe | None) -> Model | None:
+    if recipe is not None:
+        return recipe.model
+    return None if asked.model is None else Model(id=asked.model)
 
 
 def _tokenizer_folder(model: Model, home: Home, notes: list[str]) -> str | None:

@@ -30,6 +30,7 @@ class Asked(msgspec.Struct, frozen=True, omit_defaults=True):
     skip: tuple[str, ...] = ()
     against: tuple[str, ...] = ()  # files of benchmarks, whose items no training row may contain
     options: tuple[str, ...] = ()  # of findings that look only where they are asked to
+    sample: int = 2000  # rows at most that are scored by a model, where that is asked for
     fix: str | None = None  # the file to write
     workers: int = 2
     most_rows: int | None = None  # of a source are looked at

@@ -32,6 +32,7 @@ class Lens(msgspec.Struct, frozen=True):
     on_long: str | None = None
     has_tokenizer: bool = False
     options: tuple[str, ...] = ()
+    sample: int = 2000  # rows at most that a finding looks at which asks a model
 
 
 class Turn(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from finetop.core.lint.lines import Block, Read
     from finetop.core.lint.report import Asked, SourceRole
     from finetop.core.lint.row import Row
+    from finetop.core.recipe.schema import Model
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Whole:
     say: Callable[[str, float, float], None]  # phase, done, total
     asked: Asked
     notes: list[str]  # what could not be looked at, and why: a finding adds to them
+    model: Model | None  # that is to be trained on the rows
     _kept: tuple[int, int, Block] | None = None  # the block read last: its source, its index
 
     @property

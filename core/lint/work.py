@@ -117,7 +117,11 @@ def main() -> int:
         return 0
     looker = Looker(msgspec.msgpack.decode(first, type=Setup))
     while (message := read_message(sys.stdin.buffer)) is not None:
-        write_message(sys.stdout.buffer, looker.look(msgspec.msgpack.decode(message, type=Block)))
+        try:
+            write_message(sys.stdout.buffer, looker.look(msgspec.msgpack.decode(message, type=Block)))
+        except BrokenPipeError:  # nobody listens any more
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
     return 0
 
 
