@@ -35,6 +35,7 @@ says which. `--only` and `--skip` leave out files by name; theirs are neither im
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from finetop.core.listing import listed_names, load_listed
@@ -50,6 +51,7 @@ def names() -> tuple[str, ...]:
     return listed_names(FINDINGS)
 
 
+@cache
 def load(name: str) -> ModuleType:
-    """Import one finding by its name. Raises NotFound with a suggestion."""
+    """Import one finding by its name; the folder is listed once, since every block asks. Raises NotFound."""
     return load_listed(FINDINGS, name, kind="finding")

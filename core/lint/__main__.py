@@ -29,6 +29,10 @@ def main() -> int:
         tell(Told(trouble=Trouble(error.message, error.hint, error.exit_code)))
     except BrokenPipeError:
         return 1  # nobody listens any more
+    finally:
+        signal.signal(
+            signal.SIGTERM, signal.SIG_DFL
+        )  # who has heard all need not wait for this process to end
     return 0
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ABOUT = "answers that are empty"
 WHY = "There is nothing to learn in them: training refuses such a row, or teaches to say nothing."
-FIX = "Remove these rows."
+FIX = "remove these rows"
 SEVERITY = "error"
 MARKS = frozenset("-–—_.…?*#·\"'`()[]{}<>/\\|")  # an answer of these alone says nothing
 WORDS = frozenset(

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ABOUT = "rows of which nothing is learned"
 WHY = "They take time and teach nothing: training leaves them out. Their prompts alone fill data.max_tokens."
-FIX = "Remove these rows."
+FIX = "remove these rows"
 SEVERITY = "error"
 
 

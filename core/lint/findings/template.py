@@ -15,7 +15,7 @@ WHY = (
     "The tokenizer turns many of them into the tokens that end a turn or begin one: the model learns to end early, to"
     " speak for the user, or to write the marks."
 )
-FIX = "Cut off marks that stand at the edge of a text, where nothing else can be meant."
+FIX = "cut off marks that stand at the edge of a text, where nothing else can be meant"
 SEVERITY = "warning"
 
 _NAMES = (

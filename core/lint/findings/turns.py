@@ -18,7 +18,7 @@ WHY = (
     "Training stops at a row that it can't read or that the chat template refuses; of the others the model learns"
     " turns that no real conversation has."
 )
-FIX = "Remove the rows that training refuses; the others are for you to mend."
+FIX = "remove the rows that training refuses, leave the others to you"
 SEVERITY = "error"
 
 

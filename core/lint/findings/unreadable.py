@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 ABOUT = "rows that can't be read"
 WHY = "Training stops at the first of them, with an error that names it."
-FIX = "Remove them."
+FIX = "remove them"
 SEVERITY = "error"
 
 
