@@ -25,6 +25,7 @@ from finetop.core.recipe.schema import Model
 from finetop.core.remote.files import require_files
 from finetop.core.select import _curve as curve
 from finetop.core.select._asking import Ask, Doing, Selected, TooFew, Wanted, select as asked
+from finetop.core.select._writing import manifest_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -213,10 +214,12 @@ def wanted_of(args: argparse.Namespace) -> Wanted:
     if not args.to:
         raise BadInput("--to is missing.", hint="Name the new file: --to few.jsonl.")
     to = Path(args.to).absolute()
-    if to.exists() or to.is_symlink():
-        raise BadInput(
-            f"--to: {shown(args.to)} is there already, and is not overwritten.", hint="Give another file."
-        )
+    for file in (to, manifest_of(to)):
+        if file.exists() or file.is_symlink():
+            raise BadInput(
+                f"--to: {shown(str(file))} is there already, and is not overwritten.",
+                hint="Give another file.",
+            )
     if not to.parent.is_dir():
         raise BadInput(
             f"--to: there is no folder {shown(str(to.parent))}.", hint="Make it, or give another file."

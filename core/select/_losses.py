@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from finetop.core import formats
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.errors import EnvironmentTrouble
+from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import ItemScore
-from finetop.core.select._pool import require_conversation
 from finetop.core.train.failures import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Scorer:
         from finetop.core.check.scoring.scorer import prefix_token
         from finetop.core.check.scoring.target import last_answer
         from finetop.core.models import load_tokenizer
-        from finetop.core.train.rows.render import render, tokenize
+        from finetop.core.train.rows.render import Rendered, render, tokenize
 
         tokenizer = load_tokenizer(self.base)
         longest = min(MOST_TOKENS, longest_input(_config(self.base), tokenizer))
@@ -132,7 +132,9 @@ class Scorer:
         cuts: list[Cut | None] = []
         while some := list(islice(rows, TOKENIZED_AT_ONCE)):
             rendered = [
-                render(require_conversation(record, place), tokenizer, "answers", place)
+                render(record, tokenizer, "answers", place)
+                if isinstance(record, formats.Conversation)
+                else Rendered(text := _whole(record, place, with_prompt=with_prompt), ((0, len(text)),))
                 for place, record in some
             ]
             for example in tokenize(rendered, tokenizer):
@@ -164,6 +166,19 @@ class Cut:
     @property
     def sequence(self) -> TokenSequence:
         return TokenSequence(tuple(self.tokens), self.begins)
+
+
+def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
+    """Give a plain text, all of which is learned. Raises BadInput for a row that has no one answer, or no prompt."""
+    if isinstance(record, formats.Text) and with_prompt:
+        return record.text
+    needs = (
+        "rows of a prompt and one answer" if not with_prompt else "rows of a prompt and one answer, or texts"
+    )
+    raise BadInput(
+        f"{place}: this selector needs {needs}, and this is another kind.",
+        hint="Choose by random, diversity, length or no-near-duplicates.",
+    )
 
 
 def open_scorer(base: ResolvedModel, dtype: str, home: Home) -> Scorer:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from finetop.core import formats
 from finetop.core.data import stream_rows
-from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,13 +88,3 @@ def answer_of(record: Record) -> str:
             return text
         case formats.Prompt(answer=answer):
             return answer or ""
-
-
-def require_conversation(record: Record, place: str) -> formats.Conversation:
-    """Refuse a row whose answer has no loss of its own. Raises BadInput."""
-    if isinstance(record, formats.Conversation):
-        return record
-    raise BadInput(
-        f"{place}: a loss on the answer needs rows of a prompt and one answer, and this is another kind.",
-        hint="Choose by random, diversity, length or no-near-duplicates.",
-    )

@@ -84,13 +84,9 @@ def _copy(pool: Pool, lines: Sequence[int], aside: Path) -> str:
 
 def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
     """Give the file its name, if nothing has it already. Raises BadInput."""
-    try:
-        target.hardlink_to(aside)
-    except FileExistsError as error:
-        if not may_be_there:
-            raise BadInput(
-                f"{target} is there already, and is not overwritten.", hint="Give another file."
-            ) from error
+    if not may_be_there and os.path.lexists(target):
+        raise BadInput(f"{target} is there already, and is not overwritten.", hint="Give another file.")
+    aside.replace(target)
 
 
 def _facts(

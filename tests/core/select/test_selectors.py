@@ -134,9 +134,17 @@ def test_the_band_is_around_the_middle_and_difficulty_ends_at_one(tmp_path, scor
     assert order("difficulty", pool) == []
 
 
-def test_a_plain_text_has_no_loss_of_an_answer(tmp_path, scorer):
+def test_a_plain_text_is_scored_whole_and_has_no_instruction(tmp_path, scorer):
     file = tmp_path / "texts.jsonl"
-    file.write_text('{"text": "Once."}\n')
-    pool = open_pool(file, "auto", lambda what, done, total: None)
-    with pytest.raises(BadInput, match=r"texts.jsonl:1: a loss on the answer needs rows of a prompt"):
-        replace(pool, scorer=scorer).losses()
+    file.write_text('{"text": "The shop opens at nine."}\n{"text": "Where are you?"}\n')
+    pool = replace(open_pool(file, "auto", lambda what, done, total: None), scorer=scorer)
+    assert len(order("loss-band", pool)) == 2 and all(loss > 0 for loss in pool.losses())
+    with pytest.raises(
+        BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer, and"
+    ):
+        order("difficulty", pool)
+    file.write_text('{"prompt": "a", "chosen": "b", "rejected": "c"}\n')
+    with pytest.raises(
+        BadInput, match=r"texts.jsonl:1: this selector needs rows of a prompt and one answer, or texts"
+    ):
+        replace(open_pool(file, "auto", lambda what, done, total: None), scorer=scorer).losses()
