@@ -233,9 +233,7 @@ def typed_settings(sets: Iterable[str]) -> dict[str, str]:
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals:
-            raise BadInput(
-                f"--set: {text[:60]!r} is not KEY=VALUE.", hint="Write it as --set similarity=0.7."
-            )
+            raise BadInput(f"--set: {text[:60]!r} is not KEY=VALUE.", hint="Write it as --set centre=0.3.")
         typed[key.strip()] = value.strip()
     return typed
 

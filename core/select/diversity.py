@@ -39,6 +39,7 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
 
     drawn = shuffled(len(pool), seed)  # which of two rows as far is taken
     words = _vectors(pool)[drawn]
+    with_word = words.T.tocsr()  # only rows that share a word with the one that was taken are looked at
     nearest = np.full(len(drawn), -1.0, dtype=np.float32)  # likeness to what was taken
     wanted = min(len(drawn), pool.most)
     taken: list[int] = []
@@ -47,7 +48,7 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
         place = int(np.argmin(nearest))
         scores[drawn[place]] = 1.0 - max(0.0, float(nearest[place])) if taken else 1.0
         taken.append(drawn[place])
-        alike = (words @ words[place].T).toarray()[:, 0]
+        alike = (words[place] @ with_word).toarray()[0]
         np.maximum(nearest, alike, out=nearest)
         nearest[place] = np.inf
         if len(taken) % SAID_EVERY == 0:

@@ -1,52 +1,75 @@
-"""One row of each group of near duplicates, drawn at random."""
+"""One row of each group of copies and near copies, drawn at random."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import Meta
 
 from finetop.core.formats import texts_of
 from finetop.core.select import Choice
+from finetop.core.select._pool import answer_of
 from finetop.core.select.random import shuffled
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from finetop.core.alike.store import Store
     from finetop.core.select._pool import Pool
 
-ABOUT = "random rows, of each group of near duplicates the first alone"
+ABOUT = "random rows, of each group of copies and lightly edited ones the first alone (as `finetop lint` finds them)"
 PAPER = "Lee et al. 2022, Deduplicating Training Data, arXiv:2107.06499"
 NEEDS_MODEL = False
-PERMUTATIONS = 128  # of MinHash: a likeness is off by 0.04 (one standard error at 0.8)
-WORDS = 3  # of a shingle
-_WORD = re.compile(r"\w+")
+TELLING = 4.0  # weight of an answer's words: a shorter one ("Yes") is that of many questions
+SAID_EVERY = 1000  # pairs
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """From which likeness on two rows are one."""
-
-    similarity: Annotated[
-        float,
-        Meta(ge=0.3, le=1, description="Share of three-word pieces (Jaccard) that near duplicates share."),
-    ] = 0.8
+    """It has no settings."""
 
 
 def choose(pool: Pool, options: Options, seed: int) -> Choice:
     """Leave out every row that is like one before it, and shuffle the others by the seed."""
-    from datasketch import MinHash, MinHashLSH
+    from finetop.core.alike.store import Store
+    from finetop.core.alike.words import codes_of, fingerprint
 
-    index = MinHashLSH(threshold=options.similarity, num_perm=PERMUTATIONS)
-    kept: dict[int, MinHash] = {}
+    asked, answers = Store(), Store()
+    first_of: dict[int, int] = {}
     for place, record in enumerate(pool.records("comparing rows")):
-        words = _WORD.findall(" ".join(texts_of(record)).lower())
-        pieces = {" ".join(words[at : at + WORDS]) for at in range(max(1, len(words) - WORDS + 1))}
-        made = MinHash(num_perm=PERMUTATIONS)
-        made.update_batch([piece.encode() for piece in sorted(pieces)])
-        if any(made.jaccard(kept[other]) >= options.similarity for other in index.query(made)):
-            continue
-        index.insert(place, made)
-        kept[place] = made
-    single = list(kept)
-    order = [single[at] for at in shuffled(len(single), seed)]
-    return Choice(order, may=f"are like no row before them (likeness below {options.similarity:g})")
+        texts, answer = texts_of(record), answer_of(record)
+        first_of.setdefault(fingerprint(*texts), place)
+        asked.add(codes_of("\n\n".join(text for text in texts if text != answer)).tobytes())
+        answers.add(codes_of(answer).tobytes())
+    single = sorted(first_of.values())
+    gone = set(_near(single, asked, answers, pool))
+    kept = [place for place in single if place not in gone]
+    order = [kept[at] for at in shuffled(len(kept), seed)]
+    return Choice(order, may="are no copy, and no lightly edited one, of a row before them")
+
+
+def _near(places: Sequence[int], asked: Store, answers: Store, pool: Pool) -> Iterator[int]:
+    """Give those that are light edits of one before them, which may be one itself."""
+    import numpy as np
+
+    from finetop.core.alike import compare, minhash
+
+    counts = np.zeros(compare.TABLE, np.uint32)
+    groups = []
+    for at in range(0, len(places), 1000):
+        some = places[at : at + 1000]
+        words = [np.concatenate([asked[place], answers[place]]) for place in some]
+        compare.count_words(counts, words)
+        groups.append(minhash.shingles(words))
+        pool.tell("comparing rows", at, len(places))
+    table = minhash.tally(groups)
+    made = [minhash.signatures(minhash.rare(group, table, len(places))) for group in groups]
+    pairs: Any = minhash.pairs(np.concatenate(made)) if len(places) > 1 else ()
+    for number, (one, other) in enumerate(pairs):
+        first, second = places[one], places[other]
+        question = compare.compare(asked[first], asked[second], counts)
+        answer = compare.compare(answers[first], answers[second], counts)
+        if number % SAID_EVERY == 0:
+            pool.tell("comparing pairs of rows", number, len(pairs))
+        tells = question.is_sure or question.weight == 0 or answer.weight >= TELLING
+        if question.is_light and answer.is_light and not answer.swapped_names and tells:
+            yield second

@@ -56,8 +56,17 @@ def test_length_takes_the_longest_answers_and_the_first_of_two(tmp_path):
     assert order("length", pool_of(tmp_path)) == [3, 0, 1, 2, 4]
 
 
-def test_near_duplicates_are_left_out_but_for_the_first(tmp_path):
-    assert sorted(order("no-near-duplicates", pool_of(tmp_path))) == [0, 2, 3, 4]
+def test_copies_and_light_edits_are_left_out_but_for_the_first(tmp_path):
+    rows = [
+        *ROWS,
+        ("Where are you?", "Under the bridge."),
+        (
+            "Could you mend my radio?",
+            "Yes, we mend radios, lamps and clocks, and we do it while you wait for it.",
+        ),
+        ("What opens at ten?", "The shop opens at ten."),
+    ]
+    assert sorted(order("no-near-duplicates", pool_of(tmp_path, rows))) == [0, 2, 3, 4, 5, 7]
 
 
 def test_diversity_takes_what_is_furthest_from_all_it_has(tmp_path):
