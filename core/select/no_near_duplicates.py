@@ -29,7 +29,10 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 def choose(pool: Pool, options: Options, seed: int) -> Choice:
-    """Leave out every row that is like one before it, and shuffle the others by the seed."""
+    """Leave out every row that is like one before it; the others stand as `random` has them with that seed.
+
+    So the two differ in as few rows as they can, and what a curve compares is what leaving out does, not the draw.
+    """
     from finetop.core.alike.store import Store
     from finetop.core.alike.words import codes_of, fingerprint
 
@@ -42,8 +45,8 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
         answers.add(codes_of(answer).tobytes())
     single = sorted(first_of.values())
     gone = set(_near(single, asked, answers, pool))
-    kept = [place for place in single if place not in gone]
-    order = [kept[at] for at in shuffled(len(kept), seed)]
+    kept = set(single) - gone
+    order = [place for place in shuffled(len(pool), seed) if place in kept]
     return Choice(order, may="are no copy, and no lightly edited one, of a row before them")
 
 
