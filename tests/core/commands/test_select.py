@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from finetop.core.commands import select as commands
 from finetop.core.home import Home
 from finetop.core.select import _asking
 from finetop.core.select._asking import Ask, Wanted
@@ -28,7 +29,10 @@ def here(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def typed(here, finetop_of):
+def typed(here, finetop_of, monkeypatch):
+    monkeypatch.setattr(
+        commands, "SAY_EVERY_S", 1e9
+    )  # on a busy machine all is slow enough for words of progress
     return finetop_of(Home(here / "home"))
 
 
@@ -85,12 +89,14 @@ def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed, words, code, 
     assert not (here / "x.jsonl").exists()
 
 
-def test_a_model_that_is_nowhere_is_one_line(here, typed, monkeypatch):
+def test_a_model_that_is_nowhere_is_one_line_behind_what_is_done(here, typed, monkeypatch):
+    monkeypatch.setattr(commands, "SAY_EVERY_S", 0.0)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     code, _, err = typed(
         "select", "rows.jsonl", "--rows", "1", "--by", "difficulty", "--model", "no/one", "--to", "x.jsonl"
     )
-    assert (code, "--model: no/one is not here" in err, err.count("\n")) == (4, True, 1)
+    assert (code, err.splitlines()[0]) == (4, "finding the model")
+    assert err.splitlines()[1].startswith("finetop: --model: no/one is not here") and err.count("\n") == 2
 
 
 def test_the_process_ends_when_nobody_listens(here):

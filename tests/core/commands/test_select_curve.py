@@ -7,6 +7,7 @@ import json
 import pytest
 
 from finetop.core import protocol
+from finetop.core.commands import select as commands
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
 from finetop.core.select import _curve as curve
@@ -33,7 +34,8 @@ def test_amounts_that_can_t_be(text, says):
         curve.amounts_of(text)
 
 
-def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path):
+def test_a_curve_is_queued_as_one_sweep_and_told_of(rig, finetop, tmp_path, monkeypatch):
+    monkeypatch.setattr(commands, "SAY_EVERY_S", 1e9)  # a busy machine is slow enough for words of progress
     rows = [{"prompt": f"question {n}", "completion": "word " * (n % 7 + 1)} for n in range(40)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
     recipe = tmp_path / "tone.yaml"
