@@ -29,6 +29,23 @@ class Key:
     command: str = ""
 
 
+PAGES = (
+    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
+    Key("pageup", "pgup", "", "page(-1)", "a page up"),
+)
+
+
+def moves(thing: str = "row", last: str = "") -> tuple[Key, ...]:
+    """Give the keys that move through a list, the same on every screen; the screen has `move`, `page` and `ends`."""
+    return (
+        Key("j,down", "↓ j", "", "move(1)", f"next {thing}"),
+        Key("k,up", "↑ k", "", "move(-1)", f"{thing} before"),
+        *PAGES,
+        Key("g,home", "g", "", "ends(-1)", f"first {thing}"),
+        Key("G,end", "G", "", "ends(1)", last or f"last {thing}"),
+    )
+
+
 def bindings(keys: Sequence[Key]) -> list[BindingType]:
     """Bind keys to their actions."""
     return [Binding(key.keys, key.action, key.about, show=False) for key in keys]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from textual.css.query import NoMatches
@@ -10,7 +11,6 @@ from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Awaitable, Callable
 
     from textual.dom import DOMNode
@@ -22,8 +22,9 @@ async def load_for_ever(
     load: Callable[[], Awaitable[None]],
     tell: Callable[[str], None],
     redraw: Callable[[], None],
+    least_s: float = 0.0,
 ) -> None:
-    """Load whenever somebody wakes it, then draw, until the screen is taken down.
+    """Load whenever somebody wakes it, then draw, until the screen is taken down; `least_s` lie between two loads.
 
     `tell` hears what went wrong, cleaned, and "" when all went well.
     """
@@ -41,3 +42,4 @@ async def load_for_ever(
             return  # an answer came while the screen is taken down
         if screen.is_attached and screen.children:
             redraw()
+        await asyncio.sleep(least_s)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from finetop.tui.keys import Key
+from finetop.tui.keys import PAGES, Key
 
 Tab = Literal["numbers", "data", "samples", "scatter"]
 TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
@@ -28,8 +28,7 @@ SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 DROP = Key("X", "X", "", "drop", "leave the chosen run out of this picture; nothing is removed")
 BACK = Key("escape", "esc", "back", "back", "back to where you came from")
 MOVES = (
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
+    *PAGES,
     Key("g,home", "g", "", "ends(-1)", "the first row"),
     Key("G,end", "G", "", "ends(1)", "the last row"),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.tui.keys import Key
+from finetop.tui.keys import Key, moves
 
 if TYPE_CHECKING:
     from finetop.tui.queue.held import Entry
@@ -37,14 +37,7 @@ UNDO = Key("u", "u", "undo", "undo", "take back the last change of order, priori
 OPEN = Key("enter", "enter", "open", "open", "open the run", "finetop show RUN")
 FILTER = Key("slash", "/", "filter", "filter", "only rows with this in name, kind, wants, reason")
 BACK = Key("escape", "esc", "back", "back", "drop the filter, else back to Runs")
-MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "next row"),
-    Key("k,up", "↑ k", "", "move(-1)", "row before"),
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
-    Key("g,home", "g", "", "top", "first row"),
-    Key("G,end", "G", "", "end", "last row"),
-)
+MOVES = moves()
 KEYS = (
     *(SOONER, LATER, FIRST, LAST, HIGHER, LOWER, HOLD, RELEASE, PAUSE, STOP, WHOLE, UNDO, OPEN, FILTER, BACK),
     *MOVES,

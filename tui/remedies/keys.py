@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol import RetrainingRow
-from finetop.tui.keys import Key
+from finetop.tui.keys import Key, moves
 
 if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer
@@ -38,14 +38,7 @@ COMPARE = Key(
     "c", "c", "compare", "compare", "compare with the runs that trained again", "finetop compare RUN RUN"
 )
 BACK = Key("escape", "esc", "back", "back", "back one level")
-MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "next one"),
-    Key("k,up", "↑ k", "", "move(-1)", "one before"),
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
-    Key("g,home", "g", "", "move(-999)", "the first"),
-    Key("G,end", "G", "", "move(999)", "the last"),
-)
+MOVES = moves("one")
 KEYS = (OPEN, RUN, EXPORT, MARK, STOP, SORT, METRIC, COMPARE, BACK, *MOVES)
 _TRAIN = Key("", "R", "train again so", "run", "")
 _SCROLL = Key("", "↑↓", "scroll", "", "")

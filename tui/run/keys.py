@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.run import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
-from finetop.tui.keys import Key
+from finetop.tui.keys import Key, moves
 from finetop.tui.orders import can_go_on
 from finetop.tui.run.looking import chosen_relative, chosen_step
 from finetop.tui.verdicts import hint_of, next_step
@@ -56,14 +56,7 @@ OPEN = Key(
 )
 TRIAGE = Key("2", "2", "triage", "triage", "this run in Triage", "finetop triage RUN")
 BACK = Key("escape", "esc", "back", "back", "back one level")
-MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "down a row"),
-    Key("k,up", "↑ k", "", "move(-1)", "up a row"),
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
-    Key("g,home", "g", "", "ends(-1)", "the first row"),
-    Key("G,end", "G", "", "ends(1)", "the last row; the log follows its end"),
-)
+MOVES = moves(last="last row; the log follows its end")
 KEYS = (
     *(NEXT_TAB, TAB_BEFORE, OPEN, CURSOR, RIGHT, FAR_LEFT, FAR_RIGHT, ZOOM, ZOOM_OUT, ALL, AXIS),
     *(LOG_SCALE, SMOOTH),

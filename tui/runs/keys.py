@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.run import Failed, Lost, Queued, Running, Stopped
 from finetop.core.tags import sweep_of
-from finetop.tui.keys import Key
+from finetop.tui.keys import Key, moves
 from finetop.tui.orders import can_go_on
 
 if TYPE_CHECKING:
@@ -36,14 +36,7 @@ COMMANDS = (  # of the palette alone
     Key("", ":", "", "group_by", "group by … method, tag, any setting", "finetop ls group:SETTING"),
     Key("", ":", "", "columns", "choose more columns, kept", "finetop ls --columns A,B"),
 )
-MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "next run"),
-    Key("k,up", "↑ k", "", "move(-1)", "run before"),
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
-    Key("g,home", "g", "", "top", "first run"),
-    Key("G,end", "G", "", "end", "last run"),
-)
+MOVES = moves("run")
 KEYS = (
     OPEN,
     MARK,

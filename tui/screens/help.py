@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.screen import Screen
 
 from finetop.tui.host import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import Key, bindings, moves
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
 BACK = Key("escape,question_mark", "esc", "back", "back", "back to the screen before")
-MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "next row"),
-    Key("k,up", "↑ k", "", "move(-1)", "row before"),
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
-)
+MOVES = moves()[:4]  # letters may be typed beside them
 
 
 class HelpScreen(Screen[None], inherit_bindings=False):

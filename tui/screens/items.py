@@ -6,13 +6,12 @@ import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 from textual import on, work
-from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.loading import load_for_ever
 from finetop.tui.triage.items import Items, empty_words, flip_line, kind_line, title_line
 from finetop.tui.triage.keys import ITEMS_KEYS
 from finetop.tui.triage.pane import item_head, item_widths
@@ -148,28 +147,25 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _load_for_ever(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                if self._wants_anew:
-                    self._wants_anew = not await self.items.load()
-                    self.query_one(Table).show(len(self.items.shown_kinds) + self.items.matching, 0)
-                    self.redraw()
-                    self._wake.set()
-                    words = f"{count(self.items.matching)} match"
-                    self.query_one(Bottom).say_aside(((words, "dim"),))
-                first, end = self.query_one(Table).rows_in_view()
-                above = len(self.items.shown_kinds)
-                while await self.items.more(first - above, end - above):
-                    self.redraw()
-            except NoSupervisor:
-                continue
-            except FinetopError as error:
-                self._wants_anew = False
-                host_of(self).say(str(error), "red")
-            except NoMatches:
-                return  # an answer came while the screen is taken down
+        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble:
+            self._wants_anew = False
+            host_of(self).say(trouble, "red")
+
+    async def _load(self) -> None:
+        if self._wants_anew:
+            self._wants_anew = not await self.items.load()
+            self.query_one(Table).show(len(self.items.shown_kinds) + self.items.matching, 0)
+            self.redraw()
+            self._wake.set()
+            words = f"{count(self.items.matching)} match"
+            self.query_one(Bottom).say_aside(((words, "dim"),))
+        first, end = self.query_one(Table).rows_in_view()
+        above = len(self.items.shown_kinds)
+        while await self.items.more(first - above, end - above):
+            self.redraw()
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -180,8 +176,7 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
         self.query_one(Table).page(direction)
 
     def action_ends(self, direction: int) -> None:
-        table = self.query_one(Table)
-        table.go(0 if direction < 0 else table.count - 1)
+        self.query_one(Table).ends(direction)
 
     def action_open(self) -> None:
         at = self.query_one(Table).cursor

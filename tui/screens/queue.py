@@ -200,11 +200,8 @@ class QueueScreen(Screen[None], inherit_bindings=False):
     def action_page(self, direction: int) -> None:
         self.query_one(Table).page(direction)
 
-    def action_top(self) -> None:
-        self.query_one(Table).go(0)
-
-    def action_end(self) -> None:
-        self.query_one(Table).go(len(self.queues.entries) - 1)
+    def action_ends(self, direction: int) -> None:
+        self.query_one(Table).ends(direction)
 
     def action_open(self) -> None:
         if self.entry is not None:

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from textual import on, work
-from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import mended, protocol
-from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.errors import FinetopError
 from finetop.core.protocol import RetrainingRow
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.loading import load_for_ever
 from finetop.tui.messages import StoreChanged
 from finetop.tui.orders import said
 from finetop.tui.remedies.keys import KEYS, footer_keys
@@ -191,23 +191,13 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _load_for_ever(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            try:
-                self.found = await host_of(self).ask(protocol.Remedies(self.run))
-                self._trouble = ""
-            except NoSupervisor:
-                continue  # the app says so in its own row, and a StoreChanged comes when it is back
-            except FinetopError as error:
-                self._trouble = clean_line(str(error))
-            if not self.is_attached:
-                return
-            try:
-                self.redraw()
-            except NoMatches:
-                return  # an answer came while the screen is taken down
-            await asyncio.sleep(LEAST_S)
+        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw, least_s=LEAST_S)
+
+    def _tell(self, trouble: str) -> None:
+        self._trouble = trouble
+
+    async def _load(self) -> None:
+        self.found = await host_of(self).ask(protocol.Remedies(self.run))
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -217,6 +207,9 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
             self.redraw()
         else:
             self.query_one(Table).move(rows)
+
+    def action_ends(self, direction: int) -> None:
+        self.action_move(direction * 1_000_000)
 
     def action_page(self, direction: int) -> None:
         if self.is_reading:

@@ -221,11 +221,8 @@ class RunsScreen(Screen[None], inherit_bindings=False):
     def action_page(self, direction: int) -> None:
         self.query_one(Table).page(direction)
 
-    def action_top(self) -> None:
-        self.query_one(Table).go(0)
-
-    def action_end(self) -> None:
-        self.query_one(Table).go(self.runs.pages.matching - 1)
+    def action_ends(self, direction: int) -> None:
+        self.query_one(Table).ends(direction)
 
     def action_open(self) -> None:
         if self.row is not None:

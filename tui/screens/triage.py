@@ -5,24 +5,19 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
 from textual import on, work
-from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core import protocol
-from finetop.core.commands.standing import own_name
-from finetop.core.errors import FinetopError, NoSupervisor
-from finetop.core.text import clean_line
 from finetop.tui.checking import ask_unchecked, check, earlier
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.loading import load_for_ever
 from finetop.tui.messages import StoreChanged
-from finetop.tui.triage import turned
+from finetop.tui.triage import saying, turned
 from finetop.tui.triage.held import Triaged, compared
-from finetop.tui.triage.keys import KEYS, also_next, footer_keys, next_of, next_unchecked
+from finetop.tui.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
 from finetop.tui.triage.pane import pane_lines
-from finetop.tui.triage.saying import said_of, taken_back
 from finetop.tui.triage.state import empty_lines, state_line, turned_line
 from finetop.tui.triage.table import (
     NAME,
@@ -34,14 +29,12 @@ from finetop.tui.triage.table import (
     row_line,
     waiting_line,
 )
-from finetop.tui.widgets.frame import Bottom, Top, next_line
+from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
-from finetop.tui.words import count, cut_middle
+from finetop.tui.words import count
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from textual.app import ComposeResult
 
     from finetop.core.protocol import TriageRow, TriageRunAnswer
@@ -181,10 +174,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         pane, bottom = self.query_one("#pane", Lines), self.query_one(Bottom)
         if row is None:
             pane.show(())
-            steps = [next_line(*step)] if (step := self._unchecked_step()) else []
-            bottom.offer(
-                steps, footer_keys(None, is_turned=False, on_name=False, can_undo=False, is_old=False)
-            )
+            bottom.offer(steps_of(held, None, None, on_name=False), footer_keys(None))
             return
         cell = held.cell_of(row, task)
         height = int(pane.styles.height.value) if pane.styles.height is not None else pane.size.height
@@ -201,17 +191,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
             can_undo=bool(self._said),
             is_old=held.pages.is_old,
         )
-        step = ("enter", "open the run") if on_name else next_of(row, cell)
-        other = self._unchecked_step() or (None if on_name else also_next(row, cell))
-        others = [next_line(*other, before="or")] if other else []
-        bottom.offer((next_line(*step), *others), keys)
-
-    def _unchecked_step(self) -> tuple[str, str] | None:
-        """Say how to check what has no check, where nothing else is to be looked at."""
-        answer = self.held.answer
-        if answer is None or answer.new + answer.looking or self.held.filter:
-            return None
-        return next_unchecked(answer)
+        bottom.offer(steps_of(held, row, cell, on_name=on_name), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -266,33 +246,31 @@ class TriageScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _load_for_ever(self) -> None:
+        await load_for_ever(self, self._wake, self._load_all, self._tell, lambda: None)
+
+    def _tell(self, trouble: str) -> None:
+        if trouble:
+            host_of(self).say(trouble, "red")
+
+    async def _load_all(self) -> None:
+        """Load what is missing; what is old at most so often. Nothing while another screen is on it."""
+        if self.app.screen is not self:
+            return  # coming back it loads anew
         loop = asyncio.get_running_loop()
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            if self.app.screen is not self:
-                continue  # coming back it loads anew
-            try:
-                if self._wants_anew:
-                    await self._load()
-                    self._refreshed_at = loop.time()
-                while await self.held.load_missing(*self._in_view()):
-                    self.redraw()
-                await self._load_cell()
-                if self._is_stale and not self._wants_anew:
-                    left = self._refreshed_at + NUMBERS_S - loop.time()
-                    if left > 0:
-                        self.set_timer(left, self._wake.set)
-                        continue
-                    self._is_stale = False
-                    await self._refresh()
-                    self._refreshed_at = loop.time()
-            except NoSupervisor:
-                continue  # the app says so in its own row, and a StoreChanged comes when it is back
-            except FinetopError as error:
-                host_of(self).say(str(error), "red")
-            except NoMatches:
-                return  # an answer came while the screen is taken down
+        if self._wants_anew:
+            await self._load()
+            self._refreshed_at = loop.time()
+        while await self.held.load_missing(*self._in_view()):
+            self.redraw()
+        await self._load_cell()
+        if self._is_stale and not self._wants_anew:
+            left = self._refreshed_at + NUMBERS_S - loop.time()
+            if left > 0:
+                self.set_timer(left, self._wake.set)
+                return
+            self._is_stale = False
+            await self._refresh()
+            self._refreshed_at = loop.time()
 
     def _in_view(self) -> tuple[int, int]:
         return (self.row_at, self.row_at + 1) if self.is_turned else self.query_one(Table).rows_in_view()
@@ -335,7 +313,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         self.query_one(Table).page(direction)
 
     def action_ends(self, direction: int) -> None:
-        self.query_one(Table).go(0 if direction < 0 else self.query_one(Table).count - 1)
+        self.query_one(Table).ends(direction)
 
     def action_column(self, by: int) -> None:
         """Move the cursor to another cell; turned, to another run."""
@@ -405,66 +383,29 @@ class TriageScreen(Screen[None], inherit_bindings=False):
     # --- keys: acting -----------------------------------------------------------------------------------
 
     def action_accept(self) -> None:
-        self._type(
-            "why is it taken?",
-            lambda text: protocol.Standing("accepted", own_name(), reason=text),
-            keep="accept it",
-        )
+        if self.row is not None:
+            saying.accept(self.query_one(Bottom), self.row, self.cell_task, self._say)
 
     def action_fixed(self) -> None:
-        self._type(
-            "which run mends it?",
-            lambda text: protocol.Standing("fixed", own_name(), fixed_by=text),
-            keep="it is fixed",
-        )
+        if self.row is not None:
+            saying.fixed(self.query_one(Bottom), self.row, self.cell_task, self._say)
 
     def action_note(self) -> None:
-        row, task = self.row, self.cell_task
-        if row is not None:
-            before = row.standings.get(task, protocol.Standing(by=own_name()))
-            self._type(
-                "note",
-                lambda text: msgspec.structs.replace(before, note=text),
-                keep="keep it",
-                text=before.note,
-            )
+        if self.row is not None:
+            saying.note(self.query_one(Bottom), self.row, self.cell_task, self._say)
 
     def action_own(self) -> None:
-        """Say that the user looks at it; where that was said already, that nobody does."""
-        row, task = self.row, self.cell_task
-        if row is None:
-            return
-        seen = row.standings.get(task)
-        is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
-        self._say(row, task, protocol.Standing("new" if is_own else "looking", own_name()))
-
-    def _type(
-        self, label: str, standing_of: Callable[[str], protocol.Standing], *, keep: str, text: str = ""
-    ) -> None:
-        """Let a reason, a run or a note be typed, for what is under the cursor now."""
-        row, task = self.row, self.cell_task
-        if row is None:
-            return
-        what = f"{clean_line(task)} of " if task else ""
-        name = f"{what}{cut_middle(clean_line(row.name), 24)}"
-        self.query_one(Bottom).say_aside(())
-
-        def done(typed: str, is_kept: bool) -> None:
-            if is_kept and typed.strip():
-                self._say(row, task, standing_of(typed.strip()))
-
-        self.query_one(Bottom).ask_text(
-            f"{name}: {label}", text, changed=lambda _: None, done=done, keep=keep, leave="leave it as it is"
-        )
+        if self.row is not None:
+            saying.look(self.row, self.cell_task, self._say)
 
     @work
     async def _say(self, row: TriageRow, task: str, standing: protocol.Standing) -> None:
-        if await said_of(host_of(self), protocol.SetStanding(row.name, task, standing), self._said):
+        if await saying.said_of(host_of(self), protocol.SetStanding(row.name, task, standing), self._said):
             self._show_at_once()
 
     @work
     async def action_undo(self) -> None:
-        if await taken_back(host_of(self), self._said):
+        if await saying.taken_back(host_of(self), self._said):
             self._show_at_once()
 
     def _show_at_once(self) -> None:
@@ -475,7 +416,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
     def action_check(self) -> None:
         """Go on with more items; where nothing is to be looked at, check what has no check."""
         answer, bottom = self.held.answer, self.query_one(Bottom)
-        if self._unchecked_step() is not None and answer is not None:
+        if answer is not None and unchecked_step(self.held) is not None:
             ask_unchecked(bottom, host_of(self), self.run_worker, answer)
         elif self.row is not None:
             self.run_worker(check(bottom, host_of(self), self.run_worker, self.row.name, task=self.cell_task))

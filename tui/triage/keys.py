@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
-from finetop.tui.keys import Key
+from finetop.tui.keys import Key, moves
+from finetop.tui.widgets.frame import next_line
 from finetop.tui.words import count, counted, cut_end
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import CellAnswer, TriageAnswer, TriageRow
+    from finetop.core.protocol import CellAnswer, TriageRow
+    from finetop.tui.triage.held import Triaged
+    from finetop.tui.widgets.lines import Line
 
 OPEN = Key(
     "enter",
@@ -58,14 +61,7 @@ FILTER = Key(
 )
 SORT = Key("o", "o", "sort", "sort", "worst first again, with what is new", "finetop triage")
 BACK = Key("escape", "esc", "", "back", "drop the filter; turn back")
-MOVES = (
-    Key("j,down", "↓ j", "", "move(1)", "down a row"),
-    Key("k,up", "↑ k", "", "move(-1)", "up a row"),
-    Key("pagedown", "pgdn", "", "page(1)", "a page down"),
-    Key("pageup", "pgup", "", "page(-1)", "a page up"),
-    Key("g,home", "g", "", "ends(-1)", "first row"),
-    Key("G,end", "G", "", "ends(1)", "last row"),
-)
+MOVES = moves()
 KEYS = (
     *(OPEN, ACCEPT, OWN, FIXED, NOTE, UNDO, REMEDIES, STEPS, CHECK, MARK, COMPARE, VIEW, FILTER, SORT, BACK),
     *(LEFT, RIGHT, *MOVES),
@@ -77,7 +73,12 @@ _OTHER = Key("", "←→", "run", "", "")
 
 
 def footer_keys(
-    row: TriageRow | None, *, is_turned: bool, on_name: bool, can_undo: bool, is_old: bool
+    row: TriageRow | None,
+    *,
+    is_turned: bool = False,
+    on_name: bool = False,
+    can_undo: bool = False,
+    is_old: bool = False,
 ) -> tuple[Key, ...]:
     """Give the keys of what the cursor is on, most used first; `is_old`: the store's order is another by now."""
     if row is None:
@@ -107,6 +108,26 @@ def footer_keys(
     )
 
 
+def steps_of(held: Triaged, row: TriageRow | None, cell: CellAnswer | None, *, on_name: bool) -> list[Line]:
+    """Say what to do next about what the cursor is on, and what else there is to do."""
+    unchecked = unchecked_step(held)
+    if row is None:
+        return [next_line(*unchecked)] if unchecked else []
+    step = ("enter", "open the run") if on_name else next_of(row, cell)
+    other = unchecked or (None if on_name else also_next(row, cell))
+    return [next_line(*step), *([next_line(*other, before="or")] if other else [])]
+
+
+def unchecked_step(held: Triaged) -> tuple[str, str] | None:
+    """Say how to check finished runs that have no check, where nothing else is to be looked at."""
+    answer = held.answer
+    if answer is None or answer.new + answer.looking or held.filter or not answer.unchecked_total:
+        return None
+    if answer.unchecked_total == 1:
+        return "f", f"check {clean_line(answer.unchecked[0])}, which has ended and was never checked"
+    return "f", f"check {count(answer.unchecked_total)} runs that have ended and were never checked"
+
+
 def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
     """Say what to do next about a run: one key and its words."""
     seen = row.standing
@@ -131,15 +152,6 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     if hidden:
         return "s", f"which of {counted(hidden, 'checkpoint')} lost it? as few looks as that needs"
     return "A", "accept it, with a reason"
-
-
-def next_unchecked(answer: TriageAnswer) -> tuple[str, str] | None:
-    """Say how to check finished runs that have no check; None where all have one."""
-    if not answer.unchecked_total:
-        return None
-    if answer.unchecked_total == 1:
-        return "f", f"check {clean_line(answer.unchecked[0])}, which has ended and was never checked"
-    return "f", f"check {count(answer.unchecked_total)} runs that have ended and were never checked"
 
 
 ITEM = Key(

@@ -79,6 +79,10 @@ class Table(Widget):
         """Move the cursor by a page."""
         self.move(direction * max(1, self.size.height - 2))
 
+    def ends(self, direction: int) -> None:
+        """Move the cursor to the first row, or to the last."""
+        self.go(0 if direction < 0 else self.count - 1)
+
     def go(self, index: int) -> None:
         """Put the cursor on a row."""
         index = min(max(0, index), max(0, self.count - 1))
