@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
+from finetop.core import fewer_bits
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.recipe.references import is_reference
 from finetop.core.train.failures import is_out_of_memory
@@ -251,9 +251,9 @@ def load(
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
 
-    _require_text(resolved.path, f"model.id: {resolved.id}")
+    require_text(resolved.path, f"model.id: {resolved.id}")
     tokenizer = load_tokenizer(resolved)
-    placed = quantized(resolved, dtype, device)
+    placed = fewer_bits.quantized(resolved, dtype, device)
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
             resolved.path,
@@ -280,125 +280,9 @@ def load(
             f"model.id: {resolved.id} has no weights for {missing[0]} ({len(missing)} missing).",
             hint="Its files do not fit its config.json. Download it again, or give another model.",
         )
-    pass_gradients(model)
-    leave_file(model)
+    fewer_bits.pass_gradients(model)
+    fewer_bits.leave_file(model)
     return (model if placed else model.to(device)), tokenizer
-
-
-def leave_file(model: PreTrainedModel) -> None:
-    """Copy what a quantised model on the CPU still reads from its file's pages: embeddings and norms.
-
-    transformers maps the file; one tensor of it keeps all its pages, 269 MB of SmolLM2-135M beside 55 MB in 4 bits.
-    """
-    if model.device.type != "cpu" or not getattr(model, "is_quantized", False):
-        return
-    for weight in model.parameters():
-        if weight.is_floating_point():
-            weight.data = weight.data.clone()
-
-
-def pass_gradients(model: PreTrainedModel) -> None:
-    """Keep 4-bit layers from packing their weights for a CPU with AVX512-BF16 when they are first looked at.
-
-    Packed, they pass no gradient on, without a word: after one evaluation all layers below learned nothing. Unpacked, a
-    forward pass takes 15 % longer, and its logits do not move by up to 0.08 (bitsandbytes 0.50.2, SmolLM2-135M).
-    """
-    for module in model.modules():
-        if getattr(module, "support_avx512bf16_for_cpu", False):
-            module.support_avx512bf16_for_cpu = False
-
-
-def quantized(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> dict[str, Any]:
-    """Say how a model is loaded in fewer bits by bitsandbytes; nothing for whole numbers in `dtype`.
-
-    nf4: arXiv:2305.14314, with the scales quantised too; int8: arXiv:2208.07339, without its outliers' detour, which
-    looks at all rows of a batch: with it, what stands beside a text moved its logits by 3.5 (SmolLM2-135M),
-    without it by nothing, at the same loss (3.23 nats). Linear layers alone, but for the head.
-    """
-    saved = json.loads((resolved.path / "config.json").read_text(encoding="utf-8")).get("quantization_config")
-    if resolved.quantize == "none":
-        return {"device_map": {"": device}} if saved else {}
-    if saved:
-        raise BadInput(
-            f"model.quantize: {resolved.id} is saved in fewer bits already.",
-            hint="Set model.quantize to none.",
-        )
-    from transformers import BitsAndBytesConfig
-
-    if resolved.quantize == "nf4":
-        config = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=dtype,
-        )
-    else:
-        config = BitsAndBytesConfig(load_in_8bit=True, llm_int8_threshold=0.0)
-    return {"quantization_config": config, "device_map": {"": device}}
-
-
-def load_checkpoint(
-    base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a tuned model from a checkpoint's folder: an adapter on the base model, or a full model.
-
-    Raises BadInput if the folder holds neither, or only pickled weights, or a reward model.
-    """
-    _require_text(folder, str(folder))
-    if not (folder / "adapter_config.json").is_file():
-        check_folder(folder, str(folder))
-        return load(replace(base, path=folder), dtype, device)
-    if not (folder / "adapter_model.safetensors").is_file():
-        raise BadInput(f"{folder}: it has no adapter_model.safetensors.", hint="Pick another checkpoint.")
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    from finetop.core.methods._in_kind import answer_in_kind
-
-    model, tokenizer = load(base, dtype, device)
-    try:
-        with warnings.catch_warnings():
-            # PEFT looks for modules of these names, and AdaLoRA's are of its matrices; it cuts them all the same
-            warnings.filterwarnings("ignore", "The following rank_pattern keys", RuntimeWarning)
-            tuned: Any = PeftModel.from_pretrained(model, folder, torch_device=device)
-            _unround(tuned, folder / "adapter_model.safetensors")
-            answer_in_kind(tuned)
-    except (
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-        SafetensorError,
-    ) as error:
-        if is_out_of_memory(error):
-            raise
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        why = "its weights are damaged" if isinstance(error, SafetensorError) else lines[0][:300]
-        raise BadInput(
-            f"{folder}: the adapter can't be loaded: {why}.",
-            hint="Pick another checkpoint: RUN@STEP.",
-        ) from error
-    return tuned, tokenizer
-
-
-def _unround(tuned: Any, file: Path) -> None:
-    """Give an adapter's matrices the numbers that the file has.
-
-    AdaLoRA's are rounded to the base's format on the way when they are cut to their ranks: that moved a logit of
-    SmolLM2-135M in bfloat16 by 0.81 after 12 steps, and by 0.25 without, which is the base's own rounding.
-    """
-    from safetensors import safe_open
-
-    with safe_open(file, "pt", device="cpu") as saved:
-        there = set(saved.keys())
-        for name, weight in tuned.named_parameters():
-            key = name.removesuffix(".default")
-            if key != name and key in there:
-                exact = saved.get_tensor(key)
-                if exact.shape == weight.shape:
-                    weight.data = exact.to(weight.device)
 
 
 def is_reward_model(folder: Path) -> bool:
@@ -415,7 +299,8 @@ def is_reward_model(folder: Path) -> bool:
     return False
 
 
-def _require_text(folder: Path, name: str) -> None:
+def require_text(folder: Path, name: str) -> None:
+    """See that a saved model writes text. Raises BadInput."""
     if is_reward_model(folder):
         hint = "Pick one that does; objective.reward.model of ppo, rloo or grpo takes this one."
         raise BadInput(f"{name} is a reward model, which writes no text.", hint=hint)

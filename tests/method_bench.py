@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from finetop.core import methods, models
+from finetop.core import methods, models, tuned_models
 from finetop.core.methods import Start
 from finetop.core.models import ResolvedModel
 from finetop.core.train.keeping import checkpoint
@@ -74,7 +74,7 @@ class Bench:
         return kind
 
     def reload(self, folder: Path) -> Any:
-        return models.load_checkpoint(self.base, folder, self.dtype, "cpu")[0].eval()
+        return tuned_models.load_checkpoint(self.base, folder, self.dtype, "cpu")[0].eval()
 
 
 def logits(model: Any) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core import models
+from finetop.core import models, tuned_models
 from finetop.core.check.scoring.forward import has_virtual_tokens
 from finetop.core.check.scoring.scorer import VERSION
 from finetop.core.errors import BadInput
@@ -195,7 +195,7 @@ def _load(candidates: Candidates, name: Name) -> Any:
         if name == "base":
             model, _ = models.load(candidates.base, dtype, candidates.device)
         else:
-            model, _ = models.load_checkpoint(
+            model, _ = tuned_models.load_checkpoint(
                 candidates.base, candidates.checkpoint, dtype, candidates.device
             )
             if candidates.change is not None:

@@ -14,9 +14,10 @@ from finetop.core.commands.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.home import Home
 from finetop.core.plan import lengths, looking
-from finetop.core.plan.estimate import Disk, Known, Plan, Steps, Time, estimate
+from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.machine import Machine, look
 from finetop.core.plan.shape import billions
+from finetop.core.plan.told import Disk, Plan, Steps, Time
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.schema import Model, Recipe
 from finetop.core.text import clean_line

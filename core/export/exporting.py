@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import models, remedies
+from finetop.core import models, remedies, tuned_models
 from finetop.core.check.candidates import free_memory, scoring_dtype
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.events import Phase
@@ -137,7 +137,7 @@ def load_remedied(
     if base.quantize == "int8":
         tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
     else:
-        tuned, _ = models.load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
+        tuned, _ = tuned_models.load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
     module = remedies.load(remedy.candidate.remedy)
     if hasattr(module, "change"):
         events.write(Phase("making the remedy's model"))

@@ -1,4 +1,4 @@
-"""The plan of a run: memory by part and a verdict, the cheapest change that makes it fit, steps, time, disk.
+"""The plan of a run: memory by part and a verdict, the cheapest change that makes it fit; with steps, time and disk.
 
 `estimate` is pure and takes about a millisecond: what it needs to know of files and of the machine is handed in.
 """
@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from finetop.core import objectives, protect
+from finetop.core import protect
 from finetop.core.plan import memory, speed
 from finetop.core.plan.changes import Change, changes
+from finetop.core.plan.course import disk_of, steps_of, time_of
 from finetop.core.plan.extras import Extras, extras_of
 from finetop.core.plan.memory import Part, Workload
 from finetop.core.plan.shape import Shape, read_shape
+from finetop.core.plan.told import Fix, Plan, Sharded, Verdict
 from finetop.core.plan.trainable import trained
 from finetop.core.protect import Sizes
 
@@ -25,84 +25,13 @@ if TYPE_CHECKING:
 
     from finetop.core.plan.lengths import Lengths
     from finetop.core.plan.machine import Machine
-    from finetop.core.plan.speed import PastRun, Speed
+    from finetop.core.plan.speed import PastRun
     from finetop.core.recipe.schema import Recipe
 
-Verdict = Literal["fits", "tight", "no", "unknown"]
 NUMBER_BYTES = {"float32": 4.0, "bfloat16": 2.0, "float16": 2.0}
 # Bytes of the optimizer's states for each byte of what moves, and for each number where it holds 8-bit ones.
 STATES = {"adamw": 2.0, "adafactor": 0.02, "sgd": 0.0}
 STATES_8BIT = {"adamw-8bit": 2.0, "paged-adamw-8bit": 2.0}
-
-
-class Fix(msgspec.Struct, frozen=True):
-    """A change that makes a run fit: in words, as --set texts, and what it then needs, in bytes."""
-
-    text: str
-    sets: tuple[str, ...]
-    need: float
-
-
-class Sharded(msgspec.Struct, frozen=True):
-    """What each of several GPUs would hold, in bytes."""
-
-    way: str
-    bytes: float
-
-
-class Disk(msgspec.Struct, frozen=True):
-    """What the checkpoints take, in bytes; `free` is None where it is not known."""
-
-    checkpoint: float
-    kept: int
-    optimizer: float  # states for going on, beside each checkpoint
-    total: float
-    free: float | None
-
-
-class Steps(msgspec.Struct, frozen=True):
-    """How long a run is. Tokens are of the whole run; None where the data could not be looked at."""
-
-    rows: int
-    eval_rows: int
-    tokens_per_epoch: int
-    longest: int
-    how: str  # how tokens were found
-    rows_per_step: int
-    steps: int
-    tokens: int
-    too_long: int = 0  # rows of more than data.max_tokens
-
-
-class Time(msgspec.Struct, frozen=True):
-    seconds: float
-    tokens_per_s: float
-    source: str
-    is_measured: bool
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """All that can be said of a run before it starts. Memory is of one device, in bytes."""
-
-    model: str
-    family: str
-    parameters: int
-    trainable: int
-    device: str
-    device_name: str
-    dtype: str
-    parts: tuple[Part, ...]
-    estimate: float
-    need: float
-    capacity: float | None
-    verdict: Verdict
-    fix: Fix | None
-    gpus: int
-    sharded: tuple[Sharded, ...]
-    steps: Steps | None
-    time: Time | None
-    disk: Disk
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +85,7 @@ def estimate(
         gpus=count,
         sharded=shards(work, parts, count) if count > 1 else (),
         steps=steps,
-        time=None if steps is None else time_of(recipe, shape, work, machine, known, steps, count),
+        time=None if steps is None else time_of(recipe, shape, work, machine, known.past, steps, count),
         disk=disk_of(recipe, shape, work, machine, steps),
         notes=tuple(notes(recipe, shape, work, known, machine)),
     )
@@ -312,81 +241,6 @@ def shards(work: Workload, parts: Sequence[Part], gpus: int) -> tuple[Sharded, .
         Sharded("a copy on each (DDP)", whole + buckets),
         Sharded("optimizer and gradients divided (ZeRO-2)", whole - off * states),
         Sharded("weights divided too (ZeRO-3, FSDP)", whole - off * (states + weights) + gathered),
-    )
-
-
-def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
-    """Count a run's steps and tokens, as the trainer will."""
-    packs = bool(getattr(recipe.objective.options, "packing", False))
-    rows = math.ceil(lengths.tokens / recipe.data.max_tokens) if packs else lengths.rows
-    copies = copies_of(recipe)
-    per_step = recipe.train.batch_size * recipe.train.grad_accumulation * max(1, gpus)
-    steps = count_steps(recipe, math.ceil(rows * copies / max(1, gpus)))
-    epochs = steps * per_step / max(1, rows * copies)
-    return Steps(
-        rows=lengths.rows,
-        eval_rows=lengths.eval_rows,
-        tokens_per_epoch=lengths.tokens,
-        longest=lengths.longest,
-        how=lengths.how,
-        rows_per_step=per_step,
-        steps=steps,
-        tokens=round(lengths.tokens * epochs),
-        too_long=lengths.too_long,
-    )
-
-
-def copies_of(recipe: Recipe) -> int:
-    """How often each row counts in a run's steps."""
-    objective = objectives.load(recipe.objective.name)
-    return int(objective.copies(recipe.objective.options)) if hasattr(objective, "copies") else 1
-
-
-def count_steps(recipe: Recipe, rows: int) -> int:
-    """Count the steps over that many rows; the trainer's own count, core/train/arguments.py, needs the trainer."""
-    train = recipe.train
-    per_epoch = max(1, math.ceil(math.ceil(rows / train.batch_size) / train.grad_accumulation))
-    wanted = math.inf if train.epochs is None else math.ceil(train.epochs * per_epoch)
-    return int(min(wanted, math.inf if train.max_steps is None else train.max_steps))
-
-
-def time_of(
-    recipe: Recipe,
-    shape: Shape,
-    work: Workload,
-    machine: Machine,
-    known: Known,
-    steps: Steps,
-    gpus: int,
-) -> Time | None:
-    """How long the steps take; evaluation, samples and checks come on top."""
-    cost = speed.flops_per_token(shape, work.trained, checkpointing=work.checkpointing)
-    batches = max(1, steps.steps * recipe.train.grad_accumulation * max(1, gpus))
-    cost += work.trained.batch_flops / max(1.0, steps.tokens / batches)
-    found: Speed | None = speed.predict(recipe.model.id, recipe.method.name, cost, machine, known.past)
-    if found is None:
-        return None
-    rate = found.tokens_per_s * max(1, gpus)
-    return Time(steps.tokens / rate, rate, found.source, found.is_measured)
-
-
-def disk_of(recipe: Recipe, shape: Shape, work: Workload, machine: Machine, steps: Steps | None) -> Disk:
-    """What the checkpoints that are kept take, with the optimizer's states beside each for going on."""
-    moving = work.trained
-    weights = moving.beside * work.trained_bytes if moving.beside else shape.parameters * work.weight_bytes
-    states = moving.numbers * work.optimizer_bytes if recipe.train.resumable else 0.0
-    if moving.beside and states:
-        states += moving.beside * work.trained_bytes  # an adapter is kept a second time, as it was held
-    total = steps.steps if steps is not None else None
-    every = recipe.train.save_every
-    saves = math.ceil(1 / every) if isinstance(every, float) else math.ceil((total or every) / every)
-    kept = min(saves, recipe.train.keep_checkpoints or saves) if saves else 1
-    return Disk(
-        checkpoint=weights,
-        kept=kept,
-        optimizer=states,
-        total=kept * (weights + states),
-        free=machine.free_disk,
     )
 
 

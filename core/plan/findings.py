@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.plan.estimate import Plan
+from finetop.core.plan.told import Plan
 
 
 class Asked(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ import msgspec
 
 if TYPE_CHECKING:
     from finetop.core.plan.shape import Shape
-    from finetop.core.plan.trainable import Trained
+    from finetop.core.plan.trained import Trained
 
 Quantized = Literal["none", "int8", "nf4", "nf4dq", "gptq4"]
 

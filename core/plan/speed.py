@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from finetop.core.plan.machine import Machine
     from finetop.core.plan.shape import Shape
-    from finetop.core.plan.trainable import Trained
+    from finetop.core.plan.trained import Trained
 
 # Share of a device's arithmetic that training reaches: SmolLM2-135M, full, float32, 131 tokens/s on two cores of
 # 74 GFLOP/s is 0.72; on GPUs 0.3 to 0.5 is usual for dense models, less for small ones.

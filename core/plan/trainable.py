@@ -6,41 +6,17 @@ Counts follow PEFT 0.21's layers. A method that is not here is counted as one th
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core.plan.prompts import p_tuning, prefix_tuning, prompt_tuning
+from finetop.core.plan.rotations import boft, hra, oft
+from finetop.core.plan.trained import Trained, names_of, option_of, saved_modules, targets_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from finetop.core.plan.shape import Linear, Shape
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What moves. Numbers are of the whole model."""
-
-    numbers: int
-    beside: int  # of these, how many are added to the model's own
-    held: int = 0  # numbers of 4 bytes that are added and do not move: buffers, copies of a start
-    sums: int = 0  # numbers of 4 bytes that steps keep beside the optimizer's
-    preparing: float = 0.0  # numbers of 4 bytes that are there before the first step alone
-    learning: frozenset[str] = frozenset()  # names of linear layers whose inputs a gradient needs
-    adapted: tuple[Linear, ...] = ()  # linear layers with a path beside them
-    inner: int = 0  # width of that path
-    rebuilt: float = 0.0  # numbers of weights that a forward pass makes anew and keeps, of the whole model
-    scratch: float = 0.0  # numbers that come and go while one layer is worked on
-    wide_copies: float = 0.0  # copies of a layer's input (inputs) that a path keeps beyond those of LoRA's
-    output_copies: float = 0.0  # the same of a layer's output
-    token_floats: float = 0.0  # numbers of 4 bytes a token that paths keep beside these, of the whole model
-    batch_flops: float = (
-        0.0  # arithmetic on weights alone in each forward and backward pass, whatever the batch's size
-    )
-    depth: float = 1.0  # share of the layers, from the last, that a gradient passes through
-    norms_move: bool = False
-    head_moves: bool = False
-    virtual_tokens: int = 0
-    dropout: bool = False
-    is_known: bool = True
 
 
 def trained(shape: Shape, method: str, options: Any) -> Trained:
@@ -51,7 +27,7 @@ def trained(shape: Shape, method: str, options: Any) -> Trained:
     if method in _COUNTS:
         return _COUNTS[method](shape, options)
     if method == "peft":
-        kind = str(_option(options, "type", default="")).lower()
+        kind = str(option_of(options, "type", default="")).lower()
         settings = {"target_modules": options.target_modules, **options.options}
         name = _PEFT_TYPES.get(kind, kind)
         counted = _MORE.get(name, _COUNTS.get(name) if name not in _OURS else None)
@@ -64,44 +40,11 @@ _PEFT_TYPES = {"ln_tuning": "layernorm", "prompt_tuning": "prompt-tuning", "pref
                "p_tuning": "p-tuning"}  # fmt: skip
 
 
-def _option(options: Any, *names: str, default: Any = None) -> Any:
-    for name in names:
-        found = options.get(name) if isinstance(options, dict) else getattr(options, name, None)
-        if found is not None:
-            return found
-    return default
-
-
-def _targets(
-    shape: Shape, options: Any, default: Iterable[str] | Literal["all-linear"] = "all-linear"
-) -> tuple[Linear, ...]:
-    wanted = _option(options, "target_modules", default=default)
-    return shape.named(default if not wanted or wanted == "auto" else wanted)
-
-
-def _names(linears: Iterable[Linear]) -> frozenset[str]:
-    return frozenset(linear.name for linear in linears)
-
-
-def _saved_modules(shape: Shape, options: Any) -> tuple[int, bool]:
-    """Numbers of modules that are trained whole beside an adapter (as copies), and whether the head is one."""
-    total = 0
-    names = {name.rsplit(".", 1)[-1] for name in _option(options, "modules_to_save", default=()) or ()}
-    for name in names:
-        if name in ("lm_head", "embed_out"):
-            total += shape.output_weights
-        elif name in ("embed_tokens", "wte", "word_embeddings", "embed_in"):
-            total += shape.embeddings
-        else:
-            total += sum(linear.parameters for linear in shape.named([name]))
-    return total, bool(names & {"lm_head", "embed_out"})
-
-
 def _full(shape: Shape, options: Any) -> Trained:
     return Trained(
         numbers=shape.parameters,
         beside=0,
-        learning=_names(shape.linears),
+        learning=names_of(shape.linears),
         norms_move=True,
         head_moves=True,
     )
@@ -109,9 +52,9 @@ def _full(shape: Shape, options: Any) -> Trained:
 
 def _freeze(shape: Shape, options: Any) -> Trained:
     """The last N layers and the norm behind them; embeddings and head where it is asked for."""
-    layers = min(shape.layers, int(_option(options, "layers", default=2)))
-    embeddings = bool(_option(options, "embeddings", default=False))
-    head = bool(_option(options, "head", default=False))
+    layers = min(shape.layers, int(option_of(options, "layers", default=2)))
+    embeddings = bool(option_of(options, "embeddings", default=False))
+    head = bool(option_of(options, "head", default=False))
     ends = ("project_in", "project_out")
     of_layers = sum(linear.parameters for linear in shape.linears if linear.name not in ends)
     of_layers += shape.experts + shape.other + shape.norms - shape.end_norm
@@ -123,7 +66,7 @@ def _freeze(shape: Shape, options: Any) -> Trained:
     return Trained(
         numbers=numbers,
         beside=0,
-        learning=_names(shape.linears),
+        learning=names_of(shape.linears),
         norms_move=True,
         head_moves=head,
         depth=1.0 if embeddings else layers / shape.layers,
@@ -131,18 +74,18 @@ def _freeze(shape: Shape, options: Any) -> Trained:
 
 
 def _lora(shape: Shape, options: Any) -> Trained:
-    rank = int(_option(options, "rank", "r", default=8))
-    targets = _targets(shape, options)
-    whole, head = _saved_modules(shape, options)
+    rank = int(option_of(options, "rank", "r", default=8))
+    targets = targets_of(shape, options)
+    whole, head = saved_modules(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets) + whole
     return Trained(
         numbers=numbers,
         beside=numbers,
-        learning=_names(targets),
+        learning=names_of(targets),
         adapted=targets,
         inner=rank,
         head_moves=head,
-        dropout=bool(_option(options, "dropout", "lora_dropout", default=0.0)),
+        dropout=bool(option_of(options, "dropout", "lora_dropout", default=0.0)),
     )
 
 
@@ -191,13 +134,13 @@ def _lokr(shape: Shape, options: Any) -> Trained:
     A width is split into two factors as near to each other as they go; the second matrix is of the larger ones, as
     a product of rank r where that is smaller, and so is the first where `decompose_both` says so.
     """
-    rank = int(_option(options, "r", default=8))
-    factor = int(_option(options, "decompose_factor", default=-1))
-    targets = _targets(shape, options)
+    rank = int(option_of(options, "r", default=8))
+    factor = int(option_of(options, "decompose_factor", default=-1))
+    targets = targets_of(shape, options)
     numbers = 0
     for linear in targets:
         (rows, tall), (columns, wide) = (_factors(size, factor) for size in (linear.outputs, linear.inputs))
-        both = bool(_option(options, "decompose_both", default=False)) and rank < max(rows, columns) / 2
+        both = bool(option_of(options, "decompose_both", default=False)) and rank < max(rows, columns) / 2
         first = rank * (rows + columns) if both else rows * columns
         second = rank * (tall + wide) if rank < max(tall, wide) / 2 else tall * wide
         numbers += (first + second) * linear.count
@@ -206,8 +149,8 @@ def _lokr(shape: Shape, options: Any) -> Trained:
 
 def _loha(shape: Shape, options: Any) -> Trained:
     """Two products of rank r, multiplied number by number (arXiv:2108.06098), made whole as LoKr's are."""
-    rank = int(_option(options, "r", default=8))
-    targets = _targets(shape, options)
+    rank = int(option_of(options, "r", default=8))
+    targets = targets_of(shape, options)
     return _delta(
         targets, sum(2 * rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
     )
@@ -220,7 +163,7 @@ def _delta(targets: tuple[Linear, ...], numbers: int) -> Trained:
     return Trained(
         numbers,
         numbers,
-        learning=_names(targets),
+        learning=names_of(targets),
         adapted=targets,
         rebuilt=weights,
         scratch=4.0 * widest,  # in float32 before it is scaled, and after
@@ -238,68 +181,11 @@ def _factors(size: int, factor: int) -> tuple[int, int]:
 
 def _adalora(shape: Shape, options: Any) -> Trained:
     """Three factors, of the rank it starts with (arXiv:2303.10512); three sums for each number say how it mattered."""
-    rank = int(_option(options, "first_rank", "init_r", default=12))
-    targets = _targets(shape, options)
+    rank = int(option_of(options, "first_rank", "init_r", default=12))
+    targets = targets_of(shape, options)
     numbers = sum((rank * (linear.inputs + linear.outputs) + rank) * linear.count for linear in targets)
     return Trained(
-        numbers, numbers, sums=3 * numbers, learning=_names(targets), adapted=targets, inner=2 * rank
-    )
-
-
-def _oft(shape: Shape, options: Any) -> Trained:
-    """A rotation of a layer's inputs in blocks (arXiv:2306.07280): the upper triangle of each block.
-
-    What is rotated is kept, and is the layer's input itself but where autocast makes a copy of it.
-    """
-    targets = _targets(shape, options)
-    size = int(_option(options, "block_size", "oft_block_size", default=32) or 0)
-    blocks = int(_option(options, "r", default=0) or 0)
-    numbers = held = squares = 0
-    for linear in targets:
-        width = size or max(2, linear.inputs // max(1, blocks))
-        triangle = width * (width - 1) // 2
-        count = 1 if _option(options, "block_share", default=False) else linear.inputs // width
-        numbers += count * triangle * linear.count
-        held += 4 * triangle * linear.count  # where it lies, as two int64
-        squares += count * width * width * linear.count
-    return Trained(
-        numbers,
-        numbers,
-        held=held,
-        learning=_names(targets),
-        adapted=targets,
-        rebuilt=8.0 * squares,
-    )
-
-
-def _boft(shape: Shape, options: Any) -> Trained:
-    """Butterfly rotations (arXiv:2311.06243): whole blocks, and a length for each output.
-
-    Each factor is made a whole matrix, in x in, and multiplied with its permutations and the next factor; the last
-    with the unit matrix. Of these 3 f products a backward pass makes 4 f - 1 more.
-    """
-    targets = _targets(shape, options)
-    factors = int(_option(options, "factors", "boft_n_butterfly_factor", default=1))
-    size = int(_option(options, "block_size", "boft_block_size", default=4) or 0)
-    number = int(_option(options, "boft_block_num", default=0) or 0)
-    numbers = held = 0
-    rebuilt = flops = 0.0
-    for linear in targets:
-        width = size or linear.inputs // max(1, number)
-        flops += 2.0 * (7 * factors - 1) * linear.inputs**3 * linear.count
-        numbers += (factors * linear.inputs * width + linear.outputs) * linear.count
-        held += factors * linear.inputs * linear.inputs * linear.count  # permutations, as whole matrices
-        rebuilt += (
-            3 * factors * linear.inputs * linear.inputs + 2 * linear.inputs * linear.outputs
-        ) * linear.count
-    return Trained(
-        numbers,
-        numbers,
-        held=held,
-        learning=_names(targets),
-        adapted=targets,
-        rebuilt=rebuilt,
-        batch_flops=flops,
+        numbers, numbers, sums=3 * numbers, learning=names_of(targets), adapted=targets, inner=2 * rank
     )
 
 
@@ -317,8 +203,8 @@ def _ia3(shape: Shape, options: Any) -> Trained:
     if len(heads) == 3:
         first = heads[0] if shape.family in _SCALES_QUERIES else heads[1]
         heads = heads[:2] if shape.family == "opt" else [first, heads[2]]
-    targets = _targets(shape, options, [*heads, *inner])
-    feedforward = set(_option(options, "feedforward_modules") or inner)
+    targets = targets_of(shape, options, [*heads, *inner])
+    feedforward = set(option_of(options, "feedforward_modules") or inner)
     scaled_in = tuple(linear for linear in targets if linear.name in feedforward)
     scaled_out = tuple(linear for linear in targets if linear.name not in feedforward)
     widths = sum(linear.inputs * linear.count for linear in scaled_in)
@@ -328,8 +214,8 @@ def _ia3(shape: Shape, options: Any) -> Trained:
 
 def _vera(shape: Shape, options: Any) -> Trained:
     """Two vectors a layer; the random matrices between them are one pair for all (arXiv:2310.11454)."""
-    rank = int(_option(options, "rank", "r", default=256))
-    targets = _targets(shape, options)
+    rank = int(option_of(options, "rank", "r", default=256))
+    targets = targets_of(shape, options)
     numbers = sum((rank + linear.outputs) * linear.count for linear in targets)
     widest = max((linear.inputs for linear in targets), default=0)
     tallest = max((linear.outputs for linear in targets), default=0)
@@ -340,34 +226,18 @@ def _vera(shape: Shape, options: Any) -> Trained:
 
 def _shira(shape: Shape, options: Any) -> Trained:
     """As many of the weights themselves as LoRA of that rank adds (arXiv:2406.13175)."""
-    rank = int(_option(options, "rank", "r", default=32))
-    targets = _targets(shape, options)
+    rank = int(option_of(options, "rank", "r", default=32))
+    targets = targets_of(shape, options)
     numbers = sum(rank * (linear.inputs + linear.outputs) * linear.count for linear in targets)
     # Their places are two int32; in a step they are two int64, of which 3 to 8 numbers can be made.
     rebuilt = 6.0 * numbers + sum(linear.weights for linear in targets)
-    return Trained(numbers, numbers, held=2 * numbers, learning=_names(targets), rebuilt=rebuilt)
-
-
-def _hra(shape: Shape, options: Any) -> Trained:
-    """A chain of reflections of a layer's inputs (arXiv:2405.17484)."""
-    rank = int(_option(options, "rank", "r", default=8))
-    targets = _targets(shape, options)
-    numbers = sum(rank * linear.inputs * linear.count for linear in targets)
-    # Of each reflection what stands before it, the first and the last matrix, the weights as they were and are.
-    rebuilt = sum(
-        ((rank + 2) * linear.inputs + 2 * linear.outputs) * linear.inputs * linear.count for linear in targets
-    )
-    # Their product is multiplied with the unit matrix and with the weights, forward and back.
-    flops = sum(
-        4.0 * linear.inputs**2 * (linear.inputs + linear.outputs) * linear.count for linear in targets
-    )
-    return Trained(numbers, numbers, learning=_names(targets), rebuilt=float(rebuilt), batch_flops=flops)
+    return Trained(numbers, numbers, held=2 * numbers, learning=names_of(targets), rebuilt=rebuilt)
 
 
 def _osf(shape: Shape, options: Any) -> Trained:
     """The lower singular directions of every layer (arXiv:2504.07097); their start is kept beside them."""
-    targets = _targets(shape, options)
-    kept = _option(options, "kept", "effective_rank")
+    targets = targets_of(shape, options)
+    kept = option_of(options, "kept", "effective_rank")
     numbers = held = 0
     for linear in targets:
         smaller, larger = sorted((linear.inputs, linear.outputs))
@@ -378,32 +248,7 @@ def _osf(shape: Shape, options: Any) -> Trained:
         numbers += low
         held += low + (high * larger * linear.count if larger > smaller else 0)
     weights = float(sum(linear.weights for linear in targets))
-    return Trained(numbers, numbers, held=held, learning=_names(targets), rebuilt=2 * weights)
-
-
-def _prompt_tuning(shape: Shape, options: Any) -> Trained:
-    tokens = int(_option(options, "tokens", "num_virtual_tokens", default=20))
-    return Trained(tokens * shape.hidden, tokens * shape.hidden, virtual_tokens=tokens)
-
-
-def _p_tuning(shape: Shape, options: Any) -> Trained:
-    """Virtual tokens that a small network of three layers writes (arXiv:2103.10385)."""
-    tokens = int(_option(options, "tokens", "num_virtual_tokens", default=20))
-    inner = int(_option(options, "hidden", "encoder_hidden_size", default=shape.hidden))
-    hidden = shape.hidden
-    network = (hidden + 1) * inner + (inner + 1) * inner + (inner + 1) * hidden
-    return Trained(tokens * hidden + network, tokens * hidden + network, virtual_tokens=tokens)
-
-
-def _prefix_tuning(shape: Shape, options: Any) -> Trained:
-    """Keys and values in front of every layer's own (arXiv:2101.00190)."""
-    tokens = int(_option(options, "tokens", "num_virtual_tokens", default=20))
-    numbers = tokens * shape.layers * 2 * shape.key_width
-    if _option(options, "prefix_projection", default=False):
-        inner = int(_option(options, "encoder_hidden_size", default=shape.hidden))
-        wide = shape.layers * 2 * shape.key_width
-        numbers = tokens * shape.key_width + (shape.key_width + 1) * inner + (inner + 1) * wide
-    return Trained(numbers, numbers, virtual_tokens=tokens)
+    return Trained(numbers, numbers, held=held, learning=names_of(targets), rebuilt=2 * weights)
 
 
 def _layernorm(shape: Shape, options: Any) -> Trained:
@@ -423,16 +268,16 @@ _COUNTS: Mapping[str, Callable[[Shape, Any], Trained]] = {
     "corda": _corda,
     "loftq": _lora,
     "adalora": _adalora,
-    "oft": _oft,
-    "boft": _boft,
+    "oft": oft,
+    "boft": boft,
     "ia3": _ia3,
     "vera": _vera,
     "shira": _shira,
-    "hra": _hra,
+    "hra": hra,
     "osf": _osf,
-    "prompt-tuning": _prompt_tuning,
-    "p-tuning": _p_tuning,
-    "prefix-tuning": _prefix_tuning,
+    "prompt-tuning": prompt_tuning,
+    "p-tuning": p_tuning,
+    "prefix-tuning": prefix_tuning,
     "layernorm": _layernorm,
 }
 # Types of PEFT that have no method of their own here.

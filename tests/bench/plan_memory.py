@@ -26,8 +26,9 @@ import msgspec
 from finetop.core import methods, objectives
 from finetop.core.home import Home, prepare
 from finetop.core.plan import lengths, machine
-from finetop.core.plan.estimate import Known, Plan, estimate
+from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.shape import read_config
+from finetop.core.plan.told import Plan
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.run import JobSpec
 

@@ -13,8 +13,8 @@ import pytest
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
 
 from finetop.core.home import Home, prepare
-from finetop.core.plan.estimate import Disk, Fix, Plan, Steps, Time
 from finetop.core.plan.findings import Shown
+from finetop.core.plan.told import Disk, Fix, Plan, Steps, Time
 from finetop.core.recipe.load import resolve_text
 from finetop.tui.app import FinetopApp
 from finetop.tui.launch.form import edited, file_base, open_form

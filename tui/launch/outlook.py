@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.home import Home
-    from finetop.core.plan.estimate import Plan
     from finetop.core.plan.findings import Shown
+    from finetop.core.plan.told import Plan
     from finetop.core.recipe.load import Loaded
     from finetop.tui.host import Host
 

@@ -17,7 +17,7 @@ from finetop.tui.words import count, counted, cut_end, long_span, without_zero
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.plan.estimate import Plan, Steps
+    from finetop.core.plan.told import Plan, Steps
     from finetop.core.recipe.schema import Recipe
     from finetop.tui.launch.view import View
     from finetop.tui.theme import StyleName

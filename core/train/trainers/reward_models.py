@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models, run_models
+from finetop.core import fewer_bits, models, run_models
 from finetop.core.errors import BadInput
 from finetop.core.recipe.references import is_reference
 
@@ -82,7 +82,7 @@ def make(
     from transformers import AutoModelForSequenceClassification
 
     require_one_label(base.path, base.id, "model.id")
-    placed = models.quantized(base, dtype, device)
+    placed = fewer_bits.quantized(base, dtype, device)
     try:
         model, found = AutoModelForSequenceClassification.from_pretrained(
             base.path,
@@ -108,8 +108,8 @@ def make(
         )
     require_vocabulary(model, tokenizer, base.id, "model.id")
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
-    models.pass_gradients(model)
-    models.leave_file(model)
+    fewer_bits.pass_gradients(model)
+    fewer_bits.leave_file(model)
     return model if placed else model.to(device)
 
 

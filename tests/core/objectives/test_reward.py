@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from finetop.core import events, models
+from finetop.core import events, tuned_models
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.home import Home
 from finetop.core.recipe.load import resolve_text
@@ -77,7 +77,7 @@ def test_a_reward_model_learns_comes_back_and_pays(
         assert paid.ended == events.Ended("finished")
         assert paid.curve("reward") == paid.curve("reward_model")
         with pytest.raises(BadInput, match="is a reward model, which writes no text"):
-            models.load_checkpoint(None, folder, None, "cpu")  # type: ignore[arg-type]
+            tuned_models.load_checkpoint(None, folder, None, "cpu")  # type: ignore[arg-type]
 
 
 def classifier(tiny_model: Path, folder: Path, labels: int) -> Path:

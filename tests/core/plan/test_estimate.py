@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from finetop.core import objectives
-from finetop.core.plan.estimate import Known, count_steps, estimate
+from finetop.core.plan.course import count_steps
+from finetop.core.plan.estimate import Known, estimate
 from finetop.core.plan.extras import EXTRAS
 from finetop.core.plan.lengths import Lengths
 from finetop.core.plan.speed import PastRun
