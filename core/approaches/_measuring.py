@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import approaches, models
+from finetop.core import approaches, models, tuned_models
 from finetop.core.check.candidates import Candidates, facts_of, free_memory, open_candidates, scoring_dtype
 from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.forward import longest_input
@@ -122,7 +122,7 @@ def load(wanted: Wanted, home: Home, events: EventLog) -> Loaded:
     else:
         candidates = open_candidates(base, wanted.checkpoint, recipe.model.dtype, device)
         dtype = models.torch_dtype(candidates.dtype, device)
-        model, tokenizer = models.load_checkpoint(base, wanted.checkpoint, dtype, device)
+        model, tokenizer = tuned_models.load_checkpoint(base, wanted.checkpoint, dtype, device)
         if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
             tokenizer = models.load_tokenizer(base)
     model.eval()
