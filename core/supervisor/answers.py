@@ -159,7 +159,11 @@ async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.Cha
     """Wait for something that the client has not seen: of all, or of one run; or for a new trouble of the whole."""
     run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
     trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
-    while _seen(supervisor, ask.since, run_id) and supervisor.trouble == trouble:
+    while (
+        _seen(supervisor, ask.since, run_id)
+        and supervisor.trouble == trouble
+        and not supervisor.ending.is_set()
+    ):
         try:
             await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
         except TimeoutError:

@@ -42,7 +42,11 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
 
 
 async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
-    """Answer a caller's requests in order, until it goes or has to."""
+    """Answer a caller's requests in order, until it goes or has to, or the supervisor ends.
+
+    That is looked for itself: a wait that is over in the moment in which it is cancelled swallows the cancelling
+    (asyncio.wait_for of Python 3.11), and a caller that stays connected would keep the supervisor from ending.
+    """
     try:
         require_own(caller.writer.get_extra_info("socket"))
         there.enter(caller)
@@ -50,6 +54,8 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
             caller.is_idle = False
             await callers.hand_over(there, caller, await reply(supervisor, line, caller.told) + b"\n")
             caller.is_idle = True
+            if supervisor.ending.is_set():
+                break
     except TooMuch as error:
         caller.writer.write(failed(0, EnvironmentTrouble(str(error))) + b"\n")
     except (ConnectionError, PermissionError, asyncio.CancelledError):

@@ -1,5 +1,6 @@
 """The socket: one supervisor a home, several clients, strangers, nonsense."""
 
+import asyncio
 import json
 import socket
 import stat
@@ -11,6 +12,7 @@ import pytest
 from finetop.core import protocol
 from finetop.core.client import Client, connect
 from finetop.core.errors import BadInput
+from finetop.core.supervisor.serve import listen
 
 
 def test_the_socket_is_for_the_owner_alone(rig):
@@ -100,3 +102,29 @@ def test_sql_has_a_time_limit_and_a_row_cap(rig):
         rig.ask(protocol.Sql("SELECT count(*) FROM range(10000000) a, range(10000000) b", 10, 0.3))
     assert time.monotonic() - began < 5
     rig.ask(protocol.Hello())
+
+
+def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
+    """A change and the end in the same moment: what waits for the one must not miss the other."""
+
+    async def end() -> None:
+        server = await listen(quiet.supervisor)
+        reader, writer = await asyncio.open_unix_connection(str(quiet.home.socket))
+        ask = protocol.Changes(quiet.supervisor.revision, timeout_s=20.0)
+        writer.write(protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask)) + b"\n")
+        before = asyncio.all_tasks()
+        await asyncio.sleep(0.2)
+        talks = [task for task in asyncio.all_tasks() if task not in before and "talk" in repr(task)]
+        assert talks
+        quiet.supervisor.touch()
+        await asyncio.sleep(0)  # its wait is over, and it has not gone on yet
+        quiet.supervisor.ending.set()
+        for task in talks:
+            task.cancel()
+        async with asyncio.timeout(10):
+            await asyncio.wait(talks)
+            assert await reader.readline()
+        writer.close()
+        server.close()
+
+    asyncio.run(end())
