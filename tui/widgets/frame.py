@@ -195,7 +195,9 @@ class Bottom(Lines, can_focus=True):
 
     def redraw(self) -> None:
         """Write the rows again."""
-        lines = [*self._trouble(), *self._middle(), self._footer()]
+        middle = self._middle()
+        blank: list[Line] = [()] * (len(self.next) - len(middle))  # what is above does not move for a message
+        lines = [*self._trouble(), *blank, *middle, self._footer()]
         if self.styles.height is None or self.styles.height.value != len(lines):
             self.styles.height = len(lines)
         self.show(lines)
