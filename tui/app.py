@@ -22,7 +22,7 @@ from finetop.tui.keys import Key, bindings
 from finetop.tui.live import FAR_PACE_S, PACE_S, follow
 from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
-from finetop.tui.places import PLACES
+from finetop.tui.places import EVERYWHERE, MESSAGES, PLACES
 from finetop.tui.screens.runs import RunsScreen
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
@@ -39,23 +39,6 @@ if TYPE_CHECKING:
     from finetop.tui.widgets.lines import Line
 
 MINUTE_S = 60.0
-
-EVERYWHERE = (
-    *(place.as_key for place in PLACES),
-    Key("question_mark", "?", "", "help", "all keys of this screen"),
-    Key("colon,ctrl+p", ":", "", "palette", "every command by name"),
-    Key("e", "e", "", "save", "save what is shown: csv, md, svg"),
-    Key(
-        "y,ctrl+y",
-        "y",
-        "",
-        "copy",
-        "copy what the cursor is on (in charts ctrl+y); again: the command of what is next",
-    ),
-    Key("ctrl+l", "ctrl+l", "", "redraw", "draw all again, after line noise"),
-    Key("q", "q", "", "leave", "leave; runs go on"),
-)
-MESSAGES = Key("", "", "", "messages", "all messages so far")
 
 
 class FinetopApp(App[str], inherit_bindings=False):

@@ -1,4 +1,4 @@
-"""The places of the app: what the number keys lead to, and the number that the top row says beside each."""
+"""The places of the app, what the top row says beside each, and the keys that work on every screen."""
 
 from __future__ import annotations
 
@@ -55,3 +55,19 @@ PLACES = (
     Place("3", "queue", "Queue", "finetop queue", _queue, lambda machine: machine.queued),
     Place("4", "launch", "Launch", "finetop run RECIPE", _launch),
 )
+EVERYWHERE = (
+    *(place.as_key for place in PLACES),
+    Key("question_mark", "?", "", "help", "all keys of this screen"),
+    Key("colon,ctrl+p", ":", "", "palette", "every command by name"),
+    Key("e", "e", "", "save", "save what is shown: csv, md, svg"),
+    Key(
+        "y,ctrl+y",
+        "y",
+        "",
+        "copy",
+        "copy what the cursor is on (in charts ctrl+y); again: the command of what is next",
+    ),
+    Key("ctrl+l", "ctrl+l", "", "redraw", "draw all again, after line noise"),
+    Key("q", "q", "", "leave", "leave; runs go on"),
+)
+MESSAGES = Key("", "", "", "messages", "all messages so far")
