@@ -65,7 +65,7 @@ EVERYWHERE = (
         "y",
         "",
         "copy",
-        "copy what the cursor is on (in charts ctrl+y); again: the command of what is next",
+        "copy what the cursor is on (charts: ctrl+y); again, next's command",
     ),
     Key("ctrl+l", "ctrl+l", "", "redraw", "draw all again, after line noise"),
     Key("q", "q", "", "leave", "leave; runs go on"),
