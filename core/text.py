@@ -13,7 +13,7 @@ SHOWN_BYTES = 4096  # what is shown of one line
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _BIDI = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_IN_JSON = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 _ESCAPE = re.compile(
     "\x1b\\[[0-?]*[ -/]*[@-~]"  # CSI: cursor, colour, erase
     "|\x9b[0-?]*[ -/]*[@-~]"
@@ -50,7 +50,10 @@ def safe(text: str) -> str:
 
 
 def json_safe(text: str) -> str:
-    """Escape in a JSON document what a terminal could obey, DEL, C1 and bidirectional controls: the same document."""
+    """Escape in a JSON document what a terminal could obey, DEL, C1 and bidirectional controls: the same document.
+
+    And line separators, at which some readers cut lines.
+    """
     return _IN_JSON.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

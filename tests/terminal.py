@@ -33,6 +33,11 @@ class Terminal:
         self.modes: set[int] = set()  # private ones that are on: 1049 the alternate screen, 1000 … the mouse
         self.pid, self.master = pty.fork()
         if self.pid == 0:
+            for variable in (
+                "COLUMNS",
+                "LINES",
+            ):  # which readline sets, past os.environ: they count for more than the size
+                os.unsetenv(variable)
             usual = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LANG": "C.UTF-8"}
             os.environ.update({**usual, "FINETOP_HOME": str(home), **environment})
             os.execvp(command[0], command)

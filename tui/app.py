@@ -14,7 +14,7 @@ from textual.app import App
 from finetop.core import protocol
 from finetop.core.client import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean_line
+from finetop.core.text import clean, clean_line
 from finetop.tui import news
 from finetop.tui.clipboard import Copied, copying, to_copy
 from finetop.tui.hearing import Heard
@@ -316,7 +316,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         """Copy what the cursor is on to the user's own terminal; again: the command that does what is next."""
         self._copied = to_copy(self._copied, self._hushed, self.screen, self._on())
         text, more = self._copied.text, self._copied.following
-        if not text:
+        if not clean(text).strip():  # nothing is left of it, and an empty copy would clear the clipboard
             self.say("nothing to copy here.")
             return
         if self._driver is not None:

@@ -11,6 +11,8 @@ from rich.cells import split_graphemes
 from finetop.tui.sgr import restyle
 
 _FRAME_SEQUENCE = re.compile(r"\[(\d*)(?:;(\d*))?H|\[([\d;:]*)m")
+# Characters of one cell: a flag of letters has 8, a family 11; floods of accents would cost kilobytes a cell.
+_LONGEST = 16
 _CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
 # Characters known to take one cell each; grows as others are met, so that most text is stored in one slice.
 _narrow = {chr(code) for code in range(0x20, 0x7F)}
@@ -122,13 +124,14 @@ def _put_graphemes(row: Row, x: int, text: str, style: str) -> int:
     graphemes, styles = row
     width = len(graphemes)
     for start, end, cells in split_graphemes(text)[0]:
-        grapheme = text[start:end]
+        grapheme = text[start : min(end, start + _LONGEST)]
         if cells == 1 and len(grapheme) == 1:
             _narrow.add(grapheme)
         if cells == 0:
             # A combining character without its base continues the cell before it.
             if 0 < x <= width:
-                graphemes[x - 1 if graphemes[x - 1] else x - 2] += grapheme
+                at = x - 1 if graphemes[x - 1] else x - 2
+                graphemes[at] = (graphemes[at] + grapheme)[:_LONGEST]
             continue
         if x < width:
             # A wide character does not fit the last cell.

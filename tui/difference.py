@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import compress, islice
@@ -14,6 +15,7 @@ from finetop.tui.sgr import blank_style, change
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+_FLAG = re.compile("[\U0001f1e6-\U0001f1ff]")  # half of one
 _CLEAR = "\x1b[m\x1b[H\x1b[2J"
 # Erasing to the end of the line costs three bytes: worth it from four blanks.
 _ERASE_FROM = 4
@@ -201,15 +203,15 @@ def _write(strokes: _Strokes, x: int, y: int, row: Row, stop: int) -> None:
     if not (blank and strokes.style is not None and blank_style(strokes.style) == blank_style(style)):
         strokes.pieces.append(change(strokes.style, style))
         strokes.style = style
-    if "\u200d" in text or "\ufe0f" in text:
-        # Terminals disagree on the width of joined emoji: place what follows each of them anew.
+    if len(text) > len(graphemes) - graphemes.count("") or (not text.isascii() and _FLAG.search(text)):
+        # Terminals disagree on the width of what is joined of several characters (emoji, flags, some scripts): place
+        # what follows each of them anew.
         for cell, grapheme in enumerate(graphemes, x):
             if grapheme:
                 _move(strokes, cell, y, row)
                 strokes.pieces.append(grapheme)
-                strokes.x = (
-                    cell + 1 if len(grapheme) == 1 and row.graphemes[cell + 1 : cell + 2] != [""] else None
-                )
+                certain = len(grapheme) == 1 and not _FLAG.match(grapheme)
+                strokes.x = cell + 1 if certain and row.graphemes[cell + 1 : cell + 2] != [""] else None
         return
     strokes.pieces.append(text)
     # After the last column a terminal waits to wrap; after a wide character some have moved one cell only.

@@ -286,9 +286,15 @@ def test_no_color_keeps_bold_dim_and_reverse() -> None:
     assert "38;" not in text
 
 
-def test_joined_emoji_leave_no_doubt_where_the_next_cell_is() -> None:
-    text = Ours((20, 2)).send(_at(0, 0, "👩\u200d🔬ab"))
-    assert re.search("👩\u200d🔬\x1b\\[(?:1;)?3[GH]ab", text)
+@pytest.mark.parametrize("joined", ["👩\u200d🔬", "☠\ufe0f", "🇩🇪", "👋🏽", "é\u0301", "क्षि"])
+def test_joined_characters_leave_no_doubt_where_the_next_cell_is(joined: str) -> None:
+    text = Ours((20, 2)).send(_at(0, 0, f"{joined}ab"))
+    assert re.search(f"{joined[-1]}\x1b\\[(?:1;)?[23][GH]ab", text)
+
+
+def test_a_flood_of_accents_is_cut() -> None:
+    text = Ours((20, 2)).send(_at(0, 0, "e" + "\u0301" * 900 + "b" + "\u0301") + _at(1, 0, "\u0301" * 900))
+    assert 10 < text.count("\u0301") <= 32
 
 
 def test_links_and_controls_in_text_do_not_reach_the_terminal() -> None:

@@ -1,6 +1,10 @@
-"""The real supervisor, whose jobs run fake_job.py in place of the trainer, on the GPUs of FINETOP_TEST_NVML."""
+"""The real supervisor, whose jobs run fake_job.py in place of the trainer, on the GPUs of FINETOP_TEST_NVML.
+
+FINETOP_TEST_HOST: what the machine calls itself.
+"""
 
 import os
+import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +26,8 @@ def main() -> int:
     schedule.START_GRACE_S = 2.0
     if os.environ.get("FINETOP_TEST_NVML") != "real":
         gpus.load = fake_nvml
+    if host := os.environ.get("FINETOP_TEST_HOST"):
+        platform.node = lambda: host
     watching.LOOK_S = watching.AGAIN_S = 0.1
     pool.NO_ANSWER_S = pool.GRACE_S = 1.0
     let_first_keeper_die(os.environ.get("FINETOP_TEST_ABORT_KEEPER"))
