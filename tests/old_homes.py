@@ -29,7 +29,6 @@ def old_home(root, monkeypatch, count, *, live=False) -> Home:
     only = migrations()[:count]
     with monkeypatch.context() as patch:
         patch.setattr("finetop.core.store.open.migrations", lambda: only)
-        patch.setattr("finetop.core.store.settings.fill", lambda connection: None)  # it came later
         connection = open_store(home.database)
     folder = home.runs / "0001-old" / "jobs" / "0001-train"
     folder.mkdir(parents=True)

@@ -12,7 +12,7 @@ import duckdb
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.fault_points import abort_at
-from finetop.core.store import backups, settings
+from finetop.core.store import backups
 
 MEMORY_LIMIT = "96MB"
 REBUILD = "The run folders still hold everything: `finetop rebuild` makes it again from them."
@@ -40,7 +40,6 @@ def open_store(path: Path) -> duckdb.DuckDBPyConnection:
         raise StoreTrouble(*reason(path, error)) from error
     try:
         migrate(connection, path, made_now=made_now)
-        settings.fill(connection)
         connection.execute("SET lock_configuration = true")
     except duckdb.Error as error:  # it opens, and is damaged further in
         connection.close()

@@ -44,6 +44,8 @@ def page(
     line, by_key = parse(filter), read_sort(sort)
     line = line if line.sort is not None else replace(line, sort=by_key)
     total, need, running, queued = counts(connection)
+    if line.settings:
+        settings.fill(connection)
     if total and (line.settings or line.metrics):
         require_known(
             line,
@@ -56,7 +58,10 @@ def page(
     matching = total if not line.terms else found[0].matching if found else listed.count() if offset else 0
     rows = runs.rows(connection, [one.run_id for one in found], waiting, waiting_checks)
     keys = tuple(dict.fromkeys([*line.settings, *wanted]))
-    own = settings.of_runs(connection, [row.id for row in rows], keys)
+    shown = [row.id for row in rows]
+    if keys:
+        settings.fill(connection, of=shown)
+    own = settings.of_runs(connection, shown, keys)
     return RunsAnswer(
         rows=[
             msgspec.structs.replace(row, settings=own.get(row.id, {}), group=one.word or "")

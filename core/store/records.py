@@ -54,7 +54,7 @@ DERIVED = {
 }
 OF_THE_FILE = (
     frozenset(  # about the database file, not about runs; what was not told yet is told by this one alone
-        {"migrations", "unrecorded", "recorded", "notices", "messages"}
+        {"migrations", "unrecorded", "recorded", "notices", "messages", "settings_to_fill"}
     )
 )
 

@@ -12,6 +12,7 @@ import msgspec
 
 from finetop.core.filters.columns import word_of
 from finetop.core.filters.line import is_setting
+from finetop.core.store.open import transaction
 
 if TYPE_CHECKING:
     import duckdb
@@ -65,20 +66,26 @@ def _append(connection: duckdb.DuckDBPyConnection, recipes: Sequence[tuple[int, 
             appender.append_rows(rows)
 
 
-def fill(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep the settings of the runs of which there are none: those of an older finetop."""
-    missing = [
-        run_id
-        for (run_id,) in connection.execute(
-            "SELECT id FROM runs WHERE id NOT IN (SELECT run_id FROM settings WHERE key = 'model.id') ORDER BY id"
-        ).fetchall()
-    ]
+def fill(
+    connection: duckdb.DuckDBPyConnection, most: int | None = None, of: Sequence[int] | None = None
+) -> bool:
+    """Keep the settings of runs of an older finetop, the newest first: `most` of them, or `of` some; else of all.
+
+    Returns whether it did any. 100,000 runs take 20 s of CPU: a list that asks for no setting does not wait for them.
+    """
+    only, values = ("", []) if of is None else (" WHERE id IN (SELECT unnest(?::INTEGER[]))", [list(of)])
+    wanted = f"SELECT id FROM settings_to_fill{only} ORDER BY id DESC LIMIT ?"
+    missing = [run_id for (run_id,) in connection.execute(wanted, [*values, most or 2**31]).fetchall()]
     for first in range(0, len(missing), BATCH):
+        batch = missing[first : first + BATCH]
         found = connection.execute(
-            "SELECT id, recipe FROM runs WHERE id IN (SELECT unnest(?)) ORDER BY id",
-            [missing[first : first + BATCH]],
+            "SELECT id, recipe FROM runs WHERE id IN (SELECT unnest(?)) ORDER BY id", [batch]
         ).fetchall()
-        _append(connection, [(run_id, msgspec.json.decode(text)) for run_id, text in found])
+        with transaction(connection):
+            for table, column in (("settings", "run_id"), ("settings_to_fill", "id")):
+                connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))", [batch])
+            _append(connection, [(run_id, msgspec.json.decode(text)) for run_id, text in found])
+    return bool(missing)
 
 
 def of_runs(

@@ -15,7 +15,7 @@ import duckdb
 from finetop.core import file_systems
 from finetop.core.errors import FinetopError, StoreTrouble
 from finetop.core.home import Home, find_home, prepare
-from finetop.core.store import records
+from finetop.core.store import records, settings
 from finetop.core.store.open import open_store, reason
 from finetop.core.supervisor import spare
 from finetop.core.supervisor.aside import aside
@@ -33,6 +33,8 @@ TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
 SLOW_S = 5.0  # a beat takes 10 ms
 END_S = 2.0  # that a beat which is under way gets when the supervisor ends
+FILL_RUNS = 100  # of an older finetop, whose settings are read from their recipes: 20 ms of CPU
+FILL_PAUSE_S = 0.1
 SLOW = "the disk of the run folders is slow: what runs tell comes late. They go on."
 
 
@@ -81,6 +83,7 @@ async def live(supervisor: Supervisor) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     server = await listen(supervisor)
     left = asyncio.create_task(aside(partial(housekeeping.delete_discarded, supervisor.home)))
+    filling = asyncio.create_task(fill_settings(supervisor))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
     try:
         while not supervisor.ending.is_set() and supervisor.home.lock.exists():
@@ -102,10 +105,20 @@ async def live(supervisor: Supervisor) -> None:
                 pass
     finally:
         left.cancel()
+        filling.cancel()
         spare.let_go(supervisor)
         server.close()
         supervisor.home.socket.unlink(missing_ok=True)
         supervisor.connection.close()
+
+
+async def fill_settings(supervisor: Supervisor) -> None:
+    """Keep the settings of runs of an older finetop, a few at a time: the others are answered in between."""
+    try:
+        while settings.fill(supervisor.connection, FILL_RUNS):
+            await asyncio.sleep(FILL_PAUSE_S)
+    except duckdb.Error:
+        pass  # the beat says what is wrong with the store; the next supervisor goes on
 
 
 async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:

@@ -31,7 +31,6 @@ def test_an_older_database_is_brought_up_to_date_with_a_copy_kept(tmp_path, monk
     with monkeypatch.context() as patch:
         only = migrations()[:count]
         patch.setattr("finetop.core.store.open.migrations", lambda: only)
-        patch.setattr("finetop.core.store.settings.fill", lambda connection: None)  # it came later
         kept = open_store(copies[0])
         assert kept.execute("SELECT name FROM runs").fetchall() == [("old",)]
         kept.close()
