@@ -336,6 +336,7 @@ class SourceRow(msgspec.Struct, frozen=True):
     learned: str = ""  # sha256 of the tokens that its rows became
     origin: Origin | None = None  # what the file was made of
     origin_number: int = 0  # the version of that; 0: no run has read it
+    sha256: str = ""  # of the file
 
 
 class JobRow(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ import msgspec
 
 from finetop.core.errors import FinetopError
 from finetop.core.home import Home
-from finetop.core.lint import linting
+from finetop.core.lint import kept, linting
 from finetop.core.lint.report import Asked, Progress, Told, Trouble
 
 
@@ -23,8 +23,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # half a file is taken away
     os.nice(5)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
+    home = Home(Path(sys.argv[1]))
     try:
-        tell(Told(report=linting.run(asked, Home(Path(sys.argv[1])), say)))
+        report = linting.run(asked, home, say)
+        if not (asked.only or asked.skip):
+            kept.keep(report, home.root)
+        tell(Told(report=report))
     except FinetopError as error:
         tell(Told(trouble=Trouble(error.message, error.hint, error.exit_code)))
     except BrokenPipeError:

@@ -12,6 +12,8 @@ from finetop.core.store import records
 from finetop.core.versions.origins import Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import duckdb
 
 _json = msgspec.json.Decoder(Origin)
@@ -23,7 +25,7 @@ _OF_RUN = (
     "SELECT s.source, s.path, s.part, s.used_as, s.rows, s.content, s.row_limit, s.share, s.size, s.written,"
     " s.revision, s.fingerprint, v.number,"
     f" (SELECT max(v.number) FROM data_versions v WHERE {_SAME}), v.first_seen,"
-    " coalesce(greatest(s.written, s.placed) > j.created, false), s.origin"
+    " coalesce(greatest(s.written, s.placed) > j.created, false), s.sha256, s.origin"
     f" FROM data_sources s JOIN data_versions v ON {_SAME} AND v.content = s.content"
     " LEFT JOIN jobs j ON j.id = s.job_id"
     " WHERE s.run_id = ? AND s.job_id = (SELECT max(job_id) FROM data_sources WHERE run_id = ?)"
@@ -70,7 +72,18 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[SourceRow
         "SELECT source, fingerprint FROM data_reports WHERE run_id = ?", [run_id]
     ).fetchall():
         learned[source] = fingerprint if source not in learned else ""  # two files of one name
-    return [SourceRow(*(*row[:-1], learned.get(row[0], ""), *_origin(connection, row[-1]))) for row in read]
+    return [_source(connection, row, learned) for row in read]
+
+
+def _source(
+    connection: duckdb.DuckDBPyConnection, row: tuple[Any, ...], learned: Mapping[str, str]
+) -> SourceRow:
+    *facts, sha256, origin = row
+    made = SourceRow(*facts)
+    of, number = _origin(connection, origin)
+    return msgspec.structs.replace(
+        made, learned=learned.get(made.source, ""), sha256=sha256, origin=of, origin_number=number
+    )
 
 
 def _origin(connection: duckdb.DuckDBPyConnection, text: str | None) -> tuple[Origin | None, int]:

@@ -50,7 +50,7 @@ async def of_run(supervisor: Supervisor, ask: protocol.DataOf) -> protocol.DataO
         if known is not None
     ]
     files = [_file(row) for row in rows if row.written is not None]
-    found = await _find(Asked(pairs, files)) if rows else Found([], [])
+    found = await _find(Asked(str(supervisor.home.root), pairs, files)) if rows else Found([], [])
     differences, now = iter(found.pairs), iter(found.files)
     facts = []
     for row, known in zip(rows, before, strict=True):
@@ -80,7 +80,7 @@ async def differ(supervisor: Supervisor, ask: protocol.DataDiffer) -> protocol.D
     trained = [[row for row in rows if row.use != "eval"] for rows in (ones, others)]
     if has_whole := any(len(rows) > 1 for rows in trained):
         pairs.append(_pair(supervisor, trained[0], trained[1], 0))
-    found = await _find(Asked(pairs))
+    found = await _find(Asked(str(supervisor.home.root), pairs))
     differences = iter(found.pairs)
     made = [
         protocol.SourcePair(one, another, next(differences) if one and another else None)
@@ -109,7 +109,7 @@ def _kept(supervisor: Supervisor, content: str) -> list[str]:
 
 
 def _file(row: SourceRow) -> File:
-    return File(row.path, row.content, row.rows, row.limit, row.size, row.written)
+    return File(row.path, row.content, row.rows, row.limit, row.size, row.written, row.sha256)
 
 
 async def _find(asked: Asked) -> Found:

@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from finetop.core.lint.kept import Kept
+
 NAMED = 6  # digits of a content's name: faq.jsonl#3f2a9c
 
 
@@ -24,6 +26,7 @@ class File(msgspec.Struct, frozen=True):
     limit: int | None = None  # so many rows of it were wanted
     size: int = 0  # bytes
     written: float | None = None
+    sha256: str = ""  # of its bytes
 
 
 class Now(msgspec.Struct, frozen=True):
@@ -32,6 +35,7 @@ class Now(msgspec.Struct, frozen=True):
     state: Literal["same", "changed", "gone", "unread"]
     rows: int | None = None  # None: it can't be read as rows
     content: str = ""  # of one that was changed
+    lint: Kept | None = None  # what lint found of it as it was read
 
 
 class Pair(msgspec.Struct, frozen=True):
@@ -44,6 +48,7 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 class Asked(msgspec.Struct, frozen=True):
+    home: str  # where lint keeps what it found
     pairs: list[Pair] = []
     files: list[File] = []
 

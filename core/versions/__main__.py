@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 
 import msgspec
 
+from finetop.core.lint.kept import of_content
 from finetop.core.versions import Asked, Difference, Found, Pair, differing, looking
 
 NOT_KEPT = "the hashes of its rows are not kept any more"
@@ -15,8 +17,11 @@ NOT_KEPT = "the hashes of its rows are not kept any more"
 def main() -> int:
     os.nice(5)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    found = Found([compared(pair) for pair in asked.pairs], [looking.look(file) for file in asked.files])
-    sys.stdout.buffer.write(msgspec.json.encode(found))
+    files = [
+        msgspec.structs.replace(looking.look(file), lint=of_content(Path(asked.home), file.sha256))
+        for file in asked.files
+    ]
+    sys.stdout.buffer.write(msgspec.json.encode(Found([compared(pair) for pair in asked.pairs], files)))
     return 0
 
 

@@ -44,7 +44,25 @@ def _versions(told: Told) -> list[Block]:
     if not told.detail.sources:
         return [Points((words.NOTHING_TOLD,))] if told.detail.data else []
     head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "to know")
-    return [Table(head, tuple(map(_version, told.read)), right=(3,))]
+    lint = [row for facts in told.read for row in _lint(facts)]
+    return [
+        Table(head, tuple(map(_version, told.read)), right=(3,)),
+        *(
+            [Table(("finetop lint found", "in", "how bad", "rows", "of"), tuple(lint), right=(3, 4))]
+            if lint
+            else ()
+        ),
+    ]
+
+
+def _lint(facts: SourceFacts) -> list[tuple[str, ...]]:
+    """List what lint found of a source, where it has looked at the same content."""
+    kept = None if facts.now is None else facts.now.lint
+    name = words.source_words(facts.row)
+    return [
+        (one.about, name, one.severity, f"{one.count:,}", f"{one.of:,}")
+        for one in (kept.findings if kept is not None else ())
+    ]
 
 
 def _version(facts: SourceFacts) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from finetop.core import protocol
+from finetop.core.lint.kept import keep
+from finetop.core.lint.report import Finding, Lengths, Report, SourceFacts
 from finetop.core.versions.origins import sha256_of
 
 
@@ -75,6 +77,16 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     rig.submit("few", steps=1, reads=[str(few)])
     for name in ("three", "old", "few"):
         rig.wait_state(name, "finished")
+    found = Finding("empty", "answers that are empty", "error", 3, 22, "why")
+    source = SourceFacts("faq.jsonl", "train", "prompt-completion", 22, 1, sha256_of(two))
+    keep(
+        Report((source,), 22, Lengths("tokens", 1, 1, 1, 1, 1, 1, 1, 1), (found,), ("empty",), 0.1),
+        rig.home.root,
+    )
+    assert "finetop lint found 1: empty in 3 rows" in finetop("show", "three")[1]
+    out = finetop("report", "three", "--to", "-", "--markdown")[1]
+    assert "| answers that are empty | faq.jsonl | error | 3 | 22 |" in out
+    assert "| 3 changed, 2 new since v1, of one |" in out
     assert "Their data are the same: faq.jsonl v2 (22 rows)." in finetop("compare", "two", "three")[1]
     assert "old: An older finetop read this run's data" in finetop("compare", "two", "old", "--data")[1]
     assert "An older finetop read" in finetop("show", "old")[1]
