@@ -151,7 +151,7 @@ def _write(connection: duckdb.DuckDBPyConnection, batches: list[Batch]) -> None:
             with connection.appender(table) as appender:
                 appender.append_rows(rows)
     if tables.get("data_sources"):
-        data_versions.number_new(connection, [row[0] for row in tables["data_sources"]])
+        data_versions.number_new(connection, tables["data_sources"])
     for batch in batches:
         batch.alarms.write(connection, batch.place.run_id)
         if batch.resumed is not None:

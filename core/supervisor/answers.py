@@ -263,6 +263,7 @@ _WAITS: dict[type, Callable[[Supervisor, Any], Awaitable[Any]]] = {
     protocol.SendTest: send_test,
     protocol.Gpus: telling.tell,
     protocol.Sql: select,
+    protocol.DataVersions: data_versions.listing,
     protocol.DataOf: data_versions.of_run,
     protocol.DataDiffer: data_versions.differ,
     protocol.Earlier: earlier.tell,
@@ -310,6 +311,5 @@ _ANSWERS: dict[type, Callable[[Supervisor, Any], Any]] = {
     protocol.LostItems: triage.items,
     protocol.LookAtItem: triage.item,
     protocol.SetStanding: triage.say,
-    protocol.DataVersions: data_versions.listing,
     protocol.Shutdown: shutdown,
 }

