@@ -1,4 +1,7 @@
-"""`finetop report RUN`: one page for a colleague, with data, recipe, curves, verdict and the answers that changed."""
+"""`finetop report RUN`: one page for a colleague, with data, recipe, curves, verdict and the answers that changed.
+
+Of a comparison of approaches: which does best and at what price, the advice, what each forgot, and the data.
+"""
 
 from __future__ import annotations
 
@@ -8,23 +11,26 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
+from finetop.core import protocol
+from finetop.core.approaches import TAG
 from finetop.core.client import Client
 from finetop.core.commands.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.folders import write_whole
 from finetop.core.home import Home
 from finetop.core.recipe.names import plain
-from finetop.core.reporting import formats
+from finetop.core.reporting import Page, formats
 from finetop.core.reporting.asking import told_of
+from finetop.core.reporting.comparison import compared_of, page_of_comparison
 from finetop.core.reporting.telling import page_of
 
-ABOUT = "write one page about a run for a colleague: HTML, or Markdown"
+ABOUT = "write one page for a colleague about a run, or a comparison of approaches: HTML, or Markdown"
 ANYWHERE = True
 STDOUT = "-"
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="name or number")
+    parser.add_argument("run", metavar="RUN", help="a run's name or number, or a comparison's name")
     parser.add_argument(
         "--to", default="", metavar="FILE", help="its ending says the format (else ./RUN.html; - for stdout)"
     )
@@ -39,20 +45,33 @@ def run(args: argparse.Namespace, home: Home) -> int:
     form = format_of(ending, markdown=args.markdown)
     module = formats.load(form)
     with Client(home) as client:
-        told = told_of(client.ask, args.run)
-    target = Path(args.to or f"{told.detail.row.name.replace(':', '-')}{module.ENDING}").expanduser()
+        page = page_about(client, args.run)
+    target = Path(args.to or f"{page.title.replace(':', '-')}{module.ENDING}").expanduser()
     if args.to != STDOUT:
         require_free(target, force=args.force)
-    text = module.written(page_of(told, time.time(), version("finetop")))
+    text = module.written(page)
     if args.to == STDOUT:
         sys.stdout.write(text)
         return 0
     write(target, text)
     if args.json:
-        print_json({"run": told.detail.row.name, "format": form, "file": str(target.absolute())})
+        print_json({"run": page.title, "format": form, "file": str(target.absolute())})
     else:
-        print(f"{told.detail.row.name} is told in {plain(str(target))}.")
+        print(f"{page.title} is told in {plain(str(target))}.")
     return 0
+
+
+def page_about(client: Client, name: str) -> Page:
+    """Tell a run, or the comparison of that name where there is no such run. Raises FinetopError."""
+    now, own = time.time(), version("finetop")
+    if not name.startswith(TAG):
+        try:
+            return page_of(told_of(client.ask, name), now, own)
+        except BadInput:  # there is no such run
+            known: protocol.ApproachesAnswer = client.ask(protocol.Approaches())
+            if name not in {one.name for one in known.comparisons}:
+                raise
+    return page_of_comparison(compared_of(client.ask, name.removeprefix(TAG)), now, own)
 
 
 def format_of(ending: str, *, markdown: bool) -> str:

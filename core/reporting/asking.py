@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
+from finetop.core.approaches import TAG
 from finetop.core.check.telling.result import read
 from finetop.core.errors import FinetopError
 from finetop.core.recipe.load import load_recipe
@@ -32,6 +33,7 @@ class Told:
     base_name: str  # of the built-in recipe that it is compared with
     base: dict[str, Any] | None
     read: tuple[protocol.SourceFacts, ...] = ()  # the versions of its data
+    comparison: protocol.ApproachesAnswer | None = None  # that it is a run of
 
 
 def told_of(ask: Ask, run: str) -> Told:
@@ -51,6 +53,7 @@ def told_of(ask: Ask, run: str) -> Told:
     answer: protocol.CurvesAnswer = ask(protocol.Curves(run, keys, COLUMNS, last))
     name, base = _base_of(detail.recipe)
     versions: protocol.DataOfAnswer | None = ask(protocol.DataOf(run)) if detail.sources else None
+    compared = next((tag for tag in detail.row.tags if tag.startswith(TAG)), None)
     return Told(
         detail=detail,
         outcome=outcome,
@@ -60,6 +63,7 @@ def told_of(ask: Ask, run: str) -> Told:
         base_name=name,
         base=base,
         read=() if versions is None else tuple(versions.sources),
+        comparison=None if compared is None else ask(protocol.Approaches(compared.removeprefix(TAG))),
     )
 
 

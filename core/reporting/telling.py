@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.core.reporting import Page, Section
 from finetop.core.reporting.sections import (
     alarms,
+    approaches,
     categories,
     checkpoints,
     checks,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from finetop.core.run import RunDetail
 
 SECTIONS = (
-    *(data, recipe, curves, tasks, categories, flips, samples),
+    *(data, approaches, recipe, curves, tasks, categories, flips, samples),
     *(checkpoints, checks, alarms, not_measured, machine),
 )
 

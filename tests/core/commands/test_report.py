@@ -2,6 +2,9 @@
 
 import json
 
+from finetop.core import approaches, protocol
+from finetop.core.recipe.load import resolve_text
+
 
 def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -42,3 +45,44 @@ def test_what_can_not_be_written_is_said_in_a_line(finetop, rig, tmp_path):
         assert code == 2 and said in err and err.count("\n") == 1, err
     assert finetop("report", "nobody", "--to", str(tmp_path / "x.md"))[0] == 2
     assert not (tmp_path / "x.md").exists()
+
+
+COMPARED = """recipe: 1
+extends: lora
+name: kb
+data: {train: [{path: rows.jsonl}], eval: {share: 0}}
+check: {target: {path: test.jsonl, metric: token_f1}, general: null, at_end: false}
+approaches: {only: [prompt, lora]}
+"""
+
+
+def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, rig, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    plans = {"prompt": {"f1": [0.1, 0.2] * 12}, "lora": {"f1": [0.6, 0.9] * 12, "reads": [str(rows)]}}
+    points, _ = approaches.points(resolve_text(COMPARED).recipe)
+    runs = [
+        protocol.ApproachRun(
+            one.name,
+            one.approach,
+            one.seed,
+            {**one.recipe, "about": json.dumps(plans[one.approach])},
+            one.name,
+        )
+        for one in points
+    ]
+    left_out = {"retrieval": "no documents"}
+    rig.ask(protocol.SubmitApproaches("kb", "s", "token_f1", runs, left_out, COMPARED))
+    rig.wait_job("kb-lora", "measure")
+    rig.wait_state("kb-prompt", "finished")
+    code, out, _ = finetop("report", "kb", "--to", "-", "--markdown")
+    assert code == 0 and out.startswith("# kb\n")
+    assert "compared by token f1 (higher is better)" in out and "**BEST: lora**" in out
+    assert "2 of 2 runs are measured" in out and "| lora | 0.75 " in out
+    assert "retrieval: left out, no documents" in out
+    assert "| rows.jsonl v1 |" in out and "What kb-lora was trained on." in out
+    assert "| kb-lora | NOT CHECKED |" in out
+    assert finetop("report", "approaches/kb", "--to", "-", "--markdown")[1].split("\n*")[0] in out
+    of_run = finetop("report", "kb-lora", "--to", "-", "--markdown")[1]
+    assert "## Approaches" in of_run and "This run is of the comparison kb" in of_run
+    assert finetop("report", "approaches/none", "--to", "-", "--markdown")[0] == 2

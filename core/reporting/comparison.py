@@ -1,0 +1,110 @@
+"""Tells a comparison of approaches as a page: which does best, at what price, what each forgot, on which data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetop.core import protocol
+from finetop.core.reporting import Block, Page, Points, Section, Table
+from finetop.core.reporting.asking import Told, told_of
+from finetop.core.reporting.sections import approaches, data
+from finetop.core.reporting.sections.verdict import verdict
+from finetop.core.reporting.words import moment
+from finetop.core.versions import words
+
+if TYPE_CHECKING:
+    from finetop.core.reporting import Tone
+    from finetop.core.reporting.asking import Ask
+
+ON_TARGET = "on this target"  # the topic of the advice that comes first
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What is known of a comparison: its table and advice, and of each approach that trains its first run whole."""
+
+    answer: protocol.ApproachesAnswer
+    trained: tuple[Told, ...]
+
+
+def compared_of(ask: Ask, name: str) -> Compared:
+    """Ask for all that a report says of a comparison. Raises FinetopError."""
+    answer: protocol.ApproachesAnswer = ask(protocol.Approaches(name))
+    firsts = (
+        next((run for run in row.runs if not run.learns_news), None) for row in answer.rows if row.trains
+    )
+    return Compared(answer, tuple(told_of(ask, run.name) for run in firsts if run is not None))
+
+
+def page_of_comparison(told: Compared, now: float, version: str) -> Page:
+    """Tell all of a comparison that a colleague may want to know."""
+    answer = told.answer
+    best = next((row for row in answer.rows if row.is_best), None)
+    advice = next((one.text for one in answer.advice if one.topic == ON_TARGET), "")
+    is_open = any(row.gap is not None and row.gap.is_open for row in answer.rows)
+    tone: Tone = "open" if best is None or is_open else "good"
+    better = "lower is better" if answer.lower_is_better else "higher is better"
+    by = answer.metric.replace("_", " ")
+    measured = sum(run.is_measured for row in answer.rows for run in row.runs)
+    runs = sum(len(row.runs) for row in answer.rows)
+    sections = (
+        Section("Approaches", approaches.tables(answer)),
+        Section("Advice", (approaches.advice(answer, without=ON_TARGET),) if answer.advice else ()),
+        Section("Did they forget?", _verdicts(told)),
+        Section("Data", _data(told)),
+        Section("Runs", _runs(answer)),
+    )
+    return Page(
+        title=answer.name,
+        about=f"{answer.model} on {answer.target}, compared by {by} ({better})",
+        word="NOT MEASURED" if best is None else f"BEST: {best.name}",
+        tone=tone,
+        sentence=advice or "No approach is measured yet.",
+        sure=(f"{measured} of {runs} runs are measured",),
+        sections=tuple(section for section in sections if section.blocks),
+        made=f"{moment(now)}, by finetop {version}",
+    )
+
+
+def _verdicts(told: Compared) -> tuple[Block, ...]:
+    """Say of the first run of each approach that trains whether it forgot."""
+    rows = []
+    for one in told.trained:
+        word, _, sentence, _ = verdict(one)
+        rows.append((one.detail.row.name, word, sentence))
+    return (Table(("run", "verdict", "in words"), tuple(rows)),) if rows else ()
+
+
+def _data(told: Compared) -> tuple[Block, ...]:
+    """Say what was trained on: by the first of the runs, and by others where they read something else."""
+    read = [one for one in told.trained if one.detail.data]
+    if not read:
+        return ()
+    first, *others = read
+    lines = [f"What {first.detail.row.name} was trained on."]
+    for one in others:
+        if not words.same_data([first.detail.sources, one.detail.sources]):
+            versions = ", ".join(map(words.version_words, one.detail.sources)) or "nobody knows which version"
+            lines.append(f"{one.detail.row.name} read otherwise: {versions}.")
+    return (Points(tuple(lines)), *data.blocks(first))
+
+
+def _runs(answer: protocol.ApproachesAnswer) -> tuple[Block, ...]:
+    rows = [
+        (
+            run.name,
+            row.name,
+            str(run.seed),
+            run.state,
+            "done" if run.is_measured else run.said or "not yet",
+            "its rows and the new facts" if run.learns_news else "its rows" if row.trains else "",
+        )
+        for row in answer.rows
+        for run in row.runs
+    ]
+    return (
+        (Table(("run", "approach", "seed", "state", "measuring", "trained on"), tuple(rows), right=(2,)),)
+        if rows
+        else ()
+    )

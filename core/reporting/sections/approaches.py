@@ -1,0 +1,43 @@
+"""The comparison that a run belongs to: how well each approach does, what it costs, and the advice from both."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finetop.core import approach_words
+from finetop.core.reporting import Block, Facts, Points, Table
+
+if TYPE_CHECKING:
+    from finetop.core.protocol import ApproachesAnswer
+    from finetop.core.reporting.asking import Told
+
+TITLE = "Approaches"
+
+
+def blocks(told: Told) -> tuple[Block, ...]:
+    found = told.comparison
+    if found is None:
+        return ()
+    about = (
+        f"This run is of the comparison {found.name}: finetop report approaches/{found.name} tells it whole."
+    )
+    return (Points((about,)), *tables(found), advice(found))
+
+
+def tables(found: ApproachesAnswer) -> tuple[Block, ...]:
+    """Lay out how well each does and what it costs; what is not measured is said below."""
+    done = [row for row in found.rows if row.target is not None]
+    made: list[Block] = []
+    if done:
+        head = approach_words.head(found)
+        made.append(Table(head, tuple(approach_words.cells(row) for row in done), right=(1, 2, 3, 4)))
+        prices = tuple(approach_words.prices(row) for row in done)
+        made.append(Table(approach_words.PRICE_HEAD, prices, right=(1, 2, 3, 4, 5, 8)))
+    if asides := approach_words.asides(found):
+        made.append(Points(tuple(asides)))
+    return tuple(made)
+
+
+def advice(found: ApproachesAnswer, without: str = "") -> Block:
+    """Say what the numbers speak for; a topic that was told before is left out."""
+    return Facts(tuple((one.topic, one.text) for one in found.advice if one.topic != without))
