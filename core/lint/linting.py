@@ -198,7 +198,7 @@ def _setup(
         )
     template = None if model is None else read_template(model.chat_template)
     sources = tuple((read.name, read.role) for read in reads)
-    return lens, Setup(tuple(names), sources, lens, tokenizer, template, asked.recipe)
+    return lens, Setup(tuple(names), sources, lens, tokenizer, template, asked.recipe, str(home.root))
 
 
 def _model(asked: Asked, recipe: Recipe | None) -> Model | None:

@@ -18,8 +18,10 @@ from finetop.core.train.rows.sources import Row as TrainRow
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from finetop.core.formats import Record
     from finetop.core.lint.light import LightTokenizer
     from finetop.core.lint.row import Lens, Row
+    from finetop.core.prompting import Asker
 
 OBJECTIVES = {  # that learns of rows of a kind, where no recipe names one
     "conversation": "sft",
@@ -40,10 +42,13 @@ class Counts(NamedTuple):
 class Meter:
     """Measures rows with a tokenizer; without one, by their characters."""
 
-    def __init__(self, lens: Lens, tokenizer: LightTokenizer | None, options: Any = None) -> None:
+    def __init__(
+        self, lens: Lens, tokenizer: LightTokenizer | None, options: Any = None, asker: Asker | None = None
+    ) -> None:
         self.lens = lens
         self.tokenizer = tokenizer
         self.options = options
+        self.asker = asker
 
     def measure(self, rows: Sequence[Row]) -> list[Row]:
         """Give the rows with their counts; rows that can't be read have none."""
@@ -78,10 +83,14 @@ class Meter:
         module = objectives.load(objective)
         options = self.options if self.lens.objective else module.Options()
         most = self.lens.max_tokens or 10**9
-        asked = [TrainRow(row.place, row.record) for row in rows if row.record is not None]
+        asked = [TrainRow(row.place, self._asked(row.record)) for row in rows if row.record is not None]
         if objective in ("sft", "distill"):
             return self._conversations(asked, getattr(options, "loss", "answers"))
         return [self._sum(examples) for examples in module.examples(asked, options, self.tokenizer, most)]
+
+    def _asked(self, record: Record) -> Record:
+        """Give a row with its prompt as the model is asked it."""
+        return record if self.asker is None else self.asker.asked(record)
 
     def _conversations(self, rows: list[TrainRow], loss: str) -> list[Counts]:
         """Count as render.tokenize labels, without a list of labels: that took 110 microseconds a row of 150 tokens."""

@@ -15,6 +15,7 @@ from typing import IO, Any
 import msgspec
 
 from finetop.core import lint
+from finetop.core.home import Home
 from finetop.core.lint import lines, row as rows
 from finetop.core.lint.lines import Block
 from finetop.core.lint.measuring import Meter
@@ -30,7 +31,10 @@ class Setup(msgspec.Struct, frozen=True):
     lens: Lens
     tokenizer: str | None = None
     template: str | None = None
-    recipe: dict[str, Any] | None = None  # whose objective's options say what is learned
+    recipe: dict[str, Any] | None = (
+        None  # whose objective says what is learned, and `ask` what is put into prompts
+    )
+    home: str = ""
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -48,7 +52,7 @@ class Looker:
         self.setup = setup
         # Findings that look in the same way share what was seen: it comes under the name of the first of them.
         self.looks = {look: name for name in reversed(setup.findings) for look in (lint.load(name).look,)}
-        self.meter = Meter(setup.lens, *_tokenizer(setup))
+        self.meter = _meter(setup)
 
     def rows_of(self, block: Block, *, measured: bool = True) -> list[Row]:
         """Read the rows of a block."""
@@ -79,18 +83,21 @@ class Looker:
         return Seen(block.at, counts, found)
 
 
-def _tokenizer(setup: Setup) -> tuple[Any, Any]:
+def _meter(setup: Setup) -> Meter:
+    """Make what counts tokens, by a recipe's objective and with what its `ask` puts into prompts."""
     if setup.tokenizer is None:
-        return None, None
+        return Meter(setup.lens, None)
     from finetop.core.lint.light import LightTokenizer
 
-    options = None
-    if setup.recipe is not None:
-        from finetop.core.recipe.load import recipe_from_json
+    tokenizer = LightTokenizer(Path(setup.tokenizer), setup.template)
+    if setup.recipe is None:
+        return Meter(setup.lens, tokenizer)
+    from finetop.core.prompting import open_asker
+    from finetop.core.recipe.load import recipe_from_json
 
-        recipe = recipe_from_json(msgspec.json.encode(setup.recipe), "the recipe", to_train=False)
-        options = recipe.objective.options
-    return LightTokenizer(Path(setup.tokenizer), setup.template), options
+    recipe = recipe_from_json(msgspec.json.encode(setup.recipe), "the recipe", to_train=False)
+    asker = open_asker(recipe.ask, recipe.data.train, Home(Path(setup.home)), shots=False)
+    return Meter(setup.lens, tokenizer, recipe.objective.options, asker)
 
 
 def read_message(pipe: IO[bytes]) -> bytes | None:

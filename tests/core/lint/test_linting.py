@@ -15,6 +15,7 @@ from finetop.core.commands.main import main
 from finetop.core.home import Home
 from finetop.core.lint import linting
 from finetop.core.lint.report import Asked, Given, Report
+from finetop.core.recipe.load import resolve_text
 
 GOOD = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "It is two."}]}
 EMPTY = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": ""}]}
@@ -119,3 +120,16 @@ def test_the_process_that_lints_imports_no_training_stack(tmp_path: Path) -> Non
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_a_recipe_puts_into_prompts_is_counted(tmp_path: Path, tiny_model: Path) -> None:
+    write(tmp_path / "a.jsonl", GOOD, GOOD)
+    text = f"recipe: 1\nextends: lora\nmodel: {{id: {tiny_model}}}\ndata: {{train: [{{path: a.jsonl}}]}}\n"
+    counts = []
+    for ask in ("", "ask: {system: Answer in one sentence.}\n"):
+        recipe = resolve_text(text + ask, (), tmp_path).resolved
+        counts.append(
+            linting.run(Asked(recipe=recipe, only=("empty",)), Home(tmp_path), lambda *_: None).lengths
+        )
+    assert counts[0].learned == counts[1].learned
+    assert counts[0].tokens + 2 * len("Answer in one sentence.") // 3 < counts[1].tokens
