@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 SEVERITIES = ("error", "warning", "note")
+LEARNED = ("train", "replay")
 ORDER: tuple[SourceRole, ...] = ("train", "replay", "eval", "test")
 
 
@@ -47,7 +48,11 @@ class _Counted:
     over: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
 
-    def take(self, seen: Seen, most: int | None) -> None:
+    def take(self, seen: Seen, most: int | None, *, is_learned: bool) -> None:
+        """Take in a block; lengths are those of rows that are trained on."""
+        self.rows += len(seen.counts)
+        if not is_learned:
+            return
         for tokens, learned, kept, is_read in seen.counts:
             if is_read:
                 self.tokens += tokens
@@ -55,7 +60,6 @@ class _Counted:
                 self.kept += kept
                 self.lengths[tokens] += 1
                 self.over += most is not None and tokens > most
-        self.rows += len(seen.counts)
 
 
 def chosen(asked: Asked) -> tuple[str, ...]:
@@ -92,7 +96,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     counted = _Counted()
     with hands(setup, asked.workers, sum(map(lines.size_of, reads))) as looking_hands:
         for seen in looking_hands.looked(_blocks(reads, home, lens, say)):
-            counted.take(seen, lens.max_tokens)
+            counted.take(seen, lens.max_tokens, is_learned=reads[seen.source].role in LEARNED)
             for name, sights in seen.found.items():
                 for finder in hearers[lint.load(name).look]:
                     for index, sight in sights:

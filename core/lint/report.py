@@ -71,7 +71,7 @@ class SourceFacts(msgspec.Struct, frozen=True):
 
 
 class Lengths(msgspec.Struct, frozen=True):
-    """How long rows are. `how` says what was counted: tokens of a tokenizer, or an estimate from characters."""
+    """How long the rows to train on are. `how` says what was counted: a tokenizer's tokens, or characters."""
 
     how: str
     tokens: int

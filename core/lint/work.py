@@ -41,6 +41,7 @@ class Seen(msgspec.Struct, frozen=True, array_like=True):
     """What was seen in a block. `counts` are of each row: tokens, learned, kept, and whether training can read it."""
 
     at: int
+    source: int
     counts: list[tuple[int, int, int, bool]]
     found: dict[str, list[tuple[int, Any]]]  # by finding: the number of a row in the block, and what was seen
 
@@ -80,7 +81,7 @@ class Looker:
             if seen:
                 found[name] = seen
         counts = [(row.tokens, row.learned, row.kept, row.record is not None) for row in read]
-        return Seen(block.at, counts, found)
+        return Seen(block.at, block.source, counts, found)
 
 
 def _meter(setup: Setup) -> Meter:

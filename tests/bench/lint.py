@@ -2,6 +2,7 @@
 
     python tests/bench/lint.py                     100,000 rows of about 150 tokens, with the tokenizer of --model
     python tests/bench/lint.py --gigabytes 5       a file of 5 GB, made in --folder, removed afterwards
+    python tests/bench/lint.py --gigabytes 5 --sentences 60       the same of rows ten times as long
     python tests/bench/lint.py --skip near-duplicates --rows 20000
 
 Rows are made of sentences of the sets in FINETOP_TEST_DATA, put together at random, so that no two are alike.
@@ -45,13 +46,13 @@ def sentences(folder: Path) -> list[str]:
     return found
 
 
-def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int) -> int:
+def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int, sentences: int = 6) -> int:
     """Write rows of a question and an answer, about 150 tokens; give their number."""
     chance = random.Random(1)
     written = 0
     for number in range(rows):
         question = f"{chance.choice(pool)} What about number {number}?"
-        answer = " ".join(chance.choices(pool, k=chance.randint(1, 6)))
+        answer = " ".join(chance.choices(pool, k=chance.randint(1, sentences)))
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         written += file.write(msgspec.json.encode({"messages": turns}) + b"\n")
         if written >= most_bytes:
@@ -121,6 +122,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=100_000)
+    parser.add_argument("--sentences", type=int, default=6, help="of an answer, at most")
     parser.add_argument("--gigabytes", type=float, help="make rows until the file is so large")
     parser.add_argument("--model", default=None, help="folder of the model whose tokenizer counts")
     parser.add_argument("--workers", type=int, default=2)
@@ -136,7 +138,7 @@ def main() -> None:
         with path.open("wb") as file:
             most = 1 << 62 if args.gigabytes is None else int(args.gigabytes * 1e9)
             rows = args.rows if args.gigabytes is None else 1 << 40
-            write_rows(file, sentences(Path(data)), rows, most)
+            write_rows(file, sentences(Path(data)), rows, most, args.sentences)
         measure(
             Asked(
                 (Given("train", {"path": str(path)}),),

@@ -133,3 +133,15 @@ def test_what_a_recipe_puts_into_prompts_is_counted(tmp_path: Path, tiny_model: 
         )
     assert counts[0].learned == counts[1].learned
     assert counts[0].tokens + 2 * len("Answer in one sentence.") // 3 < counts[1].tokens
+
+
+def test_lengths_are_those_of_rows_to_train_on(tmp_path: Path) -> None:
+    train, test = write(tmp_path / "a.jsonl", GOOD), write(tmp_path / "b.jsonl", GOOD, GOOD)
+    given = (Given("test", {"path": str(test)}), Given("train", {"path": str(train)}))
+    report = linting.run(Asked(given, only=("empty",)), Home(tmp_path), lambda *_: None)
+    assert [(one.name, one.role, one.rows) for one in report.sources] == [
+        ("a.jsonl", "train", 1),
+        ("b.jsonl", "test", 2),
+    ]
+    assert report.rows == 3
+    assert report.lengths.tokens == report.lengths.longest
