@@ -99,8 +99,12 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
             "to": str(out), "to_sha256": after.hexdigest(), "rows": rows, "removed": removed, "mended": mended,
         }  # fmt: skip
         _put_in_front(told, msgspec.json.encode(head) + b"\n")
-        os.link(told, manifest_of(out))  # fails where something is by now, unlike a rename
-        os.link(temporary, out)
+        put(told, manifest_of(out))
+        try:
+            put(temporary, out)
+        except OSError:
+            manifest_of(out).unlink()
+            raise
     except FileExistsError as error:
         raise BadInput(
             f"{out}: is there by now, and --fix overwrites nothing.", hint="Give another name."
@@ -114,6 +118,18 @@ def write(out: Path, whole: Whole, fixes: Mapping[int, list[tuple[str, Fix]]]) -
             with suppress(OSError):
                 path.unlink()
     return Fixed(str(out), str(manifest_of(out)), rows, removed, mended)
+
+
+def put(file: Path, place: Path) -> None:
+    """Give a file its name. Raises FileExistsError where something is by now, unlike a rename."""
+    try:
+        os.link(file, place)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if place.exists():
+            raise FileExistsError(place) from None
+        file.rename(place)
 
 
 def _lines(

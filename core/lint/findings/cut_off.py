@@ -67,7 +67,7 @@ def _unfinished(text: str) -> str:
         return "within a sentence"
     is_prose = len(words) >= LONG or (len(words) >= 5 and bool(_SENTENCE.search(last_line)))
     is_prose = is_prose and bool(_SENTENCE.search(text)) and not _LISTED.match(last_line)
-    if is_prose and last.isalpha() and not _LINK.search(text):
+    if is_prose and last.isalpha() and not _LINK.search(text[-SHOWN:]):
         return "without the end of a sentence"
     return ""
 

@@ -56,7 +56,7 @@ _KINDS = {
     "broken": "a broken mark",
 }
 _END = re.compile(
-    r"\s*(?:<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end|eos)\|>|</s>|<end_of_turn>|<eos>|<pad>)\s*$"
+    r"(?:<\|(?:im_end|eot_id|eom_id|endoftext|end_of_text|end|eos)\|>|</s>|<end_of_turn>|<eos>|<pad>)$"
 )
 _BEGIN = {
     "assistant": re.compile(
@@ -72,7 +72,7 @@ _BEGIN = {
         r"|###[ \t]*System:)\s*"
     ),
 }
-_USER_END = re.compile(r"\s*\[/INST\]\s*$")
+LONGEST = 20  # characters of a mark that ends a turn
 
 
 def look(row: Row, lens: Lens) -> list[Sight] | None:
@@ -104,10 +104,11 @@ def _first_mark(text: str) -> re.Match[str] | None:
 
 def repaired(text: str, role: str) -> str | None:
     """Cut marks off a text's edges: the heading of its own turn, and ends. None if others remain, or no text does."""
-    while (shorter := _END.sub("", text)) != text:
-        text = shorter
-    if role == "user":
-        text = _USER_END.sub("", text)
+    bare = text.rstrip()
+    while (found := _END.search(bare, max(0, len(bare) - LONGEST))) is not None:
+        text = bare = bare[: found.start()].rstrip()
+    if role == "user" and bare.endswith("[/INST]"):
+        text = bare.removesuffix("[/INST]").rstrip()
     if role in _BEGIN:
         text = _BEGIN[role].sub("", text)
     return text if text.strip() and _first_mark(text) is None else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 
 from finetop.core import lint
 from finetop.core.home import Home
-from finetop.core.lint import linting
+from finetop.core.lint import linting, row as rows
 from finetop.core.lint.report import Asked, Finding, Given
+from finetop.core.lint.row import Lens
 
 
 def chat(*turns: str, system: str = "") -> dict[str, Any]:
@@ -181,3 +183,35 @@ def test_every_finding_says_what_it_is() -> None:
         assert module.SEVERITY in ("error", "warning", "note")
         assert isinstance(module.WHY, str) and isinstance(module.FIX, str)
         assert hasattr(module, "Finder") or module.WHY
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a",
+        " ",
+        "1",
+        "a@",
+        "1.",
+        "{{",
+        "<|",
+        "key=",
+        "AB12 ",
+        "Ã",
+        "1 2-3.",
+        "|im_end",
+        "sk-",
+        "http://a:",
+        "<p ",
+    ],
+)
+def test_no_text_takes_long(text: str) -> None:
+    turns = (
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": text * (60_000 // len(text)) + "x"},
+    )
+    row = rows.read({"messages": list(turns)}, "messages", ("conversation",), 0, 0, 1, "a:1", "train")
+    began = time.process_time()
+    for name in lint.names():
+        lint.load(name).look(row, Lens(max_tokens=100))
+    assert time.process_time() - began < 5  # 0.1 here; what grows with the square takes a minute
