@@ -5,7 +5,8 @@
     python tests/bench/lint.py --gigabytes 5 --sentences 60       the same of rows ten times as long
     python tests/bench/lint.py --skip near-duplicates --rows 20000
 
-Rows are made of sentences of the sets in FINETOP_TEST_DATA, put together at random, so that no two are alike.
+Rows are made of sentences of the sets in FINETOP_TEST_DATA, put together at random, so that no two are
+alike; those of --gigabytes come again after 100 MB.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import psutil
 
 from finetop.core.lint.report import Asked, Given, Told
 
+NEW = 100_000_000  # bytes of a large file that are made anew; then they come again
 SETS = ("medquad", "gsm8k_sft", "json_mode", "tatqa", "pubmedqa_sft", "c4_demo")
 
 
@@ -58,6 +60,14 @@ def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int, sen
         if written >= most_bytes:
             return number + 1
     return rows
+
+
+def repeat(path: Path, size: int) -> None:
+    """Write the file's rows again and again until it is so large: making as many new ones takes longer than linting."""
+    rows = path.read_bytes()
+    with path.open("ab") as file:
+        while file.tell() < size:
+            file.write(rows)
 
 
 def measure(asked: Asked, home: Path) -> None:
@@ -135,10 +145,11 @@ def main() -> None:
         sys.exit("FINETOP_TEST_DATA names the folder of the sets that rows are made of")
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "rows.jsonl"
+        most = 1 << 62 if args.gigabytes is None else int(args.gigabytes * 1e9)
+        rows = args.rows if args.gigabytes is None else 1 << 40
         with path.open("wb") as file:
-            most = 1 << 62 if args.gigabytes is None else int(args.gigabytes * 1e9)
-            rows = args.rows if args.gigabytes is None else 1 << 40
-            write_rows(file, sentences(Path(data)), rows, most, args.sentences)
+            write_rows(file, sentences(Path(data)), rows, min(most, NEW), args.sentences)
+        repeat(path, most if args.gigabytes is not None else 0)
         measure(
             Asked(
                 (Given("train", {"path": str(path)}),),
