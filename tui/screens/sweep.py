@@ -15,7 +15,7 @@ from finetop.tui.loading import load_for_ever
 from finetop.tui.messages import StoreChanged
 from finetop.tui.sweep.held import Held
 from finetop.tui.sweep.keys import KEYS, footer_keys
-from finetop.tui.sweep.pane import empty_lines, next_words, pane_lines, title_line
+from finetop.tui.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.sweep.picture import letters, picture_lines
 from finetop.tui.sweep.row import Columns, columns_of, head_line, setting_line
 from finetop.tui.widgets.frame import Bottom, Top
@@ -41,6 +41,7 @@ class SweepScreen(Screen[None], inherit_bindings=False):
     def __init__(self, sweep: str = "") -> None:
         super().__init__()
         self.held = Held(sweep)
+        self.has_words = False  # what follows from a curve stands in place of the picture
         self._columns = Columns((), False, False)
         self._letters: list[str] = []
         self._trouble = ""
@@ -110,13 +111,17 @@ class SweepScreen(Screen[None], inherit_bindings=False):
         """Write what follows the cursor: the picture, the runs of the setting, the next step."""
         held, width, setting = self.held, self.size.width, self.at
         picture, pane = self.query_one("#picture", Lines), self.query_one("#pane", Lines)
+        self.set_class(self.has_words and held.curves is not None, "-words")
         picture.show(picture_lines(held, setting, width=width, height=picture.size.height))
-        if setting is not None:
+        if self.has_words and held.curves is not None:
+            pane.show(words_lines(held.curves, width, pane.size.height))
+        elif setting is not None:
             now = host_of(self).now()
             pane.show(pane_lines(held, setting, width=width, height=pane.size.height, now=now))
         sweeps = 0 if held.answer is None else len(held.answer.sweeps)
         runs = 0 if setting is None else len(setting.runs)
-        keys = footer_keys(settings=len(held.settings), runs=runs, sweeps=sweeps)
+        is_curve = held.curves is not None
+        keys = footer_keys(settings=len(held.settings), runs=runs, sweeps=sweeps, is_curve=is_curve)
         self.query_one(Bottom).offer((next_words(held, setting),), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
@@ -180,6 +185,15 @@ class SweepScreen(Screen[None], inherit_bindings=False):
         if self.at is not None:
             self.held.choose(self.at, by)
             self.show_setting()
+
+    def action_part(self) -> None:
+        """Show what follows from a curve, or the picture and the runs again."""
+        if self.held.curves is None:
+            host_of(self).say("tab is for curves over selected rows: finetop select RECIPE --curve.")
+            return
+        self.has_words = not self.has_words
+        self.show_setting()
+        self.call_after_refresh(self.show_setting)  # once more when the pane has its room
 
     def action_open(self) -> None:
         if self.at is not None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from finetop.core import repeats
+from finetop.core import repeats, selection
 from finetop.core.check.telling.result import LOWER_IS_BETTER
+from finetop.core.repeats import Setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol import SweepsAnswer
-    from finetop.core.repeats import Setting
     from finetop.core.run import RunRow
 
 
@@ -23,13 +23,15 @@ class Held:
     name: str
     answer: SweepsAnswer | None = None
     settings: list[Setting] = field(default_factory=list)
+    curves: selection.Curves | None = None  # of rows that were selected
     by_target: bool = False
     chosen: dict[tuple[str, ...], int] = field(default_factory=dict)  # which run of each setting
 
     def take(self, answer: SweepsAnswer) -> None:
         """Take in an answer. The order stays: rows that were seen before stand where they stood."""
         self.answer = answer
-        found = repeats.settings(answer.runs, answer.keys)
+        self.curves = selection.read(answer)
+        found = _settings(answer, self.curves)
         place = {one.values: at for at, one in enumerate(self.settings)}
         self.settings = sorted(found, key=lambda one: place.get(one.values, len(place)))
 
@@ -38,7 +40,7 @@ class Held:
         if self.answer is None:
             return
         self.by_target = not self.by_target
-        found = repeats.settings(self.answer.runs, self.answer.keys)
+        found = _settings(self.answer, self.curves)
         self.settings = ranked(found, self.is_lower_better) if self.by_target else found
 
     @property
@@ -52,6 +54,8 @@ class Held:
 
     @property
     def is_lower_better(self) -> bool:
+        if self.curves is not None:
+            return self.curves.is_lower_better
         return self.metric in LOWER_IS_BETTER
 
     def run_of(self, setting: Setting) -> RunRow:
@@ -61,6 +65,22 @@ class Held:
     def choose(self, setting: Setting, by: int) -> None:
         """Choose another run of a setting."""
         self.chosen[setting.values] = (self.chosen.get(setting.values, 0) + by) % len(setting.runs)
+
+
+def _settings(answer: SweepsAnswer, curves: selection.Curves | None) -> list[Setting]:
+    """Put runs together; one whose rows several selectors chose alike is of each of them."""
+    if curves is None:
+        return repeats.settings(answer.runs, answer.keys)
+    found: list[Setting] = []
+    for cell in curves.cells:
+        own = [
+            one.row
+            for one in answer.runs
+            if cell.by in one.values[selection.BY].split(",") and one.values[selection.ROWS] == str(cell.rows)
+        ]
+        values = {selection.BY: cell.by, selection.ROWS: str(cell.rows)}
+        found.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
+    return found
 
 
 def ranked(settings: Sequence[Setting], is_lower_better: bool) -> list[Setting]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import repeats
+from finetop.core import repeats, selection
 from finetop.core.text import clean_line
 from finetop.tui.sweep.held import best
 from finetop.tui.sweep.row import short_key, values_of
 from finetop.tui.verdicts import forgot, mark_of
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, rule, spread
+from finetop.tui.widgets.wrap import wrapped
 from finetop.tui.words import counted, cut_middle, of_steps, value
 
 if TYPE_CHECKING:
     from finetop.core.repeats import Setting
     from finetop.tui.sweep.held import Held
+
+ROWS_OF_A_SENTENCE = 4
 
 
 def title_line(held: Held, width: int) -> Line:
@@ -69,6 +72,25 @@ def _run_line(held: Held, setting: Setting, at: int, *, is_chosen: bool, width: 
     )
 
 
+def words_lines(curves: selection.Curves, width: int, height: int) -> list[Line]:
+    """Write what follows from the curve of selected rows, in words."""
+    better = "lower" if curves.is_lower_better else "higher"
+    metric = clean_line(curves.metric).replace("_", " ")
+    lines = [
+        rule(
+            (("what follows, from these numbers alone", ""),),
+            width,
+            ((f"{metric}, {better} is better ", "dim"),),
+        )
+    ]
+    for sentence in selection.sentences(curves):
+        lines += [
+            ((f"{'   ' if row else ' '}{text}", ""),)
+            for row, text in enumerate(wrapped(clean_line(sentence), width - 4, ROWS_OF_A_SENTENCE))
+        ]
+    return lines if len(lines) <= height else [*lines[: height - 1], ((" more: finetop sweep", "dim"),)]
+
+
 def next_words(held: Held, setting: Setting | None) -> Line:
     """Say what to do next: open the run that is chosen; which setting is best so far."""
     if setting is None:
@@ -79,8 +101,8 @@ def next_words(held: Held, setting: Setting | None) -> Line:
         return next_line("enter", f"open {name}")
     values = ", ".join(cut_middle(clean_line(text), 14) for text in values_of(found))
     if found is setting:
-        return next_line("enter", f"open {name}: the best target of what has not regressed")
-    return next_line("enter", f"open {name}. Best of what has not regressed: {values}")
+        return next_line("enter", f"open {name}: best of what has not regressed")
+    return next_line("enter", f"open {name}. Best not regressed: {values}")
 
 
 def empty_lines(trouble: str) -> list[Line]:

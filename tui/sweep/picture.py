@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core import repeats
+from finetop.core import repeats, selection
 from finetop.core.text import clean_line
 from finetop.tui.sweep.row import short_key
 from finetop.tui.widgets.lines import line_width, rule
@@ -27,8 +27,8 @@ TWO_FROM = 72  # cells: two pictures beside each other
 LOG_FROM = 15.0  # a setting whose largest value is so many times its least is drawn by its logarithm
 LEAST_HEIGHT = 5
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
+MOST_BARS = 2  # series that all have bars; of more, only the chosen one's: they would hide each other
 ONE = "o"  # where there is one series
-SHARED = "*"  # rows that several selectors chose alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,6 @@ class Axis:
     def letter(self, setting: Setting) -> str:
         if len(self.series) == 1:
             return ONE
-        if any("," in value for value in self.others(setting)):
-            return SHARED
         return LETTERS[self.series.index(self.others(setting)) % len(LETTERS)]
 
     def others(self, setting: Setting) -> tuple[str, ...]:
@@ -77,8 +75,7 @@ def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
         return None
     at = best[1]
     others = dict.fromkeys(one.values[:at] + one.values[at + 1 :] for one in settings)
-    alone = [values for values in others if not any("," in value for value in values)]
-    return Axis(at, (*alone, *(values for values in others if values not in alone)))
+    return Axis(at, tuple(others))
 
 
 def number(text: str) -> float | None:
@@ -107,14 +104,16 @@ def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int
         return _scattered(held, chosen, width, height)
     key = short_key(held.keys[axis.at])
     metric = clean_line(held.metric).replace("_", " ")
-    first = _points(held, axis, chosen, repeats.target if metric else repeats.loss)
-    name = f"{metric}{', lower is better' if held.is_lower_better else ''}" if metric else "loss"
+    first = _points(held, axis, chosen, repeats.target if metric else repeats.loss, is_target=True)
+    name = metric or "loss"
     second = _points(held, axis, chosen, repeats.retained)
     if not first and not second:
         return [rule(((f"by {key}", ""),), width), ((" No run of it has finished.", "dim"),)]
     count = 2 if first and second and width >= TWO_FROM else 1
     each = (width - 2 * (count - 1)) // count
-    lines = [rule(((f"by {key}, with the spread over seeds", ""),), width)]
+    how = "95 % intervals over" if held.curves is not None else "the spread over"
+    better: Line = ((f"{name}: lower is better ", "dim"),) if held.is_lower_better or not metric else ()
+    lines = [rule(((f"by {key}, with {how} seeds", ""),), width, better)]
     margins = [run.check.margin for one in held.settings for run in one.runs if run.check is not None]
     panels = []
     if first:
@@ -130,7 +129,12 @@ def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int
 
 
 def _points(
-    held: Held, axis: Axis, chosen: Setting | None, value: Callable[[RunRow], float | None]
+    held: Held,
+    axis: Axis,
+    chosen: Setting | None,
+    value: Callable[[RunRow], float | None],
+    *,
+    is_target: bool = False,
 ) -> list[Point]:
     found = []
     for setting in held.settings:
@@ -138,20 +142,34 @@ def _points(
         if spread is None:
             continue
         apart = spread.deviation or 0.0
+        bar = _interval(held, setting, is_target=is_target) or (spread.mean - apart, spread.mean + apart)
+        if len(axis.series) > MOST_BARS and (chosen is None or axis.others(chosen) != axis.others(setting)):
+            bar = (spread.mean, spread.mean)
         series = axis.series.index(axis.others(setting))
         found.append(
             Point(
                 axis.x(setting),
                 clean_line(setting.values[axis.at]),
                 spread.mean,
-                spread.mean - apart,
-                spread.mean + apart,
+                *bar,
                 axis.letter(setting),
                 setting is chosen,
-                0 if axis.letter(setting) == SHARED else series - len(axis.series) // 2,
+                series - len(axis.series) // 2,
             )
         )
     return found
+
+
+def _interval(held: Held, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
+    """Give the interval of a curve's cell; None in other sweeps, and of one seed."""
+    cells = () if held.curves is None else held.curves.cells
+    values = dict(zip(held.keys, setting.values, strict=False))
+    for cell in cells:
+        if (cell.by, str(cell.rows)) == (values.get(selection.BY), values.get(selection.ROWS)):
+            found = cell.target if is_target else cell.retained
+            if found is not None and found.low is not None and found.high is not None:
+                return found.low, found.high
+    return None
 
 
 def panel(points: Sequence[Point], title: str, limit: float | None, width: int, height: int) -> list[Line]:
