@@ -34,7 +34,7 @@ class Settings:
 
     documents: tuple[str, ...]
     chunk_words: int = 150
-    overlap_words: int = 30
+    overlap_words: int = 20
     search: Search = "bm25"
     model: str | None = None  # of search: dense, a folder or an id of the hub
 

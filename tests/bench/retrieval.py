@@ -1,6 +1,6 @@
 """Retrieval: how often the right chunk is among the first five, beside `bm25s` with its defaults, and what it costs.
 
-    FINETOP_TEST_DATA=… python tests/bench/retrieval.py [--chunk-words 150] [--overlap-words 30] [--model FOLDER]
+    FINETOP_TEST_DATA=… python tests/bench/retrieval.py [--chunk-words 150] [--overlap-words 20] [--model FOLDER]
 
 - kb_contoso: 168 rows of manuals, 103 questions of the test, 350 of the training rows, on which k1 and b were chosen.
   A chunk is right if it is of the question's product, has 80 % of the words of the answer and half of those of the
@@ -54,7 +54,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--chunk-words", type=int, default=150)
-    parser.add_argument("--overlap-words", type=int, default=30)
+    parser.add_argument("--overlap-words", type=int, default=20)
     parser.add_argument("--model", help="a static model's folder, to measure dense search too")
     given = parser.parse_args()
     data = Path(os.environ["FINETOP_TEST_DATA"])
