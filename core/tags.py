@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 LONGEST_NOTE = 2000  # characters
 MOST = 20  # tags of a run
 SWEEP = "sweep/"  # before a sweep's name, in the tags of its runs
+APPROACHES = "approaches/"  # before a comparison's
 _TAG = re.compile(r"[\w][\w.:/@-]{0,39}")
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|(\S+)')
 
@@ -79,7 +80,16 @@ def require_note(text: str) -> str:
 
 def sweep_of(run: RunRow) -> str:
     """Name the newest sweep that a run is of, with its machine where several are looked at; empty for none."""
-    names = [tag.removeprefix(SWEEP) for tag in run.tags if tag.startswith(SWEEP)]
+    return _behind(run, SWEEP)
+
+
+def comparison_of(run: RunRow) -> str:
+    """Name the newest comparison of approaches that a run is of, as `sweep_of` does."""
+    return _behind(run, APPROACHES)
+
+
+def _behind(run: RunRow, tag: str) -> str:
+    names = [one.removeprefix(tag) for one in run.tags if one.startswith(tag)]
     if not names:
         return ""
     return f"{run.host}:{names[-1]}" if run.host else names[-1]

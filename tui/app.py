@@ -171,6 +171,11 @@ class FinetopApp(App[str], inherit_bindings=False):
 
         self.push_screen(SweepScreen(sweep))
 
+    def open_approaches(self, comparison: str) -> None:
+        from finetop.tui.screens.approaches import ApproachesScreen
+
+        self.push_screen(ApproachesScreen(comparison))
+
     def open_compare(self, runs: Sequence[str]) -> None:
         from finetop.tui.screens.compare import CompareScreen
 

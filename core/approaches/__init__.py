@@ -21,6 +21,7 @@ from finetop.core.listing import listed_names, load_listed
 from finetop.core.recipe.load import recipe_from_json, recipe_to_mapping
 from finetop.core.recipe.merge import with_settings
 from finetop.core.run import NO_WEIGHT
+from finetop.core.tags import APPROACHES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import Recipe
 
-TAG = "approaches/"  # before the comparison's name, in the tags of its runs
+TAG = APPROACHES  # before the comparison's name, in the tags of its runs
 MOST = 200  # runs of one comparison
 
 

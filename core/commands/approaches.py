@@ -9,12 +9,12 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from finetop.core import approach_words as words, approaches, protocol
+from finetop.core.approaches._asking import request
 from finetop.core.client import Client
 from finetop.core.commands import numbers
 from finetop.core.commands.output import ago, plain, print_json, print_table
 from finetop.core.commands.queue import priority_of
 from finetop.core.errors import BadInput, NotFound
-from finetop.core.fingerprints import fingerprint
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.remote.files import require_files
 from finetop.core.text import clean_line
@@ -79,27 +79,8 @@ def queue(args: argparse.Namespace, home: Home) -> int:
     loaded = load_recipe(args.what, [*args.set, *name])
     require_files(loaded, home)
     only = [one.strip() for one in args.only.split(",") if one.strip()]
-    made, left_out = approaches.points(loaded.recipe, only, args.seeds)
-    runs = [
-        protocol.ApproachRun(
-            point.name,
-            point.approach,
-            point.seed,
-            point.recipe,
-            fingerprint(point.recipe, home),
-            point.learns_news,
-        )
-        for point in made
-    ]
-    ask = protocol.SubmitApproaches(
-        name=loaded.recipe.name,
-        subject=fingerprint(approaches.subject(loaded.recipe), home),
-        metric=approaches.metric_of(loaded.recipe),
-        runs=runs,
-        left_out={one.approach: one.why for one in left_out},
-        source=loaded.text,
-        held=args.hold,
-        priority=priority,
+    ask = request(
+        loaded, home, source=loaded.text, only=only, seeds=args.seeds, held=args.hold, priority=priority
     )
     with Client(home) as client:
         queued: protocol.SubmitApproachesAnswer = client.ask(ask)

@@ -55,13 +55,22 @@ class Fleet:
             return await self._runs(ask)
         if isinstance(ask, protocol.Triage):
             return await self._triage(ask)
-        if isinstance(ask, protocol.Submit | protocol.SubmitChain | protocol.SubmitSweep | protocol.Import):
+        if isinstance(
+            ask,
+            protocol.Submit
+            | protocol.SubmitChain
+            | protocol.SubmitSweep
+            | protocol.SubmitApproaches
+            | protocol.Import,
+        ):
             label, name = self._split(ask.name)
             return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
         if isinstance(ask, protocol.Remove):
             return await self._remove(ask)
         if isinstance(ask, protocol.Sweeps):
             return await self._sweeps(ask)
+        if isinstance(ask, protocol.Approaches):
+            return await self._approaches(ask)
         about = getattr(ask, "run", None)
         if not isinstance(about, str):
             raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
@@ -107,6 +116,19 @@ class Fleet:
             except NoSupervisor:
                 continue
         return protocol.SweepsAnswer(every, [], [])
+
+    async def _approaches(self, ask: protocol.Approaches) -> protocol.ApproachesAnswer:
+        """Give a comparison of one machine, or the names of all machines' that answer."""
+        if ask.comparison:
+            label, name = self._split(ask.comparison)
+            return _placed_approaches(label, await self._askers[label].ask(protocol.Approaches(name)))
+        every: list[protocol.ComparisonBrief] = []
+        for label in self._labels:
+            try:
+                every += _placed_approaches(label, await self._askers[label].ask(ask)).comparisons
+            except NoSupervisor:
+                continue
+        return protocol.ApproachesAnswer(sorted(every, key=lambda one: -one.created))
 
     def close(self) -> None:
         for asker in self._askers.values():
@@ -300,6 +322,20 @@ class _Source:
 def _sweeps_of(label: str, answer: protocol.SweepsAnswer) -> list[protocol.SweepBrief]:
     """Name a machine's sweeps as those of one among several: lab:tone."""
     return [msgspec.structs.replace(one, name=f"{label}:{one.name}") for one in answer.sweeps]
+
+
+def _placed_approaches(label: str, found: protocol.ApproachesAnswer) -> protocol.ApproachesAnswer:
+    """Name a machine's comparisons and their runs as those of one among several: lab:tone."""
+
+    def named(one: Any) -> Any:
+        return msgspec.structs.replace(one, name=f"{label}:{one.name}")
+
+    return msgspec.structs.replace(
+        found,
+        comparisons=[named(one) for one in found.comparisons],
+        name=f"{label}:{found.name}" if found.name else "",
+        rows=[msgspec.structs.replace(row, runs=[named(run) for run in row.runs]) for row in found.rows],
+    )
 
 
 def _added_up(lists: Sequence[Sequence[tuple[str, int]]]) -> list[tuple[str, int]]:

@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from approach_fakes import ComparingSupervisor, measured
 from queue_fakes import QueueFake
 from remedy_fakes import MendingSupervisor, after
 from run_fakes import make_run_app, regressed, training
@@ -14,6 +15,7 @@ from test_compare import three
 from triage_fakes import FakeTriage, make_store
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 
+from finetop.tui.screens.approaches import ApproachesScreen
 from finetop.tui.screens.compare import CompareScreen
 from finetop.tui.screens.item import ItemScreen
 from finetop.tui.screens.items import ItemsScreen
@@ -54,6 +56,7 @@ def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
         "settings": (lambda: FakeSupervisor(mixed_rows()), ["4", "enter"]),
         "queue": (QueueFake, ["3"]),
         "remedies": (lambda: MendingSupervisor(after()), ["r"]),
+        "approaches": (lambda: ComparingSupervisor(measured()), ["a"]),
         "sweep": (lambda: SweepingSupervisor(by_rate()), ["w"]),
         "triage": (lambda: FakeTriage(make_store(folder)), ["2"]),
         "triage, turned": (lambda: FakeTriage(make_store(folder)), ["2", "v"]),
@@ -78,7 +81,18 @@ def make(name: str, folder: Path) -> tuple[FinetopApp, list[str]]:
 
 
 SCREENS = (
-    *("runs", "runs, none", "help", "palette", "launch", "settings", "queue", "remedies", "sweep"),
+    *(
+        "runs",
+        "runs, none",
+        "help",
+        "palette",
+        "launch",
+        "settings",
+        "queue",
+        "remedies",
+        "sweep",
+        "approaches",
+    ),
     *("triage", "triage, turned", "items", "item", "compare"),
     *(f"run {tab}" for tab in ("metrics", "log", "samples", "recipe", "check", "steps")),
 )
@@ -159,7 +173,8 @@ async def test_every_screen_can_be_drawn_in_ascii_without_colour(tmp_path: Path,
 
 @pytest.mark.parametrize(
     "screen",
-    [RunsScreen, RunScreen, CompareScreen, QueueScreen, LaunchScreen, RemediesScreen, SweepScreen, TriageScreen,
+    [RunsScreen, RunScreen, CompareScreen, QueueScreen, LaunchScreen, RemediesScreen, SweepScreen, ApproachesScreen,
+     TriageScreen,
      ItemsScreen, ItemScreen],
 )  # fmt: skip
 def test_the_help_lists_every_key_that_is_bound(screen: Any) -> None:

@@ -21,6 +21,14 @@ SWEEP = Key(
     "a run for each of several values of the field",
     "finetop run RECIPE --sweep KEY=V,V",
 )
+APPROACHES = Key(
+    "C",
+    "C",
+    "compare approaches",
+    "approaches",
+    "prompt, retrieval and training side by side on check.target (asks)",
+    "finetop approaches RECIPE",
+)
 WRITE = Key(
     "e", "e", "write file", "write", "write the recipe as a file to edit", "finetop show RUN --recipe"
 )
@@ -37,7 +45,7 @@ MOVES = (
     Key("g,home", "g", "", "move(-999)", "first"),
     Key("G,end", "G", "", "move(999)", "last"),
 )
-KEYS = (EDIT, QUEUE, SWEEP, WRITE, PART, ALL, UNDO, LINT, BACK, *MOVES)
+KEYS = (EDIT, QUEUE, SWEEP, APPROACHES, WRITE, PART, ALL, UNDO, LINT, BACK, *MOVES)
 _SETTINGS = Key("", "enter", "settings", "enter", "")
 _RECIPES = Key("", "tab", "recipes", "part", "")
 WHILE_TYPING = (
@@ -47,10 +55,11 @@ WHILE_TYPING = (
 )
 
 
-def footer_keys(part: str, *, is_typing: bool) -> Sequence[Key]:
+def footer_keys(part: str, *, is_typing: bool, has_target: bool = False) -> Sequence[Key]:
     """Give the keys of what the cursor is on, most used first."""
     if is_typing:
         return WHILE_TYPING
+    compare = (APPROACHES,) if has_target else ()
     if part == "recipes":
-        return (_SETTINGS, QUEUE, WRITE, ALL, BACK)
-    return (EDIT, QUEUE, SWEEP, UNDO, _RECIPES, WRITE, ALL, BACK)
+        return (_SETTINGS, QUEUE, *compare, WRITE, ALL, BACK)
+    return (EDIT, QUEUE, SWEEP, *compare, UNDO, _RECIPES, WRITE, ALL, BACK)

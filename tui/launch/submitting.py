@@ -29,7 +29,7 @@ async def submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
     name = wanted if len(host.homes) == 1 else f"{home.label}:{wanted}"
     if axes_of(form):
         return await _submit_sweep(host, form, home, name)
-    await _require_files(host, home, form.loaded)
+    await require_files(host, home, form.loaded)
     one = await host.ask(protocol.Submit(sent(form.loaded, home), source_of(form), name))
     return one.name, f"{one.name} is queued, place {count(one.place)}."
 
@@ -37,7 +37,7 @@ async def submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
 async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[str, str]:
     points = await asyncio.to_thread(points_of, form)
     for point in points:
-        await _require_files(host, home, point.loaded)
+        await require_files(host, home, point.loaded)
     runs = [protocol.SweepRun(point.name, sent(point.loaded, home)) for point in points]
     made = await host.ask(protocol.SubmitSweep(name, runs, source_of(form)))
     on = "" if home.link is None else f"--on {home.link.word} "
@@ -45,7 +45,7 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
     return made.runs[0].name, clean_line(words)
 
 
-async def _require_files(host: Host, home: Home, loaded: Loaded) -> None:
+async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
     """See that the files that a run needs are on another machine. Raises FinetopError."""
     if home.link is None:
         return

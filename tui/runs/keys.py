@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.run import Failed, Lost, Queued, Running, Stopped
-from finetop.core.tags import sweep_of
+from finetop.core.tags import comparison_of, sweep_of
 from finetop.tui.keys import Key, moves
 from finetop.tui.orders import can_go_on
 
@@ -23,6 +23,14 @@ KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
 RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
 SWEEP = Key("w", "w", "sweep", "sweep", "the sweep that the run is of, else the newest", "finetop sweep NAME")
+APPROACHES = Key(
+    "a",
+    "a",
+    "approaches",
+    "approaches",
+    "its comparison of approaches, else the newest",
+    "finetop approaches NAME",
+)
 FILTER = Key("slash", "/", "filter", "filter", "only some: method:lora loss<1.2 -tag:x", "finetop ls FILTER")
 SORT = Key("o", "o", "sort", "sort", "sort otherwise, or take in what is new", "finetop ls --sort newest")
 MARK = Key("space", "space", "mark", "mark", "mark for c, t, S, K, T and X")
@@ -53,6 +61,7 @@ KEYS = (
     KILL,
     TRASH,
     SWEEP,
+    APPROACHES,
     UNDO,
     BACK,
     *MOVES,
@@ -66,6 +75,8 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
         return (COMPARE, TAG, STOP, MARK, RETRY, TRASH, FILTER, SORT)
+    if comparison_of(row) and not isinstance(row.state, Running | Queued):
+        return (OPEN, APPROACHES, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if sweep_of(row) and not isinstance(row.state, Running | Queued):
         return (OPEN, SWEEP, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)
     if isinstance(row.state, Running):

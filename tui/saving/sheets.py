@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from finetop.core import comparing, repeats, run as data
+from finetop.core import approach_words, comparing, repeats, run as data
 from finetop.core.check.telling.result import change, short_answer
 from finetop.core.reporting import Chart, Table
 from finetop.core.reporting.sections.checkpoints import checkpoints
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from finetop.core.check.telling.result import Outcome
-    from finetop.core.protocol import Curve, LiveRow, QueueRow, RemediesAnswer, TriageRow
+    from finetop.core.protocol import ApproachesAnswer, Curve, LiveRow, QueueRow, RemediesAnswer, TriageRow
     from finetop.core.repeats import Setting
     from finetop.core.reporting import Block
     from finetop.core.run import RemedyRow, RunDetail, RunRow
@@ -161,6 +161,24 @@ def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     head = [column for title, _ in numbers for column in (title, f"{title} ±")]
     titles = (*(keys or ("run",)), "runs", "finished", *head, "did it forget?")
     return Sheet(f"sweep-{_file_name(name)}", (Table(titles, tuple(rows)),))
+
+
+def approaches(found: ApproachesAnswer) -> Sheet:
+    """Give how well each approach does, what it costs, and the advice."""
+    done = [row for row in found.rows if row.target is not None]
+    left = [row for row in found.rows if row.target is None]
+    return Sheet(
+        f"approaches-{_file_name(found.name)}",
+        (
+            Table(approach_words.head(found), tuple(approach_words.cells(row) for row in done)),
+            Table(approach_words.PRICE_HEAD, tuple(approach_words.prices(row) for row in done)),
+            Table(
+                ("not measured", "how it stands", "why"),
+                tuple((row.name, row.state, row.said) for row in left),
+            ),
+            Table(("what for", "advice"), tuple((one.topic, one.text) for one in found.advice)),
+        ),
+    )
 
 
 def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:

@@ -16,6 +16,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.launch import comparing
 from finetop.tui.launch.asking import ask_before, write_recipe
 from finetop.tui.launch.form import (
     IMPORTANT,
@@ -51,7 +52,7 @@ from finetop.tui.launch.view import (
 from finetop.tui.launch.writing import command_of
 from finetop.tui.screens.lint import LintScreen
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
-from finetop.tui.widgets.frame import Bottom, Top
+from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.words import counted
 
@@ -161,7 +162,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         bottom.is_typed_above = self.entry is not None
         bottom.offer(
             [*filter(None, [code_line(view)]), next_words(view)],
-            footer_keys(self.part, is_typing=self.entry is not None),
+            footer_keys(self.part, is_typing=self.entry is not None, has_target=self._has_target()),
         )
 
     # --- filling --------------------------------------------------------------------------------------
@@ -345,17 +346,32 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def action_queue(self) -> None:
         """Queue the run; refused while something is to mend, with the cursor on the first."""
+        if (form := self._mended()) is not None:
+            ask_before(self.query_one(Bottom), host_of(self), form, self._submit)
+
+    def action_approaches(self) -> None:
+        """Queue a comparison of approaches on what the form says, after asking with how many runs."""
+        form = self._mended()
+        if form is not None and form.sweeps:
+            host_of(self).say("a comparison sweeps over approaches alone: u takes a sweep back.")
+        elif form is not None:
+            ask_before(self.query_one(Bottom), host_of(self), form, self._ask_comparison)
+
+    def _mended(self) -> Form | None:
+        """Give the form if nothing is to mend; else say what is, and go there."""
         self._check()
-        if self.form is None:
-            return
-        if self.form.loaded is None:
-            self._go_to_first_problem()
-            self.redraw()
-            first = self.form.problems[0]
-            mend = counted(len(self.form.problems), "setting")
-            host_of(self).say(f"not queued: {mend} to mend. {first.key}: {first.short}.", "red")
-            return
-        ask_before(self.query_one(Bottom), host_of(self), self.form, self._submit)
+        if self.form is None or self.form.loaded is not None:
+            return self.form
+        self._go_to_first_problem()
+        self.redraw()
+        first = self.form.problems[0]
+        mend = counted(len(self.form.problems), "setting")
+        host_of(self).say(f"not queued: {mend} to mend. {first.key}: {first.short}.", "red")
+        return None
+
+    def _has_target(self) -> bool:
+        loaded = self.form.loaded if self.form is not None else None
+        return loaded is not None and loaded.recipe.check.target is not None
 
     def _go_to_first_problem(self) -> None:
         if self.form is None or not self.form.problems:
@@ -373,6 +389,30 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _put_cursor_on(self, key: str) -> None:
         keys = [field.key for _, field in self.view.fields] if self.view is not None else []
         self.field_at = keys.index(key) if key in keys else 0
+
+    @work
+    async def _ask_comparison(self, home: Home) -> None:
+        if self.form is None or self.form.loaded is None:
+            return
+        host = host_of(self)
+        try:
+            ask = await comparing.request(host, self.form, home)
+        except FinetopError as error:
+            host.say(str(error), "red")
+            return
+        queue = Answer("y", "queue them", lambda: self._submit_comparison(ask))
+        self.query_one(Bottom).ask(comparing.question(ask), [queue], leave="queue nothing")
+
+    @work
+    async def _submit_comparison(self, ask: protocol.SubmitApproaches) -> None:
+        host = host_of(self)
+        try:
+            comparison, words = await comparing.submit(host, ask)
+        except FinetopError as error:
+            host.say(str(error), "red")
+            return
+        host.open_approaches(comparison)
+        host.say(words)
 
     @work
     async def _submit(self, home: Home) -> None:

@@ -9,7 +9,7 @@ from textual.screen import Screen
 
 from finetop.core import comparing, protocol
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.tags import sweep_of
+from finetop.core.tags import comparison_of, sweep_of
 from finetop.tui.checking import check
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
@@ -255,6 +255,9 @@ class RunsScreen(Screen[None], inherit_bindings=False):
 
     def action_sweep(self) -> None:
         self.host.open_sweep("" if self.row is None else sweep_of(self.row))
+
+    def action_approaches(self) -> None:
+        self.host.open_approaches("" if self.row is None else comparison_of(self.row))
 
     def action_sort(self) -> None:
         """Take in a changed order, else sort another way."""
