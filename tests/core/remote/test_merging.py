@@ -13,6 +13,7 @@ from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 from finetop.core import protocol
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
 from finetop.core.filters.line import Sort, read_sort
+from finetop.core.protocol.approaching import RunBrief
 from finetop.core.remote.fleet import Fleet
 from finetop.core.remote.merging import bare, merged, numbered, order, placed, there
 from finetop.core.run import Failed, Finished, Queued, Running
@@ -81,6 +82,28 @@ async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone(
     found = await fleet.ask(protocol.Sweeps("box:tone"))
     assert box.asked[-1] == protocol.Sweeps("tone")
     assert ([one.row.name for one in found.runs], found.sweeps[0].name) == (["box:tone-s1"], "box:tone")
+
+
+async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
+    class Comparing(FakeSupervisor):
+        async def ask(self, ask):
+            if self.is_gone or not isinstance(ask, protocol.Approaches):
+                return await super().ask(ask)
+            self.asked.append(ask)
+            brief = protocol.ComparisonBrief("kb", self.rows[0].created, "token_f1", 1, 1, 1, 0)
+            run = RunBrief(1, "kb-prompt", "finished", 1)
+            row = protocol.ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
+            return protocol.ApproachesAnswer([brief], ask.comparison, rows=[row] if ask.comparison else [])
+
+    lab, box = (Comparing([make_row(1, "kb", Finished(0, NOW), created=at)]) for at in (NOW - 9, NOW))
+    fleet = Fleet({"lab": lab, "box": box})
+    every = await fleet.ask(protocol.Approaches())
+    assert [one.name for one in every.comparisons] == ["box:kb", "lab:kb"], "the newest first"
+    found = await fleet.ask(protocol.Approaches("lab:kb"))
+    assert lab.asked[-1] == protocol.Approaches("kb")
+    assert (found.name, found.rows[0].runs[0].name) == ("lab:kb", "lab:kb-prompt")
+    box.leave()
+    assert [one.name for one in (await fleet.ask(protocol.Approaches())).comparisons] == ["lab:kb"]
 
 
 def fleet_of(*sizes: int) -> tuple[Fleet, list[FakeSupervisor]]:
