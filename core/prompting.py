@@ -99,6 +99,8 @@ def _index(ask: Ask, home: Home) -> tuple[Index, float]:
         ),
         home,
     )
+    for line in index.passed_over:
+        print(f"documents: {line}")
     return index, index.seconds
 
 
