@@ -55,6 +55,7 @@ def test_a_row_of_json_lines_is_a_document(tmp_path: Path) -> None:
         ("a.md", "![](data:image/png;base64," + "A" * 50_000 + ")\nA dome.", ["![]()\nA dome."]),
         ("a.txt", "\ufeffone", ["one"]),
     ],
+    ids=range(10),  # a text of 10 MB is no name
 )  # fmt: skip
 def test_shapes(tmp_path: Path, name: str, content: str, texts: list[str]) -> None:
     (tmp_path / name).write_text(content)
@@ -92,6 +93,7 @@ def test_encodings(tmp_path: Path) -> None:
         ("a.json", b"{oops", "a.json: is not JSON: object keys must be strings (byte 1)."),
         ("a.json", b"[" * 100_000, "a.json: is nested too deeply."),
     ],
+    ids=range(14),
 )  # fmt: skip
 def test_what_cannot_be_used_is_one_line(tmp_path: Path, name: str, content: bytes, line: str) -> None:
     (tmp_path / name).write_bytes(content)
