@@ -113,7 +113,9 @@ async def test_without_a_comparison_it_says_how_to_make_one() -> None:
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 
 
-@pytest.mark.parametrize("size", [(60, 20), (120, 40)], ids=["60x20", "120x40"])
+@pytest.mark.parametrize(
+    "size", [(60, 20), pytest.param((120, 40), marks=pytest.mark.slow)], ids=["60x20", "120x40"]
+)
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
     replace = msgspec.structs.replace
     rows = [

@@ -123,7 +123,9 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"
 
 
-@pytest.mark.parametrize("size", [(60, 20), (120, 40)], ids=["60x20", "120x40"])
+@pytest.mark.parametrize(
+    "size", [(60, 20), pytest.param((120, 40), marks=pytest.mark.slow)], ids=["60x20", "120x40"]
+)
 async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) -> None:
     check = make_check("ok", 0.1, target={HOSTILE: [0.1, 0.2]}, reason=HOSTILE)
     runs = [swept(at, {HOSTILE: value}, 1, check=check) for at, value in ((1, HOSTILE), (2, "b" * 400))]
@@ -143,9 +145,12 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
             assert text.replace("\n", "").isprintable() and len(text.splitlines()) <= size[1]
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40)], ids=["80x24", "120x40"])
-@pytest.mark.parametrize("state", ["rate", "selector", "word"])
-def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], state: str) -> None:
+@pytest.mark.parametrize(
+    ("state", "size"),
+    [("rate", (80, 24)), ("rate", (120, 40)), ("selector", (80, 24)), ("word", (120, 40))],
+    ids=["rate-80x24", "rate-120x40", "selector-80x24", "word-120x40"],
+)
+def test_picture(snap_compare: Callable[..., bool], state: str, size: tuple[int, int]) -> None:
     async def press(pilot: Any) -> None:
         await opened(pilot)
         await pilot.press("j")
