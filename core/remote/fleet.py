@@ -152,6 +152,8 @@ class Fleet:
         match answer:
             case protocol.SubmitAnswer() | protocol.ImportAnswer():
                 return msgspec.structs.replace(answer, name=f"{label}:{answer.name}")
+            case protocol.SubmitApproachesAnswer():
+                return msgspec.structs.replace(answer, comparison=f"{label}:{answer.comparison}")
             case protocol.SubmitChainAnswer():
                 return protocol.SubmitChainAnswer([self._named(label, one) for one in answer.runs])
             case protocol.SubmitSweepAnswer():

@@ -87,6 +87,8 @@ async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone(
 async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
     class Comparing(FakeSupervisor):
         async def ask(self, ask):
+            if isinstance(ask, protocol.SubmitApproaches):
+                return protocol.SubmitApproachesAnswer(ask.name, [], {})
             if self.is_gone or not isinstance(ask, protocol.Approaches):
                 return await super().ask(ask)
             self.asked.append(ask)
@@ -102,6 +104,8 @@ async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
     found = await fleet.ask(protocol.Approaches("lab:kb"))
     assert lab.asked[-1] == protocol.Approaches("kb")
     assert (found.name, found.rows[0].runs[0].name) == ("lab:kb", "lab:kb-prompt")
+    made = await fleet.ask(protocol.SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
+    assert made.comparison == "box:kb"
     box.leave()
     assert [one.name for one in (await fleet.ask(protocol.Approaches())).comparisons] == ["lab:kb"]
 
