@@ -42,7 +42,7 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     days: Days | None = None  # checkpoints of runs that ended longer ago go
     total_gib: Annotated[float, Meta(ge=0, le=1e6)] | None = None  # of all checkpoints: the oldest go
     merged_days: Days | None = 30.0  # models merged for a run to begin from, not used for so long
-    scores_days: Days | None = None  # item scores of models, not used for so long
+    scores_days: Days | None = None  # item scores of models and indexes of documents, not used for so long
     datasets_days: Days | None = None  # data sets of the hub, not used for so long
     trash_days: Days | None = 30.0
 

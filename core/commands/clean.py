@@ -23,7 +23,7 @@ OPTIONS = {
     "days": ("D", "checkpoints: those of runs that ended D days ago go, but for the newest and best"),
     "total_gib": ("G", "checkpoints: the oldest go until all take at most G GiB"),
     "merged_days": ("D", "merged models that were not used for D days go"),
-    "scores_days": ("D", "item scores that were not used for D days go"),
+    "scores_days": ("D", "item scores and indexes of documents that were not used for D days go"),
     "datasets_days": ("D", "data sets of the hub that were not used for D days go"),
     "trash_days": ("D", "runs that are in the trash for D days go for good"),
 }

@@ -72,6 +72,7 @@ def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iter
     if not jobs.live(connection):
         yield from _unused(home, home.models / "merged", "merged model", keep.merged_days)
         yield from _unused(home, home.scores, "scores", keep.scores_days)
+        yield from _unused(home, home.root / "retrieval", "index of documents", keep.scores_days)
         yield from _unused(home, home.root / "datasets", "data set", keep.datasets_days)
     if keep.trash_days is not None:
         for one in housekeeping.trashed(home):

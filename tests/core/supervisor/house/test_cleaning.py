@@ -88,7 +88,12 @@ def test_a_cleaned_checkpoint_does_not_come_back_with_a_rebuild(quiet):
 
 
 def test_caches_go_by_when_they_were_last_used_and_not_while_a_job_runs(quiet):
-    for place, name in ((quiet.home.models / "merged", "abc"), (quiet.home.root / "datasets", "squad")):
+    root = quiet.home.root
+    for place, name in (
+        (quiet.home.models / "merged", "abc"),
+        (root / "datasets", "squad"),
+        (root / "retrieval", "key"),
+    ):
         (place / name).mkdir(parents=True)
         (place / name / "data.bin").write_bytes(b"x" * 500)
         os.utime(place / name / "data.bin", (time.time() - 50 * DAY,) * 2)
@@ -99,6 +104,7 @@ def test_caches_go_by_when_they_were_last_used_and_not_while_a_job_runs(quiet):
     assert [(i.kind, i.size_bytes) for i in shown(quiet, **wanted)] == [
         ("merged model", 500),
         ("scores", 3),
+        ("index of documents", 500),
         ("data set", 500),
     ]
     assert shown(quiet, merged_days=60) == []
