@@ -33,16 +33,21 @@ def live(cold_rig, made, tmp_path):
     cold_rig.start(**made.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit("long-one", steps=100_000, pause_s=0.02)
-    cold_rig.wait_state(name, "running")
+    wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step > 0, "its job tells", 60)
     return cold_rig
 
 
-def counted(rig, name: str) -> tuple[int, int, int, int]:
-    """Stop a run, and count: written, lost, doubled, wrongly marked."""
+def attempt(rig, name: str) -> int:
+    """The attempt that goes on: a keeper that needs seconds to start, on a busy machine, leaves its job to another."""
+    return int(rig.ask(protocol.GetRun(name)).jobs[0].attempt)
+
+
+def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
+    """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is the attempt that it was in."""
     rig.ask(protocol.Stop(name))
     state = rig.wait_state(name, "stopped", "failed", "lost", "finished", timeout_s=60).state
     told, side = rig.told_and_written(name)
-    wrong = (data.word(state) != "stopped") + (rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1)
+    wrong = (data.word(state) != "stopped") + (attempt(rig, name) != begun)
     return len(side), len(set(side) - set(told)), len(told) - len(set(told)), wrong
 
 
@@ -63,6 +68,7 @@ def key_to_cell(app, key: str) -> float:
 def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
     live, made, terminal_of, survived, keys
 ):
+    begun = attempt(live, "long-one")
     app = terminal_of(live)
     app.wait_text("long-one")
     before = statistics.median(key_to_cell(app, "?") for _ in range(keys))
@@ -82,7 +88,7 @@ def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
     slow = sum(lag > max(NOTICED_S, 5 * before) for lag in lags) > keys // 2
     slow += max(lags) > DELAY_S / 2
     slow += max(answers) > DELAY_S / 2
-    written, lost, doubled, wrong = counted(live, "long-one")
+    written, lost, doubled, wrong = counted(live, "long-one", begun)
     survived("18", "each call takes 5 s", repeats=2 * keys, written=written, lost=lost, doubled=doubled,
              wrong=wrong + slow, orphans=len(live.orphans()))  # fmt: skip
 
@@ -94,14 +100,14 @@ def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
 def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, made, survived, times, what):
     number = errno.ESTALE if what == "error" else errno.ENOLCK
     words = "Stale file handle" if what == "error" else "No locks available"
-    wrong = 0
+    wrong, begun = 0, attempt(live, "long-one")
     for _ in range(times):
         made.set(folder=live.home.runs, **{what: number})
         wait_until(lambda: words in live.ask(protocol.Changes(0, 0.0)).trouble, "it is said", 30)
         wrong += data.word(live.ask(protocol.GetRun("long-one")).row.state) != "running"
         made.set()
         wait_until(lambda: not live.ask(protocol.Changes(0, 0.0)).trouble, "all is well again", 30)
-    written, lost, doubled, marked = counted(live, "long-one")
+    written, lost, doubled, marked = counted(live, "long-one", begun)
     survived("18", "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)", repeats=times, written=written,
              lost=lost, doubled=doubled, wrong=wrong + marked, orphans=len(live.orphans()))  # fmt: skip
 
