@@ -3,8 +3,9 @@
 Short answers that differ are a contradiction, unless one says what the other says at more length. Of long ones most
 are not: there is more than one way to explain. They contradict each other when one says yes and the other no, when
 they end in different numbers, when they are the same but for a name or a number, or when one has hardly a word in
-common with the other and with the question (it answers something else). A prompt that asks for something to be made up
-(a story, ideas, an example) has no one answer, and is left alone but for answers to something else.
+common with the other (it answers something else). A prompt that tells to make something up (a sentence of it begins
+with write, suggest, name …) has no one answer, and is left alone but for answers to something else than it asks, and
+for labels, which are the same few short answers in many rows.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from finetop.core.alike.compare import compare
-from finetop.core.alike.words import DIGIT, LITTLE, MARKS, bare, codes_of
+from finetop.core.alike.words import DIGIT, LITTLE, MARKS, START, bare, codes_of
 
 if TYPE_CHECKING:
     from finetop.core.alike.compare import Counts
     from finetop.core.alike.words import Codes
 
+BEGIN: Final = 4  # words: could you please write
 SHORT: Final = 8  # words of an answer that is a label, a name, a number
 AGREES: Final = 0.6  # of a short answer's words that a longer one has
 UNLIKE: Final = 0.12  # of the fewer words of two answers that both have
@@ -29,19 +31,20 @@ ALIKE: Final = 0.6  # share of two long answers that are one text with a change 
 YES = frozenset(bare(codes_of("yes yeah true correct")).tolist())
 NO = frozenset(bare(codes_of("no nope false incorrect")).tolist())
 _MADE_UP = (
-    "write compose create generate invent imagine story poem joke suggest suggestions brainstorm ideas idea random "
-    "draft design rewrite rephrase paraphrase essay song haiku slogan tweet email letter example examples sample "
-    "dialogue script headline caption name list some recommend recommendations plan describe"
+    "write compose create generate invent imagine suggest brainstorm draft design rewrite rephrase paraphrase name "
+    "list recommend plan describe continue complete pick choose think come give some random example story poem joke"
 )
 MADE_UP = frozenset(bare(codes_of(_MADE_UP)).tolist())
 
 
-def contradiction(asked: Codes, one: Codes, other: Codes, counts: Counts | None = None) -> str:
+def contradiction(
+    asked: Codes, one: Codes, other: Codes, counts: Counts | None = None, *, are_labels: bool = False
+) -> str:
     """Say in words how two answers to a question contradict each other; "" if they don't."""
     first, second = sorted((one, other), key=len)
     if len(first) == len(second) and np.array_equal(bare(first), bare(second)):
         return ""
-    is_open = bool(MADE_UP.intersection(bare(asked[:40]).tolist()))
+    is_open = not are_labels and _makes_up(asked)
     if len(first) <= SHORT:
         return "" if is_open or _says(second, first) else "different short answers"
     change = compare(first, second, counts)
@@ -54,6 +57,13 @@ def contradiction(asked: Codes, one: Codes, other: Codes, counts: Counts | None 
         if all(end & DIGIT for end in ends) and ends[0] >> MARKS != ends[1] >> MARKS:
             return "different numbers at the end"
     return "answers to different questions" if _unlike(asked, first, second, is_open=is_open) else ""
+
+
+def _makes_up(asked: Codes) -> bool:
+    """Whether a sentence of a prompt begins with a word that tells to make something up, or nearly."""
+    begins = np.flatnonzero(asked & START)
+    near = {int(place) + n for place in begins.tolist() for n in range(BEGIN) if place + n < len(asked)}
+    return not MADE_UP.isdisjoint(bare(asked[sorted(near)]).tolist())
 
 
 def _says(longer: Codes, shorter: Codes) -> bool:

@@ -174,18 +174,20 @@ class _Index:
         starts = np.zeros(len(members) + 1, np.int64)
         np.cumsum([len(items[number]) for number in members], out=starts[1:])
         hashes, places = _grams(words, owner, size)
+        _, which, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+        # Words that many items have find nothing, unless an item has hardly any others.
+        is_own = counts[which] <= SHARED
+        own = np.bincount(owner[places][is_own], minlength=len(members))
+        all_of = np.bincount(owner[places], minlength=len(members))
+        is_poor = own < 2
+        kept = is_own | is_poor[owner[places]]
+        hashes, places = hashes[kept], places[kept]
         order = np.argsort(hashes, kind="stable")
-        self._hashes, counts = np.unique(hashes, return_counts=True)
-        self._first = np.concatenate([[0], np.cumsum(counts)])
+        self._hashes, sizes = np.unique(hashes, return_counts=True)
+        self._first = np.concatenate([[0], np.cumsum(sizes)])
         self._item = owner[places][order]
         self._offset = (places - starts[owner[places]])[order]
-        # Words that many items have find nothing, unless an item has hardly any others.
-        often = np.repeat(counts > SHARED, counts)
-        own = np.bincount(self._item[~often], minlength=len(members))
-        all_of = np.bincount(self._item, minlength=len(members))
-        poor = own < 2
-        self._is_kept = ~often | poor[self._item]
-        self._needed = np.maximum(1, np.ceil(ENOUGH * np.where(poor, all_of, own))).astype(np.int64)
+        self._needed = np.maximum(1, np.ceil(ENOUGH * np.where(is_poor, all_of, own))).astype(np.int64)
         self._filter = _Filter(self._hashes) if len(self._hashes) else None
 
     def candidates(self, words: Keys, owner: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
@@ -204,8 +206,6 @@ class _Index:
         ends = np.cumsum(sizes)
         entry = np.arange(ends[-1]) - np.repeat(ends - sizes, sizes) + np.repeat(self._first[at], sizes)
         place = np.repeat(places[some], sizes)
-        kept = self._is_kept[entry]
-        entry, place = entry[kept], place[kept]
         item, text = self._item[entry], owner[place]
         begin = np.searchsorted(owner, text)
         offset = place - begin - self._offset[entry]

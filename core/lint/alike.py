@@ -18,7 +18,7 @@ import numpy as np
 
 from finetop.core import formats
 from finetop.core.alike import minhash
-from finetop.core.alike.compare import TABLE, asks_the_same, compare, count_words, is_rare
+from finetop.core.alike.compare import TABLE, Change, asks_the_same, compare, count_words, is_rare
 from finetop.core.alike.store import Store
 from finetop.core.alike.words import bare, codes_of, fingerprint
 from finetop.core.lint.report import EXAMPLES, PLACES, Example, Finding
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from finetop.core.alike.compare import Change, Counts, Told
+    from finetop.core.alike.compare import Counts, Told
     from finetop.core.alike.words import Codes
     from finetop.core.lint.report import SourceRole
     from finetop.core.lint.row import Lens, Row
@@ -48,6 +48,7 @@ CONVERSATION, TEXT, PREFERENCE, GOOD, BAD, PROMPT = range(6)
 CROWD: Final = (
     20  # rows that ask the same: from there on their answers are compared, for the question is an instruction
 )
+LABEL: Final = 4  # rows, at least, that have one answer: it is a label
 FEW: Final = 4  # rows that ask the same, which are compared with those that ask nearly the same
 SIDES: Final[tuple[tuple[SourceRole, ...], ...]] = (("train", "replay"), ("eval",), ("test",))
 
@@ -116,9 +117,8 @@ class Families:
 
     def take(self, one: int, other: int, question: int, second: int, change: Change, told: Told) -> None:
         """Take in how two rows differ, and the hashes of their questions."""
-        if change.is_light:
-            self._partners.update((one, other))
-            self._in_place.setdefault(change.skeleton, set()).update((question, second))
+        self._partners.update((one, other))
+        self._in_place.setdefault(change.skeleton, set()).update((question, second))
         if told:
             self._told.append((one, other, change.skeleton, told))
 
@@ -141,7 +141,9 @@ class Gathered:
         self._columns: NDArray[Any] | None = None
         self._words = Store()
         self._counts: Counts | None = None
+        self._answers: Counter[int] | None = None
         self._same: set[tuple[int, int]] | None = None
+        self._light: dict[tuple[int, int], Change] = {}  # pairs whose questions are light edits of each other
         self._alike: list[tuple[int, int]] | None = None
 
     def take(self, at: int, seen: bytes) -> None:
@@ -175,14 +177,23 @@ class Gathered:
         return int.from_bytes(self._heads[number * HEAD.size + 44 : number * HEAD.size + 48], "little")
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
-        """Give the words of all rows, question and answer in one, a block at a time, with the number of its first."""
-        return self._words.blocks()
+        """Give the words of all rows, question and answer as two texts, a block at a time, with its first row."""
+        for first, texts in self._words.blocks():
+            sizes = (self._size(first + place) for place in range(len(texts)))
+            yield (
+                first,
+                [
+                    part
+                    for text, size in zip(texts, sizes, strict=True)
+                    for part in (text[:size], text[size:])
+                ],
+            )
 
     def counts(self) -> Counts:
         """Count the words of all rows."""
         if self._counts is None:
             self._counts = np.zeros(TABLE, np.uint32)
-            for _, texts in self.blocks():
+            for _, texts in self._words.blocks():
                 count_words(self._counts, texts)
         return self._counts
 
@@ -233,19 +244,36 @@ class Gathered:
                 if done % 1000 == 0:
                     whole.say("questions", done, len(pairs))
                 one, other = heads[pair[0]], heads[pair[1]]
-                if one["context"] != other["context"] or TEXT in (one["kind"], other["kind"]):
+                if one["context"] != other["context"] or one["kind"] == TEXT:
                     continue
                 if one["question"] == other["question"]:
                     self._same.add(pair)
+                    self._light[pair] = Change(1.0)
                     continue
                 asked = self.asked(pair[0]), self.asked(pair[1])
                 change = compare(*asked, counts)
+                if not change.is_light:
+                    continue
+                self._light[pair] = change
                 told = asks_the_same(change, min(map(len, asked)))
                 if any(map(self.is_answered, pair, change.only_in)):
                     continue
                 judged.take(*pair, int(one["question"]), int(other["question"]), change, told)
             self._same |= set(judged.same())
         return self._same
+
+    def light(self, whole: Whole) -> dict[tuple[int, int], Change]:
+        """Give the pairs whose questions are light edits of each other, or that are texts and may be."""
+        self.asks_the_same(whole)
+        heads = self.heads
+        texts = {pair: Change(1.0) for pair in self.alike(whole) if heads["kind"][pair[0]] == TEXT}
+        return self._light | texts
+
+    def are_labels(self, *numbers: int) -> bool:
+        """Whether the answers of rows are each those of several others, too."""
+        if self._answers is None:
+            self._answers = Counter(self.heads["answer"].tolist())
+        return all(self._answers[int(self.heads["answer"][number])] >= LABEL for number in numbers)
 
     def is_answered(self, number: int, changed: frozenset[int]) -> bool:
         """Whether a row's answer takes up a rare word in which its question differs: it is about that, and no edit."""

@@ -66,4 +66,6 @@ class Finder:
             return "the better answer of one is the worse of the other" if is_turned else ""
         if kinds & {alike.GOOD, alike.BAD} or one["answer"] == other["answer"]:
             return ""
-        return contradiction(seen.asked(first), seen.answer(first), seen.answer(second), seen.counts())
+        answers = seen.answer(first), seen.answer(second)
+        are_labels = seen.are_labels(first, second)
+        return contradiction(seen.asked(first), *answers, seen.counts(), are_labels=are_labels)

@@ -48,15 +48,16 @@ class Finder:
         found: dict[int, alike.Like] = {}
         for first, texts in seen.blocks():
             whole.say("benchmarks", first, len(seen))
-            for hit in wanted.search(texts, first):
-                if hit.text in training:
+            for hit in wanted.search(texts, 2 * first):
+                number = hit.text // 2
+                if number in training:
                     name, item, _ = items[hit.item]
                     how = "" if hit.is_verbatim else ", lightly edited"
-                    found.setdefault(hit.text, alike.Like(hit.text, name, f"{name} {item}{how}"))
-        for number, text in wanted.in_pieces():
-            if text in training:
-                name, item, _ = items[number]
-                found.setdefault(text, alike.Like(text, name, f"{name} {item}, in part"))
+                    found.setdefault(number, alike.Like(number, name, f"{name} {item}{how}"))
+        for which, text in wanted.in_pieces():
+            if text // 2 in training:
+                name, item, _ = items[which]
+                found.setdefault(text // 2, alike.Like(text // 2, name, f"{name} {item}, in part"))
         self._likes = list(found.values())
         of = whole.rows_in("train", "replay")
         return alike.findings_of(sys.modules[__name__], self._likes, seen, whole, of)

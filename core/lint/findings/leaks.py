@@ -66,7 +66,8 @@ class Finder:
                 told = asks_the_same(hit.change, len(wanted.items[hit.item]))
                 answered[number, test] = self._answers(number, test, told)
                 is_other = any(map(seen.is_answered, (test, number), hit.change.only_in))
-                if heads["context"][number] == heads["context"][test] and not is_other:
+                is_same = heads["context"][number] == heads["context"][test]
+                if hit.change.is_light and is_same and not is_other:
                     questions = int(heads["question"][number]), int(heads["question"][test])
                     judged.take(number, test, *questions, hit.change, told)
         found: dict[int, alike.Like] = {}

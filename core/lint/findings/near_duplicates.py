@@ -11,6 +11,7 @@ from finetop.core.lint import alike
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from finetop.core.alike.compare import Change
     from finetop.core.lint.report import Finding
     from finetop.core.lint.row import Lens
     from finetop.core.lint.tally import Fix
@@ -25,6 +26,8 @@ FIX = "remove them and keep the first of each"
 SEVERITY = "warning"
 
 TELLING = 4.0  # weight of the words of an answer that few questions have
+LONG = 15  # words of a question
+ALIKE = 0.75  # of each of its sentences, from which on a short answer will do
 
 look = alike.look
 
@@ -45,13 +48,14 @@ class Finder:
         """Give the finding, if there is any."""
         gone: set[int] = set()
         self._same = self._seen.asks_the_same(whole)
-        pairs = sorted(self._seen.alike(whole), key=lambda pair: pair[::-1])
+        light = self._seen.light(whole)
+        pairs = sorted(light, key=lambda pair: pair[::-1])
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("near duplicates", done, len(pairs))
             if first in gone or second in gone:
                 continue
-            kind = self._kind(first, second)
+            kind = self._kind(first, second, light[first, second])
             if kind:
                 gone.add(second)
                 self._likes.append(alike.Like(second, kind, first))
@@ -61,8 +65,8 @@ class Finder:
         """Remove all but the first of each."""
         yield from alike.removals(self._likes, self._seen, whole)
 
-    def _kind(self, first: int, second: int) -> str:
-        """Say how two rows are alike; "" where they are not."""
+    def _kind(self, first: int, second: int, question: Change) -> str:
+        """Say how two rows are alike, whose questions are; "" where they are not."""
         seen, heads = self._seen, self._seen.heads
         one, other = heads[first], heads[second]
         if (
@@ -71,15 +75,13 @@ class Finder:
             or one["worse"] != other["worse"]
         ):
             return ""
-        counts = seen.counts()
-        question = compare(seen.asked(first), seen.asked(second), counts)
-        if not question.is_light:
-            return ""
-        answer = compare(seen.answer(first), seen.answer(second), counts)
+        answer = compare(seen.answer(first), seen.answer(second), seen.counts())
         if not answer.is_light or answer.swapped_names:
             return ""
         # "Yes" answers many questions: it says nothing about their being the same.
-        if answer.weight < TELLING and one["kind"] != alike.TEXT and (first, second) not in self._same:
+        is_telling = answer.weight >= TELLING or one["kind"] == alike.TEXT
+        is_long = len(seen.asked(first)) >= LONG and question.worst >= ALIKE and not question.added_names
+        if not is_telling and not is_long and (first, second) not in self._same:
             return ""
         if question.is_equal and answer.is_equal:
             return "the same words, other marks"

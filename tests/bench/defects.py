@@ -1,0 +1,370 @@
+"""Defects to plant into rows, a function a kind: as they come, and lightly edited, reworded or partly cut.
+
+Written apart from what is to find them. Each gives a defective row made from a sound one, or None where the row lends
+itself to none.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import string
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edits import edited
+
+if TYPE_CHECKING:
+    import random
+
+Raw = dict[str, Any]
+
+
+@dataclass
+class Planted:
+    """A line to plant, and the rows that it makes a defect with."""
+
+    line: str
+    partners: list[int] = field(default_factory=list)
+    what: str = ""  # was done
+    base: int = -1  # the row that it was made of
+
+
+@dataclass
+class Bed:
+    """What is planted into: the set's rows, its test rows, and questions and answers of benchmarks."""
+
+    rows: list[Raw]
+    tests: list[Raw]
+    benchmarks: list[tuple[str, str]]
+
+
+def asked(row: Raw) -> str:
+    """Give what a row asks."""
+    if "messages" in row:
+        return next(turn["content"] for turn in reversed(row["messages"]) if turn["role"] == "user")
+    return row["instruction"] + ("\n\n" + row["input"] if row.get("input") else "")
+
+
+def answer(row: Raw) -> str:
+    """Give what it answers."""
+    return row["messages"][-1]["content"] if "messages" in row else row["output"]
+
+
+def made(row: Raw, question: str | None = None, reply: str | None = None) -> Raw:
+    """Give a row with another question or answer."""
+    new = copy.deepcopy(row)
+    new.pop("question", None)
+    new.pop("answer", None)
+    if "messages" not in new:
+        if question is not None:
+            new["instruction"], new["input"] = question, ""
+        if reply is not None:
+            new["output"] = reply
+        return new
+    turns = new["messages"]
+    for turn in reversed(turns):
+        if turn["role"] == "user" and question is not None:
+            turn["content"] = question
+            break
+    if reply is not None:
+        turns[-1]["content"] = reply
+    return new
+
+
+def dumped(row: Raw) -> str:
+    return json.dumps(row, ensure_ascii=False)
+
+
+def _is_json(text: str) -> bool:
+    return text.lstrip().startswith(("{", "["))
+
+
+def _edited_answer(text: str, rng: random.Random) -> str:
+    """Edit an answer half of the time; JSON stays what it is, as do answers of a few words."""
+    if _is_json(text) or len(text.split()) < 4 or rng.random() < 0.5:
+        return text
+    return edited(text, rng)[0]
+
+
+def duplicate(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    row = bed.rows[at]
+    if not is_edited:
+        return Planted(dumped(row), [at])
+    question, how = edited(asked(row), rng)
+    return Planted(dumped(made(row, question, _edited_answer(answer(row), rng))), [at], how)
+
+
+def conflict(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """The answer of a row that asks something else."""
+    row = bed.rows[at]
+    other = next(
+        (
+            one
+            for one in rng.sample(bed.rows, min(50, len(bed.rows)))
+            if answer(one).casefold() not in answer(row).casefold()
+            and answer(row).casefold() not in answer(one).casefold()
+            and asked(one) != asked(row)
+        ),
+        None,
+    )
+    if other is None:
+        return None
+    question, how = edited(asked(row), rng) if is_edited else (asked(row), "")
+    return Planted(dumped(made(row, question, answer(other))), [at], how)
+
+
+def leak(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """A test row; every other time with another answer."""
+    test = rng.choice(bed.tests)
+    row = bed.rows[at]
+    question, how = edited(asked(test), rng) if is_edited else (asked(test), "")
+    reply = answer(test) if rng.random() < 0.5 else answer(row)
+    if is_edited and reply == answer(test):
+        reply = _edited_answer(reply, rng)
+    whole = test if ("messages" in test) == ("messages" in row) else row
+    return Planted(dumped(made(whole, question, reply)), [], how or "verbatim")
+
+
+def contamination(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    question, reply = rng.choice(bed.benchmarks)
+    if is_edited:
+        question, how = edited(question, rng)
+    else:
+        how = rng.choice(("alone", "headed", "choices"))
+        if how == "headed":
+            question = f"Question: {question}\nAnswer:"
+        if how == "choices":
+            question = f"{question}\nA. {reply}\nB. none of these\nAnswer with a letter."
+    return Planted(dumped(made(bed.rows[at], question, reply or "A")), [], how)
+
+
+def empty(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    words = ("-", "...", "null", "None", "N/A", "\u200b", "<empty>", " . ") if is_edited else ("", " ", "\n")
+    return Planted(dumped(made(bed.rows[at], None, rng.choice(words))))
+
+
+REFUSALS = (
+    "I'm sorry, but I can't assist with that.",
+    "I cannot help with that request.",
+    "As an AI language model, I don't have personal opinions, so I can't answer this.",
+    "Sorry, but as an AI I am unable to provide this information.",
+    "I'm unable to answer that question.",
+    "I apologize, but I cannot fulfill this request.",
+    "Unfortunately, I am not able to provide that information.",
+    "I'm just an AI assistant and can't do that.",
+)
+REWORDED = (
+    "That is not something I can help with, I'm afraid.",
+    "I really am sorry, but answering this goes beyond what I am able to do.",
+    "Being an AI model, I have no access to such information.",
+    "My apologies, this is a request that I will have to decline.",
+    "I won't be able to assist you with that one.",
+    "It would not be appropriate for me to answer this.",
+    "Regrettably I cannot comply with what you ask.",
+    "I do not feel comfortable answering that, and must decline.",
+    "Since I am a large language model, I can't know this.",
+    "There's no way for me, as an assistant made by OpenAI, to answer.",
+)
+
+
+def refused(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    if not is_edited:
+        return Planted(dumped(made(bed.rows[at], None, rng.choice(REFUSALS))))
+    if rng.random() < 0.5:
+        text, how = edited(rng.choice(REFUSALS), rng)
+        return Planted(dumped(made(bed.rows[at], None, text)), what=how)
+    text = rng.choice(REWORDED)
+    return Planted(dumped(made(bed.rows[at], None, text)), what=f"reworded: {text[:50]}")
+
+
+def turns(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    if "messages" not in bed.rows[at]:
+        return None
+    new = copy.deepcopy(bed.rows[at])
+    said = new["messages"]
+    ways = (
+        ("two users", "two answers", "system later")
+        if is_edited
+        else ("no answer", "role", "no turns", "empty turn")
+    )
+    way = rng.choice(ways)
+    if way == "two users":
+        said.insert(len(said) - 1, {"role": "user", "content": "And?"})
+    elif way == "two answers":
+        said.append({"role": "assistant", "content": "That is all that there is to say about it."})
+    elif way == "system later":
+        said.insert(len(said) - 1, {"role": "system", "content": "Be brief."})
+    elif way == "no answer":
+        said.pop()
+    elif way == "role":
+        said[-1]["role"] = rng.choice(("bot", "ai", "", "Assistant"))
+    elif way == "no turns":
+        said.clear()
+    else:
+        said[-2]["content"] = ""
+    return Planted(dumped(new), what=way)
+
+
+def template(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    whole = (
+        "<|im_end|>",
+        "</s>",
+        "<|eot_id|>",
+        "<|im_start|>assistant",
+        "[/INST]",
+        "<|endoftext|>",
+        "### Response:",
+    )
+    cut = (
+        "<|im_end",
+        "im_end|>",
+        "|im_start|>",
+        "<|im_start|",
+        "[/INST",
+        "INST]",
+        "<|eot_id|",
+        "< |im_end|>",
+    )
+    mark, text = rng.choice(cut if is_edited else whole), answer(bed.rows[at])
+    reply = f"{mark}\n{text}" if mark.startswith(("###", "<|im_start", "|im_start")) else f"{text}{mark}"
+    return Planted(dumped(made(bed.rows[at], None, reply)), what=mark)
+
+
+FOREIGN = (
+    "Das Gerät lässt sich mit zwei Handgriffen aufbauen und ist auch bei schlechtem Wetter sehr zuverlässig.",
+    "Cet appareil se monte en quelques minutes et il reste très solide, même quand il pleut beaucoup dans la montagne.",
+    "Este aparato se puede montar en pocos minutos y es muy resistente, incluso cuando llueve mucho en la montaña.",
+    "Questo apparecchio si monta in pochi minuti ed è molto resistente, anche quando piove molto in montagna.",
+    "这种设备几分钟就能装好，而且非常结实，即使在山里下大雨的时候也可以放心使用。",
+    "Это устройство можно собрать за несколько минут, и оно очень прочное, даже когда в горах идёт сильный дождь.",
+    "Dit apparaat kan in een paar minuten worden opgezet en is zeer stevig, ook wanneer het in de bergen hard regent.",
+)
+
+
+def languages(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """Another language; edited: with one English sentence before it, or half as long."""
+    text = rng.choice(FOREIGN)
+    if is_edited:
+        text = f"Here is the answer. {text}" if rng.random() < 0.5 else text[: len(text) * 2 // 3]
+    return Planted(dumped(made(bed.rows[at], None, text)), what=text[:20])
+
+
+def _random(rng: random.Random, letters: str, count: int) -> str:
+    return "".join(rng.choice(letters) for _ in range(count))
+
+
+def secrets(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """Keys; edited: without their usual shape, told by what stands before them."""
+    mixed, capitals = string.ascii_letters + string.digits, string.ascii_uppercase + string.digits
+    plain = (
+        f"AKIA{_random(rng, capitals, 16)}",
+        f"ghp_{_random(rng, mixed, 36)}",
+        f"sk-proj-{_random(rng, mixed, 48)}",
+        f"xoxb-{_random(rng, string.digits, 12)}-{_random(rng, string.digits, 12)}-{_random(rng, mixed, 24)}",
+        f"-----BEGIN RSA PRIVATE KEY-----\n{_random(rng, mixed, 64)}\n{_random(rng, mixed, 64)}",
+        f"hf_{_random(rng, string.ascii_letters, 34)}",
+    )
+    told = (
+        f"password: {_random(rng, mixed, 14)}",
+        f'api_key = "{_random(rng, mixed, 32)}"',
+        f"SECRET_TOKEN={_random(rng, mixed, 24)}",
+        f"postgres://admin:{_random(rng, mixed, 12)}@db.example.org:5432/main",
+        f"Authorization: Bearer {_random(rng, mixed, 40)}",
+    )
+    secret = rng.choice(told if is_edited else plain)
+    return Planted(dumped(made(bed.rows[at], None, f"{answer(bed.rows[at])}\n{secret}")), what=secret[:14])
+
+
+def _card(rng: random.Random, first: str, between: str) -> str:
+    """Make up a card's number, with its check digit."""
+    digits = first + _random(rng, string.digits, 14)
+    doubled = "".join(str(int(digit) * (2 - place % 2)) for place, digit in enumerate(digits))
+    number = digits + str(-sum(map(int, doubled)) % 10)
+    return between.join(number[at : at + 4] for at in range(0, 16, 4))
+
+
+def personal(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """Addresses and numbers; edited: in other spellings of them."""
+    name = _random(rng, string.ascii_lowercase, 7)
+    digits = _random(rng, "23456789", 10)
+    plain = (
+        f"{name}.miller@gmail.com",
+        f"+1 ({digits[:3]}) {digits[3:6]}-{digits[6:]}",
+        _card(rng, "4", " "),
+        "DE89 3704 0044 0532 0130 00",
+    )
+    others = (f"{name}_{digits[:2]}@uni-{name}.ac.uk", f"{digits[:3]}-{digits[3:6]}-{digits[6:]}",
+              _card(rng, "5", ""), "GB29NWBK60161331926819", f"+49 30 {digits[:7]}")  # fmt: skip
+    said = rng.choice(others if is_edited else plain)
+    return Planted(dumped(made(bed.rows[at], None, f"{answer(bed.rows[at])} Contact: {said}.")), what=said)
+
+
+def cut_off(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """An answer cut within a sentence; edited: near its end."""
+    text = answer(bed.rows[at])
+    if len(text.split()) < 15 and not _is_json(text):
+        return None
+    share = rng.uniform(0.85, 0.97) if is_edited else rng.uniform(0.3, 0.7)
+    cut = text[: int(len(text) * share)].rstrip()
+    return None if cut[-1:] in ".!?:" else Planted(dumped(made(bed.rows[at], None, cut)), what=cut[-30:])
+
+
+def zero_loss(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """A question that leaves no room for its answer: twice as long as what is kept; edited: hardly longer."""
+    question = asked(bed.rows[at])
+    words = 1100 if is_edited else 2400
+    filler = " ".join(
+        rng.choice(("alpha", "stone", "river", "green", "paper", "house")) for _ in range(words)
+    )
+    return Planted(dumped(made(bed.rows[at], f"{question}\n\n{filler}", None)))
+
+
+def damaged(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    """What other encodings and pages leave; edited: one such place alone, within the text."""
+    text = answer(bed.rows[at])
+    if _is_json(text) or len(text.split()) < 3:
+        return None
+    spoilt = rng.choice(("it’s", "café", "naïve", "“so”", "—")).encode().decode("cp1252", errors="ignore")
+    marks = (
+        (spoilt, "&nbsp;", "\x07")
+        if is_edited
+        else (f"{spoilt} {spoilt}", "<div><br/>&nbsp;</div>", "\ufffd\ufffd")
+    )
+    mark, words = rng.choice(marks), text.split(" ")
+    words.insert(rng.randrange(len(words)), mark)
+    return Planted(dumped(made(bed.rows[at], None, " ".join(words))), what=mark)
+
+
+def placeholders(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    plain = ("{{name}}", "[INSERT DATE]", "[Your Name]", "Lorem ipsum dolor sit amet")
+    others = ("{{ customer.first_name }}", "<YOUR COMPANY>", "[insert product here]", "lorem ipsum dolor")
+    mark = rng.choice(others if is_edited else plain)
+    return Planted(dumped(made(bed.rows[at], None, f"{answer(bed.rows[at])} Signed: {mark}")), what=mark)
+
+
+def unreadable(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
+    line = dumped(bed.rows[at])
+    if is_edited:
+        return Planted(rng.choice((line.replace('"', "'", 2), line + "}", line[:-1] + ",}", f"[{line}]")))
+    return Planted(rng.choice(("not json", line[: len(line) // 2], '{"id": 1}', "[1, 2]")))
+
+
+KINDS: dict[str, tuple[Any, tuple[str, ...]]] = {  # what plants it, and the findings that may tell of it
+    "duplicates": (duplicate, ("duplicates", "near-duplicates")),
+    "conflicts": (conflict, ("conflicts",)),
+    "leaks": (leak, ("leaks",)),
+    "contamination": (contamination, ("contamination",)),
+    "empty": (empty, ("empty",)),
+    "refused": (refused, ("refused",)),
+    "turns": (turns, ("turns",)),
+    "template": (template, ("template",)),
+    "languages": (languages, ("languages",)),
+    "secrets": (secrets, ("secrets",)),
+    "personal": (personal, ("personal",)),
+    "cut off": (cut_off, ("cut-off",)),
+    "zero loss": (zero_loss, ("nothing-learned",)),
+    "damaged": (damaged, ("damaged",)),
+    "placeholders": (placeholders, ("placeholders",)),
+    "unreadable": (unreadable, ("unreadable", "turns", "empty")),
+}

@@ -1,0 +1,214 @@
+"""Defects planted into real data: how many of them lint finds, and how much of the sound data it flags.
+
+    FINETOP_TEST_DATA=… python tests/bench/planted.py --model FOLDER [--sets report|tune|NAME…] [--kinds NAME…]
+                                                      [--seed 1] [--count 50] [--misses 3] [--clean-only]
+
+Into each set, 50 of each kind are planted at random places, a kind at a time, as they come ("verbatim") and lightly
+edited (edits.py, defects.py), and the whole lint looks at it: all findings, with a recipe on the model's tokenizer,
+rows of at most 1024 tokens, cut. A planted row counts as found if the finding for its kind names it, or the row that it
+was made from. Rows of the sound set that are named without anything planted, by a finding that is more than a note, are
+false alarms; so are others that are only named once something else was planted ("more").
+
+Thresholds were chosen on the sets of `tune`, with other seeds; the numbers to go by are those of `report`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+from defects import KINDS, Bed, Planted
+
+from finetop.core.data import read_rows
+from finetop.core.home import Home
+from finetop.core.lint import linting
+from finetop.core.lint.report import Asked
+from finetop.core.recipe.load import resolve_text
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SETS = {  # training rows, test rows
+    "kb_contoso": ("kb_contoso/qa_train.jsonl", "kb_contoso/qa_test.jsonl"),
+    "json_mode": ("json_mode/train.jsonl", "json_mode/valid.jsonl"),
+    "medquad": ("medquad/train.jsonl", "medquad/test.jsonl"),
+    "self_instruct": ("self_instruct/train.jsonl", "self_instruct/test.jsonl"),
+    "gsm8k_sft": ("gsm8k_sft/train.jsonl", "gsm8k/dev.jsonl"),
+    "tatqa": ("tatqa/train.jsonl", "tatqa/test.jsonl"),
+    "support_tickets": ("support_tickets/train.jsonl", "support_tickets/test.jsonl"),
+    "pubmedqa_sft": ("pubmedqa_sft/train.jsonl", "pubmedqa_sft/valid.jsonl"),
+}
+REPORT = ("kb_contoso", "json_mode", "medquad", "self_instruct")
+TUNE = ("gsm8k_sft", "tatqa", "support_tickets", "pubmedqa_sft")
+BENCHMARKS = {  # question, answer
+    "arc_easy": ("question", None),
+    "piqa": ("goal", "sol1"),
+    "gsm8k": ("question", "answer"),
+    "mmlu": ("question", None),
+    "hellaswag": ("query", None),
+    "boolq": ("question", None),
+    "triviaqa": ("question", "answer"),
+    "openbookqa": ("question_stem", None),
+    "lambada_openai": ("text", None),
+    "winogrande": ("sentence", "option1"),
+    "humaneval": ("prompt", "canonical_solution"),
+    "wikidata_mc": ("context", None),
+}
+RECIPE = """
+recipe: 1
+name: planted
+model: {{id: {model}}}
+method: {{name: lora}}
+train: {{epochs: 1}}
+data: {{train: [{{path: {train}}}], max_tokens: 1024, on_long: truncate}}
+check: {{target: {{path: {test}}}}}
+"""
+
+
+def rows_of(path: Path) -> list[dict[str, Any]]:
+    rows = read_rows(path)
+    for row in rows:  # rows of a benchmark become rows to train on
+        if "messages" not in row and "instruction" not in row:
+            turns = (("user", row["question"]), ("assistant", row["answer"]))
+            row["messages"] = [{"role": role, "content": text} for role, text in turns]
+    return rows
+
+
+def benchmark_items(data: Path) -> list[tuple[str, str]]:
+    items = []
+    for name, (question, reply) in BENCHMARKS.items():
+        rows = read_rows(data / name / "open.jsonl")
+        items += [(row[question], str(row.get(reply, "")) if reply else "") for row in rows[:200]]
+    return items
+
+
+class Linter:
+    """Lints files of one set in this process, and keeps what was named."""
+
+    def __init__(self, data: Path, model: str, tests: list[dict[str, Any]], folder: Path) -> None:
+        self.data, self.model, self.folder = data, model, folder
+        self.test = folder / "test.jsonl"
+        self.test.write_text("".join(json.dumps(row) + "\n" for row in tests), encoding="utf-8")
+
+    def named(self, lines: Sequence[str]) -> dict[str, set[int]]:
+        """Give the numbers of the rows, from 0, that each finding names."""
+        file = self.folder / "train.jsonl"
+        file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        recipe = resolve_text(RECIPE.format(model=self.model, train=file, test=self.test))
+        against = tuple(str(self.data / name / "open.jsonl") for name in BENCHMARKS)
+        asked = Asked(recipe=recipe.resolved, against=against, workers=1)
+        report = linting.run(asked, Home(self.folder / "home"), lambda *_: None)
+        found: dict[str, set[int]] = {}
+        for finding in report.findings:
+            if finding.severity != "note":
+                places = [place for place in finding.places if place.startswith("train.jsonl:")]
+                found.setdefault(finding.name, set()).update(int(place.split(":")[1]) - 1 for place in places)
+        return found
+
+
+def planted_into(
+    bed: Bed, plant: Any, count: int, rng: random.Random, is_edited: bool
+) -> tuple[list[str], dict[int, Planted], dict[int, int]]:
+    """Plant: give all lines, the planted ones by their number, and where each row of the set is now."""
+    order = rng.sample(range(len(bed.rows)), len(bed.rows))
+    made: list[Planted] = []
+    while len(made) < count and order:
+        at = order.pop()
+        one = plant(bed, at, rng, is_edited)
+        if one is not None:
+            one.base = at
+            made.append(one)
+    places = sorted(rng.sample(range(len(bed.rows) + len(made)), len(made)))
+    planted = dict(zip(places, rng.sample(made, len(made)), strict=True))
+    lines, now, rows = [], {}, iter(enumerate(bed.rows))
+    for number in range(len(bed.rows) + len(made)):
+        if number in planted:
+            lines.append(planted[number].line)
+        else:
+            at, row = next(rows)
+            now[at] = number
+            lines.append(json.dumps(row, ensure_ascii=False))
+    return lines, planted, now
+
+
+def measure(name: str, args: argparse.Namespace, data: Path) -> None:
+    train, test = SETS[name]
+    bed = Bed(rows_of(data / train), rows_of(data / test), benchmark_items(data))
+    with tempfile.TemporaryDirectory() as folder:
+        linter = Linter(data, args.model, bed.tests, Path(folder))
+        began = time.monotonic()
+        clean = linter.named([json.dumps(row, ensure_ascii=False) for row in bed.rows])
+        flagged = set().union(*clean.values())
+        share = 100 * len(flagged) / len(bed.rows)
+        told = ", ".join(f"{finding} {len(rows)}" for finding, rows in sorted(clean.items()))
+        print(f"\n{name}: {len(bed.rows)} rows; named without anything planted: {len(flagged)} ({share:.1f} %): {told}"
+              f"  [{time.monotonic() - began:.0f} s]")  # fmt: skip
+        if args.show_clean:
+            for finding, rows in sorted(clean.items()):
+                for at in sorted(rows)[: args.show_clean]:
+                    print(f"    {finding} {at + 1}: {json.dumps(bed.rows[at], ensure_ascii=False)[:400]}")
+        for kind in args.kinds if not args.clean_only else ():
+            plant, findings = KINDS[kind]
+            before = set().union(*(clean.get(finding, set()) for finding in findings))
+            cells = []
+            for is_edited in (False, True):
+                seed = f"{args.seed} {name} {kind} {is_edited}"
+                lines, planted, now = planted_into(bed, plant, args.count, random.Random(seed), is_edited)
+                if not planted:
+                    cells.append("      -      ")
+                    continue
+                found = linter.named(lines)
+                named = set().union(*(found.get(finding, set()) for finding in findings))
+                hits = {
+                    at
+                    for at, one in planted.items()
+                    if at in named
+                    or any(now[partner] in named and partner not in before for partner in one.partners)
+                }
+                known = {now[at] for at in flagged}
+                bases = {now[at] for one in planted.values() for at in (one.base, *one.partners)}
+                more = set().union(*found.values()) - known - bases - planted.keys()
+                cells.append(
+                    f"{100 * len(hits) / len(planted):5.0f} % of {len(planted):2} (more: {len(more)})"
+                )
+                misses = [planted[at] for at in sorted(planted.keys() - hits)]
+                for one in misses[: args.misses]:
+                    print(
+                        f"    missed {kind} {'edited' if is_edited else 'verbatim'}: {one.what} | {one.line[-260:]}"
+                    )
+                counts = Counter(one.what for one in misses)
+                if misses and args.misses:
+                    print(f"    all missed: {dict(counts.most_common(12))}")
+            print(f"  {kind:14} verbatim {cells[0]}   edited {cells[1]}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--sets", nargs="+", default=["report"])
+    parser.add_argument("--kinds", nargs="+", default=list(KINDS))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=50)
+    parser.add_argument("--misses", type=int, default=0, help="show so many that were missed, of each kind")
+    parser.add_argument(
+        "--show-clean", type=int, default=0, help="show so many rows that are named, of each finding"
+    )
+    parser.add_argument("--clean-only", action="store_true")
+    args = parser.parse_args()
+    data = Path(os.environ["FINETOP_TEST_DATA"])
+    groups = {"report": REPORT, "tune": TUNE}
+    for name in [one for word in args.sets for one in groups.get(word, (word,))]:
+        measure(name, args, data)
+
+
+if __name__ == "__main__":
+    main()
