@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from finetop.core.alike.compare import compare
+from finetop.core.alike.compare import TABLE, compare
 from finetop.core.alike.words import DIGIT, LITTLE, MARKS, START, bare, codes_of
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 BEGIN: Final = 4  # words: could you please write
 SHORT: Final = 8  # words of an answer that is a label, a name, a number
 AGREES: Final = 0.6  # of a short answer's words that a longer one has
-UNLIKE: Final = 0.12  # of the fewer words of two answers that both have
+UNLIKE: Final = 0.15  # of the fewer words of two answers, those that many answers have aside, that both have
+OFTEN: Final = 0.05  # of all texts: a word that more of them have says little
+OFTEN_AT_LEAST: Final = 50
+LONG: Final = 40  # words of an answer that a few words can't stand for
 ENOUGH: Final = 6  # words that matter, in an answer that can be told to be about something else
 ALIKE: Final = 0.6  # share of two long answers that are one text with a change in it
 
@@ -38,15 +41,25 @@ MADE_UP = frozenset(bare(codes_of(_MADE_UP)).tolist())
 
 
 def contradiction(
-    asked: Codes, one: Codes, other: Codes, counts: Counts | None = None, *, are_labels: bool = False
+    asked: Codes,
+    one: Codes,
+    other: Codes,
+    counts: Counts | None = None,
+    texts: int = 0,
+    *,
+    are_labels: bool = False,
 ) -> str:
     """Say in words how two answers to a question contradict each other; "" if they don't."""
     first, second = sorted((one, other), key=len)
     if len(first) == len(second) and np.array_equal(bare(first), bare(second)):
         return ""
     is_open = not are_labels and _makes_up(asked)
+    common = max(OFTEN_AT_LEAST, OFTEN * texts)
+    topics = [_topics(side, counts, common) for side in (asked, first, second)]
     if len(first) <= SHORT:
-        return "" if is_open or _says(second, first) else "different short answers"
+        if is_open and (len(second) < LONG or topics[1] & (topics[0] | topics[2])):
+            return ""
+        return "" if _says(second, first) else "different short answers"
     change = compare(first, second, counts)
     if change.share >= ALIKE:
         return "the same but for a name or number" if change.swapped_names and not is_open else ""
@@ -56,7 +69,7 @@ def contradiction(
         ends = [int(side[-1]) for side in (first, second)]
         if all(end & DIGIT for end in ends) and ends[0] >> MARKS != ends[1] >> MARKS:
             return "different numbers at the end"
-    return "answers to different questions" if _unlike(asked, first, second, is_open=is_open) else ""
+    return "answers to different questions" if _unlike(*topics, is_open=is_open) else ""
 
 
 def _makes_up(asked: Codes) -> bool:
@@ -88,13 +101,18 @@ def _matters(codes: Codes) -> set[int]:
     return set(bare(codes[(codes & LITTLE) == 0]).tolist())
 
 
-def _unlike(asked: Codes, one: Codes, other: Codes, *, is_open: bool) -> bool:
-    """Whether one of two long answers is about something else than the other and the question."""
-    about, first, second = _matters(asked), _matters(one), _matters(other)
+def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
+    """Give the words of a text that tell what it is about: few texts have them."""
+    said = _matters(codes)
+    return said if counts is None else {word for word in said if counts[word & (TABLE - 1)] <= common}
+
+
+def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool) -> bool:
+    """Whether one of two long answers is about something else than the other."""
     fewer = min(len(first), len(second))
     if fewer < ENOUGH or len(first & second) > UNLIKE * fewer:
         return False
     if not is_open:
         return True
     shared = sorted((len(first & about), len(second & about)))
-    return len(about) >= ENOUGH and shared[0] == 0 and shared[1] > 1
+    return shared[0] == 0 and shared[1] > 0

@@ -83,6 +83,8 @@ def codes_of(text: str) -> Codes:
     capitals = found & CAPITAL
     if 2 * int(capitals.sum()) > len(found):  # A Heading, or ALL IN CAPITALS: they say nothing
         found &= ~np.uint32(CAPITAL)
+    # A little word has a capital where a sentence starts, though no mark may stand before it: "… a name Thanks!"
+    starts |= (found & (CAPITAL | LITTLE)) == CAPITAL | LITTLE
     found[starts] &= ~np.uint32(CAPITAL)
     found[starts] |= START
     return found

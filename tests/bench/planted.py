@@ -18,6 +18,7 @@ import argparse
 import json
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+import edits
 from defects import KINDS, Bed, Planted
 
 from finetop.core.data import read_rows
@@ -89,6 +91,12 @@ def benchmark_items(data: Path) -> list[tuple[str, str]]:
         rows = read_rows(data / name / "open.jsonl")
         items += [(row[question], str(row.get(reply, "")) if reply else "") for row in rows[:200]]
     return items
+
+
+def odd_words(data: Path) -> tuple[str, ...]:
+    """List words of web pages: of a handful of odd words each would be usual once it is planted a few times."""
+    texts = " ".join(row["text"] for row in read_rows(data / "c4_demo" / "train.jsonl"))
+    return tuple(sorted(set(re.findall(r"\b[a-z]{4,9}\b", texts))))
 
 
 class Linter:
@@ -205,6 +213,7 @@ def main() -> None:
     parser.add_argument("--clean-only", action="store_true")
     args = parser.parse_args()
     data = Path(os.environ["FINETOP_TEST_DATA"])
+    edits.ODD_WORDS = odd_words(data)
     groups = {"report": REPORT, "tune": TUNE}
     for name in [one for word in args.sets for one in groups.get(word, (word,))]:
         measure(name, args, data)

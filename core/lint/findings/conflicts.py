@@ -68,4 +68,4 @@ class Finder:
             return ""
         answers = seen.answer(first), seen.answer(second)
         are_labels = seen.are_labels(first, second)
-        return contradiction(seen.asked(first), *answers, seen.counts(), are_labels=are_labels)
+        return contradiction(seen.asked(first), *answers, seen.counts(), len(seen), are_labels=are_labels)

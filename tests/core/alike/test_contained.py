@@ -35,7 +35,7 @@ def found(*texts: str) -> set[int]:
         ("The capital of Chile is Santiago.", {2}),
         ("The capital of Peru is", set()),
         ("He asked what the capital of Chile is and where it lies.", set()),
-        ("Quick question. 402 + 585 = Thanks!", set()),
+        ("Quick question. 402 + 585 = Thanks!", {3}),
         ("Quick question. 402 + 585 = ?", {3}),
         ("402 - 585 =", set()),
         ("how are you", {4}),
