@@ -54,10 +54,16 @@ class Hit(msgspec.Struct, frozen=True):
 
 
 class Items:
-    """What is looked for; `counts` are of the words of the texts, if they are known, to tell usual ones."""
+    """What is looked for; `counts` are of the words of the texts, if they are known, to tell usual ones.
 
-    def __init__(self, items: Sequence[Codes], counts: Counts | None = None) -> None:
+    With `is_loose` whoever asks has more to go by (answers) and judges light edits of short items.
+    """
+
+    def __init__(
+        self, items: Sequence[Codes], counts: Counts | None = None, *, is_loose: bool = False
+    ) -> None:
         self.items = items
+        self._is_loose = is_loose
         self._counts = np.zeros(TABLE, np.uint32) if counts is None else counts.copy()
         count_words(self._counts, items)
         self._tiny: dict[bytes, list[int]] = {}
@@ -104,7 +110,8 @@ class Items:
             return change if change.is_equal and _begins(text, first) and _begins(text, last) else None
         if len(item) < SHORT:
             is_alone = _begins(text, first) and any(_begins(text, last + n) for n in range(REST + 1))
-            return change if is_alone and change.is_sure else None
+            is_it = change.is_light if self._is_loose else change.is_sure
+            return change if is_alone and is_it else None
         if change.contained < WITHIN or change.swapped_names or change.worst < KEPT_OF_A_SENTENCE:
             return None
         return change

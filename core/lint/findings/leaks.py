@@ -53,6 +53,7 @@ class Finder:
         wanted = Items(
             [seen.answer(number) if is_text[number] else seen.asked(number) for number in tests],
             seen.counts(),
+            is_loose=True,
         )
         training = seen.members(whole, alike.SIDES[0])
         judged, answered, hits = alike.Families(), {}, {}
