@@ -73,7 +73,7 @@ class Items:
         normal = [
             number
             for number, codes in enumerate(items)
-            if len(codes) >= TINY or (len(codes) > 2 and (codes & DIGIT).any())
+            if len(codes) >= TINY or (len(codes) > 2 and (is_loose or (codes & DIGIT).any()))
         ]
         self._shorter = _Index(items, [n for n in normal if len(items[n]) < LONGER], 2)
         self._longer = _Index(items, [n for n in normal if len(items[n]) >= LONGER], 3)
