@@ -31,6 +31,9 @@ _TOKEN = re.compile(
 )
 _ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f")
 _EDGES = " .,:;!?=\"'"
+_OPENERS = frozenset(
+    {"Please", "Thanks", "Thank", "Kindly", "Hi", "Hello"}
+)  # with a capital, they begin a sentence
 _MEMORY = 400_000  # different words whose codes are remembered: about 60 MB
 
 _LITTLE_WORDS: Final = """
@@ -62,6 +65,8 @@ def _code(word: str) -> int:
         return 0
     folded = word.casefold()
     code = (crc32(folded.encode("utf-8", "replace")) | 16) >> MARKS << MARKS
+    if word in _OPENERS:
+        return code | START | LITTLE
     code |= CAPITAL * word[0].isupper() | LITTLE * (folded in LITTLE_WORDS)
     return code | DIGIT * any(map(str.isdigit, word))
 
@@ -83,8 +88,6 @@ def codes_of(text: str) -> Codes:
     capitals = found & CAPITAL
     if 2 * int(capitals.sum()) > len(found):  # A Heading, or ALL IN CAPITALS: they say nothing
         found &= ~np.uint32(CAPITAL)
-    # A little word has a capital where a sentence starts, though no mark may stand before it: "… a name Thanks!"
-    starts |= (found & (CAPITAL | LITTLE)) == CAPITAL | LITTLE
     found[starts] &= ~np.uint32(CAPITAL)
     found[starts] |= START
     return found
