@@ -1,6 +1,8 @@
 """Versions of data, against the real supervisor on fake jobs that read files: listed, shown, compared, rebuilt."""
 
 import json
+import os
+import time
 
 import pytest
 
@@ -74,6 +76,7 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     write(few, rows_of(2))
     facts = {"source": {"path": str(two), "sha256": sha256_of(two), "rows": 22}, "by": "random", "rows": 2}
     few.with_name("few.manifest.json").write_text(json.dumps({**facts, "sha256": sha256_of(few)}))
+    os.utime(few, (time.time() + 3600,) * 2)  # as if it was written while the run waited
     rig.submit("few", steps=1, reads=[str(few)])
     for name in ("three", "old", "few"):
         rig.wait_state(name, "finished")
@@ -91,7 +94,10 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     assert "old: An older finetop read this run's data" in finetop("compare", "two", "old", "--data")[1]
     assert "An older finetop read" in finetop("show", "old")[1]
     said = "selected from faq.jsonl v2 by random, 2 of 22 rows"
-    assert said in finetop("show", "few")[1] and said in finetop("data")[1]
+    out = finetop("show", "few")[1]
+    assert said in out and said in finetop("data")[1]
+    late = "the file was written, or put there, after the run was queued"
+    assert late in out and late not in finetop("show", "three")[1]
 
 
 def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, two, tmp_path):

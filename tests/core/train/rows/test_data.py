@@ -7,7 +7,7 @@ import json
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.events import DataRead, EventLog, FirstRow, decode
+from finetop.core.events import DataRead, EventLog, FirstRow, SourceRead, decode
 from finetop.core.home import Home
 from finetop.core.objectives import sft
 from finetop.core.recipe.schema import Data, EvalShare, Source
@@ -179,6 +179,8 @@ def test_local_data_sets_are_read(tmp_path, events, saved):
         rows.to_parquet(str(folder / "train.parquet"))
     read = data.read(Data(train=(Source(id=str(folder)),), eval=NO_EVAL), 1, Home(tmp_path), events)
     assert [row.conversation.answer for row in read.train[0].rows] == ["So.", "By."]
+    (told,) = written(tmp_path, SourceRead)
+    assert told.rows == 2 and len(told.content) == 64 and told.fingerprint and told.written is None
     if saved == "splits":
         with pytest.raises(BadInput, match=r"has no split test\. There is train\."):
             data.read(Data(train=(Source(id=str(folder), split="test"),)), 1, Home(tmp_path), events)
