@@ -53,7 +53,7 @@ def write_rows(file: IO[bytes], pool: list[str], rows: int, most_bytes: int, sen
     chance = random.Random(1)
     written = 0
     for number in range(rows):
-        question = f"{chance.choice(pool)} What about number {number}?"
+        question = " ".join(chance.choices(pool, k=2))
         answer = " ".join(chance.choices(pool, k=chance.randint(1, sentences)))
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         written += file.write(msgspec.json.encode({"messages": turns}) + b"\n")
