@@ -18,7 +18,7 @@ def head(found: ApproachesAnswer) -> tuple[str, ...]:
     return (
         "approach",
         clean_line(found.metric).replace("_", " "),
-        "over seeds",
+        "seeds",
         "to the best",
         "retained",
         "forgot?",
@@ -31,7 +31,7 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
         return (row.name, NOT_KNOWN, "", "", "", "")
     gap = "best" if row.is_best else NOT_KNOWN
     if row.gap is not None:
-        gap = f"{row.gap.mean:+.2f} ±{(row.gap.high - row.gap.low) / 2:.2f}{' =' if row.gap.is_open else ''}"
+        gap = f"{row.gap.mean:+.2f} ±{(row.gap.high - row.gap.low) / 2:.2f}{'=' if row.gap.is_open else ''}"
     spread = NOT_KNOWN if row.target.spread is None else f"±{row.target.spread:.2f}"
     return (row.name, score(row.target), spread, gap, *retained(row.retained))
 
@@ -50,10 +50,11 @@ def retained(found: Retained | None) -> tuple[str, str]:
     if found.same_weights:
         return "0.0", "same weights"
     change = NOT_KNOWN if found.drop is None else f"{-found.drop:+.1f}"
-    counted = [
-        f"{found.verdicts.count(key)} {word}" for key, word in VERDICTS.items() if key in found.verdicts
-    ]
-    words = counted[0].partition(" ")[2] if len(found.verdicts) == 1 and counted else ", ".join(counted)
+    worst = next((key for key in ("regressed", "no_verdict", "ok") if key in found.verdicts), "")
+    count, total = found.verdicts.count(worst), len(found.verdicts)
+    words = VERDICTS.get(worst, "")
+    if count < total:
+        words = f"{count}/{total} {words}"
     return change, words
 
 

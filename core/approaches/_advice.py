@@ -96,11 +96,19 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
     text = f"Answers new facts soonest: {'; then '.join(words)}."
     if best is not took[0][0]:
         text += f" Best on them is {best.name}."
-    missed = [row.name for row in tried if row not in [one for one, _ in took]]
+    worse = [row.name for row in tried if row.news and row.news.gain and _loses(metric, row.news.gain)]
+    missed = [row.name for row in tried if row not in [one for one, _ in took] and row.name not in worse]
+    if worse:
+        text += f" With them {_and(worse)} answered worse than before."
     if missed:
         text += f" Not proven for {_and(missed)}."
     cannot = [row.name for row in asked if row not in tried]
     return f"{text} {_and(cannot)} took none in." if cannot else text
+
+
+def _loses(metric: str, change: Gap) -> bool:
+    """Say if a change for the worse is proven."""
+    return change.low > 0 if metric in LOWER_IS_BETTER else change.high < 0
 
 
 def _form(done: Sequence[ApproachRow], metric: str) -> str:

@@ -150,7 +150,10 @@ def _state(members: Sequence[Member]) -> tuple[State, str]:
             if _ended_badly(state):
                 return "failed", f"{one.row.name}: {_cause(state)}"
     done = len(members) - len(missing)
-    return "under way", f"{done} of {len(members)} runs are measured" if done else word(missing[0].row.state)
+    if done:
+        return "under way", f"{done} of {len(members)} runs are measured"
+    state = missing[0].row.state
+    return "under way", "trained, not measured yet" if isinstance(state, Finished) else word(state)
 
 
 def _made(member: Member) -> list[tuple[JobRow, float]]:

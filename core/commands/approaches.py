@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
 ANYWHERE = True
-WIDTH = 100  # of the advice
+WIDTH = 80  # of the advice
+PRICE_HEAD = ("approach", "set-up", "prompt", "a query", "memory", "new facts")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,8 +91,8 @@ def queue(args: argparse.Namespace, home: Home) -> int:
         print_json({"comparison": plain(queued)})
         return 0
     for one in queued.runs:
-        said = "was measured before, or is under way" if one.was_there else "is queued"
-        print(f"{one.name} {said}")
+        said = f"is queued{', held' if args.hold else ''}"
+        print(f"{one.name} {'is there already, and is used again' if one.was_there else said}")
     for approach, why in sorted(queued.left_out.items()):
         print(f"{approach} is left out: {clean_line(why)}")
     new = sum(not one.was_there for one in queued.runs)
@@ -161,10 +162,24 @@ def print_all(found: protocol.ApproachesAnswer) -> None:
     if done:
         print_table(words.head(found), [words.cells(row) for row in done], right=(1, 2, 3, 4))
         print()
-        print_table(words.PRICE_HEAD, [words.prices(row) for row in done], right=(1, 2, 3, 4, 5, 8))
+        print_table(PRICE_HEAD, [prices(row) for row in done], right=(1, 2, 3, 4))
     for line in words.asides(found):
         print(line)
     for topic, texts in groupby(found.advice, key=lambda one: one.topic):
         print(f"{topic}:")
         for one in texts:
-            print(textwrap.fill(clean_line(one.text), WIDTH, initial_indent="  ", subsequent_indent="  "))
+            for line in textwrap.wrap(clean_line(one.text), WIDTH - 2, break_on_hyphens=False):
+                print(f"  {line}")
+
+
+def prices(row: protocol.ApproachRow) -> tuple[str, ...]:
+    """Say of an approach what it costs, in as many columns as 80 characters have room for."""
+    name, setup, gpu, prompt, query, memory, news, _, spent = words.prices(row)
+    return (
+        name,
+        setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}",
+        prompt,
+        query,
+        memory,
+        f"{news}, {spent}" if spent else news,
+    )

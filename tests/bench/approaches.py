@@ -42,7 +42,7 @@ approaches:
   only: [prompt, few-shot, retrieval, lora, full, retrieval-lora, from-scratch]
   settings:
     retrieval-lora: {train.max_steps: 18}
-    from-scratch: {train.max_steps: 40, train.batch_size: 16, data.max_tokens: 256}
+    from-scratch: {train.max_steps: 24, train.batch_size: 2, data.max_tokens: 256}
   update: {documents: [new_docs.jsonl], train: [{path: new_train.jsonl}], test: new_test.jsonl}
 """
 JSON = """data: {train: [{path: train.jsonl}], eval: {share: 0}, max_tokens: 512, on_long: truncate}
@@ -53,7 +53,7 @@ check:
 approaches:
   only: [prompt, few-shot, retrieval, lora, full, from-scratch]
   settings:
-    from-scratch: {train.max_steps: 30, train.batch_size: 8, data.max_tokens: 256}
+    from-scratch: {train.max_steps: 24, train.batch_size: 2, data.max_tokens: 256}
 """
 
 

@@ -40,6 +40,8 @@ LORA = row("lora", 0.4, -0.4, trains=True, latency_s=0.5, setup_s=301.0, news=ne
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
     said = texts([RETRIEVAL, LORA])["changing knowledge"]
     assert said.startswith("Answers new facts soonest: retrieval in 0.50 s") and "Not proven for lora" in said
+    misled = msgspec.structs.replace(LORA, news=news("train", 0.5, 0.1, 310.0))
+    assert "With them lora answered worse" in texts([RETRIEVAL, misled])["changing knowledge"]
     learned = msgspec.structs.replace(LORA, news=news("train", 0.1, 0.9, 310.0))
     both = texts([RETRIEVAL, learned])["changing knowledge"]
     assert "then lora in 5 min" in both and "Best on them is lora." in both

@@ -31,8 +31,8 @@ PLANS = {
 }  # fmt: skip
 
 
-def ask_for(plans=PLANS, digest=lambda name: f"digest of {name}", **changed):
-    points, _ = approaches.points(resolve_text(RECIPE).recipe)
+def ask_for(plans=PLANS, digest=lambda name: f"digest of {name}", only=(), seeds=None, **changed):
+    points, _ = approaches.points(resolve_text(RECIPE).recipe, only, seeds)
     runs = [
         protocol.ApproachRun(
             point.name,
@@ -59,6 +59,21 @@ def wait_measured(rig, name="kb", timeout_s=60.0):
         time.sleep(0.1)
 
 
+def test_what_trains_is_measured_when_it_is_trained_and_a_run_is_used_again(rig):
+    queued = rig.ask(ask_for({"lora": PLANS["lora"]}, only=["lora"], seeds=1))
+    assert [(one.name, one.was_there) for one in queued.runs] == [
+        ("kb-lora", False),
+        ("kb-lora-update", False),
+    ]
+    (row,) = wait_measured(rig).rows
+    assert row.news.after.mean == pytest.approx(0.55) and row.news.seconds > 0.1
+    assert [job.verb for job in rig.ask(protocol.GetRun("kb-lora")).jobs] == ["train", "measure"]
+    again = rig.ask(ask_for({"lora": PLANS["lora"]}, only=["lora"], seeds=1, subject="another"))
+    assert again.comparison == "kb-2" and all(one.was_there for one in again.runs)
+    assert rig.ask(protocol.GetRun("kb-lora")).row.tags == ["approaches/kb", "approaches/kb-2"]
+
+
+@pytest.mark.slow
 def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the_run_folders(rig):
     queued = rig.ask(ask_for(left_out={"few-shot": "no rows"}))
     assert [one.name for one in queued.runs] == [

@@ -15,7 +15,7 @@ from still import verdict
 from finetop.core import events, protocol, run as data
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
-from finetop.core.store import backups, order, records
+from finetop.core.store import approaches, backups, order, records
 from finetop.core.store.open import open_store, transaction
 from finetop.core.supervisor import triage
 from finetop.core.supervisor.__main__ import open_home
@@ -48,6 +48,7 @@ def lived(rig, tmp_path):
     rig.wait_state(rig.submit("garbled", steps=30, garbage=True), "finished")
     rig.wait_state(rig.submit("broken", steps=3, end="crash"), "failed")
     adopted(rig, tmp_path)
+    compared(rig)
     rig.submit("blocker", steps=5000, pause_s=0.05)
     rig.wait_state("blocker", "running")
     child(rig, "child", "finished", 30)
@@ -104,6 +105,13 @@ def adopted(rig, tmp_path):
     rig.wait_state("adopted", "finished")
 
 
+def compared(rig):
+    run = protocol.ApproachRun("compared", "prompt", 1, rig_recipe(rig, f1=[0.5]), "d" * 64)
+    ask = protocol.SubmitApproaches("kb", "s", "token_f1", [run], {"lora": "no rows"}, "recipe: 1\n")
+    rig.ask(ask)
+    rig.wait_state("compared", "finished")
+
+
 def child(rig, name, parent, step):
     recipe = rig_recipe(rig, steps=3)
     reference = f"run:{parent}" + ("" if step is None else f"@{step}")
@@ -124,15 +132,11 @@ def rig_recipe(rig, **plan):
     }
 
 
-# Comparisons of approaches come back in a test of their own.
-ELSEWHERE = {"cleaned", "removed", "approaches", "comparisons", "measured"}
-
-
 @pytest.mark.slow
 def test_every_row_of_a_home_that_lived_comes_back_and_the_old_database_is_kept(lived):
     rig, before = lived
-    assert {table for table, rows in before.items() if not rows} == ELSEWHERE, "a poor test"
-    assert len(before["runs"]) == 13
+    assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
+    assert len(before["runs"]) == 14
     old = rig.home.database.read_bytes()
     made = rebuild(rig.home)
     assert made.left_out == []
@@ -366,6 +370,14 @@ def test_every_row_comes_back(quiet):
         step=1, name="prune-small", verdict="ok", reason="so", drop=0.0, alpha=0.005
     )
     quiet.job(one, "remedy", [start, mended, fine, events.Ended("finished")], finished, step=1)
+    rows = {"token_f1": [events.RowScore("0", 0.5, 1.0, "a")]}
+    measured = events.ApproachMeasured(approach="lora", step=1, scores=rows, prompt_tokens=9.0)
+    quiet.job(one, "measure", [start, measured, events.Ended("finished")], finished, step=1)
+    with transaction(quiet.supervisor.connection):
+        kb = approaches.Comparison("kb", 1.0, "s", "token_f1", {"qlora": "why"})
+        approaches.keep(quiet.supervisor.connection, kb)
+        member = approaches.Member(one, "lora", 1, False)
+        approaches.add_member(quiet.supervisor.connection, "kb", member, "d" * 64)
     quiet.run("child", (5,), model="run:one@1")
     looked_at = protocol.Standing("looking", "ana", note="since when?")
     triage.say(quiet.supervisor, protocol.SetStanding("one", "", looked_at))
@@ -374,7 +386,7 @@ def test_every_row_comes_back(quiet):
         order.hold_all(quiet.supervisor.connection, held=True)
     quiet.close()
     before = dump(quiet.home.database)
-    assert {table for table, rows in before.items() if not rows} == ELSEWHERE, "a poor test"
+    assert {table for table, rows in before.items() if not rows} == {"cleaned", "removed"}, "a poor test"
     assert len(before["checks"]) == 3
     assert {row[9] for row in before["checks"]} == {True, False}, "none was set aside"
     assert rebuild(quiet.home).left_out == []

@@ -1,0 +1,125 @@
+"""`approaches` as typed: what is queued, what is left out and used again, and the table as a person reads it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from finetop.core import protocol
+from finetop.core.commands.approaches import print_all
+from finetop.core.protocol import Advice, ApproachRow, Gap, News, Retained, Score
+
+RECIPE = """recipe: 1
+extends: lora
+name: tone
+data: {train: [{path: rows.jsonl}]}
+check: {target: {path: rows.jsonl, metric: token_f1}, at_end: false, general: null}
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "a", "completion": "b"}\n' * 5)
+    file = tmp_path / "tone.yaml"
+    file.write_text(RECIPE)
+    return str(file)
+
+
+def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
+    assert finetop("approaches")[1].startswith("No comparisons yet.")
+    code, out, _ = finetop("approaches", recipe, "--only", "prompt,lora,retrieval", "--seeds", "2", "--hold")
+    assert (code, out.splitlines()) == (
+        0,
+        [
+            "tone-prompt is queued, held",
+            "tone-lora-s1 is queued, held",
+            "tone-lora-s2 is queued, held",
+            "retrieval is left out: ask.documents names nothing to look things up in",
+            "3 of 3 runs are new. What comes of them: finetop approaches tone",
+        ],
+    )
+    code, out, _ = finetop("approaches", recipe, "--only", "prompt,few-shot", "--hold", "--json")
+    queued = json.loads(out)["comparison"]
+    assert [(one["name"], one["was_there"]) for one in queued["runs"]] == [
+        ("tone-few-shot", False),
+        ("tone-prompt", True),
+    ]
+    code, out, _ = finetop("approaches", "tone")
+    assert code == 0 and "lora: under way, queued" in out and "retrieval: left out" in out
+    code, out, _ = finetop("approaches")
+    assert out.splitlines()[1].split()[:6] == ["tone", "token_f1", "3", "4", "0", "4"]
+    assert "tone-prompt" in finetop("ls", "tag:approaches/tone")[1]
+    rows = rig.home.root.parent / "rows.jsonl"
+    rows.write_text(rows.read_text().replace("b", "c"))
+    code, out, _ = finetop("approaches", recipe, "--only", "prompt", "--hold")
+    assert "tone-prompt-2 is queued" in out, "the data is other data"
+
+    for words, said in (
+        (("tome",), "there is no comparison and no recipe 'tome'"),
+        ((recipe, "--only", "lorra"), "there is no approach 'lorra'"),
+        (("--only", "lora"), "say which recipe"),
+        ((recipe, "--set", "check.target=null"), "check.target is not set"),
+    ):
+        code, _, err = finetop("approaches", *words)
+        assert code == 2 and said in err and len(err.splitlines()) == 1
+
+
+def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
+    def row(name, *, trains=True, gap=None, **facts):
+        news = News("train", Score(0.1, 0, 0.2, 20), Score(0.8, 0.7, 0.9, 20), Gap(0.7, 0.6, 0.8, 20), 3000.0)
+        return ApproachRow(
+            name=name, about="", trains=trains, state="measured", target=Score(0.71, 0.62, 0.80, 83, 3, 0.04),
+            gap=gap, is_best=gap is None, retained=Retained(12.5, ["regressed", "ok", "ok"]), setup_s=2999.0,
+            prompt_tokens=12345.0, latency_s=12.34, memory_gib=78.9, news=news, **facts,
+        )  # fmt: skip
+
+    rows = [
+        row("retrieval-lora"),
+        row("lora", gap=Gap(-0.4, -0.5, -0.3, 83)),
+        row("full", gap=Gap(-0.1, -0.3, 0.1, 83)),
+    ]
+    absent = ApproachRow(name="qlora", about="", trains=True, state="left out", said="no\x1b[2Jbits")
+    print_all(
+        protocol.ApproachesAnswer(
+            [],
+            "kb",
+            "token_f1",
+            False,
+            "base",
+            "test.jsonl",
+            [*rows, absent],
+            [Advice("price", "word " * 60)],
+        )
+    )
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80 and "\x1b" not in out
+    lines = [line.split() for line in out.splitlines()]
+    assert [
+        "retrieval-lora",
+        "0.71",
+        "[0.62,",
+        "0.80]",
+        "±0.04",
+        "best",
+        "-12.5",
+        "1/3",
+        "REGRESSED",
+    ] in lines
+    assert any(line[:1] == ["full"] and "±0.20=" in line for line in lines)
+    assert [
+        "lora",
+        "50.0",
+        "min",
+        "12,345",
+        "tok",
+        "12.34",
+        "s",
+        "78.9",
+        "GiB",
+        "0.10",
+        "to",
+        "0.80,",
+        "50.0",
+        "min",
+    ] in lines
