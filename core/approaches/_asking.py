@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.core import approaches, protocol
 from finetop.core.fingerprints import fingerprint
 from finetop.core.queue_words import PRIORITIES
+from finetop.core.remote.files import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,7 +38,7 @@ def request(
             point.name,
             point.approach,
             point.seed,
-            point.recipe,
+            point.recipe if home.link is None else by_name(point.recipe),
             fingerprint(point.recipe, home),
             point.learns_news,
         )
