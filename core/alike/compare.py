@@ -230,7 +230,7 @@ def is_rare(word: int, counts: Counts) -> bool:
 def _other_words(gone: list[int], new: list[int], counts: Counts) -> bool:
     """Whether words stand for others (or are there or not) that may ask another thing."""
     said = [side for side in ([code for code in side if not code & LITTLE] for side in (gone, new)) if side]
-    if not said or (len(said) == 1 and gone and new):  # nothing is asked about where a little word stands
+    if not said:
         return False
     if max(map(len, said)) > 1:
         return True
