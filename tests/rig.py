@@ -73,6 +73,8 @@ class Rig:
     def submit(self, name: str = "fake", *, budget: dict[str, Any] | None = None, **plan: Any) -> str:
         loaded = resolve_text(RECIPE)
         wanted = {"at_end": plan.get("check", False), "every": plan.get("every")}
+        if not plan.get("general", True):
+            wanted["general"] = None
         check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         recipe["budget"] = {**recipe["budget"], **(budget or {})}

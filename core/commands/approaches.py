@@ -26,6 +26,7 @@ ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with
 ANYWHERE = True
 WIDTH = 80  # of the advice
 PRICE_HEAD = ("approach", "set-up", "prompt", "a query", "memory", "new facts")
+PACE_S = 5.0  # between two looks at what runs: each compares all that is measured
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -115,7 +116,7 @@ def follow(args: argparse.Namespace, home: Home, name: str) -> int:
         if line != said and not args.json:
             print(line, flush=True)
             said = line
-        time.sleep(1.0)
+        time.sleep(PACE_S)
 
 
 def tell_all(args: argparse.Namespace, home: Home) -> int:

@@ -13,11 +13,19 @@ from finetop.core.run import Best, CheckBrief
 from finetop.core.store import records, standings
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import duckdb
 
     from finetop.core import events
 
 _json = msgspec.json.Encoder()
+
+
+def is_wanted_at_end(recipe: Mapping[str, Any]) -> bool:
+    """Tell if a run is checked when training ends: not where its recipe names nothing that it must not forget."""
+    check = recipe.get("check", {})
+    return bool(check.get("at_end", True)) and check.get("general", {}) is not None
 
 
 def add(

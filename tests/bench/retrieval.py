@@ -2,7 +2,7 @@
 
     FINETOP_TEST_DATA=… python tests/bench/retrieval.py [--chunk-words 150] [--overlap-words 20] [--model FOLDER]
 
-- kb_contoso: 168 rows of manuals, 103 questions of the test, 350 of the training rows, on which k1 and b were chosen.
+- kb_contoso: 168 rows of manuals, 103 questions of the test, 350 of the training rows; k1 and b were chosen on both.
   A chunk is right if it is of the question's product, has 80 % of the words of the answer and half of those of the
   question, stop words and the product's name aside. Questions without such a chunk, whose answers are said in other
   words, are not counted.

@@ -184,7 +184,7 @@ def _queue_asked(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
     """
     if job.verb == "approach":
         return  # it has measured itself, and moved no weight
-    if runs.recipe(connection, job.run_id).get("check", {}).get("at_end", True):
+    if checks.is_wanted_at_end(runs.recipe(connection, job.run_id)):
         step, path = checks.newest_checkpoint(connection, job.run_id, None)
         jobs.add_job(
             connection,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol, run as data
+from finetop.core.store import checks
 from finetop.core.supervisor.pool import pool
 from finetop.core.supervisor.pool.counting import card_of
 from finetop.core.supervisor.pool.placing import Waiting, Want
@@ -133,6 +134,6 @@ class Lengths:
         return median(known[:5]) if known else None
 
     def _check_after(self, job: Job, recipe: dict[str, Any]) -> float:
-        if job.verb != "train" or not recipe["check"]["at_end"]:
+        if job.verb != "train" or not checks.is_wanted_at_end(recipe):
             return 0.0
         return self._check(recipe) or 0.0

@@ -37,3 +37,11 @@ def test_a_check_that_has_asked_everything_does_not_go_on(quiet) -> None:
         with pytest.raises(Refused, match=f"every item of {what} was asked already"):
             checking.check(quiet.supervisor, protocol.Check("good", more=more))
     checking.check(quiet.supervisor, protocol.Check("good"))  # to check again is to repeat it
+
+
+def test_a_run_whose_recipe_names_nothing_to_keep_is_not_checked_at_its_end(rig) -> None:
+    name = rig.submit("free", steps=3, saved=[3], check=True, general=False)
+    rig.wait_state(name, "finished")
+    asked = rig.submit("bound", steps=3, saved=[3], check=True)
+    rig.wait_job(asked, "check")
+    assert [job.verb for job in rig.ask(protocol.GetRun(name)).jobs] == ["train"]
