@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core import mended
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def retained(found: Retained | None) -> tuple[str, str]:
         return NOT_KNOWN, "not checked"
     if found.same_weights:
         return "0.0", "same weights"
-    change = NOT_KNOWN if found.drop is None else f"{-found.drop:+.1f}"
+    change = NOT_KNOWN if found.drop is None else mended.change(found.drop)
     worst = next((key for key in ("regressed", "no_verdict", "ok") if key in found.verdicts), "")
     count, total = found.verdicts.count(worst), len(found.verdicts)
     words = VERDICTS.get(worst, "")

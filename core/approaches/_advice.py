@@ -50,7 +50,9 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
     text = f"{head}, but {names} can't be told from it on {best.target.rows if best.target else 0} rows"
     if cheap is best:
         return f"{text}; it is also the cheapest of them.{_forgot(best)}"
-    return f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}.{_forgot(cheap)}"
+    return (
+        f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}.{_forgot(cheap)}{_forgot(best)}"
+    )
 
 
 def _cost(row: ApproachRow) -> tuple[bool, float, float]:

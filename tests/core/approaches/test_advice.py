@@ -50,6 +50,11 @@ def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_pro
 
 
 def test_what_cant_be_told_apart_is_not_called_better():
+    forgot = msgspec.structs.replace(LORA, is_best=True, gap=None, retained=Retained(5.0, ["regressed"]))
+    level = row("retrieval", 0.38, -0.02, latency_s=2.0)
+    assert "Beware: lora REGRESSED" in texts([forgot, level])["on this target"], (
+        "the best, though another is cheaper"
+    )
     close = row("lora", 0.78, -0.02, trains=True, latency_s=0.5, setup_s=100.0)
     said = texts([RETRIEVAL, close])
     assert (
