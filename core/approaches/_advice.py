@@ -133,12 +133,15 @@ def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
             "Not measured: add nats_per_token to check.target.metric, which says how expected the wording is."
         )
     (row, score), (other, its) = (min(side, key=lambda pair: pair[1].mean) for side in (trained, asked))
+    worse = other if score.mean < its.mean else row
+    gap = worse.other_gaps.get("nats_per_token")
     words = f"{row.name} {_score(score)} nats a token, {other.name} {_score(its)}"
-    if score.high < its.low:
-        return f"Train: the wording of right answers is more expected after it ({words})."
-    if its.high < score.low:
-        return f"No need to train: asked with more before it, the base expects the wording better ({words})."
-    return f"Not told apart: {words}."
+    if gap is None or gap.is_open:
+        return f"Not told apart: {words}."
+    words = f"{words}; paired difference {_change(gap)}"
+    if worse is other:
+        return f"Train: the wording of right answers is more expected after it ({words}).{_forgot(row)}"
+    return f"No need to train: asked with more before it, the base expects the wording better ({words})."
 
 
 def _trained_against_asked(done: Sequence[ApproachRow], does: str) -> str:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.approaching import ApproachRow, Gap, News, Retained, RunBrief, State
@@ -48,6 +50,8 @@ def rows(members: Sequence[Member], metric: str, left_out: Mapping[str, str]) ->
         best = done[0].name
         own = {name: _items_of(members, name, metric) for name in named}
         done = [_beside(row, best, statistics.gap(own[row.name], own[best])) for row in done]
+        for other in dict.fromkeys(key for row in done for key in row.others):
+            done = _beside_by(members, done, other)
     waiting = [row for row in made.values() if row.target is None]
     absent = [
         ApproachRow(
@@ -69,10 +73,23 @@ def _sort_key(row: ApproachRow, metric: str) -> float:
 
 
 def _beside(row: ApproachRow, best: str, gap: Gap | None) -> ApproachRow:
-    import msgspec
-
     is_best = row.name == best
     return msgspec.structs.replace(row, is_best=is_best, gap=None if is_best else gap)
+
+
+def _beside_by(members: Sequence[Member], done: Sequence[ApproachRow], metric: str) -> list[ApproachRow]:
+    """Give each row its paired difference, by another metric, to the one that is best by that."""
+    sign = 1.0 if statistics.is_better(metric, 0.0, 1.0) else -1.0
+    asked = [row for row in done if metric in row.others]
+    best = min(asked, key=lambda row: (sign * row.others[metric].mean, row.name)).name
+    items = _items_of(members, best, metric)
+    found = []
+    for row in done:
+        gap = statistics.gap(_items_of(members, row.name, metric), items) if row in asked else None
+        if row.name != best and gap is not None:
+            row = msgspec.structs.replace(row, other_gaps={**row.other_gaps, metric: gap})
+        found.append(row)
+    return found
 
 
 def _items_of(members: Iterable[Member], approach: str, metric: str) -> list[statistics.Items]:

@@ -83,6 +83,7 @@ class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
     target: Score | None = None
     others: dict[str, Score] = {}  # by the target's other metrics
     gap: Gap | None = None  # to the best; None for the best itself
+    other_gaps: dict[str, Gap] = {}  # by the target's other metrics: to the one that is best by it
     retained: Retained | None = None
     setup_s: float | None = None  # until it could answer: training or indexing, a seed's mean
     gpu_s: float | None = None  # of those, times the GPUs that it had; None: it had none

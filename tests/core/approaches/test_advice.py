@@ -83,20 +83,17 @@ def test_form_is_advised_on_by_rules_alone_and_warned_of_where_it_costs_what_the
 
 
 def test_vocabulary_is_read_from_nats_where_they_were_measured():
-    def with_nats(one, mean):
-        return msgspec.structs.replace(
-            one, others={"nats_per_token": Score(mean, mean - 0.1, mean + 0.1, 50)}
-        )
+    def with_nats(one, mean, gap=None):
+        gaps = {} if gap is None else {"nats_per_token": Gap(gap, gap - 0.2, gap + 0.2, 50)}
+        nats = {"nats_per_token": Score(mean, mean - 0.1, mean + 0.1, 50)}
+        return msgspec.structs.replace(one, others=nats, other_gaps=gaps)
 
-    assert texts([with_nats(RETRIEVAL, 3.0), with_nats(LORA, 1.0)])["a domain's vocabulary"].startswith(
-        "Train:"
-    )
-    assert texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 3.0)])["a domain's vocabulary"].startswith(
-        "No need"
-    )
-    assert texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 1.1)])["a domain's vocabulary"].startswith(
-        "Not told"
-    )
+    trained = texts([with_nats(RETRIEVAL, 3.0, 2.0), with_nats(LORA, 1.0)])["a domain's vocabulary"]
+    assert trained.startswith("Train:") and "paired difference 2.00 [1.80, 2.20]" in trained
+    asked = texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 3.0, 2.0)])["a domain's vocabulary"]
+    assert asked.startswith("No need to train")
+    level = texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 1.1, 0.1)])["a domain's vocabulary"]
+    assert level.startswith("Not told apart")
     assert texts([RETRIEVAL, LORA])["a domain's vocabulary"].startswith("Not measured")
 
 
