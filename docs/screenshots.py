@@ -1,6 +1,8 @@
-"""Makes the pictures of README and docs/cockpit.md from a real home, after the demo and `finetop remedy demo-full-hot`.
+"""Makes the pictures of README and docs from real homes: one after the demo and `finetop remedy demo-full-hot`.
 
-python docs/screenshots.py [--home DIR]
+python docs/screenshots.py [--home DIR] [--comparison DIR NAME] [--sweep DIR NAME]
+
+The other two are homes with a comparison of approaches and with a sweep.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ class Anonymous(AsyncClient):
 
     async def ask(self, ask: protocol.Ask) -> Any:
         answer = await super().ask(ask)
-        return (
-            msgspec.structs.replace(answer, host="gpu-box")
-            if isinstance(answer, protocol.HelloAnswer)
-            else answer
-        )
+        if isinstance(answer, protocol.HelloAnswer):
+            return msgspec.structs.replace(answer, host="gpu-box")
+        if isinstance(answer, protocol.ApproachesAnswer):
+            return msgspec.structs.replace(answer, model=Path(answer.model).name)
+        return answer
 
 
 async def picture(pilot: Pilot[str], name: str) -> None:
@@ -48,31 +50,53 @@ async def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--home")
     parser.add_argument("--run", default="demo-full-hot")
+    parser.add_argument("--comparison", nargs=2, metavar=("DIR", "NAME"))
+    parser.add_argument("--sweep", nargs=2, metavar=("DIR", "NAME"))
     args = parser.parse_args()
-    app = FinetopApp(find_home(args.home), connect=Anonymous)
+    await story(args.home, args.run)
+    for kind in ("comparison", "sweep"):
+        if (given := getattr(args, kind)) is not None:
+            await together(kind, *given)
+
+
+async def story(home: str | None, run: str) -> None:
+    """Show a run that forgot, on every screen."""
+    app = FinetopApp(find_home(home), connect=Anonymous)
     async with app.run_test(size=SIZE) as pilot:
         await picture(pilot, "runs")
-        app.open_run(args.run)
+        app.open_run(run)
         await picture(pilot, "run")
         for _ in range(4):
             await pilot.press("tab")
         await picture(pilot, "check")
-        app.open_triage(args.run)
+        app.open_triage(run)
         await picture(pilot, "triage")
         for key in ("right", "enter", "G", "enter"):
             await pilot.press(key)
             await pilot.pause(1.0)
         await picture(pilot, "item")
-        app.open_compare(["demo-lora", args.run])
+        app.open_compare(["demo-lora", run])
         await picture(pilot, "compare")
         await pilot.press("tab", "tab", "tab")
         await picture(pilot, "trade-off")
-        app.open_remedies(args.run)
+        app.open_remedies(run)
         await picture(pilot, "remedies")
         await pilot.press("3")
         await picture(pilot, "queue")
         await pilot.press("4")
         await picture(pilot, "launch")
+
+
+async def together(kind: str, home: str, name: str) -> None:
+    """Show runs that belong together."""
+    app = FinetopApp(find_home(home), connect=Anonymous)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.pause(1.0)
+        if kind == "sweep":
+            app.open_sweep(name)
+        else:
+            app.open_approaches(name)
+        await picture(pilot, kind)
 
 
 if __name__ == "__main__":
