@@ -157,8 +157,8 @@ def test_other_methods_train_the_score_too(tiny_model: Path, method: str) -> Non
 
 
 def test_a_check_of_a_reward_run_is_refused_in_one_line() -> None:
-    from finetop.core.supervisor.orders import require_text
+    from finetop.core.supervisor.checking import require_text
 
-    require_text({"objective": {"name": "sft"}}, "tone")
+    require_text({"method": {"name": "lora"}, "objective": {"name": "sft"}}, "tone")
     with pytest.raises(BadInput, match="judge is a reward model, which writes no text to check"):
-        require_text({"objective": {"name": "reward"}}, "judge")
+        require_text({"method": {"name": "lora"}, "objective": {"name": "reward"}}, "judge")
