@@ -22,7 +22,7 @@ WHY = ""  # of both findings
 FIX = ""
 SEVERITY = "warning"
 
-MAIN = 0.8  # share of a language from which the others are the exception
+MAIN = 0.75  # share of a language from which the others are the exception
 _TRANSLATES = (
     "translat", "language", "english", "hindi", "french", "german", "spanish", "chinese", "italian", "portuguese",
     "russian", "japanese", "korean", "arabic", "dutch", "polish", "turkish", "übersetz", "traduc", "traduis", "翻译",
@@ -34,12 +34,12 @@ def look(row: Row, lens: Lens) -> list[str] | None:
     if row.record is None:
         return None
     answer = language_of(row.answer)
-    asked = "" if row.is_text or not answer else language_of(row.turns[-2].text if len(row.turns) > 1 else "")
-    if asked and asked != answer:
+    asked = "" if row.is_text or len(row.turns) < 2 else language_of(row.turns[-2].text)
+    if asked and answer and asked != answer:
         whole = row.asked.lower()
         if any(word in whole for word in _TRANSLATES):
             asked = ""
-    return [answer, asked] if answer else None
+    return [answer, asked] if answer or asked else None
 
 
 class Finder:
@@ -54,7 +54,11 @@ class Finder:
     def take(self, at: int, seen: list[str]) -> None:
         """Take in the languages of a row."""
         answer, asked = seen
-        self.counts[answer] += 1
+        self.counts[answer or asked] += (
+            1  # an answer of few words is taken for one of its question's language
+        )
+        if not answer:
+            return
         kept = self.rows.setdefault(answer, array("Q"))
         if len(kept) < PLACES:
             kept.append(at)

@@ -1,4 +1,4 @@
-"""Placeholders that nobody filled in: {{name}}, [INSERT DATE], lorem ipsum."""
+"""Placeholders that nobody filled in: {{name}}, [Your Name], <COMPANY_NAME>, lorem ipsum."""
 
 from __future__ import annotations
 
@@ -15,22 +15,34 @@ WHY = "The model learns to write the placeholder. Fill them in, or remove the ro
 FIX = ""
 SEVERITY = "warning"
 
-_HINTS = ("{{", "[INSERT", "[Insert", "<INSERT", "<insert", "orem ipsum", "[YOUR", "<YOUR", "<your")
+_HINTS = ("{", "[", "<", "%", "orem ipsum", "OREM IPSUM")
+_SLOT = (
+    r"(?:name|surname|username|address|date|month|year|time|number|title|e-?mail|phone|company|organi[sz]ation|business"
+    r"|signature|url|link|website|position|amount|price|city|country|location|product|customer|client|recipient|sender|brand)"
+)
+_FILL = r"(?i:(?:please[ _])?(?:insert|enter|add|fill[ _]in|put|your|name[ _]of|the[ _]name[ _]of)[ _][^]>}\n]{1,48})"
+_NAMED = rf"(?i:(?:[a-z'’]{{2,15}}[ _-]){{1,3}}{_SLOT}(?:[ _]here)?)"  # [Recipient's Name], <COMPANY_NAME>
 _PLACEHOLDER = re.compile(
-    r"(?<!\$)\{\{ ?[A-Za-z_][\w. -]{0,40} ?\}\}"
-    r"|[\[<](?:INSERT|Insert|insert|YOUR|your)[ _][^\]>\n]{1,40}[\]>]|[Ll]orem ipsum"
+    r"\{(?<!\$\{)(?<![\w\\^}]\{)\{ ?[A-Za-z_][\w. -]{0,40} ?\}\}"
+    rf"|\{{(?<![\w$\\^}}{{]\{{)(?:[a-z]{{2,15}}_){{0,2}}(?i:{_SLOT})\}}(?!\}})"
+    rf"|\[(?<![\w\])\\]\[)(?:{_FILL}|{_NAMED}|(?=[A-Z])(?i:{_SLOT}))\](?!\()"
+    rf"|<(?:{_FILL}|(?=[A-Z][A-Z_ ]+>){_NAMED})>"
+    rf"|%(?:[A-Z]{{2,15}}_){{0,2}}(?=[A-Z]+%)(?i:{_SLOT})%"
+    r"|Lorem ipsum|lorem ipsum|Lorem Ipsum|LOREM IPSUM"
 )
 _CODE = re.compile(
-    r"```|\b(?:jinja|handlebars|mustache|vue|angular|django|liquid|template|ansible|helm|placeholder)s?\b",
+    r"```|\b(?:jinja|handlebars|mustache|vue|angular|django|liquid|template|ansible|helm|placeholder|f-string)s?\b"
+    r"|\bfill[ -]?in\b|\bf[\"']",
     re.I,
 )
 
 
 def look(row: Row, lens: Lens) -> list[Sight] | None:
-    """See placeholders in what is learned."""
+    """See placeholders in what is learned, but for those that the question has too."""
     for text in row.learned_texts:
-        if any(hint in text for hint in _HINTS) and (found := _PLACEHOLDER.search(text)):
-            if any(_CODE.search(turn.text) for turn in row.turns):
-                return None
+        if not any(hint in text for hint in _HINTS):
+            continue
+        found = next((one for one in _PLACEHOLDER.finditer(text) if one[0] not in row.asked), None)
+        if found is not None and not any(_CODE.search(turn.text) for turn in row.turns):
             return [Sight("placeholder", excerpt(text, *found.span()))]
     return None

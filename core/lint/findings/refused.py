@@ -19,50 +19,138 @@ FIX = ""
 SEVERITY = "warning"
 HEAD = 300  # characters in which a refusal stands
 
-_PREFACES = ("sorry", "apolog", "afraid", "unfortunately", "regrettably", "as an ai", "as ai")
-_BEGINS = ("i ", "i'm ", "i’m ", "we ")
-_NAMES = (
-    " ai", "als ki", "language model", "artificial", "openai", "my training data", "my knowledge cut", "künstliche",
-    "sprachmodell", "modèle", "modelo", "作为", "我",
+_HINTS = (
+    "sorry", "apolog", "afraid", "unfortunately", "regret", " me ", "my ", "decline", "refuse", "answer",
+    "request", "help",
+    "assist", "provide", "comfortable", "unable", "conscience",
+    "programmed", "designed", "knowledge", "access", "the ability", "capab", "prefer", "position", "no way",
+    "allowed", "permitted", "cannot", "can't", "can’t", "not able",
 )  # fmt: skip
-_CANNOT = r"""
-    (?: i | we ) (?:
-        [ ] (?: (?: simply | just | really | currently | also ) [ ] )?
+_STARTS = ("i ", "i'", "i’", "sorry", "apolog", "my ", "unfort", "regret")
+_OWN = (" i ", " i'", " i’", "\ni ", "\ni'", " me ", " me.", " my ", "\nsorry", " sorry", " our ")
+_NAMES = (
+    "ai", "als ki", "language", "llm", "artificial", "assistant", "chatbot", "bot", "program", "trained",
+    "training data",
+    "knowledge", "künstliche", "sprachmodell", "modèle", "modelo", "作为", "我",
+)  # fmt: skip
+_ADVERB = r"(?:(?:[a-z]{2,}ly|just|also|still|very|so|therefore)[ ])"
+_SPACES = re.compile(r"[ \t]{2,}")
+_NOT_ABLE = rf"""
+    (?: [ ]? {_ADVERB}?
         (?: can['’]?t | cannot | can[ ]not | could(?:n['’]t|[ ]not) | won['’]?t | will[ ]not
-          | am[ ](?:not[ ]able|unable)
-          | do(?:n['’]t|[ ]not)[ ]have[ ](?:the[ ])?(?:ability|capabilit(?:y|ies)|access|permission)
-          | must[ ](?:decline|refuse) )
-      | ['’]m[ ](?:not[ ]able|unable) )
-    (?: [ ]to )? [ ] (?: be[ ]able[ ]to[ ] )? (?: directly[ ] )?
+          | do(?:n['’]t|[ ]not)[ ](?:have|possess)[ ](?:the[ ]|any[ ]|enough[ ])?
+            (?:ability|capabilit(?:y|ies)|capacity|access|permission|means|information|knowledge)
+          | have[ ]no[ ](?:way|means|access|knowledge|information|ability)
+          | (?:must|have[ ]to|['’]ll[ ]have[ ]to|need[ ]to|will|shall|would|(?:am
+            |['’]m)[ ]going[ ]to[ ]have[ ]to)[ ]{_ADVERB}?(?:decline|refuse|pass[ ]on)
+          | (?:do(?:n['’]t|[ ]not)[ ]feel|would(?:n['’]t|[ ]not)[ ](?:be|feel))[ ]{_ADVERB}?(?:comfortable|right)
+          | do(?:n['’]t|[ ]not)[ ](?:think|believe)[ ]i[ ](?:can|could|should)(?:[ ]be[ ]able[ ]to)?
+          | do(?:n['’]t|[ ]not)[ ](?:really[ ])?know | decline | refuse
+          | (?:['’]d|would)[ ](?:rather|prefer)[ ]not )
+      | (?: ['’]?m | [ ]am | [ ]?['’]?re | [ ]are )[ ]{_ADVERB}?
+        (?: not[ ]{_ADVERB}?(?:able|allowed|permitted|comfortable|authori[sz]ed|equipped|designed|programmed
+          |going|willing
+              |qualified|in[ ]a[ ]position)
+          | unable | incapable | prohibited | forbidden | uncomfortable ) )
 """
+_TASK = r"""
+    (?: help | assist | provide | fulfil | comply | answer | respond | repl(?:y|ies) | generat | creat | discuss
+      | engag
+      | participat | support | shar(?:e|ing) | offer | giv(?:e|ing) | tell(?![ ]you[ ]how) | say | comment
+        | do[ ]th(?:is|at|ose)(?=[.,;!]|$|[ ]for\b)
+      | do[ ]so | know | writ(?:e|ing) | produc | process | brows | access | view | open | see[ ](?:your|image
+        |picture|what)
+      | verif | predict | advis | recommend(?![^.\n]*enough) | speculat | complet | continue | perform | execut
+        | discloses? | reveal )
+    [a-z]*
+"""
+_OBJECT = r"""
+    (?: th(?:is|at|ese|ose)\b | it\b | you\b | your | the[ ](?:answer|question|request|information|instruction
+      |task|prompt)
+      | (?:any|such|personal|private|medical|legal|financial|specific|real|current|harmful|illegal|explicit
+        |individual)
+      | (?:questions?|requests?|information|instructions?|advice|content|details|opinions?)\b )
+"""
+_OPENS = r"(?: ^ | [.!?:][\"”)]?\s+ | \n\s* | [,;][ ] | \b(?:but|and|so|however|that|because|since|as)[ ] )"
 _REFUSES = re.compile(
     rf"""
-    (?: ^ | [.!?]\s+ | \n\s* )
-    (?: (?: oh | well | hi | hello | no ) [,!.]? [ ]+ )?
-    (?: (?: (?: i['’]?m | i[ ]am | we['’]?re | we[ ]are ) [ ] (?: (?: really | very | so | truly ) [ ] )?
-            (?: sorry | afraid ) \b [^.!?\n]{{0,40}}?
-          | (?: sorry | my[ ]apologies | i[ ]apologi[sz]e | apologies ) \b [^.!?\n]{{0,60}}?
-          | unfortunately | regrettably
-        ) [,;:.]? \s* (?: (?: but | however,? ) [ ] )? (?: as[ ] (?: an?[ ] )? ai \b [^.!?\n]{{0,40}}? ,?[ ] )?
-      | as[ ] (?: an?[ ] )? ai \b [^.!?\n]{{0,40}}? ,?[ ]
-    )
-    {_CANNOT}
-    | ^ {_CANNOT}
-    (?: help[ ](?:you[ ])?with | assist | provide | fulfil | comply | do[ ]th | generate | engage[ ]in | support
-      | (?: answer | complete | respond[ ]to | discuss )[ ](?:th[ai]|your) | participate | offer[ ](?:medical|legal) )
+    # after words of regret whatever is not done
+    (?: ^ | [.!?]\s+ | \n\s* ) (?: (?: oh | well | hi | hello | no | hey | ah )\b [,!.]? [ ]+ )?
+    (?: (?: i['’]?m | i[ ]am | we['’]?re | we[ ]are ) [ ] (?: (?:really|very|so|truly|deeply
+      |terribly)[ ] )* (?: sorry | afraid )
+      | sorry | my[ ](?:sincere[ ])?apologies | i[ ](?:sincerely[ ]|do[ ])?apologi[sz]e | apologies | unfortunately
+      | regrettably | i[ ]regret
+    ) \b [^.?\n]{{0,60}}? [,;:.!\s-]
+    \s*(?: (?:but|however|that|as|since|because)\b[ ,]* [^.?\n]{{0,60}}? )? \b i (?:[ ][a-z]{{2,}}ly\b)? {_NOT_ABLE}\b
+    | ^ (?: (?:[a-z]+[,!.]?[ ]){{0,3}} ) (?: sorry | apolog(?:y|ies|i[sz]e) | unfortunately | regrettably
+      | i['’]m[ ]afraid )
+      \b [^.?\n]{{0,40}} \b
+      (?: (?:not[ ]something|nothing)[ ](?:that[ ])?i | (?:against|violates?|outside|beyond)[ ](?:of[ ])?(?:my
+        |our|the[ ]scope)
+        | task[ ]involves | not[ ]possible[ ]for[ ]me )
+    # what the first sentences say of what was asked
+    | {_OPENS} i (?:[ ][a-z]{{2,}}ly\b)? {_NOT_ABLE} (?: [ ](?:to|from|in
+      |with)\b )? [ ] (?: [a-z'’,]+[ ] ){{0,5}}? {_TASK}
+      (?: [.,;!]? $ | [.,;!:] | [ ] (?: [a-z]+[ ] ){{0,3}}? {_OBJECT} )
+    | ^ (?: [^.?!\n]{{0,60}} [,;][ ](?:and[ ])? )? i (?: {_ADVERB} | [ ] )+
+      (?: (?:must|have[ ]to|need[ ]to|will[ ]have[ ]to)[ ] {_ADVERB}? )? (?:decline|refuse)
+      (?: [.,;!] | $ | [ ]to[ ]{_TASK} | [ ](?:this|that|your|the)[ ](?:request|question|task) )
+    | \b not[ ]something[ ] (?:that[ ])? i (?: ['’]m | [ ]am | [ ]can | [ ]could | [ ]will )
+    | {_OPENS} i (?:[ ][a-z]{{2,}}ly\b)? {_NOT_ABLE}\b [^.?!\n]{{0,40}}? \b (?:this|that|your|the|any|such) [ ]
+      (?: [a-z]+[ ] )? (?:questions?|requests?|quer(?:y|ies)|prompts?|inquir(?:y|ies)) \b
+    # a short answer of regret that does nothing
+    | ^ (?= [^\n]{{1,200}} $ ) (?= .* \b (?:sorry|apolog|afraid|unfortunately|regret) )
+      .* \b i \b [^.?!]{{0,40}} (?: n['’]t | \b not | cannot | unable | decline | refuse | avoid ) \b
+    | {_OPENS} i [ ] (?: do(?:n['’]t|[ ]not)[ ](?:have|possess)[ ](?:the[ ]|any[ ])? | have[ ]no[ ]
+      | lack[ ](?:the[ ])? )
+      (?: ability | capabilit(?:y|ies) | capacity | way | means | permission
+        | access[ ]to[ ](?:the[ ]internet|real|current|live|up-|your|personal|private|any|external|information
+          |data|th)
+        | (?:knowledge|information)[ ](?:of|about|on|after|beyond|regarding) | (?:personal|own)[ ](?:opinion
+          |belief|experience)
+        | feelings | emotions | opinions | consciousness )
+    | \b (?: and | so | i ) [ ] (?: must | have[ ]to ) [ ] {_ADVERB}? decline \b
+    | \b (?: no[ ]way | impossible | not[ ]possible | (?:not|in)(?:[ ](?:be|really))?[ ]?appropriate | unethical
+      | irresponsible
+          | difficult | wrong )
+      (?:[ ]or[ ][a-z]+)? [ ] for[ ]me \b [^.?!\n]{{0,60}}? (?: to | answer ) [ ] (?: [a-z]+[ ] ){{0,2}}? {_TASK}
+    | \b there(?:['’]s|[ ]is)[ ](?:simply[ ])?no[ ]way[ ](?:that[ ])?(?:i[ ]can|for[ ]me)
+    | \b (?: beyond | outside ) [ ] (?:of[ ])? (?:the[ ]scope[ ]of[ ])? (?: my | what[ ]i[ ](?:can|am[ ]able) )
+      (?: [ ] (?:capabilit | abilit | knowledge | scope | expertise | programming | training | help | assist
+        | do | answer)
+        | [ ] (?:[a-z]+[ ]){{1,2}} (?:capabilit | knowledge | help | assist | do | answer) )
+    | \b (?: violat[a-z]+ | against | contrary[ ]to | breach[a-z]* ) [ ] (?:of[ ])? (?:my|our|openai['’]?s?
+      |the)[ ](?:[a-z]+[ ])?
+      (?: guidelines | polic(?:y|ies) | programming | principles | terms | content )
+    | \b i (?:['’]m|[ ]am) [ ] (?:only[ ])? (?:programmed|designed) [ ] (?:not[ ])? to \b
+    | \b i [ ] (?:cannot|can['’]?t|will[ ]not|won['’]t) [ ] in[ ]good[ ]conscience
     """,
     re.VERBOSE,
 )
+_MODEL = r"""
+    (?: (?:[a-z-]+[ ]){0,3}? (?: ai | a\.i\. | artificial[ ]intelligence | language[ ]model | llm | chatbot
+      | chat[ ]bot
+      | (?:digital|virtual|computer|machine|automated)[ ](?:assistant|program|model|system) | neural[ ]network
+        | computer[ ]program )
+      \b (?![ ](?:research|engineer|scientist|expert|compan|start-?up|develop|consult|student|enthusiast
+        |professional)) )
+"""
 _SELF = re.compile(
-    r"""
-    \b as[ ]an?[ ] (?: ai | artificial[ ]intelligence | (?: large[ ] | ai[ ] )? language[ ]model ) \b
-    | \b i (?: ['’]m | [ ]am ) [ ] (?: just[ ] | only[ ] | merely[ ] )? an?[ ]
-      (?: ai | artificial[ ]intelligence | (?: large[ ] | ai[ ] )? language[ ]model ) \b
-    | \b (?: trained | developed | created ) [ ] by[ ]openai \b
-    | \b my[ ] (?: training[ ]data | knowledge[ ]cut-?off ) \b
-    | \b als[ ] (?: ki | künstliche[ ]intelligenz | sprachmodell )
-    | \b en[ ]tant[ ]qu (?: ['’]ia | e[ ]modèle[ ]de[ ]langage )
-    | \b como[ ] (?: (?: un[ ] )? modelo[ ]de[ ](?:lenguaje|linguagem) | (?: una[ ] )? inteligencia[ ]artificial )
+    rf"""
+    \b (?: as | being | since[ ]i(?:['’]m|[ ]am) | because[ ]i(?:['’]m|[ ]am) | given[ ]that[ ]i(?:['’]m|[ ]am) )
+      [ ] (?:just[ ]|only[ ]|merely[ ])? (?: an? | your ) [ ] {_MODEL}
+    | ^ (?:[^.?!\n]{{0,80}} [,.!;][ ])? (?:i['’]?m|i[ ]am) [ ] (?:just[ ]|only[ ]|merely[ ]
+      |simply[ ])? an?[ ] {_MODEL}
+    | \b i (?:['’]m|[ ]am) [ ] (?:just[ ]|only[ ]|merely[ ])? an?[ ] (?:ai|artificial[ ]intelligence|(?:large[ ]
+      |ai[ ])?language[ ]model)\b
+    | \b (?: trained | developed | created | made | built | designed ) [ ] by [ ]
+      (?: openai | open[ ]ai | anthropic | google | meta[ ]ai | deepmind | microsoft | alibaba | mistral
+        | deepseek ) \b
+    | \b my[ ] (?: training[ ]data | knowledge[ ]cut-?[ ]?off | last[ ](?:knowledge[ ])?update | pre-?training )
+    | \b als[ ] (?: ki | künstliche[ ]intelligenz | (?:ein[ ]|großes[ ])*sprachmodell )
+    | \b en[ ]tant[ ]qu (?: ['’]ia | ['’]intelligence[ ]artificielle | e[ ]modèle[ ]de[ ]lang(?:age|ue) )
+    | \b como[ ] (?: (?: un[ ] )? modelo[ ]de[ ](?:lenguaje|linguagem) | (?: una[ ]|uma[ ] )? (?:inteligencia
+      |inteligência)[ ]artificial )
     | 作为(?:一个|一名)?(?:ai|人工智能|语言模型) | 我是一个(?:ai|人工智能) | 我无法(?:提供|回答|协助)
     """,
     re.VERBOSE,
@@ -73,14 +161,17 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
     """See whether the answer refuses."""
     if row.record is None or row.is_text or not row.answer:
         return None
-    head = row.answer[:HEAD].lower()
+    text = _SPACES.sub(" ", row.answer[: 2 * HEAD]).strip()[:HEAD]
+    head = text.lower()
     if _may_refuse(head) and (found := _REFUSES.search(head)):
-        return [Sight("refuses", excerpt(row.answer, *found.span()))]
+        return [Sight("refuses", excerpt(text, *found.span()))]
     if any(name in head for name in _NAMES) and (found := _SELF.search(head)):
-        return [Sight("speaks of itself as a model", excerpt(row.answer, *found.span()))]
+        return [Sight("speaks of itself as a model", excerpt(text, *found.span()))]
     return None
 
 
 def _may_refuse(head: str) -> bool:
-    """Ask in a microsecond what the pattern asks in twenty."""
-    return head.startswith(_BEGINS) or any(word in head for word in _PREFACES)
+    """Ask in a microsecond what the pattern asks in fifty: most answers do not speak of themselves at all."""
+    return (head.startswith(_STARTS) or any(word in head for word in _OWN)) and any(
+        word in head for word in _HINTS
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.lint.patterns import secrets_in
+from finetop.core.lint.patterns import PASSWORD, secrets_in
 from finetop.core.lint.tally import Sight, excerpt
 
 if TYPE_CHECKING:
@@ -23,4 +23,12 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
         for turn in row.turns
         for hit in secrets_in(turn.text)
     }
+    if PASSWORD in found and _is_made_up(row):
+        del found[PASSWORD]
     return list(found.values()) or None
+
+
+def _is_made_up(row: Row) -> bool:
+    """Tell whether a password was asked to be generated: it is nobody's."""
+    texts = [turn.text.lower() for turn in row.turns]
+    return any("generat" in text and "passw" in text for text in texts)

@@ -35,10 +35,34 @@ def found(name: str, tmp_path: Path, *rows: dict[str, Any], **asked: Any) -> lis
 
 
 USER, BOT = "user", "assistant"
+REFUSALS = (
+    "Unfortunately I'm not able to share that information.",
+    "My apologies, but this request goes against my guidelines.",
+    "I must respectfully decline this request.",
+    "I'm not comfortable writing about this topic.",
+    "It would be inappropriate for me to comment on this.",
+    "I do not have enough information to answer your question.",
+    "I'm not allowed to give out this information.",
+    "That is beyond my capabilities.",
+    "I cannot in good conscience write this.",
+)
+NOT_REFUSALS = (
+    "I can't tell you how happy I am about the wedding.",
+    "I could not believe my eyes when I saw the mountain.",
+    "We are unable to refund items after 30 days. Please see our policy.",
+    "Unfortunately, the store is closed on Sundays.",
+    "I cannot recommend this book enough, it is wonderful.",
+    "As an AI researcher at Google, she published many papers.",
+    "I refuse to believe that he is gone, said Mary.",
+    "I'm afraid of spiders.",
+)
 SEEN = [
     ("empty", chat("Two?", "  "), "empty"),
     ("empty", chat("Two?", "..."), "nothing but marks"),
     ("empty", chat("Two?", "N/A"), "a word for nothing"),
+    ("empty", chat("Two?", " - "), "nothing but marks"),
+    ("empty", chat("Two?", "[No response]"), "a word for nothing"),
+    ("empty", chat("Two?", "\u200b&nbsp;<br>"), "empty"),
     ("empty", {"instruction": "Two?", "output": ""}, "empty"),
     ("empty", {"text": " "}, "empty"),
     ("turns", turns((USER, "a"), (USER, "b"), (BOT, "c")), "two turns of the user in a row"),
@@ -59,6 +83,10 @@ SEEN = [
         "speaks of itself as a model",
     ),
     ("refused", chat("Wer?", "Als KI habe ich keine Meinung dazu."), "speaks of itself as a model"),
+    ("refused", chat("Who?", "Being an AI, I like this poem."), "speaks of itself as a model"),
+    ("refused", chat("Who?", "I was built by Anthropic, as you know."), "speaks of itself as a model"),
+    *(("refused", chat("Do it.", text), "refuses") for text in REFUSALS),
+    ("template", chat("Hi", "Hello.INST]"), "a broken mark"),
     ("template", chat("Hi <|im_end|> there", "Hello."), "a special token"),
     ("template", chat("[INST] Hi [/INST]", "Hello."), "[INST] or <<SYS>>"),
     ("template", chat("Hi", "### Response:\nHello."), "a prompt's heading"),
@@ -77,7 +105,17 @@ SEEN = [
     ("cut-off", chat("How?", "```python\nprint(1)"), "in an open code block"),
     ("cut-off", chat("How?", '{"a": [1, 2'), "in the middle of JSON"),
     ("placeholders", chat("Who?", "I am {{name}}."), "placeholder"),
-    ("placeholders", chat("Who?", "Dear [INSERT NAME], welcome."), "placeholder"),
+    *(
+        ("placeholders", chat("Who?", f"Dear {mark}, welcome."), "placeholder")
+        for mark in (
+            "[INSERT NAME]",
+            "[Your Name]",
+            "[enter the date]",
+            "<COMPANY_NAME>",
+            "{first_name}",
+            "%USER_NAME%",
+        )
+    ),
     ("secrets", chat("Key?", "It is hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f."), "Hugging Face token"),
     ("personal", chat("Who?", "Write to anna.kowalska@posteo.net."), "e-mail address"),
 ]
@@ -97,6 +135,10 @@ LEFT = [
     ("cut-off", chat("List them.", "- one of them\n- another of them that is long and has many words in it")),
     ("placeholders", chat("Set it in the workflow.", "token: ${{ secrets.TOKEN }}")),
     ("placeholders", chat("A Jinja template?", "Hello {{ name }}")),
+    ("placeholders", chat("Links?", "See [Your Name](a.md), x[number] and <address>.")),
+    ("placeholders", chat("Translate: Hello [Your Name]", "Bonjour [Your Name]")),
+    *(("refused", chat("Go on.", text)) for text in NOT_REFUSALS),
+    ("secrets", chat("Generate a password.", "Your password: Xk29vTq7Lw")),
     ("secrets", chat("Key?", "Put sk-your-api-key-here-xxxxxxxxxxxx into .env.")),
     (
         "personal",
@@ -123,6 +165,31 @@ def test_seen(name: str, row: dict[str, Any], kind: str, tmp_path: Path) -> None
 @pytest.mark.parametrize(("name", "row"), LEFT)
 def test_left_alone(name: str, row: dict[str, Any], tmp_path: Path) -> None:
     assert found(name, tmp_path, row) == []
+
+
+def test_one_sentence_without_a_full_stop_is_cut_where_most_like_it_have_one(tmp_path: Path) -> None:
+    whole = [chat(f"n{number}", f"The tent number {number} has two doors.") for number in range(20)]
+    spec = [chat(f"s{number}", f"Ripstop nylon of weight {number}") for number in range(60)]
+    cut = chat("How?", "The tent has a suspended mesh shelf inside")
+    (one,) = found("cut-off", tmp_path, *whole, *spec, cut)
+    assert (one.places, list(one.kinds)) == (("rows.jsonl:81",), ["of one sentence, without its end"])
+    loose = [chat(f"l{number}", f"The tent number {number} has two doors") for number in range(30)]
+    assert found("cut-off", tmp_path, *whole, *spec, *loose, cut) == []
+
+
+def test_half_a_word_at_the_end_is_cut_but_a_letter_that_stands_elsewhere_is_not(tmp_path: Path) -> None:
+    (one,) = found("cut-off", tmp_path, chat("How?", "It is made of nylon that is easy t"))
+    assert list(one.kinds) == ["within a sentence"]
+    assert found("cut-off", tmp_path, chat("How?", "If n is even then so is twice of n")) == []
+
+
+def test_short_answers_count_for_the_language_of_their_question(tmp_path: Path) -> None:
+    asked = "What is the weight of the tent that you sell to me?"
+    answer = "Das Gerät ist auch bei dem schlechten Wetter sehr zuverlässig und leicht."
+    rows = [chat(asked, f"{number} kg") for number in range(20)]
+    other, crossed = found("languages", tmp_path, *rows, chat("Weight?", answer), chat(asked, answer))
+    assert (other.severity, other.places) == ("warning", ("rows.jsonl:21", "rows.jsonl:22"))
+    assert crossed.places == ("rows.jsonl:22",)
 
 
 def test_calls_of_functions_are_no_broken_turns(tmp_path: Path) -> None:
