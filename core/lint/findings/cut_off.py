@@ -131,7 +131,7 @@ class Finder:
 
         module = sys.modules[__name__]
         # Sure; sure or several sentences; sure or one sentence; all.
-        self.tallies = {
+        self.tallies: dict[tuple[str, ...], Tally] = {
             kinds: Tally("cut-off", module) for kinds in ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
         }
         self.counts: Counter[str] = Counter()
