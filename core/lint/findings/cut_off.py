@@ -81,6 +81,8 @@ def _unfinished(text: str) -> str:
     if not words or "```" in text:
         return ""
     last = words[-1].lower()
+    if len(last) > 1 and last in _HANGING and len(text.split()) >= 6:
+        return _OPEN
     is_hanging = last in _HANGING or last.endswith((",", "(", "[", "{", "“", "—", "–"))
     if len(words) >= 4 and is_hanging and len(text.split()) >= 6:
         return _OPEN

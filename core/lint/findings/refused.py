@@ -29,9 +29,9 @@ _HINTS = (
 _STARTS = ("i ", "i'", "i’", "sorry", "apolog", "my ", "unfort", "regret")
 _OWN = (" i ", " i'", " i’", "\ni ", "\ni'", " me ", " me.", " my ", "\nsorry", " sorry", " our ")
 _NAMES = (
-    "ai", "als ki", "language", "llm", "artificial", "assistant", "chatbot", "bot", "program", "trained",
-    "training data",
-    "knowledge", "künstliche", "sprachmodell", "modèle", "modelo", "作为", "我",
+    "ai", "als ki", "language", "llm", "artificial", "assistant", "bot", "program", "trained", "training data",
+    "knowledge", "openai", "anthropic", "google", "deepmind", "alibaba", "mistral", "deepseek", "microsoft",
+    "künstliche", "sprachmodell", "modèle", "modelo", "作为", "我",
 )  # fmt: skip
 _ADVERB = r"(?:(?:[a-z]{2,}ly|just|also|still|very|so|therefore)[ ])"
 _SPACES = re.compile(r"[ \t]{2,}")
