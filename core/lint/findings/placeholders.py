@@ -30,11 +30,10 @@ _PLACEHOLDER = re.compile(
     rf"|%(?:[A-Z]{{2,15}}_){{0,2}}(?=[A-Z]+%)(?i:{_SLOT})%"
     r"|Lorem ipsum|lorem ipsum|Lorem Ipsum|LOREM IPSUM"
 )
-_CODE = re.compile(
-    r"```|\b(?:jinja|handlebars|mustache|vue|angular|django|liquid|template|ansible|helm|placeholder|f-string)s?\b"
-    r"|\bfill[ -]?in\b|\bf[\"']",
-    re.I,
+_MEANT = re.compile(
+    r"```|\b(?:template|placeholder|f-string|jinja|mustache|ansible)s?\b|\bfill[ -]?in\b|\bf[\"']", re.I
 )
+_CODE = re.compile(r"\b(?:handlebars|vue|angular|django|liquid|helm)s?\b", re.I)  # whose braces are code
 
 
 def look(row: Row, lens: Lens) -> list[Sight] | None:
@@ -43,6 +42,13 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
         if not any(hint in text for hint in _HINTS):
             continue
         found = next((one for one in _PLACEHOLDER.finditer(text) if one[0] not in row.asked), None)
-        if found is not None and not any(_CODE.search(turn.text) for turn in row.turns):
+        if found is not None and not _is_meant(row, found[0]):
             return [Sight("placeholder", excerpt(text, *found.span()))]
     return None
+
+
+def _is_meant(row: Row, mark: str) -> bool:
+    """Tell whether the row speaks of templates, or of code that has such braces."""
+    texts = [turn.text for turn in row.turns]
+    is_code = mark.startswith("{") and any(map(_CODE.search, texts))
+    return is_code or any(map(_MEANT.search, texts))

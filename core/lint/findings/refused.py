@@ -34,7 +34,7 @@ _NAMES = (
     "künstliche", "sprachmodell", "modèle", "modelo", "作为", "我",
 )  # fmt: skip
 _ADVERB = r"(?:(?:[a-z]{2,}ly|just|also|still|very|so|therefore)[ ])"
-_SPACES = re.compile(r"[ \t]{2,}")
+_SPACES = re.compile(r"[ \t]{2,}|(?<=[a-z,]) ?\n ?(?=[a-z])")  # lines that are broken within a sentence, too
 _NOT_ABLE = rf"""
     (?: [ ]? {_ADVERB}?
         (?: can['’]?t | cannot | can[ ]not | could(?:n['’]t|[ ]not) | won['’]?t | will[ ]not

@@ -46,7 +46,7 @@ _MARK = re.compile(
     r"|(?P<inst>\[/?INST\]|<</?SYS>>)"
     r"|(?P<header>^[ \t]*###[ \t]*(?:Response|Instruction|Human|Assistant|User|System)[ \t]*:)"
     rf"|(?P<broken><?[ \t]?\|[ \t]?(?:{_WORDS})[ \t]?\|?[ \t]?>?|<?[ \t]?\|?[ \t]?(?:{_WORDS})[ \t]?\|[ \t]?>?"
-    r"|\[ ?/?INST(?![\w\]])|(?<![A-Z0-9_\[/])/?INST\]|<<? ?/?SYS ?>>?)",
+    r"|\[ ?/?INST(?![\w\]])|(?<![A-Z_\[/])/?INST\]|<<? ?/?SYS ?>>?)",
     re.MULTILINE,
 )
 _KINDS = {
