@@ -34,6 +34,7 @@ ADDED_INSIDE: Final = 0.4
 AROUND: Final = 3.0  # times the weight that is kept, at most, of what may be put before or behind
 SURE: Final = 0.7
 LONG: Final = 25  # words: in a longer text one word for another is no other question
+SEVERAL: Final = 16  # words: of two sentences one in common is too little
 SENTENCE: Final = 4.0  # weight: a shorter sentence is looked at with the next one
 
 Counts = NDArray[np.uint32]
@@ -131,7 +132,7 @@ def may_be_alike(one: Codes, other: Codes) -> bool:
     from rapidfuzz.distance import LCSseq
 
     fewer = min(len(one), len(other))
-    least = int(0.4 * fewer)
+    least = int((0.4 if fewer < SEVERAL else 0.55) * fewer)
     return LCSseq.similarity(bare(one).tolist(), bare(other).tolist(), score_cutoff=least) >= least
 
 

@@ -37,6 +37,9 @@ FEWEST: Final = 3  # shingles; a text that is left with fewer keeps all
 CROWD: Final = 40  # texts in one bucket; in a larger one each is compared with its next neighbours alone
 NEIGHBOURS: Final = 6
 SHARED: Final = 0.2  # of a signature, at least: pairs below are not verified
+SEVERAL: Final = 30  # words, which are two sentences: those that have one of two in common share a third
+SHARED_OF_SEVERAL: Final = 0.4  # what nine changed words of thirty leave
+SHARED_OF_LONG: Final = 0.3  # pairs of neighbours alone: 30 % changed words leave a third of them
 
 Signature = NDArray[np.uint32]
 Pairs = NDArray[np.int64]  # [pairs, 2], the lower number first
@@ -151,8 +154,13 @@ def bands(made: Signature) -> NDArray[np.uint32]:
     return mixed
 
 
-def pairs(made: Signature) -> Pairs:
-    """Find the pairs of texts that meet in a band and share enough of their signatures."""
+def pairs(made: Signature, words: NDArray[np.int64] | None = None) -> Pairs:
+    """Find the pairs of texts that meet in a band and share enough of their signatures: more of longer ones.
+
+    `words` are the lengths of the texts; without them all are taken for short.
+    """
+    if words is None:
+        words = np.zeros(len(made), np.int64)
     keys = bands(made)
     is_empty = (made == 0xFFFFFFFF).all(axis=1)
     met: NDArray[np.int64] = np.zeros(0, np.int64)
@@ -163,7 +171,11 @@ def pairs(made: Signature) -> Pairs:
     kept = [np.zeros((0, 2), np.int64)]
     for at in range(0, len(both), 50_000):
         some = both[at : at + 50_000]
-        kept.append(some[(made[some[:, 0]] == made[some[:, 1]]).mean(axis=1) >= SHARED])
+        shorter = words[some].min(axis=1)
+        least = np.select(
+            [shorter > LONG, shorter >= SEVERAL], [SHARED_OF_LONG, SHARED_OF_SEVERAL], default=SHARED
+        )
+        kept.append(some[(made[some[:, 0]] == made[some[:, 1]]).mean(axis=1) >= least])
     return np.concatenate(kept)
 
 

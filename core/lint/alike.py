@@ -284,16 +284,18 @@ class Gathered:
         if len(members) < 2:
             return set()
         part = self.answer if by_answer else self.asked
-        step, groups = 1000, []
+        step, groups, sizes = 1000, [], array("q")
         for first in range(0, len(members), step):
-            groups.append(minhash.shingles([part(int(number)) for number in members[first : first + step]]))
+            texts = [part(int(number)) for number in members[first : first + step]]
+            sizes.extend(map(len, texts))
+            groups.append(minhash.shingles(texts))
             whole.say("comparing rows", first, 2.5 * len(members))
         table = minhash.tally(groups)
         made = []
         for number, group in enumerate(groups):
             made.append(minhash.signatures(minhash.rare(group, table, len(members))))
             whole.say("comparing rows", len(members) + number * step, 2.5 * len(members))
-        pairs = minhash.pairs(np.concatenate(made))
+        pairs = minhash.pairs(np.concatenate(made), np.frombuffer(sizes, np.int64))
         return set(map(tuple, members[pairs].tolist()))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 from datasketch import MinHash
 
@@ -45,3 +47,17 @@ def test_what_most_texts_have_is_left_out_and_never_all_of_a_text() -> None:
 def test_a_crowd_in_one_bucket_is_not_compared_all_with_all() -> None:
     group = minhash.shingles([codes_of("the very same words of a text here")] * 1000)
     assert len(minhash.pairs(minhash.signatures(group))) <= minhash.NEIGHBOURS * 1000
+
+
+def test_of_two_sentences_one_in_common_is_too_little_and_nine_changed_words_are_not_too_many() -> None:
+    chance = random.Random(5)
+    pool = [" ".join(f"w{chance.randrange(4000)}" for _ in range(18)) for _ in range(60)]
+    texts = [f"{chance.choice(pool)}. {sentence}." for sentence in pool for _ in range(3)]
+    edited = texts[0].split()
+    for place in range(2, 36, 4):
+        edited[place] = f"v{place}"
+    group = minhash.shingles([codes_of(text) for text in (*texts, " ".join(edited))])
+    made, words = minhash.signatures(group), np.full(len(texts) + 1, 36)
+    found = set(map(tuple, minhash.pairs(made, words).tolist()))
+    assert (0, len(texts)) in found
+    assert len(found) < len(minhash.pairs(made)) / 4
