@@ -63,6 +63,15 @@ def measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[
     return {run_id: _measured.decode(text) for run_id, text in found}
 
 
+def count_measured(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> int:
+    """Count the runs that are measured."""
+    found = connection.execute(
+        "SELECT count(*) FROM measured WHERE run_id IN (SELECT unnest(?::INTEGER[]))", [run_ids]
+    ).fetchone()
+    assert found is not None
+    return int(found[0])
+
+
 def comparisons(connection: duckdb.DuckDBPyConnection) -> list[Comparison]:
     """List the comparisons, the newest first."""
     found = connection.execute(
@@ -129,9 +138,11 @@ def job_args(connection: duckdb.DuckDBPyConnection, run_id: int) -> dict[str, An
     return None if found is None else {"approach": found[0], "learns_news": found[1]}
 
 
-def power(connection: duckdb.DuckDBPyConnection, run_id: int) -> float | None:
-    """Give the mean power of a run's GPU while it trained, in watts; None where none told it."""
+def power(connection: duckdb.DuckDBPyConnection, run_ids: list[int]) -> dict[int, float]:
+    """Give the mean power of each run's GPU while it trained, in watts; nothing of those whose GPU told none."""
     found = connection.execute(
-        "SELECT avg(value) FROM metrics WHERE run_id = ? AND key = 'gpu_watts'", [run_id]
-    ).fetchone()
-    return None if found is None or found[0] is None else float(found[0])
+        "SELECT run_id, avg(value) FROM metrics WHERE run_id IN (SELECT unnest(?::INTEGER[])) AND key = 'gpu_watts'"
+        " GROUP BY run_id",
+        [run_ids],
+    ).fetchall()
+    return {run_id: float(watts) for run_id, watts in found if watts is not None}
