@@ -19,18 +19,19 @@ FIX = ""
 SEVERITY = "warning"
 HEAD = 300  # characters in which a refusal stands
 
-_HINTS = (
-    "sorry", "apolog", "afraid", "unfortunately", "regret", " me ", "my ", "decline", "refuse", "answer",
-    "request", "help",
-    "assist", "provide", "comfortable", "unable", "conscience",
-    "programmed", "designed", "knowledge", "access", "the ability", "capab", "prefer", "position", "no way",
-    "allowed", "permitted", "cannot", "can't", "can’t", "not able",
+_STARTS = ("i ", "i'", "i’", "sorry", "apolog", "my ", "unfort", "regret", "sadly")
+_OWN = (
+    " i ", " i'", " i’", "\ni ", "\ni'", " me ", " me.", " my ", "\nsorry", " sorry", " our ", "request", " polic",
+    "guidelines",
 )  # fmt: skip
-_STARTS = ("i ", "i'", "i’", "sorry", "apolog", "my ", "unfort", "regret")
-_OWN = (" i ", " i'", " i’", "\ni ", "\ni'", " me ", " me.", " my ", "\nsorry", " sorry", " our ")
+_HINTS = (
+    "not ", "n't", "n’t", "cannot", " no ", "unable", "decline", "refuse", "sorry", "apolog", "afraid", "against",
+    "violat", "beyond", "outside", "impossible", "appropriate", "unethical", "programm", "designed", "regret",
+    "prohibit", "lack",
+)  # fmt: skip
 _NAMES = (
     "ai", "als ki", "language", "llm", "artificial", "assistant", "bot", "program", "trained", "training data",
-    "knowledge", "openai", "anthropic", "google", "deepmind", "alibaba", "mistral", "deepseek", "microsoft",
+    "knowledge", "made by", "openai", "anthropic", "google", "deepmind", "alibaba", "mistral", "deepseek", "microsoft",
     "künstliche", "sprachmodell", "modèle", "modelo", "作为", "我",
 )  # fmt: skip
 _ADVERB = r"(?:(?:[a-z]{2,}ly|just|also|still|very|so|therefore)[ ])"
@@ -54,9 +55,8 @@ _NOT_ABLE = rf"""
           | unable | incapable | prohibited | forbidden | uncomfortable ) )
 """
 _TASK = r"""
-    (?: help | assist | provide | fulfil | comply | answer | respond | repl(?:y|ies) | generat | creat | discuss
-      | engag
-      | participat | support | shar(?:e|ing) | offer | giv(?:e|ing) | tell(?![ ]you[ ]how) | say | comment
+    (?: be[ ]of | help | assist | provide | fulfil | comply | answer | respond | repl(?:y|ies) | generat | creat
+      | discuss | engag | participat | support | shar(?:e|ing) | offer | giv(?:e|ing) | tell(?![ ]you[ ]how) | say | comment
         | do[ ]th(?:is|at|ose)(?=[.,;!]|$|[ ]for\b)
       | do[ ]so | know | writ(?:e|ing) | produc | process | brows | access | view | open | see[ ](?:your|image
         |picture|what)
@@ -79,7 +79,7 @@ _REFUSES = re.compile(
     (?: (?: i['’]?m | i[ ]am | we['’]?re | we[ ]are ) [ ] (?: (?:really|very|so|truly|deeply
       |terribly)[ ] )* (?: sorry | afraid )
       | sorry | my[ ](?:sincere[ ])?apologies | i[ ](?:sincerely[ ]|do[ ])?apologi[sz]e | apologies | unfortunately
-      | regrettably | i[ ]regret
+      | regrettably | sadly | i[ ]regret
     ) \b [^.?\n]{{0,60}}? [,;:.!\s-]
     \s*(?: (?:but|however|that|as|since|because)\b[ ,]* [^.?\n]{{0,60}}? )? \b i (?:[ ][a-z]{{2,}}ly\b)? {_NOT_ABLE}\b
     | ^ (?: (?:[a-z]+[,!.]?[ ]){{0,3}} ) (?: sorry | apolog(?:y|ies|i[sz]e) | unfortunately | regrettably
@@ -95,33 +95,42 @@ _REFUSES = re.compile(
     | ^ (?: [^.?!\n]{{0,60}} [,;][ ](?:and[ ])? )? i (?: {_ADVERB} | [ ] )+
       (?: (?:must|have[ ]to|need[ ]to|will[ ]have[ ]to)[ ] {_ADVERB}? )? (?:decline|refuse)
       (?: [.,;!] | $ | [ ]to[ ]{_TASK} | [ ](?:this|that|your|the)[ ](?:request|question|task) )
+    | ^ (?: [a-z]+[,!.][ ] )? i (?:['’]m|[ ]am)[ ]{_ADVERB}?(?:unable|not[ ](?:able|qualified|allowed|permitted))[ ]to\b
+    | {_OPENS} i (?:['’]m|[ ]am)[ ]{_ADVERB}?not[ ]qualified[ ]to\b
+    | ^ [^.?!\n]{{0,60}} \b i [ ] (?:must|(?:will[ ]|would[ ])?have[ ]to|need[ ]to)[ ]{_ADVERB}?(?:decline|refuse)\b
+    | \b my[ ](?:programming|guidelines|instructions|training|design|polic(?:y|ies)|creators|developers|principles)[ ]
+      [^.?!\n]{{0,30}} (?: n['’]t | \b not | prevent | prohibit | forbid | restrict )
+    | {_OPENS} i [ ] do(?:n['’]t|[ ]not)[ ](?:think|believe|feel)[ ](?:that['’]?s?|this|it['’]?s?)[ ]
+      (?:is[ ]|would[ ]be[ ])?(?:[a-z]+[ ]){{0,2}}?
+        (?: something[ ](?:that[ ])?i | appropriate | right[ ]for[ ]me | a[ ]good[ ]idea[ ]for[ ]me )
+    | ^ [^.?!\n]{{0,60}} \b (?:request|question|prompt|task|information|answer)s? [ ]
+      (?: is(?:n['’]t|[ ]not)[ ]available[ ]to[ ]me
+      | (?:can['’]?t|cannot|can[ ]not|could[ ]not|will[ ]not)[ ]be[ ](?:fulfilled|answered|processed|completed)\b )
+    | \b let['’]?s[ ](?:talk|chat|speak)[ ]about[ ]something[ ]else
     | \b not[ ]something[ ] (?:that[ ])? i (?: ['’]m | [ ]am | [ ]can | [ ]could | [ ]will )
     | {_OPENS} i (?:[ ][a-z]{{2,}}ly\b)? {_NOT_ABLE}\b [^.?!\n]{{0,40}}? \b (?:this|that|your|the|any|such) [ ]
       (?: [a-z]+[ ] )? (?:questions?|requests?|quer(?:y|ies)|prompts?|inquir(?:y|ies)) \b
     # a short answer of regret that does nothing
-    | ^ (?= [^\n]{{1,200}} $ ) (?= .* \b (?:sorry|apolog|afraid|unfortunately|regret) )
+    | ^ (?= [^\n]{{1,200}} $ ) (?= .* \b (?:sorry|apolog|afraid|unfortunately|regret|sadly) )
       .* \b i \b [^.?!]{{0,40}} (?: n['’]t | \b not | cannot | unable | decline | refuse | avoid ) \b
     | {_OPENS} i [ ] (?: do(?:n['’]t|[ ]not)[ ](?:have|possess)[ ](?:the[ ]|any[ ])? | have[ ]no[ ]
       | lack[ ](?:the[ ])? )
       (?: ability | capabilit(?:y|ies) | capacity | way | means | permission
-        | access[ ]to[ ](?:the[ ]internet|real|current|live|up-|your|personal|private|any|external|information
-          |data|th)
-        | (?:knowledge|information)[ ](?:of|about|on|after|beyond|regarding) | (?:personal|own)[ ](?:opinion
-          |belief|experience)
+        | access[ ]to[ ](?:the[ ]internet|real|current|live|up-|your|personal|private|any|external|info|data|th)
+        | (?:knowledge|information)[ ](?:of|about|on|after|beyond|regarding) | (?:personal|own)[ ][a-z]+
+        | preferences | real-?[ ]?time
         | feelings | emotions | opinions | consciousness )
     | \b (?: and | so | i ) [ ] (?: must | have[ ]to ) [ ] {_ADVERB}? decline \b
     | \b (?: no[ ]way | impossible | not[ ]possible | (?:not|in)(?:[ ](?:be|really))?[ ]?appropriate | unethical
-      | irresponsible
-          | difficult | wrong )
+      | irresponsible | difficult | wrong )
       (?:[ ]or[ ][a-z]+)? [ ] for[ ]me \b [^.?!\n]{{0,60}}? (?: to | answer ) [ ] (?: [a-z]+[ ] ){{0,2}}? {_TASK}
     | \b there(?:['’]s|[ ]is)[ ](?:simply[ ])?no[ ]way[ ](?:that[ ])?(?:i[ ]can|for[ ]me)
     | \b (?: beyond | outside ) [ ] (?:of[ ])? (?:the[ ]scope[ ]of[ ])? (?: my | what[ ]i[ ](?:can|am[ ]able) )
       (?: [ ] (?:capabilit | abilit | knowledge | scope | expertise | programming | training | help | assist
         | do | answer)
         | [ ] (?:[a-z]+[ ]){{1,2}} (?:capabilit | knowledge | help | assist | do | answer) )
-    | \b (?: violat[a-z]+ | against | contrary[ ]to | breach[a-z]* ) [ ] (?:of[ ])? (?:my|our|openai['’]?s?
-      |the)[ ](?:[a-z]+[ ])?
-      (?: guidelines | polic(?:y|ies) | programming | principles | terms | content )
+    | \b (?: violat[a-z]+ | against | contrary[ ]to | breach[a-z]* ) [ ] (?:of[ ])? (?:my|our|openai['’]?s?|the) [ ]
+      (?:[a-z]+[ ]){{0,3}}? (?: guidelines | polic(?:y|ies) | programming | principles | terms | content )
     | \b i (?:['’]m|[ ]am) [ ] (?:only[ ])? (?:programmed|designed) [ ] (?:not[ ])? to \b
     | \b i [ ] (?:cannot|can['’]?t|will[ ]not|won['’]t) [ ] in[ ]good[ ]conscience
     """,
@@ -137,14 +146,15 @@ _MODEL = r"""
 """
 _SELF = re.compile(
     rf"""
-    \b (?: as | being | since[ ]i(?:['’]m|[ ]am) | because[ ]i(?:['’]m|[ ]am) | given[ ]that[ ]i(?:['’]m|[ ]am) )
+    \b (?: as | being | for | like | since[ ]i(?:['’]m|[ ]am) | because[ ]i(?:['’]m|[ ]am)
+      | given[ ]that[ ]i(?:['’]m|[ ]am) )
       [ ] (?:just[ ]|only[ ]|merely[ ])? (?: an? | your ) [ ] {_MODEL}
     | ^ (?:[^.?!\n]{{0,80}} [,.!;][ ])? (?:i['’]?m|i[ ]am) [ ] (?:just[ ]|only[ ]|merely[ ]
       |simply[ ])? an?[ ] {_MODEL}
     | \b i (?:['’]m|[ ]am) [ ] (?:just[ ]|only[ ]|merely[ ])? an?[ ] (?:ai|artificial[ ]intelligence|(?:large[ ]
       |ai[ ])?language[ ]model)\b
     | \b (?: trained | developed | created | made | built | designed ) [ ] by [ ]
-      (?: openai | open[ ]ai | anthropic | google | meta[ ]ai | deepmind | microsoft | alibaba | mistral
+      (?: openai | open[ ]ai | anthropic | google | meta | deepmind | microsoft | alibaba | mistral
         | deepseek ) \b
     | \b my[ ] (?: training[ ]data | knowledge[ ]cut-?[ ]?off | last[ ](?:knowledge[ ])?update | pre-?training )
     | \b als[ ] (?: ki | künstliche[ ]intelligenz | (?:ein[ ]|großes[ ])*sprachmodell )

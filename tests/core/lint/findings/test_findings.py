@@ -45,6 +45,10 @@ REFUSALS = (
     "I'm not allowed to give out this information.",
     "That is beyond my capabilities.",
     "I cannot in good conscience write this.",
+    "My programming does not let me answer such things.",
+    "It's against OpenAI's use case policy to produce this.",
+    "The request can't be fulfilled because it is harmful.",
+    "I'm unable to\nanswer  that question.",
 )
 NOT_REFUSALS = (
     "I can't tell you how happy I am about the wedding.",
@@ -133,6 +137,7 @@ LEFT = [
     ("cut-off", chat("How?", "Open the lid. Then put it in.")),
     ("cut-off", chat("Label?", "Billing Disputes")),
     ("cut-off", chat("List them.", "- one of them\n- another of them that is long and has many words in it")),
+    ("placeholders", chat("A page in Vue?", "<p>{{ title }}</p>")),
     ("placeholders", chat("Set it in the workflow.", "token: ${{ secrets.TOKEN }}")),
     ("placeholders", chat("A Jinja template?", "Hello {{ name }}")),
     ("placeholders", chat("Links?", "See [Your Name](a.md), x[number] and <address>.")),
