@@ -56,12 +56,10 @@ _NOT_ABLE = rf"""
 """
 _TASK = r"""
     (?: be[ ]of | help | assist | provide | fulfil | comply | answer | respond | repl(?:y|ies) | generat | creat
-      | discuss | engag | participat | support | shar(?:e|ing) | offer | giv(?:e|ing) | tell(?![ ]you[ ]how) | say | comment
-        | do[ ]th(?:is|at|ose)(?=[.,;!]|$|[ ]for\b)
-      | do[ ]so | know | writ(?:e|ing) | produc | process | brows | access | view | open | see[ ](?:your|image
-        |picture|what)
-      | verif | predict | advis | recommend(?![^.\n]*enough) | speculat | complet | continue | perform | execut
-        | discloses? | reveal )
+      | discuss | engag | participat | support | shar(?:e|ing) | offer | giv(?:e|ing) | tell(?![ ]you[ ]how) | say
+      | comment | do[ ]th(?:is|at|ose)(?=[.,;!]|$|[ ]for\b) | do[ ]so | know | writ(?:e|ing) | produc | process | brows
+      | access | view | open | see[ ](?:your|image|picture|what) | verif | predict | advis | recommend(?![^.\n]*enough)
+      | speculat | complet | continue | perform | execut | disclos | reveal )
     [a-z]*
 """
 _OBJECT = r"""
