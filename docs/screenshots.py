@@ -40,8 +40,12 @@ class Anonymous(AsyncClient):
 
 
 async def picture(pilot: Pilot[str], name: str) -> None:
-    await pilot.pause(1.5)
-    drawing = pilot.app.export_screenshot(title="finetop")
+    """Draw the screen once it has been answered."""
+    for _ in range(40):
+        await pilot.pause(1.5)
+        drawing = pilot.app.export_screenshot(title="finetop")
+        if "asking" not in drawing:
+            break
     # the fonts come from the reader's machine: no address in the file is asked
     (DOCS / f"{name}.svg").write_text(re.sub(r"@font-face \{.*?\}", "", drawing, flags=re.DOTALL))
 
