@@ -162,7 +162,7 @@ WHOLE = {
     "trash --restore": protocol.Restore("gone"),
     "trash --empty": protocol.EmptyTrash(["0003-gone"]),
 }
-QUICK = {"submit", "trash --restore"}
+QUICK = {"submit"}
 
 
 @pytest.mark.parametrize(

@@ -231,7 +231,8 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     assert len({key for (model, *_), key in last.items() if model == "base"}) == 3  # all of the last plan
 
 
-@pytest.mark.parametrize("quantize", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["nf4", "int8"])
 def test_a_check_in_fewer_bits(
     suite_folder: Path, tiny_model: Path, save_adapter: SaveAdapter, quantize: str
 ) -> None:
