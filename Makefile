@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready-$(shell cksum < pyproject.toml | cut -d' ' -f1)
-# Three on two cores: tests wait for processes half of their time.
-WORKERS ?= 3
+# Four on two cores: tests wait for processes a third of their time and more.
+WORKERS ?= 4
 
 .PHONY: demo test check faults bench screenshots clean
 

@@ -149,6 +149,7 @@ def test_a_trainers_folder_becomes_a_run_with_curves_and_a_check(
     assert code == {"ok": 0, "regressed": 1, "no_verdict": 3}[check["verdict"]]
 
 
+@pytest.mark.slow  # four jobs; what each does has a quick test
 def test_a_model_is_checked_by_its_path_and_known_again(
     finetop: Run, tiny_model: Path, suite: str, tmp_path: Path
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -104,7 +105,13 @@ def test_nothing_to_search_in_is_refused(tmp_path: Path, home: Home) -> None:
         ({"documents": ()}, "documents: there are none. Name a file or a folder."),
         ({"overlap_words": 150}, "overlap_words is 150, and a chunk has 150 words. It must be less."),
         ({"search": "dense"}, "search: dense needs a model. Give a static model's folder or hub id."),
-        ({"search": "dense", "model": "./nowhere"}, "search: there is no folder ./nowhere."),
+        pytest.param(
+            {"search": "dense", "model": "./nowhere"},
+            "search: there is no folder ./nowhere.",
+            marks=pytest.mark.skipif(
+                find_spec("model2vec") is None, reason="the extra `dense` is not installed"
+            ),
+        ),
     ],
 )
 def test_odd_settings_are_refused(
