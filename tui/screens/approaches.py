@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
-from textual.screen import Screen
+from textual import on
 
 from finetop.core import comparing, protocol
 from finetop.tui.approaches.keys import KEYS, PARTS, Part, footer_keys
@@ -15,8 +13,7 @@ from finetop.tui.approaches.picture import picture_lines, title_of
 from finetop.tui.approaches.row import Column, approach_line, columns_of, head_line, letter_of
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.loading import load_for_ever
-from finetop.tui.messages import StoreChanged
+from finetop.tui.loading import LoadedScreen
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines, rule
 from finetop.tui.widgets.table import Table
@@ -30,7 +27,7 @@ if TYPE_CHECKING:
 TALL = 34  # rows of the terminal: from there the picture has a place of its own
 
 
-class ApproachesScreen(Screen[None], inherit_bindings=False):
+class ApproachesScreen(LoadedScreen, inherit_bindings=False):
     """One comparison; without a name the newest."""
 
     CSS_PATH = "approaches.tcss"
@@ -47,9 +44,7 @@ class ApproachesScreen(Screen[None], inherit_bindings=False):
         self._columns: list[Column] = []
         self._first = 0  # row in view of the advice
         self._has_more = False
-        self._trouble = ""
         self._was_told = False
-        self._wake = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -121,6 +116,7 @@ class ApproachesScreen(Screen[None], inherit_bindings=False):
         rows = max(1, min(len(found.rows), self.size.height - 14))
         if table.styles.height is None or table.styles.height.value != rows:
             table.styles.height = rows
+            self.call_after_refresh(self.redraw)  # once more when the table has its height
         table.show(len(found.rows))
         self.show_below()
 
@@ -173,23 +169,15 @@ class ApproachesScreen(Screen[None], inherit_bindings=False):
                 lines = lines[self._first :]
         part.show([rule(((title, ""),), width, ((where, "dim"),) if where else ()), *lines])
 
-    # --- what happens ---------------------------------------------------------------------------------
+    @property
+    def has_shown(self) -> bool:
+        return self.found is not None
 
-    def on_mount(self) -> None:
-        self.redraw()
-        self._wake.set()
-        self._load_for_ever()
+    # --- what happens ---------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         self.set_class(self.is_tall, "-tall")
         self.call_after_refresh(self.redraw)
-
-    def on_screen_resume(self) -> None:
-        self._wake.set()
-
-    @on(StoreChanged)
-    def _store_changed(self) -> None:
-        self._wake.set()
 
     @on(Table.Moved)
     def _moved(self) -> None:
@@ -198,19 +186,6 @@ class ApproachesScreen(Screen[None], inherit_bindings=False):
     @on(Table.Opened)
     def _opened(self) -> None:
         self.action_open()
-
-    @work
-    async def _load_for_ever(self) -> None:
-        await load_for_ever(self, self._wake, self._load, self._tell, self._redraw_twice)
-
-    def _redraw_twice(self) -> None:
-        self.redraw()
-        self.call_after_refresh(self.redraw)  # once more when the table has its height
-
-    def _tell(self, trouble: str) -> None:
-        self._trouble = trouble
-        if trouble and self.found is not None:
-            host_of(self).say(trouble, "red")
 
     async def _load(self) -> None:
         host, name = host_of(self), self.comparison

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
-
-from textual import on, work
-from textual.screen import Screen
 
 from finetop.core import comparing
 from finetop.tui.compare.data import data_lines
@@ -17,8 +13,7 @@ from finetop.tui.compare.lines import head_lines, sample_lines, scatter_lines, t
 from finetop.tui.compare.picture import chart_lines, end_of, metrics_of
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.loading import load_for_ever
-from finetop.tui.messages import StoreChanged
+from finetop.tui.loading import LoadedScreen
 from finetop.tui.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
 from finetop.tui.widgets.chart import View, columns_of, plot_width
 from finetop.tui.widgets.frame import Bottom, Top, next_line
@@ -35,7 +30,7 @@ CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14
 
 
-class CompareScreen(Screen[None], inherit_bindings=False):
+class CompareScreen(LoadedScreen, inherit_bindings=False):
     """Two to nine runs side by side. Everything is drawn from what is held."""
 
     CSS_PATH = "compare.tcss"
@@ -52,8 +47,6 @@ class CompareScreen(Screen[None], inherit_bindings=False):
         self.metric = ""
         self.target = 0  # which of the targets' metrics the scatter shows
         self.tops: dict[Tab, int] = {}
-        self._trouble = ""
-        self._wake = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -142,33 +135,15 @@ class CompareScreen(Screen[None], inherit_bindings=False):
         where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
         return lines[top : top + height], where
 
-    # --- what happens ---------------------------------------------------------------------------------
+    @property
+    def has_shown(self) -> bool:
+        return bool(self.held.runs)
 
-    def on_mount(self) -> None:
-        self.redraw()
-        self._wake.set()
-        self._load_for_ever()
+    # --- what happens ---------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
         self._wake.set()
-
-    def on_screen_resume(self) -> None:
-        self._wake.set()
-
-    @on(StoreChanged)
-    def _store_changed(self) -> None:
-        self._wake.set()
-
-    @work
-    async def _load_for_ever(self) -> None:
-        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw)
-
-    def _tell(self, trouble: str) -> None:
-        """Hear what went wrong with what was asked for; once something is shown, it is said below it."""
-        self._trouble = trouble
-        if trouble and self.held.runs:
-            host_of(self).say(trouble, "red")
 
     async def _load(self) -> None:
         host, held = host_of(self), self.held

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
 from textual import on, work
-from textual.screen import Screen
 
 from finetop.core import mended, protocol
 from finetop.core.errors import FinetopError
@@ -15,8 +13,7 @@ from finetop.core.protocol import RetrainingRow
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.loading import load_for_ever
-from finetop.tui.messages import StoreChanged
+from finetop.tui.loading import LoadedScreen
 from finetop.tui.orders import said
 from finetop.tui.remedies.keys import KEYS, footer_keys
 from finetop.tui.remedies.pane import best_lines, detail_lines, empty_lines, next_lines, title_lines
@@ -34,16 +31,16 @@ if TYPE_CHECKING:
     from finetop.tui.saving import Sheet
 
 LOW, TALL = 22, 34  # rows of the terminal: below there is no picture, from there a large one
-LEAST_S = 0.5  # between two questions, however much changes
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class RemediesScreen(Screen[None], inherit_bindings=False):
+class RemediesScreen(LoadedScreen, inherit_bindings=False):
     """What can be done about one run. Nothing moves while scores arrive; `o` sorts."""
 
     CSS_PATH = "remedies.tcss"
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Remedies"
+    LEAST_S: ClassVar = 0.5
 
     def __init__(self, run: str) -> None:
         super().__init__()
@@ -55,8 +52,6 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
         self.is_reading = False
         self._first = 0  # row in view of what is read
         self._is_longer = False  # than its room: what is read
-        self._trouble = ""
-        self._wake = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -162,24 +157,16 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
             keys = footer_keys(self.found, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
             self.query_one(Bottom).offer(next_lines(self.found, self.at), keys)
 
-    # --- what happens ---------------------------------------------------------------------------------
+    @property
+    def has_shown(self) -> bool:
+        return self.found is not None
 
-    def on_mount(self) -> None:
-        self.redraw()
-        self._wake.set()
-        self._load_for_ever()
+    # --- what happens ---------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         self.set_class(self.size.height < LOW, "-low")
         self.set_class(self.size.height >= TALL, "-tall")
         self.call_after_refresh(self.redraw)
-
-    def on_screen_resume(self) -> None:
-        self._wake.set()
-
-    @on(StoreChanged)
-    def _store_changed(self) -> None:
-        self._wake.set()
 
     @on(Table.Moved)
     def _moved(self) -> None:
@@ -188,13 +175,6 @@ class RemediesScreen(Screen[None], inherit_bindings=False):
     @on(Table.Opened)
     def _opened(self) -> None:
         self.action_open()
-
-    @work
-    async def _load_for_ever(self) -> None:
-        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw, least_s=LEAST_S)
-
-    def _tell(self, trouble: str) -> None:
-        self._trouble = trouble
 
     async def _load(self) -> None:
         self.found = await host_of(self).ask(protocol.Remedies(self.run))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
-from textual.screen import Screen
+from textual import work
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
@@ -15,8 +13,7 @@ from finetop.core.text import clean_line
 from finetop.tui.checking import check
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.loading import load_for_ever
-from finetop.tui.messages import StoreChanged
+from finetop.tui.loading import LoadedScreen
 from finetop.tui.orders import pause_or_go_on, said
 from finetop.tui.run.ask import Order, can_end, kill_question, short_name, stop_question
 from finetop.tui.run.body import board_of, body_lines
@@ -51,7 +48,7 @@ if TYPE_CHECKING:
     from finetop.tui.saving import Sheet
 
 
-class RunScreen(Screen[None], inherit_bindings=False):
+class RunScreen(LoadedScreen, inherit_bindings=False):
     """One run. Everything is drawn from what is held; keys draw at once, then ask for what is missing."""
 
     CSS_PATH = "run.tcss"
@@ -64,8 +61,6 @@ class RunScreen(Screen[None], inherit_bindings=False):
         self.held = Held()
         self.looks = Looks()
         self._slow: Slow | None = None
-        self._trouble = ""
-        self._wake = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -119,34 +114,18 @@ class RunScreen(Screen[None], inherit_bindings=False):
         step = () if detail is None else (next_line(*next_of(detail, self.looks)),)
         self.query_one(Bottom).offer(step, footer_keys(detail, self.looks))
 
+    @property
+    def has_shown(self) -> bool:
+        return self.detail is not None
+
     # --- what happens ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
         self.looks.large = host_of(self).large
-        self.redraw()
-        self._wake.set()
-        self._load_for_ever()
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
         self._wake.set()
-
-    def on_screen_resume(self) -> None:
-        self._wake.set()
-
-    @on(StoreChanged)
-    def _store_changed(self) -> None:
-        self._wake.set()
-
-    @work
-    async def _load_for_ever(self) -> None:
-        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw)
-
-    def _tell(self, trouble: str) -> None:
-        """Hear what went wrong with what was asked for; once something is shown, it is said below it."""
-        self._trouble = trouble
-        if trouble and self.detail is not None:
-            host_of(self).say(trouble, "red")
 
     async def _load(self) -> None:
         self._measure()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
-from textual.screen import Screen
+from textual import on
 
 from finetop.core import comparing, protocol
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.loading import load_for_ever
-from finetop.tui.messages import StoreChanged
+from finetop.tui.loading import LoadedScreen
 from finetop.tui.sweep.held import Held
 from finetop.tui.sweep.keys import KEYS, footer_keys
 from finetop.tui.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
@@ -31,7 +28,7 @@ if TYPE_CHECKING:
 LOW, TALL = 22, 34  # rows of the terminal: below there is no picture, from there a large one
 
 
-class SweepScreen(Screen[None], inherit_bindings=False):
+class SweepScreen(LoadedScreen, inherit_bindings=False):
     """One sweep; without a name the newest. Nothing moves while runs go on; `o` sorts."""
 
     CSS_PATH = "sweep.tcss"
@@ -44,9 +41,7 @@ class SweepScreen(Screen[None], inherit_bindings=False):
         self.has_words = False  # what follows from a curve stands in place of the picture
         self._columns = Columns((), False, False)
         self._letters: list[str] = []
-        self._trouble = ""
         self._was_told = False
-        self._wake = asyncio.Event()
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -124,24 +119,16 @@ class SweepScreen(Screen[None], inherit_bindings=False):
         keys = footer_keys(settings=len(held.settings), runs=runs, sweeps=sweeps, is_curve=is_curve)
         self.query_one(Bottom).offer((next_words(held, setting),), keys)
 
-    # --- what happens ---------------------------------------------------------------------------------
+    @property
+    def has_shown(self) -> bool:
+        return bool(self.held.settings)
 
-    def on_mount(self) -> None:
-        self.redraw()
-        self._wake.set()
-        self._load_for_ever()
+    # --- what happens ---------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         self.set_class(self.size.height < LOW, "-low")
         self.set_class(self.size.height >= TALL, "-tall")
         self.call_after_refresh(self.redraw)
-
-    def on_screen_resume(self) -> None:
-        self._wake.set()
-
-    @on(StoreChanged)
-    def _store_changed(self) -> None:
-        self._wake.set()
 
     @on(Table.Moved)
     def _moved(self) -> None:
@@ -150,15 +137,6 @@ class SweepScreen(Screen[None], inherit_bindings=False):
     @on(Table.Opened)
     def _opened(self) -> None:
         self.action_open()
-
-    @work
-    async def _load_for_ever(self) -> None:
-        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw)
-
-    def _tell(self, trouble: str) -> None:
-        self._trouble = trouble
-        if trouble and self.held.settings:
-            host_of(self).say(trouble, "red")
 
     async def _load(self) -> None:
         held, host = self.held, host_of(self)
