@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 from array import array
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,12 +20,9 @@ from finetop.core.alike import minhash
 from finetop.core.alike.compare import TABLE, Change, asks_the_same, compare, count_words, is_rare
 from finetop.core.alike.store import Store
 from finetop.core.alike.words import bare, codes_of, fingerprint
-from finetop.core.lint.report import EXAMPLES, PLACES, Example, Finding
-from finetop.core.lint.tally import SHOWN, Fix, example
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from types import ModuleType
 
     from numpy.typing import NDArray
 
@@ -324,56 +320,3 @@ def gathered(lens: Lens) -> Gathered:
     if _latest is None or _latest[0] is not lens:
         _latest = (lens, Gathered())
     return _latest[1]
-
-
-@dataclass(frozen=True, slots=True)
-class Like:
-    """A row that a finding is about: what kind it is, in words, and what it is like: another row, or what is said."""
-
-    number: int
-    kind: str
-    other: int | str
-
-
-def findings_of(
-    module: ModuleType, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
-) -> list[Finding]:
-    """Give the finding of these rows, if there are any."""
-    if not likes:
-        return []
-    likes = sorted(likes, key=lambda like: like.number)
-    places = [whole.place(seen.at[like.number]) for like in likes[:PLACES]]
-    kinds = Counter(like.kind for like in likes)
-    first_of = {like.kind: like for like in reversed(likes)}
-    shown = list(dict.fromkeys([*(first_of[kind] for kind, _ in kinds.most_common()), *likes]))[:EXAMPLES]
-    name = module.__name__.rpartition(".")[2].replace("_", "-")
-    return [
-        Finding(
-            name=name,
-            about=module.ABOUT,
-            severity=module.SEVERITY,
-            count=len(likes),
-            of=of,
-            why=module.WHY,
-            fix=module.FIX,
-            fixable=len(likes) if module.FIX else 0,
-            kinds=dict(kinds.most_common()),
-            places=tuple(places),
-            examples=tuple(_example(like, seen, whole) for like in sorted(shown, key=lambda one: one.number)),
-        )
-    ]
-
-
-def _example(like: Like, seen: Gathered, whole: Whole) -> Example:
-    at = seen.at[like.number]
-    other = like.other if isinstance(like.other, str) else whole.place(seen.at[like.other])
-    row = next(iter(whole.again([at])))
-    said = " / ".join(filter(None, (row.asked[-SHOWN:], row.answer[:SHOWN])))
-    return example(whole.place(at), f"as {other}: {said}")
-
-
-def removals(likes: Sequence[Like], seen: Gathered, whole: Whole) -> Iterator[Fix]:
-    """Give the fixes that remove these rows."""
-    for like in likes:
-        other = like.other if isinstance(like.other, str) else whole.place(seen.at[like.other])
-        yield Fix(seen.at[like.number], "remove", f"{like.kind}: {other}")

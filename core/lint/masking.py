@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import chain
 
-from finetop.core.lint.patterns import personal_in, secrets_in
+from finetop.core.lint.personal_shapes import personal_in
+from finetop.core.lint.secret_shapes import secrets_in
 
 SEEN = 4  # first characters that stay
 

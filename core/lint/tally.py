@@ -12,9 +12,11 @@ from finetop.core.lint.report import EXAMPLES, PLACES, Example, Finding
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from types import ModuleType
 
+    from finetop.core.lint.row import Row
+    from finetop.core.lint.shapes import Hit
     from finetop.core.lint.whole import Whole
 
 SHOWN = 160  # characters of an example
@@ -47,6 +49,15 @@ def excerpt(text: str, start: int = 0, end: int | None = None) -> str:
     before = min(begin, AROUND)
     shown = masked(text[begin - before : begin + SHOWN + AROUND])[before : before + SHOWN]
     return ("…" if begin else "") + shown + ("…" if begin + SHOWN < len(text) else "")
+
+
+def sights(row: Row, find: Callable[[str], Iterable[Hit]]) -> dict[str, Sight]:
+    """Give of each kind that is found in any text of a row the last one."""
+    return {
+        hit.kind: Sight(hit.kind, excerpt(turn.text, hit.start, hit.end))
+        for turn in row.turns
+        for hit in find(turn.text)
+    }
 
 
 def example(place: str, text: str) -> Example:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from finetop.core.alike.answers import contradiction
 from finetop.core.lint import alike
+from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from finetop.core.lint.report import Finding
-    from finetop.core.lint.row import Lens
-    from finetop.core.lint.tally import Fix
     from finetop.core.lint.whole import Whole
 
 ABOUT = "prompts with answers that contradict each other"
@@ -27,32 +22,21 @@ SEVERITY = "warning"
 look = alike.look
 
 
-class Finder:
+class Finder(Comparing):
     """Finds rows that ask the same and answer the contrary."""
 
-    def __init__(self, lens: Lens) -> None:
-        self._seen = alike.gathered(lens)
-
-    def take(self, at: int, seen: bytes) -> None:
-        """Take in what was seen of a row."""
-        self._seen.take(at, seen)
-
-    def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding, if there is any."""
-        found: dict[int, alike.Like] = {}
+    def find(self, whole: Whole) -> list[Like]:
+        """Find the rows."""
+        found: dict[int, Like] = {}
         pairs = sorted(self._seen.asks_the_same(whole))
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("contradictions", done, len(pairs))
             kind = self._kind(first, second)
             if kind:
-                found.setdefault(first, alike.Like(first, kind, second))
-                found.setdefault(second, alike.Like(second, kind, first))
-        return alike.findings_of(sys.modules[__name__], list(found.values()), self._seen, whole, whole.rows)
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Change nothing: which answer is right, a person must say."""
-        return iter(())
+                found.setdefault(first, Like(first, kind, second))
+                found.setdefault(second, Like(second, kind, first))
+        return list(found.values())
 
     def _kind(self, first: int, second: int) -> str:
         """Say how two rows contradict each other; "" where they don't."""

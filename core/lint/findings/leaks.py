@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from finetop.core.alike.compare import asks_the_same, compare
 from finetop.core.alike.contained import Items
 from finetop.core.lint import alike
+from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.alike.compare import Told
-    from finetop.core.lint.report import Finding
-    from finetop.core.lint.row import Lens
-    from finetop.core.lint.tally import Fix
     from finetop.core.lint.whole import Whole
 
 ABOUT = "training rows that are in the test or in the rows that are held back"
@@ -31,19 +26,13 @@ TELLING = 4.0  # weight of the words of an answer that few questions have
 look = alike.look
 
 
-class Finder:
+class Finder(Comparing):
     """Finds the rows of the test and of data.eval in those to train on."""
 
-    def __init__(self, lens: Lens) -> None:
-        self._seen = alike.gathered(lens)
-        self._likes: list[alike.Like] = []
+    ROLES = alike.SIDES[0]
 
-    def take(self, at: int, seen: bytes) -> None:
-        """Take in what was seen of a row."""
-        self._seen.take(at, seen)
-
-    def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding, if there is any."""
+    def find(self, whole: Whole) -> list[Like]:
+        """Find the rows."""
         seen = self._seen
         tests = [number for side in alike.SIDES[1:] for number in seen.members(whole, side).tolist()]
         if not tests:
@@ -71,17 +60,14 @@ class Finder:
                 if hit.change.is_light and is_same and not is_other:
                     questions = int(heads["question"][number]), int(heads["question"][test])
                     judged.take(number, test, *questions, hit.change, told)
-        found: dict[int, alike.Like] = {}
+        found: dict[int, Like] = {}
         for number, test in judged.same():
             what = "a text" if is_text[test] else "the question alone"
-            found[number] = alike.Like(number, f"{what}, {hits[number, test]}", test)
+            found[number] = Like(number, f"{what}, {hits[number, test]}", test)
         for (number, test), is_answered in answered.items():
             if is_answered:
-                found[number] = alike.Like(number, f"question and answer, {hits[number, test]}", test)
-        self._likes = list(found.values())
-        return alike.findings_of(
-            sys.modules[__name__], self._likes, seen, whole, whole.rows_in("train", "replay")
-        )
+                found[number] = Like(number, f"question and answer, {hits[number, test]}", test)
+        return list(found.values())
 
     def _answers(self, number: int, test: int, told: Told) -> bool:
         """Whether a training row answers as the test row does, in so many words that it is no chance."""
@@ -90,7 +76,3 @@ class Finder:
             return False
         change = compare(seen.answer(number), seen.answer(test), seen.counts())
         return change.is_light and not change.swapped_names and (told == "same" or change.weight >= TELLING)
-
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Remove them."""
-        yield from alike.removals(self._likes, self._seen, whole)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 from finetop.core.alike.compare import compare
 from finetop.core.lint import alike
+from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.alike.compare import Change
-    from finetop.core.lint.report import Finding
-    from finetop.core.lint.row import Lens
-    from finetop.core.lint.tally import Fix
     from finetop.core.lint.whole import Whole
 
 ABOUT = "rows that are nearly the same as another"
@@ -32,22 +27,14 @@ ALIKE = 0.75  # of each of its sentences, from which on a short answer will do
 look = alike.look
 
 
-class Finder:
+class Finder(Comparing):
     """Finds rows whose question and answer are light edits of those of a row that is kept."""
 
-    def __init__(self, lens: Lens) -> None:
-        self._seen = alike.gathered(lens)
-        self._same: set[tuple[int, int]] = set()
-        self._likes: list[alike.Like] = []
-
-    def take(self, at: int, seen: bytes) -> None:
-        """Take in what was seen of a row."""
-        self._seen.take(at, seen)
-
-    def finish(self, whole: Whole) -> list[Finding]:
-        """Give the finding, if there is any."""
+    def find(self, whole: Whole) -> list[Like]:
+        """Find the rows."""
         gone: set[int] = set()
-        self._same = self._seen.asks_the_same(whole)
+        same = self._seen.asks_the_same(whole)
+        likes: list[Like] = []
         light = self._seen.light(whole)
         pairs = sorted(light, key=lambda pair: pair[::-1])
         for done, (first, second) in enumerate(pairs):
@@ -55,17 +42,13 @@ class Finder:
                 whole.say("near duplicates", done, len(pairs))
             if first in gone or second in gone:
                 continue
-            kind = self._kind(first, second, light[first, second])
+            kind = self._kind(first, second, light[first, second], is_same=(first, second) in same)
             if kind:
                 gone.add(second)
-                self._likes.append(alike.Like(second, kind, first))
-        return alike.findings_of(sys.modules[__name__], self._likes, self._seen, whole, whole.rows)
+                likes.append(Like(second, kind, first))
+        return likes
 
-    def fixes(self, whole: Whole) -> Iterator[Fix]:
-        """Remove all but the first of each."""
-        yield from alike.removals(self._likes, self._seen, whole)
-
-    def _kind(self, first: int, second: int, question: Change) -> str:
+    def _kind(self, first: int, second: int, question: Change, *, is_same: bool) -> str:
         """Say how two rows are alike, whose questions are; "" where they are not."""
         seen, heads = self._seen, self._seen.heads
         one, other = heads[first], heads[second]
@@ -81,7 +64,7 @@ class Finder:
         # "Yes" answers many questions: it says nothing about their being the same.
         is_telling = answer.weight >= TELLING or one["kind"] == alike.TEXT
         is_long = len(seen.asked(first)) >= LONG and question.worst >= ALIKE and not question.added_names
-        if not is_telling and not is_long and (first, second) not in self._same:
+        if not is_telling and not is_long and not is_same:
             return ""
         if question.is_equal and answer.is_equal:
             return "the same words, other marks"

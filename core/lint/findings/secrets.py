@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.lint.patterns import PASSWORD, secrets_in
-from finetop.core.lint.tally import Sight, excerpt
+from finetop.core.lint.secret_shapes import PASSWORD, secrets_in
+from finetop.core.lint.tally import sights
 
 if TYPE_CHECKING:
     from finetop.core.lint.row import Lens, Row
+    from finetop.core.lint.tally import Sight
 
 ABOUT = "keys, tokens and passwords"
 WHY = "A model that is trained on a secret can be asked for it. Whoever has the file has the secret: revoke it first."
@@ -18,11 +19,7 @@ SEVERITY = "error"
 
 def look(row: Row, lens: Lens) -> list[Sight] | None:
     """See them in every text of a row."""
-    found = {
-        hit.kind: Sight(hit.kind, excerpt(turn.text, hit.start, hit.end))
-        for turn in row.turns
-        for hit in secrets_in(turn.text)
-    }
+    found = sights(row, secrets_in)
     if PASSWORD in found and _is_made_up(row):
         del found[PASSWORD]
     return list(found.values()) or None

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.lint.masking import masked
-from finetop.core.lint.patterns import personal_in, secrets_in
+from finetop.core.lint.personal_shapes import personal_in
+from finetop.core.lint.secret_shapes import secrets_in
 from finetop.core.lint.tally import SHOWN, example, excerpt
 
 KEY = "hf_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dE3f"

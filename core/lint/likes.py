@@ -1,0 +1,100 @@
+"""What the findings that compare rows have in common: what they hold, how they tell it, how they mend it."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from finetop.core.lint.alike import gathered
+from finetop.core.lint.report import EXAMPLES, PLACES, Example, Finding
+from finetop.core.lint.tally import SHOWN, Fix, example
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from types import ModuleType
+
+    from finetop.core.lint.alike import Gathered
+    from finetop.core.lint.report import SourceRole
+    from finetop.core.lint.row import Lens
+    from finetop.core.lint.whole import Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A row that a finding is about: what kind it is, in words, and what it is like: another row, or what is said."""
+
+    number: int
+    kind: str
+    other: int | str
+
+
+def findings_of(
+    module: ModuleType, likes: Sequence[Like], seen: Gathered, whole: Whole, of: int
+) -> list[Finding]:
+    """Give the finding of these rows, if there are any."""
+    if not likes:
+        return []
+    likes = sorted(likes, key=lambda like: like.number)
+    places = [whole.place(seen.at[like.number]) for like in likes[:PLACES]]
+    kinds = Counter(like.kind for like in likes)
+    first_of = {like.kind: like for like in reversed(likes)}
+    shown = list(dict.fromkeys([*(first_of[kind] for kind, _ in kinds.most_common()), *likes]))[:EXAMPLES]
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    return [
+        Finding(
+            name=name,
+            about=module.ABOUT,
+            severity=module.SEVERITY,
+            count=len(likes),
+            of=of,
+            why=module.WHY,
+            fix=module.FIX,
+            fixable=len(likes) if module.FIX else 0,
+            kinds=dict(kinds.most_common()),
+            places=tuple(places),
+            examples=tuple(_example(like, seen, whole) for like in sorted(shown, key=lambda one: one.number)),
+        )
+    ]
+
+
+def _example(like: Like, seen: Gathered, whole: Whole) -> Example:
+    at = seen.at[like.number]
+    other = like.other if isinstance(like.other, str) else whole.place(seen.at[like.other])
+    row = next(iter(whole.again([at])))
+    said = " / ".join(filter(None, (row.asked[-SHOWN:], row.answer[:SHOWN])))
+    return example(whole.place(at), f"as {other}: {said}")
+
+
+class Comparing:
+    """A finding that compares rows. Its module says what it is; `find` says which rows, and what each is like."""
+
+    ROLES: ClassVar[tuple[SourceRole, ...]] = ()  # of the rows that it is about; none: all
+
+    def __init__(self, lens: Lens) -> None:
+        self._seen = gathered(lens)
+        self._likes: list[Like] = []
+
+    def find(self, whole: Whole) -> list[Like]:
+        """Find the rows, none twice."""
+        raise NotImplementedError
+
+    def take(self, at: int, seen: bytes) -> None:
+        """Take in what was seen of a row."""
+        self._seen.take(at, seen)
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Give the finding, if there is any."""
+        self._likes = self.find(whole)
+        of = whole.rows_in(*self.ROLES) if self.ROLES else whole.rows
+        return findings_of(sys.modules[type(self).__module__], self._likes, self._seen, whole, of)
+
+    def fixes(self, whole: Whole) -> Iterator[Fix]:
+        """Remove the rows, where the module says that this mends it."""
+        if not sys.modules[type(self).__module__].FIX:
+            return
+        for like in self._likes:
+            at = self._seen.at
+            other = like.other if isinstance(like.other, str) else whole.place(at[like.other])
+            yield Fix(at[like.number], "remove", f"{like.kind}: {other}")
