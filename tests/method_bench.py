@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from finetop.core import methods, models, tuned_models
+from finetop.core import methods, models
 from finetop.core.methods import Start
 from finetop.core.models import ResolvedModel
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.train.keeping import checkpoint
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Bench:
         return kind
 
     def reload(self, folder: Path) -> Any:
-        return tuned_models.load_checkpoint(self.base, folder, self.dtype, "cpu")[0].eval()
+        return load_checkpoint(self.base, folder, self.dtype, "cpu")[0].eval()
 
 
 def logits(model: Any) -> Tensor:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
-from finetop.core.queue_words import ordinal
 from finetop.core.run import Queued, Running
+from finetop.core.words.queue import ordinal
 from finetop.tui.words import count
 
 if TYPE_CHECKING:

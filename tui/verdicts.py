@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import pulse
-from finetop.core.queue_words import is_for_later, ordinal, why
 from finetop.core.run import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
+from finetop.core.words import pulse
+from finetop.core.words.queue import is_for_later, ordinal, why
 from finetop.tui.orders import can_go_on
 from finetop.tui.theme import MARKS, Mark
 from finetop.tui.words import count, counted, long_span, points, without_zero

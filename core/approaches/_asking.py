@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from finetop.core import approaches, protocol
 from finetop.core.fingerprints import fingerprint
-from finetop.core.queue_words import PRIORITIES
 from finetop.core.remote.files import by_name
+from finetop.core.words.queue import PRIORITIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import approaches, models, tuned_models
+from finetop.core import approaches, models
 from finetop.core.check.candidates import Candidates, facts_of, free_memory, open_candidates, scoring_dtype
 from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.forward import longest_input
@@ -22,6 +22,7 @@ from finetop.core.check.scoring.generation import Prompt, answer
 from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import ApproachMeasured, Phase, RowScore
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.prompting import open_asker
 from finetop.core.recipe.schema import Target
 from finetop.core.train import failures
@@ -122,7 +123,7 @@ def load(wanted: Wanted, home: Home, events: EventLog) -> Loaded:
     else:
         candidates = open_candidates(base, wanted.checkpoint, recipe.model.dtype, device)
         dtype = models.torch_dtype(candidates.dtype, device)
-        model, tokenizer = tuned_models.load_checkpoint(base, wanted.checkpoint, dtype, device)
+        model, tokenizer = load_checkpoint(base, wanted.checkpoint, dtype, device)
         if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
             tokenizer = models.load_tokenizer(base)
     model.eval()

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core import models, tuned_models
+from finetop.core import models
 from finetop.core.check.scoring.forward import has_virtual_tokens
 from finetop.core.check.scoring.scorer import VERSION
 from finetop.core.errors import BadInput
+from finetop.core.models.tuned import load_checkpoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -195,9 +196,7 @@ def _load(candidates: Candidates, name: Name) -> Any:
         if name == "base":
             model, _ = models.load(candidates.base, dtype, candidates.device)
         else:
-            model, _ = tuned_models.load_checkpoint(
-                candidates.base, candidates.checkpoint, dtype, candidates.device
-            )
+            model, _ = load_checkpoint(candidates.base, candidates.checkpoint, dtype, candidates.device)
             if candidates.change is not None:
                 model = candidates.change.make(model)
         candidates.loaded, candidates.loaded_name = model.eval(), name

@@ -8,7 +8,7 @@ import time
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from finetop.core import approach_words as words, approaches, protocol
+from finetop.core import approaches, protocol
 from finetop.core.approaches._asking import request
 from finetop.core.client import Client
 from finetop.core.commands import numbers
@@ -18,6 +18,7 @@ from finetop.core.errors import BadInput, NotFound
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.remote.files import require_files
 from finetop.core.text import clean_line
+from finetop.core.words import approaches as words
 
 if TYPE_CHECKING:
     from finetop.core.home import Home

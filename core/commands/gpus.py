@@ -9,9 +9,9 @@ from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.commands import machines
 from finetop.core.commands.output import plain, print_json, print_table
-from finetop.core.gpu_words import bars, lines_of, machine_words
 from finetop.core.home import Home
 from finetop.core.text import clean_line
+from finetop.core.words.gpus import bars, lines_of, machine_words
 
 ABOUT = "the machine's GPUs: memory, who uses it, which jobs are there or wait"
 ANYWHERE = True

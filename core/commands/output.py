@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import pulse, run as data
+from finetop.core import run as data
 from finetop.core.check.telling.result import short_answer
-from finetop.core.queue_words import why
 from finetop.core.text import clean_line, json_safe
+from finetop.core.words import pulse
+from finetop.core.words.queue import why
 
 SCHEMA = 1
 

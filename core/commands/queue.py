@@ -14,9 +14,9 @@ from finetop.core.commands import machines
 from finetop.core.commands.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.home import Home
-from finetop.core.queue_words import PRIORITIES, priority_word, why
 from finetop.core.quiet_hours import clock
 from finetop.core.text import clean_line
+from finetop.core.words.queue import PRIORITIES, priority_word, why
 
 ABOUT = "what waits and why; change its order, hold and release"
 ANYWHERE = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from finetop.core import mended as words, protocol, run as data
+from finetop.core import protocol, run as data
 from finetop.core.client import Client
 from finetop.core.commands.adopting import require_finished
 from finetop.core.commands.export import until_done
@@ -14,6 +14,7 @@ from finetop.core.commands.steps import run_and_step
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.recipe.merge import with_settings
 from finetop.core.text import clean_line
+from finetop.core.words import remedies as words
 
 if TYPE_CHECKING:
     from finetop.core.home import Home

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol, pulse, run as data
+from finetop.core import protocol, run as data
 from finetop.core.approaches import TAG
 from finetop.core.check.telling.result import short_answer
 from finetop.core.client import Client
 from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words
 from finetop.core.home import Home
-from finetop.core.queue_words import tries_words
 from finetop.core.text import clean, clean_line
 from finetop.core.versions import words
+from finetop.core.words import pulse
+from finetop.core.words.queue import tries_words
 
 ABOUT = "show one run whole"
 ANYWHERE = True

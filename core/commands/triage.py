@@ -13,7 +13,7 @@ from finetop.core.commands.output import ago, number, plain, print_json, print_t
 from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.home import Home
 from finetop.core.remote.triaging import merged_table
-from finetop.core.triage_words import counts_line, standing_words, state_words, worst_cell
+from finetop.core.words.triage import counts_line, standing_words, state_words, worst_cell
 
 ABOUT = "what runs lost, worst first, and who has looked at it"
 ANYWHERE = True

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import models, remedies, tuned_models
+from finetop.core import models, remedies
 from finetop.core.check.candidates import free_memory, scoring_dtype
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.events import Phase
 from finetop.core.export import merging, proof, writing
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.remedies._weights import fingerprint
 from finetop.core.train import probe
 
@@ -137,7 +138,7 @@ def load_remedied(
     if base.quantize == "int8":
         tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
     else:
-        tuned, _ = tuned_models.load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
+        tuned, _ = load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
     module = remedies.load(remedy.candidate.remedy)
     if hasattr(module, "change"):
         events.write(Phase("making the remedy's model"))

@@ -186,7 +186,7 @@ def _token_extras(shape: Shape, extras: Extras, size: float) -> float:
 
 
 def dtype_of(recipe: Recipe, shape: Shape, machine: Machine) -> str:
-    """The number format that the run computes in, as core/models.py chooses it."""
+    """The number format that the run computes in, as core/models chooses it."""
     wanted = shape.dtype.removeprefix("torch.") if recipe.model.dtype == "auto" else recipe.model.dtype
     if wanted not in NUMBER_BYTES or (wanted == "bfloat16" and not machine.has_bfloat16):
         return "float32"

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from finetop.core import demo_model, protocol
+from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.errors import EnvironmentTrouble, FinetopError
-from finetop.core.models import is_local
+from finetop.core.models import demo, is_local
 from finetop.core.plan.shape import read_config
 from finetop.core.plan.speed import PastRun
 
@@ -51,11 +51,11 @@ def find_config(model: Model, home: Home, given: str | None = None) -> Found:
 def _place(model: Model, home: Home) -> Path | None:
     if is_local(model.id):
         return Path(model.id).expanduser()
-    if model.id == demo_model.ALIAS:
-        converted = home.models / demo_model.ALIAS
+    if model.id == demo.ALIAS:
+        converted = home.models / demo.ALIAS
         if model.revision is None and converted.is_dir():
             return converted
-        return _cached(demo_model.HUB_ID, model.revision)
+        return _cached(demo.HUB_ID, model.revision)
     return _cached(model.id, model.revision)
 
 

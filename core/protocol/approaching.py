@@ -7,7 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from finetop.core.protocol.common import Large, Priority
-from finetop.core.queue_words import PRIORITIES
+from finetop.core.words.queue import PRIORITIES
 
 State = Literal["measured", "under way", "failed", "left out"]
 Updates = Literal["index", "train", ""]

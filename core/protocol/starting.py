@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.common import Priority, Whole
-from finetop.core.queue_words import PRIORITIES
+from finetop.core.words.queue import PRIORITIES
 
 
 class Submit(msgspec.Struct, tag_field="verb", tag="submit", frozen=True):

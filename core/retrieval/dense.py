@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from finetop.core import hub_models
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import is_local
+from finetop.core.models import hub, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,11 +60,11 @@ def find(model: str) -> Path:
 
 
 def _of_the_hub(model: str) -> Path:
-    answer = hub_models.ask(model, None)
+    answer = hub.ask(model, None)
     if isinstance(answer, BadInput):
         raise answer
     if isinstance(answer, EnvironmentTrouble):
-        kept = hub_models.cached(model, None)
+        kept = hub.cached(model, None)
         if kept is None:
             raise answer
         return kept

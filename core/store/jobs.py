@@ -10,8 +10,8 @@ import duckdb
 import msgspec
 
 from finetop.core import events, run as data
-from finetop.core.queue_words import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, records
+from finetop.core.words.queue import HELD, PRIORITIES, tries_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

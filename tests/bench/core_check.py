@@ -25,10 +25,10 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import demo_model
 from finetop.core.check.telling.result import read, verdict_line
 from finetop.core.events import EventLog, Verdict, decode
 from finetop.core.home import Home, prepare as prepare_home
+from finetop.core.models import demo
 
 TASKS = {
     "arc_easy": "acc_norm",
@@ -116,7 +116,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         models_home = Home(Path(options.home or folder))
         prepare_home(models_home)
-        base = str(demo_model.find(None, models_home, EventLog(Path(folder) / "events.jsonl"))[0])
+        base = str(demo.find(None, models_home, EventLog(Path(folder) / "events.jsonl"))[0])
         home = Home(Path(folder) / "home")
         prepare_home(home)
         write_suite(home, data, options.items)

@@ -53,7 +53,8 @@ BACK = """
 import sys
 from pathlib import Path
 import torch
-from finetop.core import models, tuned_models
+from finetop.core import models
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.events import EventLog
 from finetop.core.home import Home
 from finetop.core.recipe.load import recipe_from_json
@@ -61,7 +62,7 @@ recipe = recipe_from_json(Path(sys.argv[1]).read_text())
 base = models.resolve(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))
 device = models.pick_device()
 dtype = models.torch_dtype(models.number_format(recipe.model.dtype, base.path, device), device)
-model, _ = tuned_models.load_checkpoint(base, Path(sys.argv[3]), dtype, device)
+model, _ = load_checkpoint(base, Path(sys.argv[3]), dtype, device)
 ids, before = torch.load(sys.argv[4]), torch.load(sys.argv[5])
 with torch.no_grad():
     read = model.eval()(input_ids=ids.to(model.device)).logits[:, -ids.shape[1]:].float().cpu()

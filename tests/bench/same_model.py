@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from finetop.core import models, tuned_models
+from finetop.core import models
 from finetop.core.check.asking.suite import find_suite
 from finetop.core.check.asking.tasks import build
 from finetop.core.check.candidates import open_candidates
@@ -35,6 +35,7 @@ from finetop.core.check.scoring.forward import longest_input
 from finetop.core.check.scoring.scorer import BatchPlan, plan_for
 from finetop.core.events import EventLog
 from finetop.core.home import Home, prepare as prepare_home
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.recipe.schema import Model
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def main() -> int:
         if options.tuned is not None:
             model = None
             candidates = open_candidates(base, options.tuned, "float32", device)
-            bad, _ = tuned_models.load_checkpoint(base, options.tuned, torch.float32, candidates.device)
+            bad, _ = load_checkpoint(base, options.tuned, torch.float32, candidates.device)
             variants["known bad"] = score_all(exam, bad.eval(), plan)
     print(f"{'against the base':18} {'flips':>12} {'OK':>5} {'REGRESSED':>10} {'none':>5} {'items used':>20}")
     failed = False

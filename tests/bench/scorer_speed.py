@@ -247,13 +247,13 @@ def main() -> int:
 
 
 def _demo_model(root: Path) -> Path:
-    from finetop.core import demo_model
     from finetop.core.events import EventLog
     from finetop.core.home import Home, prepare
+    from finetop.core.models import demo
 
     home = Home(root)
     prepare(home)
-    folder, _, _ = demo_model.find(None, home, EventLog(root / "scorer_speed.events"))
+    folder, _, _ = demo.find(None, home, EventLog(root / "scorer_speed.events"))
     return folder
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from finetop.core import protocol, pulse
+from finetop.core import protocol
 from finetop.core.processes import alive
+from finetop.core.words import pulse
 
 AFTER_S = 1
 

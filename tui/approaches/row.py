@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetop.core import approach_words as words
 from finetop.core.text import clean_line
+from finetop.core.words import approaches as words
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.lines import Line, line_width
 from finetop.tui.words import cut_end

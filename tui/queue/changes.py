@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core import protocol
-from finetop.core.queue_words import PRIORITIES
+from finetop.core.words.queue import PRIORITIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
-from finetop.core.queue_words import why
 from finetop.core.text import clean_line
+from finetop.core.words.queue import why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.gpu_words import bars, fault_words, stranger
 from finetop.core.text import clean_line
+from finetop.core.words.gpus import bars, fault_words, stranger
 from finetop.tui.widgets.lines import Line, line_width
 from finetop.tui.words import cut_end, cut_middle, span
 

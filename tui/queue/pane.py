@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core import protocol
-from finetop.core.queue_words import priority_word, why
 from finetop.core.text import clean_line
+from finetop.core.words.queue import priority_word, why
 from finetop.tui.queue.machine import free_words
 from finetop.tui.queue.row import DAY_S, progress, what_words
 from finetop.tui.widgets.frame import next_line

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core import protocol
-from finetop.core.queue_words import PRIORITIES, priority_word, why
 from finetop.core.text import clean_line
+from finetop.core.words.queue import PRIORITIES, priority_word, why
 from finetop.tui.theme import MARKS, Mark
 from finetop.tui.widgets.lines import line_width
 from finetop.tui.words import clock, cut_end, cut_middle, of_steps, span

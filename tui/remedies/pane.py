@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import mended
 from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
+from finetop.core.words import remedies
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, spread
@@ -27,7 +27,7 @@ def title_lines(found: RemediesAnswer, width: int) -> list[Line]:
         left = (*left, (f" at step {count(found.step)}", ""))
     tried = sum(1 for row in found.rows if row.verdict)
     can = sum(1 for row in found.rows if not row.why_not)
-    most = "most of each gain kept, the" if mended.has_several(found) else "most gain kept, with the"
+    most = "most of each gain kept, the" if remedies.has_several(found) else "most gain kept, with the"
     looked: Line = ((f" Looking for: {most} drop proven under {found.margin:.1f}", ""),)
     if isinstance(found.job, Failed | Lost):
         cause = cut_end(clean_line(found.job.cause), width - 44)
@@ -40,10 +40,10 @@ def _now(found: RemediesAnswer) -> Line:
     row = found.now
     if row is None or row.drop is None:
         return (("not tried yet", "dim"),)
-    reached = f"target {mended.target(found, row)}, " if found.metric else ""
-    word = mended.verdict(row)
+    reached = f"target {remedies.target(found, row)}, " if found.metric else ""
+    word = remedies.verdict(row)
     style = MARKS[row.verdict].style if row.verdict in MARKS else ""
-    return ((f"now: {reached}retained {mended.change(row.drop)} ", ""), (word, style))
+    return ((f"now: {reached}retained {remedies.change(row.drop)} ", ""), (word, style))
 
 
 def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
@@ -65,8 +65,8 @@ def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line
         before = found.now.target.get(metric) if found.now is not None else None
         now = "" if before is None else f", now {before:.3f}"
         kept = f", {100 * row.kept[metric]:.0f}% of the gain" if metric in row.kept else ""
-        counts = ": the least, which counts" if metric == mended.least(row) else ""
-        lines.append(((f"   {mended.named(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
+        counts = ": the least, which counts" if metric == remedies.least(row) else ""
+        lines.append(((f"   {remedies.named(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
     lines.append(())
     lines += [
         (
@@ -93,7 +93,7 @@ def _chosen_on(row: RemedyRow) -> list[Line]:
         return [
             (
                 (
-                    f"   {mended.verdict(row)}: {clean_line(row.reason)}",
+                    f"   {remedies.verdict(row)}: {clean_line(row.reason)}",
                     "red" if row.verdict == "failed" else "",
                 ),
             )
@@ -101,9 +101,9 @@ def _chosen_on(row: RemedyRow) -> list[Line]:
     mark = MARKS[row.verdict]
     return [
         (
-            (f"   {mark.mark} {mended.verdict(row)}", mark.style),
+            (f"   {mark.mark} {remedies.verdict(row)}", mark.style),
             (
-                f"  {mended.retained(row)} on {count(row.items_used)} of {count(row.items_total)} items for choosing",
+                f"  {remedies.retained(row)} on {count(row.items_used)} of {count(row.items_total)} items for choosing",
                 "",
             ),
         ),
@@ -117,7 +117,7 @@ def _confirmed_on(row: RemedyRow) -> list[Line]:
         case "no_items":
             return [(("     not confirmed: no items left", "dim"),)]
     mark = MARKS[row.confirmation]
-    drop = mended.change(row.fresh_drop or 0.0) + mended.half_width(row.fresh_interval)
+    drop = remedies.change(row.fresh_drop or 0.0) + remedies.half_width(row.fresh_interval)
     used = f"{count(row.fresh_used)} of {count(row.fresh_total)} fresh items"
     word = "confirmed" if row.confirmation == "ok" else "not confirmed"
     return [((f"   {mark.mark} {word}", mark.style), (f"  {drop} on {used}, at alpha {row.alpha:.2g}", ""))]
@@ -125,11 +125,11 @@ def _confirmed_on(row: RemedyRow) -> list[Line]:
 
 def best_lines(found: RemediesAnswer, width: int) -> list[Line]:
     """Say which is best and how sure that is: the last thing that was found, in at most two rows."""
-    words = mended.best(found)
+    words = remedies.best(found)
     if not words:
         return [_under_way(found)]
     first, *more = wrapped(words[-1], width - 4, 2)
-    style: StyleName = "green" if first[:1] in (mended.BEST, mended.CONFIRMED) else ""
+    style: StyleName = "green" if first[:1] in (remedies.BEST, remedies.CONFIRMED) else ""
     return [((f" {first[:1]}", style), (first[1:], "")), *(((f"     {line}", ""),) for line in more)]
 
 
@@ -148,13 +148,13 @@ def next_lines(found: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> l
     """Say what to do next, and what it costs."""
     if found.is_under_way:
         return [next_line("esc", "back: it goes on, and what was scored is kept")]
-    letters = {row.name: letter for letter, row in mended.lettered(found.rows)}
+    letters = {row.name: letter for letter, row in remedies.lettered(found.rows)}
     if found.best:
         return [next_line("E", f"on {letters[found.best]}: export it as one whole model, then verified")]
     left = [row for row in found.rows if not row.why_not and not row.verdict]
     if left:
         some = counted(len(left), "remedy", "remedies")
-        return [next_line("R", f"try {some}, or one{mended.price(found)}")]
+        return [next_line("R", f"try {some}, or one{remedies.price(found)}")]
     if not any(row.verdict for row in found.rows):
         return [next_line("R", "on one below: train again otherwise")]
     return [next_line("R", "on one below: train again otherwise, as none of these is proven fine")]

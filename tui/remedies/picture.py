@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import mended
 from finetop.core.check.telling.result import LOWER_IS_BETTER
+from finetop.core.words import remedies
 from finetop.tui.remedies.row import bar_style
 from finetop.tui.widgets.lines import rule
 from finetop.tui.widgets.scatter import Spot, scatter
@@ -39,8 +39,8 @@ def _spots(found: RemediesAnswer) -> list[Spot]:
     """Give what has both numbers: upwards is better, also where less is."""
     sign = -1.0 if found.metric in LOWER_IS_BETTER else 1.0
     spots = [
-        Spot(f"{mended.star(found, row)}{letter}", -row.drop, sign * reached, bar_style(row))
-        for letter, row in mended.lettered(found.rows)
+        Spot(f"{remedies.star(found, row)}{letter}", -row.drop, sign * reached, bar_style(row))
+        for letter, row in remedies.lettered(found.rows)
         if row.drop is not None and (reached := row.target.get(found.metric)) is not None
     ]
     now = found.now

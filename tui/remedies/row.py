@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import mended
 from finetop.core.run import Running
 from finetop.core.text import clean_line
+from finetop.core.words import remedies
 from finetop.tui.theme import MARKS
 from finetop.tui.words import count, cut_end, long_span
 
@@ -38,7 +38,7 @@ def head_line(found: RemediesAnswer, width: int) -> Line:
     gain = bar_width(width) + PERCENT + (1 if bar_width(width) else 0)
     target = f" {'target' if found.metric else '':>{TARGET}}" if has_target(width) else ""
     kept = "gain kept" if has_target(width) else " gain"
-    if mended.has_several(found) and gain >= len("least gain kept"):
+    if remedies.has_several(found) and gain >= len("least gain kept"):
         kept = "least gain kept"
     words = f"       {'remedy':<{NAME}}{target}  {kept:<{gain}}"
     return ((f"{words}{'retained':>{RETAINED}}  forgot?", "dim"),)
@@ -55,16 +55,16 @@ def remedy_line(
     room = width - 7 - NAME - 2
     if row.why_not:
         return (*start, (f"  {cut_end(f'not here: {clean_line(row.why_not)}', room)}", "dim"))
-    if mended.is_trying(found, row):
+    if remedies.is_trying(found, row):
         return (*start, (f"  {cut_end(_doing(found), room)}", "cyan"))
     if not row.verdict:
-        words = "waits" if mended.waits(found, row) else f"not tried{_price(found)}"
+        words = "waits" if remedies.waits(found, row) else f"not tried{_price(found)}"
         return (*start, (f"  {cut_end(words, room)}", "dim"))
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
-        return (*start, (f"  {cut_end(f'{mended.verdict(row)}: {clean_line(row.reason)}', room)}", style))
-    target: Span = (f" {mended.target(found, row):>{TARGET}}  " if has_target(width) else "  ", "")
-    retained: Span = (f"{mended.retained(row):>{RETAINED}}  ", "")
+        return (*start, (f"  {cut_end(f'{remedies.verdict(row)}: {clean_line(row.reason)}', room)}", style))
+    target: Span = (f" {remedies.target(found, row):>{TARGET}}  " if has_target(width) else "  ", "")
+    retained: Span = (f"{remedies.retained(row):>{RETAINED}}  ", "")
     return (*start, target, *_gain(row, width), retained, *_verdict(row))
 
 
@@ -79,11 +79,11 @@ def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width:
 
 def _start(found: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool) -> Line:
     cursor: Span = ("▸", "reverse") if has_cursor else ("•", "bold") if is_marked else (" ", "")
-    star = mended.star(found, row)
+    star = remedies.star(found, row)
     mark: Span = (star or " ", "green" if star else "")
-    if mended.is_trying(found, row):
+    if remedies.is_trying(found, row):
         mark = (MARKS["running"].mark, MARKS["running"].style)
-    elif mended.waits(found, row):
+    elif remedies.waits(found, row):
         mark = (MARKS["queued"].mark, "")
     return (cursor, (" ", ""), mark, (f" {letter}  ", ""))
 
@@ -94,7 +94,7 @@ def _name(label: str, has_cursor: bool, room: int = NAME) -> Line:
 
 def _gain(row: RemedyRow, width: int) -> Line:
     cells = bar_width(width)
-    percent: Span = (f"{mended.gain(row):>{PERCENT}}", "")
+    percent: Span = (f"{remedies.gain(row):>{PERCENT}}", "")
     if not cells:
         return (percent,)
     filled = 0 if row.gain is None else min(cells, max(0, round(row.gain * cells)))
@@ -113,7 +113,7 @@ def _verdict(row: RemedyRow) -> Line:
     mark = MARKS[row.verdict]
     if row.confirmation in ("regressed", "no_verdict"):
         return ((mark.mark, ""), (" not again", ""))
-    word = "REGR." if row.verdict == "regressed" else mended.verdict(row)
+    word = "REGR." if row.verdict == "regressed" else remedies.verdict(row)
     return ((mark.mark, mark.style), (f" {word}", "red" if row.verdict == "regressed" else mark.style))
 
 

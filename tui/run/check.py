@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.check.telling.result import beside_lines, change, verdict_line, word, worst_first
-from finetop.core.queue_words import ordinal
 from finetop.core.run import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
+from finetop.core.words.queue import ordinal
 from finetop.tui.run.flips import flip_rows
 from finetop.tui.run.head import phase_words
 from finetop.tui.theme import MARKS

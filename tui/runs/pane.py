@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import pulse
 from finetop.core.filters import groups
 from finetop.core.filters.line import FilterFault, Sort
 from finetop.core.run import Running
 from finetop.core.text import clean_line
+from finetop.core.words import pulse
 from finetop.tui.verdicts import ended_at, heading_of, hint_of, next_step, ran_for, state_sentence
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.lines import Line, rule

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from finetop.core import approach_words, comparing, repeats, run as data
+from finetop.core import comparing, repeats, run as data
 from finetop.core.check.telling.result import change, short_answer
 from finetop.core.reporting import Chart, Table
 from finetop.core.reporting.sections.checkpoints import checkpoints
@@ -14,6 +14,7 @@ from finetop.core.reporting.sections.curves import line_of
 from finetop.core.reporting.sections.recipe import flat
 from finetop.core.reporting.sections.samples import samples
 from finetop.core.reporting.sections.tasks import tasks
+from finetop.core.words import approaches as words
 from finetop.tui.saving import Sheet
 
 if TYPE_CHECKING:
@@ -170,8 +171,8 @@ def approaches(found: ApproachesAnswer) -> Sheet:
     return Sheet(
         f"approaches-{_file_name(found.name)}",
         (
-            Table(approach_words.head(found), tuple(approach_words.cells(row) for row in done)),
-            Table(approach_words.PRICE_HEAD, tuple(approach_words.prices(row) for row in done)),
+            Table(words.head(found), tuple(words.cells(row) for row in done)),
+            Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
             Table(
                 ("not measured", "how it stands", "why"),
                 tuple((row.name, row.state, row.said) for row in left),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 from textual import on, work
 
-from finetop.core import mended, protocol
+from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import RetrainingRow
 from finetop.core.text import clean_line
+from finetop.core.words import remedies
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.loading import LoadedScreen
@@ -101,7 +102,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             return []
         place = {name: at for at, name in enumerate(self.order)}
         named = sorted(
-            mended.lettered(self.found.rows), key=lambda entry: place.get(entry[1].name, len(place))
+            remedies.lettered(self.found.rows), key=lambda entry: place.get(entry[1].name, len(place))
         )
         more = zip(LETTERS[len(named) :], self.found.retrainings, strict=False)
         return [*named, *more]
@@ -290,7 +291,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             words: Line = (
                 (f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} that are left?", "bold"),
             )
-            price: Line = ((f"  {mended.price(found).strip(': ').partition(',')[0]}", ""),)
+            price: Line = ((f"  {remedies.price(found).strip(': ').partition(',')[0]}", ""),)
             if row.why_not:
                 words = ((f" Try the {len(left)} that can be had?", "bold"),)
             answers = [every] if row.why_not else [this, every]

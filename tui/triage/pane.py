@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from finetop.core.check.telling.result import change
 from finetop.core.text import clean_line
-from finetop.core.triage_words import since_words, standing_words
+from finetop.core.words.triage import since_words, standing_words
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.wrap import wrapped

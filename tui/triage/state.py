@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
-from finetop.core.triage_words import counts_line, standing_words
+from finetop.core.words.triage import counts_line, standing_words
 from finetop.tui.widgets.lines import Line, spread
 from finetop.tui.words import count, counted, cut_middle, long_span
 

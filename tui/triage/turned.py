@@ -8,7 +8,7 @@ from rich.cells import cell_len
 
 from finetop.core.check.telling.result import change
 from finetop.core.text import clean_line
-from finetop.core.triage_words import standing_words
+from finetop.core.words.triage import standing_words
 from finetop.tui.theme import MARKS
 from finetop.tui.words import cut_end, without_zero
 

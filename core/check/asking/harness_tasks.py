@@ -248,8 +248,8 @@ def hub_if_it_answers() -> Iterator[None]:
 @lru_cache(maxsize=1)
 def hub_answers() -> bool:
     """Ask the hub for one small data set, for at most 8 seconds, once a process."""
-    from finetop.core import hub_models
+    from finetop.core.models import hub
 
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         return False
-    return not isinstance(hub_models.ask("allenai/ai2_arc", None, "dataset"), EnvironmentTrouble)
+    return not isinstance(hub.ask("allenai/ai2_arc", None, "dataset"), EnvironmentTrouble)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import approach_words
 from finetop.core.reporting import Block, Facts, Points, Table
+from finetop.core.words import approaches
 
 if TYPE_CHECKING:
     from finetop.core.protocol import ApproachesAnswer
@@ -29,11 +29,11 @@ def tables(found: ApproachesAnswer) -> tuple[Block, ...]:
     done = [row for row in found.rows if row.target is not None]
     made: list[Block] = []
     if done:
-        head = approach_words.head(found)
-        made.append(Table(head, tuple(approach_words.cells(row) for row in done), right=(1, 2, 3, 4)))
-        prices = tuple(approach_words.prices(row) for row in done)
-        made.append(Table(approach_words.PRICE_HEAD, prices, right=(1, 2, 3, 4, 5, 8)))
-    if asides := approach_words.asides(found):
+        head = approaches.head(found)
+        made.append(Table(head, tuple(approaches.cells(row) for row in done), right=(1, 2, 3, 4)))
+        prices = tuple(approaches.prices(row) for row in done)
+        made.append(Table(approaches.PRICE_HEAD, prices, right=(1, 2, 3, 4, 5, 8)))
+    if asides := approaches.asides(found):
         made.append(Points(tuple(asides)))
     return tuple(made)
 

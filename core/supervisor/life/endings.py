@@ -6,8 +6,9 @@ import signal
 import time
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core import causes, pulse, run as data, stacks
+from finetop.core import causes, run as data, stacks
 from finetop.core.folders import open_regular
+from finetop.core.words import pulse
 
 if TYPE_CHECKING:
     from pathlib import Path

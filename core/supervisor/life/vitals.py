@@ -18,13 +18,14 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core import processes, pulse, run as data, stacks
+from finetop.core import processes, run as data, stacks
 from finetop.core.folders import open_regular
 from finetop.core.store import jobs, notices, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor.aside import aside
 from finetop.core.supervisor.launch import local
 from finetop.core.supervisor.life.endings import HUNG
+from finetop.core.words import pulse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

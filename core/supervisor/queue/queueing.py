@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol, run as data
 from finetop.core.errors import BadInput, Refused
-from finetop.core.queue_words import priority_word
 from finetop.core.store import jobs, order, runs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor.pool.placing import Want, gib
 from finetop.core.supervisor.queue import outlook, waiting
+from finetop.core.words.queue import priority_word
 
 if TYPE_CHECKING:
     from finetop.core.store.jobs import Job

@@ -6,9 +6,9 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from finetop.core.queue_words import HELD, QUEUE_HELD
 from finetop.core.quiet_hours import clock
 from finetop.core.store import jobs, order, parents
+from finetop.core.words.queue import HELD, QUEUE_HELD
 
 if TYPE_CHECKING:
     from pathlib import Path

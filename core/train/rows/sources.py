@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import formats, hub_models
+from finetop.core import formats
 from finetop.core.data import stream_rows
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import is_local
+from finetop.core.models import hub, is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -127,6 +127,6 @@ def _ask_hub(data_id: str) -> None:
     """Fail in seconds, not minutes, where the hub is out of reach; with HF_HUB_OFFLINE the cache is used."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "TRUE", "YES", "ON"):
         return
-    answer = hub_models.ask(data_id, None, kind="dataset")
+    answer = hub.ask(data_id, None, kind="dataset")
     if isinstance(answer, BadInput | EnvironmentTrouble):
         raise answer

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import fewer_bits, models, run_models
+from finetop.core import models
 from finetop.core.errors import BadInput
+from finetop.core.models import fewer_bits, of_runs
 from finetop.core.recipe.references import is_reference
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str
 def folder_of(reference: str, home: Home) -> Path:
     """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
     if is_reference(reference):
-        return run_models.checkpoint_of(reference, home, KEY)
+        return of_runs.checkpoint_of(reference, home, KEY)
     folder = Path(reference).expanduser()
     if not models.is_local(reference):
         hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."

@@ -111,11 +111,9 @@ def test_nothing_is_told_of_what_does_not_fit(home: Home, out: Path, full: Path)
 def test_a_base_that_can_not_be_had_says_how_to_name_another(
     home: Home, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from finetop.core import hub_models
+    from finetop.core.models import hub
 
-    monkeypatch.setattr(
-        hub_models, "ask", lambda *_: EnvironmentTrouble("model.id: org/x is not here.", hint="No.")
-    )
+    monkeypatch.setattr(hub, "ask", lambda *_: EnvironmentTrouble("model.id: org/x is not here.", hint="No."))
     with pytest.raises(EnvironmentTrouble, match=r"the base model: org/x is not here\.") as error:
         told(home, out, base="org/x")
     assert error.value.hint == "No. Or name another: --base ID|FOLDER."

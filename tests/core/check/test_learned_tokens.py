@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core import methods, models, tuned_models
+from finetop.core import methods, models
 from finetop.core.check import job
 from finetop.core.check.scoring import drift
 from finetop.core.events import EventLog
 from finetop.core.home import Home, prepare
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.train.keeping import checkpoint
 
@@ -66,7 +67,7 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
         "prompt-tuning": "plain",
     }
     assert found["lora"]["drift"]["base"] == pytest.approx(found["prompt-tuning"]["drift"]["base"], abs=1e-4)
-    tuned, tokenizer = tuned_models.load_checkpoint(base, tmp_path / "prompt-tuning", torch.float32, "cpu")
+    tuned, tokenizer = load_checkpoint(base, tmp_path / "prompt-tuning", torch.float32, "cpu")
     windows = drift.windows_of((suite_folder / "text.txt").read_text(), tokenizer)
     nats = 0.0
     for window in windows:

@@ -9,8 +9,8 @@ from fake_nvml import UUIDS, Cards
 from finetop.core import protocol
 from finetop.core.commands import gpus
 from finetop.core.commands.main import main
-from finetop.core.gpu_words import bars
 from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, GpuWaiting
+from finetop.core.words.gpus import bars
 
 
 def row(index, **more):

@@ -17,7 +17,7 @@ from finetop.core.errors import Refused
 from finetop.core.run import Finished
 from finetop.core.supervisor import earlier, triage
 from finetop.core.supervisor.house.rebuild import rebuild
-from finetop.core.triage_words import since_words
+from finetop.core.words.triage import since_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,8 +8,9 @@ import pytest
 import torch
 from method_bench import TOKENS, logits, train
 
-from finetop.core import models, tuned_models
+from finetop.core import models
 from finetop.core.methods import adalora
+from finetop.core.models.tuned import load_checkpoint
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -28,7 +29,7 @@ def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench: Bench, tm
     for name, one in model.named_parameters():
         assert name not in counters or torch.equal(one, counters[name]), name
     bench.save(model, tmp_path / "saved")
-    again, _ = tuned_models.load_checkpoint(bench.base, tmp_path / "saved", torch.bfloat16, "cpu")
+    again, _ = load_checkpoint(bench.base, tmp_path / "saved", torch.bfloat16, "cpu")
     assert torch.equal(logits(again), logits(model))
 
 
@@ -46,5 +47,5 @@ def test_ranks_that_were_taken_away_leave_the_others_exact(bench: Bench, tmp_pat
     ranks = [sum(kept) for kept in model.peft_config["default"].rank_pattern.values()]
     assert min(ranks) < model.peft_config["default"].init_r, "the test takes no rank away"
     bench.save(model, tmp_path / "saved")
-    again, _ = tuned_models.load_checkpoint(bench.base, tmp_path / "saved", torch.bfloat16, "cpu")
+    again, _ = load_checkpoint(bench.base, tmp_path / "saved", torch.bfloat16, "cpu")
     assert torch.equal(logits(again), logits(model))

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from finetop.core import events, tuned_models
+from finetop.core import events
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.home import Home
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.recipe.load import resolve_text
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -77,7 +78,7 @@ def test_a_reward_model_learns_comes_back_and_pays(
         assert paid.ended == events.Ended("finished")
         assert paid.curve("reward") == paid.curve("reward_model")
         with pytest.raises(BadInput, match="is a reward model, which writes no text"):
-            tuned_models.load_checkpoint(None, folder, None, "cpu")  # type: ignore[arg-type]
+            load_checkpoint(None, folder, None, "cpu")  # type: ignore[arg-type]
 
 
 def classifier(tiny_model: Path, folder: Path, labels: int) -> Path:

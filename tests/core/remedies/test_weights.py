@@ -9,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finetop.core import models, remedies, tuned_models
+from finetop.core import models, remedies
 from finetop.core.errors import FinetopError
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.recipe.load import resolve_text
 from finetop.core.remedies._adapters import has_scale
 from finetop.core.remedies._weights import Unchanged, changed, fingerprint
@@ -59,7 +60,7 @@ def made(name, tiny_model, folder, dtype=torch.float32):
     )
     candidate = next(one for one in found if one.name == name)
     change = remedies.load(candidate.remedy).change(candidate, resolved(tiny_model), folder)
-    model, _ = tuned_models.load_checkpoint(resolved(tiny_model), folder, dtype, "cpu")
+    model, _ = load_checkpoint(resolved(tiny_model), folder, dtype, "cpu")
     return change.make(model.eval()), change
 
 
@@ -98,7 +99,7 @@ def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
         whole = models.load(resolved(tiny_model), torch.float32, "cpu")
         monkeypatch.setattr(models, "load", lambda *_: whole)
     model, _ = (
-        tuned_models.load_checkpoint(resolved(folder), folder, torch.float32, "cpu")
+        load_checkpoint(resolved(folder), folder, torch.float32, "cpu")
         if not prefix
         else (
             wanted,
@@ -115,9 +116,7 @@ def test_an_adapter_with_a_scale_keeps_it_apart_from_its_base(tiny_model, tmp_pa
     assert has_scale(folder)
     model, change = made("interpolate-0.5", tiny_model, folder)
     assert not change.makes_whole
-    whole = tuned_models.load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[
-        0
-    ].merge_and_unload()
+    whole = load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[0].merge_and_unload()
     changed(whole, resolved(tiny_model), lambda name, before, after: before.lerp(after, 0.5))
     torch.testing.assert_close(said(model), said(whole), atol=1e-5, rtol=1e-4)
     base = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
@@ -135,7 +134,7 @@ def test_any_other_adapter_is_merged_first(tiny_model, tmp_path, method, options
     assert not has_scale(folder)
     model, change = made("interpolate-0.25", tiny_model, folder)
     assert change.makes_whole and not hasattr(model, "peft_config")
-    tuned = tuned_models.load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[0].eval()
+    tuned = load_checkpoint(resolved(tiny_model), folder, torch.float32, "cpu")[0].eval()
     base = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
     near, far = (said(model) - said(base)).norm(), (said(tuned) - said(base)).norm()
     assert 0 < near < 0.5 * far
@@ -215,7 +214,7 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
         remedies.candidates(remedies.Subject(7, True, True, True, quantize, ())), ["interpolate-0.25"]
     )
     base = models.resolve(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
-    model, _ = tuned_models.load_checkpoint(base, folder, torch.float32, "cpu")
+    model, _ = load_checkpoint(base, folder, torch.float32, "cpu")
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
     remedied = exporting.Remedied(candidate, fingerprint(made_once))
     wanted = exporting.Wanted(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)

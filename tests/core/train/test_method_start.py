@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core import models, objectives, tuned_models
+from finetop.core import models, objectives
 from finetop.core.events import EventLog
 from finetop.core.home import Home, prepare
+from finetop.core.models.tuned import load_checkpoint
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import arguments, method_start
 from finetop.core.train.keeping import checkpoint
@@ -141,7 +142,7 @@ def test_ranks_of_adalora_end_at_their_mean_and_are_saved_on_the_way_too(
     assert (config.tinit, config.tfinal, config.total_step) == (1, 4, 10)
     for step, wanted in kept.items():
         folder = checkpoint.folder_of(tmp_path, step)
-        again, _ = tuned_models.load_checkpoint(setup.base, folder, torch.float32, "cpu")
+        again, _ = load_checkpoint(setup.base, folder, torch.float32, "cpu")
         assert torch.allclose(look(again), wanted, atol=2e-6), step
 
 
@@ -162,9 +163,7 @@ def test_a_head_that_is_trained_whole_moves_and_comes_back(begin: Begin, tmp_pat
     assert not torch.equal(trainer.model.get_output_embeddings().weight, before)
     assert torch.equal(trainer.model.get_input_embeddings().weight, before)  # they were one
     checkpoint.write(trainer.model, setup.tokenizer, setup.base, tmp_path, 2, setup.events)
-    again, _ = tuned_models.load_checkpoint(
-        setup.base, checkpoint.folder_of(tmp_path, 2), torch.float32, "cpu"
-    )
+    again, _ = load_checkpoint(setup.base, checkpoint.folder_of(tmp_path, 2), torch.float32, "cpu")
     assert torch.allclose(look(again), look(trainer.model), atol=2e-6)
 
 

@@ -110,7 +110,7 @@ class Door:
             return self.last_word(lambda: resume.read_state(place / resume.STATE, whole=True))
         from torch import float32
 
-        from finetop.core.tuned_models import load_checkpoint
+        from finetop.core.models.tuned import load_checkpoint
 
         model = ResolvedModel(str(base), base, None, None, "local folder", "")
         return self.last_word(lambda: load_checkpoint(model, place, float32, "cpu"))

