@@ -21,10 +21,8 @@ from pathlib import Path
 from typing import Any
 
 HELD_BACK = ("Summit Breeze Jacket", "BaseCamp Folding Table")  # with 20 of the 103 questions
-LONGEST_JSON = {"train": 1600, "valid": 1250}  # characters of an answer, about 460 and 360 tokens: none is cut
-    "train": 1600,
-    "valid": 1250,
-}  # characters of an answer, about 460 and 360 tokens: all of it is learned and written
+# characters of an answer, about 460 and 360 tokens: none is cut
+LONGEST_JSON = {"train": 1600, "valid": 1250}
 FINETOP = "import sys; from finetop.core.commands.main import main; sys.exit(main(sys.argv[1:]))"
 
 COMMON = """recipe: 1
