@@ -15,6 +15,9 @@ class Numbered(Protocol):
     @property
     def id(self) -> int: ...
 
+    @property
+    def name(self) -> str: ...
+
 
 Row = TypeVar("Row", bound=Numbered)
 CHUNK = 100  # rows of one request

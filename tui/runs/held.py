@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetop.core import protocol
-from finetop.core.errors import FinetopError
 from finetop.core.filters.columns import settings_of
 from finetop.core.filters.line import Filter, Sort, parse, read_sort
 from finetop.core.run import Running
-from finetop.tui.pages import (
-    CHUNK,
-    EMPTY,
-    Pages,
-    fresh,
-    missing_chunk,
-    place_of,
-    refreshed,
-    with_chunk,
-    with_row,
-)
+from finetop.tui.listed import Listed
+from finetop.tui.pages import CHUNK
 from finetop.tui.words import sparkline
 
 if TYPE_CHECKING:
-    from finetop.core.run import RunRow
+    from collections.abc import Sequence
 
-Ask = Callable[[protocol.Ask], Awaitable[Any]]
+    from finetop.core.run import RunDetail, RunRow
+    from finetop.tui.listed import Ask
+
 SORTS = ("needs_you", "newest", "name", "loss")  # `o` goes through them
 SPARKS_S, FAR_SPARKS_S = 10.0, 60.0  # the loss of a run that goes on is asked for again after so long
 SPARK_COLUMNS = 10
 MOST, ALL_CHUNK = 20_000, 500  # rows that are written to a file, and of one answer
 
 
-class RunList:
+class RunList(Listed["RunRow"]):
     """Which runs, in which order, and what is known of them. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self.pages: Pages[RunRow] = EMPTY
+        super().__init__(ask)
         self.answer: protocol.RunsAnswer | None = None  # the newest
         self.filter = ""  # as it is typed
         self.sort = SORTS[0]
@@ -71,36 +60,16 @@ class RunList:
         self.listed, self.groups = asked, {}
         self.line = replace(line, sort=line.sort or read_sort(asked[1]))
         self._take(answer)
-        self.pages = fresh(answer.rows, answer.matching)
-        place = next((i for i, row in enumerate(answer.rows) if run and row.name == run), None)
-        if place is None and at is not None:
-            place = place_of(self.pages, at.id)
-        return place or 0
+        return self._begin(answer.rows, answer.matching, run, at)
 
-    async def load_missing(self, first: int, end: int) -> bool:
-        """Load one chunk of the rows [first, end) if any is not held; give whether something came."""
-        offset = missing_chunk(self.pages, first, end)
-        if offset is None:
-            return False
-        answer = await self._runs(self.listed, offset, CHUNK)
+    async def _page(self, offset: int, limit: int) -> tuple[Sequence[RunRow], int]:
+        answer = await self._runs(self.listed, offset, limit)
         self._take(answer)
-        before = len(self.pages.rows)
-        self.pages = with_chunk(self.pages, offset, answer.rows)
-        return len(self.pages.rows) > before
+        return answer.rows, answer.matching
 
-    async def refresh(self, first: int, end: int) -> None:
-        """Bring the rows [first, end) up to date, each in its place."""
-        offset = first - first % CHUNK
-        answer = await self._runs(self.listed, offset, max(CHUNK, end - offset))
-        self._take(answer)
-        self.pages = refreshed(self.pages, offset, answer.rows, answer.matching)
-        came = {row.id for row in answer.rows}
-        for index in range(first, end):
-            row = self.pages.rows.get(index)
-            if row is not None and row.id not in came:  # by now it is listed elsewhere
-                with contextlib.suppress(FinetopError):
-                    detail = await self._ask(protocol.GetRun(str(row.id)))
-                    self.pages = with_row(self.pages, index, detail.row)
+    async def _newer(self, row: RunRow) -> RunRow:
+        detail: RunDetail = await self._ask(protocol.GetRun(str(row.id)))
+        return detail.row
 
     async def load_spark(self, row: RunRow, now: float, *, is_far: bool = False) -> bool:
         """Load the loss of a run for a sparkline, if there is none or it is old; give whether it came."""

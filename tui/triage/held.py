@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.errors import FinetopError
-from finetop.tui.pages import (
-    CHUNK,
-    EMPTY,
-    Pages,
-    fresh,
-    missing_chunk,
-    place_of,
-    refreshed,
-    with_chunk,
-    with_row,
-)
+from finetop.tui.listed import Listed
+from finetop.tui.pages import CHUNK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol import TriageAnswer, TriageCell, TriageRow
+    from finetop.tui.listed import Ask
+    from finetop.tui.pages import Pages
 
-Ask = Callable[[protocol.Ask], Awaitable[Any]]
 PANE_ITEMS = 20  # lost items that the tallest pane shows
 
 
-class Triaged:
+class Triaged(Listed["TriageRow"]):
     """The table of triage as far as it was looked at. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self.pages: Pages[TriageRow] = EMPTY
+        super().__init__(ask)
         self.tasks: list[str] = []  # columns; they stay in their places until the table is loaded anew
         self.answer: TriageAnswer | None = None  # the newest
         self.filter = ""
@@ -54,45 +42,24 @@ class Triaged:
         None when another filter was typed on the way: then it is to be loaded again.
         """
         wanted = self.filter
-        answer = await self._page(0, CHUNK)
+        answer = await self._asked(0, CHUNK)
         if wanted != self.filter:
             return None
         self.tasks = list(answer.tasks)
-        self.pages = fresh(answer.rows, answer.matching)
         self.cells.clear()
         self.runs.clear()
-        place = next((i for i, row in enumerate(answer.rows) if run and row.name == run), None)
-        if place is None and at is not None:
-            place = place_of(self.pages, at.id)
-        return place or 0
-
-    async def load_missing(self, first: int, end: int) -> bool:
-        """Load one chunk of the rows [first, end) if any is not held; give whether something came."""
-        offset = missing_chunk(self.pages, first, end)
-        if offset is None:
-            return False
-        answer = await self._page(offset, CHUNK)
-        before = len(self.pages.rows)
-        self.pages = with_chunk(self.pages, offset, self._in_columns(answer.rows, answer.tasks))
-        return len(self.pages.rows) > before
+        return self._begin(answer.rows, answer.matching, run, at)
 
     async def refresh(self, first: int, end: int) -> None:
-        """Bring the rows [first, end) up to date, each in its place; after a check what was known of cells is old."""
+        """Bring the rows [first, end) up to date; after a check what was known of cells is old."""
         before = self.answer
-        offset = first - first % CHUNK
-        answer = await self._page(offset, max(CHUNK, end - offset))
-        self.pages = refreshed(
-            self.pages, offset, self._in_columns(answer.rows, answer.tasks), answer.matching
-        )
-        came = {row.id for row in answer.rows}
-        for index in range(first, end):
-            row = self.pages.rows.get(index)
-            if row is not None and row.id not in came:  # by now it is listed elsewhere
-                with contextlib.suppress(FinetopError):
-                    turned: protocol.TriageRunAnswer = await self._ask(protocol.TriageRun(row.name))
-                    (newer,) = self._in_columns([turned.row], turned.columns)
-                    self.pages = with_row(self.pages, index, newer)
-        if before is None or (before.newest, before.newest_at) != (answer.newest, answer.newest_at):
+        await super().refresh(first, end)
+        after = self.answer
+        if (
+            before is None
+            or after is None
+            or (before.newest, before.newest_at) != (after.newest, after.newest_at)
+        ):
             self.cells.clear()
             self.runs.clear()
 
@@ -113,10 +80,19 @@ class Triaged:
     def cell_of(self, row: TriageRow, task: str) -> protocol.CellAnswer | None:
         return self.cells.get((row.check_id, task))
 
-    async def _page(self, offset: int, limit: int) -> TriageAnswer:
+    async def _asked(self, offset: int, limit: int) -> TriageAnswer:
         answer: TriageAnswer = await self._ask(protocol.Triage(self.filter, offset, limit))
         self.answer = answer
         return answer
+
+    async def _page(self, offset: int, limit: int) -> tuple[Sequence[TriageRow], int]:
+        answer = await self._asked(offset, limit)
+        return self._in_columns(answer.rows, answer.tasks), answer.matching
+
+    async def _newer(self, row: TriageRow) -> TriageRow:
+        turned: protocol.TriageRunAnswer = await self._ask(protocol.TriageRun(row.name))
+        (newer,) = self._in_columns([turned.row], turned.columns)
+        return newer
 
     def _in_columns(self, rows: Sequence[TriageRow], tasks: Sequence[str]) -> Sequence[TriageRow]:
         """Put the cells of newer rows into the columns that there are; new tasks come behind them."""
