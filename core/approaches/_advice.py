@@ -115,33 +115,65 @@ def _loses(metric: str, change: Gap) -> bool:
 
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
     """Does training hold a form better than asking for it? Rules alone measure that."""
-    if metric != "rules":
+    if metric == "rules":
+        return _trained_against_asked(done, "keeps the rules")
+    pair = _best_pair(done, "rules")
+    if pair is None:
         name = metric.replace("_", " ")
-        return f"Not measured: {name} is no score of form. Add rules to check.target, and compare by them."
-    return _trained_against_asked(done, "keeps the rules")
+        return f"Not measured: {name} is no score of form. Add rules to check.target, beside it or to compare by."
+    return _of_other_metric(
+        *pair,
+        "rules",
+        " of the rules kept",
+        "Train: the form is kept better after it",
+        "No need to train: asked with more before it, the base keeps the form better",
+    )
 
 
 def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
     """Nats a token of right answers: how expected a domain's wording is to the model."""
     if metric == "nats_per_token":
         return _trained_against_asked(done, "expects the wording of right answers")
-    known = [(row, row.others["nats_per_token"]) for row in done if "nats_per_token" in row.others]
-    trained = [pair for pair in known if pair[0].trains]
-    asked = [pair for pair in known if not pair[0].trains]
-    if not trained or not asked:
+    pair = _best_pair(done, "nats_per_token")
+    if pair is None:
         return (
             "Not measured: add nats_per_token to check.target.metric, which says how expected the wording is."
         )
-    (row, score), (other, its) = (min(side, key=lambda pair: pair[1].mean) for side in (trained, asked))
-    worse = other if score.mean < its.mean else row
-    gap = worse.other_gaps.get("nats_per_token")
-    words = f"{row.name} {_score(score)} nats a token, {other.name} {_score(its)}"
+    return _of_other_metric(
+        *pair,
+        "nats_per_token",
+        " nats a token",
+        "Train: the wording of right answers is more expected after it",
+        "No need to train: asked with more before it, the base expects the wording better",
+    )
+
+
+def _best_pair(done: Sequence[ApproachRow], metric: str) -> tuple[ApproachRow, ApproachRow] | None:
+    """Give the best that trains and the best that does not, by a metric beside the one that is compared by."""
+    known = [row for row in done if metric in row.others]
+    trained = [row for row in known if row.trains]
+    asked = [row for row in known if not row.trains]
+    if not trained or not asked:
+        return None
+    best = min if metric in LOWER_IS_BETTER else max
+    return best(trained, key=lambda row: row.others[metric].mean), best(
+        asked, key=lambda row: row.others[metric].mean
+    )
+
+
+def _of_other_metric(
+    trained: ApproachRow, asked: ApproachRow, metric: str, unit: str, for_it: str, against: str
+) -> str:
+    """Say which of two is better by a metric beside the one compared by; its differences are to the best by it."""
+    score, its = trained.others[metric], asked.others[metric]
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    is_better = sign * score.mean > sign * its.mean
+    gap = (asked if is_better else trained).other_gaps.get(metric)
+    words = f"{trained.name} {_score(score)}{unit}, {asked.name} {_score(its)}"
     if gap is None or gap.is_open:
         return f"Not told apart: {words}."
     words = f"{words}; paired difference {_change(gap)}"
-    if worse is other:
-        return f"Train: the wording of right answers is more expected after it ({words}).{_forgot(row)}"
-    return f"No need to train: asked with more before it, the base expects the wording better ({words})."
+    return f"{for_it} ({words}).{_forgot(trained)}" if is_better else f"{against} ({words})."
 
 
 def _trained_against_asked(done: Sequence[ApproachRow], does: str) -> str:

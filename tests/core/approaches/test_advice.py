@@ -82,11 +82,29 @@ def test_form_is_advised_on_by_rules_alone_and_warned_of_where_it_costs_what_the
     assert level["style and format"].startswith("Not told apart")
 
 
+def beside(one, metric, mean, gap=None):
+    """A row with a score by another metric, and its difference to the best by that one."""
+    gaps = {} if gap is None else {metric: Gap(gap, gap - 0.2, gap + 0.2, 50)}
+    return msgspec.structs.replace(
+        one, others={metric: Score(mean, mean - 0.1, mean + 0.1, 50)}, other_gaps=gaps
+    )
+
+
+def test_form_is_read_from_rules_that_were_measured_beside_what_is_compared_by():
+    def said(*rows):
+        return texts(rows)["style and format"]
+
+    forgot = msgspec.structs.replace(LORA, retained=Retained(7.5, ["regressed"]))
+    trained = said(beside(RETRIEVAL, "rules", 0.1, -0.8), beside(forgot, "rules", 0.9))
+    assert trained.startswith("Train:") and "paired difference 0.80 [0.60, 1.00]" in trained
+    assert "REGRESSED in 1 of 1 runs" in trained
+    assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.1, -0.8)).startswith("No need")
+    assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.8, -0.1)).startswith("Not told")
+
+
 def test_vocabulary_is_read_from_nats_where_they_were_measured():
     def with_nats(one, mean, gap=None):
-        gaps = {} if gap is None else {"nats_per_token": Gap(gap, gap - 0.2, gap + 0.2, 50)}
-        nats = {"nats_per_token": Score(mean, mean - 0.1, mean + 0.1, 50)}
-        return msgspec.structs.replace(one, others=nats, other_gaps=gaps)
+        return beside(one, "nats_per_token", mean, gap)
 
     trained = texts([with_nats(RETRIEVAL, 3.0, 2.0), with_nats(LORA, 1.0)])["a domain's vocabulary"]
     assert trained.startswith("Train:") and "paired difference 2.00 [1.80, 2.20]" in trained
