@@ -16,6 +16,7 @@ from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.host import host_of
 from finetop.tui.messages import StoreChanged
+from finetop.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -86,6 +87,11 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
     @on(StoreChanged)
     def _store_changed(self) -> None:
         self._wake.set()
+
+    @on(Lines.Resized)
+    def _resized(self) -> None:
+        if self.has_shown:
+            self.redraw()
 
     @work
     async def _load_for_ever(self) -> None:

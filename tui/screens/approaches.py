@@ -116,7 +116,6 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         rows = max(1, min(len(found.rows), self.size.height - 14))
         if table.styles.height is None or table.styles.height.value != rows:
             table.styles.height = rows
-            self.call_after_refresh(self.redraw)  # once more when the table has its height
         table.show(len(found.rows))
         self.show_below()
 

@@ -167,7 +167,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
     def on_resize(self) -> None:
         self.set_class(self.size.height < LOW, "-low")
         self.set_class(self.size.height >= TALL, "-tall")
-        self.call_after_refresh(self.redraw)
+        self.redraw()
 
     @on(Table.Moved)
     def _moved(self) -> None:
@@ -205,13 +205,11 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         elif self.at is not None:
             self.is_reading, self._first = True, 0
             self.redraw()
-            self.call_after_refresh(self.redraw)
 
     def action_back(self) -> None:
         if self.is_reading:
             self.is_reading = False
             self.redraw()
-            self.call_after_refresh(self.redraw)  # the picture has its room again
         else:
             self.dismiss()
 

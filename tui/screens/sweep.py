@@ -128,7 +128,7 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
     def on_resize(self) -> None:
         self.set_class(self.size.height < LOW, "-low")
         self.set_class(self.size.height >= TALL, "-tall")
-        self.call_after_refresh(self.redraw)
+        self.redraw()
 
     @on(Table.Moved)
     def _moved(self) -> None:
@@ -149,7 +149,6 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
         answer: protocol.SweepsAnswer = await host.ask(protocol.Sweeps(held.name))
         if held is self.held:
             held.take(answer)
-            self.call_after_refresh(self.redraw)  # the picture has its room
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -171,7 +170,6 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
             return
         self.has_words = not self.has_words
         self.show_setting()
-        self.call_after_refresh(self.show_setting)  # once more when the pane has its room
 
     def action_open(self) -> None:
         if self.at is not None:

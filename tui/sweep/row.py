@@ -33,17 +33,29 @@ class Columns(NamedTuple):
 
 
 def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> Columns:
-    """Divide the width: the loss goes first, then the target; values have what is left."""
-    has_target = width >= 66
-    has_loss = width >= 84 or not repeats.metric(run for one in settings for run in one.runs)
+    """Divide the width: values have what numbers leave, what one does not need goes to the others.
+
+    Without a target there is no column for it; with one, the loss needs room to spare.
+    """
+    metric = repeats.metric(run for one in settings for run in one.runs)
+    has_target = bool(metric) and width >= 66
+    has_loss = width >= 84 or not metric
     fixed = START + DONE + RETAINED + ANSWER + LOSS * has_loss + TARGET * has_target + 2
     names = keys or ("run",)
-    room = max(6, (width - fixed) // len(names) - 2)
     wanted = [
         max([len(short_key(name)), *(len(clean_line(value)) for value in values)])
         for name, values in zip(names, _by_key(names, settings), strict=True)
     ]
-    return Columns(tuple(min(one, max(room, 6)) for one in wanted), has_loss, has_target)
+    return Columns(_shared(width - fixed - 2 * len(names), wanted), has_loss, has_target)
+
+
+def _shared(room: int, wanted: Sequence[int]) -> tuple[int, ...]:
+    """Give each what it wants, the least first; the rest share what is left, with six cells at least."""
+    cells = dict.fromkeys(range(len(wanted)), 0)
+    for left, at in zip(range(len(wanted), 0, -1), sorted(cells, key=lambda at: wanted[at]), strict=True):
+        cells[at] = min(wanted[at], max(6, room // left))
+        room -= cells[at]
+    return tuple(cells.values())
 
 
 def _by_key(names: Sequence[str], settings: Sequence[Setting]) -> list[list[str]]:

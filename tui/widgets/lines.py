@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.geometry import Region
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -30,6 +31,9 @@ Line: TypeAlias = tuple[Span, ...]
 class Lines(Widget):
     """A block of rows, each a line of spans, drawn from the top; rows without a line are blank."""
 
+    class Resized(Message):
+        """It has another size than before: who fills it to the last row fills it again."""
+
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)
         self.lines: tuple[Line, ...] = ()
@@ -40,6 +44,9 @@ class Lines(Widget):
         for y in range(max(len(before), len(self.lines))):
             if before[y : y + 1] != self.lines[y : y + 1]:
                 self.refresh(Region(0, y, max(1, self.size.width), 1))
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
 
     def render_line(self, y: int) -> Strip:
         line = self.lines[y] if y < len(self.lines) else ()
