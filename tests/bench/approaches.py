@@ -31,7 +31,7 @@ name: {name}
 model: {{id: "{model}"}}
 samples: {{count: 0}}
 drift: {{every: null}}
-train: {{epochs: 50, max_steps: {steps}, batch_size: 4, grad_accumulation: 1, learning_rate: 3e-4, warmup_steps: 0.1,
+train: {{epochs: 50, max_steps: {steps}, batch_size: 4, grad_accumulation: 1, learning_rate: {rate}, warmup_steps: 0.1,
   save_every: 1.0, eval_every: 1.0, resumable: false}}
 """
 KB = """data: {train: [{path: train.jsonl}], eval: {share: 0}, max_tokens: 1024, on_long: truncate}
@@ -42,6 +42,7 @@ check:
 approaches:
   only: [prompt, few-shot, retrieval, lora, full, retrieval-lora, from-scratch]
   settings:
+    full: {train.learning_rate: 3e-4}
     retrieval-lora: {train.max_steps: 18}
     from-scratch: {train.max_steps: 24, train.batch_size: 2, data.max_tokens: 256}
   update: {documents: [new_docs.jsonl], train: [{path: new_train.jsonl}], test: new_test.jsonl}
@@ -54,6 +55,7 @@ check:
 approaches:
   only: [prompt, few-shot, retrieval, lora, full, from-scratch]
   settings:
+    full: {train.learning_rate: 3e-4}
     from-scratch: {train.max_steps: 24, train.batch_size: 2, data.max_tokens: 256}
 """
 
@@ -133,7 +135,7 @@ def kb(data: Path, model: Path, folder: Path) -> Path:
     write(folder / "test.jsonl", turns(spread(known_test)))
     write(folder / "new_test.jsonl", turns(new_test))
     recipe = folder / "kb.yaml"
-    recipe.write_text(COMMON.format(name="kb", model=model, steps=70) + KB)
+    recipe.write_text(COMMON.format(name="kb", model=model, steps=70, rate="3e-4") + KB)
     print(
         f"kb_contoso: {len(known_rows)} rows to learn, {len(known)} documents, {len(known_test)} questions;"
     )
@@ -153,7 +155,7 @@ def json_mode(data: Path, model: Path, folder: Path) -> Path:
     write(folder / "train.jsonl", turns(train))
     write(folder / "test.jsonl", turns(test))
     recipe = folder / "json.yaml"
-    recipe.write_text(COMMON.format(name="json", model=model, steps=120) + JSON)
+    recipe.write_text(COMMON.format(name="json", model=model, steps=60, rate="1e-3") + JSON)
     print(f"json_mode: {len(train)} rows to learn, {len(test)} questions")
     return recipe
 
