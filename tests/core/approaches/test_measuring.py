@@ -1,6 +1,7 @@
 """The measuring of one run on a tiny real model: rows, prices, new facts, and scores that are kept."""
 
 import json
+import shutil
 
 import msgspec
 import pytest
@@ -34,7 +35,7 @@ def folder(tmp_path, tiny_model):
     return tmp_path
 
 
-def measure(folder, tiny_model, approach, sets=()):
+def measure(folder, tiny_model, approach, sets=(), device="cpu"):
     text = f"""recipe: 1
 name: kb
 method: {{name: lora}}
@@ -52,7 +53,7 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
     log = told.EventLog(folder / "events.jsonl")
-    found = _measuring.measure(wanted_of(spec, folder, "cpu"), home, log)
+    found = _measuring.measure(wanted_of(spec, folder, device), home, log)
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
 
 
@@ -89,3 +90,14 @@ def test_what_cant_be_measured_says_why(folder, tiny_model):
     spec = JobSpec(1, 1, 1, "kb", "approach", {}, {"approach": "guess"})
     with pytest.raises(FinetopError, match=r"args\.approach is 'guess'"):
         wanted_of(spec, folder, "cpu")
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+def test_on_a_gpu_the_same_is_measured_and_memory_is_the_gpus(folder, tiny_model):
+    for approach in ("prompt", "retrieval"):
+        here, there = (measure(folder, tiny_model, approach, device=device) for device in ("cpu", "cuda:0"))
+        assert (here.memory_of, there.memory_of) == ("host", "GPU") and there.memory_gib > 0
+        nats = [[row.value for row in found.scores["nats_per_token"]] for found in (here, there)]
+        assert nats[1] == pytest.approx(nats[0], abs=1e-3)
+        assert there.latency_s > 0 and there.prompt_tokens == here.prompt_tokens

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -126,6 +127,14 @@ def test_losses_are_the_model_s_and_are_kept(tmp_path, tiny_model, scorer):
     again = replace(pool_of(tmp_path, ROWS[::-1]), scorer=replace(scorer, model=None))
     assert again.losses()[::-1] == [with_prompt for with_prompt, _ in found]
     assert again.scorer.model is None, "what is known is not scored again"
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(shutil.which("nvidia-smi") is None, reason="no GPU on this machine")
+def test_losses_on_a_gpu_are_those_of_the_cpu(tmp_path, scorer):
+    here = replace(pool_of(tmp_path), scorer=scorer).losses()
+    there = replace(pool_of(tmp_path), scorer=replace(scorer, model=None, device="cuda:0")).losses()
+    assert there == pytest.approx(here, abs=1e-3)
 
 
 def test_the_band_is_around_the_middle_and_difficulty_ends_at_one(tmp_path, scorer):
