@@ -34,6 +34,12 @@ class Asker:
     nearest: Any = None  # a search among their questions
     seconds: float = 0.0
     spent: list[float] = field(default_factory=list)  # by each prompt that it made, in seconds
+    found: list[int] = field(default_factory=list)  # passages in each prompt that it made
+
+    @property
+    def passed_over(self) -> list[str]:
+        """Say of each document that could not be used why, a line each."""
+        return [] if self.index is None else [f"documents: {line}" for line in self.index.passed_over]
 
     def asked(self, record: Record) -> Record:
         """Give a row with its prompt as the model is asked it; a plain text asks nothing."""
@@ -55,6 +61,7 @@ class Asker:
         passages = (
             [hit.chunk.text for hit in self.index.search(question, self.ask.top_k)] if self.index else []
         )
+        self.found.append(len(passages))
         last = replace(turns[-1], content=with_passages(question, passages))
         shots = [turn for shot in self._shots(question) for turn in _as_turns(shot)]
         return (*([Message("system", system)] if system else []), *shots, *turns[:-1], last)
@@ -85,6 +92,12 @@ def open_asker(ask: Ask, train: Sequence[Source], home: Home, *, shots: bool = T
     return Asker(ask, index, pool, nearest, seconds + time.perf_counter() - began)
 
 
+def tell(asker: Asker | None) -> None:
+    """Print what of the documents could not be used, into the log of a job."""
+    for line in asker.passed_over if asker is not None else ():
+        print(line, flush=True)
+
+
 def _index(ask: Ask, home: Home) -> tuple[Index, float]:
     """Index the documents, or find the index that was made of them; and what making it took, then or now."""
     from finetop.core import retrieval
@@ -99,8 +112,6 @@ def _index(ask: Ask, home: Home) -> tuple[Index, float]:
         ),
         home,
     )
-    for line in index.passed_over:
-        print(f"documents: {line}")
     return index, index.seconds
 
 

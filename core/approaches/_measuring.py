@@ -23,7 +23,7 @@ from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import ApproachMeasured, Phase, RowScore
 from finetop.core.models.tuned import load_checkpoint
-from finetop.core.prompting import open_asker
+from finetop.core.prompting import open_asker, tell
 from finetop.core.recipe.schema import Target
 from finetop.core.train import failures
 
@@ -43,6 +43,7 @@ TIMED = 8  # queries one at a time, after one that warms up;
 TIMED_S = 20.0  # but no more once so much was spent on them,
 TIMED_LEAST = 3  # and this many were timed
 GIB = 2**30
+SAID = 20  # documents that are named, of those that could not be used
 SHOWN_ANSWER = 300  # characters of an answer that are kept beside its score
 
 Scores = dict[str, list[RowScore]]
@@ -84,10 +85,12 @@ def measure(wanted: Wanted, home: Home, events: EventLog) -> ApproachMeasured:
     if recipe.ask.documents or recipe.ask.shots:
         events.write(Phase("indexing"))
     asker = open_asker(recipe.ask, recipe.data.train, home)
+    tell(asker)
     loaded = load(wanted, home, events)
     rows = target.read_rows(recipe.check.target, loaded.tokenizer, home, loaded.longest, asker)
     if not rows:
         raise BadInput("check.target has no row with an answer.", hint="Give rows that end with an answer.")
+    said = _of_documents(asker)
     events.write(Phase("timing queries"))
     latency, timed = time_queries(loaded, rows, recipe.check.target, asker)
     memory = peak_memory(wanted.device)
@@ -107,8 +110,22 @@ def measure(wanted: Wanted, home: Home, events: EventLog) -> ApproachMeasured:
         news=news.before,
         news_after=news.after,
         news_s=news.seconds,
-        said=list(asker.index.passed_over[:20]) if asker is not None and asker.index is not None else [],
+        said=said,
     )
+
+
+def _of_documents(asker: Asker | None) -> list[str]:
+    """Say what of the documents could not be used, and of how many questions nothing was found."""
+    if asker is None or asker.index is None:
+        return []
+    told = asker.passed_over
+    said = told if len(told) <= SAID else [*told[: SAID - 1], f"documents: {len(told) - SAID + 1} more are not used."]
+    missed = sum(number == 0 for number in asker.found)
+    if missed:
+        said.append(
+            f"no passage fits {missed} of {len(asker.found)} questions: they were asked without one."
+        )
+    return said
 
 
 def load(wanted: Wanted, home: Home, events: EventLog) -> Loaded:

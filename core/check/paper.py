@@ -16,7 +16,7 @@ from finetop.core.check.scoring.cells import prepare
 from finetop.core.check.scoring.forward import longest_input
 from finetop.core.errors import FinetopError
 from finetop.core.formats import texts_of
-from finetop.core.prompting import open_asker
+from finetop.core.prompting import open_asker, tell
 from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
@@ -65,6 +65,7 @@ def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: Event
     exam = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
     asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None
+    tell(asker)
     excluded, notes = _contaminated(recipe, exam, home)
     notes = (*notes, *provenance.notes(candidates, tokenizer, recipe.model.chat_template is not None))
     return Paper(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import methods, models, objectives, protect
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.events import Ended, Phase
-from finetop.core.prompting import open_asker
+from finetop.core.prompting import open_asker, tell
 from finetop.core.train import suite_data
 from finetop.core.train.rows import data
 from finetop.core.train.setup import Setup
@@ -42,6 +42,7 @@ def train(
     """
     objective = objectives.load(recipe.objective.name)
     asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
+    tell(asker)
     rows = data.read(
         protect.with_sources(recipe), recipe.train.seed, home, events, objective.ROWS, run_folder, asker
     )
