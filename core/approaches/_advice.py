@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.check.telling.result import LOWER_IS_BETTER
 from finetop.core.protocol.approaching import Advice
+from finetop.core.words.approaches import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.approaching import ApproachRow, Gap, Score
 
 FEW_ROWS = 100  # below, an interval is wide, and a difference of ten points may go unseen
-CONTENT = ("token_f1", "exact_match")  # metrics that compare an answer with the right one
+SHARES = ("rules", "exact_match")  # metrics that say of each answer that it is right or is not
+NOTES = 4  # of what an approach could not use
 
 
 def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
@@ -31,7 +34,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
         Advice("style and format", _form(done, metric)),
         Advice("a domain's vocabulary", _vocabulary(done, metric)),
         Advice("price", _price(done, metric)),
-        *(Advice("what would change this", text) for text in _changes(done)),
+        *(Advice("what would change this", text) for text in _changes(rows, done)),
         *(Advice("not measured", text) for text in _not_measured(rows, metric)),
     ]
     return [one for one in found if one.text]
@@ -44,14 +47,27 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
     if not level:
         second = done[1]
         assert second.gap is not None
-        return f"{head}; {second.name}, the next, is {_change(second.gap)} behind it.{_forgot(best)}"
+        return f"{head}; {second.name}, the next, is {_change(second.gap)} behind it.{_misses(best, metric)}{_forgot(best)}"
     names = _and([row.name for row in level])
     cheap = min([best, *level], key=_cost)
-    text = f"{head}, but {names} can't be told from it on {best.target.rows if best.target else 0} rows"
-    if cheap is best:
-        return f"{text}; it is also the cheapest of them.{_forgot(best)}"
+    rows = best.target.rows if best.target else 0
+    text = f"{head}, but {names} can't be told from it on {rows} rows"
+    if len(level) == len(done) - 1 and all(row.gap is not None and not row.gap.mean for row in level):
+        text = f"All score the same on {rows} rows, {name} {_score(best.target)}"
+    elif cheap is best:
+        return f"{text}; {cheap.name} is also the cheapest of them.{_misses(best, metric)}{_forgot(best)}"
     return (
-        f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}.{_forgot(cheap)}{_forgot(best)}"
+        f"{text}. The cheapest of them is {cheap.name}: {_cost_words(cheap)}."
+        f"{_misses(best, metric)}{_forgot(cheap)}{_forgot(best)}"
+    )
+
+
+def _misses(best: ApproachRow, metric: str) -> str:
+    """Say that not even the best does the task, where its score is a share of answers and surely below a half."""
+    if metric not in SHARES or best.target is None or best.target.high >= 0.5:
+        return ""
+    return (
+        f" None does it yet: of the answers of {best.name} at most {100 * best.target.high:.0f} % are right."
     )
 
 
@@ -73,39 +89,55 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
     asked = [row for row in done if row.news is not None and row.news.before is not None]
     if not asked:
         return "Not measured: no new facts arrived. Set approaches.update, with questions about them."
-    took = [
-        (row, row.news)
-        for row in asked
-        if row.news and row.news.gain and statistics.gains(metric, row.news.gain)
-    ]
     tried = [row for row in asked if row.news is not None and row.news.after is not None]
     if not tried:
         return "Not measured: no approach here was given the new facts."
-    if not took:
-        names = _and([row.name for row in tried])
-        return f"No approach is proven to answer the new facts better once it has them; tried: {names}."
-    took.sort(key=lambda pair: pair[1].seconds if pair[1].seconds is not None else math.inf)
-    words = [
-        f"{row.name} in {_span(news.seconds)} ({_score(news.before)} to {_score(news.after)})"
-        for row, news in took
-    ]
-    best = max(
-        took,
-        key=lambda pair: (
-            (1 if metric not in LOWER_IS_BETTER else -1) * (pair[1].after.mean if pair[1].after else 0)
-        ),
-    )[0]
-    text = f"Answers new facts soonest: {'; then '.join(words)}."
-    if best is not took[0][0]:
-        text += f" Best on them is {best.name}."
-    worse = [row.name for row in tried if row.news and row.news.gain and _loses(metric, row.news.gain)]
-    missed = [row.name for row in tried if row not in [one for one, _ in took] and row.name not in worse]
-    if worse:
-        text += f" With them {_and(worse)} answered worse than before."
-    if missed:
-        text += f" Not proven for {_and(missed)}."
+    took = [row for row in tried if row.news and row.news.gain and statistics.gains(metric, row.news.gain)]
+    took.sort(key=_until_known)
+    lost = [row for row in tried if row.news and row.news.gain and _loses(metric, row.news.gain)]
+    missed = [row for row in tried if row not in took and row not in lost]
+    text = _taken_in(took, metric)
+    if missed and took:
+        text += f" Not proven for {_and([f'{row.name}, {_by(row)}' for row in missed], '; ')}."
+    elif missed:
+        ways = _and([f"{row.name}, {_by(row)}" for row in missed], "; ")
+        text = f"No approach is proven to answer new facts better once it has them: {ways}."
+    if lost:
+        text += f" With them {_and([f'{row.name} ({_by_score(row)})' for row in lost])} answered worse than before."
     cannot = [row.name for row in asked if row not in tried]
-    return f"{text} {_and(cannot)} took none in." if cannot else text
+    return f"{text} {_and(cannot)} took none in.".strip() if cannot else text.strip()
+
+
+def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
+    """Say which approaches are proven to answer new facts, the soonest first, and what that speaks for."""
+    if not took:
+        return ""
+    ways = {row.news.how for row in took if row.news is not None}
+    head = {("index",): "Look it up", ("train",): "Train anew"}.get(tuple(ways), "Either way")
+    words = "; then ".join(f"{row.name}, {_by(row)} ({_by_score(row)})" for row in took)
+    text = f"{head}: new facts are answered by {words}."
+    sign = -1 if metric in LOWER_IS_BETTER else 1
+    best = max(took, key=lambda row: sign * (row.news.after.mean if row.news and row.news.after else 0))
+    return text if best is took[0] else f"{text} Best on them is {best.name}."
+
+
+def _until_known(row: ApproachRow) -> float:
+    return row.news.seconds if row.news is not None and row.news.seconds is not None else math.inf
+
+
+def _by(row: ApproachRow) -> str:
+    """Say how an approach took new facts in, and how long that took: 'after 0.08 s of indexing'."""
+    assert row.news is not None
+    what = {"index": "indexing", "train": "training"}.get(row.news.how, "work")
+    return (
+        f"after {seconds(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
+    )
+
+
+def _by_score(row: ApproachRow) -> str:
+    assert row.news is not None and row.news.before is not None and row.news.after is not None
+    gain = "" if row.news.gain is None else f", by {_change(row.news.gain)}"
+    return f"{row.news.before.mean:.2f} to {row.news.after.mean:.2f}{gain}"
 
 
 def _loses(metric: str, change: Gap) -> bool:
@@ -115,81 +147,48 @@ def _loses(metric: str, change: Gap) -> bool:
 
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
     """Does training hold a form better than asking for it? Rules alone measure that."""
-    if metric == "rules":
-        return _trained_against_asked(done, "keeps the rules")
-    pair = _best_pair(done, "rules")
-    if pair is None:
+    if not any(_by_metric(row, "rules", metric)[0] for row in done):
         name = metric.replace("_", " ")
-        return f"Not measured: {name} is no score of form. Add rules to check.target, beside it or to compare by."
-    return _of_other_metric(
-        *pair,
-        "rules",
-        " of the rules kept",
-        "Train: the form is kept better after it",
-        "No need to train: asked with more before it, the base keeps the form better",
-    )
+        return f"Not measured: {name} is no score of form. Add rules to check.target, and to its metric."
+    return _trained_against_asked(done, "rules", metric, "keeps the rules")
 
 
 def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
     """Nats a token of right answers: how expected a domain's wording is to the model."""
-    if metric == "nats_per_token":
-        return _trained_against_asked(done, "expects the wording of right answers")
-    pair = _best_pair(done, "nats_per_token")
-    if pair is None:
+    if not any(_by_metric(row, "nats_per_token", metric)[0] for row in done):
         return (
             "Not measured: add nats_per_token to check.target.metric, which says how expected the wording is."
         )
-    return _of_other_metric(
-        *pair,
-        "nats_per_token",
-        " nats a token",
-        "Train: the wording of right answers is more expected after it",
-        "No need to train: asked with more before it, the base expects the wording better",
-    )
+    return _trained_against_asked(done, "nats_per_token", metric, "expects the wording of right answers")
 
 
-def _best_pair(done: Sequence[ApproachRow], metric: str) -> tuple[ApproachRow, ApproachRow] | None:
-    """Give the best that trains and the best that does not, by a metric beside the one that is compared by."""
-    known = [row for row in done if metric in row.others]
-    trained = [row for row in known if row.trains]
-    asked = [row for row in known if not row.trains]
-    if not trained or not asked:
-        return None
-    best = min if metric in LOWER_IS_BETTER else max
-    return best(trained, key=lambda row: row.others[metric].mean), best(
-        asked, key=lambda row: row.others[metric].mean
-    )
+def _by_metric(row: ApproachRow, wanted: str, metric: str) -> tuple[Score | None, Gap | None]:
+    """Give a row's score by a metric, and its paired difference to the one that is best by it."""
+    if wanted == metric:
+        return row.target, row.gap
+    return row.others.get(wanted), row.other_gaps.get(wanted)
 
 
-def _of_other_metric(
-    trained: ApproachRow, asked: ApproachRow, metric: str, unit: str, for_it: str, against: str
-) -> str:
-    """Say which of two is better by a metric beside the one compared by; its differences are to the best by it."""
-    score, its = trained.others[metric], asked.others[metric]
-    sign = -1 if metric in LOWER_IS_BETTER else 1
-    is_better = sign * score.mean > sign * its.mean
-    gap = (asked if is_better else trained).other_gaps.get(metric)
-    words = f"{trained.name} {_score(score)}{unit}, {asked.name} {_score(its)}"
-    if gap is None or gap.is_open:
-        return f"Not told apart: {words}."
-    words = f"{words}; paired difference {_change(gap)}"
-    return f"{for_it} ({words}).{_forgot(trained)}" if is_better else f"{against} ({words})."
-
-
-def _trained_against_asked(done: Sequence[ApproachRow], does: str) -> str:
-    """Compare the best that trains with the best that does not: both have a paired difference to the best of all."""
-    trained = next((row for row in done if row.trains and row.name != "from-scratch"), None)
-    asked = next((row for row in done if not row.trains), None)
+def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str, does: str) -> str:
+    """Compare the best that trains with the best that does not: one of them has its paired difference to the best."""
+    scored = [(row, *_by_metric(row, wanted, metric)) for row in done if row.name != "from-scratch"]
+    known = [(row, score, gap) for row, score, gap in scored if score is not None]
+    sign = 1 if wanted in LOWER_IS_BETTER else -1
+    known.sort(key=lambda one: sign * one[1].mean)
+    sides = [next((one for one in known if one[0].trains is trains), None) for trains in (True, False)]
+    trained, asked = sides
     if trained is None or asked is None:
-        return "Not measured: it takes one approach that trains and one that does not."
-    better, other = (trained, asked) if done.index(trained) < done.index(asked) else (asked, trained)
-    gap = other.gap if better.is_best else None
-    numbers = f"{better.name} {_score(better.target)}, {other.name} {_score(other.target)}"
+        which = "that trains" if trained is None else "that does not train"
+        return f"Not measured: no approach {which} has such a score."
+    better, other = (trained, asked) if known.index(trained) < known.index(asked) else (asked, trained)
+    unit = " nats a token, fewer are better" if wanted == "nats_per_token" else ""
+    numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
+    gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
     if gap is None or gap.is_open:
         return f"Not told apart: the best that trains and the best that does not ({numbers})."
     verb = "Train" if better is trained else "Don't train"
-    head = f"{verb}: {better.name} {does} better than {other.name}"
-    return f"{head} ({numbers}; paired difference {_change(gap)}).{_forgot(better)}"
+    head = f"{verb}: {better[0].name} {does} better than {other[0].name}"
+    return f"{head} ({numbers}; paired difference {_change(gap)}).{_forgot(better[0])}"
 
 
 def _price(done: Sequence[ApproachRow], metric: str) -> str:
@@ -211,7 +210,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _cost_words(row: ApproachRow) -> str:
-    parts = [f"{_span(row.setup_s)} once"] if row.setup_s else ["nothing once"]
+    parts = [f"{seconds(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
     if row.latency_s is not None:
         parts.append(f"{row.latency_s:.2f} s a query")
     if row.prompt_tokens is not None:
@@ -219,21 +218,19 @@ def _cost_words(row: ApproachRow) -> str:
     return ", ".join(parts)
 
 
-def _changes(done: Sequence[ApproachRow]) -> list[str]:
+def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[str]:
     found = []
     best = done[0].target
-    level = [row.name for row in done[1:] if row.gap is not None and row.gap.is_open]
+    level = [(row, row.gap) for row in done[1:] if row.gap is not None and row.gap.is_open]
     if best is not None and (level or best.rows < FEW_ROWS):
-        wide = f"More rows to ask: {best.rows} were"
-        near = min(
-            (row.gap for row in done[1:] if row.gap is not None and row.gap.is_open),
-            key=_nearness,
-            default=None,
-        )
-        needed = "" if near is None else _needed(near)
-        found.append(
-            f"{wide}, and {_and(level)} can't be told from the best.{needed}" if level else f"{wide}."
-        )
+        text = f"More rows to ask: {best.rows} were"
+        if level:
+            text += f", and {_and([row.name for row, _ in level])} can't be told from the best"
+        nearest = min(level, key=lambda one: _nearness(one[1]), default=None)
+        found.append(f"{text}.{'' if nearest is None else _needed(*nearest)}")
+    missing = [row.name for row in rows if row.state in ("under way", "failed") and row.target is None]
+    if missing:
+        found.append(f"What {_and(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
     single = [row.name for row in done if row.trains and row.target is not None and row.target.seeds == 1]
     if single:
         found.append(f"Other seeds: {_and(single)} had one each, and training differs by its seed.")
@@ -253,13 +250,14 @@ def _nearness(gap: Gap) -> float:
     return -abs(gap.mean) / (gap.high - gap.low or 1.0)
 
 
-def _needed(gap: Gap) -> str:
+def _needed(row: ApproachRow, gap: Gap) -> str:
     """Say about how many rows would tell a difference as large as this one, were it real."""
     half = (gap.high - gap.low) / 2
     if not gap.mean:
         return ""
     rows = math.ceil(gap.rows * (half / abs(gap.mean)) ** 2)
-    return f" Were the nearest difference real, about {rows:,} rows would show it." if rows < 100_000 else ""
+    said = f" Were the difference of {row.name} real, about {rows:,} rows would show it."
+    return said if rows < 100_000 else ""
 
 
 def _is_wide(score: Score) -> bool:
@@ -270,7 +268,15 @@ def _not_measured(rows: Sequence[ApproachRow], metric: str) -> list[str]:
     found = [f"{row.name}: {row.said}." for row in rows if row.target is None]
     found += [f"{row.name}, in part: {row.said}." for row in rows if row.target is not None and row.said]
     done = [row for row in rows if row.target is not None]
-    unchecked = [row.name for row in done if row.retained is None]
+    absent = [name for name in approaches.names() if name not in {row.name for row in rows}]
+    if absent:
+        found.append(
+            f"{_and(absent)}: no run of this comparison is of {'it' if len(absent) == 1 else 'them'}."
+        )
+    for row in done:
+        more = [f"and {len(row.notes) - NOTES} more"] if len(row.notes) > NOTES else []
+        found += [f"{row.name}: {' '.join([*row.notes[:NOTES], *more])}"] if row.notes else []
+    unchecked = [row.name for row in done if row.retained is None and row.name != "from-scratch"]
     if unchecked:
         found.append(f"Whether {_and(unchecked)} forgot: no check, or no base to compare with.")
     open_ones = [row.name for row in done if row.retained and "no_verdict" in row.retained.verdicts]
@@ -299,13 +305,7 @@ def _change(gap: Gap) -> str:
     return f"{abs(gap.mean):.2f} [{min(abs(gap.low), abs(gap.high)):.2f}, {max(abs(gap.low), abs(gap.high)):.2f}]"
 
 
-def _span(seconds: float | None) -> str:
-    if seconds is None:
-        return "an unknown time"
-    if seconds < 1:
-        return f"{seconds:.2f} s"
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
-
-
-def _and(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+def _and(names: Sequence[str], apart: str = ", ") -> str:
+    if len(names) < 2:
+        return names[0] if names else ""
+    return f"{apart.join(names[:-1])}{apart.rstrip() if apart != ', ' else ''} and {names[-1]}"

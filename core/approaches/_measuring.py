@@ -119,12 +119,14 @@ def _of_documents(asker: Asker | None) -> list[str]:
     if asker is None or asker.index is None:
         return []
     told = asker.passed_over
-    said = told if len(told) <= SAID else [*told[: SAID - 1], f"documents: {len(told) - SAID + 1} more are not used."]
+    said = (
+        told
+        if len(told) <= SAID
+        else [*told[: SAID - 1], f"documents: {len(told) - SAID + 1} more are not used."]
+    )
     missed = sum(number == 0 for number in asker.found)
     if missed:
-        said.append(
-            f"no passage fits {missed} of {len(asker.found)} questions: they were asked without one."
-        )
+        said.append(f"no passage fits {missed} of {len(asker.found)} questions: they were asked without one.")
     return said
 
 

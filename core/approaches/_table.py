@@ -128,6 +128,7 @@ def _row(name: str, members: Sequence[Member], metric: str) -> ApproachRow:
         memory_gib=_mean(one.memory_gib for one in told),
         memory_of=next((one.memory_of for one in told), ""),
         news=_news(module.UPDATES, members, metric),
+        notes=list(dict.fromkeys(line for one in told for line in one.said)),
     )
 
 

@@ -93,6 +93,7 @@ class ApproachRow(msgspec.Struct, frozen=True, kw_only=True):
     memory_gib: float | None = None  # the most while it answered
     memory_of: str = ""  # GPU or host
     news: News | None = None
+    notes: list[str] = []  # what it could not use of the documents, and questions that none of them fits
 
 
 class Advice(msgspec.Struct, frozen=True):

@@ -32,9 +32,14 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
         return (row.name, NOT_KNOWN, "", "", "", "")
     gap = "best" if row.is_best else NOT_KNOWN
     if row.gap is not None:
-        gap = f"{row.gap.mean:+.2f} ±{(row.gap.high - row.gap.low) / 2:.2f}{'=' if row.gap.is_open else ''}"
+        gap = f"{_signed(row.gap.mean)} ±{(row.gap.high - row.gap.low) / 2:.2f}{'=' if row.gap.is_open else ''}"
     spread = NOT_KNOWN if row.target.spread is None else f"±{row.target.spread:.2f}"
     return (row.name, score(row.target), spread, gap, *retained(row.retained))
+
+
+def _signed(value: float) -> str:
+    """Write a difference; what rounds to nothing has no sign."""
+    return "0.00" if abs(value) < 0.005 else f"{value:+.2f}"
 
 
 def score(found: Score | None) -> str:
@@ -101,7 +106,8 @@ def news(found: News | None) -> tuple[str, str, str]:
     if found.after is None:
         return f"{found.before.mean:.2f}, can't", "", ""
     by = {"index": "indexing", "train": "training"}.get(found.how, "")
-    return f"{found.before.mean:.2f} to {found.after.mean:.2f}", by, seconds(found.seconds)
+    is_open = "=" if found.gain is not None and found.gain.is_open else ""
+    return f"{found.before.mean:.2f} to {found.after.mean:.2f}{is_open}", by, seconds(found.seconds)
 
 
 def asides(found: ApproachesAnswer) -> list[str]:
@@ -109,7 +115,14 @@ def asides(found: ApproachesAnswer) -> list[str]:
     lines = []
     for row in found.rows:
         if row.state != "measured":
-            lines.append(f"{row.name}: {row.state}{f', {clean_line(row.said)}' if row.said else ''}")
-    if any(row.gap is not None and row.gap.is_open for row in found.rows):
-        lines.append("= not told apart from the best: the paired 95 % interval holds 0.")
+            again = next((run.name for run in row.runs if run.said and row.state == "failed"), "")
+            lines.append(
+                f"{row.name}: {row.state}{f', {clean_line(row.said)}' if row.said else ''}"
+                f"{f' (try again: finetop retry {clean_line(again)})' if again else ''}"
+            )
+    gaps = [gap for row in found.rows for gap in (row.gap, row.news and row.news.gain) if gap]
+    if any(gap.is_open for gap in gaps):
+        lines.append(
+            "= not told apart from the best, or from before: the paired 95 % interval holds 0."
+        )
     return lines

@@ -39,12 +39,22 @@ LORA = row("lora", 0.4, -0.4, trains=True, latency_s=0.5, setup_s=301.0, news=ne
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
     said = texts([RETRIEVAL, LORA])["changing knowledge"]
-    assert said.startswith("Answers new facts soonest: retrieval in 0.50 s") and "Not proven for lora" in said
+    assert said.startswith("Look it up: new facts are answered by retrieval, after 0.50 s of indexing")
+    assert "(0.10 to 0.80, by 0.70 [0.60, 0.80])" in said and "Not proven for lora, after 5.2 min of" in said
     misled = msgspec.structs.replace(LORA, news=news("train", 0.5, 0.1, 310.0))
-    assert "With them lora answered worse" in texts([RETRIEVAL, misled])["changing knowledge"]
+    assert (
+        "With them lora (0.50 to 0.10, by 0.40 [0.30, 0.50]) answered worse"
+        in texts([RETRIEVAL, misled])["changing knowledge"]
+    )
     learned = msgspec.structs.replace(LORA, news=news("train", 0.1, 0.9, 310.0))
     both = texts([RETRIEVAL, learned])["changing knowledge"]
-    assert "then lora in 5 min" in both and "Best on them is lora." in both
+    assert both.startswith("Either way") and "then lora, after 5.2 min of training" in both
+    assert "Best on them is lora." in both
+    alone = texts([msgspec.structs.replace(RETRIEVAL, news=news("index", 0.1, 0.12, 0.5)), learned])
+    assert alone["changing knowledge"].startswith("Train anew: new facts are answered by lora")
+    nobody = texts([LORA, row("prompt", 0.1, -0.3, news=News("", Score(0.1, 0, 0.2, 20)))])
+    assert nobody["changing knowledge"].startswith("No approach is proven to answer new facts better")
+    assert nobody["changing knowledge"].endswith("prompt took none in.")
     none = [msgspec.structs.replace(one, news=None) for one in (RETRIEVAL, LORA)]
     assert texts(none)["changing knowledge"].startswith("Not measured")
 
@@ -60,8 +70,8 @@ def test_what_cant_be_told_apart_is_not_called_better():
     assert (
         "lora can't be told from it" in said["on this target"] and "cheapest of them is retrieval" not in said
     )
-    assert "it is also the cheapest" in said["on this target"], "retrieval trains nothing"
-    assert "about 313 rows would show it" in said["what would change this"]
+    assert "retrieval is also the cheapest" in said["on this target"], "retrieval trains nothing"
+    assert "Were the difference of lora real, about 313 rows would show it" in said["what would change this"]
     far = texts([RETRIEVAL, LORA])["on this target"]
     assert "lora, the next, is 0.40 [0.35, 0.45] behind it" in far
 
@@ -98,7 +108,7 @@ def test_form_is_read_from_rules_that_were_measured_beside_what_is_compared_by()
     trained = said(beside(RETRIEVAL, "rules", 0.1, -0.8), beside(forgot, "rules", 0.9))
     assert trained.startswith("Train:") and "paired difference 0.80 [0.60, 1.00]" in trained
     assert "REGRESSED in 1 of 1 runs" in trained
-    assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.1, -0.8)).startswith("No need")
+    assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.1, -0.8)).startswith("Don't train")
     assert said(beside(RETRIEVAL, "rules", 0.9), beside(LORA, "rules", 0.8, -0.1)).startswith("Not told")
 
 
@@ -109,7 +119,10 @@ def test_vocabulary_is_read_from_nats_where_they_were_measured():
     trained = texts([with_nats(RETRIEVAL, 3.0, 2.0), with_nats(LORA, 1.0)])["a domain's vocabulary"]
     assert trained.startswith("Train:") and "paired difference 2.00 [1.80, 2.20]" in trained
     asked = texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 3.0, 2.0)])["a domain's vocabulary"]
-    assert asked.startswith("No need to train")
+    assert asked.startswith("Don't train: retrieval expects the wording of right answers better")
+    scratch = with_nats(row("from-scratch", 0.0, -0.8, trains=True), 8.0, 7.0)
+    only_scale = texts([with_nats(RETRIEVAL, 1.0), scratch])["a domain's vocabulary"]
+    assert only_scale.startswith("Not measured: no approach that trains"), "from scratch is there for scale"
     level = texts([with_nats(RETRIEVAL, 1.0), with_nats(LORA, 1.1, 0.1)])["a domain's vocabulary"]
     assert level.startswith("Not told apart")
     assert texts([RETRIEVAL, LORA])["a domain's vocabulary"].startswith("Not measured")
@@ -129,4 +142,26 @@ def test_what_was_not_measured_is_said():
     said = texts([RETRIEVAL, unchecked, left_out])["not measured"]
     assert "qlora: bitsandbytes is not installed." in said and "Whether lora forgot" in said
     assert "no GPU was used" in said
+    assert "few-shot, from-scratch, full, prompt and retrieval-lora: no run" in said
+    notes = ["documents: a.bin: is binary.", *["documents: b: is empty."] * 5]
+    noted = texts([msgspec.structs.replace(RETRIEVAL, notes=notes), LORA])["not measured"]
+    assert "retrieval: documents: a.bin: is binary." in noted and "and 2 more" in noted
+    late = ApproachRow(name="full", about="", trains=True, state="under way")
+    assert "What full scores: not measured yet." in texts([RETRIEVAL, LORA, late])["what would change this"]
     assert texts([RETRIEVAL])["on this target"] == "No advice: only retrieval is measured yet."
+
+
+def test_the_best_of_those_that_fail_is_not_praised():
+    poor = row("few-shot", 0.08, half=0.06)
+    said = texts([poor, row("prompt", 0.02, -0.06)], "rules")["on this target"]
+    assert "None does it yet: of the answers of few-shot at most 14 % are right." in said
+    assert (
+        "None does it yet"
+        not in texts([row("a", 0.45, half=0.06), row("b", 0.4, -0.05)], "rules")["on this target"]
+    )
+    assert "None does it yet" not in texts([poor, row("prompt", 0.02, -0.06)])["on this target"], (
+        "F1 is no share"
+    )
+    same = texts([row("prompt", 0.0, latency_s=1.0), row("lora", 0.0, 0.0, trains=True)])["on this target"]
+    assert same.startswith("All score the same on 50 rows, token f1 0.00") and "scores best" not in same
+    assert "The cheapest of them is prompt: nothing once, 1.00 s a query." in same
