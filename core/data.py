@@ -21,6 +21,25 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 8 * 1024 * 1024
 _BOM = b"\xef\xbb\xbf"
+_BEGINNINGS: tuple[
+    tuple[bytes, str, str], ...
+] = (  # of files that are no lines of text: what they are, what helps
+    (b"\x1f\x8b", "is packed by gzip", "Unpack it: gunzip -k {name}"),
+    (b"\x28\xb5\x2f\xfd", "is packed by zstd", "Unpack it: zstd -d {name}"),
+    (b"BZh", "is packed by bzip2", "Unpack it: bunzip2 -k {name}"),
+    (b"\xfd7zXZ\x00", "is packed by xz", "Unpack it: unxz -k {name}"),
+    (b"PK\x03\x04", "is a ZIP archive (.xlsx and .docx are, too)", "Unpack it, or save its rows as .jsonl."),
+    (b"PAR1", "is a Parquet file", "Name its folder in a recipe: data.train: [{{id: {folder}}}]"),
+    (b"ARROW1", "is an Arrow file", "Name its folder in a recipe: data.train: [{{id: {folder}}}]"),
+    (b"%PDF", "is a PDF", "Rows are read from .jsonl files."),
+    (b"\xff\xfe", "is UTF-16 text", "Make it UTF-8: iconv -f utf-16 -t utf-8 {name}"),
+    (b"\xfe\xff", "is UTF-16 text", "Make it UTF-8: iconv -f utf-16 -t utf-8 {name}"),
+)
+_ONE_DOCUMENT = "This looks like one JSON document: write one object a line instead (jq -c '.[]')."
+_AS_LINES = (
+    "Make it JSON lines: python -c 'import csv,json,sys;"
+    " [print(json.dumps(row)) for row in csv.DictReader(sys.stdin)]'"
+)
 
 
 def read_rows(path: Path, limit: int | None = None) -> list[dict[str, Any]]:
@@ -72,25 +91,33 @@ def _row(line: bytes, path: Path, number: int) -> dict[str, Any]:
     try:
         row = msgspec.json.decode(line)
     except UnicodeDecodeError as error:
-        raise _fault(path, number, "is not UTF-8 text.", "Save the file as UTF-8.") from error
+        hint = "Save the file as UTF-8 (old Windows files: iconv -f cp1252 -t utf-8)."
+        raise _fault(path, number, "is not UTF-8 text.", hint) from error
     except RecursionError as error:
         raise _fault(path, number, "is nested too deeply.", "A row is a flat object.") from error
     except msgspec.MsgspecError as error:
         reason = str(error).removeprefix("JSON is malformed: ")
         hint = "Write one JSON object a line."
         if number == 1 and line.strip() in (b"[", b"{"):
-            hint = "This looks like one JSON document: write one object a line instead (jq -c '.[]')."
+            hint = _ONE_DOCUMENT
+        if path.suffix.lower() in (".csv", ".tsv"):
+            hint = f"{_AS_LINES} < {path.name} > {path.stem}.jsonl"
+            raise _fault(path, number, "is a table, not JSON.", hint) from error
+        if b"\0" in line:
+            raise _fault(path, number, "is binary, not text.", hint) from error
         if b"NaN" in line or b"Infinity" in line:
             hint = "JSON has no NaN and no Infinity: write null."
         raise _fault(path, number, f"is not JSON: {reason}.", hint) from error
     if not isinstance(row, dict):
         kind = "a list" if isinstance(row, list) else "a single value"
-        raise _fault(path, number, f"is {kind}, not an object.", 'Write {"messages": […]} on each line.')
+        hint = 'Write {"messages": […]} on each line.'
+        is_document = number == 1 and isinstance(row, list) and row and isinstance(row[0], dict)
+        raise _fault(path, number, f"is {kind}, not an object.", _ONE_DOCUMENT if is_document else hint)
     return row
 
 
 def open_file(path: Path) -> BinaryIO:
-    """Open a file of rows; nothing that is no file. Raises BadInput."""
+    """Open a file of rows; nothing that is no file, or that begins like no text. Raises BadInput."""
     try:
         # A FIFO or a device in place of the file must not hang the program.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -102,7 +129,14 @@ def open_file(path: Path) -> BinaryIO:
     file = os.fdopen(handle, "rb") if stat.S_ISREG(os.fstat(handle).st_mode) else None
     if file is None:
         os.close(handle)
-        raise BadInput(f"{path}: is not a file.")
+        hint = "Name the .jsonl files in it." if path.is_dir() else ""
+        raise BadInput(f"{path}: is {'a folder' if hint else 'not a file'}.", hint=hint)
+    head = file.read(8)
+    file.seek(0)
+    for beginning, what, hint in _BEGINNINGS:
+        if head.startswith(beginning):
+            file.close()
+            raise BadData(f"{path}: {what}.", hint=hint.format(name=path.name, folder=path.parent.resolve()))
     return file
 
 

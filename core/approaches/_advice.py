@@ -47,7 +47,8 @@ def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
     if not level:
         second = done[1]
         assert second.gap is not None
-        return f"{head}; {second.name}, the next, is {_change(second.gap)} behind it.{_misses(best, metric)}{_forgot(best)}"
+        behind = f"{second.name}, the next, is {_change(second.gap)} behind it"
+        return f"{head}; {behind}.{_misses(best, metric)}{_forgot(best)}"
     names = _and([row.name for row in level])
     cheap = min([best, *level], key=_cost)
     rows = best.target.rows if best.target else 0

@@ -86,6 +86,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
     else:
         for line in report_lines(report):
             print(line)
+    if report.unfixed is not None:
+        raise _error(report.unfixed.message, report.unfixed.hint, report.unfixed.exit_code)
     return 1 if report.matters else 0
 
 
@@ -105,6 +107,10 @@ def asked_of(args: argparse.Namespace) -> Asked:
         "only": _names(args.only),
         "skip": _names(args.skip),
     }
+    for word in args.data:
+        if Path(word).is_dir():
+            some = ", ".join(str(path) for path in sorted(Path(word).glob("*.jsonl"))[:3])
+            raise BadInput(f"{word}: is a folder.", hint=f"Name its files: {some or 'a.jsonl b.jsonl'}")
     if all(_is_data(word) for word in args.data):
         if args.set:
             raise BadInput(

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
     from types import ModuleType
 
 Role = Literal["system", "user", "assistant", "tool"]
+ASKING = (
+    "prompt",
+    "question",
+    "query",
+    "instruction",
+    "input",
+    "user",
+    "human",
+    "source",
+)  # names of what is asked
+ANSWERING = ("completion", "answer", "response", "output", "reply", "target", "assistant")
 Kind = Literal["conversation", "text", "preference", "labelled", "prompt"]
 
 
@@ -125,7 +136,19 @@ def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("convers
             return name
     keys = ", ".join(str(key)[:30] for key in list(row)[:8]) or "nothing"
     forms = "; or ".join(module.ABOUT for _, module in fitting)
-    raise BadData(f"{place}: a row with {keys} has no shape that fits.", hint=f"Write {forms}.")
+    hint = _renamed(row) if "conversation" in kinds else ""
+    raise BadData(f"{place}: a row with {keys} has no shape that fits.", hint=hint or f"Write {forms}.")
+
+
+def _renamed(row: Mapping[str, Any]) -> str:
+    """Say how to rename the keys of a row that has a question and its answer by other names."""
+    by_name = {str(key).lower(): str(key)[:30] for key, value in row.items() if isinstance(value, str)}
+    asks = next((by_name[name] for name in ASKING if name in by_name), "")
+    answers = next((by_name[name] for name in ANSWERING if name in by_name), "")
+    if not asks or not answers:
+        return ""
+    pairs = [(asks, "prompt"), (answers, "completion")]
+    return f"Rename {' and '.join(f'{key} to {name}' for key, name in pairs if key != name)}."
 
 
 def _of_kind(kind: Kind) -> list[tuple[str, ModuleType]]:

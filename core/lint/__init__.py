@@ -12,6 +12,7 @@ does: what a finding wants to remember of a row, its `look` gives as small plain
 A finding is a file of core/lint/findings, found by listing that folder:
 - `ABOUT`: what it finds, as a heading ("answers that are empty"); `WHY`: why that matters, a sentence or two;
 - `FIX`: what `--fix` does about it; "" where a person must decide;
+- `DO`: what to do about it, said to a person, in a few words ("remove the copies");
 - `SEVERITY`: "error" (training stops, or learns what nobody wants), "warning", or "note" (worth knowing; a report of
   notes alone is clean, exit 0);
 - `look(row, lens)`: in a worker, of one row alone. None where there is nothing to see (most rows), else plain data for
@@ -27,7 +28,8 @@ A finding is a file of core/lint/findings, found by listing that folder:
   - `fixes(whole)`: a Fix for each row that `--fix` changes; asked after `finish`, only with `--fix`;
   without one, `look` gives a list of Sights (tally.py), which are counted by kind, with the first of each as examples;
 - `mend(raw)`: only where a Fix has the action "mend": the row with the damage repaired, or None to leave it;
-- `OPTION = "loss"`: only found where that was asked for.
+- `OPTION = "loss"`: only found where that was asked for;
+- `ONE_IS_MANY = True`: a single row is as bad as a hundred of another finding, and is told before them.
 
 Rows of every source come in one sequence: those to train on ("train", "replay"), then "eval", then "test"; `row.role`
 says which. `--only` and `--skip` leave out files by name; theirs are neither imported nor asked.

@@ -8,23 +8,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import lint, objectives
+from msgspec.structs import replace
+
+from finetop.core import formats, lint, objectives
+from finetop.core.data import stream_rows
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
 from finetop.core.lint import fixing, lines
-from finetop.core.lint.report import Asked, Finding, Lengths, Report, SourceFacts
-from finetop.core.lint.row import Lens, format_of
+from finetop.core.lint.report import Asked, Finding, Lengths, Report, SourceFacts, Trouble
+from finetop.core.lint.row import Lens, format_of, kinds_for
 from finetop.core.lint.tally import Tally
 from finetop.core.lint.whole import Whole
 from finetop.core.lint.work import Looker, Setup
 from finetop.core.lint.workers import hands
 from finetop.core.models import read_template
 from finetop.core.plan import looking
+from finetop.core.prompting import open_asker
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.recipe.schema import Model, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from finetop.core.formats import Kind
     from finetop.core.home import Home
     from finetop.core.lint.lines import Block, Read
     from finetop.core.lint.report import SourceRole
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 SEVERITIES = ("error", "warning", "note")
+PASSED_OVER = 20  # documents that are named, of those that can't be used
 LEARNED = ("train", "replay")
 ORDER: tuple[SourceRole, ...] = ("train", "replay", "eval", "test")
 
@@ -85,10 +91,12 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
         raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
     recipe = None if asked.recipe is None else recipe_from_json(_json(asked.recipe), "the recipe")
     reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
+    _tell_apart(reads)
     if asked.fix is not None:
         fixing.require_place(Path(asked.fix), reads)
     notes: list[str] = []
     lens, setup = _setup(asked, recipe, names, reads, home, notes)
+    notes += _documents(recipe, home)
     finders = {name: _finder(name, lens) for name in names}
     hearers: dict[Any, list[Any]] = {}
     for name in names:  # those that look in the same way hear of the same
@@ -115,8 +123,13 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     findings: list[Finding] = []
     for finder in finders.values():
         findings += finder.finish(whole)
-    fixed = None if asked.fix is None else fixing.write(Path(asked.fix), whole, _fixes(finders, whole))
-    findings.sort(key=lambda one: (SEVERITIES.index(one.severity), -one.count, one.name))
+    fixed = unfixed = None
+    if asked.fix is not None:
+        try:
+            fixed = fixing.write(Path(asked.fix), whole, _fixes(finders, whole))
+        except FinetopError as error:  # a full disk, say: what was found is told all the same
+            unfixed = Trouble(error.message, error.hint, error.exit_code)
+    findings = sorted((_with_advice(one) for one in findings), key=_worst_first)
     return Report(
         sources=tuple(
             SourceFacts(read.name, read.role, read.format or "unknown", read.rows, read.bytes, read.sha256)
@@ -129,7 +142,33 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
         seconds=round(time.monotonic() - began, 3),
         notes=tuple(notes),
         fixed=fixed,
+        unfixed=unfixed,
     )
+
+
+def _tell_apart(reads: Sequence[Read]) -> None:
+    """Name files that are called alike in different folders by their paths."""
+    names = Counter(name for name, _ in {(read.name, read.source.path) for read in reads})
+    for read in reads:
+        if names[read.name] > 1 and read.source.path is not None:
+            read.name = read.source.path
+
+
+def _documents(recipe: Recipe | None, home: Home) -> list[str]:
+    """Say which of the documents that prompts get can't be used. Raises BadInput where none can."""
+    if recipe is None or not recipe.ask.documents:
+        return []
+    asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
+    return [] if asker is None else asker.passed_over[:PASSED_OVER]
+
+
+def _with_advice(finding: Finding) -> Finding:
+    return replace(finding, do=getattr(lint.load(finding.name), "DO", ""))
+
+
+def _worst_first(finding: Finding) -> tuple[int, bool, int, str]:
+    is_grave = getattr(lint.load(finding.name), "ONE_IS_MANY", False)
+    return SEVERITIES.index(finding.severity), not is_grave, -finding.count, finding.name
 
 
 def _fixes(finders: Mapping[str, Any], whole: Whole) -> dict[int, list[tuple[str, Fix]]]:
@@ -228,16 +267,13 @@ def _blocks(
     reads: Sequence[Read], home: Home, lens: Lens, say: Callable[[str, float, float], None]
 ) -> Iterator[Block]:
     total, done, at, said = sum(map(lines.size_of, reads)), 0, 0, 0.0
-    kinds: Any = lens.kinds
     for number, read in enumerate(reads):
         if read.source.format != "auto":
             read.format = read.source.format
+        kinds = kinds_for(lens, read.role)
 
-        def detect(given: list[bytes | None]) -> str | None:
-            raws = (lines.decoded(line) for line in given)
-            return next(
-                (name for raw in raws if isinstance(raw, dict) and (name := format_of(raw, kinds))), None
-            )
+        def detect(given: list[bytes | None], read: Read = read, kinds: Sequence[Kind] = kinds) -> str | None:
+            return _format(given, read, kinds)
 
         for block in lines.blocks(read, number, at, home, detect):
             yield block
@@ -247,6 +283,18 @@ def _blocks(
         done += read.bytes
         at += read.rows
     say("reading rows", done, done)
+
+
+def _format(given: list[bytes | None], read: Read, kinds: Sequence[Kind]) -> str | None:
+    """Find the format of the first row that has one. Raises BadData where none of a file's first rows is any row."""
+    raws = [raw for line in given if isinstance(raw := lines.decoded(line), dict)]
+    found = next((name for raw in raws if (name := format_of(raw, kinds))), None)
+    if found is None and not read.rows and read.source.path is not None:
+        for line, raw in stream_rows(
+            Path(read.source.path)
+        ):  # training stops at the first line, and says why
+            formats.detect(raw, f"{read.name}:{line}", kinds)
+    return found
 
 
 def _lengths(counted: _Counted, lens: Lens, setup: Setup) -> Lengths:

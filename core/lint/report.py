@@ -52,6 +52,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     count: int  # rows
     of: int  # rows that could have it
     why: str
+    do: str = ""  # what to do about it, said to a person
     fix: str = ""  # what --fix would do
     fixable: int = 0  # rows that it would change or remove
     kinds: dict[str, int] = {}  # the same rows by what exactly it is; a row may be of several
@@ -98,6 +99,14 @@ class Fixed(msgspec.Struct, frozen=True):
     mended: int
 
 
+class Trouble(msgspec.Struct, frozen=True):
+    """Why there is no report: an error of ours, as the command line says it."""
+
+    message: str
+    hint: str
+    exit_code: int
+
+
 class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that lint found, worst first."""
 
@@ -109,6 +118,7 @@ class Report(msgspec.Struct, frozen=True, omit_defaults=True):
     seconds: float
     notes: tuple[str, ...] = ()  # what could not be looked at, and why
     fixed: Fixed | None = None
+    unfixed: Trouble | None = None  # why --fix wrote nothing, where it was asked to
 
     @property
     def matters(self) -> bool:
@@ -124,14 +134,6 @@ class Progress(msgspec.Struct, frozen=True):
     total: float
     unit: str = "rows"
     rows: int = 0
-
-
-class Trouble(msgspec.Struct, frozen=True):
-    """Why there is no report: an error of ours, as the command line says it."""
-
-    message: str
-    hint: str
-    exit_code: int
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -81,6 +81,12 @@ class Row(msgspec.Struct, frozen=True):
         return tuple(turn.text for turn in self.turns if turn.role in ("assistant", "text"))
 
 
+def kinds_for(lens: Lens, role: SourceRole) -> tuple[Kind, ...]:
+    """Give the kinds that rows in a role may be of: a recipe's test is asked and answered, whatever is learned."""
+    kinds: Any = ("conversation",) if role == "test" and lens.objective is not None else lens.kinds
+    return tuple(kinds)
+
+
 def format_of(raw: Mapping[str, Any], kinds: Sequence[Kind]) -> str | None:
     """Name the format of a row; of rows that are good or bad, as `label` says, rather theirs. None for no known one."""
     if isinstance(raw.get("label"), bool) and "labelled" in kinds:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 WIDTH = 80
 MARKS = {"error": "✗", "warning": "!", "note": "·"}
 SHOWN_KINDS = 6
+FIRST = 3  # findings that are named as what to do first
 LABEL = 8  # cells
 
 
@@ -27,9 +28,12 @@ class _Part(NamedTuple):
     is_cut: bool = False
 
 
-def report_lines(report: Report, width: int = WIDTH) -> Iterator[str]:
-    """Write the whole report, in lines of at most `width` cells."""
-    for text, mark, is_cut in _report(report):
+def report_lines(report: Report, width: int = WIDTH, *, is_page: bool = False) -> Iterator[str]:
+    """Write the whole report, in lines of at most `width` cells.
+
+    What to do first stands where it is seen first: below all else in a terminal, above it on a page that is scrolled.
+    """
+    for text, mark, is_cut in _report(report, is_page=is_page):
         clean = clean_line(text)
         if is_cut:
             yield cut(mark + clean, width)
@@ -67,18 +71,45 @@ def _cells(character: str) -> int:
     return 2 if east_asian_width(character) in "WF" else 1
 
 
-def _report(report: Report) -> Iterator[_Part]:
+def first_to_do(report: Report) -> list[Finding]:
+    """Choose what to do first: of several findings that matter, the worst."""
+    grave = [finding for finding in report.findings if finding.severity != "note" and finding.do]
+    return grave[:FIRST] if len(grave) > 1 else []
+
+
+def _first(report: Report) -> Iterator[_Part]:
+    for number, finding in enumerate(first_to_do(report), start=1):
+        head = "first" if number == 1 else ""
+        yield _Part(
+            f"{finding.do} ({_counted(finding.count, 'row')})",
+            f"{head:<{LABEL}}{number}  ",
+        )
+
+
+def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
     for source in report.sources:
         role = "" if source.role == "train" else f" ({source.role})"
         yield _Part(f"{source.name}: {_counted(source.rows, 'row')} of format {source.format}{role}")
     yield from _lengths(report.lengths)
     for note in report.notes:
         yield _Part(note, "note".ljust(LABEL))
+    if is_page and first_to_do(report):
+        yield _Part("")
+        yield from _first(report)
     for finding in report.findings:
         yield _Part("")
         yield from _finding(finding)
     yield _Part("")
     yield _Part(summary(report))
+    if not is_page:
+        yield from _first(report)
+    mended = [finding.name for finding in report.findings if finding.fix and finding.fixable]
+    if mended and report.fixed is None:
+        yield _Part(
+            f"--fix OUT writes a file without what is surely wrong: {', '.join(mended)}", "mend".ljust(LABEL)
+        )
+    if any(finding.count > len(finding.examples) for finding in report.findings):
+        yield _Part("--json names up to 1,000 rows of each finding", "more".ljust(LABEL))
     if report.fixed is not None:
         fixed = report.fixed
         changes = f"{fixed.removed:,} removed, {fixed.mended:,} mended"

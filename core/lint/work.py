@@ -58,7 +58,7 @@ class Looker:
     def rows_of(self, block: Block, *, measured: bool = True) -> list[Row]:
         """Read the rows of a block."""
         name, role = self.setup.sources[block.source]
-        kinds: Any = self.setup.lens.kinds
+        kinds = rows.kinds_for(self.setup.lens, role)
         read = []
         for index, (number, line) in enumerate(zip(block.numbers, block.lines, strict=True)):
             raw, place = lines.decoded(line), f"{name}:{number}"

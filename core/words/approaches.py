@@ -32,7 +32,9 @@ def cells(row: ApproachRow) -> tuple[str, ...]:
         return (row.name, NOT_KNOWN, "", "", "", "")
     gap = "best" if row.is_best else NOT_KNOWN
     if row.gap is not None:
-        gap = f"{_signed(row.gap.mean)} ±{(row.gap.high - row.gap.low) / 2:.2f}{'=' if row.gap.is_open else ''}"
+        gap = (
+            f"{_signed(row.gap.mean)} ±{(row.gap.high - row.gap.low) / 2:.2f}{'=' if row.gap.is_open else ''}"
+        )
     spread = NOT_KNOWN if row.target.spread is None else f"±{row.target.spread:.2f}"
     return (row.name, score(row.target), spread, gap, *retained(row.retained))
 
@@ -122,7 +124,5 @@ def asides(found: ApproachesAnswer) -> list[str]:
             )
     gaps = [gap for row in found.rows for gap in (row.gap, row.news and row.news.gain) if gap]
     if any(gap.is_open for gap in gaps):
-        lines.append(
-            "= not told apart from the best, or from before: the paired 95 % interval holds 0."
-        )
+        lines.append("= not told apart from the best, or from before: the paired 95 % interval holds 0.")
     return lines

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,10 +29,16 @@ FAULTS = {
     "infinite": (b'{"a": 1e999}', "faq.jsonl:1: is not JSON"),
     "single quotes": (b"{'a': 1}", "faq.jsonl:1: is not JSON"),
     "not utf-8": (GOOD + b'\n{"a": "\xff"}', "faq.jsonl:2: is not UTF-8 text."),
-    "utf-16": ('{"a": 1}'.encode("utf-16"), "faq.jsonl:1: is not JSON"),
+    "utf-16": ('{"a": 1}'.encode("utf-16"), "faq.jsonl: is UTF-16 text. Make it UTF-8: iconv -f utf-16"),
+    "gzip": (b"\x1f\x8b\x08" + b"x" * 40, "faq.jsonl: is packed by gzip. Unpack it: gunzip -k faq.jsonl"),
+    "parquet": (b"PAR1" + b"\0" * 40, "faq.jsonl: is a Parquet file. Name its folder in a recipe: "),
+    "a list of rows": (
+        b'[{"a": 1}]',
+        "faq.jsonl:1: is a list, not an object. This looks like one JSON document",
+    ),
     "half a pair": (b'{"a": "\\ud800"}', "faq.jsonl:1: is not JSON"),
     "deep": (b'{"a": ' + b"[" * 100_000, "faq.jsonl:1: is nested too deeply."),
-    "nul": (b"\0" * 100, "faq.jsonl:1: is not JSON"),
+    "nul": (b"\0" * 100, "faq.jsonl:1: is binary, not text."),
     "after blank lines": (b"\n\n" + GOOD + b"\n\n{", "faq.jsonl:5: is not JSON"),
 }
 
@@ -41,7 +49,7 @@ def test_names_file_and_line(name: str, tmp_path: Path) -> None:
     (tmp_path / "faq.jsonl").write_bytes(content)
     with pytest.raises(BadInput) as caught:
         read_rows(tmp_path / "faq.jsonl")
-    assert str(caught.value).startswith(said)
+    assert str(caught.value).removeprefix(f"{tmp_path}/").startswith(said)
     assert str(caught.value).isprintable()
 
 
@@ -49,6 +57,15 @@ def test_a_document_over_lines_gets_the_command_that_mends_it(tmp_path: Path) ->
     (tmp_path / "faq.jsonl").write_bytes(b"[\n{}\n]")
     with pytest.raises(BadInput, match=r"jq -c"):
         read_rows(tmp_path / "faq.jsonl")
+
+
+def test_a_table_gets_the_command_that_makes_it_lines(tmp_path: Path) -> None:
+    (tmp_path / "faq.csv").write_text('question,answer\n"What, then?",Ünd\n', encoding="utf-8")
+    with pytest.raises(BadInput, match=r"is a table, not JSON") as caught:
+        read_rows(tmp_path / "faq.csv")
+    command = caught.value.hint.partition(": ")[2].replace("python -c", f"{sys.executable} -X utf8 -c")
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert read_rows(tmp_path / "faq.jsonl") == [{"question": "What, then?", "answer": "Ünd"}]
 
 
 def test_reads_rows_with_their_lines(tmp_path: Path) -> None:
@@ -82,7 +99,7 @@ def test_what_is_not_a_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     for path, said in (
         (tmp_path / "none.jsonl", "no such file"),
-        (tmp_path, "is not a file"),
+        (tmp_path, "is a folder"),
         (tmp_path / "fifo", "is not a file"),
         (Path("/dev/zero"), "is not a file"),
         (Path("a\0b"), "cannot be read"),

@@ -50,7 +50,7 @@ class LintScreen(Screen[None], inherit_bindings=False):
         self.query_one(Bottom).offer([], (NEXT, BACK))
 
     def on_resize(self) -> None:
-        self._lines = list(report_lines(self._report, width=max(40, self.size.width - 3)))
+        self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))
         self.query_one(Table).show(len(self._lines))
 
     def keys(self) -> tuple[Key, ...]:

@@ -17,6 +17,7 @@ WHY = (
     "prompt lacks what decides between them. Different answers to a prompt that has no one answer are not counted."
 )
 FIX = ""
+DO = "decide which of the answers is right, or say in the prompt what decides"
 SEVERITY = "warning"
 
 look = alike.look

@@ -18,6 +18,7 @@ WHY = (
     "such items out, and so has fewer to decide by."
 )
 FIX = "remove the rows"
+DO = "remove the rows that contain items of a benchmark"
 SEVERITY = "warning"
 
 look = alike.look

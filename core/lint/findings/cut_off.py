@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ABOUT = "answers that end before they are finished"
 WHY = "The model learns to stop anywhere: its answers break off too. Often the limit of whoever wrote them was too low."
 FIX = ""
+DO = "finish the answers that break off, or remove them"
 SEVERITY = "warning"
 STYLE = 0.3  # share of rows from which an end without a full stop is how these answers are written
 LIKE = 0.5  # share of answers of one sentence, from which it is how those are written

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ABOUT = "texts that were damaged on their way"
 WHY = "The model learns to write them so: â€™ in place of ’, &nbsp; and <br> in plain answers."
 FIX = "decode again what was UTF-8 and was read as Windows-1252, leave HTML as it is"
+DO = "repair the damaged texts"
 SEVERITY = "warning"
 
 # What the first byte of a character in UTF-8 becomes in Windows-1252, and then the bytes that follow it.

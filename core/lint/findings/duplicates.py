@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ABOUT = "rows that come more than once"
 WHY = "A row that comes twice counts twice, and is learned by heart sooner than others; its copies are no new examples."
 FIX = "remove the copies and keep the first"
+DO = "remove the copies"
 SEVERITY = "warning"
 
 look = alike.look

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ABOUT = "answers that are empty"
 WHY = "There is nothing to learn in them: training refuses such a row, or teaches to say nothing."
 FIX = "remove these rows"
+DO = "write the answers that are empty, or remove the rows"
 SEVERITY = "error"
 MARKS = frozenset("-–—_.…?*#·•~=+,;:!\"'`()[]{}<>/\\|")  # an answer of these alone says nothing
 BARE = frozenset("-–—_.…·•~,;:")  # of which one or two are enough: "?" or "<" can be an answer

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ABOUT = "labels"
 WHY = ""  # it depends on what is found
 FIX = ""
+DO = "write more rows of the rare labels"
 SEVERITY = "note"
 
 SHORT = 60  # characters of a label

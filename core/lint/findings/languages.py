@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 ABOUT = "languages"
 WHY = ""  # of both findings
 FIX = ""
+DO = "remove the rows in another language, or write more of it"
 SEVERITY = "warning"
 
 MAIN = 0.75  # share of a language from which the others are the exception

@@ -19,7 +19,9 @@ WHY = (
     "with it holds."
 )
 FIX = "remove them from the training rows"
+DO = "remove the training rows that are in the test"
 SEVERITY = "error"
+ONE_IS_MANY = True
 
 TELLING = 4.0  # weight of the words of an answer that few questions have
 

@@ -18,6 +18,7 @@ WHY = (
     "part of the data that is held back no longer tells what is new to the model."
 )
 FIX = "remove them and keep the first of each"
+DO = "remove the near copies"
 SEVERITY = "warning"
 
 TELLING = 4.0  # weight of the words of an answer that few questions have

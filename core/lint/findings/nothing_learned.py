@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 ABOUT = "rows of which nothing is learned"
 WHY = "They take time and teach nothing: training leaves them out. Their prompts alone fill data.max_tokens."
 FIX = "remove these rows"
+DO = "remove the rows of which nothing is learned"
 SEVERITY = "error"
 
 

@@ -32,6 +32,7 @@ WHY = (
     " easier teaches next to nothing. Read them before you remove any."
 )
 FIX = ""
+DO = "read the answers that stand out"
 SEVERITY = "warning"
 
 FAR = 4.0  # robust standard deviations from the median of answers that are as long

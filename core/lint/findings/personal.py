@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ABOUT = "personal data"
 WHY = "A model can repeat addresses and numbers of persons that it was trained on; laws such as the GDPR apply to both."
 FIX = ""
+DO = "replace personal data by what is nobody's"
 SEVERITY = "warning"
 
 

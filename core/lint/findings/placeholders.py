@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 ABOUT = "placeholders that nobody filled in"
 WHY = "The model learns to write the placeholder. Fill them in, or remove the rows."
 FIX = ""
+DO = "fill in the placeholders, or remove the rows"
 SEVERITY = "warning"
 
 _HINTS = ("{", "[", "<", "%", "orem ipsum", "OREM IPSUM")

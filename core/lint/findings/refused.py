@@ -16,6 +16,7 @@ WHY = (
     " answer or remove the rest."
 )
 FIX = ""
+DO = "answer what is refused without need, or remove the rows"
 SEVERITY = "warning"
 HEAD = 300  # characters in which a refusal stands
 

@@ -15,6 +15,7 @@ WHY = (
     " only the last answer of these rows is learned."
 )
 FIX = ""
+DO = "split the rows at each answer, if all are to be learned"
 SEVERITY = "note"
 
 

@@ -16,6 +16,7 @@ WHY = (
     " speak for the user, or to write the marks."
 )
 FIX = "cut off marks that stand at the edge of a text, where nothing else can be meant"
+DO = "take the marks of chat templates out of the texts"
 SEVERITY = "warning"
 
 _NAMES = (

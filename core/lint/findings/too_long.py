@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ABOUT = "rows that are longer than data.max_tokens"
 WHY = ""  # it depends on data.on_long
 FIX = ""
+DO = "raise data.max_tokens, or shorten the rows"
 SEVERITY = "warning"
 
 

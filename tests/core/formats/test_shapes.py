@@ -111,6 +111,9 @@ FAULTS: list[tuple[Any, dict[str, Any], str]] = [
     ),
     ("conversation", {"messages": [ASK, SAY], "tools": "x"}, "tools is no list of functions"),
     ("conversation", {"chosen": "a", "rejected": "b"}, "a row with chosen, rejected has no shape that fits"),
+    ("conversation", {"Question": "a", "answer": "b"}, "Rename Question to prompt and answer to completion."),
+    ("conversation", {"prompt": "a", "response": "b"}, "fits. Rename response to completion."),
+    ("conversation", {"question": "a", "reason": "b"}, "has no shape that fits. Write {"),
     ("preference", {"prompt": "a", "chosen": "b"}, "rejected is missing"),
     (
         "preference",

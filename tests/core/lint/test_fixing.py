@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from finetop.core.commands.main import main
+from finetop.core.home import Home
+from finetop.core.lint import fixing, linting
+from finetop.core.lint.report import Asked, Given
 
 GOOD = b'{"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "It is  two."}], "id": 7}'
 EMPTY = b'{"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": ""}]}'
@@ -55,6 +60,23 @@ def test_every_change_is_in_the_manifest_and_all_else_is_as_it_was(tmp_path: Pat
         "b.jsonl",
         "b.jsonl.manifest.jsonl",
     ]
+
+
+def test_a_full_disk_costs_the_new_file_and_not_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, place: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fixing, "put", full)
+    source, out = tmp_path / "a.jsonl", tmp_path / "b.jsonl"
+    source.write_bytes(GOOD + b"\n" + EMPTY + b"\n")
+    asked = Asked((Given("train", {"path": str(source)}),), only=("empty",), fix=str(out))
+    report = linting.run(asked, Home(tmp_path), lambda *_: None)
+    assert [one.name for one in report.findings] == ["empty"] and report.fixed is None
+    assert report.unfixed is not None and report.unfixed.exit_code == 4
+    assert "no space left" in report.unfixed.message
+    assert [path.name for path in tmp_path.iterdir()] == ["a.jsonl"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ import msgspec
 import pytest
 
 from finetop.core.commands.main import main
+from finetop.core.errors import BadInput
 from finetop.core.home import Home
-from finetop.core.lint import linting
+from finetop.core.lint import linting, load, names
 from finetop.core.lint.report import Asked, Given, Report
+from finetop.core.lint.words import report_lines
 from finetop.core.recipe.load import resolve_text
 
 GOOD = {"messages": [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "It is two."}]}
@@ -145,3 +148,75 @@ def test_lengths_are_those_of_rows_to_train_on(tmp_path: Path) -> None:
     ]
     assert report.rows == 3
     assert report.lengths.tokens == report.lengths.longest
+
+
+def test_what_to_do_first_is_said_last_and_on_a_page_on_top(tmp_path: Path) -> None:
+    secret = {"prompt": "Key?", "completion": "It is AKIAQ3EGRTWZ5LTPWN6V today."}
+    refusing = [
+        {"prompt": f"Number {n}?", "completion": "I'm sorry, but I can't help with that."} for n in range(3)
+    ]
+    report = lint(tmp_path, write(tmp_path / "a.jsonl", secret, *refusing, EMPTY))
+    graves = [one.name for one in report.findings]
+    assert graves[:2] == ["secrets", "empty"] or graves[0] == "secrets", (
+        "one secret is worse than three of another"
+    )
+    lines = list(report_lines(report))
+    end = lines.index(next(line for line in lines if line.startswith("first")))
+    assert "1  revoke the keys and passwords" in lines[end] and end > len(lines) - 10
+    assert any("--fix OUT" in line and "empty" in line for line in lines[end:])
+    assert all(len(line) <= 80 for line in lines)
+    page = list(report_lines(report, is_page=True))
+    assert [line[:5] for line in page].index("first") < [line[:1] for line in page].index("✗")
+    assert all(load(name).DO for name in names())
+
+
+def test_files_of_one_name_are_told_apart_by_their_paths(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder / "faq.jsonl", EMPTY if folder == "b" else GOOD)
+    report = lint(tmp_path, tmp_path / "a/faq.jsonl", tmp_path / "b/faq.jsonl", only=("empty",))
+    assert report.findings[0].places == (f"{tmp_path}/b/faq.jsonl:1",)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"question,answer\nA?,B.\n", "a.jsonl:1: is not JSON"),
+        (b'{"question": "A?", "answer": "B."}\n', "Rename question to prompt and answer to completion."),
+        (b"\x1f\x8b\x08 x\n", "is packed by gzip. Unpack it"),
+        ("{}".encode("utf-16"), "is UTF-16 text"),
+    ],
+)
+def test_a_file_without_a_single_row_is_refused_in_the_words_of_training(
+    content: bytes, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.jsonl").write_bytes(content)
+    with pytest.raises(BadInput, match=re.escape(said)):
+        lint(tmp_path, tmp_path / "a.jsonl")
+
+
+def test_the_test_of_a_recipe_is_asked_and_answered_whatever_is_learned(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.jsonl", {"prompt": "a", "chosen": "It is b.", "rejected": "c"})
+    test = write(tmp_path / "test.jsonl", GOOD)
+    recipe = resolve_text(
+        f"recipe: 1\nextends: dpo\nname: a\ndata: {{train: [{{path: {file}}}]}}\n"
+        f"check: {{target: {{path: {test}}}}}\n",
+        [],
+    ).resolved
+    report = linting.run(Asked(recipe=recipe), Home(tmp_path), lambda *_: None)
+    assert report.findings == () and report.sources[1].format == "messages"
+
+
+def test_documents_that_cant_be_used_are_noted_and_break_nothing(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs/good.md").write_text("It is two.")
+    (tmp_path / "docs/empty.md").touch()
+    file = write(tmp_path / "a.jsonl", GOOD)
+    (tmp_path / "a.yaml").write_text(
+        f"recipe: 1\nextends: lora\nname: a\ndata: {{train: [{{path: {file}}}]}}\nask: {{documents: [docs]}}\n"
+    )
+    assert main(["--home", str(tmp_path), "lint", str(tmp_path / "a.yaml"), "--only", "empty"]) == 0
+    out = capfd.readouterr().out
+    assert "note    documents: docs/empty.md: is empty." in out and "nothing found" in out
