@@ -114,7 +114,7 @@ def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
     if not took:
         return ""
     ways = {row.news.how for row in took if row.news is not None}
-    head = {("index",): "Look it up", ("train",): "Train anew"}.get(tuple(ways), "Either way")
+    head = "Look it up" if ways == {"index"} else "Train anew" if ways == {"train"} else "Either way"
     words = "; then ".join(f"{row.name}, {_by(row)} ({_by_score(row)})" for row in took)
     text = f"{head}: new facts are answered by {words}."
     sign = -1 if metric in LOWER_IS_BETTER else 1
