@@ -28,7 +28,12 @@ UNLIKE: Final = 0.15  # of the fewer words of two answers, those that many answe
 OFTEN: Final = 0.05  # of all texts: a word that more of them have says little
 OFTEN_AT_LEAST: Final = 50
 LONG: Final = 40  # words of an answer that a few words can't stand for
+HALF_LONG: Final = 20
 ENOUGH: Final = 6  # words that matter, in an answer that can be told to be about something else
+FEW: Final = 3  # of them, where it has none of what is asked, and of the other answer
+MANY: Final = 10  # of them, from which two answers that have none in common are about two things, whatever is asked
+NOTHING: Final = 0.05  # as good as none
+OFF: Final = 0.25  # of the words of a prompt that one answer takes up, those that the other does
 ALIKE: Final = 0.6  # share of two long answers that are one text with a change in it
 
 YES = frozenset(bare(codes_of("yes yeah true correct")).tolist())
@@ -57,7 +62,7 @@ def contradiction(
     common = max(OFTEN_AT_LEAST, OFTEN * texts)
     topics = [_topics(side, counts, common) for side in (asked, first, second)]
     if len(first) <= SHORT:
-        if is_open and (len(second) < LONG or topics[1] & (topics[0] | topics[2])):
+        if is_open and not _is_off(*topics, len(second)) and not _is_verdict(first, second):
             return ""
         return "" if _says(second, first) else "different short answers"
     change = compare(first, second, counts)
@@ -97,6 +102,19 @@ def _yes_or_no(answer: Codes) -> int:
     return (word in YES) - (word in NO)
 
 
+def _is_verdict(short: Codes, longer: Codes) -> bool:
+    """Whether one answer is yes or no alone, and the other nothing of that kind."""
+    return len(short) == 1 and bool(_yes_or_no(short)) and len(longer) > SHORT and not _yes_or_no(longer)
+
+
+def _is_off(about: set[int], short: set[int], longer: set[int], words: int) -> bool:
+    """Whether a short answer and a longer one to an open prompt have nothing in common, and one of them not with it."""
+    if short & longer or not short:
+        return False
+    less, more = sorted((len(short & about), len(longer & about)))
+    return less == 0 and more >= (0 if words >= LONG and not short & about else 1 if words >= HALF_LONG else 2)
+
+
 def _matters(codes: Codes) -> set[int]:
     return set(bare(codes[(codes & LITTLE) == 0]).tolist())
 
@@ -108,11 +126,22 @@ def _topics(codes: Codes, counts: Counts | None, common: float) -> set[int]:
 
 
 def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool) -> bool:
-    """Whether one of two long answers is about something else than the other."""
-    fewer = min(len(first), len(second))
-    if fewer < ENOUGH or len(first & second) > UNLIKE * fewer:
-        return False
-    if not is_open:
+    """Whether one of two answers is about something else than the other; of open prompts, than what is asked, too."""
+    fewer, shared = min(len(first), len(second)), len(first & second)
+    less, more = sorted((len(first & about), len(second & about)))
+    if fewer >= FEW and shared <= NOTHING * fewer and (less == 0 < more or fewer >= MANY):
         return True
-    shared = sorted((len(first & about), len(second & about)))
-    return shared[0] == 0 and shared[1] > 0
+    if fewer < ENOUGH or shared > UNLIKE * fewer:
+        return False
+    return not is_open or (more > 0 and less <= OFF * more)
+
+
+def answers_else(
+    asked: tuple[Codes, Codes], answers: tuple[Codes, Codes], counts: Counts | None = None, texts: int = 0
+) -> bool:
+    """Whether one of two rows, which ask nearly the same, answers something else than both ask, and the other doesn't."""
+    common = max(OFTEN_AT_LEAST, OFTEN * texts)
+    about = _topics(asked[0], counts, common) & _topics(asked[1], counts, common)
+    one, other = (_topics(side, counts, common) for side in answers)
+    less, more = sorted((len(one & about), len(other & about)))
+    return less == 0 < more and min(len(one), len(other)) >= ENOUGH and _unlike(about, one, other, is_open=True)

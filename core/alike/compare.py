@@ -30,6 +30,7 @@ TABLE: Final = 1 << 20  # in which words are counted
 USUAL: Final = 3  # texts, at least, that have a usual word
 KEPT: Final = 0.6
 KEPT_OF_A_SENTENCE: Final = 0.5
+FEW_WORDS: Final = 0.12  # of a text, by weight
 ADDED_INSIDE: Final = 0.4
 AROUND: Final = 3.0  # times the weight that is kept, at most, of what may be put before or behind
 SURE: Final = 0.7
@@ -75,6 +76,12 @@ class Change:
     def is_equal(self) -> bool:
         """The same words, in the same order."""
         return self.share == 1.0 and self.added == 0
+
+    @property
+    def is_few_words(self) -> bool:
+        """Whether a word, of long texts a few, is all that differs: there or not, or another; no name, nothing around."""
+        most = max(1.01, FEW_WORDS * self.weight)
+        return any(self.only_in) and not self.added and not self.added_names and (1 - self.share) * self.weight <= most
 
     @property
     def is_light(self) -> bool:
@@ -182,6 +189,8 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None) -> Change:
         for side, codes in zip(only, (gone, new), strict=True):
             side.update(code >> MARKS for code in codes if not code & LITTLE)
         other_words += counts is not None and _other_words(gone, new, counts)
+        if tag == "replace" and max(b - a, d - c) > 1 and all(code & LITTLE for code in (*gone, *new)):
+            other_words += 1  # "is (are)" for "to do for": these words alone ask another thing
     whole = max(sum(weight_one), sum(weight_other), 1e-6)
     worst_one, words_one, is_at_end_one = _sentences(first, weight_one, lost_one)
     worst_other, words_other, is_at_end_other = _sentences(second, weight_other, lost_other)

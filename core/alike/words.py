@@ -27,9 +27,9 @@ MARKS: Final = 4  # bits
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _TOKEN = re.compile(
-    rf"[.!?:;\n\u3002\uff01\uff1f]+|[+*/=<>%^$\u20ac\u00a3\u00d7\u00f7]|(?<=[\d\s])[-\u2212](?=[\s\d])|[{_UNSPACED}]|[^\W_{_UNSPACED}]+"
+    rf"[.!?:;\n\u3002\uff01\uff1f]+|\((?=[A-Z][a-z]+\x20)|[+*/=<>%^$\u20ac\u00a3\u00d7\u00f7]|(?<=[\d\s])[-\u2212](?=[\s\d])|[{_UNSPACED}]|[^\W_{_UNSPACED}]+"
 )
-_ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f")
+_ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f(")  # also what begins a sentence in brackets
 _EDGES = " .,:;!?=\"'"
 _OPENERS = frozenset(
     {"Please", "Thanks", "Thank", "Kindly", "Hi", "Hello"}

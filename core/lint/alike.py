@@ -118,6 +118,10 @@ class Families:
         if told:
             self._told.append((one, other, change.skeleton, told))
 
+    def is_template(self, change: Change) -> bool:
+        """Whether three or more questions differ where these do."""
+        return len(self._in_place.get(change.skeleton, ())) > 2
+
     def same(self) -> Iterator[tuple[int, int]]:
         """Give the pairs that ask the same after all."""
         for one, other, skeleton, told in self._told:
@@ -139,6 +143,7 @@ class Gathered:
         self._counts: Counts | None = None
         self._answers: Counter[int] | None = None
         self._same: set[tuple[int, int]] | None = None
+        self._families = Families()
         self._light: dict[tuple[int, int], Change] = {}  # pairs whose questions are light edits of each other
         self._alike: list[tuple[int, int]] | None = None
 
@@ -235,7 +240,7 @@ class Gathered:
         """Of the pairs that may, find those that ask the same, verbatim or lightly edited, of the same system."""
         if self._same is None:
             heads, counts, pairs = self.heads, self.counts(), self.alike(whole)
-            self._same, judged = set(), Families()
+            self._same, judged = set(), self._families
             for done, pair in enumerate(pairs):
                 if done % 1000 == 0:
                     whole.say("questions", done, len(pairs))
@@ -264,6 +269,10 @@ class Gathered:
         heads = self.heads
         texts = {pair: Change(1.0) for pair in self.alike(whole) if heads["kind"][pair[0]] == TEXT}
         return self._light | texts
+
+    def is_template(self, change: Change) -> bool:
+        """Whether three or more questions differ where these two do; known once `asks_the_same` was asked."""
+        return self._families.is_template(change)
 
     def are_labels(self, *numbers: int) -> bool:
         """Whether the answers of rows are each those of several others, too."""

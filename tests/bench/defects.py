@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 import string
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,14 @@ class Bed:
     rows: list[Raw]
     tests: list[Raw]
     benchmarks: list[tuple[str, str]]
+    _words: set[str] = field(default_factory=set)
+
+    def words(self) -> set[str]:
+        """Give all words of the set's rows."""
+        if not self._words:
+            texts = " ".join(f"{asked(row)} {answer(row)}" for row in self.rows)
+            self._words = set(re.findall(r"[^\W\d_]+", texts.casefold()))
+        return self._words
 
 
 def asked(row: Raw) -> str:
@@ -301,13 +310,32 @@ def personal(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted 
 
 
 def cut_off(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
-    """An answer cut within a sentence; edited: near its end."""
+    """An answer cut within a sentence or a word; edited: near its end."""
     text = answer(bed.rows[at])
     if len(text.split()) < 15 and not _is_json(text):
         return None
     share = rng.uniform(0.85, 0.97) if is_edited else rng.uniform(0.3, 0.7)
     cut = text[: int(len(text) * share)].rstrip()
-    return None if cut[-1:] in ".!?:" else Planted(dumped(made(bed.rows[at], None, cut)), what=cut[-30:])
+    if cut[-1:] in ".!?:" or not (_is_json(text) or _shows(bed, text, cut)):
+        return None
+    return Planted(dumped(made(bed.rows[at], None, cut)), what=cut[-30:])
+
+
+def _shows(bed: Bed, text: str, cut: str) -> bool:
+    """Whether a person can see that something is missing.
+
+    Not of a list that has fewer entries, nor of an entry that has fewer words: only within what was a sentence, and
+    where half of a word is left that is no word of the set.
+    """
+    rest = text[len(cut) :].partition("\n")[0]
+    if not rest.strip():
+        return False
+    line = cut.rpartition("\n")[2] + rest
+    if line.rstrip(" \"'”’)").endswith((".", "!", "?")) and len(line.split()) >= 4:
+        return True
+    letters = re.search(r"[^\W\d_]*$", cut)
+    assert letters is not None
+    return rest[0].isalpha() and bool(letters[0]) and letters[0].casefold() not in bed.words()
 
 
 def zero_loss(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:

@@ -107,13 +107,13 @@ class Linter:
         self.test = folder / "test.jsonl"
         self.test.write_text("".join(json.dumps(row) + "\n" for row in tests), encoding="utf-8")
 
-    def named(self, lines: Sequence[str]) -> dict[str, set[int]]:
-        """Give the numbers of the rows, from 0, that each finding names."""
+    def named(self, lines: Sequence[str], only: tuple[str, ...] = ()) -> dict[str, set[int]]:
+        """Give the numbers of the rows, from 0, that each finding names; of these alone, where any are given."""
         file = self.folder / "train.jsonl"
         file.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
         recipe = resolve_text(RECIPE.format(model=self.model, train=file, test=self.test))
         against = tuple(str(self.data / name / "open.jsonl") for name in BENCHMARKS)
-        asked = Asked(recipe=recipe.resolved, against=against, workers=1)
+        asked = Asked(recipe=recipe.resolved, against=against, only=only, workers=1)
         report = linting.run(asked, Home(self.folder / "home"), lambda *_: None)
         found: dict[str, set[int]] = {}
         for finding in report.findings:
@@ -174,7 +174,7 @@ def measure(name: str, args: argparse.Namespace, data: Path) -> None:
                 if not planted:
                     cells.append("      -      ")
                     continue
-                found = linter.named(lines)
+                found = linter.named(lines, findings if args.alone else ())
                 named = set().union(*(found.get(finding, set()) for finding in findings))
                 hits = {
                     at
@@ -211,6 +211,7 @@ def main() -> None:
         "--show-clean", type=int, default=0, help="show so many rows that are named, of each finding"
     )
     parser.add_argument("--clean-only", action="store_true")
+    parser.add_argument("--alone", action="store_true", help="lint by the findings for a kind alone: faster")
     args = parser.parse_args()
     data = Path(os.environ["FINETOP_TEST_DATA"])
     edits.ODD_WORDS = odd_words(data)

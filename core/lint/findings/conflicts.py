@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.alike.answers import contradiction
+from finetop.core.alike.answers import answers_else, contradiction
+from finetop.core.alike.words import bare
 from finetop.core.lint import alike
 from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
+    from finetop.core.alike.compare import Change
     from finetop.core.lint.whole import Whole
 
 ABOUT = "prompts with answers that contradict each other"
@@ -29,11 +31,13 @@ class Finder(Comparing):
     def find(self, whole: Whole) -> list[Like]:
         """Find the rows."""
         found: dict[int, Like] = {}
-        pairs = sorted(self._seen.asks_the_same(whole))
+        same = self._seen.asks_the_same(whole)
+        light = self._seen.light(whole)
+        pairs = sorted(same | light.keys())
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("contradictions", done, len(pairs))
-            kind = self._kind(first, second)
+            kind = self._kind(first, second) if (first, second) in same else self._else(first, second, light[first, second])
             if kind:
                 found.setdefault(first, Like(first, kind, second))
                 found.setdefault(second, Like(second, kind, first))
@@ -54,3 +58,18 @@ class Finder(Comparing):
         answers = seen.answer(first), seen.answer(second)
         are_labels = seen.are_labels(first, second)
         return contradiction(seen.asked(first), *answers, seen.counts(), len(seen), are_labels=are_labels)
+
+    def _else(self, first: int, second: int, change: Change) -> str:
+        """Of two rows that ask the same but for a word or so, say whether one answers something else than both ask.
+
+        An answer that has one of these words is about it, and what many questions differ in is what they ask.
+        """
+        seen, kinds = self._seen, self._seen.heads["kind"]
+        is_of_all = {int(kinds[first]), int(kinds[second])} == {alike.CONVERSATION}
+        if not is_of_all or not change.is_few_words or seen.is_template(change):
+            return ""
+        asked, answers = (seen.asked(first), seen.asked(second)), (seen.answer(first), seen.answer(second))
+        words = change.only_in[0] | change.only_in[1]
+        if any(not words.isdisjoint(bare(answer).tolist()) for answer in answers):
+            return ""
+        return "answers to different questions" if answers_else(asked, answers, seen.counts(), len(seen)) else ""

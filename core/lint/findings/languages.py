@@ -28,6 +28,7 @@ _TRANSLATES = (
     "translat", "language", "english", "hindi", "french", "german", "spanish", "chinese", "italian", "portuguese",
     "russian", "japanese", "korean", "arabic", "dutch", "polish", "turkish", "übersetz", "traduc", "traduis", "翻译",
 )  # fmt: skip
+_TRANSLATE = ("translate ", "übersetz", "traduc", "traduis", "翻译")  # of these the answer counts as its question
 
 
 def look(row: Row, lens: Lens) -> list[str] | None:
@@ -39,7 +40,8 @@ def look(row: Row, lens: Lens) -> list[str] | None:
     if asked and answer and asked != answer:
         whole = row.asked.lower()
         if any(word in whole for word in _TRANSLATES):
-            asked = ""
+            is_asked_for = any(word in whole for word in _TRANSLATE)
+            answer, asked = (asked, asked) if is_asked_for else (answer, "")
     return [answer, asked] if answer or asked else None
 
 
