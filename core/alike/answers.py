@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from finetop.core.alike.words import Codes
 
 BEGIN: Final = 4  # words: could you please write
+EDGE: Final = 30  # words, first and last, in which a prompt says what is to be done
 SHORT: Final = 8  # words of an answer that is a label, a name, a number
 AGREES: Final = 0.6  # of a short answer's words that a longer one has
 UNLIKE: Final = 0.15  # of the fewer words of two answers, those that many answers have aside, that both have
@@ -31,7 +32,9 @@ LONG: Final = 40  # words of an answer that a few words can't stand for
 HALF_LONG: Final = 20
 ENOUGH: Final = 6  # words that matter, in an answer that can be told to be about something else
 FEW: Final = 3  # of them, where it has none of what is asked, and of the other answer
-MANY: Final = 10  # of them, from which two answers that have none in common are about two things, whatever is asked
+MANY: Final = (
+    10  # of them, from which two answers that have none in common are about two things, whatever is asked
+)
 NOTHING: Final = 0.05  # as good as none
 OFF: Final = 0.25  # of the words of a prompt that one answer takes up, those that the other does
 ALIKE: Final = 0.6  # share of two long answers that are one text with a change in it
@@ -78,8 +81,9 @@ def contradiction(
 
 
 def _makes_up(asked: Codes) -> bool:
-    """Whether a sentence of a prompt begins with a word that tells to make something up, or nearly."""
+    """Whether one of its sentences begins with a word that tells to make something up, or nearly: at an end of it."""
     begins = np.flatnonzero(asked & START)
+    begins = begins[(begins < EDGE) | (begins >= len(asked) - EDGE)]
     near = {int(place) + n for place in begins.tolist() for n in range(BEGIN) if place + n < len(asked)}
     return not MADE_UP.isdisjoint(bare(asked[sorted(near)]).tolist())
 
@@ -112,7 +116,9 @@ def _is_off(about: set[int], short: set[int], longer: set[int], words: int) -> b
     if short & longer or not short:
         return False
     less, more = sorted((len(short & about), len(longer & about)))
-    return less == 0 and more >= (0 if words >= LONG and not short & about else 1 if words >= HALF_LONG else 2)
+    return less == 0 and more >= (
+        0 if words >= LONG and not short & about else 1 if words >= HALF_LONG else 2
+    )
 
 
 def _matters(codes: Codes) -> set[int]:
@@ -144,4 +150,6 @@ def answers_else(
     about = _topics(asked[0], counts, common) & _topics(asked[1], counts, common)
     one, other = (_topics(side, counts, common) for side in answers)
     less, more = sorted((len(one & about), len(other & about)))
-    return less == 0 < more and min(len(one), len(other)) >= ENOUGH and _unlike(about, one, other, is_open=True)
+    return (
+        less == 0 < more and min(len(one), len(other)) >= ENOUGH and _unlike(about, one, other, is_open=True)
+    )

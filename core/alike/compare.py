@@ -81,7 +81,12 @@ class Change:
     def is_few_words(self) -> bool:
         """Whether a word, of long texts a few, is all that differs: there or not, or another; no name, nothing around."""
         most = max(1.01, FEW_WORDS * self.weight)
-        return any(self.only_in) and not self.added and not self.added_names and (1 - self.share) * self.weight <= most
+        return (
+            any(self.only_in)
+            and not self.added
+            and not self.added_names
+            and (1 - self.share) * self.weight <= most
+        )
 
     @property
     def is_light(self) -> bool:

@@ -24,7 +24,7 @@ LONGEST: Final = 24
 
 _LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_-])([^\W\d_]+)$")
 _WORDS = re.compile(r"[^\W\d_]+")
-_FORMS = frozenset("s es d ed r er n en y al ly st est ing ers".split())  # of a whole word
+_FORMS = frozenset("s es d ed r er y ly st est ing ers".split())  # of a whole word
 
 
 def last_part(text: str) -> str:
@@ -50,7 +50,13 @@ class Words:
         folded = part.casefold()
         if folded in self._known:
             return False
-        if self._ends and part.islower() and len(part) > 3 and part.isascii() and folded[-3:] not in self._ends:
+        if (
+            self._ends
+            and part.islower()
+            and len(part) > 3
+            and part.isascii()
+            and folded[-3:] not in self._ends
+        ):
             return True
         longer = takewhile(
             lambda word: word.startswith(folded), self._sorted[bisect_left(self._sorted, folded) :]

@@ -104,6 +104,14 @@ def duplicate(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted
     return Planted(dumped(made(row, question, _edited_answer(answer(row), rng))), [at], how)
 
 
+_SAME = {"true": "yes", "correct": "yes", "false": "no", "incorrect": "no"}
+
+
+def _said(row: Raw) -> str:
+    text = answer(row).casefold().strip(" .")
+    return _SAME.get(text, text)
+
+
 def conflict(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted | None:
     """The answer of a row that asks something else."""
     row = bed.rows[at]
@@ -111,9 +119,7 @@ def conflict(bed: Bed, at: int, rng: random.Random, is_edited: bool) -> Planted 
         (
             one
             for one in rng.sample(bed.rows, min(50, len(bed.rows)))
-            if answer(one).casefold() not in answer(row).casefold()
-            and answer(row).casefold() not in answer(one).casefold()
-            and asked(one) != asked(row)
+            if _said(one) not in _said(row) and _said(row) not in _said(one) and asked(one) != asked(row)
         ),
         None,
     )

@@ -37,7 +37,11 @@ class Finder(Comparing):
         for done, (first, second) in enumerate(pairs):
             if done % 1000 == 0:
                 whole.say("contradictions", done, len(pairs))
-            kind = self._kind(first, second) if (first, second) in same else self._else(first, second, light[first, second])
+            kind = (
+                self._kind(first, second)
+                if (first, second) in same
+                else self._else(first, second, light[first, second])
+            )
             if kind:
                 found.setdefault(first, Like(first, kind, second))
                 found.setdefault(second, Like(second, kind, first))
@@ -72,4 +76,6 @@ class Finder(Comparing):
         words = change.only_in[0] | change.only_in[1]
         if any(not words.isdisjoint(bare(answer).tolist()) for answer in answers):
             return ""
-        return "answers to different questions" if answers_else(asked, answers, seen.counts(), len(seen)) else ""
+        return (
+            "answers to different questions" if answers_else(asked, answers, seen.counts(), len(seen)) else ""
+        )

@@ -34,6 +34,7 @@ LONG = 12  # words of a last line without a full stop from which it is a sentenc
 SHORT = 5  # words from which it is one that was begun, if it has a verb, or begins as sentences do
 
 _ENDS = tuple(".!?…。！？؟।:;\"'”’»)]}>`*|~_-=")
+_OPENED = (" -", " –", " —", ' "', " “", " (")
 _HANGING_WORDS = """
     the a an of to in on at by for with from and or but nor as that which who whose than into onto about between is are
     was were be been being has have had will would can could should may might must not if when while because although
@@ -101,14 +102,14 @@ def _has_word(text: str, word: str) -> bool:
 
 
 def _unfinished(text: str) -> str:
-    if text.count("```") % 2:
+    if text.count("```") % 2 or text.count('"""') % 2:
         return "in an open code block"
     if text[:1] in ("{", "["):
         return "in the middle of JSON" if _is_cut_json(text) else ""
     is_part = _ends_in_part(text)
     if _MARK.search(text, max(0, len(text) - SHOWN)):
         return "in a list"
-    if not is_part and text.endswith(_ENDS) and not text.endswith((" -", " –", " —")):
+    if not is_part and text.endswith(_ENDS) and not text.endswith(_OPENED):
         return _ENDED if text.endswith(".") and _is_one_sentence(text) else ""
     last_line = text.rpartition("\n")[2]
     words = last_line.split()
@@ -117,19 +118,23 @@ def _unfinished(text: str) -> str:
     last = words[-1].lower()
     if len(last) > 1 and last in _HANGING and len(text.split()) >= 6:
         return _OPEN
-    is_hanging = last in _HANGING or last.endswith((",", "(", "[", "{", "“", "—", "–"))
+    is_hanging = last in _HANGING or last == '"' or last.endswith((",", "(", "[", "{", "“", "—", "–"))
     if len(words) >= 4 and is_hanging and len(text.split()) >= (4 if last.endswith(",") else 6):
         return _OPEN
     if is_part and len(words) >= 4 and len(text.split()) >= 6:
         return _OPEN
-    if len(words) >= 3 and any(last_line.count(one) > last_line.count(other) for one, other in ("()", "[]", "{}")):
+    if len(words) >= 2 and any(
+        last_line.count(one) > last_line.count(other) for one, other in ("()", "[]", "{}")
+    ):
         return "in open brackets"
     if not (last[-1].isalpha() or last.isdigit()):  # not a footnote's number: above.1
         return ""
     if _lacks_an_end(text, last_line):
         return _UNSURE[0]
-    if _LISTED.match(last_line) or _LINK.search(text[-SHOWN:]):
+    if _LINK.search(text[-SHOWN:]):
         return ""
+    if (entry := _LISTED.match(last_line)) is not None:
+        return _UNSURE[0] if last[-1].isalpha() and _SENTENCE.search(last_line, entry.end() + 1) else ""
     is_prose = len(words) >= LONG or (len(words) >= 5 and bool(_SENTENCE.search(last_line)))
     if is_prose and _SENTENCE.search(text):
         return _UNSURE[0]
@@ -140,7 +145,7 @@ def _lacks_an_end(text: str, last_line: str) -> bool:
     """Whether every line but the last ends as a sentence does."""
     before = [line.rstrip() for line in text[: -len(last_line)].splitlines() if line.count(" ") > 1]
     is_entry = ":" in last_line or " " not in last_line
-    return len(before) > 1 and not is_entry and all(line.endswith((".", "!", "?")) for line in before)
+    return len(before) > 1 and not is_entry and all(line.endswith((".", "!", "?", ":")) for line in before)
 
 
 def _ends_in_part(text: str) -> bool:
@@ -180,7 +185,9 @@ class Finder:
             kinds: Tally("cut-off", module) for kinds in ((), (_UNSURE[0],), (_UNSURE[1],), _UNSURE)
         }
         self.counts: Counter[str] = Counter()
-        self.parts: dict[str, list[tuple[int, str, str]]] = {}  # by last word: row, the text, how else it ends
+        self.parts: dict[
+            str, list[tuple[int, str, str]]
+        ] = {}  # by last word: row, the text, how else it ends
 
     def take(self, at: int, seen: Sequence[str]) -> None:
         """Take in how an answer ends."""

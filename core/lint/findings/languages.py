@@ -28,7 +28,13 @@ _TRANSLATES = (
     "translat", "language", "english", "hindi", "french", "german", "spanish", "chinese", "italian", "portuguese",
     "russian", "japanese", "korean", "arabic", "dutch", "polish", "turkish", "übersetz", "traduc", "traduis", "翻译",
 )  # fmt: skip
-_TRANSLATE = ("translate ", "übersetz", "traduc", "traduis", "翻译")  # of these the answer counts as its question
+_TRANSLATE = (
+    "translate ",
+    "übersetz",
+    "traduc",
+    "traduis",
+    "翻译",
+)  # of these the answer counts as its question
 
 
 def look(row: Row, lens: Lens) -> list[str] | None:

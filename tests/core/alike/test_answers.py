@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from finetop.core.alike.answers import contradiction
+from finetop.core.alike.answers import answers_else, contradiction
 from finetop.core.alike.words import codes_of
 
 
@@ -39,6 +39,21 @@ def told(asked: str, one: str, other: str) -> str:
             "Brush the coat daily, bathe the dog monthly, trim nails, clean ears and clip hair around paws.",
             "Interest rates rise when central banks fight inflation; bonds lose value and savers earn more.",
         ),
+        (
+            "Make a list of salty snacks with a soft texture.",
+            "The relation between the pairs is that they are opposites of each other.",
+            "- String cheese\n- Salty mashed potatoes\n- Hard-boiled eggs\n- Macaroni\n- Salty pretzels",
+        ),
+        (
+            "Give some examples of dishes from Italy.",
+            "Yes",
+            "Ragu, risotto, spaghetti, pizza, arancini, steak, polenta, ossobuco, gelato",
+        ),
+        (
+            "Write a python function that sorts a list.",
+            "July 20, 1969",
+            "Here is a function that sorts a list: it takes any list, sorts it in place, and gives it back to whoever asked.",
+        ),
     ],
 )
 def test_contradictions(asked: str, one: str, other: str) -> None:
@@ -51,6 +66,11 @@ def test_contradictions(asked: str, one: str, other: str) -> None:
         ("What does the tent weigh?", "3 kg", "The tent weighs 3 kg."),
         ("Is it waterproof?", "Yes", "Yes, it keeps out the rain very well in any weather."),
         ("Name a color.", "Red", "Blue"),
+        (
+            "Give some games for a group.",
+            "Chess, poker, checkers",
+            "Monopoly, Risk, Clue, charades, werewolf",
+        ),
         (
             "Write a short poem about spring.",
             "Buds open wide upon the bough, the lambs are leaping in meadows now and snow is gone.",
@@ -65,3 +85,17 @@ def test_contradictions(asked: str, one: str, other: str) -> None:
 )
 def test_several_fine_answers(asked: str, one: str, other: str) -> None:
     assert told(asked, one, other) == ""
+
+
+def test_what_answers_something_else_than_two_rows_ask_alike() -> None:
+    asked = codes_of("how to make an origami crane"), codes_of("how to generally make an origami crane")
+    fold = (
+        "Take square paper, fold both diagonals, collapse the sheet, shape neck and wings: the origami crane."
+    )
+    tie = "Stand before a mirror, cross wide end over narrow, pass it through the loop, tighten the knot slowly."
+    again = "Any origami crane begins with a preliminary base, then petal folds, then reverse folds for head and tail."
+    assert answers_else(asked, (codes_of(fold), codes_of(tie)))
+    assert not answers_else(asked, (codes_of(fold), codes_of(again)))
+    assert not answers_else(
+        asked, (codes_of(tie), codes_of("Boil rice, drain it, add butter, salt, pepper, herbs."))
+    )

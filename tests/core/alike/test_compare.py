@@ -68,3 +68,12 @@ def test_a_word_for_another_is_an_edit_only_where_one_is_usual_and_one_is_not() 
     assert told(weight, "What is the velvet of that tent?", *usual) == "sure"
     assert told("What equipment is needed for falconry", "What equipment is needed for beekeeping") == ""
     assert told(weight, "Please, what is the weight of that tent?") == "same"
+
+
+def test_little_words_alone_may_ask_another_thing() -> None:
+    counts = np.full(TABLE, 100, np.uint32)
+    told = [
+        asks_the_same(compare(codes_of("What is (are) Crohn's Disease?"), codes_of(other), counts), 6)
+        for other in ("What to do for Crohn's Disease?", "What are Crohn's Disease?")
+    ]
+    assert told == ["", "same"]

@@ -106,6 +106,14 @@ SEEN = [
         chat("How?", "Take it. Then open the lid and put it inside"),
         "without the end of a sentence",
     ),
+    ("cut-off", chat("How?", 'Open the lid of the box with the key, and say: "'), "within a sentence"),
+    ("cut-off", chat("How?", "Open these: the lid (the red"), "in open brackets"),
+    ("cut-off", chat("How?", "- Open the lid\n- Put it in\n-"), "in a list"),
+    (
+        "cut-off",
+        chat("How?", "1. Open the lid.\n2. Put it in the box.\n3. Close the"[:-4]),
+        "without the end of a sentence",
+    ),
     ("cut-off", chat("How?", "```python\nprint(1)"), "in an open code block"),
     ("cut-off", chat("How?", '{"a": [1, 2'), "in the middle of JSON"),
     ("placeholders", chat("Who?", "I am {{name}}."), "placeholder"),
@@ -136,6 +144,12 @@ LEFT = [
     ("damaged", chat("Is a<b and c>d?", "Yes & no.")),
     ("cut-off", chat("How?", "Open the lid. Then put it in.")),
     ("cut-off", chat("Label?", "Billing Disputes")),
+    ("cut-off", chat("Which?", "The better words: thrilled, elated")),
+    (
+        "cut-off",
+        chat("How high?", "It is high. A pressure of 140 or more is said to be far too high by most.1"),
+    ),
+    ("cut-off", chat("How?", "Open the lid.\nPut it in the box.\nMore on: Boxes and Lids")),
     ("cut-off", chat("List them.", "- one of them\n- another of them that is long and has many words in it")),
     ("placeholders", chat("A page in Vue?", "<p>{{ title }}</p>")),
     ("placeholders", chat("Set it in the workflow.", "token: ${{ secrets.TOKEN }}")),
@@ -188,6 +202,17 @@ def test_half_a_word_at_the_end_is_cut_but_a_letter_that_stands_elsewhere_is_not
     assert found("cut-off", tmp_path, chat("How?", "If n is even then so is twice of n")) == []
 
 
+def test_an_answer_that_ends_in_half_of_a_word_is_cut(tmp_path: Path) -> None:
+    known = [chat(f"n{number}", f"The corporate taxes of patients number {number}") for number in range(20)]
+    cut = [chat("Which?", "It cuts taxes for many corpor"), chat("Who?", "It has helped the one patient")]
+    (one,) = found("cut-off", tmp_path, *known, *cut)
+    assert (one.places, list(one.kinds)) == (("rows.jsonl:21",), ["within a word"])
+    assert (
+        found("cut-off", tmp_path, *known, *(chat(f"{n}?", "It cuts taxes for many corpor") for n in "abc"))
+        == []
+    )
+
+
 def test_short_answers_count_for_the_language_of_their_question(tmp_path: Path) -> None:
     asked = "What is the weight of the tent that you sell to me?"
     answer = "Das Gerät ist auch bei dem schlechten Wetter sehr zuverlässig und leicht."
@@ -233,8 +258,7 @@ def test_languages_of_rows_and_of_answers(tmp_path: Path) -> None:
     others, crossed = found("languages", tmp_path, *rows, chat(ENGLISH, GERMAN))
     assert (others.about, others.places) == ("rows in another language than English", ("rows.jsonl:10",))
     assert crossed.kinds == {"English answered in German": 1}
-    (only,) = found("languages", tmp_path, *rows, chat(f"Translate to German: {ENGLISH}", GERMAN))
-    assert only.kinds == {"English": 9, "German": 1}
+    assert found("languages", tmp_path, *rows, chat(f"Translate to German: {ENGLISH}", GERMAN)) == []
     (script,) = found(
         "languages", tmp_path, *rows, chat("Hi", "Это не та дорога, по которой мы едем в город.")
     )
