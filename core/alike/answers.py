@@ -65,7 +65,11 @@ def contradiction(
     common = max(OFTEN_AT_LEAST, OFTEN * texts)
     topics = [_topics(side, counts, common) for side in (asked, first, second)]
     if len(first) <= SHORT:
-        if is_open and not _is_off(*topics, len(second)) and not _is_verdict(first, second):
+        if (
+            is_open
+            and not _is_off(topics[0], topics[1], topics[2], len(second))
+            and not _is_verdict(first, second)
+        ):
             return ""
         return "" if _says(second, first) else "different short answers"
     change = compare(first, second, counts)
@@ -112,13 +116,16 @@ def _is_verdict(short: Codes, longer: Codes) -> bool:
 
 
 def _is_off(about: set[int], short: set[int], longer: set[int], words: int) -> bool:
-    """Whether a short answer and a longer one to an open prompt have nothing in common, and one of them not with it."""
+    """Whether a short answer and a longer one, of so many words, have nothing in common, and one nothing with a prompt.
+
+    The other has to take up the more of the prompt the less their lengths tell; of a long one nothing is asked.
+    """
     if short & longer or not short:
         return False
     less, more = sorted((len(short & about), len(longer & about)))
-    return less == 0 and more >= (
-        0 if words >= LONG and not short & about else 1 if words >= HALF_LONG else 2
-    )
+    if less:
+        return False
+    return more >= (1 if words >= HALF_LONG else 2) or (words >= LONG and not short & about)
 
 
 def _matters(codes: Codes) -> set[int]:
@@ -145,7 +152,7 @@ def _unlike(about: set[int], first: set[int], second: set[int], *, is_open: bool
 def answers_else(
     asked: tuple[Codes, Codes], answers: tuple[Codes, Codes], counts: Counts | None = None, texts: int = 0
 ) -> bool:
-    """Whether one of two rows, which ask nearly the same, answers something else than both ask, and the other doesn't."""
+    """Whether of two rows, which ask nearly the same, one answers something else than both ask, the other doesn't."""
     common = max(OFTEN_AT_LEAST, OFTEN * texts)
     about = _topics(asked[0], counts, common) & _topics(asked[1], counts, common)
     one, other = (_topics(side, counts, common) for side in answers)

@@ -79,7 +79,7 @@ class Change:
 
     @property
     def is_few_words(self) -> bool:
-        """Whether a word, of long texts a few, is all that differs: there or not, or another; no name, nothing around."""
+        """Whether a word, in long texts a few, is all that differs: there or not, or another; no name."""
         most = max(1.01, FEW_WORDS * self.weight)
         return (
             any(self.only_in)

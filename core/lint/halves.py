@@ -24,7 +24,7 @@ LONGEST: Final = 24
 
 _LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_-])([^\W\d_]+)$")
 _WORDS = re.compile(r"[^\W\d_]+")
-_FORMS = frozenset("s es d ed r er y ly st est ing ers".split())  # of a whole word
+_FORMS = frozenset(("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers"))  # of a whole word
 
 
 def last_part(text: str) -> str:
@@ -65,12 +65,11 @@ class Words:
 
 
 def words_of(whole: Whole) -> Words:
-    """Read some rows again, those at hand first, for the words that they have; not the last ones, which may be halves."""
+    """Read some rows again for their words; not the last one of each answer, which may be half of one."""
     rows, each = whole.rows, SAMPLE // STRETCHES
+    ats = [place * rows // STRETCHES + n for place in range(STRETCHES) for n in range(each)]
     if rows <= SAMPLE:
-        ats = range(rows)
-    else:
-        ats = [place * rows // STRETCHES + n for place in range(STRETCHES) for n in range(each)]
+        ats = list(range(rows))
     texts = []
     for row in whole.again(ats):
         answer = row.answer.rstrip()

@@ -49,8 +49,8 @@ _BEGINNING_WORDS = """
 """
 _BEGINS = frozenset(_BEGINNING_WORDS.split())
 _VERBS = re.compile(
-    r" (?:is|are|was|were|(?<! to )be|been|has|have|had|can|could|will|would|should|may|might|must|do|does|did|features|includes"
-    r"|uses|comes|makes|allows|means|provides|offers|helps|contains|consists|refers|causes|occurs) "
+    r" (?:is|are|was|were|(?<! to )be|been|has|have|had|can|could|will|would|should|may|might|must|do|does|did"
+    r"|features|includes|uses|comes|makes|allows|means|provides|offers|helps|contains|consists|refers|causes|occurs) "
 )
 _LISTED = re.compile(r"^\s*(?:[-*•+–>|#]|\(?\d{1,3}[.):]|[A-Za-z][.)]\s)")
 _SENTENCE = re.compile(r"[.!?]['\")\]]?\s")
