@@ -52,7 +52,7 @@ def told(asked: str, one: str, other: str) -> str:
         (
             "Write a python function that sorts a list.",
             "July 20, 1969",
-            "Here is a function that sorts a list: it takes any list, sorts it in place and gives it back to whoever asks.",
+            "Here is a function that sorts a list: it takes any list, sorts it in place and gives it back to you.",
         ),
     ],
 )
