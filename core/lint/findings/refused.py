@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING
 
-from finetop.core.lint.tally import Sight, excerpt
+from finetop.core.alike.words import LITTLE_WORDS
+from finetop.core.lint.tally import Sight, Tally, excerpt
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from finetop.core.lint.report import Finding
     from finetop.core.lint.row import Lens, Row
+    from finetop.core.lint.tally import Fix
+    from finetop.core.lint.whole import Whole
 
 ABOUT = "answers that refuse, or speak as an AI"
 WHY = (
@@ -135,6 +142,91 @@ _REFUSES = re.compile(
     """,
     re.VERBOSE,
 )
+_WAYS = (
+    "i can only", "i may only", "i am only", "i'm only", "i’m only", "i only ", "say no", " down", " pass on",
+    "i pass", "nothing i", "nothing that i", "nothing to ", "nothing for you", "illegal", "condone", "endorse",
+    "encourage", "promote", "facilitate", "limits", "someone else", "somebody else", "something else",
+    "anything else", "elsewhere", "somewhere else", "subject", "different", "drop th", "move on", "stick to",
+    "let's not", "let’s not", "not go", "not talk", "not get", "not discuss", "instructed", "told not", "asked not",
+    "configured", "required not", "scope", "remit", "area of", "limited to", "restricted", "is only",
+    "the right person", "the right one", "the right tool", "the right assistant", "the right place", "declined",
+    "rejected", "blocked", "denied", "prohibited", "not allowed", "not permitted", "not supported", " answer",
+    "opinion", "no view", "comment", "alone", "unanswered", "unethical", "dangerous", "harmful", "the law",
+    "outside of", "no, i", "no. i", "sorry, i", "nope, i", "enable",
+)  # fmt: skip
+_ASKED = r"""
+    (?: th(?:is|at|ese|ose)(?:[ ][a-z]+)? | it | such[ ][a-z]+ | your[ ][a-z]+ | you
+      | (?:the|any|an?)[ ](?:request|question|answer)[a-z]* )
+"""
+_REQUEST = (
+    r"(?: request | question | prompt | topic | subject | matter | query | task | inquiry | content )s?"
+)
+# Ways to refuse without saying "can't": no to the request, a narrower purpose, the law, nothing to say, another topic.
+_DECLINES = re.compile(
+    rf"""
+    {_OPENS} (?:
+      i (?:
+        (?: ['’]ll | ['’]m[ ]going | ['’]m[ ]afraid[ ]i | [ ](?:must|will|am[ ]going|shall|would|am[ ]obliged) )?
+        (?: [ ](?:have|need)?[ ]?(?:to)?\b ){{0,2}} [ ]? {_ADVERB}?
+        (?: say[ ]no\b | turn[ ]{_ASKED}[ ]down | turn[ ]down[ ]{_ASKED} | pass (?:[ ]on[ ]{_ASKED})? [.,;!]
+          | leave[ ]{_ASKED}[ ](?:alone|unanswered|there) )
+        | (?: ['’]m )? [ ] (?: (?:can|may|will|am|able|allowed|here|meant|set[ ]up|built|made|there)[ ] ){{0,3}}
+          only [ ] (?: (?:able|allowed|here|meant|set[ ]up|built|made|permitted|supposed)[ ]to[ ] | to[ ] )? {_ADVERB}?
+          (?: help | assist | answer | talk | speak | discuss | respond | reply | support | handle | deal )
+          [a-z]* [ ] (?: you[ ] )?
+          (?: with | on | about | to | in | of | [a-z]+[ ](?:about|on|related|concerning|regarding) )
+        | [ ] (?: can(?:['’]t|not|[ ]not) | do(?:n['’]t|[ ]not) | won['’]t | will[ ]not | would[ ]never | never ) [ ]
+          {_ADVERB}? (?: condone | endorse | encourage | promote | facilitate | enable )
+        | (?: ['’]ve | [ ]have ) [ ] nothing [ ] (?: to[ ](?:say|offer|add|share) | for[ ]you )
+        | (?: ['’]ve[ ]no | [ ]have[ ]no | [ ]do(?:n['’]t|[ ]not)[ ]have[ ]an? ) [ ]
+          (?: answer | opinion | view | comment )s? \b (?: [ ] (?:to|for|on|about) \b | [.,;!] )
+        | (?: ['’]ve[ ]been | [ ]have[ ]been | [ ]was | ['’]m | [ ]am ) [ ]
+          (?: instructed | told | asked | configured | set[ ]up | required | trained ) [ ] (?: not | never ) [ ] to \b
+        | (?: ['’]m | [ ]am ) [ ] not [ ] the [ ] right [ ] (?: person | one | tool | assistant | place | model )
+        | ['’]d[ ](?:rather|prefer[ ]to)[ ]
+          (?: not[ ](?:go|talk|get|discuss) | change[ ]the[ ](?:subject|topic)
+            | (?:talk|speak)[ ](?:about|of)[ ]something[ ]else )
+      )
+      | (?: there(?:['’]s|[ ]is) [ ] )? nothing [ ] (?:that[ ])? i [ ] can [ ]
+        (?: do | say | offer | tell | share | add )
+      | (?: you(?:['’]ll|[ ]will)?[ ](?:have|need)[ ]to | please ) [ ]
+        (?: ask | find | look[ ]for | seek | try | turn[ ]to | get ) [ ] (?: [a-z]+[ ] ){{0,4}}?
+        (?: someone[ ]else | somebody[ ]else | somewhere[ ]else | elsewhere )
+      | (?: let['’]?s | let[ ]us | (?:can|could|shall)[ ]we | why[ ]don['’]?t[ ]we ) [ ] {_ADVERB}?
+        (?: not[ ](?:go|talk|get|discuss) | change[ ](?:the|this)[ ](?:subject|topic|matter) | drop[ ](?:the|this|that)
+          | move[ ]on | stick[ ]to
+          | (?:talk|speak|chat)[ ](?:about|of)[ ](?:something|anything)[ ](?:else|different) )
+    )
+    | ^ (?: [a-z]+[,!.][ ] ){{0,2}} (?:no[,.]|sorry[,.]|nope[,.]) [ ]
+      i (?:['’]?ll[ ]not|[ ]will[ ]not|[ ]won['’]t|[ ]refuse) \b
+    | ^ no [ ] comment \b
+    | \b my [ ] (?: role | purpose | job | task | expertise | knowledge | scope | area | function )s? [ ]
+      (?: is | are | covers? | extends? ) [ ] (?: strictly[ ] )? (?: limited[ ]to | restricted[ ]to | only )
+    | ^ [^.?!\n]{{0,80}} \b (?: outside | beyond | not[ ](?:with)?in | out[ ]of ) [ ] (?: of[ ] )? (?: the[ ] | my[ ] )?
+      (?: scope | remit | area[ ]of[ ]expertise ) \b
+    | ^ (?: [^.!?\n]{{0,40}} [,;][ ] )? (?: it | th(?:is|at) | doing[ ]so | what[ ]you[ ](?:ask|want|describe) )
+      (?:['’]s|[ ](?:is|would[ ]be)) [ ] (?:both[ ])?
+      (?: illegal | unethical | dangerous | harmful | against[ ]the[ ]law | a[ ]crime )
+      [^.?!\n]{{0,40}} [.,;] [ ] (?:and[ ]|so[ ])? i \b
+    | ^ [^.?!\n]{{0,60}} \b (?:this|that|your|such)[ ] (?:[a-z]+[ ])? {_REQUEST} [ ]
+      (?: is | are | has[ ]been | have[ ]been | falls? | lies? ) [ ] {_ADVERB}?
+      (?: declined | rejected | refused | blocked | denied | restricted | prohibited | off[ -]limits
+        | not[ ](?:allowed|permitted|supported)
+        | (?: outside | beyond ) [ ] (?:of[ ])? (?: my | what[ ]i | the[ ]scope | our ) )
+    """,
+    re.VERBOSE,
+)
+_DECLINED = (
+    "i ", "i'", "i’", "no", "let", "th", "wh", "my", "please", "you", "can we", "could we", "sorry", "unf", "it",
+    "such",
+)  # fmt: skip
+# A short answer that says no for itself, and nothing of what is asked: a refusal where answers hardly ever speak so.
+_FIRST_PERSON = re.compile(r"\b(?:i|me|my|myself|we|us|our)\b")
+_NEGATED = re.compile(r"n['’]t\b|\b(?:not|no|never|none|nothing|cannot|refuse|decline|unable|sorry|afraid)\b")
+_LETTERS = re.compile(r"[^\W\d_]{4,}")
+MOST = 30  # words of such an answer
+RARE = 0.02  # share of answers, up to which those that speak so stand out
+_PERHAPS = "says no for itself"
 _MODEL = r"""
     (?: (?:[a-z-]+[ ]){0,3}? (?: ai | a\.i\. | artificial[ ]intelligence | language[ ]model | llm | chatbot
       | chat[ ]bot
@@ -174,9 +266,23 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
     head = text.lower()
     if _may_refuse(head) and (found := _REFUSES.search(head)):
         return [Sight("refuses", excerpt(text, *found.span()))]
+    if (
+        (head.startswith(_DECLINED) or any(word in head for word in _OWN[:8]))
+        and any(way in head for way in _WAYS)
+        and (found := _DECLINES.search(head))
+    ):
+        return [Sight("refuses", excerpt(text, *found.span()))]
     if any(name in head for name in _NAMES) and (found := _SELF.search(head)):
         return [Sight("speaks of itself as a model", excerpt(text, *found.span()))]
+    if len(row.answer) < HEAD and _says_no(head, row.asked):
+        return [Sight(_PERHAPS, excerpt(text))]
     return None
+
+
+def _says_no(head: str, asked: str) -> bool:
+    if head.count(" ") >= MOST or not _NEGATED.search(head) or not _FIRST_PERSON.search(head):
+        return False
+    return set(_LETTERS.findall(head)).isdisjoint(set(_LETTERS.findall(asked.lower())) - LITTLE_WORDS)
 
 
 def _may_refuse(head: str) -> bool:
@@ -184,3 +290,28 @@ def _may_refuse(head: str) -> bool:
     return (head.startswith(_STARTS) or any(word in head for word in _OWN)) and any(
         word in head for word in _HINTS
     )
+
+
+class Finder:
+    """Leaves out the short answers that say no for themselves where that is how many speak: people in a dialogue."""
+
+    def __init__(self, lens: Lens) -> None:
+        module = sys.modules[__name__]
+        self.sure, self.all, self.perhaps = Tally("refused", module), Tally("refused", module), 0
+
+    def take(self, at: int, seen: Sequence[Sequence[str]]) -> None:
+        """Take in what an answer says."""
+        self.all.take(at, seen)
+        if seen[0][0] == _PERHAPS:
+            self.perhaps += 1
+        else:
+            self.sure.take(at, seen)
+
+    def finish(self, whole: Whole) -> list[Finding]:
+        """Give the finding."""
+        is_rare = self.perhaps <= RARE * whole.rows
+        return (self.all if is_rare else self.sure).finish(whole)
+
+    def fixes(self, whole: Whole) -> Iterator[Fix]:
+        """Nothing: some rows should refuse."""
+        yield from ()

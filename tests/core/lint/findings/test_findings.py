@@ -48,6 +48,13 @@ REFUSALS = (
     "My programming does not let me answer such things.",
     "It's against OpenAI's use case policy to produce this.",
     "The request can't be fulfilled because it is harmful.",
+    "I must say no to this.",
+    "I can only help with questions about cooking.",
+    "That is outside the scope of what I do.",
+    "I've been instructed not to talk about prices.",
+    "You'll have to ask someone else.",
+    "Let's talk about something else.",
+    "This topic is off limits.",
     "I'm unable to\nanswer  that question.",
 )
 NOT_REFUSALS = (
@@ -136,6 +143,9 @@ LEFT = [
     ("empty", chat("Continue: - - ", "--")),
     ("turns", chat("a", "b", "c", "d", system="s")),
     ("refused", chat("May I?", "You can't park there; the sign is on the left.")),
+    ("refused", chat("And?", "The request was denied by the court in 1954.")),
+    ("refused", chat("And?", "Let's change the equation so that x stands alone.")),
+    ("refused", chat("And?", "I can only recommend the blue one; it is the best.")),
     ("refused", chat("Say sorry.", "I am sorry for being late yesterday.")),
     ("template", chat("a | b", "c <s>struck</s> | d")),
     ("template", chat("Title?", "### Response times\nThey are short.")),
@@ -211,6 +221,15 @@ def test_an_answer_that_ends_in_half_of_a_word_is_cut(tmp_path: Path) -> None:
         found("cut-off", tmp_path, *known, *(chat(f"{n}?", "It cuts taxes for many corpor") for n in "abc"))
         == []
     )
+
+
+def test_a_short_no_is_a_refusal_where_hardly_any_answer_speaks_so(tmp_path: Path) -> None:
+    rows = [chat(f"How heavy is tent number {n}?", f"It weighs {n} kg.") for n in range(99)]
+    (one,) = found("refused", tmp_path, *rows, chat("How heavy is it?", "We don't hand that out."))
+    assert (one.places, list(one.kinds)) == (("rows.jsonl:100",), ["says no for itself"])
+    assert found("refused", tmp_path, *rows, chat("Do you hand that out?", "We don't hand that out.")) == []
+    talks = [chat(f"Coming, number {n}?", "I don't think so, mother.") for n in range(9)]
+    assert found("refused", tmp_path, *rows, *talks) == []
 
 
 def test_short_answers_count_for_the_language_of_their_question(tmp_path: Path) -> None:
