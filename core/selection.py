@@ -219,5 +219,6 @@ def short(one: Estimate | None, *, sign: bool = False, digits: int = 3) -> str:
     """Write a mean with half of its interval: '1.204 ± 0.017'."""
     if one is None:
         return "-"
-    mean = f"{one.mean:{'+' if sign else ''}.{digits}f}"
+    rounded = round(one.mean, digits) or 0.0  # no -0.0
+    mean = f"{rounded:{'+' if sign and rounded else ''}.{digits}f}"
     return mean if one.high is None else f"{mean} ± {one.high - one.mean:.{digits}f}"

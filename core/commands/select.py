@@ -116,6 +116,9 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
     """Select the rows of every point, and queue the runs as one sweep."""
     if not args.data:
         raise BadInput("--curve needs a recipe.", hint="finetop select tone.yaml --curve")
+    if Path(args.data).is_file() and not args.data.endswith((".yaml", ".yml")):
+        hint = "Name the recipe that trains on it: finetop select tone.yaml --curve"
+        raise BadInput(f"--curve needs a recipe, and {shown(args.data)} is a file of rows.", hint=hint)
     sets = [*args.set, *([] if args.name is None else [f'name="{check_name(args.name, "--name")}"'])]
     base = load_recipe(args.data, sets)
     check_files(base)

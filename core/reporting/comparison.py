@@ -82,11 +82,20 @@ def _data(told: Compared) -> tuple[Block, ...]:
     if not read:
         return ()
     first, *others = read
-    lines = [f"What {first.detail.row.name} was trained on."]
+    lines = [
+        f"These are of {first.detail.row.name}; where nothing else is said, the others have read the same."
+    ]
     for one in others:
-        if not words.same_data([first.detail.sources, one.detail.sources]):
+        name, contents = one.detail.row.name, {row.content for row in one.detail.sources}
+        if words.same_data([first.detail.sources, one.detail.sources]):
+            continue
+        if contents and contents == {row.content for row in first.detail.sources}:
+            lines.append(
+                f"{name} has read the same rows otherwise: in other prompts, cut or weighed otherwise."
+            )
+        else:
             versions = ", ".join(map(words.version_words, one.detail.sources)) or "nobody knows which version"
-            lines.append(f"{one.detail.row.name} read otherwise: {versions}.")
+            lines.append(f"{name} was trained on others: {versions}.")
     return (Points(tuple(lines)), *data.blocks(first))
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so
+NO_ROWS = "Its rows are not known: it has read none yet, or an older finetop read them, which kept no hashes."
 NOTHING_TOLD = "An older finetop read this run's data, and kept no hashes of its rows."
 
 
@@ -206,7 +207,7 @@ def same_line(rows: Sequence[SourceRow]) -> str:
 def differ_lines(found: DataDifferAnswer, one: str, other: str) -> Iterator[tuple[str, str]]:
     """Say how the data of two runs differ: lines, each with what it is ('' a source, 'setting', '-' or '+' a row)."""
     for name in found.unknown:
-        yield "", f"{clean_line(name)}: {NOTHING_TOLD}"
+        yield "", f"{clean_line(name)}: {NO_ROWS}"
     for pair in found.pairs:
         yield "", pair_words(pair, one, other)
         for line in settings(pair):

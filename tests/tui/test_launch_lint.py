@@ -85,3 +85,4 @@ async def test_the_pane_sums_up_and_the_page_reads_all(tmp_path: Path) -> None:
         await pilot.press("escape")
         await settled(pilot)
         assert isinstance(app.screen, LaunchScreen)
+        assert "next  L  read what is wrong with the data: 1 error" in text_of(app), "rather than to queue it"

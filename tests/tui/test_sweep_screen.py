@@ -118,6 +118,35 @@ async def test_the_number_with_the_most_values_is_drawn_and_others_are_series() 
         assert "by rows, with 95 % intervals over seeds" in text_of(app)
         assert row_with(app, "b length").split()[:3] == ["b", "length", "100"]
         assert "limit -3" in text_of(app)
+        assert "against random" in text_of(app) and row_with(app, "b length").split()[-2:] == ["-0.4", "✓"]
+        assert "+0.050 ± 0.000 better" in row_with(app, "c loss_band"), "at 100 rows, seed by seed"
+        assert "18 of 18 runs finished" in text_of(app)
+        await pilot.press("o")
+        await settled(pilot)
+        assert "loss_band" in text_of(app).splitlines()[3], "the best target of all, at 400 rows"
+
+
+async def test_a_run_of_two_selectors_counts_once_and_no_target_is_ranked_by_its_loss() -> None:
+    runs = []
+    for at, (by, loss) in enumerate((("random,length", 1.9), ("diversity", 1.7)), start=1):
+        runs += [
+            swept(
+                2 * at + seed,
+                {"select.by": by, "rows": "100"},
+                seed,
+                check=None,
+                metrics={"eval_loss": loss + seed / 100},
+            )
+            for seed in (1, 2)
+        ]
+    app = make_app(SweepingSupervisor(answer(runs, ["select.by", "rows"])))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        assert "4 of 4 runs finished" in text_of(app)
+        assert "same rows" in row_with(app, "length") and "retained" not in text_of(app)
+        await pilot.press("o")
+        await settled(pilot)
+        assert "diversity" in text_of(app).splitlines()[3]
 
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\u202e\r\nb"

@@ -27,7 +27,7 @@ def data_lines(held: Held, chosen: int, width: int) -> list[Line]:
     lines: list[Line] = [rule(((f"data of {names[0]}, and of {names[1]}", ""),), width)]
     for run, name in ((one, names[0]), (two, names[1])):
         if not run.sources:
-            lines += _rows(f"{name}: {words.NOTHING_TOLD}", width, "", "dim")
+            lines += _rows(f"{name}: {words.NO_ROWS}", width, "", "dim")
     if not (one.sources and two.sources):
         return lines
     if words.same_data([one.sources, two.sources]):

@@ -86,6 +86,11 @@ def taken_in(linted: Linted, said: Told) -> Linted:
     return linted
 
 
+def errors_of(linted: Linted) -> int:
+    """Count the findings at which training stops, or learns what nobody wants."""
+    return 0 if linted.report is None else sum(one.severity == "error" for one in linted.report.findings)
+
+
 def lint_words(linted: Linted) -> Line:
     """Say in a few words what was found: 'data: 12 findings, 3 errors  L reads all'."""
     if linted.share is not None:
@@ -97,7 +102,7 @@ def lint_words(linted: Linted) -> Line:
         return ()
     if not report.findings:
         return (("data: ", "dim"), ("✓", "green"), (" nothing found ", "dim"))
-    errors = sum(finding.severity == "error" for finding in report.findings)
+    errors = errors_of(linted)
     style: StyleName = "red" if errors else "amber mark" if report.matters else "dim"
     words = counted(len(report.findings), "finding")
     worst = f", {counted(errors, 'error')}" if errors else ""

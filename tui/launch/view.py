@@ -16,7 +16,7 @@ from finetop.tui.launch.form import (
     value_of,
     visible,
 )
-from finetop.tui.launch.linting import NOT_LINTED, Linted
+from finetop.tui.launch.linting import NOT_LINTED, Linted, errors_of
 from finetop.tui.launch.outlook import UNKNOWN, Outlook
 from finetop.tui.launch.sweep import runs_of
 from finetop.tui.widgets.entry import drawn
@@ -166,6 +166,11 @@ def next_words(view: View) -> Line:
     if not form.problems:
         number = runs_of(form)
         runs = f"{counted(number, 'run')} of " if number > 1 else ""
+        errors = errors_of(view.linted)
+        if errors:
+            return next_line(
+                "L", f"read what is wrong with the data: {counted(errors, 'error')}; R queues it as it is"
+            )
         return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
     first = owner(form, form.problems[0].key)
     if not is_known(form, first):

@@ -336,9 +336,9 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if linted.report is not None and form is not None:
             self.app.push_screen(LintScreen(clean_line(value_of(form, "name")), linted.report))
         else:
-            words = (
-                "the data are being looked at." if linted.share is not None else "no data were looked at yet."
-            )
+            words = "the data are still being looked at: L again when it is done."
+            if form is None or not form.loaded or not form.loaded.recipe.data.train:
+                words = "there are no data to look at yet: set data."
             host_of(self).say(clean_line(linted.trouble) or words)
 
     def action_back(self) -> None:

@@ -14,7 +14,15 @@ from finetop.tui.sweep.held import Held
 from finetop.tui.sweep.keys import KEYS, footer_keys
 from finetop.tui.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.sweep.picture import letters, picture_lines
-from finetop.tui.sweep.row import Columns, columns_of, head_line, setting_line
+from finetop.tui.sweep.row import (
+    Columns,
+    columns_of,
+    curve_columns,
+    curve_head,
+    curve_line,
+    head_line,
+    setting_line,
+)
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
@@ -75,13 +83,17 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         letter = self._letters[index] if index < len(self._letters) else ""
+        setting, now = self.held.settings[index], host_of(self).now()
+        cell = self.held.cell_of(setting)
+        if cell is not None:
+            return curve_line(cell, setting.runs, self._columns, letter, has_cursor=has_cursor, now=now)
         return setting_line(
-            self.held.settings[index],
+            setting,
             self._columns,
             letter,
             has_cursor=has_cursor,
             width=width,
-            now=host_of(self).now(),
+            now=now,
         )
 
     def redraw(self) -> None:
@@ -95,12 +107,16 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
             self.query_one("#pane", Lines).show(empty_lines(words))
             self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
             return
-        self._columns = columns_of(width, held.keys, held.settings)
+        curves = held.curves
+        self._columns = (
+            columns_of(width, held.keys, held.settings) if curves is None else curve_columns(width, curves)
+        )
         self._letters = letters(held)
         title.show((title_line(held, width),))
-        head.show((head_line(self._columns, held.keys),))
+        head.show((head_line(self._columns, held.keys) if curves is None else curve_head(self._columns),))
         self.query_one(Table).show(len(held.settings))
         self.show_setting()
+        self.call_after_refresh(self.show_setting)  # before, what was hidden has no height to draw in
 
     def show_setting(self) -> None:
         """Write what follows the cursor: the picture, the runs of the setting, the next step."""

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol import SweepsAnswer
+    from finetop.core.repeats import Spread
     from finetop.core.run import RunRow
+    from finetop.core.selection import Estimate
 
 
 @dataclass
@@ -41,7 +43,7 @@ class Held:
             return
         self.by_target = not self.by_target
         found = _settings(self.answer, self.curves)
-        self.settings = ranked(found, self.is_lower_better) if self.by_target else found
+        self.settings = ranked(self, found) if self.by_target else found
 
     @property
     def keys(self) -> Sequence[str]:
@@ -57,6 +59,21 @@ class Held:
         if self.curves is not None:
             return self.curves.is_lower_better
         return self.metric in LOWER_IS_BETTER
+
+    def cell_of(self, setting: Setting) -> selection.Cell | None:
+        """Give what came of a setting against random rows; None of a sweep whose rows were not selected."""
+        if self.curves is None:
+            return None
+        by, rows = (setting.values[self.keys.index(key)] for key in (selection.BY, selection.ROWS))
+        return next((one for one in self.curves.cells if (one.by, str(one.rows)) == (by, rows)), None)
+
+    def mean_of(self, setting: Setting) -> float | None:
+        """Give the mean over seeds of what the settings are ranked by."""
+        found: Spread | Estimate | None = repeats.spread(setting.runs, repeats.target)
+        if self.curves is not None:
+            cell = self.cell_of(setting)
+            found = None if cell is None else cell.target
+        return None if found is None else found.mean
 
     def run_of(self, setting: Setting) -> RunRow:
         """Give the run of a setting that is chosen."""
@@ -83,26 +100,31 @@ def _settings(answer: SweepsAnswer, curves: selection.Curves | None) -> list[Set
     return found
 
 
-def ranked(settings: Sequence[Setting], is_lower_better: bool) -> list[Setting]:
+def ranked(held: Held, settings: Sequence[Setting]) -> list[Setting]:
     """Order settings by the mean of their target, the best first; those without one come last."""
 
     def worth(setting: Setting) -> float:
-        found = repeats.spread(setting.runs, repeats.target)
+        found = held.mean_of(setting)
         if found is None:
             return float("inf")
-        return found.mean if is_lower_better else -found.mean
+        return found if held.is_lower_better else -found
 
     return sorted(settings, key=worth)
 
 
 def best(held: Held) -> Setting | None:
-    """Give the setting with the best target of those whose runs have not regressed; None without two to choose from."""
+    """Give the setting with the best target of those whose runs have not regressed; None without two to choose from.
+
+    Of rows that were selected there is none: what is better than random rows its column says, with what chance does.
+    """
+    if held.curves is not None:
+        return None
     fine = [
         one
         for one in held.settings
-        if repeats.spread(one.runs, repeats.target) is not None
+        if held.mean_of(one) is not None
         and not any(run.check is not None and run.check.verdict == "regressed" for run in one.runs)
     ]
     if len(held.settings) < 2 or not fine:
         return None
-    return ranked(fine, held.is_lower_better)[0]
+    return ranked(held, fine)[0]

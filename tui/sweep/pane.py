@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core import repeats, selection
+from finetop.core.run import Finished
 from finetop.core.text import clean_line
 from finetop.tui.sweep.held import best
 from finetop.tui.sweep.row import short_key, values_of
@@ -27,8 +28,8 @@ def title_line(held: Held, width: int) -> Line:
     left: Line = ((" Sweep ", ""), (name, "bold"))
     if held.answer is None:
         return left
-    runs = [run for one in held.settings for run in one.runs]
-    finished = sum(one.finished for one in held.settings)
+    runs = {run.id: run for one in held.settings for run in one.runs}  # one may be of several selectors
+    finished = sum(isinstance(run.state, Finished) for run in runs.values())
     left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
     names = [one.name for one in held.answer.sweeps]
     if len(names) < 2 or held.name not in names:
@@ -42,7 +43,9 @@ def pane_lines(held: Held, setting: Setting, *, width: int, height: int, now: fl
         f"{short_key(key)} {clean_line(text)}" for key, text in zip(held.keys, setting.values, strict=False)
     )
     title = cut_middle(words or clean_line(values_of(setting)[0]), max(10, width - 30))
-    spread_words = f"{counted(len(setting.runs), 'run')}"
+    spread_words = counted(len(setting.runs), "run")
+    if held.curves is None and len(setting.runs) > 1:
+        spread_words += ", ± is their standard deviation"
     lines = [rule(((title, "bold"),), width, ((spread_words, "dim"), (" ", "")))]
     chosen = setting.runs.index(held.run_of(setting))
     room = max(1, height - 1)

@@ -80,7 +80,7 @@ def test_a_comparison_is_told_with_its_table_its_advice_and_its_data(finetop, ri
     assert "compared by token f1 (higher is better)" in out and "**BEST: lora**" in out
     assert "2 of 2 runs are measured" in out and "| lora | 0.75 " in out
     assert "retrieval: left out, no documents" in out
-    assert "| rows.jsonl v1 |" in out and "What kb-lora was trained on." in out
+    assert "| rows.jsonl v1 |" in out and "These are of kb-lora; where nothing else is said" in out
     assert "| kb-lora | NOT CHECKED |" in out
     assert finetop("report", "approaches/kb", "--to", "-", "--markdown")[1].split("\n*")[0] in out
     of_run = finetop("report", "kb-lora", "--to", "-", "--markdown")[1]

@@ -79,6 +79,7 @@ def test_rows_are_the_source_s_own_bytes_in_its_order_with_a_manifest(here, type
         (("home", "--rows", "1", "--to", "x.jsonl"), 2, "home is a folder."),
         ((), 2, "say what to select from."),
         (("--curve",), 2, "--curve needs a recipe."),
+        (("rows.jsonl", "--curve"), 2, "--curve needs a recipe, and rows.jsonl is a file of rows."),
     ],
 )
 def test_what_can_t_be_is_one_line_and_writes_nothing(here, typed, words, code, says):
