@@ -9,12 +9,14 @@ that the data hardly have in the place of one that they have.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz.distance import LCSseq, Levenshtein
 
 from finetop.core.alike.words import DIGIT, LITTLE, MARKS, NAME, START, bare
 
@@ -135,30 +137,40 @@ def count_words(table: Counts, texts: Sequence[Codes]) -> None:
     """Count into a table of TABLE numbers in how many texts each word comes."""
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     words = bare(np.concatenate([*texts, np.zeros(0, np.uint32)])).astype(np.int64) & (TABLE - 1)
-    once = np.unique(np.repeat(np.arange(len(texts)), sizes) * TABLE + words)
-    table += np.bincount(once & (TABLE - 1), minlength=TABLE).astype(np.uint32)
+    each = np.sort(np.repeat(np.arange(len(texts)), sizes) * TABLE + words)  # five times as fast as np.unique
+    once = each[np.concatenate([np.ones(min(1, len(each)), bool), each[1:] != each[:-1]])] & (TABLE - 1)
+    add_counts(table, once)
 
 
-def may_be_alike(one: Codes, other: Codes) -> bool:
-    """Tell quickly whether two texts have so many words in common that comparing them is worth it."""
-    from rapidfuzz.distance import LCSseq
+def add_counts(table: Counts, places: NDArray[Any]) -> None:
+    """Count places of a table, each as often as it comes: a bincount would walk through the whole table."""
+    ordered = np.sort(places)
+    edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+    if len(ordered):
+        table[ordered[edges[:-1]]] += np.diff(edges).astype(np.uint32)
 
+
+def may_be_alike(one: list[int], other: list[int]) -> bool:
+    """Tell quickly whether two texts, as bare words, have so many in common that comparing them is worth it."""
     fewer = min(len(one), len(other))
     least = int((0.4 if fewer < SEVERAL else 0.55) * fewer)
-    return LCSseq.similarity(bare(one).tolist(), bare(other).tolist(), score_cutoff=least) >= least
+    return LCSseq.similarity(one, other, score_cutoff=least) >= least
 
 
-def compare(one: Codes, other: Codes, counts: Counts | None = None) -> Change:
-    """Align two texts word by word and sum up what differs."""
-    from rapidfuzz.distance import Levenshtein
+def compare(one: Codes, other: Codes, counts: Counts | None = None, *, if_light: bool = False) -> Change:
+    """Align two texts word by word and sum up what differs.
 
+    With `if_light` only a light edit is summed up whole: of any other it is known that it is none, no more.
+    """
     first, second = one.tolist(), other.tolist()
-    weight_one, weight_other = [_WEIGHTS[code & 7] for code in first], [_WEIGHTS[code & 7] for code in second]
     bare_one, bare_other = bare(one).tolist(), bare(other).tolist()
+    weight_one, weight_other = [_WEIGHTS[code & 7] for code in first], [_WEIGHTS[code & 7] for code in second]
     if bare_one == bare_other:
         return Change(1.0, weight=sum(weight_one))
-    if not may_be_alike(one, other):
-        return Change(0.0, weight=max(sum(weight_one), sum(weight_other)), worst=0.0)
+    unlike = Change(0.0, weight=max(sum(weight_one), sum(weight_other)), worst=0.0)
+    if not may_be_alike(bare_one, bare_other):
+        return unlike
+    most = (1 - KEPT) * unlike.weight + 1e-6 if if_light else math.inf
     cost = inside = 0.0
     names = more_names = other_words = skeleton = 0
     only: tuple[set[int], set[int]] = (set(), set())
@@ -190,6 +202,8 @@ def compare(one: Codes, other: Codes, counts: Counts | None = None) -> Change:
         if tag == "replace":
             # A number for a word, too.
             names += all(has_name) or any(code & DIGIT for code in (*gone, *new))
+        if cost > most or (names and if_light):
+            return unlike
         more_names += has_name[0] != has_name[1]
         for side, codes in zip(only, (gone, new), strict=True):
             side.update(code >> MARKS for code in codes if not code & LITTLE)

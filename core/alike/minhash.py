@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from finetop.core.alike.compare import add_counts
 from finetop.core.alike.words import LITTLE, bare
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def tally(groups: Iterable[Shingles]) -> NDArray[np.uint32]:
     """Count how often each shingle comes, in a table of fixed size."""
     table = np.zeros(TABLE, np.uint32)
     for group in groups:
-        table += np.bincount(group.hashes & np.uint32(TABLE - 1), minlength=TABLE).astype(np.uint32)
+        add_counts(table, group.hashes & np.uint32(TABLE - 1))
     return table
 
 

@@ -29,6 +29,9 @@ _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u
 _TOKEN = re.compile(
     rf"[.!?:;\n\u3002\uff01\uff1f]+|\((?=[A-Z][a-z]+\x20)|[+*/=<>%^$\u20ac\u00a3\u00d7\u00f7]|(?<=[\d\s])[-\u2212](?=[\s\d])|[{_UNSPACED}]|[^\W_{_UNSPACED}]+"
 )
+_ASCII_TOKEN = re.compile(  # the same, faster
+    r"[A-Za-z0-9]+|[.!?:;\n]+|\((?=[A-Z][a-z]+\x20)|[+*/=<>%^$]|(?<=[\d\s])-(?=[\s\d])", re.ASCII
+)
 _ENDS = frozenset(".!?:;\n\u3002\uff01\uff1f(")  # also what begins a sentence in brackets
 _EDGES = " .,:;!?=\"'"
 _OPENERS = frozenset(
@@ -78,18 +81,17 @@ def codes_of(text: str) -> Codes:
     """Give the code of each word of a text."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
-    raw = _TOKEN.findall(text)
-    all_of_it = np.fromiter(map(_codes.__getitem__, raw), np.uint32, len(raw))
-    ends = all_of_it == 0
-    starts = np.ones(len(all_of_it), bool)
-    starts[1:] = ends[:-1]
-    found: Codes = all_of_it[~ends]
-    starts = starts[~ends]
-    capitals = found & CAPITAL
-    if 2 * int(capitals.sum()) > len(found):  # A Heading, or ALL IN CAPITALS: they say nothing
+        raw = _TOKEN.findall(text)
+    else:
+        raw = _ASCII_TOKEN.findall(text)
+    behind = np.zeros(len(raw) + 1, np.uint32)  # the text begins as if a sentence had ended
+    behind[1:] = np.fromiter(map(_codes.__getitem__, raw), np.uint32, len(raw))
+    words = behind[1:].nonzero()[0]
+    found: Codes = behind[words + 1]
+    starts = behind[words] == 0
+    if 2 * np.count_nonzero(found & CAPITAL) > len(found):  # A Heading, or ALL IN CAPITALS: they say nothing
         found &= ~np.uint32(CAPITAL)
-    found[starts] &= ~np.uint32(CAPITAL)
-    found[starts] |= START
+    found[starts] = found[starts] & ~np.uint32(CAPITAL) | np.uint32(START)
     return found
 
 
@@ -104,7 +106,17 @@ def normalised(text: str) -> str:
     return " ".join(text.casefold().split()).strip(_EDGES)
 
 
+def folded(text: str) -> str:
+    """Fold a text as its fingerprint does; one of nothing but marks keeps them."""
+    return normalised(text) or text.strip()
+
+
 def fingerprint(*texts: str) -> int:
-    """Hash normalised texts into 64 bits: the same for texts that differ in case, white space and marks at the ends."""
-    whole = "\x1f".join(normalised(text) or text.strip() for text in texts)
+    """Hash texts into 64 bits: the same for texts that differ in case, white space and marks at the ends."""
+    return fingerprint_of(*map(folded, texts))
+
+
+def fingerprint_of(*texts: str) -> int:
+    """Hash texts that are folded already."""
+    whole = "\x1f".join(texts)
     return int.from_bytes(hashlib.blake2b(whole.encode("utf-8", "replace"), digest_size=8).digest(), "big")

@@ -19,7 +19,7 @@ from finetop.core import formats
 from finetop.core.alike import minhash
 from finetop.core.alike.compare import TABLE, Change, asks_the_same, compare, count_words, is_rare
 from finetop.core.alike.store import Store
-from finetop.core.alike.words import bare, codes_of, fingerprint
+from finetop.core.alike.words import bare, codes_of, fingerprint_of, folded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -58,12 +58,13 @@ def look(row: Row, lens: Lens) -> bytes | None:
     if not len(said) and not len(answered):
         return None
     kind = _kind(row)
+    context, asked, answer, worse = map(folded, (context, asked, answer, worse))
     hashes = (
-        fingerprint(str(kind), context, asked, answer, worse),
-        fingerprint(context, asked),
-        fingerprint(answer),
-        fingerprint(context),
-        fingerprint(worse),
+        fingerprint_of(str(kind), context, asked, answer, worse),
+        fingerprint_of(context, asked),
+        fingerprint_of(answer),
+        fingerprint_of(context),
+        fingerprint_of(worse),
     )
     head = HEAD.pack(*hashes, kind, len(said), len(answered))
     return head + said.tobytes() + answered.tobytes()
@@ -252,7 +253,7 @@ class Gathered:
                     self._light[pair] = Change(1.0)
                     continue
                 asked = self.asked(pair[0]), self.asked(pair[1])
-                change = compare(*asked, counts)
+                change = compare(*asked, counts, if_light=True)
                 if not change.is_light:
                     continue
                 self._light[pair] = change

@@ -7,6 +7,10 @@ eleven scripts take 10, and a text of fewer than eight words is left alone.
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 NAMES = {
     "en": "English", "de": "German", "fr": "French", "es": "Spanish", "it": "Italian", "pt":
@@ -80,12 +84,33 @@ _SCRIPTS = re.compile(
     "|(?P<devanagari>[\u0900-\u097f])|(?P<bengali>[\u0980-\u09ff])|(?P<tamil>[\u0b80-\u0bff])|(?P<thai>[\u0e00-\u0e7f])"
     "|(?P<kana>[\u3040-\u30ff])|(?P<hangul>[\uac00-\ud7af])|(?P<han>[\u4e00-\u9fff])"
 )
+_ANY_SCRIPT = re.compile(
+    re.sub(r"\(\?P<\w+>\[|\]\)\|?", "", _SCRIPTS.pattern).join("[]")
+)  # quick: one look at each character
 _OF_WORD: dict[str, list[str]] = {}
 for _language, _words in _WORDS.items():
     for _word in _words.split():
         _OF_WORD.setdefault(_word, []).append(_language)
 
 _AROUND = ".,;:!?()\"'"
+_MEMORY = 100_000  # different words, as they stand between spaces, whose languages are remembered
+
+
+_LATIN = tuple(_WORDS)
+
+
+class _Counted(dict[str, int]):
+    """The languages that have a word, with marks around it, of words seen so far: a one in the byte of each."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= _MEMORY:
+            self.clear()
+        has = _OF_WORD.get(word.strip(_AROUND), ())
+        self[word] = ones = sum(1 << 8 * _LATIN.index(language) for language in has)
+        return ones
+
+
+_counted = _Counted()
 READ = 400  # characters
 LEAST_WORDS = 8
 LEAST_SCRIPT = 8  # characters of another script
@@ -94,7 +119,7 @@ LEAST_SCRIPT = 8  # characters of another script
 def language_of(text: str) -> str:
     """Name the language of a text by its code, or its script; "" where that is not clear."""
     text = text[:READ]
-    if not text.isascii():
+    if not text.isascii() and _ANY_SCRIPT.search(text):
         script = _script(text)
         if script:
             return script
@@ -103,19 +128,17 @@ def language_of(text: str) -> str:
     words = text.lower().split()
     if len(words) < LEAST_WORDS:
         return ""
-    counts: dict[str, int] = {}
-    seen: dict[str, set[str]] = {}
-    for word in words:
-        for language in _OF_WORD.get(word.strip(_AROUND), ()):
-            counts[language] = counts.get(language, 0) + 1
-            seen.setdefault(language, set()).add(word)
-    if not counts:
-        return ""
-    ranked = sorted(counts.items(), key=lambda pair: -pair[1])
-    first, number = ranked[0]
-    second = ranked[1][1] if len(ranked) > 1 else 0
+    counts = _counts(words)
+    *_, second, number = sorted(counts)
+    first = counts.index(number)
     # A text is a sixth to a half such words; names and loanwords make a few of another language.
-    return first if len(seen[first]) >= 3 and number >= 0.12 * len(words) and number >= 1.5 * second else ""
+    is_clear = number >= 0.12 * len(words) and number >= 1.5 * second
+    return _LATIN[first] if is_clear and _counts(set(words))[first] >= 3 else ""
+
+
+def _counts(words: Collection[str]) -> bytes:
+    """Count of each language how many words it has: no byte runs over, for READ characters are 200 words at most."""
+    return sum(map(_counted.__getitem__, words)).to_bytes(len(_LATIN), "little")
 
 
 def _script(text: str) -> str:

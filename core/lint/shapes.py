@@ -33,8 +33,12 @@ def hits_of(shapes: tuple[Shape, ...], text: str) -> Iterator[Hit]:
     for shape in shapes:
         if shape.needs not in text:
             continue
-        if shape.hints and not any(hint in text for hint in shape.hints):
-            continue
+        for hint in shape.hints:  # no any(): of a generator it takes three times as long
+            if hint in text:
+                break
+        else:
+            if shape.hints:
+                continue
         for found in shape.pattern.finditer(text):
             start, end = found.span(found.lastindex or 0)
             if any(start < other_end and end > other for other, other_end in taken):

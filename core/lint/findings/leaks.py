@@ -76,5 +76,5 @@ class Finder(Comparing):
         seen, heads = self._seen, self._seen.heads
         if heads["kind"][test] == alike.TEXT:
             return False
-        change = compare(seen.answer(number), seen.answer(test), seen.counts())
+        change = compare(seen.answer(number), seen.answer(test), seen.counts(), if_light=True)
         return change.is_light and not change.swapped_names and (told == "same" or change.weight >= TELLING)

@@ -59,7 +59,7 @@ class Finder(Comparing):
             or one["worse"] != other["worse"]
         ):
             return ""
-        answer = compare(seen.answer(first), seen.answer(second), seen.counts())
+        answer = compare(seen.answer(first), seen.answer(second), seen.counts(), if_light=True)
         if not answer.is_light or answer.swapped_names:
             return ""
         # "Yes" answers many questions: it says nothing about their being the same.

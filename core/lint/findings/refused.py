@@ -38,7 +38,7 @@ _HINTS = (
     "prohibit", "lack",
 )  # fmt: skip
 _NAMES = (
-    "ai", "als ki", "language", "llm", "artificial", "assistant", "bot", "program", "trained", "training data",
+    " ai", "als ki", "language", "llm", "artificial", "assistant", "bot", "program", "trained", "training data",
     "knowledge", "made by", "openai", "anthropic", "google", "deepmind", "alibaba", "mistral", "deepseek", "microsoft",
     "künstliche", "sprachmodell", "modèle", "modelo", "作为", "我",
 )  # fmt: skip
@@ -262,17 +262,20 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
     """See whether the answer refuses."""
     if row.record is None or row.is_text or not row.answer:
         return None
-    text = _SPACES.sub(" ", row.answer[: 2 * HEAD]).strip()[:HEAD]
+    text = row.answer[: 2 * HEAD]
+    if "\n" in text or "  " in text or "\t" in text:
+        text = _SPACES.sub(" ", text)
+    text = text.strip()[:HEAD]
     head = text.lower()
     if _may_refuse(head) and (found := _REFUSES.search(head)):
         return [Sight("refuses", excerpt(text, *found.span()))]
     if (
-        (head.startswith(_DECLINED) or any(word in head for word in _OWN[:8]))
-        and any(way in head for way in _WAYS)
+        (head.startswith(_DECLINED) or _has_any(head, _OWN[:8]))
+        and _has_any(head, _WAYS)
         and (found := _DECLINES.search(head))
     ):
         return [Sight("refuses", excerpt(text, *found.span()))]
-    if any(name in head for name in _NAMES) and (found := _SELF.search(head)):
+    if _has_any(head, _NAMES) and (found := _SELF.search(head)):
         return [Sight("speaks of itself as a model", excerpt(text, *found.span()))]
     if len(row.answer) < HEAD and _says_no(head, row.asked):
         return [Sight(_PERHAPS, excerpt(text))]
@@ -287,9 +290,14 @@ def _says_no(head: str, asked: str) -> bool:
 
 def _may_refuse(head: str) -> bool:
     """Ask in a microsecond what the pattern asks in fifty: most answers do not speak of themselves at all."""
-    return (head.startswith(_STARTS) or any(word in head for word in _OWN)) and any(
-        word in head for word in _HINTS
-    )
+    return (head.startswith(_STARTS) or _has_any(head, _OWN)) and _has_any(head, _HINTS)
+
+
+def _has_any(head: str, words: tuple[str, ...]) -> bool:
+    for word in words:  # noqa: SIM110 - any() of a generator takes three times as long
+        if word in head:
+            return True
+    return False
 
 
 class Finder:
