@@ -11,12 +11,13 @@ texts made from one template are not all alike.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finetop.core.alike.compare import add_counts
+from finetop.core.alike.store import Store, Table
 from finetop.core.alike.words import LITTLE, bare
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ COMMON_AT_LEAST: Final = 300
 FEWEST: Final = 3  # shingles; a text that is left with fewer keeps all
 CROWD: Final = 40  # texts in one bucket; in a larger one each is compared with its next neighbours alone
 NEIGHBOURS: Final = 6
+STEP: Final = 20_000  # pairs that are looked at together
 SHARED: Final = 0.2  # of a signature, at least: pairs below are not verified
 SEVERAL: Final = 30  # words, which are two sentences: those that have one of two in common share a third
 SHARED_OF_SEVERAL: Final = 0.4  # what nine changed words of thirty leave
@@ -146,6 +148,65 @@ def signatures(group: Shingles) -> Signature:
     return made
 
 
+class Kept:
+    """The shingles of many groups of texts, once more: they take as much room as the words themselves."""
+
+    def __init__(self) -> None:
+        self._hashes = Store()
+        self._bounds: list[NDArray[np.int64]] = []
+
+    def keeping(self, groups: Iterable[Shingles]) -> Iterator[Shingles]:
+        """Keep each group that goes through here."""
+        for group in groups:
+            self._hashes.add(group.hashes.tobytes())
+            self._bounds.append(group.bounds)
+            yield group
+
+    def __iter__(self) -> Iterator[Shingles]:
+        for number, bounds in enumerate(self._bounds):
+            yield Shingles(self._hashes[number], bounds)
+
+
+class Signatures:
+    """The signatures of many texts, of which only the bands stay in memory: 128 bytes of a text."""
+
+    def __init__(self) -> None:
+        self._all = Table(PERMUTATIONS)
+        self._bands: list[NDArray[np.uint32]] = []
+        self._is_empty: list[NDArray[np.bool_]] = []
+
+    def add(self, made: Signature) -> None:
+        """Add those of some texts."""
+        self._all.add(made)
+        self._bands.append(bands(made))
+        self._is_empty.append((made == 0xFFFFFFFF).all(axis=1))
+
+    def pairs(self, words: NDArray[np.int64], most: int) -> Pairs:
+        """Find the pairs of texts that meet in a band and share enough, the `most` first ones; see `pairs`."""
+        is_empty, texts = np.concatenate(self._is_empty), len(words)
+        found: NDArray[np.int64] = np.zeros(0, np.int64)
+        for number in range(BANDS):
+            column = np.concatenate([some[:, number] for some in self._bands])
+            met = _meetings(column, is_empty)
+            met = np.setdiff1d(met[:, 0] * texts + met[:, 1], found)
+            shared = [
+                some[self._share(np.stack([some // texts, some % texts], axis=1), words)]
+                for some in np.split(met, range(STEP, len(met), STEP))
+            ]
+            found = np.sort(np.concatenate([found, *shared]))[:most]
+        return np.stack([found // max(1, texts), found % max(1, texts)], axis=1)
+
+    def _share(self, both: Pairs, words: NDArray[np.int64]) -> NDArray[np.bool_]:
+        numbers, place = np.unique(both, return_inverse=True)
+        some, place = self._all.some(numbers), place.reshape(both.shape)
+        shorter = words[both].min(axis=1)
+        least = np.select(
+            [shorter > LONG, shorter >= SEVERAL], [SHARED_OF_LONG, SHARED_OF_SEVERAL], default=SHARED
+        )
+        alike: NDArray[np.bool_] = (some[place[:, 0]] == some[place[:, 1]]).mean(axis=1) >= least
+        return alike
+
+
 def bands(made: Signature) -> NDArray[np.uint32]:
     """Hash each band of signatures into one number, [texts, BANDS]."""
     parts = made.reshape(len(made), BANDS, WIDTH)
@@ -160,36 +221,30 @@ def pairs(made: Signature, words: NDArray[np.int64] | None = None) -> Pairs:
 
     `words` are the lengths of the texts; without them all are taken for short.
     """
-    if words is None:
-        words = np.zeros(len(made), np.int64)
-    keys = bands(made)
-    is_empty = (made == 0xFFFFFFFF).all(axis=1)
-    met: NDArray[np.int64] = np.zeros(0, np.int64)
-    for number in range(BANDS):
-        found = np.array(list(_meetings(keys[:, number], is_empty)), np.int64).reshape(-1, 2)
-        met = np.union1d(met, found[:, 0] * len(made) + found[:, 1])
-    both = np.stack([met // max(1, len(made)), met % max(1, len(made))], axis=1)
-    kept = [np.zeros((0, 2), np.int64)]
-    for at in range(0, len(both), 50_000):
-        some = both[at : at + 50_000]
-        shorter = words[some].min(axis=1)
-        least = np.select(
-            [shorter > LONG, shorter >= SEVERAL], [SHARED_OF_LONG, SHARED_OF_SEVERAL], default=SHARED
-        )
-        kept.append(some[(made[some[:, 0]] == made[some[:, 1]]).mean(axis=1) >= least])
-    return np.concatenate(kept)
+    kept = Signatures()
+    kept.add(made)
+    return kept.pairs(np.zeros(len(made), np.int64) if words is None else words, len(made) ** 2)
 
 
-def _meetings(keys: NDArray[np.uint32], is_empty: NDArray[np.bool_]) -> Iterator[tuple[int, int]]:
+def _meetings(keys: NDArray[np.uint32], is_empty: NDArray[np.bool_]) -> Pairs:
     order = np.argsort(keys, kind="stable")
-    order = order[~is_empty[order]]
+    return neighbours(order[~is_empty[order]], keys, CROWD, NEIGHBOURS)
+
+
+def neighbours(order: NDArray[np.int64], keys: NDArray[Any], crowd: int, reach: int) -> Pairs:
+    """Pair what has the same key, given in the order of its keys: all of up to `crowd`, of more the next `reach`."""
     ordered = keys[order]
     edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
-    sizes = np.diff(edges)
-    shared = sizes > 1
-    for first, size in zip(edges[:-1][shared].tolist(), sizes[shared].tolist(), strict=True):
-        members = order[first : first + size].tolist()
-        reach = size if size <= CROWD else NEIGHBOURS
-        for place, member in enumerate(members):
-            for other in members[place + 1 : place + 1 + reach]:
-                yield member, other
+    sizes = np.diff(edges) if len(order) else edges[:0]
+    group, size = np.repeat(np.arange(len(sizes)), sizes), np.repeat(sizes, sizes)
+    is_shared = size > 1
+    order, group, size = order[is_shared], group[is_shared], size[is_shared]
+    found = [np.zeros((0, 2), np.int64)]
+    for step in range(1, crowd):
+        is_pair = group[step:] == group[:-step]
+        if step > reach:
+            is_pair &= size[step:] <= crowd
+        if not is_pair.any():
+            break
+        found.append(np.stack([order[:-step][is_pair], order[step:][is_pair]], axis=1))
+    return np.concatenate(found)

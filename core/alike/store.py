@@ -1,4 +1,4 @@
-"""The words of all rows: in memory as long as they are few, then in a file that goes away by itself."""
+"""What is kept of all rows: in memory as long as it is little, then in a file that goes away by itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,12 +21,40 @@ ON_DISK: Final = "/var/tmp"  # /tmp is memory on many machines
 BLOCK: Final = 1000  # texts that are read at once
 
 
+def _spooled() -> tempfile.SpooledTemporaryFile[bytes]:
+    folder = ON_DISK if Path(ON_DISK).is_dir() else None
+    return tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="finetop-words-", dir=folder)
+
+
+class Table:
+    """Rows of so many numbers each, by number from 0; all are added before any is read."""
+
+    def __init__(self, width: int) -> None:
+        self._file = _spooled()
+        self._width = width
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def add(self, rows: NDArray[np.uint32]) -> None:
+        """Add some rows."""
+        self._file.write(rows.tobytes())
+
+    def some(self, numbers: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """Give some rows."""
+        given = np.empty((len(numbers), self._width), np.uint32)
+        size = given.itemsize * self._width
+        for place, number in enumerate(numbers.tolist()):
+            self._file.seek(number * size)
+            given[place] = np.frombuffer(self._file.read(size), np.uint32)
+        return given
+
+
 class Store:
     """Texts as codes, by number from 0 in the order in which they were added."""
 
     def __init__(self) -> None:
-        folder = ON_DISK if Path(ON_DISK).is_dir() else None
-        self._file = tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="finetop-words-", dir=folder)  # noqa: SIM115
+        self._file = _spooled()
         self._ends = array("Q", [0])
 
     def __del__(self) -> None:

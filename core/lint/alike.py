@@ -7,9 +7,11 @@ on, those of data.eval, those of the test.
 
 from __future__ import annotations
 
+import itertools
 import struct
 from array import array
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -17,16 +19,17 @@ import numpy as np
 
 from finetop.core import formats
 from finetop.core.alike import minhash
-from finetop.core.alike.compare import TABLE, Change, asks_the_same, compare, count_words, is_rare
+from finetop.core.alike.compare import NONE, TABLE, Change, asks_the_same, compare, count_words, is_rare
 from finetop.core.alike.store import Store
 from finetop.core.alike.words import bare, codes_of, fingerprint_of, folded
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from finetop.core.alike.compare import Counts, Told
+    from finetop.core.alike.minhash import Pairs
     from finetop.core.alike.words import Codes
     from finetop.core.lint.report import SourceRole
     from finetop.core.lint.row import Lens, Row
@@ -45,6 +48,11 @@ CROWD: Final = (
     20  # rows that ask the same: from there on their answers are compared, for the question is an instruction
 )
 LABEL: Final = 4  # rows, at least, that have one answer: it is a label
+STEP: Final = 1000  # rows or pairs that are looked at together
+MOST_ROWS: Final = 1_000_000  # different ones of a side whose words are compared: they take 300 MB
+MOST_PAIRS: Final = 4_000_000  # that are compared word by word: an hour
+MOST_LIGHT: Final = 400_000  # whose questions are light edits of each other: they take 300 MB
+EQUAL: Final = Change(1.0)
 FEW: Final = 4  # rows that ask the same, which are compared with those that ask nearly the same
 SIDES: Final[tuple[tuple[SourceRole, ...], ...]] = (("train", "replay"), ("eval",), ("test",))
 
@@ -142,11 +150,11 @@ class Gathered:
         self._columns: NDArray[Any] | None = None
         self._words = Store()
         self._counts: Counts | None = None
-        self._answers: Counter[int] | None = None
+        self._labels: NDArray[np.uint64] | None = None
         self._same: set[tuple[int, int]] | None = None
         self._families = Families()
         self._light: dict[tuple[int, int], Change] = {}  # pairs whose questions are light edits of each other
-        self._alike: list[tuple[int, int]] | None = None
+        self._alike: Pairs | None = None
 
     def take(self, at: int, seen: bytes) -> None:
         """Take in what `look` gave of a row; more than once, as several findings hear of it."""
@@ -164,7 +172,7 @@ class Gathered:
     def heads(self) -> NDArray[Any]:
         """The hashes of all rows, as columns."""
         if self._columns is None or len(self._columns) < len(self):
-            self._columns = np.frombuffer(bytes(self._heads), COLUMNS)
+            self._columns = np.frombuffer(self._heads, COLUMNS)  # from now on none can be taken in
         return self._columns
 
     def asked(self, number: int) -> Codes:
@@ -211,30 +219,38 @@ class Gathered:
         parts = [np.arange(*np.searchsorted(at, pair)) for pair in bounds]
         return np.concatenate([*parts, np.zeros(0, np.int64)]).astype(np.int64)
 
-    def alike(self, whole: Whole) -> list[tuple[int, int]]:
+    def alike(self, whole: Whole) -> Pairs:
         """Find the pairs of rows that may ask nearly the same, or be nearly the same texts; none twice.
 
         One row stands for all of the same whole, and one for all that ask the same, unless they are a crowd.
         """
         if self._alike is None:
-            heads, found = self.heads, set()
+            heads, found = self.heads, [np.zeros((0, 2), np.int64)]
             for side in SIDES:
                 members = self.members(whole, side)
                 _, first = np.unique(heads["row"][members], return_index=True)
                 members = members[np.sort(first)]
+                if len(members) > MOST_ROWS:
+                    whole.notes.append(
+                        f"of {len(members):,} different rows to {side[0]} on the first {MOST_ROWS:,} were compared for"
+                        " near duplicates and contradictions; the others for copies, leaks and benchmarks alone"
+                    )
+                    members = members[:MOST_ROWS]
                 _, group, sizes = np.unique(
                     heads["question"][members], return_inverse=True, return_counts=True
                 )
                 by_answer = (heads["kind"][members] == TEXT) | (sizes[group] > CROWD)
-                found |= self._pairs(members[by_answer], whole, by_answer=True)
-                same: dict[int, list[int]] = {}
-                for number, one in zip(members[~by_answer].tolist(), group[~by_answer].tolist(), strict=True):
-                    same.setdefault(one, []).append(number)
-                groups = {numbers[0]: numbers for numbers in same.values()}
-                firsts = np.array(sorted(groups), np.int64)
-                found |= set(_within(groups.values()))
-                found |= set(_across(self._pairs(firsts, whole, by_answer=False), groups))
-            self._alike = sorted(found)
+                found.append(self._pairs(members[by_answer], whole, by_answer=True))
+                groups = _Groups(members[~by_answer], group[~by_answer])
+                found.append(groups.within())
+                found.append(groups.across(self._pairs(groups.firsts, whole, by_answer=False)))
+            both = np.unique(np.concatenate([pairs @ [len(self), 1] for pairs in found]))
+            if len(both) > MOST_PAIRS:
+                whole.notes.append(
+                    f"of the pairs of rows that may be alike {MOST_PAIRS:,} were compared, those of the first rows"
+                )
+            both = both[:MOST_PAIRS]
+            self._alike = np.stack([both // max(1, len(self)), both % max(1, len(self))], axis=1)
         return self._alike
 
     def asks_the_same(self, whole: Whole) -> set[tuple[int, int]]:
@@ -242,25 +258,33 @@ class Gathered:
         if self._same is None:
             heads, counts, pairs = self.heads, self.counts(), self.alike(whole)
             self._same, judged = set(), self._families
-            for done, pair in enumerate(pairs):
-                if done % 1000 == 0:
-                    whole.say("questions", done, len(pairs))
-                one, other = heads[pair[0]], heads[pair[1]]
-                if one["context"] != other["context"] or one["kind"] == TEXT:
-                    continue
-                if one["question"] == other["question"]:
-                    self._same.add(pair)
-                    self._light[pair] = Change(1.0)
-                    continue
-                asked = self.asked(pair[0]), self.asked(pair[1])
-                change = compare(*asked, counts, if_light=True)
-                if not change.is_light:
-                    continue
-                self._light[pair] = change
-                told = asks_the_same(change, min(map(len, asked)))
-                if any(map(self.is_answered, pair, change.only_in)):
-                    continue
-                judged.take(*pair, int(one["question"]), int(other["question"]), change, told)
+            for first in range(0, len(pairs), STEP):
+                whole.say("questions", first, len(pairs))
+                if len(self._light) > MOST_LIGHT:
+                    at = whole.place(self.at[pairs[first, 0]])
+                    whole.notes.append(
+                        f"more than {MOST_LIGHT:,} pairs of rows ask nearly the same: from {at} on rows were not"
+                        " compared for near duplicates and contradictions"
+                    )
+                    break
+                some = pairs[first : first + STEP]
+                one, other = heads[some[:, 0]], heads[some[:, 1]]
+                fits = (one["context"] == other["context"]) & (one["kind"] != TEXT)
+                is_same = fits & (one["question"] == other["question"])
+                self._same.update(map(tuple, some[is_same].tolist()))
+                self._light.update(dict.fromkeys(map(tuple, some[is_same].tolist()), EQUAL))
+                for place in np.flatnonzero(fits & ~is_same).tolist():
+                    pair = int(some[place, 0]), int(some[place, 1])
+                    asked = self.asked(pair[0]), self.asked(pair[1])
+                    change = compare(*asked, counts, if_light=True)
+                    if not change.is_light:
+                        continue
+                    self._light[pair] = replace(change, only_in=NONE)
+                    if not any(map(self.is_answered, pair, change.only_in)):
+                        told = asks_the_same(change, min(map(len, asked)))
+                        judged.take(
+                            *pair, int(one["question"][place]), int(other["question"][place]), change, told
+                        )
             self._same |= set(judged.same())
         return self._same
 
@@ -268,8 +292,9 @@ class Gathered:
         """Give the pairs whose questions are light edits of each other, or that are texts and may be."""
         self.asks_the_same(whole)
         heads = self.heads
-        texts = {pair: Change(1.0) for pair in self.alike(whole) if heads["kind"][pair[0]] == TEXT}
-        return self._light | texts
+        pairs = self.alike(whole)
+        texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
+        return self._light | dict.fromkeys(map(tuple, texts.tolist()), EQUAL)
 
     def is_template(self, change: Change) -> bool:
         """Whether three or more questions differ where these two do; known once `asks_the_same` was asked."""
@@ -277,48 +302,65 @@ class Gathered:
 
     def are_labels(self, *numbers: int) -> bool:
         """Whether the answers of rows are each those of several others, too."""
-        if self._answers is None:
-            self._answers = Counter(self.heads["answer"].tolist())
-        return all(self._answers[int(self.heads["answer"][number])] >= LABEL for number in numbers)
+        if self._labels is None:
+            answers, counts = np.unique(self.heads["answer"], return_counts=True)
+            self._labels = answers[counts >= LABEL]
+        answers = self.heads["answer"][list(numbers)]
+        at = np.searchsorted(self._labels, answers)
+        return bool((at < len(self._labels)).all() and (self._labels[at] == answers).all())
 
     def is_answered(self, number: int, changed: frozenset[int]) -> bool:
         """Whether a row's answer takes up a rare word in which its question differs: it is about that, and no edit."""
         rare = {word for word in changed if is_rare(word, self.counts())}
         return bool(rare) and not rare.isdisjoint(bare(self.answer(number)).tolist())
 
-    def _pairs(self, members: NDArray[np.int64], whole: Whole, *, by_answer: bool) -> set[tuple[int, int]]:
+    def _pairs(self, members: NDArray[np.int64], whole: Whole, *, by_answer: bool) -> Pairs:
         if len(members) < 2:
-            return set()
+            return np.zeros((0, 2), np.int64)
         part = self.answer if by_answer else self.asked
-        step, groups, sizes = 1000, [], array("q")
-        for first in range(0, len(members), step):
-            texts = [part(int(number)) for number in members[first : first + step]]
-            sizes.extend(map(len, texts))
-            groups.append(minhash.shingles(texts))
-            whole.say("comparing rows", first, 2.5 * len(members))
-        table = minhash.tally(groups)
-        made = []
-        for number, group in enumerate(groups):
-            made.append(minhash.signatures(minhash.rare(group, table, len(members))))
-            whole.say("comparing rows", len(members) + number * step, 2.5 * len(members))
-        pairs = minhash.pairs(np.concatenate(made), np.frombuffer(sizes, np.int64))
-        return set(map(tuple, members[pairs].tolist()))
+        sizes, kept, made = array("q"), minhash.Kept(), minhash.Signatures()
+
+        def shingled() -> Iterator[minhash.Shingles]:
+            for first in range(0, len(members), STEP):
+                texts = [part(number) for number in members[first : first + STEP].tolist()]
+                sizes.extend(map(len, texts))
+                whole.say("comparing rows", first, 2.5 * len(members))
+                yield minhash.shingles(texts)
+
+        table = minhash.tally(kept.keeping(shingled()))
+        for number, group in enumerate(kept):
+            made.add(minhash.signatures(minhash.rare(group, table, len(members))))
+            whole.say("comparing rows", len(members) + number * STEP, 2.5 * len(members))
+        return members[made.pairs(np.frombuffer(sizes, np.int64), MOST_PAIRS + 1)]
 
 
-def _within(groups: Iterable[list[int]]) -> Iterator[tuple[int, int]]:
-    """Pair each of a group with some that come before it."""
-    for numbers in groups:
-        for place, number in enumerate(numbers):
-            for other in numbers[max(0, place - minhash.NEIGHBOURS) : place]:
-                yield other, number
+class _Groups:
+    """Rows that ask the same, of each group the first one first."""
 
+    def __init__(self, members: NDArray[np.int64], group: NDArray[np.int64]) -> None:
+        order = np.argsort(group, kind="stable")
+        self._rows = members[order]
+        self._group = group[order]
+        edges = np.flatnonzero(np.diff(self._group, prepend=-1, append=-1))
+        by_first = np.argsort(self._rows[edges[:-1]])
+        self._begin, self._end = edges[:-1][by_first], edges[1:][by_first]
+        self.firsts = self._rows[self._begin]
 
-def _across(pairs: Iterable[tuple[int, int]], groups: dict[int, list[int]]) -> Iterator[tuple[int, int]]:
-    """Pair the first ones of two groups."""
-    for one, other in pairs:
-        for number in groups[one][:FEW]:
-            for second in groups[other][:FEW]:
-                yield min(number, second), max(number, second)
+    def within(self) -> Pairs:
+        """Pair each of a group with some that come after it."""
+        order = np.arange(len(self._rows))
+        return self._rows[minhash.neighbours(order, self._group, minhash.NEIGHBOURS + 1, minhash.NEIGHBOURS)]
+
+    def across(self, pairs: Pairs) -> Pairs:
+        """Pair the first ones of two groups, whose very first are given as pairs."""
+        one, other = np.searchsorted(self.firsts, pairs.T)
+        found = [np.zeros((0, 2), np.int64)]
+        for a, b in itertools.product(range(FEW), repeat=2):
+            first, second = self._begin[one] + a, self._begin[other] + b
+            are_there = (first < self._end[one]) & (second < self._end[other])
+            both = np.stack([self._rows[first[are_there]], self._rows[second[are_there]]], axis=1)
+            found.append(np.sort(both, axis=1))
+        return np.concatenate(found)
 
 
 _latest: tuple[Lens, Gathered] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import sys
 from collections import Counter
 from dataclasses import dataclass
@@ -36,11 +37,15 @@ def findings_of(
     """Give the finding of these rows, if there are any."""
     if not likes:
         return []
-    likes = sorted(likes, key=lambda like: like.number)
-    places = [whole.place(seen.at[like.number]) for like in likes[:PLACES]]
-    kinds = Counter(like.kind for like in likes)
-    first_of = {like.kind: like for like in reversed(likes)}
-    shown = list(dict.fromkeys([*(first_of[kind] for kind, _ in kinds.most_common()), *likes]))[:EXAMPLES]
+    counts = Counter(like.kind for like in likes)
+    first_of: dict[str, Like] = {}
+    for like in likes:
+        if like.kind not in first_of or like.number < first_of[like.kind].number:
+            first_of[like.kind] = like
+    first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
+    places = [whole.place(seen.at[like.number]) for like in first]
+    kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
+    shown = list(dict.fromkeys([*(first_of[kind] for kind in kinds), *first]))[:EXAMPLES]
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     return [
         Finding(
@@ -52,7 +57,7 @@ def findings_of(
             why=module.WHY,
             fix=module.FIX,
             fixable=len(likes) if module.FIX else 0,
-            kinds=dict(kinds.most_common()),
+            kinds=kinds,
             places=tuple(places),
             examples=tuple(_example(like, seen, whole) for like in sorted(shown, key=lambda one: one.number)),
         )
@@ -74,9 +79,9 @@ class Comparing:
 
     def __init__(self, lens: Lens) -> None:
         self._seen = gathered(lens)
-        self._likes: list[Like] = []
+        self._likes: Sequence[Like] = []
 
-    def find(self, whole: Whole) -> list[Like]:
+    def find(self, whole: Whole) -> Sequence[Like]:
         """Find the rows, none twice."""
         raise NotImplementedError
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from finetop.core.alike.contained import Items
 from finetop.core.alike.words import codes_of
 from finetop.core.lint import alike, benchmarks
@@ -34,18 +36,19 @@ class Finder(Comparing):
         seen = self._seen
         items = list(benchmarks.read(whole))
         wanted = Items([codes_of(text) for *_, text in items])
-        training = set(seen.members(whole, alike.SIDES[0]).tolist())
+        is_trained = np.zeros(len(seen), bool)
+        is_trained[seen.members(whole, alike.SIDES[0])] = True
         found: dict[int, Like] = {}
         for first, texts in seen.blocks():
             whole.say("benchmarks", first, len(seen))
             for hit in wanted.search(texts, 2 * first):
                 number = hit.text // 2
-                if number in training:
+                if is_trained[number]:
                     name, item, _ = items[hit.item]
                     how = "" if hit.is_verbatim else ", lightly edited"
                     found.setdefault(number, Like(number, name, f"{name} {item}{how}"))
         for which, text in wanted.in_pieces():
-            if text // 2 in training:
+            if is_trained[text // 2]:
                 name, item, _ = items[which]
                 found.setdefault(text // 2, Like(text // 2, name, f"{name} {item}, in part"))
         return list(found.values())

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, overload
+
+import numpy as np
 
 from finetop.core.lint import alike
 from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from finetop.core.lint.whole import Whole
 
 ABOUT = "rows that come more than once"
@@ -22,14 +27,33 @@ look = alike.look
 class Finder(Comparing):
     """Finds later rows with the hash of an earlier one."""
 
-    def find(self, whole: Whole) -> list[Like]:
+    def find(self, whole: Whole) -> Copies:
         """Find the rows."""
-        likes: list[Like] = []
-        hashes = self._seen.heads["row"]
+        hashes, found = self._seen.heads["row"], []
         for side in alike.SIDES:
-            first: dict[int, int] = {}
-            for number in self._seen.members(whole, side).tolist():
-                original = first.setdefault(int(hashes[number]), number)
-                if original != number:
-                    likes.append(Like(number, "a copy of a row", original))
-        return likes
+            members = self._seen.members(whole, side)
+            _, first, which = np.unique(hashes[members], return_index=True, return_inverse=True)
+            originals = members[first[which]]
+            is_copy = originals != members
+            found.append(np.stack([members[is_copy], originals[is_copy]], axis=1))
+        return Copies(np.concatenate(found))
+
+
+class Copies(Sequence[Like]):
+    """Copies and their originals as numbers: of millions, each as a Like would take ten times the room."""
+
+    def __init__(self, rows: NDArray[np.int64]) -> None:
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Like: ...
+    @overload
+    def __getitem__(self, place: slice) -> Copies: ...
+    def __getitem__(self, place: int | slice) -> Like | Copies:
+        if isinstance(place, slice):
+            return Copies(self._rows[place])
+        number, original = self._rows[place].tolist()
+        return Like(number, "a copy of a row", original)

@@ -10,7 +10,7 @@ import pytest
 
 from finetop.core.commands.main import main
 from finetop.core.home import Home
-from finetop.core.lint import linting
+from finetop.core.lint import alike, linting
 from finetop.core.lint.report import Asked, Finding, Given
 
 ONLY = ("duplicates", "near-duplicates", "conflicts", "leaks", "contamination")
@@ -143,3 +143,26 @@ def test_workers_see_what_one_process_sees(tmp_path: Path) -> None:
     ]
     rows += rows[:20]
     assert lint(tmp_path, *rows, workers=1) == lint(tmp_path, *rows, workers=2)
+
+
+@pytest.mark.parametrize(
+    ("most", "number", "told"),
+    [
+        ("MOST_ROWS", 3, "of 6 different rows to train on the first 3 were compared for near duplicates"),
+        ("MOST_PAIRS", 1, "of the pairs of rows that may be alike 1 were compared"),
+        ("MOST_LIGHT", 0, "more than 0 pairs of rows ask nearly the same: from a.jsonl:"),
+    ],
+)
+def test_what_is_left_out_where_rows_are_too_many_is_said(
+    most: str, number: int, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alike, most, number)
+    monkeypatch.setattr(alike, "STEP", 1)
+    asked = ("How does one groom a poodle?", "Why do interest rates rise when central banks fight inflation?")
+    rows = [row(f"{before}{one}", LONG) for one in asked for before in ("", "Please tell me: ", "Hi! ")]
+    given = Given("train", write(tmp_path / "a.jsonl", *rows, rows[0]))
+    report = linting.run(Asked((given,), only=ONLY), Home(tmp_path), lambda *_: None)
+    assert [note for note in report.notes if told in note]
+    found = {one.name: one.count for one in report.findings}
+    assert found["duplicates"] == 1
+    assert found.get("near-duplicates", 0) < 4
