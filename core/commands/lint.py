@@ -7,7 +7,7 @@ import contextlib
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -20,18 +20,25 @@ from finetop.core.lint.words import report_lines
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from finetop.core.home import Home
     from finetop.core.lint.report import Progress
+    from finetop.core.recipe.stages import Chain
 
 ABOUT = "find problems in data before a run learns them"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
 ENDS_S = 5.0
+WHOLE = ""  # of what has no stages
 DATA_ENDINGS = (".jsonl", ".json", ".ndjson")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", nargs="+", metavar="DATA|RECIPE", help=".jsonl files to train on, or one recipe: all its data"
+        "data",
+        nargs="+",
+        metavar="DATA|RECIPE",
+        help=".jsonl files to train on, or one recipe: all its data, of each stage",
     )
     parser.add_argument(
         "--test",
@@ -80,19 +87,26 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     asked = asked_of(args)
-    report = linted(asked, home, shows=sys.stderr.isatty() and not args.json)
-    if args.json:
-        print_json({"lint": plain(report)})
-    else:
-        for line in report_lines(report):
-            print(line)
-    if report.unfixed is not None:
-        raise _error(report.unfixed.message, report.unfixed.hint, report.unfixed.exit_code)
-    return 1 if report.matters else 0
+    shows = sys.stderr.isatty() and not args.json
+    reports: dict[str, Report] = {}
+    for stage, one in asked.items():
+        reports[stage] = linted(one, home, shows=shows, stage=stage)
+        if not args.json:
+            for line in report_lines(reports[stage], stage=stage):
+                print(line)
+            print(end="\n" if len(reports) < len(asked) else "", flush=True)
+    if args.json and WHOLE in reports:
+        print_json({"lint": plain(reports[WHOLE])})
+    elif args.json:
+        print_json({"stages": [{"stage": stage, "lint": plain(one)} for stage, one in reports.items()]})
+    for report in reports.values():
+        if report.unfixed is not None:
+            raise _error(report.unfixed.message, report.unfixed.hint, report.unfixed.exit_code)
+    return 1 if any(report.matters for report in reports.values()) else 0
 
 
-def asked_of(args: argparse.Namespace) -> Asked:
-    """Say what is to be looked at. Raises BadInput."""
+def asked_of(args: argparse.Namespace) -> dict[str, Asked]:
+    """Say what is to be looked at, by the stage of a chain, or as a WHOLE. Raises BadInput."""
     if args.max_tokens is not None and args.max_tokens < 8:
         raise BadInput(f"--max-tokens is {args.max_tokens}, and must be 8 or more.")
     tests = tuple(Given("test", {"path": path}) for path in args.test)
@@ -117,15 +131,44 @@ def asked_of(args: argparse.Namespace) -> Asked:
                 "--set changes a recipe, and files were named.", hint="Name a recipe, or leave it out."
             )
         files = tuple(Given("train", {"path": path}) for path in args.data)
-        return Asked((*files, *tests), model=args.model, **common)
+        return {WHOLE: Asked((*files, *tests), model=args.model, **common)}
     if len(args.data) > 1:
         raise BadInput("several names: give .jsonl files, or one recipe.")
     from finetop.core.recipe.load import load_recipe
+    from finetop.core.recipe.stages import load_chain
 
-    loaded = load_recipe(args.data[0], args.set)
+    chain = load_chain(args.data[0], args.set)
     if args.model is not None:
         raise BadInput("--model is for files; a recipe names its own.", hint="Use --set model.id=ID.")
-    return Asked(tests, recipe=loaded.resolved, **common)
+    if chain is None:
+        return {WHOLE: Asked(tests, recipe=load_recipe(args.data[0], args.set).resolved, **common)}
+    if args.fix is not None:
+        raise BadInput(
+            f"--fix writes one file, and {args.data[0]} has {len(chain.stages)} stages.",
+            hint="Mend the files of a stage by themselves: finetop lint FILE.jsonl --fix OUT",
+        )
+    return _of_stages(chain, tests, common)
+
+
+def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]) -> dict[str, Asked]:
+    """Ask for each stage: its tokens are those of the model that the chain began with, and no row of it may be in the
+    test of any stage.
+    """
+    from finetop.core.recipe.references import is_reference, parse, replaced
+
+    asked, models = {}, {}
+    targets = {stage.name: stage.loaded.recipe.check.target for stage in chain.stages}
+    for stage in chain.stages:
+        recipe, model = stage.loaded.resolved, stage.loaded.recipe.model.id
+        if is_reference(model) and (reference := parse(model, "model.id")).kind == "stage":
+            model = models[reference.name]
+        models[stage.name] = model
+        own = targets[stage.name]
+        others = {one.path for one in targets.values() if one is not None} - {own.path if own else ""}
+        others = others if stage.loaded.recipe.data.train else set()
+        elsewhere = tuple(Given("test", {"path": path}) for path in sorted(others))
+        asked[stage.name] = Asked((*tests, *elsewhere), recipe=replaced(recipe, "model.id", model), **common)
+    return asked
 
 
 def _names(given: list[str]) -> tuple[str, ...]:
@@ -136,8 +179,9 @@ def _is_data(word: str) -> bool:
     return word.endswith(DATA_ENDINGS) or (not word.endswith((".yaml", ".yml")) and Path(word).is_file())
 
 
-def linted(asked: Asked, home: Home, *, shows: bool) -> Report:
+def linted(asked: Asked, home: Home, *, shows: bool, stage: str = "") -> Report:
     """Have a process of its own lint, and show how far it is. Raises what it tells, EnvironmentTrouble if it ends."""
+    of_stage = f"stage {stage}: " if stage else ""
     process = subprocess.Popen(
         [sys.executable, "-m", "finetop.core.lint", str(home.root)],
         stdin=subprocess.PIPE,
@@ -151,11 +195,11 @@ def linted(asked: Asked, home: Home, *, shows: bool) -> Report:
         for line in process.stdout:
             told = msgspec.json.decode(line, type=Told)
             if told.progress is not None and shows:
-                show(told.progress)
+                show(told.progress, of_stage)
             if told.report is not None:
                 return told.report
             if told.trouble is not None:
-                raise _error(told.trouble.message, told.trouble.hint, told.trouble.exit_code)
+                raise _error(of_stage + told.trouble.message, told.trouble.hint, told.trouble.exit_code)
         raise EnvironmentTrouble(f"lint ended before its report (exit {process.wait()}).")
     finally:
         if shows:
@@ -180,7 +224,9 @@ def _error(message: str, hint: str, exit_code: int) -> FinetopError:
     return error
 
 
-def show(progress: Progress) -> None:
+def show(progress: Progress, before: str) -> None:
     """Show how far it is on one line of the terminal."""
     share = 100 * progress.done / progress.total if progress.total else 0
-    print(f"\r\x1b[K{clean_line(progress.phase)} {share:.0f} %", end="", file=sys.__stderr__, flush=True)
+    print(
+        f"\r\x1b[K{before}{clean_line(progress.phase)} {share:.0f} %", end="", file=sys.__stderr__, flush=True
+    )

@@ -65,7 +65,9 @@ class Meter:
                 measured[number] = _with(row, self._estimated(row))
             else:
                 kind = type(row.record).__name__.lower()
-                by_objective.setdefault(self.lens.objective or OBJECTIVES[kind], []).append(number)
+                is_test = row.role == "test"  # which is asked, and nothing learned of it
+                learner = OBJECTIVES[kind] if is_test else self.lens.objective or OBJECTIVES[kind]
+                by_objective.setdefault(learner, []).append(number)
         for objective, numbers in by_objective.items():
             for number, row in zip(
                 numbers, self._counted(objective, [rows[n] for n in numbers]), strict=True
@@ -85,7 +87,7 @@ class Meter:
 
     def _examples(self, objective: str, rows: list[Row]) -> list[Counts]:
         module = objectives.load(objective)
-        options = self.options if self.lens.objective else module.Options()
+        options = self.options if objective == self.lens.objective else module.Options()
         most = self.lens.max_tokens or 10**9
         asked = [TrainRow(row.place, self._asked(row.record)) for row in rows if row.record is not None]
         if objective in ("sft", "distill"):

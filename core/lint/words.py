@@ -28,11 +28,15 @@ class _Part(NamedTuple):
     is_cut: bool = False
 
 
-def report_lines(report: Report, width: int = WIDTH, *, is_page: bool = False) -> Iterator[str]:
-    """Write the whole report, in lines of at most `width` cells.
+def report_lines(
+    report: Report, width: int = WIDTH, *, is_page: bool = False, stage: str = ""
+) -> Iterator[str]:
+    """Write the whole report, in lines of at most `width` cells; of a chain's stage, with its name before it.
 
     What to do first stands where it is seen first: below all else in a terminal, above it on a page that is scrolled.
     """
+    if stage:
+        yield cut(f"── stage {stage} ".ljust(width, "─"), width)
     for text, mark, is_cut in _report(report, is_page=is_page):
         clean = clean_line(text)
         if is_cut:

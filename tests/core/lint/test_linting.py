@@ -220,3 +220,44 @@ def test_documents_that_cant_be_used_are_noted_and_break_nothing(
     assert main(["--home", str(tmp_path), "lint", str(tmp_path / "a.yaml"), "--only", "empty"]) == 0
     out = capfd.readouterr().out
     assert "note    documents: docs/empty.md: is empty." in out and "nothing found" in out
+
+
+CHAIN = """\
+recipe: 1
+name: kb
+stages:
+  - {name: sft, extends: lora, data: {train: [{path: a.jsonl}]}}
+  - name: better
+    extends: dpo
+    data: {train: [{path: pairs.jsonl}]}
+    check: {target: {path: test.jsonl, metric: nats_per_token}}
+"""
+
+
+def test_a_chain_is_linted_stage_by_stage_and_no_row_may_be_in_the_test_of_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FINETOP_HOME", str(tmp_path / "home"))
+    asked = "How many legs does the new table of the shop have?"
+    turns = [{"role": "user", "content": asked}, {"role": "assistant", "content": "Four legs of oak."}]
+    write(tmp_path / "a.jsonl", {"messages": turns}, GOOD)
+    write(tmp_path / "test.jsonl", {"messages": turns})
+    write(tmp_path / "pairs.jsonl", {"prompt": "Which?", "chosen": "The left.", "rejected": "The right one."})
+    write(tmp_path / "kb.yaml", CHAIN.encode())
+    asks = ["lint", "kb.yaml", "--only", "leaks,turns,unreadable"]
+    assert main(asks) == 1
+    text = capsys.readouterr().out
+    first, _, second = text.partition("── stage better ")
+    assert first.startswith("── stage sft ") and "a.jsonl:1  as test.jsonl:1" in first
+    assert "nothing found in 2 rows" in second
+    assert main([*asks, "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)["stages"]
+    assert [(one["stage"], len(one["lint"].get("findings", []))) for one in told] == [
+        ("sft", 1),
+        ("better", 0),
+    ]
+    assert main([*asks, "--fix", "b.jsonl"]) == 2
+    assert "has 2 stages" in capsys.readouterr().err
+    assert main(["lint", "kb.yaml", "--set", "sft.data.train=[]"]) == 2
+    assert "stage sft: data.train" in capsys.readouterr().err
