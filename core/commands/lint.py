@@ -156,7 +156,8 @@ def _of_stages(chain: Chain, tests: tuple[Given, ...], common: Mapping[str, Any]
     """
     from finetop.core.recipe.references import is_reference, parse, replaced
 
-    asked, models = {}, {}
+    asked: dict[str, Asked] = {}
+    models: dict[str, str] = {}
     targets = {stage.name: stage.loaded.recipe.check.target for stage in chain.stages}
     for stage in chain.stages:
         recipe, model = stage.loaded.resolved, stage.loaded.recipe.model.id
