@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.telling.result import LOWER_IS_BETTER, short_answer
 from finetop.core.run import MAKES_A_RUN, Running
 from finetop.core.text import clean_line
-from finetop.core.versions.words import count, source_words
+from finetop.core.versions.words import TESTS_DIFFER, count, source_words, tests_differ
 
 if TYPE_CHECKING:
     from finetop.core.run import RunDetail
@@ -111,9 +111,11 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
         _numbers("eval loss", [run.row.metrics.get("eval_loss") for run in runs], min),
         _numbers("reward", [run.row.metrics.get("reward") for run in runs], max),
     ]
+    is_one_test = not other_tests(runs)
     for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
         values = [target_of(run, metric) for run in runs]
-        rows.append(_numbers(f"target, {_plain(metric)}", values, min if metric in LOWER_IS_BETTER else max))
+        row = _numbers(f"target, {_plain(metric)}", values, min if metric in LOWER_IS_BETTER else max)
+        rows.append(row if is_one_test else replace(row, best=()))
     kept = [_kept(run) for run in runs]
     rows += [
         Outcome("retained", tuple("-" if run.row.check is None else short_answer(run.row.check) for run in runs),
@@ -124,6 +126,11 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
         Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
     ]  # fmt: skip
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
+
+
+def other_tests(runs: Sequence[RunDetail]) -> bool:
+    """Whether runs are known to have been measured on different tests, so that none is the best by its target."""
+    return tests_differ([run.sources for run in runs])
 
 
 def _plain(metric: str) -> str:
@@ -191,6 +198,8 @@ def _span(seconds: float | None) -> str:
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:
     """Give target and retained score of the runs that have both, by one metric: the named, else the first's."""
+    if other_tests(runs):
+        return []
     if not metric:
         metric = next((name for run in runs if run.row.check for name in run.row.check.target), "")
     found = []
@@ -217,6 +226,8 @@ def front(found: Sequence[Trade]) -> tuple[int, ...]:
 def front_sentence(runs: Sequence[RunDetail], names: Sequence[str]) -> str:
     """Say which runs are on the front, or why that can't be told."""
     found = trades(runs)
+    if other_tests(runs):
+        return TESTS_DIFFER
     if len(found) < 2:
         return "Which is better can't be told: fewer than two have a check with a target."
     on_it = [names[number] for number in front(found)]

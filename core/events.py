@@ -90,7 +90,7 @@ class SourceRead(msgspec.Struct, tag="source_read", frozen=True, kw_only=True):
     source: Words  # its name, as DataRead has it
     path: Words  # of the file, or the data set's id
     part: Words = ""  # subset and split of a data set
-    use: Literal["train", "replay", "eval"]
+    use: Literal["train", "replay", "eval", "test"]
     rows: Count
     content: Words  # sha256 of the rows in their order
     limit: Count | None = None  # so many rows were wanted

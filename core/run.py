@@ -320,7 +320,7 @@ class SourceRow(msgspec.Struct, frozen=True):
     source: str
     path: str  # of the file, or the data set's id
     part: str  # subset and split of a data set
-    use: Literal["train", "replay", "eval"]
+    use: Literal["train", "replay", "eval", "test"]  # test: what its target was measured on
     rows: int
     content: str  # sha256 of the rows in their order
     limit: int | None = None  # so many rows were wanted

@@ -73,8 +73,8 @@ class Loaded:
     device: str
 
 
-def measure(wanted: Wanted, home: Home, events: EventLog) -> ApproachMeasured:
-    """Measure, and give what is to be told.
+def measure(wanted: Wanted, home: Home, events: EventLog, run_folder: Path) -> ApproachMeasured:
+    """Measure, and give what is to be told; which version of the test was read is kept with the run.
 
     Raises BadInput for a recipe, rows or documents that can't be used, EnvironmentTrouble where even the smallest
     batch does not fit the memory.
@@ -87,7 +87,9 @@ def measure(wanted: Wanted, home: Home, events: EventLog) -> ApproachMeasured:
     asker = open_asker(recipe.ask, recipe.data.train, home)
     tell(asker)
     loaded = load(wanted, home, events)
-    rows = target.read_rows(recipe.check.target, loaded.tokenizer, home, loaded.longest, asker)
+    rows = target.read_rows(
+        recipe.check.target, loaded.tokenizer, home, loaded.longest, asker, events.write, run_folder
+    )
     if not rows:
         raise BadInput("check.target has no row with an answer.", hint="Give rows that end with an answer.")
     said = _of_documents(asker)

@@ -40,11 +40,19 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
         recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False), settings_of(spec)
     )
     relative, step = checkpoint_of(spec)
-    checkpoint = run_folder_of(job_folder) / relative
+    run_folder = run_folder_of(job_folder)
     claim, watch = claim_of(spec)
     home = Home(home_of(job_folder))
     found = checking.check(
-        recipe, checkpoint, home, device, events, claim=claim, watch=watch, more=more_of(spec)
+        recipe,
+        run_folder / relative,
+        home,
+        device,
+        events,
+        claim=claim,
+        watch=watch,
+        more=more_of(spec),
+        run_folder=run_folder,
     )
     general = msgspec.to_builtins(recipe.check.general or General())
     found = {**found, "step": step, "checkpoint": relative, "general": general}

@@ -74,6 +74,7 @@ def check(
     claim: int = 0,
     watch: bool = False,
     more: Sequence[str] | None = None,
+    run_folder: Path | None = None,
 ) -> dict[str, Any]:
     """Check a checkpoint against its base and give the result as plain data.
 
@@ -85,7 +86,7 @@ def check(
     events.write(Phase("loading model"))
     base = models.resolve(recipe.model, home, events)
     candidates = open_candidates(base, checkpoint, recipe.model.dtype, device)
-    paper = open_paper(recipe, candidates, home, events)
+    paper = open_paper(recipe, candidates, home, events, run_folder)
     found = in_smaller_batches(
         paper, lambda plan: judge(paper, take_base(paper, plan), claim=claim, watch=watch, more=more)
     )

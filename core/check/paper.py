@@ -21,6 +21,7 @@ from finetop.core.recipe.schema import General
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from finetop.core.check.asking.suite import Suite
     from finetop.core.check.candidates import Candidates, Name
@@ -55,8 +56,13 @@ class Paper:
     told: set[tuple[Name, Key]] = field(default_factory=set)
 
 
-def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: EventLog) -> Paper:
-    """Read everything that a check needs but the models' weights, so that bad input fails early."""
+def open_paper(
+    recipe: Recipe, candidates: Candidates, home: Home, events: EventLog, run_folder: Path | None = None
+) -> Paper:
+    """Read everything that a check needs but the models' weights, so that bad input fails early.
+
+    Where it is of a run, its folder keeps which version of the target's test was read.
+    """
     general = recipe.check.general or General()
     suite = find_suite(general.suite, home)
     base = candidates.base
@@ -64,6 +70,7 @@ def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: Event
     longest = longest_input(_config(base), tokenizer)
     exam = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
+    keeps = None if run_folder is None else events.write
     asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None
     tell(asker)
     excluded, notes = _contaminated(recipe, exam, home)
@@ -74,7 +81,9 @@ def open_paper(recipe: Recipe, candidates: Candidates, home: Home, events: Event
         suite=suite,
         exam=exam,
         windows=drift.windows_of(suite.text.read_text(encoding="utf-8"), tokenizer) if suite.text else (),
-        target_rows=target.read_rows(wanted, tokenizer, home, longest, asker) if wanted else [],
+        target_rows=target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder)
+        if wanted
+        else [],
         candidates=candidates,
         facts={
             "base": facts_of(candidates, "base", tokenizer, home),

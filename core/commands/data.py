@@ -13,7 +13,7 @@ from finetop.core.home import Home
 from finetop.core.text import clean_line
 from finetop.core.versions import words
 
-ABOUT = "list the versions of data, and the runs trained on each"
+ABOUT = "list the versions of data, and the runs that read each"
 ANYWHERE = True
 RUNS_SHOWN = 3
 
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         )
     else:
         print_table(
-            ("source", "version", "rows", "first read", "runs", "trained on it, newest first"),
+            ("source", "version", "rows", "first read", "runs", "read by, newest first"),
             [_line(one) for one in found.versions],
             right=(2, 4),
             below=[_origin(one) for one in found.versions],

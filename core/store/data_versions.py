@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -68,7 +69,7 @@ def _version(
 
 
 def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[SourceRow]:
-    """List what the newest job that read data read for a run, in its order.
+    """List what the newest job that read data read for a run, and the newest that read its test, in their order.
 
     Each question is of one table and a few of its rows: 7 ms of a processor with 100,000 runs; one join took 20.
     """
@@ -79,17 +80,20 @@ def of_run(connection: duckdb.DuckDBPyConnection, run_id: int) -> list[SourceRow
     ).fetchall()
     if not read:
         return []
-    newest = max(row[0] for row in read)
-    queued = connection.execute("SELECT created FROM jobs WHERE id = ?", [newest]).fetchone()
+    newest = {row[4] == "test": row[0] for row in sorted(read, key=itemgetter(0))}
+    queued = {
+        job: connection.execute("SELECT created FROM jobs WHERE id = ?", [job]).fetchone()
+        for job in newest.values()
+    }
     learned: dict[str, str] = {}
     for source, fingerprint in connection.execute(
         "SELECT source, fingerprint FROM data_reports WHERE run_id = ?", [run_id]
     ).fetchall():
         learned[source] = fingerprint if source not in learned else ""  # two files of one name
     return [
-        _source(connection, row[1:], learned, None if queued is None else queued[0])
-        for row in read
-        if row[0] == newest
+        _source(connection, row[1:], learned, next(iter(queued[row[0]] or ()), None))
+        for row in sorted(read, key=lambda row: row[4] == "test")
+        if row[0] == newest[row[4] == "test"]
     ]
 
 

@@ -77,7 +77,7 @@ async def differ(supervisor: Supervisor, ask: protocol.DataDiffer) -> protocol.D
         for one, another in together
         if one is not None and another is not None
     ]
-    trained = [[row for row in rows if row.use != "eval"] for rows in (ones, others)]
+    trained = [[row for row in rows if row.use in ("train", "replay")] for rows in (ones, others)]
     if has_whole := any(len(rows) > 1 for rows in trained):
         pairs.append(_pair(supervisor, trained[0], trained[1], 0))
     found = await _find(Asked(str(supervisor.home.root), pairs))

@@ -30,6 +30,7 @@ from finetop.core.train.stopping import StopAsked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from finetop.core.check.job import BaseSide
     from finetop.core.check.paper import Paper
@@ -77,6 +78,7 @@ def begin(
     *,
     dtype: str,
     device: str,
+    run_folder: Path,
 ) -> OnTheWay | None:
     """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
 
@@ -91,7 +93,7 @@ def begin(
     candidates = Candidates(base, None, dtype, device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
     with undisturbed(model, plain):
-        paper = open_paper(recipe, candidates, home, events)
+        paper = open_paper(recipe, candidates, home, events, run_folder)
         side = job.in_smaller_batches(paper, lambda plan: job.take_base(paper, plan, whole=whole))
     free_memory(device)
     candidates.loaded_name = "tuned"

@@ -96,7 +96,9 @@ def train(
     examples = data.Examples(protecting.rows(at_start, examples.train), examples.eval)
     model = method_start.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     protecting.hold(recipe, model)
-    way = checks.begin(recipe, base, model, home, events, stop, dtype=dtype, device=device)
+    way = checks.begin(
+        recipe, base, model, home, events, stop, dtype=dtype, device=device, run_folder=run_folder
+    )
     checks.go_on(way, point)
     writes = getattr(objective, "WRITES", True)
     prompts = samples.as_prompts(recipe.samples.prompts) or rows.prompts(recipe.samples.count)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so
 NO_ROWS = "Its rows are not known: it has read none yet, or an older finetop read them, which kept no hashes."
+TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
 NOTHING_TOLD = "An older finetop read this run's data, and kept no hashes of its rows."
 
 
@@ -37,8 +38,12 @@ def source_words(row: SourceRow | DataVersion) -> str:
 
 
 def version_words(row: SourceRow) -> str:
-    """Name the version that a run read: 'faq.jsonl v2 (412 rows)'."""
-    return f"{source_words(row)} v{row.number} ({count(row.rows)})"
+    """Name the version that a run read: 'faq.jsonl v2 (412 rows)', 'test faq_test.jsonl v1 (40 rows)'."""
+    return f"{_of_test(row)}{source_words(row)} v{row.number} ({count(row.rows)})"
+
+
+def _of_test(row: SourceRow) -> str:
+    return "test " if row.use == "test" else ""
 
 
 def content_words(row: SourceRow | DataVersion) -> str:
@@ -75,7 +80,7 @@ def version_line(facts: SourceFacts) -> str:
     """Say in a line what was read: 'faq.jsonl v2 (412 rows; 38 changed since v1, of support-tone)'."""
     row, difference = facts.row, since(facts)
     inside = count(row.rows) + (f"; {difference}" if difference else "")
-    return f"{source_words(row)} v{row.number} ({inside})"
+    return f"{_of_test(row)}{source_words(row)} v{row.number} ({inside})"
 
 
 def beside(facts: SourceFacts) -> Iterator[str]:
@@ -140,6 +145,8 @@ def pair_words(pair: SourcePair, one: str, other: str) -> str:
     if pair.one is None or pair.other is None:
         row = pair.one or pair.other
         assert row is not None
+        if row.use == "test":
+            return f"only {one if pair.one is not None else other} says what it was measured on: {version_words(row)}"
         return f"only {one if pair.one is not None else other} has {version_words(row)}, as {row.use}"
     before, after = version_words(pair.one), version_words(pair.other)
     names = before if before == after else f"{before} | {after}"
@@ -194,9 +201,19 @@ def _set(value: object) -> str:
 
 
 def same_data(read: Sequence[Sequence[SourceRow]]) -> bool:
-    """Say if several runs are known to have read the same rows in the same way."""
-    facts = [[(row.content, row.use, row.limit, row.share, row.learned) for row in rows] for rows in read]
-    return bool(facts[0]) and all(one == facts[0] for one in facts)
+    """Say if several runs are known to have read the same rows in the same way, and no other tests."""
+    facts = [
+        [(row.content, row.use, row.limit, row.share, row.learned) for row in rows if row.use != "test"]
+        for rows in read
+    ]
+    return bool(facts[0]) and all(one == facts[0] for one in facts) and not tests_differ(read)
+
+
+def tests_differ(read: Sequence[Sequence[SourceRow]]) -> bool:
+    """Say if several runs are known to have been measured on different tests; of older runs that is not known."""
+    tests = [[row.content for row in rows if row.use == "test"] for rows in read]
+    known = [one for one in tests if one]
+    return any(one != known[0] for one in known)
 
 
 def same_line(rows: Sequence[SourceRow]) -> str:
@@ -222,6 +239,9 @@ def differ_lines(found: DataDifferAnswer, one: str, other: str) -> Iterator[tupl
         if pair.difference.not_found:
             rows = count(pair.difference.not_found)
             yield "setting", f"{rows} can't be shown: what differs is not in the files any more"
+        is_test = pair.one is not None and pair.other is not None and pair.one.use == "test"
+        if is_test and not pair.difference.is_same:
+            yield "", TESTS_DIFFER
     if found.whole is not None:
         yield "", f"all rows that are trained on: {shared(found.whole, one, other)}"
 

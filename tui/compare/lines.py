@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.core import comparing
 from finetop.core.check.telling.result import LOWER_IS_BETTER
 from finetop.core.text import clean_line
+from finetop.core.versions.words import TESTS_DIFFER
 from finetop.tui.compare.held import LETTERS
 from finetop.tui.compare.keys import TABS, Tab
 from finetop.tui.verdicts import verdict_words
@@ -60,6 +61,8 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     for row in comparing.outcomes(runs, now):
         title: Line = ((f" {cut_end(row.label, label):<{label}}", ""),)
         lines.append((*title, *_outcome(runs, row, shown, chosen, cell)))
+    if comparing.other_tests(runs):
+        lines += [((f"   {text}", "bold"),) for text in wrapped(TESTS_DIFFER, width - 4)]
     lines.append(rule((("what differs in their recipes", ""),), width))
     differing = comparing.differences([run.recipe for run in runs])
     if not differing:
@@ -161,6 +164,8 @@ def targets_of(runs: Sequence[RunDetail]) -> list[str]:
 def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: int, height: int) -> list[Line]:
     """Draw target against retained, the front named; what can't be placed is said."""
     trades = comparing.trades(runs, metric)
+    if comparing.other_tests(runs):
+        return [(), *(((f"   {text}", "dim"),) for text in wrapped(TESTS_DIFFER, width - 4))]
     if len(trades) < 2:
         words = "A run is placed once it has a check of both: a target in its recipe, and a suite."
         return [(), ((f"   {words}", "dim"),), (("   Here ", "dim"), (_have(len(trades)), "dim"))]

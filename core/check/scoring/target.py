@@ -23,11 +23,13 @@ from finetop.core.errors import BadInput
 from finetop.core.events import ItemScore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.events import SourceRead
     from finetop.core.home import Home
     from finetop.core.prompting import Asker
     from finetop.core.recipe.schema import Metric, Rule, Target
@@ -70,12 +72,21 @@ def read_rows(
     home: Home,
     longest: int,
     asker: Asker | None = None,
+    tell: Callable[[SourceRead], None] | None = None,
+    run_folder: Path | None = None,
 ) -> list[TargetRow]:
-    """Read and render the target's rows (the first ROWS), asked by `asker`. Raises BadInput for a row that can't be."""
+    """Read and render the target's rows (the first ROWS), asked by `asker`; `tell` is told what the file held, and
+    the run's folder keeps the hashes of its rows. Raises BadInput for a row that can't be read.
+    """
     from finetop.core.recipe.schema import Source
-    from finetop.core.train.rows import render, sources
+    from finetop.core.train.rows import render, seen, sources
 
-    read = sources.read(Source(path=target.path, rows=ROWS), home)
+    source = Source(path=target.path, rows=ROWS)
+    looked = seen.begin(source)
+    read = sources.read(source, home, seen=looked)
+    if tell is not None:
+        source = source if len(read) == ROWS else Source(path=target.path)  # read whole
+        tell(seen.told(source, "test", looked, run_folder))
     rows = []
     for number, row in enumerate(read):
         if asker is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from finetop.core.recipe.schema import Source
 
-Use = Literal["train", "replay", "eval"]
+Use = Literal["train", "replay", "eval", "test"]
 _REVISION = re.compile(r"@([0-9a-f]{40})/")
 
 
