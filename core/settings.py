@@ -1,7 +1,8 @@
 """HOME/settings.yaml: what a person has set for the whole home. Strict: a setting that isn't one is an error.
 
 settings: 1
-keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, trash_days: 30}
+keep: {last: 3, best: 1, days: null, total_gib: null, merged_days: 30, scores_days: null, selected_days: 30,
+       trash_days: 30}
 hung: {after_s: 600, then: tell}
 gpus: {share: true, reserve_gib: 1, only: null}
 slots: {cpu_jobs: 1}
@@ -44,6 +45,9 @@ class Keep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     merged_days: Days | None = 30.0  # models merged for a run to begin from, not used for so long
     scores_days: Days | None = None  # item scores of models and indexes of documents, not used for so long
     datasets_days: Days | None = None  # data sets of the hub, not used for so long
+    selected_days: Days | None = (
+        30.0  # rows selected for a curve that no run names any more, not used for so long
+    )
     trash_days: Days | None = 30.0
 
 

@@ -152,7 +152,7 @@ class Kept:
     """The shingles of many groups of texts, once more: they take as much room as the words themselves."""
 
     def __init__(self) -> None:
-        self._hashes = Store()
+        self._hashes = Store(0.25)
         self._bounds: list[NDArray[np.int64]] = []
 
     def keeping(self, groups: Iterable[Shingles]) -> Iterator[Shingles]:

@@ -21,16 +21,16 @@ ON_DISK: Final = "/var/tmp"  # /tmp is memory on many machines
 BLOCK: Final = 1000  # texts that are read at once
 
 
-def _spooled() -> tempfile.SpooledTemporaryFile[bytes]:
+def _spooled(share: float = 1.0) -> tempfile.SpooledTemporaryFile[bytes]:
     folder = ON_DISK if Path(ON_DISK).is_dir() else None
-    return tempfile.SpooledTemporaryFile(IN_MEMORY, prefix="finetop-words-", dir=folder)
+    return tempfile.SpooledTemporaryFile(int(share * IN_MEMORY), prefix="finetop-words-", dir=folder)
 
 
 class Table:
     """Rows of so many numbers each, by number from 0; all are added before any is read."""
 
     def __init__(self, width: int) -> None:
-        self._file = _spooled()
+        self._file = _spooled(0.25)
         self._width = width
 
     def __del__(self) -> None:
@@ -51,10 +51,10 @@ class Table:
 
 
 class Store:
-    """Texts as codes, by number from 0 in the order in which they were added."""
+    """Texts as codes, by number from 0 in the order in which they were added; a share of IN_MEMORY of them there."""
 
-    def __init__(self) -> None:
-        self._file = _spooled()
+    def __init__(self, share: float = 1.0) -> None:
+        self._file = _spooled(share)
         self._ends = array("Q", [0])
 
     def __del__(self) -> None:

@@ -14,7 +14,7 @@ from finetop.core.commands.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.home import Home
 
-ABOUT = "old checkpoints, merged models, scores, data sets: show what can go; --yes does it"
+ABOUT = "old checkpoints, merged models, scores, data: show what can go; --yes does it"
 ANYWHERE = True
 
 OPTIONS = {
@@ -25,6 +25,7 @@ OPTIONS = {
     "merged_days": ("D", "merged models that were not used for D days go"),
     "scores_days": ("D", "item scores and indexes of documents that were not used for D days go"),
     "datasets_days": ("D", "data sets of the hub that were not used for D days go"),
+    "selected_days": ("D", "rows selected for a curve that no run names, not used for D days, go"),
     "trash_days": ("D", "runs that are in the trash for D days go for good"),
 }
 

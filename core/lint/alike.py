@@ -294,6 +294,11 @@ class Gathered:
         heads = self.heads
         pairs = self.alike(whole)
         texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
+        if len(texts) > MOST_LIGHT:
+            whole.notes.append(
+                f"of the pairs of texts that may be alike the first {MOST_LIGHT:,} were compared"
+            )
+            texts = texts[:MOST_LIGHT]
         return self._light | dict.fromkeys(map(tuple, texts.tolist()), EQUAL)
 
     def is_template(self, change: Change) -> bool:

@@ -1,7 +1,8 @@
-"""What `finetop clean` takes away by its policy: checkpoints, merged models, scores, data sets, old trash."""
+"""What `finetop clean` takes away by its policy: checkpoints, merged models, scores, data, selected rows, old trash."""
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 DAY_S = 86_400.0
+SELECTED, ROWS = "selected", ".jsonl"  # the folder below the home, and what its files end in
+NAME = r"[A-Za-z0-9._-]+\.jsonl"
 _state = msgspec.json.Decoder(data.State)
 
 
@@ -74,6 +77,7 @@ def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iter
         yield from _unused(home, home.scores, "scores", keep.scores_days)
         yield from _unused(home, home.root / "retrieval", "index of documents", keep.scores_days)
         yield from _unused(home, home.root / "datasets", "data set", keep.datasets_days)
+        yield from _selected(connection, home, keep.selected_days)
     if keep.trash_days is not None:
         for one in housekeeping.trashed(home):
             age = (time.time() - one.at) / DAY_S
@@ -181,6 +185,38 @@ def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator
             yield protocol.CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, why)
 
 
+def _selected(
+    connection: duckdb.DuckDBPyConnection, home: Home, days: float | None
+) -> Iterator[protocol.CleanItem]:
+    """List the rows that were selected for a curve, where no run names them any more, in the trash neither."""
+    unused = _unused(home, home.root / SELECTED, "selected rows", days)
+    files = [item for item in unused if item.path.endswith(ROWS)]
+    named = _named(connection, home) if files else set()
+    for item in files:
+        if item.what not in named:
+            told = _manifest(home.root / item.path)
+            size = item.size_bytes + (told.stat().st_size if told.is_file() else 0)
+            why = f"no run names them, {item.why}"
+            yield protocol.CleanItem(item.kind, item.what, item.path, size, why)
+
+
+def _named(connection: duckdb.DuckDBPyConnection, home: Home) -> set[str]:
+    """Give the names of all files of rows that stand in a recipe of a run, of what its jobs are told, or of trash."""
+    found = connection.execute(
+        f"SELECT unnest(regexp_extract_all(recipe, '{NAME}')) FROM runs"
+        f" UNION SELECT unnest(regexp_extract_all(args, '{NAME}')) FROM jobs"
+    ).fetchall()
+    named = {name for (name,) in found}
+    for folder in home.trash.glob("*/") if home.trash.is_dir() else ():
+        for file in (*folder.glob("*.json"), *folder.glob("*.yaml"), *folder.glob("jobs/*/job.json")):
+            named.update(re.findall(NAME, file.read_text(encoding="utf-8", errors="replace")))
+    return named
+
+
+def _manifest(rows: Path) -> Path:
+    return rows.with_name(f"{rows.name.removesuffix(ROWS)}.manifest.json")
+
+
 def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: protocol.CleanItem) -> None:
     """Take one thing away. A checkpoint leaves the store, then its files go; the rest is no part of the store.
 
@@ -194,6 +230,8 @@ def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: protocol.
         housekeeping.discard(place)
     else:
         place.unlink(missing_ok=True)
+        if item.kind == "selected rows":
+            _manifest(place).unlink(missing_ok=True)
 
 
 def _forget(connection: duckdb.DuckDBPyConnection, home: Home, place: Path) -> None:

@@ -102,6 +102,27 @@ def test_what_is_the_same_and_what_an_old_run_never_told(finetop, rig, two):
     assert late in out and late not in finetop("show", "three")[1]
 
 
+def test_runs_that_were_measured_on_different_tests_say_so(finetop, rig, tmp_path):
+    faq, test = write(tmp_path / "faq.jsonl", rows_of(4)), tmp_path / "test.jsonl"
+    for name, edits in (("one", ()), ("two", (1,)), ("three", (1,))):
+        rig.submit(name, steps=1, reads=[faq], tested=write(test, rows_of(3, edits)))
+        rig.wait_state(name, "finished")
+    rig.submit("untold", steps=1, reads=[faq])
+    rig.wait_state("untold", "finished")
+    out = finetop("show", "two")[1]
+    assert "version    faq.jsonl v1 (4 rows)" in out
+    assert "version    test test.jsonl v2 (3 rows; 1 changed since v1, of one)" in out
+    out = finetop("compare", "one", "two")[1]
+    different = "They were measured on different tests: their scores on the target can't be compared."
+    assert out.count(different) == 2  # in place of who is best, and of the data
+    assert "test test.jsonl v1 (3 rows) | test test.jsonl v2 (3 rows): 2 in both, 1 changed" in out
+    out = finetop("compare", "two", "three", "--data")[1]
+    assert out == "Their data are the same: faq.jsonl v1 (4 rows), test test.jsonl v2 (3 rows).\n"
+    out = finetop("compare", "one", "untold", "--data")[1]
+    assert "Their data are the same" in out and "different tests" not in out  # what is not known is not said
+    assert "test.jsonl" in finetop("data", "test.jsonl")[1]
+
+
 def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, two, tmp_path):
     faq = two
     assert finetop("rm", "one", "--yes")[0] == 0

@@ -11,7 +11,7 @@ for each step; of its remedies those that are `mended` are OK, and the first of 
 approach, each row of the target scores what `f1` says, each about new facts what `news` says. `waits_at`: a step
 before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of which
 the last is elsewhere; with `spins` it is busy meanwhile. `alarms`: of a step, or of `each` other: kind, and whether it
-is over. `reads`: files that it reads as training data, as the real job does.
+is over. `reads`: files that it reads as training data, as the real job does; `tested`: one that its check would read.
 """
 
 import faulthandler
@@ -75,6 +75,8 @@ def main() -> int:
             (folder / "grandchild.txt").write_text(str(child.pid))
         for path in plan.get("reads", ()):
             read(log, path, folder)
+        if "tested" in plan:
+            read(log, plan["tested"], folder, "test")
         if begun is not None:
             log.write(events.Resumed(begun))
         for step in range(1 + (begun or 0), last + 1):
@@ -131,7 +133,7 @@ def main() -> int:
     return 0
 
 
-def read(log: events.EventLog, path: str, folder: Path) -> None:
+def read(log: events.EventLog, path: str, folder: Path, use: Any = "train") -> None:
     """Read a source, and tell of it what the real job tells."""
     from finetop.core.recipe.schema import Source
     from finetop.core.train.rows import seen, sources
@@ -139,7 +141,9 @@ def read(log: events.EventLog, path: str, folder: Path) -> None:
     source = Source(path=path)
     looked = seen.begin(source)
     rows = sources.read(source, Home(home_of(folder)), ("conversation",), looked)
-    log.write(seen.told(source, "train", looked, run_folder_of(folder)))
+    log.write(seen.told(source, use, looked, run_folder_of(folder)))
+    if use == "test":
+        return
     name, number = sources.name_of(source), len(rows)
     log.write(events.DataRead(name, number, number, 0, 0, 9, number, looked.contents.content))
 

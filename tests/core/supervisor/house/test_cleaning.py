@@ -12,7 +12,15 @@ from finetop.core.supervisor.house import cleaning, housekeeping
 from finetop.core.supervisor.house.rebuild import rebuild
 
 DAY = 86_400.0
-ALL = {"last": None, "best": 1, "days": None, "total_gib": None, "merged_days": None, "trash_days": None}
+ALL = {
+    "last": None,
+    "best": 1,
+    "days": None,
+    "total_gib": None,
+    "merged_days": None,
+    "selected_days": None,
+    "trash_days": None,
+}
 
 
 def shown(quiet, **keep):
@@ -116,6 +124,38 @@ def test_caches_go_by_when_they_were_last_used_and_not_while_a_job_runs(quiet):
     housekeeping.delete_discarded(quiet.home)
     assert not scores.exists()
     assert not list((quiet.home.models / "merged").rglob("*.bin"))
+
+
+def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
+    folder = quiet.home.root / "selected"
+    folder.mkdir()
+    for name in ("random-2-aa", "length-2-bb", "random-9-cc"):
+        (folder / f"{name}.jsonl").write_text("{}\n{}\n")
+        (folder / f"{name}.manifest.json").write_text("{}")
+        for file in folder.glob(f"{name}.*"):
+            os.utime(file, (time.time() - 50 * DAY,) * 2)
+    (folder / "random-1-dd.jsonl").write_text("{}\n")  # of today
+    for number, name in ((1, "random-2-aa"), (2, "length-2-bb")):
+        quiet.run(name)
+        quiet.supervisor.connection.execute(
+            "UPDATE runs SET recipe = ? WHERE id = ?",
+            [f'{{"data": {{"train": [{{"path": "{folder}/{name}.jsonl"}}]}}}}', number],
+        )
+    housekeeping.remove(quiet.supervisor, protocol.Remove(["length-2-bb"]))
+    trashed = next(quiet.home.trash.glob("*-length-2-bb"))
+    (trashed / "recipe.yaml").write_text(f"data: {{train: [{{path: {folder}/length-2-bb.jsonl}}]}}")
+    (item,) = shown(quiet, selected_days=30)
+    assert (item.kind, item.what, item.size_bytes) == ("selected rows", "random-9-cc.jsonl", 8)
+    assert item.why == "no run names them, not used for 50 days"
+    assert shown(quiet, selected_days=60) == []
+    done(quiet, selected_days=30)
+    assert sorted(file.name for file in folder.iterdir()) == [
+        "length-2-bb.jsonl",
+        "length-2-bb.manifest.json",
+        "random-1-dd.jsonl",
+        "random-2-aa.jsonl",
+        "random-2-aa.manifest.json",
+    ]
 
 
 def test_old_trash_goes_for_good(quiet):
