@@ -51,7 +51,7 @@ LABEL: Final = 4  # rows, at least, that have one answer: it is a label
 STEP: Final = 1000  # rows or pairs that are looked at together
 MOST_ROWS: Final = 1_000_000  # different ones of a side whose words are compared: they take 300 MB
 MOST_PAIRS: Final = 4_000_000  # that are compared word by word: an hour
-MOST_LIGHT: Final = 400_000  # whose questions are light edits of each other: they take 300 MB
+MOST_LIGHT: Final = 300_000  # whose questions are light edits of each other: they take 300 MB
 EQUAL: Final = Change(1.0)
 FEW: Final = 4  # rows that ask the same, which are compared with those that ask nearly the same
 SIDES: Final[tuple[tuple[SourceRole, ...], ...]] = (("train", "replay"), ("eval",), ("test",))
@@ -279,27 +279,25 @@ class Gathered:
                     change = compare(*asked, counts, if_light=True)
                     if not change.is_light:
                         continue
-                    self._light[pair] = replace(change, only_in=NONE)
+                    self._light[pair] = change if change.is_few_words else replace(change, only_in=NONE)
                     if not any(map(self.is_answered, pair, change.only_in)):
                         told = asks_the_same(change, min(map(len, asked)))
                         judged.take(
                             *pair, int(one["question"][place]), int(other["question"][place]), change, told
                         )
             self._same |= set(judged.same())
+            texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
+            if len(texts) > MOST_LIGHT:
+                whole.notes.append(
+                    f"of the pairs of texts that may be alike the first {MOST_LIGHT:,} were compared"
+                )
+            self._light.update(dict.fromkeys(map(tuple, texts[:MOST_LIGHT].tolist()), EQUAL))
         return self._same
 
     def light(self, whole: Whole) -> dict[tuple[int, int], Change]:
         """Give the pairs whose questions are light edits of each other, or that are texts and may be."""
         self.asks_the_same(whole)
-        heads = self.heads
-        pairs = self.alike(whole)
-        texts = pairs[heads["kind"][pairs[:, 0]] == TEXT]
-        if len(texts) > MOST_LIGHT:
-            whole.notes.append(
-                f"of the pairs of texts that may be alike the first {MOST_LIGHT:,} were compared"
-            )
-            texts = texts[:MOST_LIGHT]
-        return self._light | dict.fromkeys(map(tuple, texts.tolist()), EQUAL)
+        return self._light
 
     def is_template(self, change: Change) -> bool:
         """Whether three or more questions differ where these two do; known once `asks_the_same` was asked."""
