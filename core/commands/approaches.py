@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 import time
 from itertools import groupby
@@ -14,7 +15,7 @@ from finetop.core.client import Client
 from finetop.core.commands import numbers
 from finetop.core.commands.output import ago, plain, print_json, print_table
 from finetop.core.commands.queue import priority_of
-from finetop.core.errors import BadInput, NotFound
+from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.remote.files import require_files
 from finetop.core.text import clean_line
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     is_file = args.what.endswith((".yaml", ".yml")) or "/" in args.what
     if not queues and not is_file:
         with Client(home) as client:
-            known = {one.name for one in client.ask(protocol.Approaches()).comparisons}
+            known = [one.name for one in client.ask(protocol.Approaches()).comparisons]
         if args.what.removeprefix(approaches.TAG) in known:
             return follow(args, home, args.what) if args.wait else tell(args, home, args.what)
     try:
@@ -70,9 +71,11 @@ def run(args: argparse.Namespace, home: Home) -> int:
     except NotFound as error:
         if is_file or queues:
             raise
-        raise NotFound(
-            f"there is no comparison and no recipe {args.what[:80]!r}.", hint=error.hint
-        ) from error
+        near = did_you_mean(args.what[:80], known)
+        hint = (
+            error.hint if not known or (error.hint.startswith("Did") and not near.startswith("Did")) else near
+        )
+        raise NotFound(f"there is no comparison and no recipe {args.what[:80]!r}.", hint=hint) from error
 
 
 def queue(args: argparse.Namespace, home: Home) -> int:
@@ -106,13 +109,23 @@ def queue(args: argparse.Namespace, home: Home) -> int:
 
 def follow(args: argparse.Namespace, home: Home, name: str) -> int:
     """Wait until nothing of a comparison is under way, then show it."""
+    try:
+        until_measured(args, home, name)
+    except KeyboardInterrupt:
+        print(f"\nThe runs go on. What comes of them: finetop approaches {clean_line(name)}", file=sys.stderr)
+        raise
+    return tell(args, home, name)
+
+
+def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
+    """Wait, and say how many runs are measured."""
     said = ""
     while True:
         with Client(home) as client:
             found: protocol.ApproachesAnswer = client.ask(protocol.Approaches(name))
         brief = next(one for one in found.comparisons if one.name == found.name)
         if not any(row.state == "under way" for row in found.rows):
-            return tell(args, home, name)
+            return
         line = f"{brief.measured} of {brief.runs} runs are measured"
         if line != said and not args.json:
             print(line, flush=True)
@@ -166,7 +179,7 @@ def print_all(found: protocol.ApproachesAnswer) -> None:
         print()
         print_table(PRICE_HEAD, [prices(row) for row in done], right=(1, 2, 3, 4))
     for line in words.asides(found):
-        print(line)
+        print("\n".join(textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)))
     for topic, texts in groupby(found.advice, key=lambda one: one.topic):
         print(f"{topic}:")
         for one in texts:

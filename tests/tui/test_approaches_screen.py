@@ -89,6 +89,7 @@ async def test_what_still_runs_is_said_and_the_cursor_stays_on_its_approach() ->
         assert "2 of 6 runs measured" in text_of(app) and "; 4 runs to come" in text_of(app)
         assert "● under way: training, 40 %" in row_with(app, "lora  ")
         assert "✗ FAILED: out of memory" in row_with(app, "full  ")
+        assert "2 of 6 runs measured, 1 failed" in text_of(app)
         assert "two approaches must be measured" in text_of(app)
         fake.found = measured()
         fake.change()
@@ -100,6 +101,20 @@ async def test_what_still_runs_is_said_and_the_cursor_stays_on_its_approach() ->
         await pilot.press("right_square_bracket")
         await settled(pilot, 0.3)
         assert "Approaches older" in text_of(app)
+
+
+async def test_a_failed_approach_leads_to_the_run_that_failed_and_to_trying_it_again() -> None:
+    app = make_app(ComparingSupervisor(meanwhile()))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await opened(pilot)
+        names = [row.name for row in meanwhile().rows]
+        await pilot.press("g", *["j"] * names.index("full"))
+        await settled(pilot)
+        assert "why it failed; T there tries it again" in text_of(app)
+        failed = next(run.name for run in meanwhile().rows[names.index("full")].runs if run.said)
+        await pilot.press("enter")
+        await settled(pilot)
+        assert isinstance(app.screen, RunScreen) and app.screen.run == failed
 
 
 async def test_without_a_comparison_it_says_how_to_make_one() -> None:

@@ -33,6 +33,11 @@ def brief_of(found: ApproachesAnswer) -> ComparisonBrief | None:
     return next((one for one in found.comparisons if one.name == found.name), None)
 
 
+def has_failed(run: RunBrief) -> bool:
+    """Say if a run ended before it was measured."""
+    return not run.is_measured and run.state in ("failed", "lost", "stopped")
+
+
 def title_lines(found: ApproachesAnswer, width: int) -> list[Line]:
     """Say which comparison, how far it is, and what it is by."""
     name = cut_middle(clean_line(found.name), max(12, width - 56))
@@ -40,6 +45,8 @@ def title_lines(found: ApproachesAnswer, width: int) -> list[Line]:
     brief = brief_of(found)
     if brief is not None:
         left = (*left, (f"   {brief.measured} of {counted(brief.runs, 'run')} measured", ""))
+        if failed := sum(has_failed(run) for row in found.rows for run in row.runs):
+            left = (*left, (f", {failed} failed", "red"))
     names = [one.name for one in found.comparisons]
     right: Line = ()
     if len(names) > 1 and found.name in names:
@@ -112,6 +119,8 @@ def next_words(found: ApproachesAnswer, row: ApproachRow | None, run: str) -> Li
     if row is None or not run:
         return ((f" {said}{to_come}", "bold"),) if said or to_come else ()
     name = cut_middle(clean_line(run), 26)
+    if any(one.name == run and has_failed(one) for one in row.runs):
+        return next_line("enter", f"open {name}: why it failed; T there tries it again")
     return next_line("enter", f"open {name}{f'. {said}' if said else ''}{to_come}")
 
 

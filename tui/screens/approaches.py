@@ -8,7 +8,14 @@ from textual import on
 
 from finetop.core import comparing, protocol
 from finetop.tui.approaches.keys import KEYS, PARTS, Part, footer_keys
-from finetop.tui.approaches.pane import advice_lines, empty_lines, next_words, run_lines, title_lines
+from finetop.tui.approaches.pane import (
+    advice_lines,
+    empty_lines,
+    has_failed,
+    next_words,
+    run_lines,
+    title_lines,
+)
 from finetop.tui.approaches.picture import picture_lines, title_of
 from finetop.tui.approaches.row import Column, approach_line, columns_of, head_line, letter_of
 from finetop.tui.host import host_of
@@ -153,7 +160,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
                 lines = picture_lines(found, row, width=width, height=height)
             case "runs" if row is not None:
                 title = f"runs of {row.name}"
-                chosen = self.chosen.get(row.name, 0)
+                chosen = next((at for at, run in enumerate(row.runs) if run.name == self.run), 0)
                 lines = run_lines(row, chosen, width)
                 first = max(0, chosen % max(1, len(row.runs)) + 2 - height)
                 lines = lines[first:]
@@ -234,7 +241,8 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         row = self.at
         if row is None or not row.runs:
             return
-        self.chosen[row.name] = (self.chosen.get(row.name, 0) + by) % len(row.runs)
+        names = [run.name for run in row.runs]
+        self.chosen[row.name] = (names.index(self.run) + by) % len(names)
         self.part = "runs"
         self.show_below()
 
@@ -269,5 +277,8 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
 
 
 def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:
-    """Name the run of an approach that is chosen; empty where it has none."""
-    return row.runs[chosen.get(row.name, 0) % len(row.runs)].name if row.runs else ""
+    """Name the run of an approach that is chosen, else the first that failed; empty where it has none."""
+    if not row.runs:
+        return ""
+    failed = next((at for at, run in enumerate(row.runs) if has_failed(run)), 0)
+    return row.runs[chosen.get(row.name, failed) % len(row.runs)].name

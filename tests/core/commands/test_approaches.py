@@ -26,6 +26,10 @@ def recipe(tmp_path):
     return str(file)
 
 
+def _interrupted(seconds):
+    raise KeyboardInterrupt
+
+
 def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     assert finetop("approaches")[1].startswith("No comparisons yet.")
     code, out, _ = finetop("approaches", recipe, "--only", "prompt,lora,retrieval", "--seeds", "2", "--hold")
@@ -55,8 +59,15 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     code, out, _ = finetop("approaches", recipe, "--only", "prompt", "--hold")
     assert "tone-prompt-2 is queued" in out, "the data is other data"
 
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finetop.core.commands.approaches.time.sleep", _interrupted)
+        code, out, err = finetop("approaches", "tone", "--wait")
+    assert (code, out) == (130, "0 of 4 runs are measured\n")
+    assert err.splitlines()[-1] == "The runs go on. What comes of them: finetop approaches tone"
+
     for words, said in (
-        (("tome",), "there is no comparison and no recipe 'tome'"),
+        (("tome",), "there is no comparison and no recipe 'tome'. Did you mean tone?"),
+        (("zzzzz",), "there is no comparison and no recipe 'zzzzz'. There is tone."),
         ((recipe, "--only", "lorra"), "there is no approach 'lorra'"),
         (("--only", "lora"), "say which recipe"),
         ((recipe, "--set", "check.target=null"), "check.target is not set"),
