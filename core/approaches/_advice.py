@@ -234,7 +234,9 @@ def _changes(rows: Sequence[ApproachRow], done: Sequence[ApproachRow]) -> list[s
         found.append(f"What {_and(missing)} score{'s' * (len(missing) == 1)}: not measured yet.")
     single = [row.name for row in done if row.trains and row.target is not None and row.target.seeds == 1]
     if single:
-        found.append(f"Other seeds: {_and(single)} had one each, and training differs by its seed.")
+        found.append(
+            f"Other seeds: {_and(single)} had one{' each' * (len(single) > 1)}, and training differs by its seed."
+        )
     spread = [row for row in done if row.target is not None and row.target.spread is not None]
     wide_ones = [row.name for row in spread if row.target and row.target.spread and _is_wide(row.target)]
     if wide_ones:

@@ -121,15 +121,15 @@ def _of_documents(asker: Asker | None) -> list[str]:
     if asker is None or asker.index is None:
         return []
     told = asker.passed_over
-    said = (
-        told
-        if len(told) <= SAID
-        else [*told[: SAID - 1], f"documents: {len(told) - SAID + 1} more are not used."]
-    )
+    if len(told) > SAID:
+        told = [*told[: SAID - 1], f"documents: {len(told) - SAID + 1} more are not used."]
     missed = sum(number == 0 for number in asker.found)
     if missed:
-        said.append(f"no passage fits {missed} of {len(asker.found)} questions: they were asked without one.")
-    return said
+        told = [
+            f"no passage fits {missed} of {len(asker.found)} questions: they were asked without one.",
+            *told,
+        ]
+    return told
 
 
 def load(wanted: Wanted, home: Home, events: EventLog) -> Loaded:
