@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from finetop.core.lint.row import Lens
     from finetop.core.lint.whole import Whole
 
+DIFFERS = 24  # characters of each of two answers that are shown
+
 
 @dataclass(frozen=True, slots=True)
 class Like:
@@ -45,7 +47,8 @@ def findings_of(
     first = heapq.nsmallest(PLACES, likes, key=lambda like: like.number)
     places = [whole.place(seen.at[like.number]) for like in first]
     kinds = dict(sorted(counts.items(), key=lambda one: (-one[1], first_of[one[0]].number)))
-    shown = list(dict.fromkeys([*(first_of[kind] for kind in kinds), *first]))[:EXAMPLES]
+    pairs = {frozenset((like.number, like.other)): like for like in reversed(first)}  # each is shown once
+    shown = list(dict.fromkeys([*(first_of[kind] for kind in kinds), *reversed(pairs.values())]))[:EXAMPLES]
     name = module.__name__.rpartition(".")[2].replace("_", "-")
     return [
         Finding(
@@ -59,17 +62,51 @@ def findings_of(
             fixable=len(likes) if module.FIX else 0,
             kinds=kinds,
             places=tuple(places),
-            examples=tuple(_example(like, seen, whole) for like in sorted(shown, key=lambda one: one.number)),
+            examples=tuple(
+                _example(like, seen, whole, shows_both=getattr(module, "SHOWS_BOTH", False))
+                for like in sorted(shown, key=lambda one: one.number)
+            ),
         )
     ]
 
 
-def _example(like: Like, seen: Gathered, whole: Whole) -> Example:
+def _example(like: Like, seen: Gathered, whole: Whole, *, shows_both: bool) -> Example:
     at = seen.at[like.number]
-    other = like.other if isinstance(like.other, str) else whole.place(seen.at[like.other])
+    place = whole.place(at)
     row = next(iter(whole.again([at])))
-    said = " / ".join(filter(None, (row.asked[-SHOWN:], row.answer[:SHOWN])))
-    return example(whole.place(at), f"as {other}: {said}")
+    asked = ("…" if len(row.asked) > SHOWN else "") + row.asked[-SHOWN:]
+    if isinstance(like.other, str):
+        return example(place, f"as {like.other}: {_joined(asked, row.answer)}")
+    other_at = seen.at[like.other]
+    other = _short(whole.place(other_at), place)
+    if shows_both and (answers := _where_they_differ(row.answer, next(iter(whole.again([other_at]))).answer)):
+        return example(place, f"“{answers[0]}”, {other} “{answers[1]}”: {asked}")
+    return example(place, f"as {other}: {_joined(asked, row.answer)}")
+
+
+def _joined(asked: str, answer: str) -> str:
+    return " / ".join(filter(None, (asked, answer[:SHOWN])))
+
+
+def _short(other: str, place: str) -> str:
+    """Name a row beside one of the same file by its line alone."""
+    name, _, line = other.rpartition(":")
+    return f"line {line}" if name == place.rpartition(":")[0] else other
+
+
+def _where_they_differ(one: str, other: str) -> tuple[str, str] | None:
+    """Cut two answers to where they begin to differ, after a few characters that they share; None for equal ones."""
+    if one == other:
+        return None
+    pairs = enumerate(zip(one, other, strict=False))
+    shared = next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+    begin = 0 if shared < DIFFERS // 2 else shared - DIFFERS // 4
+
+    def part(text: str) -> str:
+        end = begin + DIFFERS
+        return ("…" if begin else "") + text[begin:end].strip() + ("…" if end < len(text) else "")
+
+    return part(one), part(other)
 
 
 class Comparing:

@@ -21,6 +21,7 @@ WHY = (
 FIX = ""
 DO = "decide which of the answers is right, or say in the prompt what decides"
 SEVERITY = "warning"
+SHOWS_BOTH = True  # of an example both answers, from where they differ
 
 look = alike.look
 

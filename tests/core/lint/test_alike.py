@@ -56,7 +56,7 @@ def test_copies_and_near_copies_are_found_and_templates_are_not(tmp_path: Path) 
     )
     assert found.keys() == {"duplicates", "near-duplicates"}
     assert found["duplicates"].places == ("a.jsonl:2",)
-    assert found["duplicates"].examples[0].text.startswith("as a.jsonl:1: ")
+    assert found["duplicates"].examples[0].text.startswith("as line 1: ")
     assert found["near-duplicates"].places == ("a.jsonl:3", "a.jsonl:8")
     assert sum(found["near-duplicates"].kinds.values()) == 2
 
@@ -79,6 +79,24 @@ def test_contradictions_are_found_and_several_fine_answers_are_not(tmp_path: Pat
         {"prompt": "Is it good or bad?", "chosen": "It is bad.", "rejected": "It is good."},
     )
     assert found["conflicts"].places == tuple(f"a.jsonl:{line}" for line in (1, 2, 3, 4, 9, 10))
+    shown = found["conflicts"].examples
+    assert [one.place for one in shown] == ["a.jsonl:1", "a.jsonl:3", "a.jsonl:9"], "each pair once"
+    assert shown[0].text == "“Billing”, line 2 “Claims”: Classify: my card was charged twice for it"
+    assert "…good.”, line 10 “…bad.”" in shown[2].text.replace("It is ", "…"), "from where they differ"
+
+
+def test_of_long_answers_it_is_shown_where_they_differ(tmp_path: Path) -> None:
+    found = lint(
+        tmp_path,
+        row(
+            "What does the Alpine Tent weigh?", "The Alpine Tent weighs, with poles and pegs, 3.2 kg in all."
+        ),
+        row(
+            "What does the Alpine Tent weigh?", "The Alpine Tent weighs, with poles and pegs, 4.9 kg in all."
+        ),
+    )
+    assert "pegs, 3.2 kg in all.”, line 2 “" in found["conflicts"].examples[0].text
+    assert "pegs, 4.9 kg in all.”" in found["conflicts"].examples[0].text
 
 
 def test_leaks_from_the_test_are_found(tmp_path: Path) -> None:
