@@ -89,7 +89,9 @@ def codes_of(text: str) -> Codes:
     words = behind[1:].nonzero()[0]
     found: Codes = behind[words + 1]
     starts = behind[words] == 0
-    if 2 * np.count_nonzero(found & CAPITAL) > len(found):  # A Heading, or ALL IN CAPITALS: they say nothing
+    capitals = found & CAPITAL
+    # A Heading, or ALL IN CAPITALS, say nothing; a long name in a short question does.
+    if 2 * np.count_nonzero(capitals) > len(found) and capitals[(found & (LITTLE | DIGIT)) == 0].all():
         found &= ~np.uint32(CAPITAL)
     found[starts] = found[starts] & ~np.uint32(CAPITAL) | np.uint32(START)
     return found

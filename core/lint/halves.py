@@ -22,8 +22,8 @@ FEWEST: Final = 3000  # different words, to know how words end
 LEAST: Final = 2  # letters of a half
 LONGEST: Final = 24
 
-_LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_-])([^\W\d_]+)$")
-_WORDS = re.compile(r"[^\W\d_]+")
+_LAST = re.compile(r"(?:^|[\s\"'“‘(\[/*_.-])([^\W\d_]+)$")
+_WORDS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)*")
 _FORMS = frozenset(("s", "es", "d", "ed", "r", "er", "y", "ly", "st", "est", "ing", "ers"))  # of a whole word
 
 

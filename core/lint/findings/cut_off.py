@@ -30,6 +30,7 @@ STYLE = 0.3  # share of rows from which an end without a full stop is how these 
 LIKE = 0.5  # share of answers of one sentence, from which it is how those are written
 ENOUGH = 12  # answers of one sentence with a full stop, to know that
 SHOWN = 50  # characters of an answer's end
+URL = 300  # characters of an address, at most
 LONG = 12  # words of a last line without a full stop from which it is a sentence, not a heading or an entry
 SHORT = 5  # words from which it is one that was begun, if it has a verb, or begins as sentences do
 
@@ -53,7 +54,7 @@ _VERBS = re.compile(
     r"|features|includes|uses|comes|makes|allows|means|provides|offers|helps|contains|consists|refers|causes|occurs) "
 )
 _LISTED = re.compile(r"^\s*(?:[-*•+–>|#]|\(?\d{1,3}[.):]|[A-Za-z][.)]\s)")
-_SENTENCE = re.compile(r"[.!?]['\")\]]?\s")
+_SENTENCE = re.compile(r"(?<!\s\d)(?<!\s\d\d)(?<!^\d)[.!?]['\")\]]?\s")  # not 7. of a list
 _LINK = re.compile(r"(?:https?://|www\.)\S+$|\S+@\S+$")
 _MARK = re.compile(r"\n\s*(?:[-*•+–]|\d{1,3}[.)])$")  # of an entry that has nothing more
 _PART = re.compile(r"[a-z0-9]{2,}-$|[\w,)] ([b-z])$|[a-z]['’]s$")  # self-, and easy t, the backpack's
@@ -95,7 +96,10 @@ def _has_word(text: str, word: str) -> bool:
     at = text.find(word)
     while at >= 0:
         end = at + len(word)
-        if not (at and text[at - 1].isalpha()) and not text[end : end + 1].isalpha():
+        if (
+            not (at and (text[at - 1].isalpha() or text[at - 1] in "'’"))
+            and not text[end : end + 1].isalpha()
+        ):
             return True
         at = text.find(word, end)
     return False
@@ -104,8 +108,8 @@ def _has_word(text: str, word: str) -> bool:
 def _unfinished(text: str) -> str:
     if text.count("```") % 2 or text.count('"""') % 2:
         return "in an open code block"
-    if text[:1] in ("{", "["):
-        return "in the middle of JSON" if _is_cut_json(text) else ""
+    if text[:1] in ("{", "[") and (is_cut := _is_cut_json(text)) is not None:
+        return "in the middle of JSON" if is_cut else ""
     is_part = _ends_in_part(text)
     if _MARK.search(text, max(0, len(text) - SHOWN)):
         return "in a list"
@@ -131,7 +135,7 @@ def _unfinished(text: str) -> str:
         return ""
     if _lacks_an_end(text, last_line):
         return _UNSURE[0]
-    if _LINK.search(text[-SHOWN:]):
+    if _LINK.search(words[-1][-URL:]) or _is_in_a_list(text, last_line):
         return ""
     if (entry := _LISTED.match(last_line)) is not None:
         return _UNSURE[0] if last[-1].isalpha() and _SENTENCE.search(last_line, entry.end() + 1) else ""
@@ -139,6 +143,15 @@ def _unfinished(text: str) -> str:
     if is_prose and _SENTENCE.search(text):
         return _UNSURE[0]
     return _UNSURE[1] if last[-1].isalpha() and _is_one_sentence(text) else ""
+
+
+def _is_in_a_list(text: str, last_line: str) -> bool:
+    """Whether the line before has no end of a sentence either, or what follows the last end is entries in one line."""
+    before = text[: -len(last_line)].rstrip()
+    if before and not before.endswith((".", "!", "?", ":")):
+        return True
+    ends = [found.end() for found in _SENTENCE.finditer(last_line)]
+    return " - " in last_line[ends[-1] if ends else 0 :]
 
 
 def _lacks_an_end(text: str, last_line: str) -> bool:
@@ -167,11 +180,12 @@ def _is_one_sentence(text: str) -> bool:
     return first.lower() in _BEGINS or bool(_VERBS.search(text))
 
 
-def _is_cut_json(text: str) -> bool:
+def _is_cut_json(text: str) -> bool | None:
+    """Whether JSON ends within; None for what is no JSON."""
     try:
         msgspec.json.decode(text.encode())
     except (msgspec.MsgspecError, UnicodeEncodeError, RecursionError) as error:
-        return "truncated" in str(error)
+        return True if "truncated" in str(error) else None
     return False
 
 

@@ -283,7 +283,12 @@ def look(row: Row, lens: Lens) -> list[Sight] | None:
 
 
 def _says_no(head: str, asked: str) -> bool:
-    if head.count(" ") >= MOST or not _NEGATED.search(head) or not _FIRST_PERSON.search(head):
+    if (
+        head.count(" ") >= MOST
+        or "help but" in head
+        or not _NEGATED.search(head)
+        or not _FIRST_PERSON.search(head)
+    ):
         return False
     return set(_LETTERS.findall(head)).isdisjoint(set(_LETTERS.findall(asked.lower())) - LITTLE_WORDS)
 
