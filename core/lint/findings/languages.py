@@ -34,7 +34,7 @@ _TRANSLATE = (
     "traduc",
     "traduis",
     "翻译",
-)  # of these the answer counts as its question
+)  # what is asked in one language, and answered in another
 
 
 def look(row: Row, lens: Lens) -> list[str] | None:
@@ -46,8 +46,9 @@ def look(row: Row, lens: Lens) -> list[str] | None:
     if asked and answer and asked != answer:
         whole = row.asked.lower()
         if any(word in whole for word in _TRANSLATES):
-            is_asked_for = any(word in whole for word in _TRANSLATE)
-            answer, asked = (asked, asked) if is_asked_for else (answer, "")
+            if any(word in whole for word in _TRANSLATE):
+                return None
+            asked = ""
     return [answer, asked] if answer or asked else None
 
 

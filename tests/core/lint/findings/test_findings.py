@@ -278,6 +278,7 @@ def test_languages_of_rows_and_of_answers(tmp_path: Path) -> None:
     assert (others.about, others.places) == ("rows in another language than English", ("rows.jsonl:10",))
     assert crossed.kinds == {"English answered in German": 1}
     assert found("languages", tmp_path, *rows, chat(f"Translate to German: {ENGLISH}", GERMAN)) == []
+    assert found("languages", tmp_path, *rows, chat(f"{GERMAN} Translate to English.", ENGLISH)) == []
     (script,) = found(
         "languages", tmp_path, *rows, chat("Hi", "Это не та дорога, по которой мы едем в город.")
     )
