@@ -36,11 +36,11 @@ if TYPE_CHECKING:
     from finetop.core.lint.whole import Whole
 
 HEAD: Final = struct.Struct(
-    "<QQQQQIII"
+    "<QQQQQHHH"
 )  # row, question, answer, context, worse answer; kind; words of both sides
 COLUMNS: Final = np.dtype(
     [(name, "<u8") for name in ("row", "question", "answer", "context", "worse")]
-    + [(name, "<u4") for name in ("kind", "asked", "answered")]
+    + [(name, "<u2") for name in ("kind", "asked", "answered")]
 )
 LONGEST: Final = 8192  # words of a question or an answer that are compared
 CONVERSATION, TEXT, PREFERENCE, GOOD, BAD, PROMPT = range(6)
@@ -144,7 +144,7 @@ class Gathered:
     """All rows that have any words, numbered from 0 here; `at` gives their numbers in lint."""
 
     def __init__(self) -> None:
-        self.at = array("Q")
+        self.at = array("I")
         self.cut = 0  # rows of which only the first words are compared
         self._heads = bytearray()
         self._columns: NDArray[Any] | None = None
@@ -184,7 +184,7 @@ class Gathered:
         return self._words[number][self._size(number) :]
 
     def _size(self, number: int) -> int:
-        return int.from_bytes(self._heads[number * HEAD.size + 44 : number * HEAD.size + 48], "little")
+        return int.from_bytes(self._heads[number * HEAD.size + 42 : number * HEAD.size + 44], "little")
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
         """Give the words of all rows, question and answer as two texts, a block at a time, with its first row."""
@@ -215,7 +215,7 @@ class Gathered:
             begin, end = end, end + read.rows
             if read.role in side:
                 bounds.append((begin, end))
-        at = np.frombuffer(self.at, np.uint64) if len(self.at) else np.zeros(0, np.uint64)
+        at = np.frombuffer(self.at, np.uint32) if len(self.at) else np.zeros(0, np.uint32)
         parts = [np.arange(*np.searchsorted(at, pair)) for pair in bounds]
         return np.concatenate([*parts, np.zeros(0, np.int64)]).astype(np.int64)
 

@@ -53,7 +53,7 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
     log = told.EventLog(folder / "events.jsonl")
-    found = _measuring.measure(wanted_of(spec, folder, device), home, log)
+    found = _measuring.measure(wanted_of(spec, folder, device), home, log, folder)
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
 
 
@@ -64,6 +64,10 @@ def test_each_row_has_its_score_and_a_query_its_price(folder, tiny_model):
     assert [row.weight for row in nats] != [1.0] * 3 and all(row.value > 0 for row in nats)
     assert prompt.timed == 2 and prompt.latency_s > 0 and prompt.memory_gib > 0.1 and prompt.step is None
     assert len(prompt.news["nats_per_token"]) == 1 and not prompt.news_after
+    lines = (folder / "events.jsonl").read_bytes().splitlines()
+    (test,) = (one for line in lines if isinstance(one := told.decode(line).e, told.SourceRead))
+    assert (test.use, test.source, test.rows, test.limit) == ("test", "test.jsonl", 3, None)
+    assert (folder / "data" / f"{test.content[:16]}.rows").stat().st_size == 3 * 8
 
     found = measure(folder, tiny_model, "retrieval")
     assert found.prompt_tokens > prompt.prompt_tokens and found.passages == 1 and found.index_s > 0
