@@ -49,6 +49,7 @@ _BEGINNING_WORDS = """
     the a an this these that those it its you your we they he she i there to if when in on for
 """
 _BEGINS = frozenset(_BEGINNING_WORDS.split())
+_LEADS = frozenset(("for", "in", "on", "to", "with"))  # after a yes they need no verb
 _VERBS = re.compile(
     r" (?:is|are|was|were|(?<! to )be|been|has|have|had|can|could|will|would|should|may|might|must|do|does|did"
     r"|features|includes|uses|comes|makes|allows|means|provides|offers|helps|contains|consists|refers|causes|occurs) "
@@ -176,8 +177,9 @@ def _is_one_sentence(text: str) -> bool:
     words = text.split()
     if len(words) < SHORT or _SENTENCE.search(text):
         return False
-    first = words[1] if words[0] in ("Yes,", "No,") else words[0]
-    return first.lower() in _BEGINS or bool(_VERBS.search(text))
+    if words[0] in ("Yes,", "No,"):
+        return words[1].lower() in _BEGINS - _LEADS or bool(_VERBS.search(text))
+    return words[0].lower() in _BEGINS or bool(_VERBS.search(text))
 
 
 def _is_cut_json(text: str) -> bool | None:

@@ -77,4 +77,5 @@ class Finder(Comparing):
         if heads["kind"][test] == alike.TEXT:
             return False
         change = compare(seen.answer(number), seen.answer(test), seen.counts(), if_light=True)
-        return change.is_light and not change.swapped_names and (told == "same" or change.weight >= TELLING)
+        is_same = change.is_light and not change.swapped_names and not change.added_names
+        return is_same and (told == "same" or change.weight >= TELLING)
