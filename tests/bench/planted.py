@@ -9,14 +9,14 @@ rows of at most 1024 tokens, cut. A planted row counts as found if the finding f
 was made from. Rows of the sound set that are named without anything planted, by a finding that is more than a note, are
 false alarms; so are others that are only named once something else was planted ("more").
 
-A defect that nobody can see is not planted, and another row is taken: of answers of 15 words and more that are cut, those
-that are left with fewer entries of a list, or with fewer words of an entry that is no sentence (of 100 cuts 0 in
-kb_contoso and json_mode, 4 to 5 in medquad, 14 to 15 in self_instruct; 28 in tatqa, 30 to 39 in gsm8k_sft); of
+A defect that nobody can see is not planted, and another row is taken: of answers of 15 words and more that are cut,
+those that are left with fewer entries of a list, or with fewer words of an entry that is no sentence (of 100 cuts none
+in kb_contoso and json_mode, 4 to 5 in medquad, 14 to 15 in self_instruct; 28 in tatqa, 30 to 39 in gsm8k_sft); of
 contradictions, those that say the same in another word (yes, true).
 
-Thresholds were chosen on the sets of `tune`, and for answers to prompts that have no one answer on dpo_en_demo (whose two
-answers to a prompt are no contradiction), with other seeds; misses of other seeds on the sets of `report` were looked
-at, too. The numbers to go by are those of `report` with seed 1.
+Thresholds were chosen on the sets of `tune`, and for answers to prompts that have no one answer on dpo_en_demo (whose
+two answers to a prompt are no contradiction), with other seeds; what was missed of other seeds on the sets of `report`
+was looked at, too. The numbers to go by are those of `report` with seed 1.
 """
 
 from __future__ import annotations
