@@ -73,7 +73,10 @@ def _verdicts(told: Compared) -> tuple[Block, ...]:
     for one in told.trained:
         word, _, sentence, _ = verdict(one)
         rows.append((one.detail.row.name, word, sentence))
-    return (Table(("run", "verdict", "in words"), tuple(rows)),) if rows else ()
+    if not rows:
+        return ()
+    about = Points(("Of each approach that trains the run of its first seed; the table above counts all.",))
+    return (about, Table(("run", "verdict", "in words"), tuple(rows)))
 
 
 def _data(told: Compared) -> tuple[Block, ...]:

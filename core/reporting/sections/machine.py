@@ -27,7 +27,8 @@ def blocks(told: Told) -> tuple[Block, ...]:
     facts.append(("versions", ", ".join(f"{name} {number}" for name, number in detail.versions.items())))
     if told.outcome is not None:
         for which, model in told.outcome.models.items():
-            facts.append((f"{which}, sha256 of the weights", str(model.get("weights", "-"))))
+            what = "adapter" if model.get("adapter") else "weights"  # whose weights are the base's own
+            facts.append((f"{which}, sha256 of the {what}", str(model.get(what, "-"))))
         facts.append(("plan of the check, sha256", told.outcome.plan_hash))
     for parent in detail.parents:
         at = "" if parent.step is None else f", step {parent.step:,}"
