@@ -142,15 +142,16 @@ def tell_all(args: argparse.Namespace, home: Home) -> int:
         print("No comparisons yet. Queue one: finetop approaches RECIPE (see finetop methods).")
     else:
         print_table(
-            ("comparison", "compared by", "approaches", "runs", "measured", "to come", "queued"),
+            ("comparison", "compared by", "approaches", "runs", "measured", "to come", "failed", "queued"),
             [
                 (
                     *(clean_line(one.name), clean_line(one.metric), str(one.approaches), str(one.runs)),
-                    *(str(one.measured), str(one.to_come), f"{ago(one.created)} ago"),
+                    *(str(one.measured), str(one.to_come), str(one.runs - one.measured - one.to_come)),
+                    f"{ago(one.created)} ago",
                 )
                 for one in found.comparisons
             ],
-            right=(2, 3, 4, 5),
+            right=(2, 3, 4, 5, 6),
         )
     return 0
 

@@ -86,6 +86,23 @@ def read(file: File, passed_over: list[str]) -> Iterator[Document]:
     passed_over += [f"{_shown(file.name)}{line}" for line in told]
 
 
+def require_some(named: Sequence[str]) -> None:
+    """Read until there is a document that can be used. Raises BadInput where there is none."""
+    listing = find(named)
+    passed_over: list[str] = []
+    if not any(True for file in listing.files for _ in read(file, passed_over)):
+        raise nothing_in(named, [*listing.passed_over, *passed_over])
+
+
+def nothing_in(named: Sequence[str], passed_over: Sequence[str]) -> BadInput:
+    """Say that there is nothing to search in, and why of the first of what was passed over."""
+    where = ", ".join(named[:3]) + (" …" if len(named) > 3 else "")
+    if not passed_over:
+        return BadInput(f"documents: there are no documents in {where}.")
+    more = f" ({len(passed_over) - 1} more)" if len(passed_over) > 1 else ""
+    return BadInput(f"documents: nothing in {where} can be used. {passed_over[0]}{more}")
+
+
 def _document(file: File, text: Text) -> Document:
     is_row = file.path.suffix.lower() in shapes.OF_ROWS
     named = "" if is_row else re.sub(r"[-_\s]+", " ", file.path.stem).strip()

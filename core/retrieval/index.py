@@ -19,7 +19,6 @@ from finetop.core.retrieval import bm25, chunks, dense, documents
 from finetop.core.retrieval.chunks import Chunk
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from finetop.core.home import Home
@@ -131,7 +130,7 @@ def _make(settings: Settings, listing: documents.Listing, model: Path | None, fo
             for chunk in chunks.cut(document, settings.chunk_words, settings.overlap_words):
                 found.setdefault(chunk.text, chunk)
     if not found:
-        raise BadInput(_nothing(settings.documents, [*listing.passed_over, *passed_over]))
+        raise documents.nothing_in(settings.documents, [*listing.passed_over, *passed_over])
     aside = folder.with_name(f".{folder.name}.{os.getpid()}")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(mode=0o700, parents=True)
@@ -157,11 +156,3 @@ def _load(folder: Path, model: Path | None) -> tuple[_Facts, _Searcher] | None:
     except (OSError, ValueError, KeyError, EOFError):  # a MsgspecError is a ValueError
         return None
     return facts, searcher
-
-
-def _nothing(named: Sequence[str], passed_over: Sequence[str]) -> str:
-    where = ", ".join(named[:3]) + (" …" if len(named) > 3 else "")
-    if not passed_over:
-        return f"documents: there are no documents in {where}."
-    more = f" ({len(passed_over) - 1} more)" if len(passed_over) > 1 else ""
-    return f"documents: nothing in {where} can be used. {passed_over[0]}{more}"

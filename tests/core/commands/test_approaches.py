@@ -65,15 +65,32 @@ def test_a_comparison_is_queued_once_and_told_of(rig, finetop, recipe):
     assert (code, out) == (130, "0 of 4 runs are measured\n")
     assert err.splitlines()[-1] == "The runs go on. What comes of them: finetop approaches tone"
 
+    odd, nothing = rows.with_name("odd.jsonl"), rows.with_name("nothing")
+    odd.write_text('{"question": "a", "answer": "b"}\n')
+    nothing.mkdir()
+    (nothing / "a.md").touch()
+    queued = finetop("ls")[1]
     for words, said in (
         (("tome",), "there is no comparison and no recipe 'tome'. Did you mean tone?"),
         (("zzzzz",), "there is no comparison and no recipe 'zzzzz'. There is tone, tone-2."),
         ((recipe, "--only", "lorra"), "there is no approach 'lorra'"),
         (("--only", "lora"), "say which recipe"),
         ((recipe, "--set", "check.target=null"), "check.target is not set"),
+        (
+            (recipe, "--set", f"data.train=[{{path: {odd}}}]"),
+            "Rename question to prompt and answer to completion",
+        ),
+        (
+            (recipe, "--set", f"check.target.path={odd}"),
+            "odd.jsonl:1: a row with question, answer has no shape",
+        ),
+        ((recipe, "--set", f"ask.documents=[{nothing}]"), "can be used. nothing/a.md: is empty."),
     ):
         code, _, err = finetop("approaches", *words)
         assert code == 2 and said in err and len(err.splitlines()) == 1
+    assert finetop("ls")[1] == queued, "none of a comparison is queued where a part could not be read"
+    only_asked = (recipe, "--only", "prompt", "--hold", "--set", f"data.train=[{{path: {odd}}}]")
+    assert finetop("approaches", *only_asked)[0] == 0, "the prompt alone reads no training rows"
 
 
 def test_the_table_and_the_advice_have_room_on_80_columns(capsys):
