@@ -204,7 +204,8 @@ def _retained(members: Sequence[Member], trains: bool) -> Retained | None:
     if not checks:
         return None
     spread = stdev(drops) if len(drops) > 1 else None
-    return Retained(fmean(drops) if drops else None, [check.verdict for check in checks], spread=spread)
+    verdicts: list[str] = [check.verdict for check in checks]
+    return Retained(fmean(drops) if drops else None, verdicts, spread=spread, margin=checks[0].margin)
 
 
 def _news(updates: str, members: Sequence[Member], metric: str) -> News | None:

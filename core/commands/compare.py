@@ -89,5 +89,5 @@ def print_data(found: Sequence[data.RunDetail], read: Sequence[protocol.DataDiff
     for one in read:
         first, other = clean_line(one.run), clean_line(one.other)
         print(f"how the data of {first} (A) and {other} (B) differ")
-        for kind, text in words.differ_lines(one, "A", "B"):
+        for kind, text in words.differ_lines(one, "A", "B", {run.row.name: run.recipe for run in found}):
             print(f"    {kind} {text}" if kind in ("-", "+") else f"  {'  ' if kind else ''}{text}")

@@ -45,6 +45,7 @@ class Retained(msgspec.Struct, frozen=True):
     verdicts: list[str]  # of each checked run: ok, regressed, no_verdict
     same_weights: bool = False  # no weight moved: there is nothing to check
     spread: float | None = None
+    margin: float | None = None  # of the checks: from there a drop has REGRESSED
 
 
 class News(msgspec.Struct, frozen=True):

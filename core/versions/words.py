@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from finetop.core.run import NO_WEIGHT
 from finetop.core.text import clean_line
 from finetop.core.versions import named
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from finetop.core.lint.kept import Kept
     from finetop.core.protocol import DataDifferAnswer, DataVersion, SourceFacts, SourcePair
@@ -21,6 +22,7 @@ LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so
 NO_ROWS = "Its rows are not known: it has read none yet, or an older finetop read them, which kept no hashes."
 TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
+NO_TRAINING = "It was not trained: no weight moved."
 NOTHING_TOLD = "An older finetop read this run's data, and kept no hashes of its rows."
 
 
@@ -221,10 +223,17 @@ def same_line(rows: Sequence[SourceRow]) -> str:
     return f"Their data are the same: {', '.join(map(version_words, rows))}."
 
 
-def differ_lines(found: DataDifferAnswer, one: str, other: str) -> Iterator[tuple[str, str]]:
+def unknown_rows(recipe: Mapping[str, Any]) -> str:
+    """Say why nothing is known of the rows that a run has read."""
+    return NO_TRAINING if recipe.get("method", {}).get("name") == NO_WEIGHT else NO_ROWS
+
+
+def differ_lines(
+    found: DataDifferAnswer, one: str, other: str, recipes: Mapping[str, Mapping[str, Any]]
+) -> Iterator[tuple[str, str]]:
     """Say how the data of two runs differ: lines, each with what it is ('' a source, 'setting', '-' or '+' a row)."""
     for name in found.unknown:
-        yield "", f"{clean_line(name)}: {NO_ROWS}"
+        yield "", f"{clean_line(name)}: {unknown_rows(recipes.get(name, {}))}"
     for pair in found.pairs:
         yield "", pair_words(pair, one, other)
         for line in settings(pair):

@@ -69,7 +69,7 @@ async def test_v_turns_to_the_prices_and_tab_to_what_is_below() -> None:
         assert "v scores" in text_of(app)
         await pilot.press("tab")
         await settled(pilot)
-        assert "token f1 against retained" in text_of(app)
+        assert "token f1 against retained" in text_of(app) and "limit -3.0" in text_of(app)
         await pilot.press("tab")
         await settled(pilot)
         assert "runs of retrieval-lora" in text_of(app)

@@ -40,11 +40,12 @@ def picture_lines(
     if len(spots) < 2 or height < LEAST:
         return [((" A picture needs two approaches that are measured and checked.", "dim"),)]
     rows = height - 1 if absent else height
+    kept = [row.retained for row in found.rows if row.retained is not None]
     drawn = scatter(
         spots,
         width=width,
         height=rows,
-        limit=None,
+        limit=next((-one.margin for one in kept if one.margin is not None), None),
         x_words=lambda x: f"{x:+.1f}" if round(x, 1) else "0.0",
         y_words=lambda y: f"{sign * y:.2f}",
         x_name="retained",

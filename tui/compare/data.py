@@ -27,7 +27,7 @@ def data_lines(held: Held, chosen: int, width: int) -> list[Line]:
     lines: list[Line] = [rule(((f"data of {names[0]}, and of {names[1]}", ""),), width)]
     for run, name in ((one, names[0]), (two, names[1])):
         if not run.sources:
-            lines += _rows(f"{name}: {words.NO_ROWS}", width, "", "dim")
+            lines += _rows(f"{name}: {words.unknown_rows(run.recipe)}", width, "", "dim")
     if not (one.sources and two.sources):
         return lines
     if words.same_data([one.sources, two.sources]):
@@ -35,7 +35,9 @@ def data_lines(held: Held, chosen: int, width: int) -> list[Line]:
     found = held.data.get((one.row.name, two.row.name))
     if found is None:
         return [*lines, (("   comparing their rows …", "dim"),)]
-    for kind, text in words.differ_lines(found, LETTERS[at], LETTERS[other]):
+    for kind, text in words.differ_lines(
+        found, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in held.runs}
+    ):
         if kind in ("-", "+"):
             lines += _rows(
                 text, width, f"{LETTERS[at] if kind == '-' else LETTERS[other]} ", "", _EXAMPLE_ROWS

@@ -263,7 +263,9 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
 
     def action_other(self, by: int) -> None:
         """Show the next comparison."""
-        names = [] if self.found is None else [one.name for one in self.found.comparisons]
+        if self.found is None:
+            return  # it is not known yet whether there are others
+        names = [one.name for one in self.found.comparisons]
         if len(names) < 2:
             host_of(self).say("there is no other comparison.")
             return

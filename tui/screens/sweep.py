@@ -216,7 +216,9 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
     def action_sweep(self, by: int) -> None:
         """Show the next of the sweeps."""
         answer = self.held.answer
-        if answer is None or len(answer.sweeps) < 2:
+        if answer is None:
+            return  # it is not known yet whether there are others
+        if len(answer.sweeps) < 2:
             host_of(self).say("there is no other sweep.")
             return
         names = [one.name for one in answer.sweeps]

@@ -61,6 +61,10 @@ def test_another_order_is_said_and_nothing_else():
     assert words.changes(found) == "the same rows in another order"
     assert not differ([1, 1, 2], [1, 2, 1]).difference.same_order
     assert differ([1, 2], [1, 2]).difference.is_same
+    untrained = {"method": {"name": "none"}}
+    assert (
+        words.unknown_rows(untrained) == words.NO_TRAINING != words.unknown_rows({"method": {"name": "lora"}})
+    )
     assert words.changes(differ([1, 2], [5, 6, 7]).difference) == "other rows, all 3"
     assert differ([], [1]).difference == Difference(0, 0, 0, 1)
 
