@@ -49,7 +49,7 @@ CROWD: Final = (
 )
 LABEL: Final = 4  # rows, at least, that have one answer: it is a label
 STEP: Final = 1000  # rows or pairs that are looked at together
-MOST_ROWS: Final = 1_000_000  # different ones of a side whose words are compared: they take 300 MB
+MOST_ROWS: Final = 750_000  # different ones of a side whose words are compared: they take 230 MB
 MOST_PAIRS: Final = 4_000_000  # that are compared word by word: an hour
 MOST_LIGHT: Final = 300_000  # whose questions are light edits of each other: they take 300 MB
 EQUAL: Final = Change(1.0)

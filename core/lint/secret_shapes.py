@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from finetop.core.lint.shapes import Shape, hits_of
+from finetop.core.lint.shapes import Shape, has_hint, hits_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,9 +240,19 @@ SECRETS = (
 
 LONG = 16  # characters without a space, which all have but these: most texts have no such word
 _SHORTER = tuple(shape for shape in SECRETS if shape.kind in ("private key", "password in a URL", PASSWORD))
+_ANYWHERE = {
+    *(shape.kind for shape in _SHORTER),
+    "Discord token",
+    "Authorization header",
+    "key that is assigned",
+}  # with spaces
 
 
 def secrets_in(text: str) -> Iterator[Hit]:
     """Find keys, tokens and passwords."""
-    longest = max(map(len, text.split()), default=0)
-    yield from hits_of(SECRETS if longest >= LONG else _SHORTER, text)
+    long = " ".join([word for word in text.split() if len(word) >= LONG])
+    if not long:
+        yield from hits_of(_SHORTER, text)
+        return
+    shapes = [shape for shape in SECRETS if shape.kind in _ANYWHERE or has_hint(shape, long)]
+    yield from hits_of(shapes, text)

@@ -32,10 +32,14 @@ class Finder(Comparing):
         hashes, found = self._seen.heads["row"], []
         for side in alike.SIDES:
             members = self._seen.members(whole, side)
-            _, first, which = np.unique(hashes[members], return_index=True, return_inverse=True)
-            originals = members[first[which]]
-            is_copy = originals != members
-            found.append(np.stack([members[is_copy], originals[is_copy]], axis=1))
+            of_side = hashes[members]
+            order = np.argsort(of_side, kind="stable")
+            is_first = np.ones(len(order), bool)
+            is_first[1:] = np.diff(of_side[order]) != 0
+            first, copies = np.flatnonzero(is_first), np.flatnonzero(~is_first)
+            originals = first[np.searchsorted(first, copies, side="right") - 1]
+            both = np.stack([members[order[copies]], members[order[originals]]], axis=1)
+            found.append(both[np.argsort(both[:, 0])])
         return Copies(np.concatenate(found))
 
 

@@ -27,7 +27,12 @@ _WORDS = (
     "im_start|im_end|eot_id|start_header_id|end_header_id|endoftext"  # that nobody writes for anything else
 )
 _HINTS = (
-    "|",
+    "<|",
+    "im_start",
+    "im_end",
+    "eot_id",
+    "_header_id",
+    "endoftext",
     "INST",
     "SYS",
     "_of_turn",
