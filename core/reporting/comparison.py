@@ -42,8 +42,9 @@ def page_of_comparison(told: Compared, now: float, version: str) -> Page:
     answer = told.answer
     best = next((row for row in answer.rows if row.is_best), None)
     advice = next((one.text for one in answer.advice if one.topic == ON_TARGET), "")
-    is_open = any(row.gap is not None and row.gap.is_open for row in answer.rows)
-    tone: Tone = "open" if best is None or is_open else "good"
+    level = [row.name for row in answer.rows if row.gap is not None and row.gap.is_open]
+    others = f" or {level[0]}" if len(level) == 1 else f" or {len(level)} others" if level else ""
+    tone: Tone = "open" if best is None or level else "good"
     better = "lower is better" if answer.lower_is_better else "higher is better"
     by = answer.metric.replace("_", " ")
     measured = sum(run.is_measured for row in answer.rows for run in row.runs)
@@ -58,7 +59,7 @@ def page_of_comparison(told: Compared, now: float, version: str) -> Page:
     return Page(
         title=answer.name,
         about=f"{answer.model} on {answer.target}, compared by {by} ({better})",
-        word="NOT MEASURED" if best is None else f"BEST: {best.name}",
+        word="NOT MEASURED" if best is None else f"BEST: {best.name}{others}",
         tone=tone,
         sentence=advice or "No approach is measured yet.",
         sure=(f"{measured} of {runs} runs are measured",),

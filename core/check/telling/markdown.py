@@ -17,8 +17,11 @@ TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters
 TEXT_SHOWN = 120
 SIGNS = {"ok": "✅", "regressed": "❌", "no_verdict": "⚪"}
 # What Markdown or HTML would read as markup; @ would send mail to whoever has that name, # link an issue, and
-# an address becomes a link without any mark. Within a word _ is itself.
-_MARKUP = re.compile(r"[\\`*{}\[\]<>#!|~&@$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
+# an address becomes a link without any mark. Within a word _ is itself, and so are an interval's brackets and an arrow.
+_KEPT = r"(?P<kept>\[[+-]?[\d.]+, [+-]?[\d.]+\](?![(\[:])| ->(?= ))|"
+_MARKUP = re.compile(
+    _KEPT + r"[\\`*{}\[\]<>#!|~&@$]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE
+)
 
 
 def markdown(name: str, outcome: Outcome) -> str:
@@ -45,7 +48,11 @@ def markdown(name: str, outcome: Outcome) -> str:
 
 def escape(text: str, *, limit: int = 2000) -> str:
     """Make outside text safe within Markdown, also in a table's cell: no markup, links, mentions or new lines."""
-    return _MARKUP.sub(lambda found: f"&#{ord(found[0])};", clean_line(text, limit=limit)).strip()
+
+    def safe(found: re.Match[str]) -> str:
+        return found[0] if found["kept"] else f"&#{ord(found[0])};"
+
+    return _MARKUP.sub(safe, clean_line(text, limit=limit)).strip()
 
 
 def _task_table(outcome: Outcome) -> list[str]:

@@ -161,6 +161,9 @@ def test_long_results_stay_under_a_comments_limit() -> None:
     [
         ("a|b", "a&#124;b"),
         ("[x](http://evil)", "&#91;x&#93;(http&#58;//evil)"),
+        ("0.23 [0.12, -0.34] and 1 -> 2", "0.23 [0.12, -0.34] and 1 -> 2"),
+        ("[1, 2](http://evil)", "&#91;1, 2&#93;(http&#58;//evil)"),
+        ("[1, 2]: x, [1, 2][3], -->", "&#91;1, 2&#93;: x, &#91;1, 2&#93;&#91;3&#93;, --&#62;"),
         ("see www.evil.example", "see www&#46;evil.example"),
         ("`code` *bold* a_b _i_", "&#96;code&#96; &#42;bold&#42; a_b &#95;i&#95;"),
         ("@all #12 &amp; \\", "&#64;all &#35;12 &#38;amp; &#92;"),
