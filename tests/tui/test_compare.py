@@ -12,6 +12,7 @@ from tui_fakes import NOW, make_check, settled, text_of
 from finetop.core import protocol
 from finetop.core.run import Finished, Running
 from finetop.core.versions import Difference, Example
+from finetop.tui.compare.lines import scatter_lines, table_lines
 from finetop.tui.screens.compare import CompareScreen
 from finetop.tui.screens.run import RunScreen
 
@@ -144,6 +145,24 @@ async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> 
         assert "374 in both, 38 changed, 5 only in B" in text_of(app)
         asked = [ask for ask in fake.asked if isinstance(ask, protocol.DataDiffer)]
         assert [ask.other for ask in asked] == ["support-r16", "support-full-1e-5"]
+
+
+def test_of_runs_on_different_tests_none_is_the_best_by_its_target() -> None:
+    one, two, old = three().details.values()
+    tests = [
+        msgspec.structs.replace(source(1, 40), use="test", content=content)
+        for content in ("a" * 64, "b" * 64)
+    ]
+    one, two = (
+        msgspec.structs.replace(run, sources=[*run.sources, test])
+        for run, test in zip((one, two), tests, strict=True)
+    )
+    for runs, are_told in (((one, two), True), ((one, old), False), ((one, one), False)):
+        text = "\n".join("".join(part for part, _ in line) for line in table_lines(runs, 0, 80, NOW))
+        assert ("They were measured on different tests" in text) is are_told
+        assert ("0.91 *" in text) is (not are_told and runs[1] is old)
+    drawn = scatter_lines((one, two), "exact_match", 0, 80, 20)
+    assert "different tests" in "".join(part for line in drawn for part, _ in line)
 
 
 async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
