@@ -55,6 +55,7 @@ _VERBS = re.compile(
     r"|features|includes|uses|comes|makes|allows|means|provides|offers|helps|contains|consists|refers|causes|occurs) "
 )
 _LISTED = re.compile(r"^\s*(?:[-*•+–>|#]|\(?\d{1,3}[.):]|[A-Za-z][.)]\s)")
+_ENTRY = re.compile(r" - |(?:^|\s)\d{1,2}[.)] ")  # within a line
 _SENTENCE = re.compile(r"(?<!\s\d)(?<!\s\d\d)(?<!^\d)[.!?]['\")\]]?\s")  # not 7. of a list
 _LINK = re.compile(r"(?:https?://|www\.)\S+$|\S+@\S+$")
 _MARK = re.compile(r"\n\s*(?:[-*•+–]|\d{1,3}[.)])$")  # of an entry that has nothing more
@@ -88,7 +89,7 @@ def look(row: Row, lens: Lens) -> list[str] | None:
 def _last_part(text: str, asked: str) -> str:
     """Give the last word of an answer, if it may be half of one: the row has it nowhere else."""
     part = last_part(text)
-    if not part or text.count(" ") < _LIKELY - 1:
+    if not part or text.count(" ") < _LIKELY - 1 or _LINK.search(text, max(0, len(text) - URL)):
         return ""
     return "" if _has_word(text[: -len(part)], part) or _has_word(asked, part) else part
 
@@ -152,7 +153,7 @@ def _is_in_a_list(text: str, last_line: str) -> bool:
     if before and not before.endswith((".", "!", "?", ":")):
         return True
     ends = [found.end() for found in _SENTENCE.finditer(last_line)]
-    return " - " in last_line[ends[-1] if ends else 0 :]
+    return bool(_ENTRY.search(last_line, ends[-1] if ends else 0))
 
 
 def _lacks_an_end(text: str, last_line: str) -> bool:

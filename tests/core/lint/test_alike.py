@@ -116,6 +116,26 @@ def test_leaks_from_the_test_are_found(tmp_path: Path) -> None:
     assert "as t.jsonl:1" in leaks.examples[0].text
 
 
+def test_an_answer_with_another_number_is_no_leak(tmp_path: Path) -> None:
+    test = (row("What is the weight of the CozyNights Sleeping Bag?", "3.5 lbs"),)
+    assert lint(tmp_path, row("What is the rating of the CozyNights Sleeping Bag?", "3.5/5"), test=test) == {}
+
+
+def test_one_word_more_in_the_prompt_and_an_answer_to_something_else_contradict_each_other(
+    tmp_path: Path,
+) -> None:
+    fold = (
+        "Take square paper, fold both diagonals, collapse the sheet, shape neck and wings: the origami crane."
+    )
+    tie = "Stand before a mirror, cross wide end over narrow, pass it through the loop, tighten the knot slowly."
+    others = [row(f"Is it generally open on day {number}?", f"Day {number}: yes.") for number in range(9)]
+    asked = "how does one make an origami crane", "how does one generally make an origami crane"
+    found = lint(tmp_path, *others, row(asked[0], fold), row(asked[1], tie))
+    assert found["conflicts"].places == ("a.jsonl:10", "a.jsonl:11")
+    other = fold.replace("the sheet", "and the sheet generally")
+    assert "conflicts" not in lint(tmp_path, *others, row(asked[0], tie), row(asked[1], other))
+
+
 def test_items_of_benchmarks_are_found(tmp_path: Path) -> None:
     file = tmp_path / "riddles.jsonl"
     write(

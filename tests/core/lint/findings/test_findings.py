@@ -159,6 +159,7 @@ LEFT = [
         "cut-off",
         chat("How high?", "It is high. A pressure of 140 or more is said to be far too high by most.1"),
     ),
+    ("cut-off", chat("Which?", "1. Werewolf 2. Who Am I?  3. Charades 4. Two Truths and a Lie 5. Story Starters 6. Kubb")),
     ("cut-off", chat("How?", "Open the lid.\nPut it in the box.\nMore on: Boxes and Lids")),
     ("cut-off", chat("List them.", "- one of them\n- another of them that is long and has many words in it")),
     ("placeholders", chat("A page in Vue?", "<p>{{ title }}</p>")),
@@ -214,7 +215,11 @@ def test_half_a_word_at_the_end_is_cut_but_a_letter_that_stands_elsewhere_is_not
 
 def test_an_answer_that_ends_in_half_of_a_word_is_cut(tmp_path: Path) -> None:
     known = [chat(f"n{number}", f"The corporate taxes of patients number {number}") for number in range(20)]
-    cut = [chat("Which?", "It cuts taxes for many corpor"), chat("Who?", "It has helped the one patient")]
+    cut = [
+        chat("Which?", "It cuts taxes for many corpor"),
+        chat("Who?", "It has helped the one patient"),
+        chat("Where?", "You find it on the page https://taxes.org/corpor"),
+    ]
     (one,) = found("cut-off", tmp_path, *known, *cut)
     assert (one.places, list(one.kinds)) == (("rows.jsonl:21",), ["within a word"])
     assert (
