@@ -159,7 +159,13 @@ LEFT = [
         "cut-off",
         chat("How high?", "It is high. A pressure of 140 or more is said to be far too high by most.1"),
     ),
-    ("cut-off", chat("Which?", "1. Werewolf 2. Who Am I?  3. Charades 4. Two Truths and a Lie 5. Story Starters 6. Kubb")),
+    (
+        "cut-off",
+        chat(
+            "Which?",
+            "1. Werewolf 2. Who Am I?  3. Charades 4. Two Truths and a Lie 5. Story Starters 6. Kubb",
+        ),
+    ),
     ("cut-off", chat("How?", "Open the lid.\nPut it in the box.\nMore on: Boxes and Lids")),
     ("cut-off", chat("List them.", "- one of them\n- another of them that is long and has many words in it")),
     ("placeholders", chat("A page in Vue?", "<p>{{ title }}</p>")),
