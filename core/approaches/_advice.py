@@ -100,6 +100,7 @@ def _knowledge(done: Sequence[ApproachRow], metric: str) -> str:
     text = _taken_in(took, metric)
     if missed and took:
         text += f" Not proven for {_and([f'{row.name}, {_by(row)}' for row in missed], '; ')}."
+        text += _higher(missed, took, metric)
     elif missed:
         ways = _and([f"{row.name}, {_by(row)}" for row in missed], "; ")
         text = f"No approach is proven to answer new facts better once it has them: {ways}."
@@ -116,10 +117,25 @@ def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
     ways = {row.news.how for row in took if row.news is not None}
     head = "Look it up" if ways == {"index"} else "Train anew" if ways == {"train"} else "Either way"
     words = "; then ".join(f"{row.name}, {_by(row)} ({_by_score(row)})" for row in took)
-    text = f"{head}: new facts are answered by {words}."
+    text = f"{head}: new facts are answered better by {words}."
     sign = -1 if metric in LOWER_IS_BETTER else 1
     best = max(took, key=lambda row: sign * (row.news.after.mean if row.news and row.news.after else 0))
     return text if best is took[0] else f"{text} Best on them is {best.name}."
+
+
+def _higher(missed: Sequence[ApproachRow], took: Sequence[ApproachRow], metric: str) -> str:
+    """Name who scores higher on new facts than all that are proven to have taken them in, though it is not proven to."""
+    means = [row.news.after.mean for row in took if row.news is not None and row.news.after is not None]
+    best = min(means) if metric in LOWER_IS_BETTER else max(means)
+    news = [(row.name, row.news.before, row.news.after) for row in missed if row.news is not None]
+    pairs = [(name, one, two) for name, one, two in news if one is not None and two is not None]
+    higher = [pair for pair in pairs if statistics.is_better(metric, pair[2].mean, best)]
+    if not higher:
+        return ""
+    names = _and([f"{name} ({before.mean:.2f} to {after.mean:.2f})" for name, before, after in higher])
+    always = all(statistics.is_better(metric, before.mean, best) for _, before, _ in higher)
+    verb = "scores" if len(higher) == 1 else "score"
+    return f" Yet {names} {verb} better on them{', and did before having them' if always else ''}."
 
 
 def _until_known(row: ApproachRow) -> float:
