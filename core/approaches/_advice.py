@@ -124,7 +124,7 @@ def _taken_in(took: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _higher(missed: Sequence[ApproachRow], took: Sequence[ApproachRow], metric: str) -> str:
-    """Name who scores higher on new facts than all that are proven to have taken them in, though it is not proven to."""
+    """Name who scores better on new facts than all that are proven to have taken them in."""
     means = [row.news.after.mean for row in took if row.news is not None and row.news.after is not None]
     best = min(means) if metric in LOWER_IS_BETTER else max(means)
     news = [(row.name, row.news.before, row.news.after) for row in missed if row.news is not None]
