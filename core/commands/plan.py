@@ -144,7 +144,7 @@ def memory_lines(plan: Plan) -> Iterator[str]:
 
 def data_words(steps: Steps) -> str:
     aside = f", {steps.eval_rows:,} for evaluation" if steps.eval_rows else ""
-    too_long = f"; {steps.too_long:,} rows are longer than data.max_tokens" if steps.too_long else ""
+    too_long = f"; about {steps.too_long:,} rows are longer than data.max_tokens" if steps.too_long else ""
     return (
         f"{steps.rows:,} rows{aside}, {steps.tokens_per_epoch:,} tokens an epoch,"
         f" longest {steps.longest:,} ({steps.how}){too_long}"

@@ -109,12 +109,15 @@ class Finder:
             )
         if rare:
             words += f" {len(rare)} have fewer than {RARE} rows, which is too few to learn them well."
+        about = "labels, and how often each is there"
+        if is_lopsided:
+            about = "labels that are out of balance"
+        elif rare:
+            about = f"labels of fewer than {RARE} rows"
         return [
             Finding(
                 name="labels",
-                about="labels that are out of balance"
-                if is_lopsided or rare
-                else "labels, and how often each is there",
+                about=about,
                 severity="warning" if is_lopsided else "note",
                 count=sum(counts[label] for label in rare) if rare else self.rows,
                 of=of,
