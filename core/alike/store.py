@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from array import array
 from itertools import pairwise
@@ -11,19 +12,35 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from finetop.core.errors import EnvironmentTrouble
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from finetop.core.alike.words import Codes
 
 IN_MEMORY: Final = 128 * 2**20  # bytes: 100,000 rows of 300 words
-ON_DISK: Final = "/var/tmp"  # /tmp is memory on many machines
+ON_DISK: Final = "/var/tmp"  # unless TMPDIR says where: /tmp is memory on many machines
 BLOCK: Final = 1000  # texts that are read at once
 
 
+def _folder() -> str:
+    return os.environ.get("TMPDIR") or (ON_DISK if Path(ON_DISK).is_dir() else tempfile.gettempdir())
+
+
 def _spooled(share: float = 1.0) -> tempfile.SpooledTemporaryFile[bytes]:
-    folder = ON_DISK if Path(ON_DISK).is_dir() else None
-    return tempfile.SpooledTemporaryFile(int(share * IN_MEMORY), prefix="finetop-words-", dir=folder)
+    return tempfile.SpooledTemporaryFile(int(share * IN_MEMORY), prefix="finetop-words-", dir=_folder())
+
+
+def _write(file: tempfile.SpooledTemporaryFile[bytes], data: bytes) -> None:
+    """Write at the end. Raises EnvironmentTrouble where the disk is full, or no file can be there."""
+    try:
+        file.write(data)
+    except OSError as error:
+        raise EnvironmentTrouble(
+            f"{_folder()}: {error.strerror}. What is kept of the rows, to compare them, goes there.",
+            hint="Make room, or name another folder: TMPDIR=FOLDER.",
+        ) from error
 
 
 class Table:
@@ -38,7 +55,7 @@ class Table:
 
     def add(self, rows: NDArray[np.uint32]) -> None:
         """Add some rows."""
-        self._file.write(rows.tobytes())
+        _write(self._file, rows.tobytes())
 
     def some(self, numbers: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Give some rows."""
@@ -65,7 +82,7 @@ class Store:
 
     def add(self, codes: bytes) -> None:
         """Add a text."""
-        self._file.write(codes)
+        _write(self._file, codes)
         self._ends.append(self._ends[-1] + len(codes))
 
     def __getitem__(self, number: int) -> Codes:

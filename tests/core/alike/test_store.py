@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from finetop.core.alike import store
 from finetop.core.alike.words import codes_of
+from finetop.core.errors import EnvironmentTrouble
 
 
 @pytest.mark.parametrize("in_memory", [1 << 20, 64])
@@ -20,3 +23,12 @@ def test_texts_come_back(in_memory: int, monkeypatch: pytest.MonkeyPatch) -> Non
     assert kept[13].tolist() == texts[13].tolist()
     again = [one.tolist() for first, some in kept.blocks() for one in some if first % 7 == 0]
     assert again == [text.tolist() for text in texts]
+
+
+def test_no_room_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "IN_MEMORY", 64)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "nowhere"))
+    kept = store.Store()
+    with pytest.raises(EnvironmentTrouble, match="nowhere: No such file") as caught:
+        kept.add(codes_of("a word " * 50).tobytes())
+    assert "TMPDIR" in str(caught.value.hint)
