@@ -101,7 +101,8 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     assert rows["few-shot"].state == "left out" and rows["few-shot"].said == "no rows"
     said = {one.topic: one.text for one in found.advice}
     assert "lora can't be told from it" in said["on this target"]
-    assert said["changing knowledge"].startswith("Answers new facts soonest: retrieval in 0.25 s")
+    assert said["changing knowledge"].startswith("Either way: new facts are answered better by")
+    assert "retrieval, after 0.25 s of indexing (0.00 to 0.85, by 0.85" in said["changing knowledge"]
 
     row = rig.ask(protocol.GetRun("kb-prompt")).row
     assert (row.method, row.objective, word(row.state), row.tags) == (

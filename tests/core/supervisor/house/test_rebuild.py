@@ -26,7 +26,13 @@ from finetop.core.supervisor.lock import take_lock
 @pytest.fixture
 def lived(rig, tmp_path):
     """A home with runs of every kind, whose supervisor has ended: its dump is what must come back."""
-    finished = rig.submit("finished", steps=40, saved=[10, 20, 30], lost=20, best=20, check=True)
+    faq = tmp_path / "faq.jsonl"
+    faq.write_text(
+        '{"messages": [{"role": "user", "content": "When?"}, {"role": "assistant", "content": "At 9."}]}\n'
+    )
+    finished = rig.submit(
+        "finished", steps=40, saved=[10, 20, 30], lost=20, best=20, check=True, reads=[str(faq)]
+    )
     rig.wait_state(finished, "finished")
     wait_checked(rig, finished, 1)
     rig.ask(protocol.Check(finished, 10))  # a look, as the claim is spent
@@ -37,6 +43,7 @@ def lived(rig, tmp_path):
     rig.wait_state(spread, "finished")
     rig.ask(protocol.Check(spread, 20))
     wait_checked(rig, spread, 1)
+    rig.ask(protocol.SetStanding(spread, "", protocol.Standing("looking", "ana", note="since when?")))
     rig.ask(protocol.Remedy(spread, only=["interpolate"]))
     rig.wait_job(spread, "remedy")
     resumed = rig.submit("resumed", steps=30, saved=[10, 20], end="die", once=True)
@@ -165,7 +172,7 @@ def goes_on_from_there(rig):
     name = rig.submit("newest", steps=1)
     rig.wait_state(name, "finished")
     rows = rig.ask(protocol.Sql("SELECT count(*), count(DISTINCT id) FROM runs")).rows
-    assert rows == [[14, 14]]
+    assert rows == [[15, 15]]
     rig.wait_state("grandchild", "finished")
     rig.ask(protocol.Shutdown())
     rig.processes[-1].wait()
