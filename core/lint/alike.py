@@ -8,44 +8,33 @@ on, those of data.eval, those of the test.
 from __future__ import annotations
 
 import itertools
-import struct
 from array import array
-from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
 import numpy as np
 
-from finetop.core import formats
 from finetop.core.alike import minhash
 from finetop.core.alike.compare import NONE, TABLE, Change, asks_the_same, compare, count_words, is_rare
 from finetop.core.alike.store import Store
-from finetop.core.alike.words import bare, codes_of, fingerprint_of, folded
+from finetop.core.alike.words import bare
+from finetop.core.lint.families import Families
+from finetop.core.lint.sights import COLUMNS, HEAD, LONGEST, TEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from finetop.core.alike.compare import Counts, Told
+    from finetop.core.alike.compare import Counts
     from finetop.core.alike.minhash import Pairs
     from finetop.core.alike.words import Codes
     from finetop.core.lint.report import SourceRole
-    from finetop.core.lint.row import Lens, Row
+    from finetop.core.lint.row import Lens
     from finetop.core.lint.whole import Whole
 
-HEAD: Final = struct.Struct(
-    "<QQQQQHHH"
-)  # row, question, answer, context, worse answer; kind; words of both sides
-COLUMNS: Final = np.dtype(
-    [(name, "<u8") for name in ("row", "question", "answer", "context", "worse")]
-    + [(name, "<u2") for name in ("kind", "asked", "answered")]
-)
-LONGEST: Final = 8192  # words of a question or an answer that are compared
-CONVERSATION, TEXT, PREFERENCE, GOOD, BAD, PROMPT = range(6)
 CROWD: Final = (
-    20  # rows that ask the same: from there on their answers are compared, for the question is an instruction
+    20  # rows that ask the same: from there on it is an instruction, and their answers are compared
 )
 LABEL: Final = 4  # rows, at least, that have one answer: it is a label
 STEP: Final = 1000  # rows or pairs that are looked at together
@@ -55,89 +44,6 @@ MOST_LIGHT: Final = 300_000  # whose questions are light edits of each other: th
 EQUAL: Final = Change(1.0)
 FEW: Final = 4  # rows that ask the same, which are compared with those that ask nearly the same
 SIDES: Final[tuple[tuple[SourceRole, ...], ...]] = (("train", "replay"), ("eval",), ("test",))
-
-
-def look(row: Row, lens: Lens) -> bytes | None:
-    """Hash a row, and turn it into words."""
-    if not row.turns:
-        return None
-    context, asked, answer, worse = _parts(row)
-    said, answered = codes_of(asked)[:LONGEST], codes_of(answer)[:LONGEST]
-    if not len(said) and not len(answered):
-        return None
-    kind = _kind(row)
-    context, asked, answer, worse = map(folded, (context, asked, answer, worse))
-    hashes = (
-        fingerprint_of(str(kind), context, asked, answer, worse),
-        fingerprint_of(context, asked),
-        fingerprint_of(answer),
-        fingerprint_of(context),
-        fingerprint_of(worse),
-    )
-    head = HEAD.pack(*hashes, kind, len(said), len(answered))
-    return head + said.tobytes() + answered.tobytes()
-
-
-def _parts(row: Row) -> tuple[str, str, str, str]:
-    """Give what the system says, what is asked, the answer, and the worse of two answers."""
-    if row.is_text:
-        return "", "", row.answer, ""
-    roles = [turn.role for turn in row.turns]
-    last = len(roles) - 1 - roles[::-1].index("assistant") if "assistant" in roles else len(roles)
-    before = [turn for turn in row.turns[:last] if turn.role != "rejected"]
-    return (
-        "\n".join(turn.text for turn in before if turn.role == "system"),
-        "\n\n".join(turn.text for turn in before if turn.role != "system"),
-        row.answer + _calls(row),
-        "\n".join(turn.text for turn in row.turns if turn.role == "rejected"),
-    )
-
-
-def _calls(row: Row) -> str:
-    """The functions that the last answer calls, as text."""
-    if not isinstance(row.record, formats.Conversation) or not row.record.calls:
-        return ""
-    calls: list[dict[str, Any]] = [{"call": call.name, **call.arguments} for call in row.record.calls]
-    return "\n" + msgspec.json.encode(calls, order="deterministic").decode()
-
-
-def _kind(row: Row) -> int:
-    match row.record:
-        case formats.Preference():
-            return PREFERENCE
-        case formats.Labelled(_, _, is_good):
-            return GOOD if is_good else BAD
-        case formats.Prompt():
-            return PROMPT
-    return TEXT if row.is_text else CONVERSATION
-
-
-class Families:
-    """Tells edits from templates: where three or more questions differ in one place, it is what they ask about."""
-
-    def __init__(self) -> None:
-        self._told: list[tuple[int, int, int, Told]] = []
-        self._in_place: dict[int, set[int]] = {}
-        self._partners: Counter[int] = Counter()
-
-    def take(self, one: int, other: int, question: int, second: int, change: Change, told: Told) -> None:
-        """Take in how two rows differ, and the hashes of their questions."""
-        self._partners.update((one, other))
-        self._in_place.setdefault(change.skeleton, set()).update((question, second))
-        if told:
-            self._told.append((one, other, change.skeleton, told))
-
-    def is_template(self, change: Change) -> bool:
-        """Whether three or more questions differ where these do."""
-        return len(self._in_place.get(change.skeleton, ())) > 2
-
-    def same(self) -> Iterator[tuple[int, int]]:
-        """Give the pairs that ask the same after all."""
-        for one, other, skeleton, told in self._told:
-            is_alone = self._partners[one] == self._partners[other] == 1
-            is_family = len(self._in_place[skeleton]) > 2
-            if told == "same" or (not is_family and (told == "sure" or is_alone)):
-                yield one, other
 
 
 class Gathered:
@@ -184,7 +90,7 @@ class Gathered:
         return self._words[number][self._size(number) :]
 
     def _size(self, number: int) -> int:
-        return int.from_bytes(self._heads[number * HEAD.size + 42 : number * HEAD.size + 44], "little")
+        return int(HEAD.unpack_from(self._heads, number * HEAD.size)[-2])
 
     def blocks(self) -> Iterator[tuple[int, list[Codes]]]:
         """Give the words of all rows, question and answer as two texts, a block at a time, with its first row."""

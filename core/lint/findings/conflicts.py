@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.alike.answers import answers_else, contradiction
 from finetop.core.alike.words import bare
-from finetop.core.lint import alike
+from finetop.core.lint import sights
 from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ DO = "decide which of the answers is right, or say in the prompt what decides"
 SEVERITY = "warning"
 SHOWS_BOTH = True  # of an example both answers, from where they differ
 
-look = alike.look
+look = sights.look
 
 
 class Finder(Comparing):
@@ -53,12 +53,12 @@ class Finder(Comparing):
         seen, heads = self._seen, self._seen.heads
         one, other = heads[first], heads[second]
         kinds = {int(one["kind"]), int(other["kind"])}
-        if kinds == {alike.GOOD, alike.BAD}:
+        if kinds == {sights.GOOD, sights.BAD}:
             return "one answer is called good and bad" if one["answer"] == other["answer"] else ""
-        if kinds == {alike.PREFERENCE}:
+        if kinds == {sights.PREFERENCE}:
             is_turned = one["answer"] == other["worse"] and one["worse"] == other["answer"]
             return "the better answer of one is the worse of the other" if is_turned else ""
-        if kinds & {alike.GOOD, alike.BAD} or one["answer"] == other["answer"]:
+        if kinds & {sights.GOOD, sights.BAD} or one["answer"] == other["answer"]:
             return ""
         answers = seen.answer(first), seen.answer(second)
         are_labels = seen.are_labels(first, second)
@@ -70,7 +70,7 @@ class Finder(Comparing):
         An answer that has one of these words is about it, and what many questions differ in is what they ask.
         """
         seen, kinds = self._seen, self._seen.heads["kind"]
-        is_of_all = {int(kinds[first]), int(kinds[second])} == {alike.CONVERSATION}
+        is_of_all = {int(kinds[first]), int(kinds[second])} == {sights.CONVERSATION}
         if not is_of_all or not change.is_few_words or seen.is_template(change):
             return ""
         asked, answers = (seen.asked(first), seen.asked(second)), (seen.answer(first), seen.answer(second))

@@ -8,7 +8,7 @@ import numpy as np
 
 from finetop.core.alike.contained import Items
 from finetop.core.alike.words import codes_of
-from finetop.core.lint import alike, benchmarks
+from finetop.core.lint import alike, benchmarks, sights
 from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ FIX = "remove the rows"
 DO = "remove the rows that contain items of a benchmark"
 SEVERITY = "warning"
 
-look = alike.look
+look = sights.look
 
 
 class Finder(Comparing):

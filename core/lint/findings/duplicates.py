@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from finetop.core.lint import alike
+from finetop.core.lint import alike, sights
 from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ FIX = "remove the copies and keep the first"
 DO = "remove the copies"
 SEVERITY = "warning"
 
-look = alike.look
+look = sights.look
 
 
 class Finder(Comparing):

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from finetop.core.alike.compare import asks_the_same, compare
 from finetop.core.alike.contained import Items
-from finetop.core.lint import alike
+from finetop.core.lint import alike, sights
+from finetop.core.lint.families import Families
 from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ ONE_IS_MANY = True
 
 TELLING = 4.0  # weight of the words of an answer that few questions have
 
-look = alike.look
+look = sights.look
 
 
 class Finder(Comparing):
@@ -40,14 +41,14 @@ class Finder(Comparing):
         if not tests:
             return []
         heads = seen.heads
-        is_text = heads["kind"] == alike.TEXT
+        is_text = heads["kind"] == sights.TEXT
         wanted = Items(
             [seen.answer(number) if is_text[number] else seen.asked(number) for number in tests],
             seen.counts(),
             is_loose=True,
         )
         training = seen.members(whole, alike.SIDES[0])
-        judged, answered, hits = alike.Families(), {}, {}
+        judged, answered, hits = Families(), {}, {}
         for first in range(0, len(training), 1000):
             whole.say("rows of the test", first, len(training))
             numbers = training[first : first + 1000].tolist()
@@ -74,7 +75,7 @@ class Finder(Comparing):
     def _answers(self, number: int, test: int, told: Told) -> bool:
         """Whether a training row answers as the test row does, in so many words that it is no chance."""
         seen, heads = self._seen, self._seen.heads
-        if heads["kind"][test] == alike.TEXT:
+        if heads["kind"][test] == sights.TEXT:
             return False
         change = compare(seen.answer(number), seen.answer(test), seen.counts(), if_light=True)
         is_same = change.is_light and not change.swapped_names and not change.added_names

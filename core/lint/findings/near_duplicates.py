@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.alike.compare import compare
-from finetop.core.lint import alike
+from finetop.core.lint import sights
 from finetop.core.lint.likes import Comparing, Like
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ TELLING = 4.0  # weight of the words of an answer that few questions have
 LONG = 15  # words of a question
 ALIKE = 0.75  # of each of its sentences, from which on a short answer will do
 
-look = alike.look
+look = sights.look
 
 
 class Finder(Comparing):
@@ -63,7 +63,7 @@ class Finder(Comparing):
         if not answer.is_light or answer.swapped_names:
             return ""
         # "Yes" answers many questions: it says nothing about their being the same.
-        is_telling = answer.weight >= TELLING or one["kind"] == alike.TEXT
+        is_telling = answer.weight >= TELLING or one["kind"] == sights.TEXT
         is_long = len(seen.asked(first)) >= LONG and question.worst >= ALIKE and not question.added_names
         if not is_telling and not is_long and not is_same:
             return ""
