@@ -10,19 +10,12 @@ from finetop.core import comparing, protocol
 from finetop.tui.host import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.loading import LoadedScreen
+from finetop.tui.sweep import curve
 from finetop.tui.sweep.held import Held
 from finetop.tui.sweep.keys import KEYS, footer_keys
 from finetop.tui.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.sweep.picture import letters, picture_lines
-from finetop.tui.sweep.row import (
-    Columns,
-    columns_of,
-    curve_columns,
-    curve_head,
-    curve_line,
-    head_line,
-    setting_line,
-)
+from finetop.tui.sweep.row import Columns, columns_of, head_line, setting_line
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
@@ -48,6 +41,7 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
         self.held = Held(sweep)
         self.has_words = False  # what follows from a curve stands in place of the picture
         self._columns = Columns((), False, False)
+        self._curve_columns = curve.Columns(0, False, False)  # in their place, for rows that were selected
         self._letters: list[str] = []
         self._was_told = False
 
@@ -86,7 +80,8 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
         setting, now = self.held.settings[index], host_of(self).now()
         cell = self.held.cell_of(setting)
         if cell is not None:
-            return curve_line(cell, setting.runs, self._columns, letter, has_cursor=has_cursor, now=now)
+            columns = self._curve_columns
+            return curve.cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
         return setting_line(
             setting,
             self._columns,
@@ -107,16 +102,16 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
             self.query_one("#pane", Lines).show(empty_lines(words))
             self.query_one(Bottom).offer((), footer_keys(settings=0, runs=0, sweeps=0))
             return
-        curves = held.curves
-        self._columns = (
-            columns_of(width, held.keys, held.settings) if curves is None else curve_columns(width, curves)
-        )
+        if held.curves is None:
+            self._columns = columns_of(width, held.keys, held.settings)
+            head.show((head_line(self._columns, held.keys),))
+        else:
+            self._curve_columns = curve.columns_of(width, held.curves)
+            head.show((curve.head_line(self._curve_columns),))
         self._letters = letters(held)
         title.show((title_line(held, width),))
-        head.show((head_line(self._columns, held.keys) if curves is None else curve_head(self._columns),))
         self.query_one(Table).show(len(held.settings))
         self.show_setting()
-        self.call_after_refresh(self.show_setting)  # before, what was hidden has no height to draw in
 
     def show_setting(self) -> None:
         """Write what follows the cursor: the picture, the runs of the setting, the next step."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from finetop.core import repeats, selection
+from finetop.core import repeats
 from finetop.core.run import Failed, Lost, Queued, Running
-from finetop.core.select import CONTROL
 from finetop.core.text import clean_line
 from finetop.tui.theme import MARKS
 from finetop.tui.verdicts import forgot
@@ -22,13 +21,6 @@ if TYPE_CHECKING:
 
 DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
 START = 4  # cursor and letter
-ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns of rows that were selected
-WIDE = 100  # cells: from there verdicts are counted
-AGAINST_WORDS: dict[str, tuple[str, StyleName]] = {
-    "worse": ("LOSES", "red"),
-    "better": ("better", "green"),
-    "open": ("open", "dim"),
-}
 ANSWER = 14  # cells that the answer has at least
 
 
@@ -89,68 +81,6 @@ def head_line(columns: Columns, keys: Sequence[str]) -> Line:
     line += f"{'loss':>{LOSS - 1}} " if columns.has_loss else ""
     line += f"{'target':>{TARGET - 1}} " if columns.has_target else ""
     return ((f"{line}{'retained':>{RETAINED - 1}}  did it forget?", "dim"),)
-
-
-def curve_columns(width: int, curves: selection.Curves) -> Columns:
-    """Divide the width for rows that were selected: the selector has what is left; retained where it was measured."""
-    was_checked = any(cell.retained is not None for cell in curves.cells)
-    is_wide = width >= WIDE
-    room = (
-        width
-        - START
-        - ROWS
-        - DONE
-        - MEASURE
-        - AGAINST
-        - (MARKED + (RETAINED + ANSWER) * is_wide) * was_checked
-    )
-    longest = max(len("rows by"), *(len(clean_line(cell.by)) for cell in curves.cells))
-    return Columns((min(longest, max(6, room)), ROWS), is_wide, was_checked)
-
-
-def curve_head(columns: Columns) -> Line:
-    """Name the columns of rows that were selected."""
-    line = " " * START + f"{'rows by':<{columns.values[0]}}{'rows':>{ROWS - 1}}{'done':>{DONE - 1}}  "
-    line += f"{'target ± 95 %':<{MEASURE}}{'against random':<{AGAINST}}"
-    if columns.has_target:
-        line += f"{'retained':<{RETAINED + MARKED}}did it forget?" if columns.has_loss else "retained"
-    return ((line, "dim"),)
-
-
-def curve_line(
-    cell: selection.Cell,
-    runs: Sequence[RunRow],
-    columns: Columns,
-    letter: str,
-    *,
-    has_cursor: bool,
-    now: float,
-) -> Line:
-    """Draw one selector at one number of rows: its target, and how it stands against random rows."""
-    number = f"{cell.rows:>{ROWS - 1},}{f'{cell.finished}/{cell.runs}':>{DONE - 1}}  "
-    against, colour = AGAINST_WORDS.get(cell.against, ("", ""))
-    words = cell.against if cell.against == "same rows" else selection.short(cell.difference, sign=True)
-    words = "the control" if cell.by == CONTROL else words
-    apart = " " * max(0, AGAINST - len(words) - 1 - len(against))
-    line: Line = (
-        ("▸", "reverse") if has_cursor else (" ", ""),
-        (f" {letter:<2}", ""),
-        (
-            f"{cut_middle(clean_line(cell.by), columns.values[0]):<{columns.values[0]}}",
-            "bold" if has_cursor else "",
-        ),
-        (f"{number}{selection.short(cell.target):<{MEASURE}}{words} ", ""),
-        (against, colour),
-    )
-    if not columns.has_target:
-        return line
-    retained = selection.short(cell.retained, sign=True, digits=1)
-    if columns.has_loss:
-        return (*line, (f"{apart}{retained:<{RETAINED + MARKED}}", ""), *answer(runs, now))
-    found = [verdict for _, verdict, _ in repeats.verdicts(runs)]
-    worst = next((MARKS[verdict] for verdict in ("regressed", "no_verdict", "ok") if verdict in found), None)
-    mark: Line = () if worst is None else ((f" {worst.mark}", worst.style),)
-    return (*line, (f"{apart}{retained.partition(' ')[0]}", ""), *mark)
 
 
 def setting_line(
