@@ -7,7 +7,7 @@ import signal
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
-from finetop.core.run import Kind
+from finetop.core.protocol.runs import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from finetop.core.run import Kind
+    from finetop.core.protocol.runs import Kind
 
 
 class FinetopError(Exception):

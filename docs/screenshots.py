@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.client import AsyncClient
-from finetop.core.home import find_home
+from finetop.core.client.connection import AsyncClient
+from finetop.core.runtime.home import find_home
 from finetop.tui.app import FinetopApp
 
 if TYPE_CHECKING:

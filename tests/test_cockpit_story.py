@@ -18,8 +18,8 @@ import far
 import pytest
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.home import Home, prepare
+from finetop.core.client.connection import Client
+from finetop.core.runtime.home import Home, prepare
 
 NAME = "smollm2-135m-instruct"
 MODEL = os.environ.get("FINETOP_TEST_MODEL", "")

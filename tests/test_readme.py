@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from sample_logs import choice_row, write_log
 
-from finetop.core import protocol, settings
+from finetop.core import protocol
 from finetop.core.commands.main import main
-from finetop.core.home import Home
+from finetop.core.recipe import home_settings
 from finetop.core.recipe.load import load_recipe
+from finetop.core.runtime.home import Home
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -83,7 +84,7 @@ def test_the_settings_load(tmp_path):
     loaded = []
     for text in found:
         (tmp_path / "settings.yaml").write_text(text)
-        loaded.append(settings.load(Home(tmp_path)))
+        loaded.append(home_settings.load(Home(tmp_path)))
     assert [one.quiet_hours is not None for one in loaded].count(True) == 1
 
 

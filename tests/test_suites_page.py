@@ -6,8 +6,8 @@ import json
 import re
 from pathlib import Path
 
-from finetop.core.check.asking.suite import load_suite
-from finetop.core.check.asking.tasks import ask, build_task
+from finetop.core.check.tasks.questions import ask, build_task
+from finetop.core.check.tasks.suite import load_suite
 
 PAGE = Path(__file__).parents[1] / "docs" / "suites.md"
 ROWS = {

@@ -12,30 +12,30 @@ from textual import work
 from textual.app import App
 
 from finetop.core import protocol
-from finetop.core.client import AsyncClient, start_supervisor
+from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean, clean_line
-from finetop.tui import news
-from finetop.tui.clipboard import Copied, copying, to_copy
-from finetop.tui.hearing import Heard
+from finetop.tui.connection import notifications
+from finetop.tui.connection.follow import FAR_PACE_S, PACE_S, follow
+from finetop.tui.connection.listener import Heard
+from finetop.tui.connection.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.keys import Key, bindings
-from finetop.tui.live import FAR_PACE_S, PACE_S, follow
-from finetop.tui.machines import Machine, mend_words, top_words, trouble_words
 from finetop.tui.messages import Said, StoreChanged
-from finetop.tui.places import EVERYWHERE, MESSAGES, PLACES
-from finetop.tui.screens.runs import RunsScreen
+from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.terminal.clipboard import Copied, copying, to_copy
+from finetop.tui.text import counted, cut_end
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.words import counted, cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from textual.driver import Driver
 
-    from finetop.core.home import Home
-    from finetop.core.remote.fleet import Fleet
-    from finetop.tui.host import Asker
+    from finetop.core.client.remote.fleet import Fleet
+    from finetop.core.runtime.home import Home
+    from finetop.tui.app_interface import Asker
     from finetop.tui.widgets.lines import Line
 
 MINUTE_S = 60.0
@@ -83,7 +83,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.messages: list[Said] = []
         self.large: tuple[str, ...] = ()
         self.running = 0
-        self._ringer = news.Ringer()
+        self._ringer = notifications.Ringer()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
@@ -91,7 +91,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self._watchers = [connect(one) for one in self.homes]
         self._fleet: Fleet | None = None
         if others:
-            from finetop.core.remote import fleet
+            from finetop.core.client.remote import fleet
 
             self._fleet = fleet.Fleet(self._askers)
 
@@ -157,34 +157,34 @@ class FinetopApp(App[str], inherit_bindings=False):
         return EVERYWHERE
 
     def open_run(self, run: str) -> None:
-        from finetop.tui.screens.run import RunScreen
+        from finetop.tui.screens.run.screen import RunScreen
 
         self.push_screen(RunScreen(run))
 
     def open_remedies(self, run: str) -> None:
-        from finetop.tui.screens.remedies import RemediesScreen
+        from finetop.tui.screens.remedies.screen import RemediesScreen
 
         self.push_screen(RemediesScreen(run))
 
     def open_sweep(self, sweep: str) -> None:
-        from finetop.tui.screens.sweep import SweepScreen
+        from finetop.tui.screens.sweep.screen import SweepScreen
 
         self.push_screen(SweepScreen(sweep))
 
     def open_approaches(self, comparison: str) -> None:
-        from finetop.tui.screens.approaches import ApproachesScreen
+        from finetop.tui.screens.approaches.screen import ApproachesScreen
 
         self.push_screen(ApproachesScreen(comparison))
 
     def open_compare(self, runs: Sequence[str]) -> None:
-        from finetop.tui.screens.compare import CompareScreen
+        from finetop.tui.screens.compare.screen import CompareScreen
 
         self.push_screen(CompareScreen(runs))
 
     @work
     async def open_launch(self, *, from_run: str = "", settings: Mapping[str, Any] | None = None) -> None:
         """Go to Launch: with the form as it was left, or filled with the settings of a run, and others over them."""
-        from finetop.tui.screens.launch import LaunchScreen
+        from finetop.tui.screens.launch.screen import LaunchScreen
 
         await self.switch_mode("launch")
         screen = self.screen
@@ -195,7 +195,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     @work
     async def open_triage(self, run: str) -> None:
         """Go to Triage, with the cursor on that run."""
-        from finetop.tui.screens.triage import TriageScreen
+        from finetop.tui.screens.triage.screen import TriageScreen
 
         await self.switch_mode("triage")
         while not isinstance(self.screen, TriageScreen):
@@ -296,7 +296,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.push_screen(PaletteScreen([*self._screen_keys(), *EVERYWHERE, MESSAGES]), chosen)
 
     def action_messages(self) -> None:
-        from finetop.tui.screens.said import SaidScreen
+        from finetop.tui.screens.messages import SaidScreen
 
         self.push_screen(SaidScreen())
 
@@ -313,7 +313,7 @@ class FinetopApp(App[str], inherit_bindings=False):
     @work
     async def action_save(self) -> None:
         """Ask for a file's name, and write there what the screen shows."""
-        from finetop.tui.saving.asking import ask_of
+        from finetop.tui.save.prompt import ask_of
 
         await ask_of(self.screen, self.export_screenshot(title="finetop"))
 

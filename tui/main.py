@@ -6,12 +6,12 @@ import sys
 from collections.abc import Sequence
 
 from finetop.core.commands.main import main as command_line
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 
 def open_app(homes: Sequence[Home], run: str = "", /) -> int:
     """Open the app on homes, and there on a run. Imported late: commands must not pay for it."""
-    from finetop.tui.terminal import run_app
+    from finetop.tui.run_app import run_app
 
     return run_app(homes, run)
 

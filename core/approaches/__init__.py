@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
-from finetop.core.listing import listed_names, load_listed
+from finetop.core.plugins import listed_names, load_listed
+from finetop.core.protocol.runs import NO_WEIGHT
+from finetop.core.protocol.tags import APPROACHES
 from finetop.core.recipe.load import recipe_from_json, recipe_to_mapping
 from finetop.core.recipe.merge import with_settings
-from finetop.core.run import NO_WEIGHT
-from finetop.core.tags import APPROACHES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

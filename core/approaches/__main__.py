@@ -6,48 +6,53 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import approaches, job
+from finetop.core import approaches
 from finetop.core.errors import BadInput
-from finetop.core.events import Ended, EventLog
-from finetop.core.home import Home
+from finetop.core.protocol.events import Ended, EventLog
+from finetop.core.protocol.runs import JobSpec, home_of, run_folder_of
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.remedies.__main__ import inside
-from finetop.core.run import JobSpec, home_of, run_folder_of
+from finetop.core.runtime import job_process
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.approaches._measuring import Wanted
-    from finetop.core.train.stopping import Stop
+    from finetop.core.approaches._measure import Wanted
+    from finetop.core.runtime.stop_signal import Stop
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "bm25s")
 
 
 def main() -> int:
     """Run the job in the folder that the command line names."""
-    return job.run("finetop.core.approaches", work, if_stopped="asked to stop; what was scored is kept")
+    return job_process.run(
+        "finetop.core.approaches", work, if_stopped="asked to stop; what was scored is kept"
+    )
 
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Say who runs on what, then measure."""
     from finetop.core import models
-    from finetop.core.approaches import _measuring
-    from finetop.core.train.training import quiet
+    from finetop.core.approaches import _measure
+    from finetop.core.train.train import quiet
 
     quiet()
     device = models.pick_device()
     dtype = str(spec.recipe.get("model", {}).get("dtype", ""))
-    job.tell_start(events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES)
+    job_process.tell_start(
+        events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES
+    )
     wanted, home = wanted_of(spec, job_folder, device), Home(home_of(job_folder))
-    told = _measuring.measure(wanted, home, events, run_folder_of(job_folder))
+    told = _measure.measure(wanted, home, events, run_folder_of(job_folder))
     events.write(told)
-    print(_measuring.words(told), flush=True)
+    print(_measure.words(told), flush=True)
     return Ended("finished")
 
 
 def wanted_of(spec: JobSpec, job_folder: Path, device: str) -> Wanted:
     """Read what is measured: a checkpoint, or without one the base as it is. Raises BadInput."""
-    from finetop.core.approaches._measuring import Wanted
+    from finetop.core.approaches._measure import Wanted
 
     name, step = spec.args.get("approach"), spec.args.get("step")
     if not isinstance(name, str) or name not in approaches.names():

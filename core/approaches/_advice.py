@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
-from finetop.core.check.telling.result import LOWER_IS_BETTER
-from finetop.core.protocol.approaching import Advice
-from finetop.core.words.approaches import seconds
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.wording.approaches import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol.approaching import ApproachRow, Gap, Score
+    from finetop.core.protocol.messages.approaches import ApproachRow, Gap, Score
 
 FEW_ROWS = 100  # below, an interval is wide, and a difference of ten points may go unseen
 SHARES = ("rules", "exact_match")  # metrics that say of each answer that it is right or is not

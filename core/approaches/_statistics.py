@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 
-from finetop.core.check.telling.result import LOWER_IS_BETTER
-from finetop.core.protocol.approaching import Gap, Score
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.messages.approaches import Gap, Score
 
 NORMAL_95 = 1.959964
 Items = Mapping[str, tuple[float, float]]  # row -> what it adds, and how much it counts

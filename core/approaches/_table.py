@@ -10,14 +10,14 @@ import msgspec
 
 from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
-from finetop.core.protocol.approaching import ApproachRow, Gap, News, Retained, RunBrief, State
-from finetop.core.run import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
+from finetop.core.protocol.messages.approaches import ApproachRow, Gap, News, Retained, RunBrief, State
+from finetop.core.protocol.runs import MAKES_A_RUN, Failed, Finished, Lost, Stopped, word
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from finetop.core.events import ApproachMeasured, RowScore
-    from finetop.core.run import JobRow, RunRow, State as RunState
+    from finetop.core.protocol.events import ApproachMeasured, RowScore
+    from finetop.core.protocol.runs import JobRow, RunRow, State as RunState
 
 NOT_FOR = {
     "prompt": "it knows what its weights know, and nothing is looked up",

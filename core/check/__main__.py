@@ -7,35 +7,37 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import job
 from finetop.core.errors import BadInput
-from finetop.core.events import Ended, EventLog, Verdict
-from finetop.core.home import Home
+from finetop.core.protocol.events import Ended, EventLog, Verdict
+from finetop.core.protocol.runs import JobSpec, home_of, run_folder_of
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.recipe.schema import General
-from finetop.core.run import JobSpec, home_of, run_folder_of
+from finetop.core.runtime import job_process
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.stopping import Stop
+    from finetop.core.runtime.stop_signal import Stop
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
 
 
 def main() -> int:
     """Run the job in the folder that the command line names."""
-    return job.run("finetop.core.check", work, if_stopped="asked to stop; what was scored is kept")
+    return job_process.run("finetop.core.check", work, if_stopped="asked to stop; what was scored is kept")
 
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Say who runs on what, then check."""
     from finetop.core import models
-    from finetop.core.check import job as checking
-    from finetop.core.check.telling import result
+    from finetop.core.check import run_check as checking
+    from finetop.core.protocol import check_result
 
     device = models.pick_device()
     dtype = str(spec.recipe.get("model", {}).get("dtype", ""))
-    job.tell_start(events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES)
+    job_process.tell_start(
+        events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES
+    )
     recipe = with_settings(
         recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False), settings_of(spec)
     )
@@ -57,7 +59,7 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
     general = msgspec.to_builtins(recipe.check.general or General())
     found = {**found, "step": step, "checkpoint": relative, "general": general}
     events.write(Verdict(step, found))
-    print(result.report(spec.run_name, found), flush=True)
+    print(check_result.report(spec.run_name, found), flush=True)
     return Ended("finished")
 
 

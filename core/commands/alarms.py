@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import machines
-from finetop.core.commands.output import ago, plain, print_json, print_table
-from finetop.core.home import Home
-from finetop.core.notices import Notice, kinds
-from finetop.core.settings import FILE
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import ago, plain, print_json, print_table
+from finetop.core.protocol.notices import Notice, kinds
+from finetop.core.recipe.home_settings import FILE
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 
 ABOUT = "alarms and endings of all runs, newest first, and who is told of them"
@@ -56,7 +56,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """
     if args.kinds:
         return run(args, homes[0])
-    found, missing = machines.ask_all(homes, protocol.SendTest() if args.test else notices_of(args))
+    found, missing = remote.ask_all(homes, protocol.SendTest() if args.test else notices_of(args))
     if args.json:
         print_json({"machines": plain(found), "missing": missing})
     answered = [home for home in homes if home.label in found]

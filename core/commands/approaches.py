@@ -10,19 +10,19 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from finetop.core import approaches, protocol
-from finetop.core.approaches._asking import request
-from finetop.core.client import Client
+from finetop.core.approaches._request import request
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import numbers
-from finetop.core.commands.output import ago, plain, print_json, print_table
 from finetop.core.commands.queue import priority_of
+from finetop.core.commands.shared.output import ago, plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.recipe.load import check_name, load_recipe
-from finetop.core.remote.files import require_files
 from finetop.core.text import clean_line
-from finetop.core.words import approaches as words
+from finetop.core.wording import approaches as words
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 ABOUT = "compare prompt, few-shot, retrieval and training on your own test, with what each costs"
 ANYWHERE = True

@@ -10,16 +10,16 @@ from typing import Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.adopt.recipe import adopted
-from finetop.core.check.asking.suite import find_suite
-from finetop.core.check.telling.result import read, report
-from finetop.core.client import Client
-from finetop.core.commands import adopting, curve_of, follow, reports
-from finetop.core.commands.output import print_json
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import check_curve, ci_reports, follow, imports
+from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.home import Home
+from finetop.core.models.imports.recipe import adopted
+from finetop.core.protocol.check_result import read, report
 from finetop.core.recipe.schema import General
-from finetop.core.recipe.words import type_words
+from finetop.core.recipe.type_words import type_words
+from finetop.core.runtime.home import Home
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
@@ -51,7 +51,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a model made elsewhere, in place of RUN: see finetop import",
     )
-    adopting.arguments(parser)
+    imports.arguments(parser)
     parser.add_argument(
         "--suite", default="", metavar="NAME|FILE.yaml", help="check on this (else the recipe's)"
     )
@@ -71,12 +71,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="go on once it is decided, until every item was asked (of these tasks alone): the same claim, on more",
     )
     parser.add_argument("--last", action="store_true", help="print the newest check there is; run none")
-    reports.arguments(parser)
-    curve_of.arguments(parser)
+    ci_reports.arguments(parser)
+    check_curve.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
-    silent = reports.on_stdout(args) or args.json
+    silent = ci_reports.on_stdout(args) or args.json
     settings = settings_of(args, home)
     require_sense(args, settings, home)
     if args.model:
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if not args.last:
         check_now(home, asked)
     found = newest(home, asked)
-    reports.write(args, asked.name, read(found))
+    ci_reports.write(args, asked.name, read(found))
     if args.json:
         print_json({"run": asked.name, "check": found})
     elif not silent:
@@ -165,8 +165,8 @@ def require_sense(args: argparse.Namespace, settings: dict[str, Any], home: Home
 
 def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
     """Adopt the model, or find the run that it was adopted as, and give the run's name."""
-    asked = adopting.queue(home, adopted(adopting.wanted(args, args.model)), reuse=True)
-    adopting.until_adopted(home, asked.name, quiet=silent)
+    asked = imports.queue(home, adopted(imports.wanted(args, args.model)), reuse=True)
+    imports.until_adopted(home, asked.name, quiet=silent)
     return asked.name
 
 
@@ -186,7 +186,7 @@ def curve(home: Home, asked: Asked, *, every: bool) -> int:
     def look(step: int, is_look: bool) -> None:
         check_now(home, Asked(asked.name, step, asked.settings, asked.silent), watch=is_look)
 
-    return curve_of.run(home, asked.name, look, settings=asked.settings, every=every, as_json=asked.silent)
+    return check_curve.run(home, asked.name, look, settings=asked.settings, every=every, as_json=asked.silent)
 
 
 def check_now(home: Home, asked: Asked, *, watch: bool = False) -> None:
@@ -200,6 +200,6 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False) -> None:
     with Client(home) as client:
         jobs = client.ask(protocol.GetRun(name)).jobs
     job = next(job for job in jobs if job.id == queued.job_id)
-    adopting.require_finished(
+    imports.require_finished(
         job.state, f"the check of {name} ended without a verdict", f"See `finetop tail --log {name}`."
     )

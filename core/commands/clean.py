@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import asking
-from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import confirm
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 ABOUT = "old checkpoints, merged models, scores, data: show what can go; --yes does it"
 ANYWHERE = True
@@ -33,7 +33,7 @@ OPTIONS = {
 def arguments(parser: argparse.ArgumentParser) -> None:
     for name, (unit, text) in OPTIONS.items():
         parser.add_argument(f"--{name.replace('_', '-')}", metavar=unit, help=f"{text} ('none': no limit)")
-    asking.arguments(parser)
+    confirm.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -48,9 +48,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"items": plain(found.items), "size_bytes": total, "done": args.yes})
     elif args.yes:
-        print(f"{len(found.items)} gone, {asking.size(total)}.")
+        print(f"{len(found.items)} gone, {confirm.size(total)}.")
     elif found.items:
-        print(f"{asking.size(total)} can go: finetop clean --yes, with the same options, does it.")
+        print(f"{confirm.size(total)} can go: finetop clean --yes, with the same options, does it.")
     return 0
 
 
@@ -70,5 +70,5 @@ def show(found: protocol.CleanAnswer) -> None:
     if not found.items:
         print("Nothing goes: all that is there is within the policy.")
         return
-    rows = [(item.kind, item.what, asking.size(item.size_bytes), item.why) for item in found.items]
+    rows = [(item.kind, item.what, confirm.size(item.size_bytes), item.why) for item in found.items]
     print_table(("what", "", "size", "why"), rows, right=(2,))

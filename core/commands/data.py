@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core import protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.commands import numbers
-from finetop.core.commands.output import plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.versions import words
+from finetop.core.wording import data_versions
 
 ABOUT = "list the versions of data, and the runs that read each"
 ANYWHERE = True
@@ -53,14 +53,14 @@ def _line(one: protocol.DataVersion) -> Sequence[str]:
     of = "" if one.number == one.newest else f" of {one.newest}"
     version = f"v{one.number}{of}  #{one.content[:6]}"
     return (
-        words.source_words(one),
+        data_versions.source_words(one),
         version,
         f"{one.rows:,}",
-        words.day(one.first_seen),
+        data_versions.day(one.first_seen),
         f"{one.runs}",
         names or "-",
     )
 
 
 def _origin(one: protocol.DataVersion) -> list[str]:
-    return [] if one.origin is None else [f"  {words.origin_words(one.origin, one.origin_number)}"]
+    return [] if one.origin is None else [f"  {data_versions.origin_words(one.origin, one.origin_number)}"]

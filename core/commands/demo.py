@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import sys
 
-from finetop.core import protocol, run as data
-from finetop.core.check.telling.result import report, short_answer
-from finetop.core.client import Client
-from finetop.core.commands.follow import Progress, until_over
-from finetop.core.commands.output import number, plain, print_json, print_table, state_words
-from finetop.core.home import Home
+from finetop.core import protocol
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.follow import Progress, until_over
+from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.check_result import report, short_answer
 from finetop.core.recipe.load import check_files, load_recipe
+from finetop.core.runtime.home import Home
 
 ABOUT = "the whole story, small: one run remembers, one forgets"
 

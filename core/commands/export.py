@@ -6,16 +6,17 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands.adopting import require_finished
-from finetop.core.commands.output import print_json
-from finetop.core.commands.steps import run_and_step
+from finetop.core import protocol
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared.imports import require_finished
+from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput
+from finetop.core.protocol import runs as data
 from finetop.core.text import clean
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 ABOUT = "write a run's model as one folder, and prove that it says the same"
 ANYWHERE = True

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.commands import numbers
-from finetop.core.commands.output import number, plain, print_json, print_table
+from finetop.core.commands.shared.output import number, plain, print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 ABOUT = "the items that changed, with both answers"
 ANYWHERE = True

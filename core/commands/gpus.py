@@ -6,12 +6,12 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import machines
-from finetop.core.commands.output import plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.words.gpus import bars, lines_of, machine_words
+from finetop.core.wording.gpus import bars, lines_of, machine_words
 
 ABOUT = "the machine's GPUs: memory, who uses it, which jobs are there or wait"
 ANYWHERE = True
@@ -36,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """Tell of several machines, one after another. Exit code 4 where one of them did not answer."""
-    found, missing = machines.ask_all(homes, protocol.Gpus())
+    found, missing = remote.ask_all(homes, protocol.Gpus())
     if args.json:
         print_json({"machines": plain(found), "missing": missing})
     else:

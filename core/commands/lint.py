@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.commands import numbers
-from finetop.core.commands.output import plain, print_json
-from finetop.core.data import open_file
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.data.jsonl import open_file
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.lint.report import Asked, Given, Report, Told
-from finetop.core.lint.words import report_lines
+from finetop.core.preflight.lint.report import Asked, Given, Report, Told
+from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.home import Home
-    from finetop.core.lint.report import Progress
+    from finetop.core.preflight.lint.report import Progress
     from finetop.core.recipe.stages import Chain
+    from finetop.core.runtime.home import Home
 
 ABOUT = "find problems in data before a run learns them"
 SAMPLE = 2000  # rows: about 10 minutes for a model of 135M on two cores
@@ -184,7 +184,7 @@ def linted(asked: Asked, home: Home, *, shows: bool, stage: str = "") -> Report:
     """Have a process of its own lint, and show how far it is. Raises what it tells, EnvironmentTrouble if it ends."""
     of_stage = f"stage {stage}: " if stage else ""
     process = subprocess.Popen(
-        [sys.executable, "-m", "finetop.core.lint", str(home.root)],
+        [sys.executable, "-m", "finetop.core.preflight.lint", str(home.root)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -9,10 +9,12 @@ from dataclasses import replace
 
 import msgspec
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands import machines, numbers
-from finetop.core.commands.output import (
+from finetop.core import protocol
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.merge_runs import Merged, bare
+from finetop.core.commands import numbers
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import (
     ago,
     answer_words,
     number,
@@ -23,11 +25,10 @@ from finetop.core.commands.output import (
     state_words,
 )
 from finetop.core.errors import BadInput
-from finetop.core.filters import columns
-from finetop.core.filters.groups import of_rows, words
-from finetop.core.filters.line import Filter, parse, read_sort
-from finetop.core.home import Home
-from finetop.core.remote.merging import Merged, bare
+from finetop.core.protocol import run_columns, runs as data
+from finetop.core.protocol.run_filter import Filter, parse, read_sort
+from finetop.core.runtime.home import Home
+from finetop.core.wording.run_groups import of_rows, words
 
 ABOUT = "list the runs and whether they forgot"
 ANYWHERE = True
@@ -102,7 +103,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """
     text, line, more = wanted(args)
     merged = Merged([home.label for home in homes])
-    found, missing = machines.ask_all(homes, _ask(text, args, more))
+    found, missing = remote.ask_all(homes, _ask(text, args, more))
     for label, page in found.items():
         merged.take(label, page)
     stopped = {label: page.stopped for label, page in found.items() if page.stopped}
@@ -139,17 +140,17 @@ def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
     return (
         text,
         replace(line, sort=line.sort or read_sort(args.sort, f"--sort {args.sort}")),
-        columns.read_columns(args.columns),
+        run_columns.read_columns(args.columns),
     )
 
 
 def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> protocol.Runs:
-    return protocol.Runs(text, args.sort, 0, args.limit, columns.settings_of(more))
+    return protocol.Runs(text, args.sort, 0, args.limit, run_columns.settings_of(more))
 
 
 def require_columns(client: Client, more: tuple[str, ...]) -> None:
     """See that some run has each metric and setting that is to be a column. Raises BadInput."""
-    for key in columns.asked_for(more):
+    for key in run_columns.asked_for(more):
         try:
             client.ask(protocol.Runs(f"sort:{key}", limit=1))
         except BadInput as error:
@@ -177,7 +178,7 @@ def headings(rows: Sequence[data.RunRow], groups: Sequence[protocol.Group], key:
 
 
 def _right(first: int, more: Sequence[str]) -> list[int]:
-    return [first + place for place, key in enumerate(more) if not columns.is_word(key)]
+    return [first + place for place, key in enumerate(more) if not run_columns.is_word(key)]
 
 
 def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
@@ -202,9 +203,9 @@ def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
 
 
 def _cell(row: data.RunRow, key: str) -> str:
-    found = columns.cell(row, key, time.time())
+    found = run_columns.cell(row, key, time.time())
     if isinstance(found, str):
         return found
     if found is None:
         return "-"
-    return span(max(0.0, found)) if key == "age" else columns.word_of(found)
+    return span(max(0.0, found)) if key == "age" else run_columns.word_of(found)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, NoReturn, Protocol, cast
 
 from finetop.core.errors import BadInput, FinetopError, did_you_mean
-from finetop.core.home import Home, find_home
+from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
 
 
@@ -124,10 +124,10 @@ def dispatch(words: list[str], open_app: OpenApp | None) -> int:
     where.on += args.on
     where.remote_command = args.remote_command or where.remote_command
     if where.on:
-        from finetop.core.commands import machines
+        from finetop.core.commands.shared import remote
 
         with only_safe_output():
-            return machines.run_on(module, verb, args, where)
+            return remote.run_on(module, verb, args, where)
     require_machine(where)
     with only_safe_output():
         return int(module.run(args, find_home(where.home)))
@@ -146,7 +146,7 @@ def run_app(where: Where, open_app: OpenApp) -> int:
     if not where.on:
         require_machine(where)
         return open_app([find_home(where.home)])
-    from finetop.core.remote.connecting import opened
+    from finetop.core.client.remote.connect import opened
 
     with opened(where.on, home=where.home, command=where.remote_command, say=False) as homes:
         return open_app(homes)

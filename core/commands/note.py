@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import plain, print_json
-from finetop.core.home import Home
-from finetop.core.run import RunDetail
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.protocol.runs import RunDetail
+from finetop.core.runtime.home import Home
 
 ABOUT = "write a note on a run, or read it"
 ANYWHERE = True

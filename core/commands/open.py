@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 ABOUT = "the app on one run"
 ANYWHERE = True

@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from finetop.core.commands import numbers
-from finetop.core.commands.output import plain, print_json
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.home import Home
-from finetop.core.plan import lengths, looking
-from finetop.core.plan.estimate import Known, estimate
-from finetop.core.plan.machine import Machine, look
-from finetop.core.plan.shape import billions
-from finetop.core.plan.told import Disk, Plan, Steps, Time
+from finetop.core.preflight.plan import inputs, lengths
+from finetop.core.preflight.plan.estimate import Known, estimate
+from finetop.core.preflight.plan.machine import Machine, look
+from finetop.core.preflight.plan.result import Disk, Plan, Steps, Time
+from finetop.core.preflight.plan.shape import billions
 from finetop.core.recipe.load import load_recipe
 from finetop.core.recipe.schema import Model, Recipe
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
 ABOUT = "say whether a run fits and how long it takes, before it starts"
@@ -56,10 +56,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     recipe = load_recipe(args.recipe, args.set).recipe
     require_sense(args)
-    found = looking.find_config(recipe.model, home, args.config)
+    found = inputs.find_config(recipe.model, home, args.config)
     known = Known(
         lengths=lengths.measure(recipe, found.folder),
-        past=looking.past_runs(home),
+        past=inputs.past_runs(home),
         teacher=teacher_of(recipe, home),
     )
     plan = estimate(recipe, found.config, machine_for(args, recipe, home), known, gpus=args.gpus)
@@ -98,7 +98,7 @@ def teacher_of(recipe: Recipe, home: Home) -> dict[str, object] | None:
     if not isinstance(teacher, str):
         return None
     try:
-        return looking.find_config(Model(id=teacher), home).config
+        return inputs.find_config(Model(id=teacher), home).config
     except FinetopError:
         return None
 

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import machines
-from finetop.core.commands.output import plain, print_json, print_table
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import remote
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.home import Home
-from finetop.core.quiet_hours import clock
+from finetop.core.recipe.quiet_hours import clock
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.words.queue import PRIORITIES, priority_word, why
+from finetop.core.wording.queue import PRIORITIES, priority_word, why
 
 ABOUT = "what waits and why; change its order, hold and release"
 ANYWHERE = True
@@ -55,7 +55,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     if not args.run:
         hint = f"Name one alone: finetop --on {word(homes[0])} queue {args.action}."
         raise BadInput(f"finetop queue {args.action}: on which machine?", hint=hint)
-    home, args.run = machines.find(args.run, homes)
+    home, args.run = remote.find(args.run, homes)
     other = args.other.partition(":")[0]
     if other != home.label and other in [one.label for one in homes] and ":" in args.other:
         raise BadInput(
@@ -67,7 +67,7 @@ def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
 
 def list_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """List what waits on each machine. Exit code 4 where one of them did not answer."""
-    found, missing = machines.ask_all(homes, protocol.Queue())
+    found, missing = remote.ask_all(homes, protocol.Queue())
     stopped = {label: answer.stopped for label, answer in found.items() if answer.stopped}
     whole = protocol.QueueAnswer(
         [

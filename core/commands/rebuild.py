@@ -10,10 +10,10 @@ import sys
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import print_json, warn
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import print_json, warn
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
-from finetop.core.home import Home, prepare
+from finetop.core.runtime.home import Home, prepare
 
 ABOUT = "make the database again from the run folders"
 
@@ -27,7 +27,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with contextlib.suppress(NoSupervisor), Client(home, start=False) as client:
         client.ask(protocol.Shutdown())  # jobs go on; the next command starts another, on the new database
     made = subprocess.run(
-        [sys.executable, "-m", "finetop.core.supervisor.house.rebuild", "--home", str(home.root)],
+        [sys.executable, "-m", "finetop.core.supervisor.rebuild.rebuild", "--home", str(home.root)],
         capture_output=True,
         text=True,
         check=False,

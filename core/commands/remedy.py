@@ -5,19 +5,20 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
-from finetop.core.commands.adopting import require_finished
+from finetop.core import protocol
+from finetop.core.client.connection import Client
 from finetop.core.commands.export import until_done
-from finetop.core.commands.output import plain, print_json, print_table, span
-from finetop.core.commands.steps import run_and_step
+from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared.imports import require_finished
+from finetop.core.commands.shared.output import plain, print_json, print_table, span
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.protocol import runs as data
 from finetop.core.recipe.merge import with_settings
 from finetop.core.text import clean_line
-from finetop.core.words import remedies as words
+from finetop.core.wording import remedies as words
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 ABOUT = "try what mends a run that forgot, without training it again"
 ANYWHERE = True

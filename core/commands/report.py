@@ -13,16 +13,16 @@ from pathlib import Path
 
 from finetop.core import protocol
 from finetop.core.approaches import TAG
-from finetop.core.client import Client
-from finetop.core.commands.output import print_json
+from finetop.core.client.connection import Client
+from finetop.core.client.report import Page, formats
+from finetop.core.client.report.approaches_page import compared_of, page_of_comparison
+from finetop.core.client.report.load import told_of
+from finetop.core.client.report.run_page import page_of
+from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.folders import write_whole
-from finetop.core.home import Home
 from finetop.core.recipe.names import plain
-from finetop.core.reporting import Page, formats
-from finetop.core.reporting.asking import told_of
-from finetop.core.reporting.comparison import compared_of, page_of_comparison
-from finetop.core.reporting.telling import page_of
+from finetop.core.runtime.files import write_whole
+from finetop.core.runtime.home import Home
 
 ABOUT = "write one page for a colleague about a run, or a comparison of approaches: HTML, or Markdown"
 ANYWHERE = True

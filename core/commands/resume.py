@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.follow import Progress, exit_code, until_over
-from finetop.core.commands.output import answer_words, plain, print_json, state_words
-from finetop.core.commands.steps import run_and_step
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files
+from finetop.core.commands.shared.args import run_and_step
+from finetop.core.commands.shared.follow import Progress, exit_code, until_over
+from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.recipe.load import resolve_text
-from finetop.core.remote.files import require_files
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 ABOUT = "go on with a run from one of its checkpoints"
 ANYWHERE = True

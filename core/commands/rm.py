@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import asking
-from finetop.core.commands.output import plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import confirm
+from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.runtime.home import Home
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"
 ANYWHERE = True
@@ -16,7 +16,7 @@ ANYWHERE = True
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="name or number")
-    asking.arguments(parser)
+    confirm.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -29,8 +29,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 [line(one) for one in going.runs],
                 right=(1, 2, 3, 4),
             )
-        words = f"{len(going.runs)} run{'' if len(going.runs) == 1 else 's'}, {asking.size(total)}"
-        if not asking.agreed(args, f"Move {words} to the trash?"):
+        words = f"{len(going.runs)} run{'' if len(going.runs) == 1 else 's'}, {confirm.size(total)}"
+        if not confirm.agreed(args, f"Move {words} to the trash?"):
             print("Nothing was done.")
             return 1
         client.ask(protocol.Remove([str(one.run_id) for one in going.runs]))
@@ -42,4 +42,4 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def line(one: protocol.Removed) -> tuple[str, ...]:
-    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), asking.size(one.size_bytes)
+    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), confirm.size(one.size_bytes)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol, run as data
-from finetop.core.client import Client
+from finetop.core import protocol
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files, sent
 from finetop.core.commands import numbers
-from finetop.core.commands.follow import Progress, exit_code, until_over
-from finetop.core.commands.output import answer_words, plain, print_json, state_words
 from finetop.core.commands.queue import priority_of
+from finetop.core.commands.shared.follow import Progress, exit_code, until_over
+from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
+from finetop.core.protocol import runs as data
 from finetop.core.recipe import sweeps
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.recipe.stages import Chain, load_chain
-from finetop.core.remote.files import require_files, sent
+from finetop.core.runtime.home import Home
 
 ABOUT = "queue a run of a recipe, or the runs of a chain"
 ANYWHERE = True

@@ -13,19 +13,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol, select
-from finetop.core.client import Client
+from finetop.core import protocol
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import numbers, sweep
-from finetop.core.commands.output import plain, print_json
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput
-from finetop.core.home import Home, prepare
+from finetop.core.preflight import select
+from finetop.core.preflight.select import _curve as curve
+from finetop.core.preflight.select._output import manifest_of
+from finetop.core.preflight.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
 from finetop.core.recipe.load import check_files, check_name, load_recipe
 from finetop.core.recipe.names import plain as shown
 from finetop.core.recipe.schema import Model
-from finetop.core.remote.files import require_files
-from finetop.core.select import _curve as curve
-from finetop.core.select._asking import Ask, Doing, Selected, TooFew, Wanted, select as asked
-from finetop.core.select._writing import manifest_of
+from finetop.core.runtime.home import Home, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

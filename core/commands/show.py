@@ -5,16 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol, run as data
+from finetop.core import protocol
 from finetop.core.approaches import TAG
-from finetop.core.check.telling.result import short_answer
-from finetop.core.client import Client
-from finetop.core.commands.output import ago, answer_words, plain, print_json, state_words
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import ago, answer_words, plain, print_json, state_words
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.check_result import short_answer
+from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
-from finetop.core.versions import words
-from finetop.core.words import pulse
-from finetop.core.words.queue import tries_words
+from finetop.core.wording import data_versions, pulse
+from finetop.core.wording.queue import tries_words
 
 ABOUT = "show one run whole"
 ANYWHERE = True
@@ -67,11 +67,11 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[protocol.SourceF
             f" {source.truncated} truncated, longest {source.longest_tokens} tokens"
         )
     for one in read:
-        print(f"  version    {words.version_line(one)}")
-        for line in words.beside(one):
+        print(f"  version    {data_versions.version_line(one)}")
+        for line in data_versions.beside(one):
             print(f"             {line}")
     if found.data and not found.sources:
-        print(f"  version    {words.NOTHING_TOLD}")
+        print(f"  version    {data_versions.NOTHING_TOLD}")
     for checkpoint in found.checkpoints:
         size = checkpoint.size_bytes / 1e6
         print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")

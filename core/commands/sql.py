@@ -7,10 +7,10 @@ import csv
 import sys
 
 from finetop.core import protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.commands import numbers
-from finetop.core.commands.output import print_json, print_table, warn
-from finetop.core.home import Home
+from finetop.core.commands.shared.output import print_json, print_table, warn
+from finetop.core.runtime.home import Home
 
 ABOUT = "one SELECT on the store, read-only"
 ANYWHERE = True

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import print_json
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import print_json
+from finetop.core.runtime.home import Home
 
 ABOUT = "stop a run after saving a checkpoint"
 ANYWHERE = True

@@ -8,10 +8,10 @@ import sys
 import time
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import ago, plain, print_json
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import ago, plain, print_json
 from finetop.core.errors import EnvironmentTrouble, NoSupervisor
-from finetop.core.home import Home
+from finetop.core.runtime.home import Home
 
 ABOUT = "start the supervisor, look at it, or end it (jobs go on)"
 ANYWHERE = True

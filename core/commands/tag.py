@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands.output import plain, print_json
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput
-from finetop.core.home import Home
-from finetop.core.tags import read_tags
+from finetop.core.protocol.tags import read_tags
+from finetop.core.runtime.home import Home
 
 ABOUT = "put tags on a run: +a, take some off: -b"
 ANYWHERE = True

@@ -6,11 +6,12 @@ import argparse
 import time
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import follow, numbers
-from finetop.core.commands.log_lines import LogLines
-from finetop.core.commands.output import plain, print_json
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands import numbers
+from finetop.core.commands.shared import follow
+from finetop.core.commands.shared.log_lines import LogLines
+from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.runtime.home import Home
 
 ABOUT = "follow a run's numbers, or its log"
 ANYWHERE = True

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.commands import asking
-from finetop.core.commands.output import ago, plain, print_json, print_table
-from finetop.core.home import Home
+from finetop.core.client.connection import Client
+from finetop.core.commands.shared import confirm
+from finetop.core.commands.shared.output import ago, plain, print_json, print_table
+from finetop.core.runtime.home import Home
 
 ABOUT = "removed runs: list, bring back, delete for good"
 ANYWHERE = True
@@ -18,7 +18,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--restore", metavar="RUN", help="bring this run back: name or number")
     group.add_argument("--empty", action="store_true", help="delete for good all that lies there")
-    asking.arguments(parser)
+    confirm.arguments(parser)
 
 
 def run(args: argparse.Namespace, home: Home) -> int:
@@ -34,8 +34,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
             if args.json:
                 print_json({"trash": plain(found.runs)})
             return 0
-        size = asking.size(sum(one.size_bytes for one in found.runs))
-        if found.runs and not asking.agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
+        size = confirm.size(sum(one.size_bytes for one in found.runs))
+        if found.runs and not confirm.agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
             print("Nothing was done.")
             return 1
         done = client.ask(protocol.EmptyTrash([one.folder for one in found.runs]))
@@ -48,6 +48,6 @@ def show(found: protocol.TrashAnswer) -> None:
         print("The trash is empty.")
         return
     rows = [
-        (one.name, str(one.run_id), asking.size(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
+        (one.name, str(one.run_id), confirm.size(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
     ]
     print_table(("run", "number", "size", "removed"), rows, right=(1, 2, 3))

@@ -6,14 +6,15 @@ import argparse
 from collections.abc import Sequence
 
 from finetop.core import protocol
-from finetop.core.check.telling.result import MARKS, change
-from finetop.core.client import Client
-from finetop.core.commands import machines, numbers, standing
-from finetop.core.commands.output import ago, number, plain, print_json, print_table, warn
+from finetop.core.client.connection import Client
+from finetop.core.client.remote.merge_triage import merged_table
+from finetop.core.commands import numbers
+from finetop.core.commands.shared import remote, triage_state
+from finetop.core.commands.shared.output import ago, number, plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor
-from finetop.core.home import Home
-from finetop.core.remote.triaging import merged_table
-from finetop.core.words.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.protocol.check_result import MARKS, change
+from finetop.core.runtime.home import Home
+from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 
 ABOUT = "what runs lost, worst first, and who has looked at it"
 ANYWHERE = True
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if wanted is not None:
         if not wanted.fixed_by and not args.new and not args.looking:  # a note changes nothing else
             wanted = _with_note(home, args)
-        return standing.say(home, args, wanted)
+        return triage_state.say(home, args, wanted)
     if args.run:
         return one(args, home)
     with Client(home) as client:
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def run_several(args: argparse.Namespace, homes: Sequence[Home]) -> int:
     """The table of several machines as one; a RUN is found on its own. Exit code 4 where one did not answer."""
     if args.run:
-        home, args.run = machines.find(args.run, homes)
+        home, args.run = remote.find(args.run, homes)
         return run(args, home)
     _standing(args)
     answers: dict[str, protocol.TriageAnswer] = {}
@@ -83,14 +84,14 @@ def _standing(args: argparse.Namespace) -> protocol.Standing | None:
     if not args.run:
         raise BadInput(f"{(said or ['--note'])[0]} is said of a run.", hint="Name it: finetop triage RUN …")
     state: protocol.StandingState = "fixed" if args.fixed_by else "looking" if args.looking else "new"
-    return protocol.Standing(state, standing.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
+    return protocol.Standing(state, triage_state.own_name(), note=args.note.strip(), fixed_by=args.fixed_by)
 
 
 def _with_note(home: Home, args: argparse.Namespace) -> protocol.Standing:
     """Give how the regression is seen now, with the note."""
     with Client(home) as client:
         found: protocol.TriageRunAnswer = client.ask(protocol.TriageRun(args.run))
-    before = found.row.standings.get(args.task, protocol.Standing(by=standing.own_name()))
+    before = found.row.standings.get(args.task, protocol.Standing(by=triage_state.own_name()))
     return protocol.Standing(
         before.state,
         before.by,

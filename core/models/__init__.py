@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import fewer_bits
+from finetop.core.models import quantize as fewer_bits
 from finetop.core.recipe.references import is_reference
-from finetop.core.train.failures import is_out_of_memory
+from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from finetop.core.events import EventLog
-    from finetop.core.home import Home
+    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Model
+    from finetop.core.runtime.home import Home
 
 Quantize = Literal["none", "nf4", "int8"]
 
@@ -49,7 +49,8 @@ def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
     Raises BadInput if there is no such model or it can't be used, EnvironmentTrouble if the hub is out of
     reach.
     """
-    from finetop.core.models import demo, hub, of_runs
+    from finetop.core.data import hub
+    from finetop.core.models import demo_model, from_run
 
     if is_local(model.id):
         if model.revision is not None:
@@ -58,11 +59,11 @@ def resolve(model: Model, home: Home, events: EventLog) -> ResolvedModel:
     elif is_reference(model.id):
         if model.revision is not None:
             raise BadInput(f"model.revision: {model.id} is a run, it has no revisions.", hint="Remove it.")
-        path, source = of_runs.resolve(model.id, home, events)
+        path, source = from_run.resolve(model.id, home, events)
         hub_id, revision = None, None
-    elif model.id == demo.ALIAS:
-        path, revision, source = demo.find(model.revision, home, events)
-        hub_id = demo.HUB_ID if revision else None
+    elif model.id == demo_model.ALIAS:
+        path, revision, source = demo_model.find(model.revision, home, events)
+        hub_id = demo_model.HUB_ID if revision else None
     else:
         path, revision = hub.fetch(model.id, model.revision, model.trust_remote_code, events)
         hub_id, source = model.id, f"hub, commit {revision[:7]}"

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import msgspec
 
-from finetop.core.protocol.approaching import (
+from finetop.core.protocol.messages.approaches import (
     Advice as Advice,
     Approaches as Approaches,
     ApproachesAnswer as ApproachesAnswer,
@@ -28,7 +28,7 @@ from finetop.core.protocol.approaching import (
     SubmitApproaches as SubmitApproaches,
     SubmitApproachesAnswer as SubmitApproachesAnswer,
 )
-from finetop.core.protocol.checking import (
+from finetop.core.protocol.messages.checks import (
     Check as Check,
     CheckAnswer as CheckAnswer,
     Checks as Checks,
@@ -37,13 +37,7 @@ from finetop.core.protocol.checking import (
     Flips as Flips,
     FlipsAnswer as FlipsAnswer,
 )
-from finetop.core.protocol.common import (
-    Done as Done,
-    Large as Large,
-    Priority as Priority,
-    Whole as Whole,
-)
-from finetop.core.protocol.data import (
+from finetop.core.protocol.messages.data_versions import (
     DataDiffer as DataDiffer,
     DataDifferAnswer as DataDifferAnswer,
     DataOf as DataOf,
@@ -54,20 +48,54 @@ from finetop.core.protocol.data import (
     SourceFacts as SourceFacts,
     SourcePair as SourcePair,
 )
-from finetop.core.protocol.keeping import (
-    Clean as Clean,
-    CleanAnswer as CleanAnswer,
-    CleanItem as CleanItem,
-    EmptyTrash as EmptyTrash,
-    Remove as Remove,
-    RemoveAnswer as RemoveAnswer,
-    Removed as Removed,
-    Restore as Restore,
-    Trash as Trash,
-    TrashAnswer as TrashAnswer,
-    Trashed as Trashed,
+from finetop.core.protocol.messages.limits import (
+    Done as Done,
+    Large as Large,
+    Priority as Priority,
+    Whole as Whole,
 )
-from finetop.core.protocol.looking import (
+from finetop.core.protocol.messages.machine import (
+    GpuJob as GpuJob,
+    GpuProcess as GpuProcess,
+    GpuRow as GpuRow,
+    Gpus as Gpus,
+    GpusAnswer as GpusAnswer,
+    GpuWaiting as GpuWaiting,
+    LookAhead as LookAhead,
+    LookAheadAnswer as LookAheadAnswer,
+    PathFacts as PathFacts,
+    Paths as Paths,
+    PathsAnswer as PathsAnswer,
+)
+from finetop.core.protocol.messages.notes import (
+    Note as Note,
+    NoteAnswer as NoteAnswer,
+    Tag as Tag,
+    TagAnswer as TagAnswer,
+)
+from finetop.core.protocol.messages.queue import (
+    Hold as Hold,
+    Kill as Kill,
+    LiveRow as LiveRow,
+    Move as Move,
+    Pause as Pause,
+    Prioritise as Prioritise,
+    Queue as Queue,
+    QueueAnswer as QueueAnswer,
+    QueueRow as QueueRow,
+    Release as Release,
+    Retry as Retry,
+    RetryAnswer as RetryAnswer,
+    Stop as Stop,
+)
+from finetop.core.protocol.messages.remedies import (
+    Remedies as Remedies,
+    RemediesAnswer as RemediesAnswer,
+    Remedy as Remedy,
+    RemedyAnswer as RemedyAnswer,
+    RetrainingRow as RetrainingRow,
+)
+from finetop.core.protocol.messages.runs import (
     Across as Across,
     Curve as Curve,
     Curves as Curves,
@@ -93,20 +121,7 @@ from finetop.core.protocol.looking import (
     SweepsAnswer as SweepsAnswer,
     SweptRun as SweptRun,
 )
-from finetop.core.protocol.machine import (
-    GpuJob as GpuJob,
-    GpuProcess as GpuProcess,
-    GpuRow as GpuRow,
-    Gpus as Gpus,
-    GpusAnswer as GpusAnswer,
-    GpuWaiting as GpuWaiting,
-    LookAhead as LookAhead,
-    LookAheadAnswer as LookAheadAnswer,
-    PathFacts as PathFacts,
-    Paths as Paths,
-    PathsAnswer as PathsAnswer,
-)
-from finetop.core.protocol.meeting import (
+from finetop.core.protocol.messages.session import (
     Changes as Changes,
     ChangesAnswer as ChangesAnswer,
     Hello as Hello,
@@ -118,35 +133,7 @@ from finetop.core.protocol.meeting import (
     Shutdown as Shutdown,
     Tested as Tested,
 )
-from finetop.core.protocol.mending import (
-    Remedies as Remedies,
-    RemediesAnswer as RemediesAnswer,
-    Remedy as Remedy,
-    RemedyAnswer as RemedyAnswer,
-    RetrainingRow as RetrainingRow,
-)
-from finetop.core.protocol.noting import (
-    Note as Note,
-    NoteAnswer as NoteAnswer,
-    Tag as Tag,
-    TagAnswer as TagAnswer,
-)
-from finetop.core.protocol.ordering import (
-    Hold as Hold,
-    Kill as Kill,
-    LiveRow as LiveRow,
-    Move as Move,
-    Pause as Pause,
-    Prioritise as Prioritise,
-    Queue as Queue,
-    QueueAnswer as QueueAnswer,
-    QueueRow as QueueRow,
-    Release as Release,
-    Retry as Retry,
-    RetryAnswer as RetryAnswer,
-    Stop as Stop,
-)
-from finetop.core.protocol.starting import (
+from finetop.core.protocol.messages.submit import (
     Export as Export,
     ExportAnswer as ExportAnswer,
     Import as Import,
@@ -162,7 +149,20 @@ from finetop.core.protocol.starting import (
     SubmitSweepAnswer as SubmitSweepAnswer,
     SweepRun as SweepRun,
 )
-from finetop.core.protocol.triaging import (
+from finetop.core.protocol.messages.trash import (
+    Clean as Clean,
+    CleanAnswer as CleanAnswer,
+    CleanItem as CleanItem,
+    EmptyTrash as EmptyTrash,
+    Remove as Remove,
+    RemoveAnswer as RemoveAnswer,
+    Removed as Removed,
+    Restore as Restore,
+    Trash as Trash,
+    TrashAnswer as TrashAnswer,
+    Trashed as Trashed,
+)
+from finetop.core.protocol.messages.triage import (
     CellAnswer as CellAnswer,
     CurvePoint as CurvePoint,
     Earlier as Earlier,
@@ -188,7 +188,7 @@ from finetop.core.protocol.triaging import (
     TriageRun as TriageRun,
     TriageRunAnswer as TriageRunAnswer,
 )
-from finetop.core.run import RunDetail
+from finetop.core.protocol.runs import RunDetail
 
 VERSION = 1
 REQUEST_LIMIT = 4 << 20  # bytes of one request

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core import alarms, protect
+from finetop.core.train import alarms, protections as protect
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import methods
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.listing import listed_names, load_listed
+from finetop.core.plugins import listed_names, load_listed
 from finetop.core.recipe.load import recipe_from_json
+from finetop.core.train import methods
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -7,43 +7,46 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import job, remedies
+from finetop.core import remedies
 from finetop.core.errors import BadInput
-from finetop.core.events import Ended, EventLog
-from finetop.core.home import Home
+from finetop.core.protocol.events import Ended, EventLog
+from finetop.core.protocol.runs import JobSpec, home_of, run_folder_of
 from finetop.core.recipe.load import recipe_from_json
-from finetop.core.run import JobSpec, home_of, run_folder_of
+from finetop.core.runtime import job_process
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
-    from finetop.core.remedies._trying import Wanted
-    from finetop.core.train.stopping import Stop
+    from finetop.core.remedies._trial import Wanted
+    from finetop.core.runtime.stop_signal import Stop
 
 PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
 
 
 def main() -> int:
     """Run the job in the folder that the command line names."""
-    return job.run("finetop.core.remedies", work, if_stopped="asked to stop; what was scored is kept")
+    return job_process.run("finetop.core.remedies", work, if_stopped="asked to stop; what was scored is kept")
 
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Say who runs on what, then try the candidates."""
     from finetop.core import models
-    from finetop.core.remedies import _trying
-    from finetop.core.train.training import quiet
+    from finetop.core.remedies import _trial
+    from finetop.core.train.train import quiet
 
     quiet()
     device = models.pick_device()
     dtype = str(spec.recipe.get("model", {}).get("dtype", ""))
-    job.tell_start(events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES)
-    for row in _trying.try_all(wanted_of(spec, job_folder, device), Home(home_of(job_folder)), events):
+    job_process.tell_start(
+        events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES
+    )
+    for row in _trial.try_all(wanted_of(spec, job_folder, device), Home(home_of(job_folder)), events):
         print(f"{row.label}: {row.verdict}", flush=True)
     return Ended("finished")
 
 
 def wanted_of(spec: JobSpec, job_folder: Path, device: str) -> Wanted:
     """Read what is tried. Raises BadInput."""
-    from finetop.core.remedies._trying import Wanted
+    from finetop.core.remedies._trial import Wanted
 
     step, run_folder = spec.args.get("step"), run_folder_of(job_folder)
     found = spec.args.get("candidates")

@@ -60,9 +60,9 @@ def merged(model: Any) -> Any:
     """Add an adapter into its base's weights; a whole model is one already. Raises FinetopError."""
     from pathlib import Path
 
-    from finetop.core.export import merging
+    from finetop.core.models import merge
 
-    return merging.merged(model, Path("the adapter")) if hasattr(model, "merge_and_unload") else model
+    return merge.merged(model, Path("the adapter")) if hasattr(model, "merge_and_unload") else model
 
 
 @contextmanager

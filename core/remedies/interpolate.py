@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.models import ResolvedModel
     from finetop.core.remedies import Subject
 
@@ -48,7 +48,7 @@ def candidates(subject: Subject) -> list[Candidate]:
 
 def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
     """Make the change of one strength."""
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.remedies._adapters import has_scale, scaled
     from finetop.core.remedies._weights import changed
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.models import ResolvedModel
     from finetop.core.remedies import Subject
 
@@ -39,7 +39,7 @@ def candidates(subject: Subject) -> list[Candidate]:
 
 def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
     """Make the change, which tells how many there were. Raises Unchanged where there is none."""
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.remedies._weights import Unchanged, changed
 
     settings = {key: float(value) for key, value in candidate.settings.items()}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.models import ResolvedModel
     from finetop.core.remedies import Subject
 
@@ -36,7 +36,7 @@ def candidates(subject: Subject) -> list[Candidate]:
 
 def change(candidate: Candidate, base: ResolvedModel, checkpoint: Path) -> Change:
     """Make the change."""
-    from finetop.core.check.candidates import Change
+    from finetop.core.check.model_pair import Change
     from finetop.core.remedies._weights import changed
 
     by, kept = str(candidate.settings["by"]), float(candidate.settings["kept"])

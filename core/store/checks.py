@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.telling.result import brief
 from finetop.core.errors import NotFound
 from finetop.core.protocol import FlipRow, FlipsAnswer, Standing
-from finetop.core.run import Best, CheckBrief
-from finetop.core.store import records, standings
+from finetop.core.protocol.check_result import brief
+from finetop.core.protocol.runs import Best, CheckBrief
+from finetop.core.store import run_records, triage_states
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import duckdb
 
-    from finetop.core import events
+    from finetop.core.protocol import events
 
 _json = msgspec.json.Encoder()
 
@@ -36,7 +36,7 @@ def add(
         "SELECT id FROM checks WHERE job_id = ? AND step IS NOT DISTINCT FROM ?", [job_id, verdict.step]
     ).fetchone()
     if told is None:
-        told = (records.next_number(connection, "checks"),)
+        told = (run_records.next_number(connection, "checks"),)
     short = brief(told[0], at, verdict.step, verdict.result)
     connection.execute("DELETE FROM checks WHERE id = ?", [told[0]])
     connection.execute(
@@ -54,13 +54,13 @@ def add(
             short.watch,
         ],
     )
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def supersede(connection: duckdb.DuckDBPyConnection, run_id: int, step: int) -> None:
     """Set aside the checks of later checkpoints: those are no more. What they claimed stays claimed."""
     connection.execute("UPDATE checks SET superseded = true WHERE run_id = ? AND step > ?", [run_id, step])
-    records.mark_run(connection, run_id)
+    run_records.mark_run(connection, run_id)
 
 
 def brief_of(connection: duckdb.DuckDBPyConnection, run_id: int) -> str | None:
@@ -97,7 +97,7 @@ def seen_brief(
     result: str,
 ) -> CheckBrief:
     """Give what a list shows of a result, and how people see it."""
-    seen = standings.of_run(connection, run_id).get("", Standing())
+    seen = triage_states.of_run(connection, run_id).get("", Standing())
     accepted = (seen.by or "somebody") if seen.state == "accepted" else ""
     return brief(check_id, at, step, msgspec.json.decode(result), accepted, seen.fixed_by)
 

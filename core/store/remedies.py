@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import events, remedies
+from finetop.core import remedies
 from finetop.core.errors import NotFound, Refused, did_you_mean
-from finetop.core.run import RemedyRow, TaskBrief
+from finetop.core.protocol import events
+from finetop.core.protocol.runs import RemedyRow, TaskBrief
 from finetop.core.store import runs
 
 if TYPE_CHECKING:

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.telling.result import Outcome, read, worst_first
-from finetop.core.check.telling.worst import tasks_worst_first
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import (
     CurvePoint,
@@ -21,8 +19,10 @@ from finetop.core.protocol import (
     TriageRow,
     TriageRunAnswer,
 )
-from finetop.core.run import CheckBrief
-from finetop.core.store import checks, runs, standings
+from finetop.core.protocol.check_result import Outcome, read, worst_first
+from finetop.core.protocol.runs import CheckBrief
+from finetop.core.protocol.task_order import tasks_worst_first
+from finetop.core.store import checks, runs, triage_states
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ _IS_UNCHECKED = (
 )
 _COUNTS = (
     "SELECT count(*) FILTER (brief IS NOT NULL), "
-    + ", ".join(f"count(*) FILTER (triage = {place})" for place in standings.PLACES.values())
+    + ", ".join(f"count(*) FILTER (triage = {place})" for place in triage_states.PLACES.values())
     + f", count(*) FILTER ({_IS_UNCHECKED}) FROM runs"
 )
 _MARKS = {"regressed": "lost", "ok": "kept", "no_verdict": "open"}
@@ -83,7 +83,7 @@ def page(
         tasks=tasks,
         matching=matching,
         total=total,
-        **dict(zip(standings.PLACES, seen, strict=True)),
+        **dict(zip(triage_states.PLACES, seen, strict=True)),
         unchecked=_unchecked(connection) if unchecked_total else [],
         unchecked_total=unchecked_total,
         newest=newest,
@@ -115,7 +115,7 @@ def _rows(
     tasks = tasks_worst_first(
         [[(task.task, task.mark, _drop(task.drop, task.mark)) for task in check.worst] for check in briefs]
     )
-    seen = standings.of_runs(connection, [line[0] for line in found])
+    seen = triage_states.of_runs(connection, [line[0] for line in found])
     rows = []
     for (run_id, name, model, method, run_step, _), check in zip(found, briefs, strict=True):
         cells = {task.task: TriageCell(_drop(task.drop, task.mark), task.mark) for task in check.worst}
@@ -284,7 +284,7 @@ def say(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: SetS
     if wanted.state != "new" and not _has_lost(outcome, facts):
         raise Refused(f"{what} has not regressed: there is nothing to be {_past(wanted.state)}.")
     fixed_by = _fix(connection, run_id, name, wanted.fixed_by) if wanted.state == "fixed" else ""
-    before = standings.of_run(connection, run_id).get(ask.task, Standing())
+    before = triage_states.of_run(connection, run_id).get(ask.task, Standing())
     kept = msgspec.structs.replace(
         wanted,
         at=wanted.at or time.time(),
@@ -292,7 +292,7 @@ def say(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, ask: SetS
         note=wanted.note or ("" if wanted.at else before.note),
         fixed_by=fixed_by,
     )
-    standings.put(connection, run_id, ask.task, kept)
+    triage_states.put(connection, run_id, ask.task, kept)
     connection.execute(
         "UPDATE runs SET brief = ? WHERE id = ?", [checks.brief_of(connection, run_id), run_id]
     )

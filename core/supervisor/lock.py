@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import EnvironmentTrouble
 
 if TYPE_CHECKING:
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
 
 def take_lock(home: Home, *, wait_s: float = 0.0) -> int | None:

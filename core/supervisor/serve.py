@@ -12,13 +12,13 @@ import duckdb
 import msgspec
 
 from finetop.core import protocol
+from finetop.core.client.patch_cache import Told
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
-from finetop.core.held import Told
 from finetop.core.peers import require_own
-from finetop.core.store.open import damage
-from finetop.core.supervisor import callers
-from finetop.core.supervisor.answers import answer
-from finetop.core.supervisor.callers import Caller, Callers, TooMuch
+from finetop.core.store.database import damage
+from finetop.core.supervisor import connections
+from finetop.core.supervisor.connections import Caller, Callers, TooMuch
+from finetop.core.supervisor.requests.dispatch import answer
 from finetop.core.supervisor.state import Supervisor
 
 ENVELOPE = 100  # bytes around an answer
@@ -35,7 +35,7 @@ async def listen(supervisor: Supervisor) -> asyncio.Server:
         return await asyncio.start_unix_server(
             lambda reader, writer: talk(supervisor, there, Caller(reader, writer)),
             path=str(path),
-            limit=callers.PIECE_BYTES,
+            limit=connections.PIECE_BYTES,
         )
     finally:
         os.umask(old)
@@ -50,9 +50,9 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
     try:
         require_own(caller.writer.get_extra_info("socket"))
         there.enter(caller)
-        async for line in callers.lines(there, caller):
+        async for line in connections.lines(there, caller):
             caller.is_idle = False
-            await callers.hand_over(there, caller, await reply(supervisor, line, caller.told) + b"\n")
+            await connections.hand_over(there, caller, await reply(supervisor, line, caller.told) + b"\n")
             caller.is_idle = True
             if supervisor.ending.is_set():
                 break
@@ -62,7 +62,7 @@ async def talk(supervisor: Supervisor, there: Callers, caller: Caller) -> None:
         pass  # another user's, or the caller went away, or took nothing
     finally:
         there.leave(caller)
-        callers.say_goodbye(caller)
+        connections.say_goodbye(caller)
 
 
 async def reply(supervisor: Supervisor, line: bytes, told: Told | None = None) -> bytes:

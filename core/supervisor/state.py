@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 
 import duckdb
 
-from finetop.core.home import Home
-from finetop.core.settings import Settings
+from finetop.core.recipe.home_settings import Settings
+from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.house.room import Room
-from finetop.core.supervisor.life.vitals import Vital
-from finetop.core.supervisor.pool.pool import Pool
-from finetop.core.supervisor.spare import Spare
-from finetop.core.supervisor.telling.teller import Teller
+from finetop.core.supervisor.gpus.pool import Pool
+from finetop.core.supervisor.jobs.disk_watch import Room
+from finetop.core.supervisor.jobs.liveness import Vital
+from finetop.core.supervisor.notify.state import Teller
+from finetop.core.supervisor.warm_process import Spare
 
 
 @dataclass

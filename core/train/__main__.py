@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import job
-from finetop.core.home import Home
+from finetop.core.protocol.runs import JobSpec, home_of, read_spec, run_folder_of
 from finetop.core.recipe.load import recipe_from_json
-from finetop.core.run import JobSpec, home_of, read_spec, run_folder_of
-from finetop.core.train import training
-from finetop.core.train.keeping.point import point_of
+from finetop.core.runtime import job_process
+from finetop.core.runtime.home import Home
+from finetop.core.train import train
+from finetop.core.train.resume.resume_point import point_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.events import Ended, EventLog
+    from finetop.core.protocol.events import Ended, EventLog
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.train.stopping import Stop
+    from finetop.core.runtime.stop_signal import Stop
 
 PACKAGES = ("finetop", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
 
@@ -27,7 +27,7 @@ PACKAGES = ("finetop", "torch", "transformers", "trl", "peft", "accelerate", "da
 def main() -> int:
     """Run the job in the folder that the command line names."""
     narrow_gpus()
-    return job.run(
+    return job_process.run(
         "finetop.core.train", work, if_stopped="asked to stop, before the first step", recipe_of=read_again
     )
 
@@ -37,7 +37,7 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
     from finetop.core import models
 
     device = models.pick_device()
-    job.tell_start(
+    job_process.tell_start(
         events,
         job_folder,
         device=models.describe_device(device),
@@ -45,10 +45,10 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
         packages=PACKAGES,
     )
     recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json")
-    training.require_device(recipe, device)
+    train.require_device(recipe, device)
     point = point_of(spec, job_folder)
     home = Home(home_of(job_folder))
-    return training.train(recipe, run_folder_of(job_folder), home, device, events, stop, point)
+    return train.train(recipe, run_folder_of(job_folder), home, device, events, stop, point)
 
 
 def read_again(job_folder: Path) -> Recipe | None:

@@ -20,9 +20,9 @@ import time
 from pathlib import Path
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.home import Home, prepare
-from finetop.core.store.open import open_store, transaction
+from finetop.core.client.connection import Client
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store.database import open_store, transaction
 
 ROUNDS = 7
 BARE = (

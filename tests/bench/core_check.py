@@ -25,10 +25,10 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.check.telling.result import read, verdict_line
-from finetop.core.events import EventLog, Verdict, decode
-from finetop.core.home import Home, prepare as prepare_home
-from finetop.core.models import demo
+from finetop.core.models import demo_model
+from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.events import EventLog, Verdict, decode
+from finetop.core.runtime.home import Home, prepare as prepare_home
 
 TASKS = {
     "arc_easy": "acc_norm",
@@ -116,7 +116,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         models_home = Home(Path(options.home or folder))
         prepare_home(models_home)
-        base = str(demo.find(None, models_home, EventLog(Path(folder) / "events.jsonl"))[0])
+        base = str(demo_model.find(None, models_home, EventLog(Path(folder) / "events.jsonl"))[0])
         home = Home(Path(folder) / "home")
         prepare_home(home)
         write_suite(home, data, options.items)
@@ -187,9 +187,9 @@ def kept_items(home: Home, name: str) -> dict[str, int]:
 
 def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
     """Give the numbers of the items that the check chose, by task, so that the harness scores the very same."""
-    from finetop.core.check.asking.suite import find_suite
-    from finetop.core.check.asking.tasks import build
-    from finetop.core.check.deciding.permutation import cap_items
+    from finetop.core.check.statistics.item_order import cap_items
+    from finetop.core.check.tasks.questions import build
+    from finetop.core.check.tasks.suite import find_suite
 
     return {
         task.name: sorted(

@@ -23,10 +23,10 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.check.telling.result import Outcome, read, word
-from finetop.core.events import Ended, Metrics, Verdict, decode
-from finetop.core.home import Home, prepare as prepare_home
+from finetop.core.protocol.check_result import Outcome, read, word
+from finetop.core.protocol.events import Ended, Metrics, Verdict, decode
 from finetop.core.recipe.load import load_recipe
+from finetop.core.runtime.home import Home, prepare as prepare_home
 
 HARD = ["data.train=[{path: 'builtin:demo/support_train.jsonl'}]", "samples.count=0", "train.resumable=false"]
 # By row: the settings, each at a strength that was chosen beforehand and not tuned on this table.

@@ -19,17 +19,17 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from rig import Rig
 
 from finetop.core import protocol
-from finetop.core.home import Home, prepare
-from finetop.core.run import word
+from finetop.core.protocol.runs import word
+from finetop.core.runtime.home import Home, prepare
 
 WRITERS = (1, 8, 64)
 VALUES = 6
-JOB = Path(__file__).parents[1] / "core" / "supervisor" / "writing_job.py"
+JOB = Path(__file__).parents[1] / "rig" / "writing_job.py"
 KEYS = ("epoch", "grad_norm", "learning_rate", "loss", "memory_gib", "tokens_per_s")
 
 
@@ -113,7 +113,7 @@ def live(count: int, seconds: float) -> tuple[float, float]:
 
 def plain_appends(file: str, events: int) -> None:
     """The peer, in a process of its own: says wall and CPU seconds."""
-    from finetop.core.store.open import open_store, transaction
+    from finetop.core.store.database import open_store, transaction
 
     connection = open_store(Path(file))
     rows = [

@@ -23,14 +23,14 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from terminal import Terminal
 
 from finetop.core import protocol
-from finetop.core.client import Client
-from finetop.core.home import Home, prepare
-from finetop.core.store.open import open_store, transaction
+from finetop.core.client.connection import Client
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.store.database import open_store, transaction
 
 SIZE = (120, 40)
 METRICS = ("loss", "grad_norm", "learning_rate", "tokens_per_s", *(f"metric_{letter}" for letter in "abcdef"))

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from finetop.core import events
+from finetop.core.protocol import events
 
 STEPS = 5_000
 VALUES = {

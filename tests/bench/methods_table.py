@@ -24,11 +24,11 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import methods
-from finetop.core.events import Metrics, decode
-from finetop.core.home import Home, prepare
+from finetop.core.protocol.events import Metrics, decode
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import load_recipe
-from finetop.core.run import JobSpec
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.train import methods
 
 # The job, with the logits of one row told before the trainer's model is gone, and the most memory it held.
 JOB = """
@@ -186,9 +186,9 @@ def run(name: str, args: argparse.Namespace, folder: Path) -> Result:
 
 def planned(recipe: Any, model: Path, home: Home) -> float | None:
     """Ask finetop plan's estimate of the memory, in GiB."""
-    from finetop.core.plan.estimate import estimate
-    from finetop.core.plan.machine import look
-    from finetop.core.plan.shape import read_config
+    from finetop.core.preflight.plan.estimate import estimate
+    from finetop.core.preflight.plan.machine import look
+    from finetop.core.preflight.plan.shape import read_config
 
     return float(estimate(recipe, read_config(model), look(home.root, measure=False)).estimate) / 2**30
 

@@ -1,6 +1,6 @@
 """The app here on a supervisor there, over ssh on a slow link: how long it takes, what crosses, what is lost.
 
-    FINETOP_TEST_RIG=FOLDER python tests/bench/remote_link.py [--out FOLDER]     (root, sshd; see tests/far.py)
+    FINETOP_TEST_RIG=FOLDER python tests/bench/remote_link.py [--out FOLDER]     (root, sshd; see tests/rig/far.py)
 
 Per link: seconds and bytes on the wire (both ways, with TCP and IP) until the first run is on the screen, a second
 start, rates of the list, of a run and of a `tail`, a pulled cable until it is said and after it is back, a killed
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 import far
 

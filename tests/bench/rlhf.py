@@ -27,11 +27,11 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import formats
-from finetop.core.events import Metrics, decode
-from finetop.core.home import Home, prepare
+from finetop.core.data import formats
+from finetop.core.protocol.events import Metrics, decode
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import load_recipe
-from finetop.core.run import JobSpec
+from finetop.core.runtime.home import Home, prepare
 
 # Without the model's own system turn, which stands in front of every prompt: 20 tokens of 60.
 TEMPLATE = (
@@ -123,7 +123,7 @@ def write_data(args: argparse.Namespace, root: Path) -> tuple[Path, Path, Path]:
     """Write the short pairs, those held out, and the policy's prompts."""
     from transformers import AutoTokenizer
 
-    from finetop.core.train.rows.render import prompt_ids
+    from finetop.core.data.render import prompt_ids
 
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     tokenizer.chat_template = TEMPLATE

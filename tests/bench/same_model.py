@@ -23,24 +23,24 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 from finetop.core import models
-from finetop.core.check.asking.suite import find_suite
-from finetop.core.check.asking.tasks import build
-from finetop.core.check.candidates import open_candidates
-from finetop.core.check.deciding.conclusion import judge_pairs
-from finetop.core.check.deciding.planning import make_plan
-from finetop.core.check.deciding.verdict import PairedItem
-from finetop.core.check.job import LOOK_ITEMS
-from finetop.core.check.scoring.cells import Cell, Examinee, prepare, score_cell
-from finetop.core.check.scoring.forward import longest_input
+from finetop.core.check.model_pair import open_candidates
+from finetop.core.check.run_check import LOOK_ITEMS
+from finetop.core.check.scoring.batches import Cell, Examinee, prepare, score_cell
 from finetop.core.check.scoring.scorer import BatchPlan, plan_for
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare as prepare_home
-from finetop.core.models.tuned import load_checkpoint
+from finetop.core.check.statistics.conclude import judge_pairs
+from finetop.core.check.statistics.plan import make_plan
+from finetop.core.check.statistics.verdict import PairedItem
+from finetop.core.check.tasks.questions import build
+from finetop.core.check.tasks.suite import find_suite
+from finetop.core.models.forward import longest_input
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.home import Home, prepare as prepare_home
 
 if TYPE_CHECKING:
-    from finetop.core.check.deciding.permutation import Key
-    from finetop.core.check.scoring.cells import Exam
+    from finetop.core.check.scoring.batches import Exam
+    from finetop.core.check.statistics.item_order import Key
     from finetop.core.models import ResolvedModel
 
 Scores = dict["Key", float]

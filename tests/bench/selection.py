@@ -23,13 +23,15 @@ from pathlib import Path
 
 import msgspec
 
-from finetop.core import protocol, select, selection
-from finetop.core.client import Client
+from finetop.core import protocol
+from finetop.core.client import selection_curve
+from finetop.core.client.connection import Client
 from finetop.core.commands.sweep import tell_curves
-from finetop.core.home import Home, prepare
+from finetop.core.preflight import select
+from finetop.core.preflight.select import _curve as curve
+from finetop.core.preflight.select._request import Ask, Doing, Selected, select as asked
 from finetop.core.recipe.load import Loaded, load_recipe
-from finetop.core.select import _curve as curve
-from finetop.core.select._asking import Ask, Doing, Selected, select as asked
+from finetop.core.runtime.home import Home, prepare
 
 DATA = Path(os.environ.get("FINETOP_TEST_DATA", "../shared/data")) / "kb_contoso"
 SWEEP = "corrupted"
@@ -163,7 +165,7 @@ def main() -> int:
         found = wait(home)
     finally:
         print(f"The runs go on; look at them: finetop --home {home.root} sweep {SWEEP}", file=sys.stderr)
-    curves = selection.read(found)
+    curves = selection_curve.read(found)
     assert curves is not None
     tell_curves(curves)
     made = msgspec.json.decode((home.root / "selected.json").read_bytes(), type=list[Selected])

@@ -19,11 +19,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from finetop.core import events, protocol
-from finetop.core.client import Client
+from finetop.core import protocol
+from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
-from finetop.core.home import Home, prepare
+from finetop.core.protocol import events
 from finetop.core.recipe.load import Loaded, resolve_text
+from finetop.core.runtime.home import Home, prepare
 
 LOADING = "loading the model"
 

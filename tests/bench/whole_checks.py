@@ -24,15 +24,15 @@ import msgspec
 import numpy as np
 from simulation.streams import ALPHA, MARGIN_PERCENT, bounds, surely_above
 
-from finetop.core.check.deciding import sequential
-from finetop.core.check.deciding.permutation import Item, clusters_of
-from finetop.core.check.deciding.planning import make_plan, whole_weights
-from finetop.core.check.deciding.verdict import CheckPlan, TaskPlan
+from finetop.core.check.statistics import sequential
+from finetop.core.check.statistics.item_order import Item, clusters_of
+from finetop.core.check.statistics.plan import make_plan, whole_weights
+from finetop.core.check.statistics.verdict import CheckPlan, TaskPlan
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.check.deciding.permutation import Cluster, Key
+    from finetop.core.check.statistics.item_order import Cluster, Key
 
 COLLAPSE = 0.40  # a loss of one task that must be found and named
 

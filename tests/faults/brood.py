@@ -14,8 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from finetop.core import events
-from finetop.core.run import read_spec
+from finetop.core.protocol import events
+from finetop.core.protocol.runs import read_spec
 
 
 def main() -> int:

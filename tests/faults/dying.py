@@ -11,12 +11,13 @@ import os
 import sys
 from pathlib import Path
 
-from finetop.core import fault_points, protocol
-from finetop.core.home import Home
-from finetop.core.supervisor import schedule, serve
+from finetop.core import protocol
+from finetop.core.runtime import crash_points
+from finetop.core.runtime.home import Home
+from finetop.core.supervisor import serve, tick
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.house import rebuild
-from finetop.core.supervisor.launch import local
+from finetop.core.supervisor.jobs import launch_local
+from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.state import Supervisor
 
 
@@ -30,15 +31,15 @@ def main() -> None:
 
 
 def do(home: Home, does: str, at: int) -> int:
-    local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
+    launch_local.claim = lambda folder, attempt: False  # what waits is said to start, and does not
     if does in ("open", "rebuild"):
-        os.environ[fault_points.SWITCH] = str(at)
+        os.environ[crash_points.SWITCH] = str(at)
         open_home(home).close() if does == "open" else rebuild.rebuild(home)
         return 0
     supervisor = Supervisor(home, open_home(home))
-    os.environ[fault_points.SWITCH] = str(at)
+    os.environ[crash_points.SWITCH] = str(at)
     if does == "beat":
-        asyncio.run(schedule.beat(supervisor))
+        asyncio.run(tick.beat(supervisor))
         return 0
     answered = asyncio.run(serve.reply(supervisor, does.encode()))
     reply = protocol.reply_decoder.decode(answered)

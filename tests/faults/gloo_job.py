@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from finetop.core import events
+from finetop.core.protocol import events
 
 STEPS = 50
 

@@ -12,7 +12,8 @@ import pytest
 from hosts import wait_until
 from terminal import Terminal
 
-from finetop.core import processes, protocol
+from finetop.core import protocol
+from finetop.core.runtime import processes
 
 CASES = [("sh", 1)] + [
     pytest.param(shell, 10, marks=pytest.mark.slow) for shell in ("sh", "bash") if shutil.which(shell)

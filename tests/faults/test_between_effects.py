@@ -20,17 +20,19 @@ from old_homes import old_home
 from rig import RECIPE
 from still import make_checkpoint, still
 
-from finetop.core import events, protocol, run as data
+from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
-from finetop.core.fault_points import DIED
-from finetop.core.home import Home
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events, runs as data
 from finetop.core.recipe.load import resolve_text
-from finetop.core.store import jobs, records, runs
-from finetop.core.store.open import migrations, transaction
+from finetop.core.runtime.crash_points import DIED
+from finetop.core.runtime.home import Home
+from finetop.core.store import jobs, run_records, runs
+from finetop.core.store.database import migrations, transaction
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.house import cleaning, housekeeping, rebuild
+from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.requests import clean, trash
 from finetop.core.supervisor.state import Supervisor
-from finetop.core.train.keeping import checkpoint
 
 PROGRAM = Path(__file__).with_name("dying.py")
 STEPS = (10, 20, 30, 40, 50)
@@ -68,8 +70,8 @@ def pattern(tmp_path_factory):
     made.run("two", STEPS, size=10, losses=losses)
     made.run("gone", STEPS, size=10, losses=losses)
     made.run("long-gone", (10,), size=10)
-    housekeeping.remove(made.supervisor, protocol.Remove(["gone", "long-gone"]))
-    mark = made.home.trash / "0004-long-gone" / housekeeping.REMOVED
+    trash.remove(made.supervisor, protocol.Remove(["gone", "long-gone"]))
+    mark = made.home.trash / "0004-long-gone" / trash.REMOVED
     mark.write_text(json.dumps({"at": time.time() - 90 * DAY_S}))
     made.queue("waits")
     made.close()
@@ -104,7 +106,7 @@ def look(home: Home) -> Seen:
     """Open a home as the next supervisor does, and compare what the store tells with what is on the disk."""
     connection = open_home(home)
     supervisor = Supervisor(home, connection)
-    records.write_marked(supervisor.connection, supervisor.home.root)
+    run_records.write_marked(supervisor.connection, supervisor.home.root)
     found = {}
     wrong = []
     folders = set()
@@ -120,7 +122,7 @@ def look(home: Home) -> Seen:
     on_disk = {folder.name for folder in home.runs.iterdir()}
     wrong += [f"{name}: a folder without its run, or a run without its folder" for name in on_disk ^ folders]
     connection.close()
-    bin_ = sorted(one.name for one in home.trash.glob("*") if one.name != housekeeping.GOING)
+    bin_ = sorted(one.name for one in home.trash.glob("*") if one.name != trash.GOING)
     wrong += [f"{name} is in the trash and not" for name in set(bin_) & on_disk]
     return Seen({"runs": found, "trash": bin_, "caches": len(list(home.scores.iterdir()))}, wrong)
 
@@ -204,7 +206,7 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
                 request(protocol.Remove(["two"]))]  # fmt: skip
     else:
         supervisor = Supervisor(home, open_home(home))
-        items = cleaning.clean(supervisor, protocol.Clean({"last": 1})).items
+        items = clean.clean(supervisor, protocol.Clean({"last": 1})).items
         supervisor.connection.close()
         assert {item.kind for item in items} == {"checkpoint", "trash"}
         does = [request(protocol.Clean({"last": 1}, [item.path for item in items]))] * 2

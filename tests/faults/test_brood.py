@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from hosts import wait_until
 
-from finetop.core import protocol, run as data
+from finetop.core import protocol
+from finetop.core.protocol import runs as data
 
 PROGRAM = str(Path(__file__).with_name("brood.py"))
 BOMB = 150

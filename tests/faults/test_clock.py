@@ -7,7 +7,8 @@ import pytest
 import shim
 from hosts import wait_until
 
-from finetop.core import protocol, run as data
+from finetop.core import protocol
+from finetop.core.protocol import runs as data
 
 DAY_S = 86_400
 

@@ -9,9 +9,10 @@ from dumping import differences, dump
 from hosts import wait_until
 from rig import SEVERAL
 
-from finetop.core import events, protocol, run as data
+from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.supervisor.house import rebuild
+from finetop.core.protocol import events, runs as data
+from finetop.core.supervisor.rebuild import rebuild
 
 WRITERS = 4
 FULL_S = 3.0

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import events, protocol
+from finetop.core import protocol
+from finetop.core.protocol import events
 from finetop.core.store import ingest, jobs, runs
 
 STEPS = 12

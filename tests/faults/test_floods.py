@@ -16,9 +16,9 @@ import pytest
 from terminal import Terminal
 
 from finetop.core import protocol
-from finetop.core.run import word
+from finetop.core.protocol.runs import word
 
-JOB = Path(__file__).parents[1] / "core" / "supervisor" / "flooding_job.py"
+JOB = Path(__file__).parents[1] / "rig" / "flooding_job.py"
 MEMORY_MB = 200
 LOG_MIB = 8
 SLACK_MIB = (

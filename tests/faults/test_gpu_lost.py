@@ -10,7 +10,7 @@ import pytest
 from fake_nvml import UUIDS, Cards
 
 from finetop.core import protocol
-from finetop.core.processes import alive
+from finetop.core.runtime.processes import alive
 
 
 def until(holds, timeout_s=30.0):

@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from terminal import Terminal
 
-from finetop.core import events, protocol
+from finetop.core import protocol
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
-from finetop.core.run import JobSpec
-from finetop.core.train.keeping import checkpoint
 
 # Told as core/train tells it: numbers until step 10, then none.
 JOB = """

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from finetop.core import protocol
-from finetop.core.client import Client
+from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
-from finetop.core.home import Home, prepare
+from finetop.core.runtime.home import Home, prepare
 
 NOBODY = 65_534
 

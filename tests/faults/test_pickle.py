@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from finetop.core import models, protocol
-from finetop.core.adopt import folder as adopting
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare
+from finetop.core.models import checkpoint
+from finetop.core.models.imports import inspect as adopting
+from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.schema import Model
-from finetop.core.train.keeping import checkpoint, state_files
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.train.resume import state_files
 
 
 class Trap:

@@ -24,9 +24,11 @@ from dumping import differences, dump
 from rig import SEVERAL, Rig
 from terminal import Terminal
 
-from finetop.core import events, processes, protocol, run as data
+from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble, FinetopError
-from finetop.core.supervisor.house import rebuild
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import processes
+from finetop.core.supervisor.rebuild import rebuild
 
 DURATION_S = float(os.environ.get("FINETOP_TEST_KILLS_S", "60"))
 SEED = int(os.environ.get("FINETOP_TEST_KILLS_SEED", "1"))

@@ -12,8 +12,8 @@ import pytest
 from rig import ALONE
 
 from finetop.core import protocol
-from finetop.core.processes import alive
-from finetop.core.run import Lost, Queued, word
+from finetop.core.protocol.runs import Lost, Queued, word
+from finetop.core.runtime.processes import alive
 
 STEPS = 100_000
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from dumping import dump
 
-from finetop.core import protocol, secrets
+from finetop.core import protocol
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput
+from finetop.core.runtime import secrets
 
 CANARY = "hf_" + "Canary7" * 6
 SECRETS = {"HF_TOKEN": CANARY, "WANDB_API_KEY": "c4n4ry" * 7, "MY_PASSWORD": "a canary that sings"}
@@ -101,12 +102,12 @@ def test_what_is_no_secret_passes(monkeypatch):
 
 
 def test_the_supervisor_refuses_a_secret_and_keeps_nothing_of_the_run(quiet):
-    from finetop.core.supervisor import orders
+    from finetop.core.supervisor.requests import submit
 
     recipe = {"trainer_args": {"hub_token": "x"}, "model": {"id": "m"}, "method": {"name": "lora"},
               "objective": {"name": "sft"}}  # fmt: skip
     for source, said in (("recipe: 1 # " + CANARY, "Hugging Face"), ("recipe: 1", "hub_token")):
         with pytest.raises(BadInput, match=said):
-            orders.submit(quiet.supervisor, protocol.Submit(recipe, source, "one"))
+            submit.submit(quiet.supervisor, protocol.Submit(recipe, source, "one"))
     assert list(quiet.home.runs.iterdir()) == []
     assert quiet.rows("SELECT * FROM runs") == []

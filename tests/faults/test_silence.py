@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from finetop.core import protocol
-from finetop.core.processes import alive
-from finetop.core.words import pulse
+from finetop.core.runtime.processes import alive
+from finetop.core.wording import pulse
 
 AFTER_S = 1
 
@@ -59,7 +59,7 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     row = until(rig, name, lambda state: getattr(state, "frames", []))
     state = row.state
     assert (state.pulse, row.needs_you, row.step) == ("hung", True, 4)
-    assert state.frames[0].startswith("in wait_with (supervisor/fake_job.py:")
+    assert state.frames[0].startswith("in wait_with (rig/fake_job.py:")
     assert pulse.words(state).startswith("no step for ")
     assert "usual " in pulse.words(state)
     log = (rig.job_folder(name) / "log.txt").read_text()
@@ -71,7 +71,7 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     assert alive(grandchild), "it did not expect the signal, and must not get it"
     for verb in (["ls"], ["show", name]):
         assert "HUNG no step for " in finetop(rig, *verb)
-    assert "in wait_with (supervisor/fake_job.py:" in finetop(rig, "show", name)
+    assert "in wait_with (rig/fake_job.py:" in finetop(rig, "show", name)
     go_on(rig, name)
     row = rig.wait_state(name, "finished")
     assert not row.needs_you

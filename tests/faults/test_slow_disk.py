@@ -11,9 +11,10 @@ import pytest
 import shim
 from hosts import wait_until
 
-from finetop.core import file_systems, protocol, run as data
+from finetop.core import file_systems, protocol
 from finetop.core.errors import EnvironmentTrouble
-from finetop.core.home import prepare
+from finetop.core.protocol import runs as data
+from finetop.core.runtime.home import prepare
 
 needs_shim = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
 DELAY_S = 5.0

@@ -9,8 +9,10 @@ import pytest
 from hosts import wait_until
 from rig import SEVERAL
 
-from finetop.core import events, fault_points, processes, protocol, run as data
-from finetop.core.fault_points import DIED, SWITCH
+from finetop.core import protocol
+from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import crash_points, processes
+from finetop.core.runtime.crash_points import DIED, SWITCH
 
 
 def kill_at_random_moments(rig, kills: int) -> None:
@@ -76,7 +78,7 @@ QUICK = {"supervisor-claimed", "supervisor-spawned", "keeper-started"}
 def test_every_place_on_the_way_to_a_process_is_here():
     """Those in the source, but for those of tests/faults/test_between_effects.py."""
     found = set()
-    for file in (Path(fault_points.__file__).parent).rglob("*.py"):
+    for file in (Path(crash_points.__file__).parents[1]).rglob("*.py"):
         found |= set(re.findall(r'abort_at\("((?:supervisor|keeper)-[a-z-]+)"\)', file.read_text()))
     assert found == set(PLACES)
 

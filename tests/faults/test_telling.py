@@ -7,7 +7,7 @@ import time
 import pytest
 
 from finetop.core import protocol
-from finetop.core.fault_points import DIED, SWITCH
+from finetop.core.runtime.crash_points import DIED, SWITCH
 
 NOTIFY = "#!/bin/sh\ncat >> {out}\n"
 

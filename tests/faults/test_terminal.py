@@ -39,7 +39,7 @@ def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold
     app.wait_text("No runs yet")
     app.hang_up()
     app.wait_end(10)
-    from finetop.core.client import Client
+    from finetop.core.client.connection import Client
 
     with Client(home, start=False) as client:
         pid = client.ask(protocol.Hello()).pid

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hosts import wait_until
 
-from finetop.core import processes, protocol
+from finetop.core import protocol
+from finetop.core.runtime import processes
 
 SOON_S = 5.0
 

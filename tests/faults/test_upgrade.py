@@ -6,13 +6,14 @@ import pytest
 from dumping import differences, dump
 from old_homes import old_home
 
-from finetop.core import events, protocol
+from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
-from finetop.core.home import Home
-from finetop.core.store import backups, ingest, records
-from finetop.core.store.open import migrations, open_store
+from finetop.core.protocol import events
+from finetop.core.runtime.home import Home
+from finetop.core.store import backups, ingest, run_records
+from finetop.core.store.database import migrations, open_store
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.house.rebuild import rebuild
+from finetop.core.supervisor.rebuild.rebuild import rebuild
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
@@ -23,19 +24,19 @@ def test_an_older_database_is_brought_up_to_date_with_a_copy_kept(tmp_path, monk
     assert connection.execute("SELECT name, step FROM runs").fetchall() == [("old", 0)]
     assert connection.execute("SELECT id, job_id, claim, watch FROM checks").fetchall() == [(1, 1, 0, False)]
     assert connection.execute("SELECT value FROM metrics").fetchall() == [(0.5,)]
-    assert records.write_marked(connection, home.root)
+    assert run_records.write_marked(connection, home.root)
     connection.close()
     copies = list(home.root.glob("finetop.duckdb.before-*"))
     assert [copy.name for copy in copies] == [f"finetop.duckdb.before-{migrations()[count][0][:-4]}"]
     assert copies[0].stat().st_mode & 0o077 == 0
     with monkeypatch.context() as patch:
         only = migrations()[:count]
-        patch.setattr("finetop.core.store.open.migrations", lambda: only)
+        patch.setattr("finetop.core.store.database.migrations", lambda: only)
         kept = open_store(copies[0])
         assert kept.execute("SELECT name FROM runs").fetchall() == [("old",)]
         kept.close()
     told = json.loads((home.runs / "0001-old" / "run.json").read_text())
-    assert (told["format"], told["store"]["run"]["name"]) == (records.FORMAT, "old")
+    assert (told["format"], told["store"]["run"]["name"]) == (run_records.FORMAT, "old")
     assert old
     survived("33", f"database of {count} migrations", written=3)
 

@@ -9,8 +9,8 @@ from tui_fakes import NOW, FakeSupervisor, make_row
 from finetop.core import protocol
 from finetop.core.errors import NotFound
 from finetop.core.protocol import Advice, ApproachRow, Gap, News, Retained, Score
-from finetop.core.protocol.approaching import RunBrief
-from finetop.core.run import Finished
+from finetop.core.protocol.messages.approaches import RunBrief
+from finetop.core.protocol.runs import Finished
 
 DONE = Finished(NOW - 9000, NOW - 4000)
 SAME = Retained(0.0, [], same_weights=True)

@@ -9,7 +9,7 @@ from tui_fakes import NOW, FakeSupervisor
 
 from finetop.core import protocol
 from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, LiveRow, QueueRow
-from finetop.core.run import Queued, Running
+from finetop.core.protocol.runs import Queued, Running
 
 
 def make_waiting(id_: int, run: str, because: str = "waits for the one job slot", **more: Any) -> QueueRow:

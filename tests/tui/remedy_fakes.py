@@ -8,7 +8,7 @@ import msgspec
 from tui_fakes import NOW, FakeSupervisor, mixed_rows
 
 from finetop.core import protocol
-from finetop.core.run import Finished, RemedyRow, Running, State, TaskBrief
+from finetop.core.protocol.runs import Finished, RemedyRow, Running, State, TaskBrief
 
 RUN = "support-full-1e-4"
 

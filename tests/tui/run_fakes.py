@@ -13,11 +13,10 @@ import msgspec
 from tui_fakes import NOW, make_check, make_row
 
 from finetop.core import log_search, protocol
-from finetop.core.check.telling.result import brief
 from finetop.core.errors import FinetopError, NotFound
-from finetop.core.home import Home
-from finetop.core.recipe.load import resolve_text
-from finetop.core.run import (
+from finetop.core.protocol.check_result import brief
+from finetop.core.protocol.data_diff import Difference, Now
+from finetop.core.protocol.runs import (
     CheckpointRow,
     DataRow,
     Failed,
@@ -30,7 +29,8 @@ from finetop.core.run import (
     SourceRow,
     State,
 )
-from finetop.core.versions import Difference, Now
+from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 
@@ -252,7 +252,7 @@ class FakeRun:
         self.revision = 1
         self.asked: list[protocol.Ask] = []
         self.processes = [
-            protocol.ProcessRow(4100, 12, "finetop.core.keeper 0012-train", "S", 0.2, 0.012, 1),
+            protocol.ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
             protocol.ProcessRow(4101, 12, "finetop.core.train.main 0012-train", "R", 790.5, 6.41, 38),
         ]
         self.part = 1 << 14  # bytes of the log that are searched at a time

@@ -8,7 +8,7 @@ from tui_fakes import NOW, FakeSupervisor, make_check, make_row
 
 from finetop.core import protocol
 from finetop.core.errors import NotFound
-from finetop.core.run import Finished, Queued, Running, RunRow
+from finetop.core.protocol.runs import Finished, Queued, Running, RunRow
 
 RATE = "train.learning_rate"
 DONE = Finished(NOW - 9000, NOW - 4000)

@@ -11,14 +11,14 @@ import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
 from finetop.core.errors import NoSupervisor
-from finetop.core.home import Home
-from finetop.tui.hearing import Heard
+from finetop.core.runtime.home import Home
+from finetop.tui.connection.listener import Heard
 from finetop.tui.screens.help import HelpScreen
-from finetop.tui.screens.launch import LaunchScreen
-from finetop.tui.screens.runs import RunsScreen
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.text import cut_middle, long_span, of_steps, span, value
 from finetop.tui.theme import Look, find_look, to_look
 from finetop.tui.widgets.lines import to_strip
-from finetop.tui.words import cut_middle, long_span, of_steps, span, value
 
 SIZE = (80, 24)
 HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas", "pyarrow", "numpy", "scipy")
@@ -254,7 +254,8 @@ def test_words_are_short_and_numbers_are_never_cut() -> None:
 
 
 def test_outside_a_terminal_it_says_so() -> None:
-    code = "from finetop.tui.terminal import run_app; from finetop.core.home import find_home; run_app(find_home('/x'))"
+    imports = "from finetop.tui.run_app import run_app; from finetop.core.runtime.home import find_home"
+    code = f"{imports}; run_app(find_home('/x'))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )

@@ -15,17 +15,17 @@ from test_compare import three
 from triage_fakes import FakeTriage, make_store
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 
-from finetop.tui.screens.approaches import ApproachesScreen
-from finetop.tui.screens.compare import CompareScreen
-from finetop.tui.screens.item import ItemScreen
-from finetop.tui.screens.items import ItemsScreen
-from finetop.tui.screens.launch import LaunchScreen
-from finetop.tui.screens.queue import QueueScreen
-from finetop.tui.screens.remedies import RemediesScreen
-from finetop.tui.screens.run import RunScreen
-from finetop.tui.screens.runs import RunsScreen
-from finetop.tui.screens.sweep import SweepScreen
-from finetop.tui.screens.triage import TriageScreen
+from finetop.tui.screens.approaches.screen import ApproachesScreen
+from finetop.tui.screens.compare.screen import CompareScreen
+from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.queue.screen import QueueScreen
+from finetop.tui.screens.remedies.screen import RemediesScreen
+from finetop.tui.screens.run.screen import RunScreen
+from finetop.tui.screens.runs.screen import RunsScreen
+from finetop.tui.screens.sweep.screen import SweepScreen
+from finetop.tui.screens.triage.item_screen import ItemScreen
+from finetop.tui.screens.triage.items_screen import ItemsScreen
+from finetop.tui.screens.triage.screen import TriageScreen
 from finetop.tui.theme import Look
 from finetop.tui.widgets.frame import Bottom
 

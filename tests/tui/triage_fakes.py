@@ -9,9 +9,9 @@ from triage_store import add_run, take_in, told_of
 from tui_fakes import FakeSupervisor
 
 from finetop.core import protocol
-from finetop.core.store import standings
-from finetop.core.store.open import open_store
-from finetop.core.supervisor import triage
+from finetop.core.store import triage_states
+from finetop.core.store.database import open_store
+from finetop.core.supervisor.requests import triage
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,5 +71,7 @@ class FakeTriage(FakeSupervisor):
             return _ANSWERS[type(ask)](self._own, ask)  # type: ignore[operator]
         answer = await super().ask(ask)
         if isinstance(answer, protocol.ChangesAnswer):
-            answer = protocol.ChangesAnswer(answer.revision, to_triage=standings.to_triage(self.connection))
+            answer = protocol.ChangesAnswer(
+                answer.revision, to_triage=triage_states.to_triage(self.connection)
+            )
         return answer

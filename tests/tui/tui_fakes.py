@@ -11,11 +11,10 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.errors import NoSupervisor, NotFound
-from finetop.core.filters.line import Filter, Sort, parse, read_sort, require_known
-from finetop.core.filters.matching import holds, place
-from finetop.core.home import Home
-from finetop.core.notices import Notice
-from finetop.core.run import (
+from finetop.core.protocol.filter_match import holds, place
+from finetop.core.protocol.notices import Notice
+from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, require_known
+from finetop.core.protocol.runs import (
     CheckBrief,
     Failed,
     Finished,
@@ -27,6 +26,7 @@ from finetop.core.run import (
     Stopped,
     TaskBrief,
 )
+from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.screen import Screen
 
-from finetop.tui.host import host_of
+from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings, moves
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
-from finetop.tui.words import cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

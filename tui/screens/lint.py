@@ -6,19 +6,19 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.screen import Screen
 
-from finetop.core.lint.words import report_lines
-from finetop.tui.host import host_of
+from finetop.core.preflight.lint.report_text import report_lines
+from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.help import BACK, MOVES
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Line, Lines
 from finetop.tui.widgets.table import Table
-from finetop.tui.words import cut_end
 
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.lint.report import Report
+    from finetop.core.preflight.lint.report import Report
     from finetop.tui.theme import StyleName
 
 NEXT = Key("n,N", "n", "next finding", "next", "the next finding")

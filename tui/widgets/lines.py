@@ -17,9 +17,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from finetop.core.text import clean_line
-from finetop.tui.host import host_of
+from finetop.tui.app_interface import host_of
+from finetop.tui.text import cut_end
 from finetop.tui.theme import StyleName, style, to_look
-from finetop.tui.words import cut_end
 
 if TYPE_CHECKING:
     from finetop.tui.theme import Look

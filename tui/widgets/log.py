@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import job_log, protocol
+from finetop.core import protocol
+from finetop.core.runtime import log_file
 from finetop.core.text import clean_line
 from finetop.tui.widgets.wrap import wrapped
 
@@ -60,7 +61,7 @@ def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
     if tail.offset is not None and answer.size < tail.offset:
         return Tail(dropped=tail.end)
     if answer.gap and tail.offset is not None:
-        tail = _with_gap(tail, job_log.words_for(answer.gap))
+        tail = _with_gap(tail, log_file.words_for(answer.gap))
     text, begin = answer.text, tail.begin
     if tail.offset is None and answer.size > FIRST_BYTES and "\n" in text:
         text = text.partition("\n")[2]  # the first line was cut
@@ -75,7 +76,7 @@ def skipped(tail: Tail, answer: protocol.LogAnswer) -> Tail:
     offset = answer.size - FIRST_BYTES
     if offset - answer.next <= PIECE_BYTES:
         return tail
-    words = job_log.words_for(offset - answer.next, "not read: it grows faster than it is shown")
+    words = log_file.words_for(offset - answer.next, "not read: it grows faster than it is shown")
     return replace(_with_gap(tail, words), offset=offset)
 
 

@@ -6,7 +6,8 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import job_log, protocol
+from finetop.core import protocol
+from finetop.core.runtime import log_file
 from finetop.tui.widgets.log import drawn_rows, shown_line
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> 
         place += len(raw.encode("utf-8", "replace")) + 1
     place = at
     if behind.gap:
-        lines.append(job_log.words_for(behind.gap))
+        lines.append(log_file.words_for(behind.gap))
         begins.append(place)
         place += behind.gap
     *whole, rest = behind.text.split("\n")

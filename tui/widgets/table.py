@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from finetop.tui.host import host_of
+from finetop.tui.app_interface import host_of
 from finetop.tui.widgets.lines import Line, to_strip
 
 if TYPE_CHECKING:

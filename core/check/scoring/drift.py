@@ -9,7 +9,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.scorer import window_log_probs
-from finetop.core.events import ItemScore
+from finetop.core.protocol.events import ItemScore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

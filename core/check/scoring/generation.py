@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.forward import keeps_cache, longest_packed, read_on
+from finetop.core.models.forward import keeps_cache, longest_packed, read_on
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.prefixes import PrefixMemory
+    from finetop.core.check.scoring.prefix_cache import PrefixMemory
     from finetop.core.check.scoring.scorer import BatchPlan
 
 TOKENS_PER_ROW_TOKEN = 16  # written answers need far less memory a token than scored ones

@@ -10,15 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core.check.scoring.forward import (
-    has_virtual_tokens,
-    logits_at,
-    longest_input,
-    longest_packed,
-    mask_for,
-)
 from finetop.core.check.scoring.packing import Sheet, TokenSequence, pack, sheets
-from finetop.core.check.scoring.prefixes import Past, Prefixes, PrefixMemory
+from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
+from finetop.core.models.forward import has_virtual_tokens, logits_at, longest_input, longest_packed, mask_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

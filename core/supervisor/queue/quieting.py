@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import quiet_hours
-from finetop.core.store.open import transaction
-from finetop.core.supervisor.queue import wishes
+from finetop.core.recipe import quiet_hours
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.requests import stop_pause_kill
 
 if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
@@ -19,7 +19,7 @@ def keep(supervisor: Supervisor, now: float) -> None:
     if supervisor.quiet_until is None or quiet is None or not quiet.pause:
         return
     for job in supervisor.live:
-        if not job.asked and wishes.goes_on_later(supervisor.connection, job):
+        if not job.asked and stop_pause_kill.goes_on_later(supervisor.connection, job):
             with transaction(supervisor.connection):
-                wishes.ask(supervisor.connection, job, "rest")
+                stop_pause_kill.ask(supervisor.connection, job, "rest")
             supervisor.touch()

@@ -15,12 +15,12 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
-from finetop.core.train.keeping import state_files
 from finetop.core.train.ppo import advantages, chance, kl, longest, losses, optimizers, rollouts, scores
+from finetop.core.train.ppo.generation import Writer
 from finetop.core.train.ppo.policy import Reader, Reference, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
 from finetop.core.train.ppo.values import Value
-from finetop.core.train.ppo.writing import Writer
+from finetop.core.train.resume import state_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
+    from finetop.core.data.examples import PromptExample
     from finetop.core.train.ppo.settings import Settings
-    from finetop.core.train.rows.examples import PromptExample
     from finetop.core.train.trainers.reward_sum import Payer
 
 

@@ -12,8 +12,8 @@ from finetop.core.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from finetop.core.train.rows.examples import PromptExample
-    from finetop.core.train.setup import Setup
+    from finetop.core.data.examples import PromptExample
+    from finetop.core.train.trainer_setup import Setup
     from finetop.core.train.trainers.reward_sum import Payer
 
 METRICS = {
@@ -50,7 +50,7 @@ def make_trainer(
     """
     from transformers import PrinterCallback
 
-    from finetop.core.train.arguments import configure
+    from finetop.core.train.trainer_args import configure
     from finetop.core.train.trainers import reward_sum
     from finetop.core.train.trainers.reference import switched_off
 

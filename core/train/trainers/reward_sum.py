@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import rewards
 from finetop.core.errors import BadInput
+from finetop.core.train import rewards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.formats import Message
-    from finetop.core.rewards import FoundRule, Reward
-    from finetop.core.train.setup import Setup
-    from finetop.core.train.trainers.reward_models import RewardModel
+    from finetop.core.data.formats import Message
+    from finetop.core.models.reward_model import RewardModel
+    from finetop.core.train.rewards import FoundRule, Reward
+    from finetop.core.train.trainer_setup import Setup
 
 MODEL = "model"  # what the reward model's part is called
 
@@ -61,13 +61,13 @@ class Payer:
 
 def begin(setup: Setup) -> Payer:
     """Load what the recipe's `objective.reward` names. Raises BadInput."""
-    from finetop.core.train.trainers import reward_models
+    from finetop.core.models import reward_model
 
     reward: Reward = setup.recipe.objective.options.reward
     model = None
     if reward.model is not None:
         size = setup.recipe.train.eval_batch_size or setup.recipe.train.batch_size
-        model = reward_models.load(
+        model = reward_model.load(
             reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
         )
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():

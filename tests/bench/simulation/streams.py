@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.stats import beta
 
-from finetop.core.check.deciding.betting import BETS, begin_pool, exact, feed_pool, log_growth, log_mean_exp
+from finetop.core.check.statistics.betting import BETS, begin_pool, exact, feed_pool, log_growth, log_mean_exp
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,13 +6,14 @@ import shutil
 import msgspec
 import pytest
 
-from finetop.core import approaches, events as told
-from finetop.core.approaches import _measuring
+from finetop.core import approaches
+from finetop.core.approaches import _measure
 from finetop.core.approaches.__main__ import wanted_of
 from finetop.core.errors import FinetopError
-from finetop.core.home import Home
+from finetop.core.protocol import events as told
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
-from finetop.core.run import JobSpec
+from finetop.core.runtime.home import Home
 
 ROWS = [
     ("What opens at nine?", "The shop."),
@@ -53,7 +54,7 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
     log = told.EventLog(folder / "events.jsonl")
-    found = _measuring.measure(wanted_of(spec, folder, device), home, log, folder)
+    found = _measure.measure(wanted_of(spec, folder, device), home, log, folder)
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from finetop.core import events, models
-from finetop.core.check import job, passes
-from finetop.core.check.candidates import open_candidates
-from finetop.core.check.paper import open_paper
-from finetop.core.check.telling import result
-from finetop.core.home import Home
+from finetop.core import models
+from finetop.core.check import run_check, scoring_passes
+from finetop.core.check.context import open_paper
+from finetop.core.check.model_pair import open_candidates
+from finetop.core.protocol import check_result, events
 from finetop.core.recipe.load import recipe_from_json
+from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -84,7 +84,7 @@ def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> R
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
     """Check, and give the outcome and what was told."""
     log = events.EventLog(home.root / f"{name}.jsonl")
-    found = result.read(job.check(recipe, checkpoint, home, "cpu", log))
+    found = check_result.read(run_check.check(recipe, checkpoint, home, "cpu", log))
     return found, told(home, name)
 
 
@@ -101,7 +101,7 @@ def scores_of(happened: list[Any], model: str) -> dict[tuple[str, str], events.I
 @pytest.fixture
 def run_cells(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]]:
     """Note (model, row_tokens, task, item) of every item that a model is run on, noise floor aside."""
-    real, noted = passes.score_cell, []
+    real, noted = scoring_passes.score_cell, []
 
     def noting(exam: Any, examinee: Any, cell: Any) -> Any:
         scored = real(exam, examinee, cell)
@@ -109,7 +109,7 @@ def run_cells(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]
             noted.extend((examinee.name, examinee.plan.row_tokens, cell.task, item) for item in cell.items)
         return scored
 
-    monkeypatch.setattr(passes, "score_cell", noting)
+    monkeypatch.setattr(scoring_passes, "score_cell", noting)
     return noted
 
 
@@ -120,9 +120,9 @@ def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[
     paper = open_paper(recipe, candidates, home, log)
 
     def take(plan: BatchPlan) -> dict[str, Any]:
-        return job.judge(paper, job.take_base(paper, plan, whole=True))
+        return run_check.judge(paper, run_check.take_base(paper, plan, whole=True))
 
-    return result.read(job.in_smaller_batches(paper, take)), told(home, "whole")
+    return check_result.read(run_check.in_smaller_batches(paper, take)), told(home, "whole")
 
 
 @pytest.mark.parametrize("margin", [3.0, 20.0])
@@ -185,7 +185,7 @@ def test_a_full_checkpoint_and_its_base_take_turns_a_handful_of_times(
     with torch.no_grad():
         model.model.layers[1].mlp.down_proj.weight.mul_(3)
     model.save_pretrained(tmp_path / "full")
-    monkeypatch.setattr(job, "BASE_AHEAD_ITEMS", 128)
+    monkeypatch.setattr(run_check, "BASE_AHEAD_ITEMS", 128)
     lazy, happened = checked(home, recipe_of(tiny_model, 3.0, "full"), tmp_path / "full")
     loads = [event for event in happened if isinstance(event, events.Phase) and event.name == "loading model"]
     assert lazy.items_used > 128, "the base was not asked for twice"
@@ -207,7 +207,7 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
     home: Home, tiny_model: Path, tmp_path: Path, save_adapter: SaveAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     save_adapter(tmp_path / "adapter", 0.0)
-    real, used = passes.score_cell, []
+    real, used = scoring_passes.score_cell, []
 
     def short_of_memory(exam: Any, examinee: Any, cell: Any) -> Any:
         used.append((examinee.name, examinee.plan.row_tokens))
@@ -215,7 +215,7 @@ def test_out_of_memory_on_a_later_look_at_the_base_scores_both_again(
             raise MemoryError
         return real(exam, examinee, cell)
 
-    monkeypatch.setattr(passes, "score_cell", short_of_memory)
+    monkeypatch.setattr(scoring_passes, "score_cell", short_of_memory)
     found, happened = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
     assert (found.verdict, found.lost, found.won) == ("ok", 0, 0)
     assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
@@ -244,7 +244,7 @@ def test_a_check_that_is_broken_off_keeps_what_it_scored(
         pass
 
     save_adapter(tmp_path / "adapter", MOVED)
-    noting = passes.score_cell
+    noting = scoring_passes.score_cell
 
     def stopped_on_the_way(exam: Any, examinee: Any, cell: Any) -> Any:
         scored = [name for name, *_ in run_cells]
@@ -252,13 +252,13 @@ def test_a_check_that_is_broken_off_keeps_what_it_scored(
             raise Stopped
         return noting(exam, examinee, cell)
 
-    monkeypatch.setattr(passes, "score_cell", stopped_on_the_way)
+    monkeypatch.setattr(scoring_passes, "score_cell", stopped_on_the_way)
     with pytest.raises(Stopped):
         checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter")
     before = set(run_cells)
     assert {name for name, *_ in before} == {"base", "tuned"}
     run_cells.clear()
-    monkeypatch.setattr(passes, "score_cell", noting)
+    monkeypatch.setattr(scoring_passes, "score_cell", noting)
     found, _ = checked(home, recipe_of(tiny_model, 3.0), tmp_path / "adapter", "again")
     assert run_cells and not before & set(run_cells)
     assert found.items_scored >= 64

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core import methods, models
-from finetop.core.check import job
+from finetop.core import models
+from finetop.core.check import run_check
 from finetop.core.check.scoring import drift
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare
-from finetop.core.models.tuned import load_checkpoint
+from finetop.core.models import checkpoint
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.load import recipe_from_json
-from finetop.core.train.keeping import checkpoint
+from finetop.core.runtime.home import Home, prepare
+from finetop.core.train import methods
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,7 +61,7 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
         recipe = recipe_of(tiny_model, method)
         base = models.resolve(recipe.model, home, events)
         save(recipe, base, tmp_path / method)
-        found[method] = job.check(recipe, tmp_path / method, home, "cpu", events)
+        found[method] = run_check.check(recipe, tmp_path / method, home, "cpu", events)
     events.close()
     assert {name: one["models"]["tuned"]["layout"] for name, one in found.items()} == {
         "lora": "packed",

@@ -7,9 +7,9 @@ import time
 import pytest
 
 from finetop.core import protocol
-from finetop.core.lint.kept import keep
-from finetop.core.lint.report import Finding, Lengths, Report, SourceFacts
-from finetop.core.versions.origins import sha256_of
+from finetop.core.data.versions.lint_record import keep
+from finetop.core.data.versions.manifest import sha256_of
+from finetop.core.preflight.lint.report import Finding, Lengths, Report, SourceFacts
 
 
 def rows_of(count, edits=()):

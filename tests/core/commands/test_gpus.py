@@ -10,7 +10,7 @@ from finetop.core import protocol
 from finetop.core.commands import gpus
 from finetop.core.commands.main import main
 from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, GpuWaiting
-from finetop.core.words.gpus import bars
+from finetop.core.wording.gpus import bars
 
 
 def row(index, **more):

@@ -5,8 +5,8 @@ import json
 import pytest
 from still import still
 
-from finetop.core.commands.asking import size
 from finetop.core.commands.main import main
+from finetop.core.commands.shared.confirm import size
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from finetop.core.commands.main import main
-from finetop.core.plan import machine
+from finetop.core.preflight.plan import machine
 
 LLAMA = {
     "model_type": "llama",

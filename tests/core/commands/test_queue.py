@@ -7,7 +7,7 @@ import time
 import pytest
 
 from finetop.core import protocol
-from finetop.core.run import Queued, word
+from finetop.core.protocol.runs import Queued, word
 
 
 def wait(rig, name, wanted):
@@ -92,7 +92,7 @@ def test_a_wrong_word_is_one_line_with_the_fix(quiet_finetop, words, says):
 def served(tmp_path_factory):
     from rig import Rig
 
-    from finetop.core.home import Home
+    from finetop.core.runtime.home import Home
 
     made = Rig(Home(tmp_path_factory.mktemp("queue") / "home"))
     made.start()

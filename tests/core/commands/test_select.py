@@ -8,9 +8,9 @@ import json
 import pytest
 
 from finetop.core.commands import select as commands
-from finetop.core.home import Home
-from finetop.core.select import _asking
-from finetop.core.select._asking import Ask, Wanted
+from finetop.core.preflight.select import _request
+from finetop.core.preflight.select._request import Ask, Wanted
+from finetop.core.runtime.home import Home
 
 LINES = [
     b'\xef\xbb\xbf{"prompt": "a", "completion": "one"}\r\n',
@@ -101,7 +101,7 @@ def test_a_model_that_is_nowhere_is_one_line_behind_what_is_done(here, typed, mo
 
 
 def test_the_process_ends_when_nobody_listens(here):
-    asked = _asking.select(
+    asked = _request.select(
         Ask(str(here / "rows.jsonl"), [Wanted("random", 1, 2), Wanted("random", 2, 2)]), Home(here / "home")
     )
     first = next(asked)

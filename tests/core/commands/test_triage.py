@@ -12,12 +12,12 @@ import pytest
 from triage_store import told_of
 
 from finetop.core import protocol
-from finetop.core.commands.standing import own_name
+from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.errors import Refused
-from finetop.core.run import Finished
-from finetop.core.supervisor import earlier, triage
-from finetop.core.supervisor.house.rebuild import rebuild
-from finetop.core.words.triage import since_words
+from finetop.core.protocol.runs import Finished
+from finetop.core.supervisor.rebuild.rebuild import rebuild
+from finetop.core.supervisor.requests import bisect, triage
+from finetop.core.wording.triage import since_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,7 +112,7 @@ def test_looks_at_earlier_checkpoints_are_queued_one_by_one(quiet: Still) -> Non
     run = quiet.run("bad", (300, 600, 900, 1200))
 
     def look() -> protocol.LookEarlierAnswer:
-        return asyncio.run(earlier.look(quiet.supervisor, protocol.LookEarlier("bad")))
+        return asyncio.run(bisect.look(quiet.supervisor, protocol.LookEarlier("bad")))
 
     def checked_at(step: int, lost: int) -> None:
         quiet.supervisor.connection.execute("UPDATE jobs SET word = 'finished' WHERE word = 'queued'")

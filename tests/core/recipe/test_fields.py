@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from finetop.core import methods, objectives
 from finetop.core.errors import NotFound
 from finetop.core.recipe.fields import fields, find_field
 from finetop.core.recipe.load import resolve_text
+from finetop.core.train import methods, objectives
 
 NEEDS = {
     "distill": ", teacher: org/large",

@@ -31,5 +31,5 @@ fields("full")
 print(*sys.modules)
 """
     loaded = set(run(code, tmp_path).split())
-    assert "finetop.core.methods.lora" in loaded
+    assert "finetop.core.train.methods.lora" in loaded
     assert not loaded & set(HEAVY)

@@ -10,14 +10,15 @@ import msgspec
 import pytest
 import torch
 
-from finetop.core import events as told, models, remedies
+from finetop.core import models, remedies
 from finetop.core.errors import FinetopError
-from finetop.core.export import exporting
-from finetop.core.home import Home
+from finetop.core.models.export import export
+from finetop.core.protocol import events as told
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import recipe_from_json
-from finetop.core.remedies import _trying, intruders
+from finetop.core.remedies import _trial, intruders
 from finetop.core.remedies.__main__ import wanted_of
-from finetop.core.run import JobSpec
+from finetop.core.runtime.home import Home
 
 SUITE = """\
 suite: 1
@@ -133,7 +134,7 @@ def run_job(home, spec):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").unlink(missing_ok=True)
     log = told.EventLog(folder / "events.jsonl")
-    _trying.try_all(wanted_of(spec, folder, "cpu"), home, log)
+    _trial.try_all(wanted_of(spec, folder, "cpu"), home, log)
     log.close()
     return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 
@@ -209,7 +210,7 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidate = next(one for one in candidates if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
-    wanted = exporting.Wanted(
+    wanted = export.Wanted(
         recipe,
         "run",
         20,
@@ -217,10 +218,10 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
         tmp_path / "out",
         "auto",
         "cpu",
-        exporting.Remedied(candidate, tried.weights),
+        export.Remedied(candidate, tried.weights),
     )
     log = told.EventLog(tmp_path / "export.jsonl")
-    agreements = exporting.export(wanted, home, log)
+    agreements = export.export(wanted, home, log)
     assert all(one.holds for one in agreements)
     base, tuned, out = (
         load_file(f / "model.safetensors") for f in (tiny_model, checkpoint, tmp_path / "out")
@@ -229,8 +230,8 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
         assert torch.equal(weight, torch.lerp(base[name], tuned[name], 0.25)), name
     facts = json.loads((tmp_path / "out" / "finetop.json").read_text())
     assert facts["remedy"]["settings"] == {"strength": 0.25}
-    other = replace(wanted, to=tmp_path / "other", remedy=exporting.Remedied(candidate, "f" * 64))
+    other = replace(wanted, to=tmp_path / "other", remedy=export.Remedied(candidate, "f" * 64))
     with pytest.raises(FinetopError, match="its weights are not those that were scored"):
-        exporting.export(other, home, log)
+        export.export(other, home, log)
     assert not (tmp_path / "other").exists()
     log.close()

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from finetop.core import models, remedies
 from finetop.core.errors import FinetopError
-from finetop.core.models.tuned import load_checkpoint
+from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
 from finetop.core.remedies._adapters import has_scale
 from finetop.core.remedies._weights import Unchanged, changed, fingerprint
@@ -29,7 +29,7 @@ def resolved(folder):
 
 def tuned_model(tiny_model, folder, method, **options):
     """A checkpoint of a method whose weights are pushed about, and its recipe."""
-    from finetop.core import methods
+    from finetop.core.train import methods
 
     recipe = resolve_text(
         json.dumps(
@@ -198,9 +198,10 @@ def test_a_base_of_another_shape_is_told(tiny_model, tmp_path):
 
 @pytest.mark.parametrize("quantize", ["nf4", pytest.param("int8", marks=pytest.mark.slow)])
 def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(tiny_model, tmp_path, quantize):
-    from finetop.core.events import EventLog
-    from finetop.core.export import exporting, merging
-    from finetop.core.home import Home
+    from finetop.core.models import merge
+    from finetop.core.models.export import export
+    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.home import Home
 
     folder = tuned_model(tiny_model, tmp_path / "lora", "lora", rank=4)
     home = Home(tmp_path / "home")
@@ -216,13 +217,13 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
     base = models.resolve(recipe.model, home, EventLog(tmp_path / "events.jsonl"))
     model, _ = load_checkpoint(base, folder, torch.float32, "cpu")
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
-    remedied = exporting.Remedied(candidate, fingerprint(made_once))
-    wanted = exporting.Wanted(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
-    agreements = exporting.export(wanted, home, EventLog(tmp_path / "events.jsonl"))
+    remedied = export.Remedied(candidate, fingerprint(made_once))
+    wanted = export.Wanted(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
+    agreements = export.export(wanted, home, EventLog(tmp_path / "events.jsonl"))
     assert all(one.holds for one in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")
-    plain = merging.load_written_out(base, folder, torch.float32, "cpu").unload()
-    whole = merging.merged(merging.load_written_out(base, folder, torch.float32, "cpu"), folder)
+    plain = merge.load_written_out(base, folder, torch.float32, "cpu").unload()
+    whole = merge.merged(merge.load_written_out(base, folder, torch.float32, "cpu"), folder)
     name = "model.layers.0.mlp.up_proj.weight"
     before, after = dict(plain.named_parameters())[name], dict(whole.named_parameters())[name]
     torch.testing.assert_close(written[name], torch.lerp(before, after, 0.25).detach(), atol=1e-6, rtol=1e-5)

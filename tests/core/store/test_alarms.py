@@ -5,9 +5,9 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from finetop.core import events, run as data
+from finetop.core.protocol import events, runs as data
 from finetop.core.store import ingest, jobs, notices, runs
-from finetop.core.store.open import open_store
+from finetop.core.store.database import open_store
 
 RECIPE = {
     "model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}, "check": {"at_end": False},

@@ -8,9 +8,9 @@ import duckdb
 import msgspec
 import pytest
 
-from finetop.core import events
+from finetop.core.protocol import events
 from finetop.core.store import checks, ingest, jobs, runs
-from finetop.core.store.open import migrations, open_store
+from finetop.core.store.database import migrations, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

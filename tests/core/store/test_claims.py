@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from finetop.core import events
-from finetop.core.check.deciding.betting import spend_alpha
+from finetop.core.check.statistics.betting import spend_alpha
+from finetop.core.protocol import events
 from finetop.core.store import ingest, jobs, runs
 from finetop.core.store.claims import Claim, Made, claim_for, claim_of
-from finetop.core.store.open import open_store
+from finetop.core.store.database import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

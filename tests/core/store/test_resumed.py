@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetop.core import events
+from finetop.core.protocol import events
 from finetop.core.store import checks, claims, ingest, jobs, metrics, parents, runs
-from finetop.core.store.open import open_store
+from finetop.core.store.database import open_store
 
 RECIPE = {
     "model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}, "check": {"every": 5},
@@ -108,7 +108,7 @@ def test_a_run_that_begins_anew_has_nothing_of_before(connection, tmp_path):
 
 
 def test_parents_are_waited_for_until_they_have_finished(connection):
-    from finetop.core import run as data
+    from finetop.core.protocol import runs as data
 
     first, second = add_run(connection, "a"), add_run(connection, "b")
     jobs.add_job(connection, run_id=second, verb="train", args={}, priority=10)

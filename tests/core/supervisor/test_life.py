@@ -9,7 +9,7 @@ import pytest
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput, NotFound, Refused
-from finetop.core.processes import alive
+from finetop.core.runtime.processes import alive
 
 
 def test_a_run_goes_from_queued_to_finished_with_its_numbers(rig):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from finetop.core import protocol
-from finetop.core.processes import alive
+from finetop.core.runtime.processes import alive
 
 
 def test_a_live_run_tells_its_processes_and_its_log_is_searched(rig):

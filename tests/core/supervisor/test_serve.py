@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from finetop.core import protocol
-from finetop.core.client import Client, connect
+from finetop.core.client.connection import Client, connect
 from finetop.core.errors import BadInput
 from finetop.core.supervisor.serve import listen
 

@@ -12,11 +12,13 @@ import psutil
 import pytest
 from hook import serving
 
-from finetop.core import events, protocol, run as data
+from finetop.core import protocol
+from finetop.core.protocol import events, runs as data
 from finetop.core.store import ingest, notices
-from finetop.core.store.open import transaction
-from finetop.core.supervisor import answers, rules, telling
-from finetop.core.supervisor.telling import gathering, sending
+from finetop.core.store.database import transaction
+from finetop.core.supervisor import notify, watch_settings
+from finetop.core.supervisor.notify import compose, deliver
+from finetop.core.supervisor.requests import dispatch
 
 WRITES = """#!/bin/sh
 cat >> {out}
@@ -43,7 +45,7 @@ def program(path: Path, text: str) -> Path:
 def settings(quiet, text: str) -> None:
     (quiet.home.root / "settings.yaml").write_text(f"settings: 1\n{text}\n")
     quiet.supervisor.settings_seen = (0, 0)
-    rules.read(quiet.supervisor)
+    watch_settings.read(quiet.supervisor)
     assert quiet.supervisor.settings_fault == ""
 
 
@@ -67,7 +69,7 @@ async def until(quiet, is_so, *, timeout_s: float = 30.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
         assert time.monotonic() < deadline
-        telling.tend(quiet.supervisor, time.time())
+        notify.tend(quiet.supervisor, time.time())
         await asyncio.sleep(0.02)
 
 
@@ -105,7 +107,7 @@ async def test_a_command_gets_the_alarm_on_its_standard_input_and_nothing_else(q
 
 async def test_nobody_is_told_where_nothing_is_set_and_later_of_nothing_that_was(quiet, tmp_path):
     alarms(quiet, quiet.queue("one"))
-    telling.tend(quiet.supervisor, time.time())
+    notify.tend(quiet.supervisor, time.time())
     assert quiet.rows("SELECT told FROM notices") == [(True,)]
     assert quiet.rows("SELECT * FROM messages") == []
 
@@ -136,7 +138,7 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervi
     longest = 0.0
     while not quiet.rows("SELECT tries FROM messages") or quiet.supervisor.teller.on_their_way:
         began = time.monotonic()
-        telling.tend(quiet.supervisor, time.time())
+        notify.tend(quiet.supervisor, time.time())
         longest = max(longest, time.monotonic() - began)
         await asyncio.sleep(0.02)
     started = [int(pid) for pid in pids.read_text().split()]
@@ -157,15 +159,15 @@ async def test_what_a_command_says_at_its_end_is_in_the_log(quiet, tmp_path, cap
     settings(quiet, f"tell: {{command: [{script}]}}")
     alarms(quiet, quiet.queue("one"))
     await until(quiet, lambda: "not sent" in capsys.readouterr().err)
-    ended = await sending.send(quiet.supervisor.settings.tell, "command", "{}")
+    ended = await deliver.send(quiet.supervisor.settings.tell, "command", "{}")
     assert ended[0] is False
     assert ended[1].endswith("no such host\nit ended with code 3")
-    assert len(ended[1]) <= sending.SAID
+    assert len(ended[1]) <= deliver.SAID
 
 
 async def test_a_command_that_is_not_there_is_named(quiet, tmp_path):
     settings(quiet, "tell: {command: [/no/such/program]}")
-    assert await sending.send(quiet.supervisor.settings.tell, "command", "{}") == (
+    assert await deliver.send(quiet.supervisor.settings.tell, "command", "{}") == (
         False,
         "/no/such/program: No such file or directory",
     )
@@ -192,20 +194,20 @@ async def test_what_comes_soon_after_waits_and_is_told_as_one(quiet, told):
     assert quiet.rows("SELECT count(*) FROM notices WHERE NOT told") == [(5,)]
     later = quiet.supervisor.teller.gather_at
     assert later == pytest.approx(time.time() + 300, abs=30)
-    gathering.gather(quiet.supervisor, later + 1)
+    compose.gather(quiet.supervisor, later + 1)
     assert messages(quiet) == [("spike", 0), ("nan", 0), ("spike", 4)]
 
 
 async def test_a_night_in_which_all_fails_is_ten_messages(quiet, told):
     for number in range(15):
         alarms(quiet, quiet.queue(f"run-{number}"))
-    gathering.gather(quiet.supervisor, time.time())
+    compose.gather(quiet.supervisor, time.time())
     sent = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
     assert [one["run"] for one in sent] == [f"run-{number}" for number in range(9)] + [None]
     assert sent[-1]["text"] == "and 6 more of 6 runs: 6 spike"
     assert (sent[-1]["kind"], sent[-1]["more"]) == ("many", 6)
     alarms(quiet, quiet.queue("late"))
-    gathering.gather(quiet.supervisor, time.time())
+    compose.gather(quiet.supervisor, time.time())
     assert len(messages(quiet)) == 10
     assert quiet.supervisor.teller.gather_at == pytest.approx(time.time() + 60, abs=30)
 
@@ -216,14 +218,14 @@ async def test_in_quiet_hours_nothing_is_told_and_all_of_it_afterwards(quiet, to
     settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], quiet: {json.dumps(hours)}}}")
     run = quiet.queue("one")
     alarms(quiet, run, 3)
-    telling.tend(quiet.supervisor, time.time())
+    notify.tend(quiet.supervisor, time.time())
     assert quiet.rows("SELECT count(*) FROM messages") == [(0,)]
-    gathering.gather(quiet.supervisor, quiet.supervisor.teller.gather_at + 1)
+    compose.gather(quiet.supervisor, quiet.supervisor.teller.gather_at + 1)
     assert messages(quiet) == [("spike", 2)]
 
 
 async def test_a_webhook_is_posted_json_and_tried_again_under_the_same_id(quiet, monkeypatch):
-    monkeypatch.setattr(sending, "AGAIN_S", (0.05, 0.05, 0.05))
+    monkeypatch.setattr(deliver, "AGAIN_S", (0.05, 0.05, 0.05))
     with serving() as hook:
         hook.answers = [500, 503, 200]
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
@@ -236,7 +238,7 @@ async def test_a_webhook_is_posted_json_and_tried_again_under_the_same_id(quiet,
 
 
 async def test_a_webhook_that_never_works_is_given_up_and_the_other_way_goes_on(quiet, told, monkeypatch):
-    monkeypatch.setattr(sending, "AGAIN_S", (0.05, 0.05))
+    monkeypatch.setattr(deliver, "AGAIN_S", (0.05, 0.05))
     with serving() as hook:
         hook.answers, hook.body = [403], b"no " + b"x" * 10_000_000
         settings(quiet, f"tell: {{command: [{told.parent / 'notify'}], webhook: {{url: '{hook.address}'}}}}")
@@ -256,11 +258,11 @@ async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed
         hook.answers, hook.location = [code, 200], other.address
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}}}")
         tell = quiet.supervisor.settings.tell
-        is_through, said = await sending.send(tell, "webhook", '{"a": 1}')
+        is_through, said = await deliver.send(tell, "webhook", '{"a": 1}')
         assert (is_through, other.got) == (False, [])
         assert "it sends on to another host" in said
         hook.answers, hook.location, hook.got = [code, 200], f"{hook.address}/moved", []
-        assert await sending.send(tell, "webhook", '{"a": 1}') == (True, "taken")
+        assert await deliver.send(tell, "webhook", '{"a": 1}') == (True, "taken")
         assert hook.got == [{"a": 1}, {"a": 1}]
 
 
@@ -269,7 +271,7 @@ async def test_a_server_that_does_not_answer_is_left_after_the_limit(quiet):
         hook.waits_s = 5.0
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}, limit_s: 1}}")
         began = time.monotonic()
-        is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
     assert not is_through
     assert said in ("127.0.0.1: timed out", "it took longer than 1 s")
     assert time.monotonic() - began < 5.0
@@ -303,7 +305,7 @@ async def test_a_certificate_that_nobody_trusts_is_refused(quiet, tmp_path):
     thread = threading.Thread(target=handshake, daemon=True)
     thread.start()
     settings(quiet, f"tell: {{webhook: {{url: 'https://localhost:{server.getsockname()[1]}/x'}}}}")
-    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
     thread.join()
     server.close()
     assert not is_through
@@ -323,7 +325,7 @@ async def test_an_address_in_a_file_or_a_variable_is_used_and_stands_nowhere_els
         monkeypatch.setenv("FINETOP_WEBHOOK", hook.address)
         settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
         hook.answers = [404]
-        is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
         assert not is_through
         alarms(quiet, quiet.queue("two"))
         await until(quiet, lambda: len(hook.got) == 3 and not quiet.supervisor.teller.on_their_way)
@@ -347,7 +349,7 @@ async def test_a_file_that_holds_no_address_is_named(quiet, text, mode, says):
         file.write_text(text)
         file.chmod(mode)
     settings(quiet, "tell: {webhook: {url_file: webhook.txt}}")
-    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
     assert not is_through
     assert says in said
     assert "example" not in said
@@ -356,7 +358,7 @@ async def test_a_file_that_holds_no_address_is_named(quiet, text, mode, says):
 async def test_a_variable_that_is_not_there_is_named(quiet, monkeypatch):
     monkeypatch.delenv("FINETOP_WEBHOOK", raising=False)
     settings(quiet, "tell: {webhook: {url_env: FINETOP_WEBHOOK}}")
-    is_through, said = await sending.send(quiet.supervisor.settings.tell, "webhook", "{}")
+    is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
     assert not is_through
     assert said.startswith("tell.webhook: the supervisor has no variable FINETOP_WEBHOOK.")
 
@@ -364,26 +366,26 @@ async def test_a_variable_that_is_not_there_is_named(quiet, monkeypatch):
 async def test_a_test_message_goes_all_ways_and_says_what_came_of_it(quiet, told):
     with serving() as hook:
         settings(quiet, f"tell: {{command: [/no/such/program], webhook: {{url: '{hook.address}'}}}}")
-        found = await answers.answer(quiet.supervisor, protocol.SendTest())
+        found = await dispatch.answer(quiet.supervisor, protocol.SendTest())
     assert [(one.way, one.is_through, one.said) for one in found.tested] == [
         ("command", False, "/no/such/program: No such file or directory"), ("webhook", True, "taken"),
     ]  # fmt: skip
     assert (hook.got[0]["kind"], hook.got[0]["run"]) == ("test", None)
     settings(quiet, "")
-    assert (await answers.answer(quiet.supervisor, protocol.SendTest())).tested == []
+    assert (await dispatch.answer(quiet.supervisor, protocol.SendTest())).tested == []
 
 
 async def test_a_message_that_nobody_takes_any_more_is_given_up(quiet, told):
     alarms(quiet, quiet.queue("one"))
-    gathering.gather(quiet.supervisor, time.time() - 2 * gathering.OLD_S)
+    compose.gather(quiet.supervisor, time.time() - 2 * compose.OLD_S)
     alarms(quiet, quiet.queue("two"))
-    gathering.gather(quiet.supervisor, time.time())
+    compose.gather(quiet.supervisor, time.time())
     assert quiet.rows("SELECT outcome FROM messages ORDER BY id") == [("it waited for too long",), (None,)]
 
 
 def test_the_environment_that_is_passed_on_names_no_secrets():
-    from finetop.core.secrets import is_secret_name
-    from finetop.core.telling.send import PASSED_ON
+    from finetop.core.runtime.secrets import is_secret_name
+    from finetop.core.supervisor.notify.send import PASSED_ON
 
     assert not [name for name in PASSED_ON if is_secret_name(name)]
     assert "HF_TOKEN" not in PASSED_ON and os.environ.get("PATH")

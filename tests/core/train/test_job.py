@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetop.core import events
+from finetop.core.models import checkpoint
+from finetop.core.protocol import events
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
-from finetop.core.run import JobSpec
-from finetop.core.train.keeping import checkpoint
 
 # The job as a keeper starts it; at the end it tells which modules it must not have loaded.
 JOB = """

@@ -3,7 +3,7 @@
 import math
 from types import SimpleNamespace
 
-from finetop.core import events
+from finetop.core.protocol import events
 
 
 def test_an_evaluation_counts_its_batches_so_that_a_long_one_is_no_silence(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from finetop.core.check.scoring.generation import Prompt, answer
-from finetop.core.check.scoring.prefixes import PrefixMemory, find
+from finetop.core.check.scoring.prefix_cache import PrefixMemory, find
 from finetop.core.check.scoring.scorer import BatchPlan
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from finetop.core.check.scoring.packing import TokenSequence
-from finetop.core.check.scoring.prefixes import PrefixMemory, find
+from finetop.core.check.scoring.prefix_cache import PrefixMemory, find
 from finetop.core.check.scoring.scorer import (
     BatchPlan,
     encode_pair,

@@ -9,7 +9,7 @@ from rig import ALONE
 
 from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
-from finetop.core.run import Queued, word
+from finetop.core.protocol.runs import Queued, word
 
 POINTS = ("", "pause-asked", "end-noticed", "end-settled")
 

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from finetop.core import rewards
-from finetop.core.train.keeping import state_files
+from finetop.core.train import rewards
 from finetop.core.train.ppo import chance
 from finetop.core.train.ppo.loop import PolicyTrainer
 from finetop.core.train.ppo.settings import Settings
+from finetop.core.train.resume import state_files
 from finetop.core.train.trainers.reward_sum import Payer
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -107,7 +107,7 @@ def make(
 
 
 def with_adapter(policy: Any) -> Any:
-    from finetop.core import methods
+    from finetop.core.train import methods
 
     torch.manual_seed(1)
     lora = methods.load("lora")

@@ -1,0 +1,227 @@
+"""The two models of a check: found, identified for the cache, and loaded when needed, never both at once.
+
+With an adapter there is one model in memory, with its adapter off for the base and on for the tuned one. A
+full checkpoint and its base take each other's place; a base whose scores are all known is never loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+from finetop.core import models
+from finetop.core.check.scoring.scorer import VERSION
+from finetop.core.errors import BadInput
+from finetop.core.models.forward import has_virtual_tokens
+from finetop.core.models.load_checkpoint import load_checkpoint
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.models import ResolvedModel
+    from finetop.core.runtime.home import Home
+
+Name = Literal["base", "tuned"]
+TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
+ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is made of a checkpoint once it is loaded, before it is asked anything: see core/remedies."""
+
+    facts: Mapping[str, Any]  # what the scores of the changed model depend on
+    makes_whole: bool  # what comes out is a whole model, no adapter beside its base
+    make: Callable[[Any], Any]  # the loaded checkpoint, which is used up -> the changed model
+    told: list[str] = field(default_factory=list)  # what `make` says of what it did
+
+
+@dataclass
+class Candidates:
+    """Base and checkpoint, the number format and device they run in, and the one that is loaded.
+
+    While a model trains there is no checkpoint: `loaded` is the model in memory, as "base" before its first
+    step, as "tuned" after it. With a `change` the tuned model is what that makes of the checkpoint.
+    """
+
+    base: ResolvedModel
+    checkpoint: Path | None
+    dtype: str
+    device: str
+    loaded: Any = None
+    loaded_name: str = ""
+    change: Change | None = None
+
+    @property
+    def is_adapter(self) -> bool:
+        """Say if the tuned model, as it is asked, is an adapter on the base model."""
+        if self.checkpoint is None:
+            return hasattr(self.loaded, "disable_adapter")
+        return _is_adapter(self.checkpoint) and not (self.change is not None and self.change.makes_whole)
+
+    @property
+    def reads_rows_alone(self) -> bool:
+        """Say if the tuned model's adapter puts learned tokens before each row: rows can't be packed then."""
+        if self.checkpoint is None:
+            return has_virtual_tokens(self.loaded)
+        try:
+            said = json.loads((self.checkpoint / "adapter_config.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return False  # a full model; or broken, which loading it tells
+        return said.get("peft_type") in TOKENS_FIRST
+
+    def is_loaded(self, name: Name) -> bool:
+        """Say if this one of the two is had without loading; a model that trains is in memory."""
+        return self.checkpoint is None or self.loaded_name == ("tuned" if self.is_adapter else name)
+
+
+def open_candidates(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> Candidates:
+    """Make sure that both are there. Raises BadInput if the checkpoint is not."""
+    if not checkpoint.is_dir():
+        raise BadInput(
+            f"there is no checkpoint {checkpoint}.", hint="It may have been removed: pick another step."
+        )
+    return Candidates(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
+
+
+def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
+    """Choose the number format to score in: the one to train in, but float32 for float16 on a CPU without it."""
+    import torch
+
+    chosen = models.number_format(wanted, folder, device)
+    no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()
+    return "float32" if chosen == "float16" and no_half else chosen
+
+
+def facts_of(
+    candidates: Candidates, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home
+) -> dict[str, Any]:
+    """Gather all that a model's scores depend on, but for the batch plan and the task."""
+    import lm_eval
+    import torch
+    import transformers
+
+    tuned = name == "tuned"
+    weights, adapter = candidates.base.weights_hash, None
+    if tuned and candidates.checkpoint is None:
+        raise AssertionError("a model in memory has no lasting identity")
+    if tuned and candidates.checkpoint and _is_adapter(candidates.checkpoint):
+        adapter = adapter_hash(candidates.checkpoint)
+    elif tuned and candidates.checkpoint:
+        weights = models.weights_hash(candidates.checkpoint, home)
+    changed = {"remedy": dict(candidates.change.facts)} if tuned and candidates.change is not None else {}
+    return {
+        "weights": weights,
+        "adapter": adapter,
+        "tokenizer": _sha(tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)),
+        "template": _sha(str(tokenizer.chat_template)),
+        "dtype": candidates.dtype,
+        "quantize": _quantize(candidates.base),
+        "device": device_kind(candidates.device),
+        "scorer": VERSION,
+        "torch": str(torch.__version__),
+        "transformers": transformers.__version__,
+        "lm_eval": lm_eval.__version__,
+        **changed,
+    }
+
+
+def _is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def adapter_hash(folder: Path) -> str:
+    """Hash (sha256) an adapter's weights and its settings, scale included."""
+    whole = hashlib.sha256()
+    for name in ADAPTER_FILES:
+        try:
+            whole.update((folder / name).read_bytes())
+        except OSError as error:
+            raise BadInput(
+                f"{folder}: can't read {name}: {error.strerror}.", hint="Pick another checkpoint."
+            ) from error
+    return whole.hexdigest()
+
+
+def device_kind(device: str) -> str:
+    """Name the kind of device as far as it can move the last digits.
+
+    The GPU's model, or the CPU's arithmetic and threads.
+    """
+    import torch
+
+    if device.startswith("cuda"):
+        return str(torch.cuda.get_device_name(device))
+    if device == "cpu":
+        return f"cpu {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
+    return device
+
+
+@contextmanager
+def as_base(candidates: Candidates) -> Iterator[Any]:
+    """Give the base model, loaded if it is not: with an adapter, the same model with the adapter off."""
+    if not candidates.is_adapter:
+        yield _load(candidates, "base")
+        return
+    model = candidates.loaded if candidates.checkpoint is None else _load(candidates, "tuned")
+    with model.disable_adapter():
+        yield model
+
+
+@contextmanager
+def as_tuned(candidates: Candidates) -> Iterator[Any]:
+    """Give the tuned model, loaded if it is not."""
+    yield _load(candidates, "tuned")
+
+
+def put_away(candidates: Candidates) -> None:
+    """Let go of the model that is loaded: two full models may not fit."""
+    candidates.loaded, candidates.loaded_name = None, ""
+    free_memory(candidates.device)
+
+
+def _load(candidates: Candidates, name: Name) -> Any:
+    if candidates.loaded_name != name:
+        if candidates.checkpoint is None:
+            raise AssertionError(f"the model in memory is the {candidates.loaded_name} one, not the {name}")
+        put_away(candidates)
+        dtype = models.torch_dtype(candidates.dtype, candidates.device)
+        if name == "base":
+            model, _ = models.load(candidates.base, dtype, candidates.device)
+        else:
+            model, _ = load_checkpoint(candidates.base, candidates.checkpoint, dtype, candidates.device)
+            if candidates.change is not None:
+                model = candidates.change.make(model)
+        candidates.loaded, candidates.loaded_name = model.eval(), name
+    return candidates.loaded
+
+
+def free_memory(device: str) -> None:
+    """Give freed memory back to the device."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if device.startswith("cuda"):
+        torch.cuda.empty_cache()
+
+
+def _quantize(base: ResolvedModel) -> str:
+    """Say how the linear layers are held, and by which version of what."""
+    return (
+        base.quantize
+        if base.quantize == "none"
+        else f"{base.quantize}, bitsandbytes {version('bitsandbytes')}"
+    )
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()

@@ -1,0 +1,42 @@
+"""The noise floor: the base model against itself under another batch plan, on the first items of the permutation.
+
+What flips here flips without any change to the weights; a difference of that size between two models means
+nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from finetop.core.check.scoring.batches import Cell, Exam, Examinee
+from finetop.core.check.scoring.scorer import BatchPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finetop.core.check.statistics.item_order import Key
+    from finetop.core.protocol.events import ItemScore
+
+ITEMS = 128
+ITEMS_CPU = 48  # keeps it under 10 s of two cores for a model of 135M parameters
+
+
+def noise_exam(exam: Exam, device: str) -> Exam:
+    """Give the first items, cut into cells of other sizes and in the opposite order."""
+    first = exam.items[: ITEMS_CPU if device.startswith("cpu") else ITEMS]
+    cells = tuple(
+        Cell(name, tuple(item.item for item in reversed(first) if item.task == name)) for name in exam.tasks
+    )
+    return replace(exam, items=first, cells=tuple(cell for cell in cells if cell.items))
+
+
+def other_plan(examinee: Examinee) -> Examinee:
+    """Run the same model in rows of another length."""
+    plan = examinee.plan
+    return replace(examinee, plan=BatchPlan(plan.layout, plan.row_tokens // 3))
+
+
+def flips(usual: Mapping[Key, ItemScore], other: Mapping[Key, ItemScore]) -> int:
+    """Count the items whose score differs between the plans."""
+    return sum(usual[key].score != score.score for key, score in other.items() if key in usual)

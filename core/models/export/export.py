@@ -1,0 +1,226 @@
+"""One export: load as trained, listen, merge, write, load again, listen again, and publish if both say the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core import models, remedies
+from finetop.core.check.model_pair import free_memory, scoring_dtype
+from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import merge as merging, save
+from finetop.core.models.export import equivalence
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.protocol.events import Phase
+from finetop.core.remedies._weights import fingerprint
+from finetop.core.train import drift_probe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+    from finetop.core.models import ResolvedModel
+    from finetop.core.models.export.equivalence import Agreement
+    from finetop.core.protocol.events import EventLog
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.remedies import Candidate
+    from finetop.core.runtime.home import Home
+
+
+@dataclass(frozen=True)
+class Remedied:
+    """A remedy whose model is written in the checkpoint's place, and the hash of its weights when it was scored."""
+
+    candidate: Candidate
+    weights: str
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is written where: a run's checkpoint, in which number format; `auto` is the base model's own."""
+
+    recipe: Recipe
+    run_name: str
+    step: int
+    checkpoint: Path
+    to: Path
+    dtype: str
+    device: str
+    remedy: Remedied | None = None
+
+    @property
+    def name(self) -> str:
+        """Name the model: RUN@STEP, and the remedy."""
+        remedy = "" if self.remedy is None else f", {self.remedy.candidate.name}"
+        return f"{self.run_name}@{self.step}{remedy}"
+
+
+def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
+    """Write a checkpoint as one whole model, and prove that it says the same. Gives what was compared.
+
+    Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
+    folder that is there, EnvironmentTrouble without room on the disk, BadInput for a checkpoint that can't be read.
+    """
+    save.require_absent(wanted.to)
+    events.write(Phase("finding the model"))
+    base = models.resolve(wanted.recipe.model, home, events)
+    work = scoring_dtype(wanted.recipe.model.dtype, base.path, wanted.device)
+    written = format_of(wanted, base)
+    save.require_room(wanted.to, base.path, written)
+    say_what_is_lost(base)
+    tuned, tokenizer = load(wanted, base, work, events)
+    texts = general_windows(wanted.recipe, tokenizer, tuned, home)
+    said = equivalence.scores(tuned, texts)
+    events.write(Phase("merging"))
+    whole = merge(wanted, base, tuned, work)
+    del tuned
+    agreements = [
+        equivalence.compare("merged, beside as trained", said, equivalence.scores(whole, texts), work)
+    ]
+    whole = save.recast(whole, models.torch_dtype(written, "file"))
+    with save.beside(wanted.to) as aside:
+        events.write(Phase("writing"))
+        save.write(whole, tokenizer, facts_of(wanted, base), aside)
+        rounded = equivalence.scores(save.recast(whole, models.torch_dtype(work, wanted.device)), texts)
+        del whole
+        free_memory(wanted.device)
+        events.write(Phase("loading it again"))
+        found = listen(base, aside, texts, work, wanted.device)
+        # on the CPU of float32 these are equal to the bit; a GPU may choose another kernel
+        agreements.append(equivalence.compare("loaded again, beside what was written", rounded, found, work))
+        agreements.append(equivalence.compare("loaded again, beside as trained", said, found, work, written))
+        facts = {"dtype": written, "agreements": [one.plain for one in agreements]}
+        save.note(aside, {**facts_of(wanted, base), **facts})
+        require_agreement(wanted, agreements, aside)
+        save.put(aside, wanted.to)
+    print(f"exported {wanted.name} in {written}: {wanted.to}")
+    for agreement in agreements:
+        print(f"exported, {agreement.words}", flush=True)
+    return agreements
+
+
+def format_of(wanted: Wanted, base: ResolvedModel) -> str:
+    """Choose the number format of the file, whatever this machine computes in. Raises BadInput."""
+    written = models.number_format(wanted.dtype, base.path, "file")
+    if written not in save.BYTES:
+        raise BadInput(f"dtype: {base.id} is saved in {written}.", hint="Say --dtype bfloat16 or float32.")
+    return written
+
+
+def load(
+    wanted: Wanted, base: ResolvedModel, work: str, events: EventLog
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load the checkpoint as it was trained.
+
+    An int8 base rounds what its layers are given too, which moves a token by up to 2 nats and has nothing to do with
+    merging: there the adapter is listened to on the base written out.
+    """
+    events.write(Phase("loading the model"))
+    number_format = models.torch_dtype(work, wanted.device)
+    if wanted.remedy is not None:
+        return load_remedied(wanted, wanted.remedy, base, work, events)
+    if base.quantize == "int8" and merging.is_adapter(wanted.checkpoint):
+        tokenizer = models.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
+        return merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device), tokenizer
+    return merging.load_tuned(base, wanted.checkpoint, number_format, wanted.device)
+
+
+def load_remedied(
+    wanted: Wanted, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
+) -> tuple[Any, PreTrainedTokenizerBase]:
+    """Load the checkpoint as it was scored and make the remedy's model of it once more.
+
+    Raises FinetopError where its weights are not those that were scored.
+    """
+    number_format = models.torch_dtype(work, wanted.device)
+    if base.quantize == "int8":
+        tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
+    else:
+        tuned, _ = load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
+    module = remedies.load(remedy.candidate.remedy)
+    if hasattr(module, "change"):
+        events.write(Phase("making the remedy's model"))
+        tuned = module.change(remedy.candidate, base, wanted.checkpoint).make(tuned)
+        made = fingerprint(tuned)
+        if made != remedy.weights:
+            raise FinetopError(
+                f"{wanted.name}: its weights are not those that were scored (sha256 {remedy.weights[:12]} then,"
+                f" {made[:12]} now); another device, or another version of torch, may round otherwise.",
+                hint=f"Try it here first: finetop remedy {wanted.run_name} --only {remedy.candidate.name}.",
+            )
+        print(f"exported, the weights are those that were scored: sha256 {made[:12]}")
+    tokenizer = models.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
+    return tuned.eval(), tokenizer
+
+
+def merge(wanted: Wanted, base: ResolvedModel, tuned: Any, work: str) -> Any:
+    """Make one whole model of what was loaded."""
+    if not hasattr(tuned, "merge_and_unload"):
+        return tuned
+    if base.quantize == "nf4":
+        number_format = models.torch_dtype(work, wanted.device)
+        tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
+        if wanted.remedy is not None:
+            candidate = wanted.remedy.candidate
+            tuned = remedies.load(candidate.remedy).change(candidate, base, wanted.checkpoint).make(tuned)
+    return merging.merged(tuned, wanted.checkpoint)
+
+
+def require_agreement(wanted: Wanted, agreements: Sequence[Agreement], aside: Path) -> None:
+    """Raise FinetopError for the first two that are too far apart; what was written is kept to be looked at."""
+    broken = next((one for one in agreements if not one.holds), None)
+    if broken is None:
+        return
+    kept = wanted.to.with_name(f"{wanted.to.name}.unproven")
+    save.put(aside, kept)
+    raise FinetopError(
+        f"the written model does not say what {wanted.run_name}@{wanted.step} says. {broken.words}.",
+        hint=f"It is in {kept}, to be looked at. Try --dtype float32.",
+    )
+
+
+def say_what_is_lost(base: ResolvedModel) -> None:
+    """Warn that a base in fewer bits is written out with its rounding."""
+    if base.quantize != "none":
+        print(
+            f"warning: the run trained beside {base.id} held in {base.quantize}. The written weights are those rounded"
+            " numbers with the adapter added: what it was trained to be, not the original weights with it."
+        )
+
+
+def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, model: Any, home: Home) -> Tensor:
+    """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without one."""
+    text = drift_probe.general_text(recipe, home)
+    if not text:
+        hint = "Set check.general.suite to one that has a text, such as quick."
+        raise BadInput("check.general: its suite has no general text to listen on.", hint=hint)
+    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return equivalence.windows(text, tokenizer, longest)
+
+
+def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: str) -> Tensor:
+    """Load what was written, as anybody would, and score the texts with it."""
+    resolved = replace(base, path=folder, quantize="none", chat_template=None)
+    model = merging.load_whole(resolved, models.torch_dtype(work, device), device)
+    found = equivalence.scores(model, texts)
+    del model
+    free_memory(device)
+    return found
+
+
+def facts_of(wanted: Wanted, base: ResolvedModel) -> dict[str, Any]:
+    """Say where the written model comes from."""
+    return {
+        "run": wanted.run_name,
+        "step": wanted.step,
+        "method": wanted.recipe.method.name,
+        "objective": wanted.recipe.objective.name,
+        "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
+        "quantize": base.quantize,
+        **({} if wanted.remedy is None else {"remedy": msgspec.to_builtins(wanted.remedy.candidate)}),
+    }

@@ -1,0 +1,230 @@
+"""Reward models: made of a base for a `reward` run, loaded again from its checkpoint, and asked what answers are worth.
+
+A reward model is a causal model with one number in place of its output layer, read at a text's last token; it
+scores a whole conversation, rendered with its own tokenizer and chat template (arXiv:2203.02155, section 3.4).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import models
+from finetop.core.errors import BadInput
+from finetop.core.models import from_run, quantize as fewer_bits
+from finetop.core.recipe.references import is_reference
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from finetop.core.data.formats import Message
+    from finetop.core.models import ResolvedModel
+    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.home import Home
+
+KEY = "objective.reward.model"
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A reward model that is loaded, with its own tokenizer, and how many texts it reads at once."""
+
+    model: Any
+    tokenizer: PreTrainedTokenizerBase
+    batch_size: int
+
+    def score(self, prompts: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[float]:
+        """Score each answer behind its prompt, in the order given; any number, the higher the better."""
+        import torch
+
+        texts = [self._tokens(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
+        scores = [0.0] * len(texts)
+        for at in range(0, len(order), self.batch_size):
+            some = order[at : at + self.batch_size]
+            batch = _padded(
+                [texts[index] for index in some], int(self.tokenizer.pad_token_id), self.model.device
+            )
+            with torch.no_grad():
+                found = self.model(**batch, use_cache=False).logits[:, 0].float().tolist()
+            for index, value in zip(some, found, strict=True):
+                scores[index] = value
+        return scores
+
+    def _tokens(self, prompt: Sequence[Message], answer: str) -> list[int]:
+        from finetop.core.data.render import answer_ids
+
+        before, (after,) = answer_ids(prompt, (answer,), self.tokenizer, "reward model")
+        return [*before, *after]
+
+
+def _padded(texts: Sequence[list[int]], pad: int, device: Any) -> dict[str, torch.Tensor]:
+    """Put texts into one batch, padded behind: input_ids and attention_mask [texts, longest]."""
+    import torch
+
+    width = max(len(text) for text in texts)
+    ids = torch.tensor([text + [pad] * (width - len(text)) for text in texts])
+    mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts])
+    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+
+
+def make(
+    base: ResolvedModel, tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype, device: str
+) -> PreTrainedModel:
+    """Load a base with one number as its output, drawn anew where the base is no reward model yet.
+
+    Raises BadInput if it has several labels, or no model of its kind can give a number.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    require_one_label(base.path, base.id, "model.id")
+    placed = fewer_bits.quantized(base, dtype, device)
+    try:
+        model, found = AutoModelForSequenceClassification.from_pretrained(
+            base.path,
+            num_labels=1,
+            dtype=dtype,
+            use_safetensors=True,
+            trust_remote_code=base.trust_remote_code,
+            local_files_only=True,
+            output_loading_info=True,
+            **placed,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise BadInput(
+            f"model.id: no reward model can be made of {base.id}: {first}",
+            hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
+        ) from error
+    missing = sorted(key for key in found["missing_keys"] if not is_head(key))
+    if missing:
+        raise BadInput(
+            f"model.id: {base.id} has no weights for {missing[0]} ({len(missing)} missing).",
+            hint="Its files do not fit its config.json. Download it again, or give another model.",
+        )
+    require_vocabulary(model, tokenizer, base.id, "model.id")
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    fewer_bits.pass_gradients(model)
+    fewer_bits.leave_file(model)
+    return model if placed else model.to(device)
+
+
+def is_head(name: str) -> bool:
+    """Say if a weight is of the output that gives the number."""
+    return name.split(".")[0] in ("score", "classifier")
+
+
+def require_one_label(folder: Path, name: str, key: str) -> None:
+    """Refuse a classifier that gives several numbers. Raises BadInput."""
+    if not models.is_reward_model(folder):
+        return
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    labels = len(said["id2label"]) if "id2label" in said else int(said.get("num_labels", 2))
+    if labels != 1:
+        raise BadInput(
+            f"{key}: {name} is a classifier with {labels} labels, and a reward is one number.",
+            hint="Give a model that writes text, or a reward model with num_labels 1.",
+        )
+
+
+def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str, key: str) -> None:
+    """See that the model knows every token of its tokenizer. Raises BadInput."""
+    known, largest = model.get_input_embeddings().weight.shape[0], max(tokenizer.get_vocab().values())
+    if largest >= known:
+        raise BadInput(
+            f"{key}: {name} knows {known} tokens, and its tokenizer has token {largest}.",
+            hint="Model and tokenizer do not belong together: give the folder of a saved model.",
+        )
+
+
+def folder_of(reference: str, home: Home) -> Path:
+    """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
+    if is_reference(reference):
+        return from_run.checkpoint_of(reference, home, KEY)
+    folder = Path(reference).expanduser()
+    if not models.is_local(reference):
+        hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
+        raise BadInput(f"{KEY}: {reference[:100]} is neither a run nor a folder.", hint=hint)
+    if not folder.is_dir():
+        raise BadInput(f"{KEY}: there is no folder {reference}.", hint="Give a checkpoint of a reward run.")
+    return folder
+
+
+def require_reward_model(folder: Path) -> bool:
+    """See that a folder holds a reward model; says if it is an adapter. Raises BadInput."""
+    is_adapter = (folder / "adapter_config.json").is_file()
+    if not models.is_reward_model(folder):
+        hint = "Train one with objective.name: reward, and give its checkpoint."
+        raise BadInput(f"{KEY}: {folder} holds no reward model.", hint=hint)
+    if not is_adapter:
+        require_one_label(folder, str(folder), KEY)
+    return is_adapter
+
+
+def load(
+    reference: str,
+    dtype: str,
+    device: str,
+    batch_size: int,
+    home: Home,
+    events: EventLog,
+    quantize: models.Quantize = "none",
+) -> RewardModel:
+    """Load a reward model from a checkpoint, frozen: a whole one, or an adapter on the base that it was trained on.
+
+    Raises BadInput if it is none, or its base is not the one of then; EnvironmentTrouble if that is out of reach.
+    """
+    folder = folder_of(reference, home)
+    is_adapter = require_reward_model(folder)
+    found = base_of(folder, home, events) if is_adapter else whole(folder, home)
+    base = replace(found, quantize=quantize)
+    tokenizer = models.load_tokenizer(replace(base, path=folder))
+    model: Any = make(base, tokenizer, models.torch_dtype(dtype, device), device)
+    if is_adapter:
+        from peft import PeftModel
+
+        from finetop.core.models.adapter_dtype import answer_in_kind
+
+        model = PeftModel.from_pretrained(model, folder, torch_device=device)
+        answer_in_kind(model)
+        head = next(
+            (module for name, module in model.named_modules() if name.endswith("score.modules_to_save")), None
+        )
+        if head is None:
+            hint = "Train it again with objective.name: reward."
+            raise BadInput(f"{KEY}: {folder} has no weights for the score.", hint=hint)
+    require_vocabulary(model, tokenizer, str(folder), KEY)
+    model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
+    return RewardModel(model.requires_grad_(False).eval(), tokenizer, batch_size)
+
+
+def whole(folder: Path, home: Home) -> ResolvedModel:
+    """Describe a reward model that is saved whole. Raises BadInput if its weights are not there."""
+    models.check_folder(folder, str(folder))
+    return models.ResolvedModel(
+        str(folder), folder, None, None, "local folder", models.weights_hash(folder, home)
+    )
+
+
+def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
+    """Find the base that an adapter was trained on. Raises BadInput if it is another one by now."""
+    from finetop.core.recipe.schema import Model
+
+    said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    name, revision = str(said["base_model_name_or_path"]), said.get("revision")
+    base = models.resolve(Model(id=name, revision=None if models.is_local(name) else revision), home, events)
+    manifest = folder / "manifest.json"
+    wanted = (
+        json.loads(manifest.read_text(encoding="utf-8"))["base"]["weights_hash"]
+        if manifest.is_file()
+        else None
+    )
+    if wanted not in (None, base.weights_hash):
+        hint = "Bring back the weights it was trained on, or train the reward model again."
+        raise BadInput(f"{KEY}: its base {name} has other weights than when it was trained.", hint=hint)
+    return base

@@ -1,0 +1,99 @@
+"""What a plan needs from around a recipe: the model's config.json where it lies already, and earlier runs' speeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from finetop.core import protocol
+from finetop.core.client.connection import Client
+from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.models import demo_model, is_local
+from finetop.core.preflight.plan.shape import read_config
+from finetop.core.preflight.plan.speed import PastRun
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Model
+    from finetop.core.runtime.home import Home
+
+PAST = """
+SELECT r.name, r.model, r.method, r.objective, j.device, j.planned, median(m.value)
+FROM runs r
+JOIN jobs j ON j.run_id = r.id AND j.verb = 'train'
+JOIN metrics m ON m.run_id = r.id AND m.key = 'tokens_per_s'
+GROUP BY r.id, r.name, r.model, r.method, r.objective, j.device, j.planned
+ORDER BY r.id DESC
+"""
+
+
+class Found(NamedTuple):
+    """A model's config, and the folder that it was in, where its tokenizer may be too."""
+
+    config: dict[str, Any]
+    folder: Path
+
+
+def find_config(model: Model, home: Home, given: str | None = None) -> Found:
+    """Find the config.json of the model that a recipe names; `given` is a path of one, or of its folder.
+
+    Nothing is downloaded. Raises BadInput for what is no config, EnvironmentTrouble for a model that is not here.
+    """
+    place = Path(given).expanduser() if given is not None else _place(model, home)
+    if place is None:
+        raise EnvironmentTrouble(
+            f"model.id: {model.id} is not on this machine, and a plan downloads nothing.",
+            hint="Give its config.json with --config PATH.",
+        )
+    return Found(read_config(place), place if place.is_dir() else place.parent)
+
+
+def _place(model: Model, home: Home) -> Path | None:
+    if is_local(model.id):
+        return Path(model.id).expanduser()
+    if model.id == demo_model.ALIAS:
+        converted = home.models / demo_model.ALIAS
+        if model.revision is None and converted.is_dir():
+            return converted
+        return _cached(demo_model.HUB_ID, model.revision)
+    return _cached(model.id, model.revision)
+
+
+def _cached(model_id: str, revision: str | None) -> Path | None:
+    """Find the config.json of a model in the hub's cache; its weights need not be there."""
+    from huggingface_hub import errors, try_to_load_from_cache
+
+    try:
+        found = try_to_load_from_cache(model_id, "config.json", revision=revision)
+    except errors.HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
+
+
+def past_runs(home: Home) -> list[PastRun]:
+    """List what earlier runs of a home reached, newest first; none where there is no store, or it does not answer."""
+    if not home.database.exists():
+        return []
+    try:
+        with Client(home) as client:
+            answer: protocol.SqlAnswer = client.ask(protocol.Sql(PAST, limit=200))
+    except FinetopError:
+        return []  # a plan is made without them
+    runs = []
+    for name, model, method, objective, device, planned, rate in answer.rows:
+        if rate is None:
+            continue
+        counts = json.loads(planned or "{}")
+        runs.append(
+            PastRun(
+                name=str(name),
+                model=str(model),
+                method=str(method),
+                objective=str(objective),
+                on_gpu=not str(device).startswith("cpu"),
+                tokens_per_s=float(rate),
+                parameters=float(counts.get("parameters", 0)),
+                trainable=float(counts.get("trainable_parameters", 0)),
+            )
+        )
+    return runs

@@ -1,0 +1,261 @@
+"""Tries remedies: each candidate is checked on the items for choosing and at the target, the best is confirmed.
+
+All are asked the same items in the same order and batches as the base, which is scored once. Whatever was scored stays
+in the cache, under what the candidate is made of, so that a job that starts again goes on where it was. One model is in
+memory at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import models, remedies
+from finetop.core.check import run_check as checking
+from finetop.core.check.context import open_paper
+from finetop.core.check.model_pair import Change, facts_of, open_candidates, put_away
+from finetop.core.check.scoring import cache, target
+from finetop.core.check.scoring_passes import rows_of, score_target, turn
+from finetop.core.check.statistics import conclude, sequential
+from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.protocol.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
+from finetop.core.protocol.runs import RemedyRow
+from finetop.core.remedies._choice import NO_ITEMS, gained, parts, ranked, shares
+from finetop.core.remedies._weights import Unchanged, fingerprint
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from finetop.core.check.context import Paper
+    from finetop.core.check.model_pair import Name
+    from finetop.core.check.run_check import BaseSide
+    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.scoring_passes import Sitting
+    from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
+    from finetop.core.protocol.events import EventLog
+    from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.home import Home
+
+NOW = remedies.Candidate("now", "now", "now", 0, {})
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which candidates of which checkpoint are tried, and where the checkpoints lie that they are made of."""
+
+    recipe: Recipe
+    step: int
+    checkpoint: Path
+    candidates: Sequence[tuple[remedies.Candidate, Path]]
+    device: str
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What all candidates share: the paper, the base's side, and the items for choosing and for confirming."""
+
+    wanted: Wanted
+    paper: Paper
+    base: BaseSide
+    before: Sitting
+    choosing: CheckPlan
+    confirming: CheckPlan | None
+    events: EventLog
+
+
+def try_all(wanted: Wanted, home: Home, events: EventLog) -> list[RemedyRow]:
+    """Try the candidates, confirm the best, and tell both in events. Gives what was tried, in the order given.
+
+    Raises BadInput, EnvironmentTrouble as a check does; what one candidate can't do is told of that one.
+    """
+    events.write(Phase("loading model"))
+    base = models.resolve(wanted.recipe.model, home, events)
+    candidates = open_candidates(base, wanted.checkpoint, wanted.recipe.model.dtype, wanted.device)
+    paper = replace(open_paper(wanted.recipe, candidates, home, events), tells_scores=False)
+    return checking.in_smaller_batches(paper, lambda plan: _try_under(wanted, paper, plan))
+
+
+def _try_under(wanted: Wanted, paper: Paper, plan: BatchPlan) -> list[RemedyRow]:
+    """Try all under one batch plan: scores under different ones are not compared."""
+    base = checking.take_base(paper, plan)
+    before = checking.base_sitting(paper, base)
+    whole = checking.plan_of(paper, before)
+    trial = Trial(wanted, paper, base, before, *parts(whole, remedies.most()), paper.events)
+    now = try_one(trial, NOW, wanted.checkpoint, None)
+    put_away(paper.candidates)
+    tried: list[tuple[RemedyRow, remedies.Candidate, Path]] = []
+    for number, (candidate, folder) in enumerate(wanted.candidates, 1):
+        print(f"{number} of {len(wanted.candidates)}: {candidate.label}", flush=True)
+        tried.append((try_one(trial, candidate, folder, now), candidate, folder))
+    confirm(trial, tried)
+    return [row for row, _, _ in tried]
+
+
+def try_one(trial: Trial, candidate: remedies.Candidate, folder: Path, now: RemedyRow | None) -> RemedyRow:
+    """Check one candidate on the items for choosing, ask it the target's rows, and tell how it did."""
+    began = time.monotonic()
+    try:
+        paper = paper_of(trial, candidate, folder)
+        after, result = ask(trial, paper, trial.choosing)
+        with turn(paper, after) as sitting:
+            reached = {
+                metric: target.compare(
+                    metric,
+                    rows_of(paper, metric),
+                    trial.base.sheet.target[metric],
+                    scores,
+                )
+                for metric, scores in score_target(paper, sitting.examinee).items()
+            }
+        weights, note = kept_words(paper)
+        bases: dict[str, float] = {metric: pair.base for metric, pair in reached.items()}
+        tuned: dict[str, float] = {metric: pair.tuned for metric, pair in reached.items()}
+        kept = gained(reached) if now is None else shares(tuned, bases, now.target, now.kept)
+        put_away(paper.candidates)
+    except EnvironmentTrouble:
+        raise
+    except Unchanged as nothing:
+        told = RemedyTried(**_who(trial, candidate), verdict="unchanged", reason=str(nothing))
+    except FinetopError as error:
+        told = RemedyTried(**_who(trial, candidate), verdict="failed", reason=str(error))
+    else:
+        told = RemedyTried(
+            **_who(trial, candidate),
+            verdict=result.verdict,
+            reason=result.reason,
+            target=tuned,
+            kept=kept,
+            gain=None if now is None else min(kept.values(), default=None),
+            **_numbers(result),
+            tasks=[(task.task, task.drop or 0.0, task.mark) for task in _worst_first(result)],
+            note=note,
+            weights=weights,
+            seconds=round(time.monotonic() - began, 1),
+        )
+    trial.events.write(told)
+    return _row(told)
+
+
+def _who(trial: Trial, candidate: remedies.Candidate) -> dict[str, Any]:
+    return {
+        "step": trial.wanted.step,
+        "name": candidate.name,
+        "remedy": candidate.remedy,
+        "label": candidate.label,
+        "made_of": candidate.step or trial.wanted.step,
+        "settings": dict(candidate.settings),
+    }
+
+
+def _numbers(result: CheckResult) -> dict[str, Any]:
+    return {
+        "drop": result.drop,
+        "interval": result.interval,
+        "items_used": result.items_used,
+        "items_total": result.items_total,
+    }
+
+
+def _worst_first(result: CheckResult) -> list[Any]:
+    return sorted(result.tasks, key=lambda task: (task.drop is None, -(task.drop or 0.0), task.task))
+
+
+def paper_of(trial: Trial, candidate: remedies.Candidate, folder: Path, doing: str = "") -> Paper:
+    """Put a candidate in the tuned model's place: made of its checkpoint when it is first asked something."""
+    common, home = trial.paper, trial.paper.home
+    if candidate is NOW:
+        return replace(common, of="now")
+    asked = replace(common.candidates, checkpoint=folder, loaded=None, loaded_name="")
+    module = remedies.load(candidate.remedy)
+    if hasattr(module, "change"):
+        asked.change = module.change(candidate, asked.base, folder)
+    tokenizer = common.exam.tokenizer
+    facts: dict[Name, Any] = {
+        "base": common.facts["base"],
+        "tuned": facts_of(asked, "tuned", tokenizer, home),
+    }
+    paper = replace(common, of=f"{doing}{candidate.label}", candidates=asked, facts=facts)
+    if asked.change is not None:
+        asked.change = remembered(asked.change, paper)
+    return paper
+
+
+def remembered(change: Change, paper: Paper) -> Change:
+    """Keep beside the scores what a change has made: the weights' hash, and what it said of it."""
+
+    def make(model: Any) -> Any:
+        paper.events.write(Phase(f"{paper.of}: making the model"))
+        made = change.make(model)
+        key, prompts = _weights_key(paper)
+        words = ItemScore("weights", 0.0, f"{fingerprint(made)} {'; '.join(change.told)}".strip())
+        cache.append(paper.home.scores, key, [words], prompts)
+        return made
+
+    return replace(change, make=make)
+
+
+def kept_words(paper: Paper) -> tuple[str, str]:
+    """Give the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
+    if paper.candidates.change is None:
+        return "", ""
+    key, prompts = _weights_key(paper)
+    kept = cache.read(paper.home.scores, key, prompts).get("weights")
+    digest, _, note = ("" if kept is None else kept.answer).partition(" ")
+    return digest, note
+
+
+def _weights_key(paper: Paper) -> tuple[cache.ScoreKey, dict[str, str]]:
+    return cache.score_key(paper.facts["tuned"] or {}, {"name": "weights"}), {"weights": "made"}
+
+
+def ask(trial: Trial, paper: Paper, plan: CheckPlan) -> tuple[Sitting, CheckResult]:
+    """Ask a candidate the items of one part until that is decided."""
+    after = checking.tuned_sitting(paper, trial.base)
+    state = checking.take_pairs(paper, trial.before, after, sequential.begin(plan))
+    return after, conclude.conclude(state)
+
+
+def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, remedies.Candidate, Path]]) -> None:
+    """Check the best, and if that fails the next best, on items that chose nothing: see _choosing.py."""
+    places = {row.name: (candidate, folder) for row, candidate, folder in tried}
+    for row in ranked([row for row, _, _ in tried]):
+        if trial.confirming is None:
+            reason = f"not confirmed: {NO_ITEMS}, all {len(trial.choosing.order):,} were needed to choose."
+            trial.events.write(
+                RemedyConfirmed(
+                    step=trial.wanted.step, name=row.name, verdict="no_items", reason=reason, alpha=0.0
+                )
+            )
+            return
+        candidate, folder = places[row.name]
+        paper = paper_of(trial, candidate, folder, "confirming ")
+        _, result = ask(trial, paper, trial.confirming)
+        put_away(paper.candidates)
+        trial.events.write(
+            RemedyConfirmed(
+                step=trial.wanted.step,
+                name=row.name,
+                verdict=result.verdict,
+                reason=result.reason,
+                **_numbers(result),
+                alpha=trial.confirming.alpha,
+            )
+        )
+        if result.verdict == "ok":
+            return
+
+
+def _row(told: RemedyTried) -> RemedyRow:
+    """Give what choosing needs of what was told."""
+    return RemedyRow(
+        name=told.name,
+        remedy=told.remedy,
+        label=told.label,
+        step=told.made_of,
+        verdict=told.verdict,
+        target=dict(told.target),
+        kept=dict(told.kept),
+        gain=told.gain,
+    )

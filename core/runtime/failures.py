@@ -1,0 +1,125 @@
+"""Says in words why a job failed: an exception becomes its last event, with cause and what to do."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING
+
+from finetop.core import causes
+from finetop.core.errors import FinetopError
+from finetop.core.protocol.events import Ended
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.schema import Recipe
+
+_WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
+_FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
+# Where budget.memory_gib holds the process to less than the card has, what is free on the card says nothing.
+_ALLOWED = re.compile(r"([\d.]+ [KMG]iB) allowed; Of the allocated memory ([\d.]+ [KMG]iB)")
+_OTHER = re.compile(r"Process \d+ has ([\d.]+ [KMG]iB) memory in use")
+_HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
+LONGEST = 500  # characters of a cause
+
+
+def ended(error: BaseException, recipe: Recipe | None) -> Ended:
+    """Describe a failure. `recipe` supplies the numbers that can be lowered, where it could be read."""
+    if isinstance(error, FinetopError):
+        return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
+    if is_out_of_memory(error):
+        kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
+        if others := _of_others(error):
+            cause = f"out of memory{_numbers(error)}, {others:.1f} GiB used by others"
+            return Ended("failed", cause, "Wait for them, or: " + _what_to_lower(recipe), 1, "gpu_taken")
+        return Ended("failed", f"out of memory{_numbers(error)}", _what_to_lower(recipe), 1, kind)
+    if is_disk_full(error):
+        full = causes.of_words("No space left on device")
+        assert full is not None
+        return Ended("failed", full.cause, full.hint, 4, full.kind)
+    lines = str(error).strip().splitlines()
+    known = causes.of_words(f"{type(error).__name__}: {error}")
+    if known is not None:
+        words = f"{known.cause}: {lines[0]}" if lines else known.cause
+        return Ended("failed", words[:LONGEST], known.hint, 1, known.kind)
+    cause = f"{type(error).__name__}: {lines[-1]}" if lines else type(error).__name__
+    return Ended("failed", cause[:LONGEST], "The traceback is in the job's log.", 1, "code")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell a lack of memory, of the GPU or of the machine."""
+    names = {kind.__name__ for kind in type(error).__mro__}
+    text = str(error)
+    return (
+        bool(names & {"OutOfMemoryError", "MemoryError"})
+        or "CUDA out of memory" in text
+        or bool(_HOST.search(text))
+    )
+
+
+def is_of_gpu(error: BaseException) -> bool:
+    """Tell a lack of the GPU's memory from one of the machine's."""
+    return "CUDA" in str(error) or type(error).__name__ == "OutOfMemoryError"
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Tell a full disk or quota, also where a library wrapped it in an error of its own."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "(os error 28)" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _of_others(error: BaseException) -> float:
+    """Say how many GiB of the GPU others use, if the job would have had enough without them; else 0."""
+    wanted = _WANTED.search(str(error))
+    others = sum(_gib(size) for size in _OTHER.findall(str(error)))
+    return others if wanted and others >= _gib(wanted[1]) else 0.0
+
+
+def _gib(size: str) -> float:
+    number, unit = size.split()
+    return float(number) / {"GiB": 1, "MiB": 2**10, "KiB": 2**20}[unit]
+
+
+def _numbers(error: BaseException) -> str:
+    text = str(error)
+    wanted, free, host = _WANTED.search(text), _FREE.search(text), _HOST.search(text)
+    allowed = _ALLOWED.search(text)
+    if wanted and allowed:
+        held = f"{allowed[2]} of the {allowed[1]} that budget.memory_gib allows are held"
+        return f" on the GPU: {wanted[1]} more wanted, {held}"
+    if wanted and free:
+        return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
+    if host:
+        return f" on this machine: {int(host[1]) / 2**30:.1f} GiB more wanted{_available(', ')}"
+    return f" on this machine{_available(': ')}" if isinstance(error, MemoryError) else ""
+
+
+def _available(before: str) -> str:
+    """Say how much memory is available; nothing where there is too little to find out."""
+    try:
+        import psutil
+
+        return f"{before}{psutil.virtual_memory().available / 2**30:.1f} GiB available"
+    except (ImportError, MemoryError, OSError):
+        return ""
+
+
+def _what_to_lower(recipe: Recipe | None) -> str:
+    if recipe is None:
+        return "Close other programs, or take a smaller model."
+    train = recipe.train
+    wishes = []
+    if train.batch_size > 1:
+        wishes.append(
+            f"lower train.batch_size (now {train.batch_size}) and raise train.grad_accumulation "
+            f"(now {train.grad_accumulation}) by as much"
+        )
+    wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
+    if not train.activation_checkpointing:
+        wishes.append("set train.activation_checkpointing to true")
+    text = "; ".join(wishes)
+    return text[0].upper() + text[1:] + "."

@@ -1,0 +1,114 @@
+"""Sends messages: one at a time by each way, in a process of their own, again after a while where it did not work."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.errors import FinetopError
+from finetop.core.runtime import processes, webhook_url
+from finetop.core.runtime.crash_points import abort_at
+from finetop.core.store import notices
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.notify.compose import ways_of
+from finetop.core.supervisor.notify.state import OnItsWay
+from finetop.core.text import clean
+
+if TYPE_CHECKING:
+    from finetop.core.recipe.home_settings import Tell
+    from finetop.core.supervisor.state import Supervisor
+
+AGAIN_S = (10.0, 60.0, 300.0, 1800.0)  # after the first try, the second …; then it is given up
+GRACE_S = 5.0  # for the process that sends, which ends what hangs by itself
+SAID = 500  # characters of what a command or server said
+
+
+def tend(supervisor: Supervisor, now: float) -> None:
+    """Write down what has come of messages that were sent, and send the next ones."""
+    teller = supervisor.teller
+    for way in [way for way, sent in teller.on_their_way.items() if sent.task.done()]:
+        _settle(supervisor, teller.on_their_way.pop(way), now)
+        teller.wait(way, now)
+    for way in ways_of(supervisor.settings.tell):
+        if way not in teller.on_their_way and teller.may_send(way, now):
+            _send_next(supervisor, way, now)
+
+
+def _send_next(supervisor: Supervisor, way: str, now: float) -> None:
+    teller, tell = supervisor.teller, supervisor.settings.tell
+    message = notices.due(supervisor.connection, way)
+    if message is None:
+        teller.wait(way)
+        return
+    latest = now + tell.limit_s + AGAIN_S[-1]  # beyond it, the clock was set back
+    if now < message.due <= latest:
+        teller.wait(way, message.due)
+        return
+    again_at = now + tell.limit_s + _pause(message.tries)
+    with transaction(supervisor.connection):
+        notices.tried(supervisor.connection, message, again_at)
+    abort_at("message-tried")
+    task = asyncio.get_running_loop().create_task(send(tell, way, message.body))
+    teller.on_their_way[way] = OnItsWay(message, task)
+
+
+def _pause(tries: int) -> float:
+    """Say how long to wait after so many tries before."""
+    return AGAIN_S[min(tries, len(AGAIN_S) - 1)]
+
+
+def _settle(supervisor: Supervisor, sent: OnItsWay, now: float) -> None:
+    """Write that a message is through, or when it is tried again; to the log what was said of it."""
+    message, tries = sent.message, sent.message.tries + 1
+    is_through, said = sent.task.result()
+    abort_at("message-sent")
+    with transaction(supervisor.connection):
+        if is_through or tries > len(AGAIN_S):
+            notices.settle(supervisor.connection, message, "" if is_through else said or "it failed")
+        else:
+            notices.wait(supervisor.connection, message, now + _pause(tries - 1))
+    outcome = "sent" if is_through else f"not sent, try {tries} of {len(AGAIN_S) + 1}"
+    words = "\n  ".join(line for line in clean(said).splitlines() if line.strip())
+    head = (
+        f"{time.strftime('%F %T')} message {message.id} ({clean(message.kind)}) by {message.way}: {outcome}"
+    )
+    print(f"{head}: {words}" if words else head, file=sys.stderr)
+
+
+async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
+    """Send a message by a way; says whether it was taken, and what was said of it."""
+    asked: dict[str, Any] = {"body": text, "limit_s": tell.limit_s}
+    try:
+        asked |= {"command": tell.command} if way == "command" else {"address": webhook_url.of(tell)}
+    except FinetopError as error:
+        return False, str(error)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "finetop.core.supervisor.notify.send",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    said = b""
+    try:
+        async with asyncio.timeout(tell.limit_s + GRACE_S):
+            said, _ = await process.communicate(msgspec.json.encode(asked) + b"\n")
+    except TimeoutError:
+        pass
+    finally:
+        if process.returncode is None:
+            # it is the parent of all that it has started, or took them up
+            processes.kill([*processes.descendants(process.pid), process.pid])
+            await process.wait()
+            if process.stdout is not None:
+                await process.stdout.read()  # to its end, which closes the pipe
+    words = said.decode("utf-8", "replace").strip()[-SAID:]
+    if process.returncode == 0:
+        return True, words
+    return False, words or f"it took longer than {tell.limit_s:g} s"

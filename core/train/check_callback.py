@@ -1,0 +1,295 @@
+"""Checks while a model trains: the base measured before step 1, then the model in memory at due checkpoints.
+
+An adapter is switched off where a check needs more of the base; full weights are moved by then, so their base
+is scored whole at the start.
+
+Training goes on as if nothing had looked: its random numbers, modes and wrapped forwards are put back, so that
+its losses are the same bit for bit. What a REGRESSED leads to is check.on_fail's to say.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import torch
+
+from finetop.core.check import run_check
+from finetop.core.check.context import open_paper
+from finetop.core.check.model_pair import Candidates, free_memory
+from finetop.core.errors import EnvironmentTrouble
+from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
+from finetop.core.runtime.stop_signal import StopAsked
+from finetop.core.train.intervals import steps_between
+from finetop.core.train.resume import random_state
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from finetop.core.check.context import Paper
+    from finetop.core.check.run_check import BaseSide
+    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.models import ResolvedModel
+    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.events import EventLog
+    from finetop.core.recipe.schema import Check, Recipe
+    from finetop.core.runtime.home import Home
+    from finetop.core.runtime.stop_signal import Stop
+    from finetop.core.train.resume.resume_point import Point
+
+Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
+
+
+@dataclass
+class OnTheWay:
+    """The checks of one training run: what they work with, and what they have said so far."""
+
+    check: Check
+    model: Any
+    paper: Paper
+    base: BaseSide
+    plain: Forwards
+    stop: Stop
+    events: EventLog
+    began: float  # seconds of the monotonic clock, before the base was scored
+    spent_s: float  # on the base and on all checks
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by step
+    eval_losses: dict[int, float] = field(default_factory=dict)  # by step
+    gone_claims: int = 0  # made of checkpoints that are no more
+
+    @property
+    def keeps_best(self) -> bool:
+        return self.check.on_fail == "keep-best"
+
+
+def begin(
+    recipe: Recipe,
+    base: ResolvedModel,
+    model: Any,
+    home: Home,
+    events: EventLog,
+    stop: Stop,
+    *,
+    dtype: str,
+    device: str,
+    run_folder: Path,
+) -> OnTheWay | None:
+    """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
+
+    None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
+    EnvironmentTrouble where even the smallest batch does not fit the memory.
+    """
+    if recipe.check.every is None or recipe.check.general is None:
+        return None
+    began = time.monotonic()
+    whole = not has_its_base(model)
+    events.write(Phase("scoring base" if whole else "measuring base"))
+    candidates = Candidates(base, None, dtype, device, loaded=model, loaded_name="base")
+    plain = own_forwards(model)
+    with undisturbed(model, plain):
+        paper = open_paper(recipe, candidates, home, events, run_folder)
+        side = run_check.in_smaller_batches(paper, lambda plan: run_check.take_base(paper, plan, whole=whole))
+    free_memory(device)
+    candidates.loaded_name = "tuned"
+    seconds = time.monotonic() - began
+    print(f"check: the base is scored on {len(side.sheet.items)} items, {seconds:.1f} s", flush=True)
+    return OnTheWay(recipe.check, model, paper, side, plain, stop, events, began, seconds)
+
+
+def go_on(way: OnTheWay | None, point: Point | None) -> None:
+    """Let a resumed run's checks know what those before said: their claims are spent, their best may stay the best."""
+    if way is None or point is None:
+        return
+    told = point.told
+    kept = {step: result for step, result in told.verdicts.items() if step <= point.step}
+    way.outcomes = {step: read(result) for step, result in sorted(kept.items())}
+    way.eval_losses = {step: loss for step, loss in told.eval_losses.items() if step <= point.step}
+    way.gone_claims = max(0, told.claims - len(way.outcomes))
+
+
+def is_due(way: OnTheWay, step: int, total: int) -> bool:
+    """Say whether to check at this step.
+
+    The last is left to the check at the end, unless the best is kept: the last may be it.
+    """
+    assert way.check.every is not None
+    if step == total and way.check.at_end:
+        return way.keeps_best
+    return step % steps_between(way.check.every, total) == 0
+
+
+def look(way: OnTheWay, step: int, checkpoint: str) -> Outcome | None:
+    """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
+
+    None where a wish to stop came in between, or where the memory did not suffice.
+    """
+    began = time.monotonic()
+    device = way.paper.candidates.device
+    way.paper.step = step
+    way.paper.told = {(name, key) for name, key in way.paper.told if name != "tuned"}
+    claim = way.gone_claims + len(way.outcomes.keys() - {step}) + 1
+    free_memory(device)
+    try:
+        with undisturbed(way.model, way.plain):
+            result = interruptible(
+                way.stop,
+                lambda: run_check.in_smaller_batches(way.paper, lambda plan: _judge(way, plan, claim)),
+            )
+    except (EnvironmentTrouble, OutOfReach) as error:
+        way.events.write(Alarm("check", step, f"CHECK of step {step} failed: {error}"))
+        print(f"alarm: the check of step {step} failed: {error}", flush=True)
+        result = None
+    free_memory(device)
+    seconds = time.monotonic() - began
+    way.spent_s += seconds
+    if result is None:
+        return None
+    general = msgspec.to_builtins(way.paper.general)
+    more = {"step": step, "checkpoint": checkpoint, "general": general, "seconds": round(seconds, 1)}
+    way.events.write(Verdict(step, {**result, **more}))
+    outcome = read(result)
+    way.outcomes[step] = outcome
+    print(f"check at step {step}: {verdict_line(outcome)}; {seconds:.1f} s", flush=True)
+    return outcome
+
+
+def has_its_base(model: Any) -> bool:
+    """Say if the base can be had from the model while it trains: an adapter, and nothing moves without it.
+
+    Weights that belong to the adapter carry its name (PEFT's `…lora_A.default.weight`); a bias that is trained
+    in the base itself does not, and stays moved when the adapter is off.
+    """
+    if not hasattr(model, "disable_adapter"):
+        return False
+    names = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    return all(model.active_adapter in name.split(".") for name in names)
+
+
+class OutOfReach(Exception):
+    """A base that was tuned in place can't be scored again once it has moved."""
+
+
+def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> dict[str, Any]:
+    """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
+    if plan.row_tokens < way.base.plan.row_tokens:
+        if way.base.whole:
+            raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
+        way.base = run_check.take_base(way.paper, plan)
+    return run_check.judge(way.paper, way.base, claim=claim)
+
+
+def interruptible(stop: Stop, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+    """Work until done, or until a wish to stop comes in: then None, and training goes on to its end."""
+    try:
+        try:
+            stop.is_checking = True
+            if stop.reason:
+                return None
+            return work()
+        finally:
+            stop.is_checking = False
+    except StopAsked:
+        stop.is_checking = False
+        return None
+
+
+def react(way: OnTheWay, step: int, outcome: Outcome) -> None:
+    """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
+    if outcome.verdict != "regressed" or way.keeps_best:
+        return
+    words = verdict_line(outcome).partition("  ")[2]
+    text = f"REGRESSED at step {step}: {words}"
+    if way.check.on_fail == "stop":
+        way.stop.reason = way.stop.reason or f"{text} (check.on_fail is stop)"
+        text = f"{text}; training stops"
+    way.events.write(Alarm("regressed", step, text))
+    print(f"alarm: {text}", flush=True)
+
+
+def best_step(way: OnTheWay) -> int | None:
+    """Choose the checkpoint to keep: of those that are OK the one with the lowest evaluation loss.
+
+    The last of equals; without evaluation losses, the last that is OK. None if none is.
+    """
+    fine = [step for step, outcome in sorted(way.outcomes.items()) if outcome.verdict == "ok"]
+    measured = [step for step in fine if math.isfinite(way.eval_losses.get(step, math.nan))]
+    if measured:
+        return min(measured, key=lambda step: (way.eval_losses[step], -step))
+    return fine[-1] if fine else None
+
+
+def spared(way: OnTheWay | None) -> set[int]:
+    """Name the checkpoints that must not be removed: the best so far, and an OK one whose loss is not known yet."""
+    if way is None or not way.keeps_best:
+        return set()
+    best = best_step(way)
+    newest = max((step for step, outcome in way.outcomes.items() if outcome.verdict == "ok"), default=None)
+    return {step for step in (best, newest) if step is not None}
+
+
+def finish(way: OnTheWay | None, last_step: int) -> None:
+    """Tell which checkpoint is the best, or that none is OK, and what the checks cost."""
+    if way is None:
+        return
+    share = 100 * way.spent_s / max(time.monotonic() - way.began, 1e-9)
+    cost = f"{way.spent_s:.0f} s with the base, {share:.0f} % of the time"
+    print(f"checks on the way: {len(way.outcomes)}, {cost}", flush=True)
+    if not way.keeps_best or not way.outcomes:
+        return
+    best = best_step(way)
+    if best is None:
+        text = f"NO CHECKPOINT is OK: none of the {len(way.outcomes)} that were checked; the newest is kept"
+        way.events.write(Alarm("check", last_step, text))
+        print(f"alarm: {text}", flush=True)
+        return
+    fine = sum(outcome.verdict == "ok" for outcome in way.outcomes.values())
+    loss = way.eval_losses.get(best)
+    if loss is None:
+        text = f"step {best}: the last one that is OK, of {fine}"
+    else:
+        text = f"step {best}: OK, with the lowest evaluation loss ({loss:.4f}) of {fine} that are OK"
+    way.events.write(Best(best, text))
+    print(f"kept as the best: {text}", flush=True)
+
+
+def own_forwards(model: torch.nn.Module) -> Forwards:
+    """Note which modules carry a forward of their own: a trainer wraps some, for autocast and its fused loss."""
+    return {module: module.__dict__["forward"] for module in model.modules() if "forward" in module.__dict__}
+
+
+@contextmanager
+def undisturbed(model: torch.nn.Module, plain: Forwards) -> Iterator[None]:
+    """Let a training model be looked at: in evaluation mode, its forwards plain; then put everything back.
+
+    Training flags, gradient flags (an adapter switched off and on sets them), random numbers.
+    """
+    in_training = [module for module in model.modules() if module.training]
+    moves = [(weight, weight.requires_grad) for weight in model.parameters()]
+    wrapped = own_forwards(model)
+    state = random_state.now()
+    model.eval()
+    _carry(model, plain)
+    try:
+        yield
+    finally:
+        _carry(model, wrapped)
+        for module in in_training:
+            module.training = True
+        for weight, is_moving in moves:
+            if weight.requires_grad != is_moving:
+                weight.requires_grad_(is_moving)
+        random_state.put_back(state)
+
+
+def _carry(model: torch.nn.Module, forwards: Forwards) -> None:
+    for module in model.modules():
+        if module in forwards:
+            module.__dict__["forward"] = forwards[module]
+        else:
+            module.__dict__.pop("forward", None)

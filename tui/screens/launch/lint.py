@@ -1,0 +1,109 @@
+"""What lint finds in the data of a form, before a run is queued: looked at in a process beside the app."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from finetop.core.preflight.lint.report import Asked, Told
+from finetop.core.text import clean_line
+from finetop.tui.screens.launch.subprocess import told
+from finetop.tui.text import counted
+from finetop.tui.widgets.lines import Line
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Mapping, Sequence
+
+    from finetop.core.preflight.lint.report import Report
+    from finetop.core.runtime.home import Home
+    from finetop.tui.theme import StyleName
+
+PAUSE_S = 1.0  # of rest beyond the plan's, until data are looked at
+MOST_ROWS = 50_000  # of a source; `finetop lint` looks at all
+
+
+@dataclass(frozen=True, slots=True)
+class Linted:
+    """What is known so far; `share` is how far it is, `trouble` why there is no report."""
+
+    report: Report | None = None
+    share: float | None = None
+    trouble: str = ""
+
+
+NOT_LINTED = Linted()
+
+
+def key_of(recipe: Mapping[str, Any]) -> str:
+    """Name what a report depends on: the data as they lie there now, the model's tokenizer, and what is learned."""
+    target = recipe["check"].get("target") or {}
+    sources = recipe["data"]["train"]
+    states = []
+    for path in [*(source.get("path") for source in sources), target.get("path")]:
+        with suppress(OSError, TypeError):
+            state = Path(path).stat()
+            states.append((state.st_size, state.st_mtime_ns))
+    return repr((recipe["model"], recipe["data"], recipe["objective"], target, states))
+
+
+class DataLint:
+    """Lints the data of a form: once for what a report depends on."""
+
+    def __init__(self) -> None:
+        self.linted = NOT_LINTED
+        self._of = ""
+
+    async def find(self, recipe: Mapping[str, Any], homes: Sequence[Home]) -> AsyncGenerator[None]:
+        """Lint, when nothing was changed for a moment; give a sign at each step. What was begun is begun again."""
+        key = key_of(recipe)
+        if key == self._of and self.linted.report is not None:
+            return
+        self._of, self.linted = key, NOT_LINTED
+        if len(homes) > 1 or homes[0].link is not None or not recipe["data"]["train"]:
+            return  # the data lie on another machine
+        yield
+        await asyncio.sleep(PAUSE_S)
+        asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
+        async with aclosing(told("finetop.core.preflight.lint", homes[0].root, asked)) as lines:
+            async for line in lines:
+                self.linted = taken_in(self.linted, msgspec.json.decode(line, type=Told))
+                yield
+
+
+def taken_in(linted: Linted, said: Told) -> Linted:
+    """Take in one line of the process that lints."""
+    if said.report is not None:
+        return Linted(said.report)
+    if said.trouble is not None:
+        return Linted(trouble=said.trouble.message)
+    if said.progress is not None and said.progress.phase == "reading rows" and said.progress.total:
+        return Linted(share=said.progress.done / said.progress.total)
+    return linted
+
+
+def errors_of(linted: Linted) -> int:
+    """Count the findings at which training stops, or learns what nobody wants."""
+    return 0 if linted.report is None else sum(one.severity == "error" for one in linted.report.findings)
+
+
+def lint_words(linted: Linted) -> Line:
+    """Say in a few words what was found: 'data: 12 findings, 3 errors  L reads all'."""
+    if linted.share is not None:
+        return ((f"looking at the data, {100 * linted.share:.0f} %", "dim"), (" ", ""))
+    if linted.trouble:
+        return (("data: ", "dim"), (clean_line(linted.trouble, limit=50), "dim"), (" ", ""))
+    report = linted.report
+    if report is None:
+        return ()
+    if not report.findings:
+        return (("data: ", "dim"), ("✓", "green"), (" nothing found ", "dim"))
+    errors = errors_of(linted)
+    style: StyleName = "red" if errors else "amber mark" if report.matters else "dim"
+    words = counted(len(report.findings), "finding")
+    worst = f", {counted(errors, 'error')}" if errors else ""
+    return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" reads all ", "dim"))

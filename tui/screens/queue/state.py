@@ -1,0 +1,152 @@
+"""The queues that a screen looks at, one machine's or several: the entries of its list, and where the cursor stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import protocol
+from finetop.core.errors import NoSupervisor
+from finetop.core.text import clean_line
+from finetop.core.wording.queue import why
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.runtime.home import Home
+
+AskOn = Callable[["Home", protocol.Ask], Awaitable[Any]]
+
+
+@dataclass(slots=True)
+class OnMachine:
+    """One machine as it was last seen. `label` is empty where there is only one."""
+
+    home: Home
+    label: str
+    queue: protocol.QueueAnswer | None = None
+    gpus: protocol.GpusAnswer | None = None
+    is_away: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A row of the list: a job that runs, or one that waits; `is_gone`: neither any more, and kept under the cursor."""
+
+    label: str
+    row: protocol.LiveRow | protocol.QueueRow
+    is_gone: bool = False
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        return (self.label, self.row.run_id, self.row.what)
+
+    @property
+    def name(self) -> str:
+        """The run's name as requests need it."""
+        return f"{self.label}:{self.row.run}" if self.label else self.row.run
+
+    @property
+    def waits(self) -> protocol.QueueRow | None:
+        return self.row if isinstance(self.row, protocol.QueueRow) and not self.is_gone else None
+
+    @property
+    def runs(self) -> protocol.LiveRow | None:
+        return self.row if isinstance(self.row, protocol.LiveRow) and not self.is_gone else None
+
+    def heading(self) -> str:
+        """Name the part of the list that it stands in."""
+        on = f" on {clean_line(self.label)}" if self.label else ""
+        if isinstance(self.row, protocol.LiveRow):
+            return f"running{on}"
+        return f"waiting{on}, first to start on top"
+
+
+class QueueList:
+    """What runs and waits on all machines, and what is known of their GPUs."""
+
+    def __init__(self, homes: Sequence[Home], ask_on: AskOn) -> None:
+        several = len(homes) > 1
+        self.machines = [OnMachine(home, home.label if several else "") for home in homes]
+        self._ask_on = ask_on
+        self.entries: list[Entry] = []
+        self.filter = ""
+
+    @property
+    def is_known(self) -> bool:
+        return any(machine.queue is not None for machine in self.machines)
+
+    async def load(self, at: Entry | None) -> None:
+        """Ask all machines; the entry under the cursor keeps a place even if it is gone.
+
+        Raises NoSupervisor if none answers, and what else the last one raised.
+        """
+        outcomes = await asyncio.gather(
+            *(self._load_one(machine) for machine in self.machines), return_exceptions=True
+        )
+        for machine, outcome in zip(self.machines, outcomes, strict=True):
+            machine.is_away = isinstance(outcome, NoSupervisor)
+        self.lay_out(at)
+        errors = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        if errors and (len(errors) == len(outcomes) or not isinstance(errors[-1], NoSupervisor)):
+            raise errors[-1]
+
+    async def _load_one(self, machine: OnMachine) -> None:
+        machine.queue = await self._ask_on(machine.home, protocol.Queue())
+        machine.gpus = await self._ask_on(machine.home, protocol.Gpus())
+
+    def lay_out(self, at: Entry | None = None) -> None:
+        """Write the list anew; what was under the cursor and is gone stays where it was."""
+        before = self.place_of(at) if at is not None else None
+        entries: list[Entry] = []
+        for machine in self.machines:
+            if machine.queue is not None:
+                entries += [Entry(machine.label, row) for row in machine.queue.live]
+                entries += [Entry(machine.label, row) for row in machine.queue.rows]
+        text = self.filter.lower()
+        self.entries = [entry for entry in entries if text in _words(entry).lower()] if text else entries
+        if self.entries and at is not None and before is not None and self.place_of(at) is None:
+            self.entries.insert(min(before, len(self.entries)), replace(at, is_gone=True))
+
+    def place_of(self, entry: Entry) -> int | None:
+        """Find where in the list a job is now."""
+        return next((i for i, other in enumerate(self.entries) if other.key == entry.key), None)
+
+    def first_waiting(self) -> int:
+        """Give the place of the first that waits: the cursor begins there."""
+        return next((i for i, entry in enumerate(self.entries) if entry.waits is not None), 0)
+
+    def machine_of(self, entry: Entry | None) -> OnMachine:
+        """Give the machine of an entry; without one the first."""
+        label = "" if entry is None else entry.label
+        return next((one for one in self.machines if one.label == label), self.machines[0])
+
+    def line_of(self, entry: Entry) -> list[protocol.QueueRow]:
+        """Give all that waits on an entry's machine, filtered or not, one row a run."""
+        queue = self.machine_of(entry).queue
+        rows: dict[int, protocol.QueueRow] = {}
+        for row in () if queue is None else queue.rows:
+            rows.setdefault(row.run_id, row)
+        return list(rows.values())
+
+    def counts(self) -> tuple[int, int]:
+        """Count what waits and what runs."""
+        known = [machine.queue for machine in self.machines if machine.queue is not None]
+        return sum(one.total for one in known), sum(len(one.live) for one in known)
+
+    def stopped(self) -> str:
+        """Say why nothing starts now."""
+        words = []
+        for machine in self.machines:
+            if machine.queue is not None and machine.queue.stopped:
+                words.append(f"{machine.label}: {machine.queue.stopped}".removeprefix(": "))
+        return clean_line(", ".join(words))
+
+
+def _words(entry: Entry) -> str:
+    row = entry.row
+    if isinstance(row, protocol.LiveRow):
+        return f"{entry.name} {row.what} {row.on}"
+    return f"{entry.name} {row.what} {row.method} {row.wants} {why(row.state, 0.0)}"

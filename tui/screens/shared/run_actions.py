@@ -1,0 +1,46 @@
+"""What the keys for a run ask of the supervisor, by the run's state, and how its answer is said."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from finetop.core import protocol
+from finetop.core.protocol.runs import Queued, Running
+from finetop.core.wording.queue import ordinal
+from finetop.tui.text import count
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import RunRow
+
+
+def can_go_on(row: RunRow) -> bool:
+    """Say whether a run waits for nobody but a person: it is paused, or held."""
+    return isinstance(row.state, Queued) and (row.state.held or row.state.paused_at is not None)
+
+
+def pause_or_go_on(row: RunRow) -> protocol.Pause | protocol.Release | None:
+    """Pause what runs or waits, and let go on what is paused or held; None for a run that has ended."""
+    if can_go_on(row):
+        return protocol.Release(row.name)
+    if isinstance(row.state, Running | Queued) or row.checking is not None:
+        return protocol.Pause(row.name)
+    return None
+
+
+def said(answer: Any) -> str:
+    """Say what came of an order, in the words of the command that gives it."""
+    match answer:
+        case protocol.CheckAnswer():
+            step = f" at step {count(answer.step)}" if answer.step else ""
+            return f"a check of {answer.run}{step} is queued."
+        case protocol.ExportAnswer():
+            return f"an export of {answer.run} is queued; it is verified when it is written."
+        case protocol.RetryAnswer():
+            where = f"from step {count(answer.step)}" if answer.step else "from its beginning"
+            what = f"goes on {where}" if answer.what == "train" else f"has its {answer.what} again"
+            return f"{answer.run} {what}, {ordinal(answer.place)} in the queue."
+        case protocol.RemoveAnswer():
+            names = answer.runs[0].name if len(answer.runs) == 1 else f"{len(answer.runs)} runs"
+            return f"{names} in the trash. u brings back what went last."
+        case _:
+            return str(answer.message)

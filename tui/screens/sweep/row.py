@@ -1,0 +1,138 @@
+"""One row of the Sweep screen: a setting's values, how many runs are done, what came of them, did they forget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from finetop.core.client import seed_groups
+from finetop.core.protocol.runs import Failed, Lost, Queued, Running
+from finetop.core.text import clean_line
+from finetop.tui.screens.shared.run_status import forgot
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.theme import MARKS
+from finetop.tui.widgets.lines import Line, line_width
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.client.seed_groups import Setting
+    from finetop.core.protocol.runs import RunRow
+    from finetop.tui.theme import StyleName
+
+DONE, LOSS, TARGET, RETAINED = 6, 15, 13, 12  # cells of the columns
+START = 4  # cursor and letter
+ANSWER = 14  # cells that the answer has at least
+
+
+class Columns(NamedTuple):
+    """Which columns fit, and how wide each varied setting's is."""
+
+    values: tuple[int, ...]
+    has_loss: bool
+    has_target: bool
+
+
+def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> Columns:
+    """Divide the width: values have what numbers leave, what one does not need goes to the others.
+
+    Without a target there is no column for it; with one, the loss needs room to spare.
+    """
+    metric = seed_groups.metric(run for one in settings for run in one.runs)
+    has_target = bool(metric) and width >= 66
+    has_loss = width >= 84 or not metric
+    fixed = START + DONE + RETAINED + ANSWER + LOSS * has_loss + TARGET * has_target + 2
+    names = keys or ("run",)
+    wanted = [
+        max([len(short_key(name)), *(len(clean_line(value)) for value in values)])
+        for name, values in zip(names, _by_key(names, settings), strict=True)
+    ]
+    return Columns(_shared(width - fixed - 2 * len(names), wanted), has_loss, has_target)
+
+
+def _shared(room: int, wanted: Sequence[int]) -> tuple[int, ...]:
+    """Give each what it wants, the least first; the rest share what is left, with six cells at least."""
+    cells = dict.fromkeys(range(len(wanted)), 0)
+    for left, at in zip(range(len(wanted), 0, -1), sorted(cells, key=lambda at: wanted[at]), strict=True):
+        cells[at] = min(wanted[at], max(6, room // left))
+        room -= cells[at]
+    return tuple(cells.values())
+
+
+def _by_key(names: Sequence[str], settings: Sequence[Setting]) -> list[list[str]]:
+    return [[values_of(one)[at] for one in settings] for at in range(len(names))]
+
+
+def values_of(setting: Setting) -> tuple[str, ...]:
+    """Give the values that name a setting; where nothing varies but the seed, the run's name."""
+    return setting.values or (setting.runs[0].name,)
+
+
+def short_key(key: str) -> str:
+    """Shorten a setting's key to its last part: learning_rate."""
+    return clean_line(key).rpartition(".")[2]
+
+
+def head_line(columns: Columns, keys: Sequence[str]) -> Line:
+    """Name the columns."""
+    line = " " * START
+    for key, cells in zip(keys or ("run",), columns.values, strict=True):
+        line += f"{cut_end(short_key(key), cells):<{cells}}  "
+    line += f"{'done':>{DONE - 1}} "
+    line += f"{'loss':>{LOSS - 1}} " if columns.has_loss else ""
+    line += f"{'target':>{TARGET - 1}} " if columns.has_target else ""
+    return ((f"{line}{'retained':>{RETAINED - 1}}  did it forget?", "dim"),)
+
+
+def setting_line(
+    setting: Setting, columns: Columns, letter: str, *, has_cursor: bool, width: int, now: float
+) -> Line:
+    """Draw one setting."""
+    start: Line = (("▸", "reverse") if has_cursor else (" ", ""), (f" {letter:<2}", ""))
+    style: StyleName = "bold" if has_cursor else ""
+    for value, cells in zip(values_of(setting), columns.values, strict=True):
+        start = (*start, (f"{cut_middle(clean_line(value), cells):<{cells}}  ", style))
+    runs = setting.runs
+    done = f"{setting.finished}/{len(runs)}"
+    numbers = f"{done:>{DONE - 1}} "
+    if columns.has_loss:
+        numbers += f"{seed_groups.words(seed_groups.spread(runs, seed_groups.loss), 3):>{LOSS - 1}} "
+    if columns.has_target:
+        numbers += f"{seed_groups.words(seed_groups.spread(runs, seed_groups.target), 2):>{TARGET - 1}} "
+    numbers += (
+        f"{seed_groups.words(seed_groups.spread(runs, seed_groups.retained), 1, sign=True):>{RETAINED - 1}}  "
+    )
+    start = (*start, (numbers, ""))
+    return (*start, *_cut(answer(runs, now), width - line_width(start)))
+
+
+def answer(runs: Sequence[RunRow], now: float) -> Line:
+    """Answer "did it forget?" for runs that differ by their seed: verdicts, then what is under way or went wrong."""
+    if len(runs) == 1:
+        return forgot(runs[0], now)
+    parts: list[tuple[str, StyleName]] = [
+        (f"{count} {word}", MARKS[verdict].style) for count, verdict, word in seed_groups.verdicts(runs)
+    ]
+    states: tuple[tuple[tuple[type, ...], str, StyleName], ...] = (
+        ((Failed, Lost), "FAILED", "red"),
+        ((Running,), "running", "cyan"),
+    )
+    for kinds, word, style in states:
+        if number := sum(isinstance(run.state, kinds) and run.check is None for run in runs):
+            parts.append((f"{number} {word}", style))
+    line: Line = ()
+    for part in parts:
+        line = (*line, (", ", ""), part) if line else (part,)
+    if line:
+        return line
+    return (("to come" if any(isinstance(run.state, Queued) for run in runs) else "not checked", "dim"),)
+
+
+def _cut(line: Line, room: int) -> Line:
+    """Cut a line to its room at a span's end, or in a span."""
+    kept: Line = ()
+    for text, style in line:
+        left = room - line_width(kept)
+        if left <= 0:
+            break
+        kept = (*kept, (cut_end(text, left), style))
+    return kept

@@ -1,0 +1,133 @@
+"""What the Sweep screen holds: the answer to its question, put together by settings, in the order they stand in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client.seed_groups import Setting
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.client.seed_groups import Spread
+    from finetop.core.client.selection_curve import Estimate
+    from finetop.core.protocol import SweepsAnswer
+    from finetop.core.protocol.runs import RunRow
+
+
+@dataclass
+class Held:
+    """One sweep, as it was last told."""
+
+    name: str
+    answer: SweepsAnswer | None = None
+    settings: list[Setting] = field(default_factory=list)
+    curves: selection_curve.Curves | None = None  # of rows that were selected
+    by_target: bool = False
+    chosen: dict[tuple[str, ...], int] = field(default_factory=dict)  # which run of each setting
+
+    def take(self, answer: SweepsAnswer) -> None:
+        """Take in an answer. The order stays: rows that were seen before stand where they stood."""
+        self.answer = answer
+        self.curves = selection_curve.read(answer)
+        found = _settings(answer, self.curves)
+        place = {one.values: at for at, one in enumerate(self.settings)}
+        self.settings = sorted(found, key=lambda one: place.get(one.values, len(place)))
+
+    def sort(self) -> None:
+        """Put the best target first, settings without one last; again: as they were queued."""
+        if self.answer is None:
+            return
+        self.by_target = not self.by_target
+        found = _settings(self.answer, self.curves)
+        self.settings = ranked(self, found) if self.by_target else found
+
+    @property
+    def keys(self) -> Sequence[str]:
+        return () if self.answer is None else self.answer.keys
+
+    @property
+    def metric(self) -> str:
+        """Name what the target is measured by; nothing without one."""
+        return seed_groups.metric(run for one in self.settings for run in one.runs)
+
+    @property
+    def is_lower_better(self) -> bool:
+        if self.curves is not None:
+            return self.curves.is_lower_better
+        return self.metric in LOWER_IS_BETTER
+
+    def cell_of(self, setting: Setting) -> selection_curve.Cell | None:
+        """Give what came of a setting against random rows; None of a sweep whose rows were not selected."""
+        if self.curves is None:
+            return None
+        by, rows = (
+            setting.values[self.keys.index(key)] for key in (selection_curve.BY, selection_curve.ROWS)
+        )
+        return next((one for one in self.curves.cells if (one.by, str(one.rows)) == (by, rows)), None)
+
+    def mean_of(self, setting: Setting) -> float | None:
+        """Give the mean over seeds of what the settings are ranked by."""
+        found: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
+        if self.curves is not None:
+            cell = self.cell_of(setting)
+            found = None if cell is None else cell.target
+        return None if found is None else found.mean
+
+    def run_of(self, setting: Setting) -> RunRow:
+        """Give the run of a setting that is chosen."""
+        return setting.runs[self.chosen.get(setting.values, 0) % len(setting.runs)]
+
+    def choose(self, setting: Setting, by: int) -> None:
+        """Choose another run of a setting."""
+        self.chosen[setting.values] = (self.chosen.get(setting.values, 0) + by) % len(setting.runs)
+
+
+def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> list[Setting]:
+    """Put runs together; one whose rows several selectors chose alike is of each of them."""
+    if curves is None:
+        return seed_groups.settings(answer.runs, answer.keys)
+    found: list[Setting] = []
+    for cell in curves.cells:
+        own = [
+            one.row
+            for one in answer.runs
+            if cell.by in one.values[selection_curve.BY].split(",")
+            and one.values[selection_curve.ROWS] == str(cell.rows)
+        ]
+        values = {selection_curve.BY: cell.by, selection_curve.ROWS: str(cell.rows)}
+        found.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
+    return found
+
+
+def ranked(held: Held, settings: Sequence[Setting]) -> list[Setting]:
+    """Order settings by the mean of their target, the best first; those without one come last."""
+
+    def worth(setting: Setting) -> float:
+        found = held.mean_of(setting)
+        if found is None:
+            return float("inf")
+        return found if held.is_lower_better else -found
+
+    return sorted(settings, key=worth)
+
+
+def best(held: Held) -> Setting | None:
+    """Give the setting with the best target of those whose runs have not regressed; None without two to choose from.
+
+    Of rows that were selected there is none: what is better than random rows its column says, with what chance does.
+    """
+    if held.curves is not None:
+        return None
+    fine = [
+        one
+        for one in held.settings
+        if held.mean_of(one) is not None
+        and not any(run.check is not None and run.check.verdict == "regressed" for run in one.runs)
+    ]
+    if len(held.settings) < 2 or not fine:
+        return None
+    return ranked(held, fine)[0]
