@@ -78,3 +78,23 @@ class SafeWriter:
 def clean_line(text: str, *, limit: int = SHOWN_BYTES) -> str:
     """Make outside text safe to show on one row: newlines and tabs become spaces."""
     return clean(text.replace("\n", " ").replace("\t", " "), limit=limit)
+
+
+_SHOWN = 60
+
+
+def quoted(value: object) -> str:
+    """Show an outside value in one line of at most 60 characters, control and bidi characters escaped."""
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else repr(value)
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…" + ("'" if isinstance(value, str) else "")
+
+
+def plain(text: str) -> str:
+    """Show a key or a path as it is where that is safe and short, else quoted."""
+    return text if text.isprintable() and 0 < len(text) <= 200 else quoted(text)

@@ -118,7 +118,7 @@ def find_look(environ: Mapping[str, str] | None = None, encoding: str | None = N
 def require_theme(name: str) -> None:
     """Refuse a theme that there is not. Raises EnvironmentTrouble."""
     if name and name not in _COLOURS:
-        from finetop.core.recipe.names import quoted  # the app starts without what reads recipes
+        from finetop.core.text import quoted  # the app starts without what reads recipes
 
         raise EnvironmentTrouble(
             f"FINETOP_THEME is {quoted(name)} in the environment.",

@@ -8,12 +8,14 @@ import msgspec
 
 from finetop.core import approaches
 from finetop.core.errors import BadInput
-from finetop.core.protocol.events import Ended, EventLog
-from finetop.core.protocol.runs import JobSpec, home_of, run_folder_of
+from finetop.core.protocol.events import Ended
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.remedies.__main__ import inside
 from finetop.core.runtime import job_process
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, run_folder_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,15 +35,15 @@ def main() -> int:
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Say who runs on what, then measure."""
-    from finetop.core import models
     from finetop.core.approaches import _measure
+    from finetop.core.models import devices
     from finetop.core.train.train import quiet
 
     quiet()
-    device = models.pick_device()
+    device = devices.pick_device()
     dtype = str(spec.recipe.get("model", {}).get("dtype", ""))
     job_process.tell_start(
-        events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES
+        events, job_folder, device=devices.describe_device(device), dtype=dtype, packages=PACKAGES
     )
     wanted, home = wanted_of(spec, job_folder, device), Home(home_of(job_folder))
     told = _measure.measure(wanted, home, events, run_folder_of(job_folder))

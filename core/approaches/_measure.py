@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import approaches, models
-from finetop.core.check.model_pair import Candidates, facts_of, free_memory, open_candidates, scoring_dtype
+from finetop.core import approaches
+from finetop.core.check.model_pair import Candidates, facts_of, open_candidates
 from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.generation import Prompt, answer
 from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import load, resolve
+from finetop.core.models.devices import free_memory, scoring_dtype
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.protocol.events import ApproachMeasured, Phase, RowScore
@@ -35,8 +37,9 @@ if TYPE_CHECKING:
 
     from finetop.core.check.scoring.target import TargetRow
     from finetop.core.data.prompts import Asker
-    from finetop.core.protocol.events import EventLog, ItemScore
+    from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.schema import Ask, Metric, Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 TIMED = 8  # queries one at a time, after one that warms up;
@@ -86,7 +89,7 @@ def measure(wanted: Wanted, home: Home, events: EventLog, run_folder: Path) -> A
         events.write(Phase("indexing"))
     asker = open_asker(recipe.ask, recipe.data.train, home)
     tell(asker)
-    loaded = load(wanted, home, events)
+    loaded = open_approach(wanted, home, events)
     rows = target.read_rows(
         recipe.check.target, loaded.tokenizer, home, loaded.longest, asker, events.write, run_folder
     )
@@ -132,21 +135,21 @@ def _of_documents(asker: Asker | None) -> list[str]:
     return told
 
 
-def load(wanted: Wanted, home: Home, events: EventLog) -> Loaded:
+def open_approach(wanted: Wanted, home: Home, events: EventLog) -> Loaded:
     """Load the base, or the checkpoint. Raises BadInput."""
     events.write(Phase("loading model"))
     recipe, device = wanted.recipe, wanted.device
-    base = models.resolve(recipe.model, home, events)
+    base = resolve.resolve_model(recipe.model, home, events)
     if wanted.checkpoint is None:
         kind = scoring_dtype(recipe.model.dtype, base.path, device)
         candidates = Candidates(base, None, kind, device)
-        model, tokenizer = models.load(base, models.torch_dtype(kind, device), device)
+        model, tokenizer = load.load_model(base, load.torch_dtype(kind, device), device)
     else:
         candidates = open_candidates(base, wanted.checkpoint, recipe.model.dtype, device)
-        dtype = models.torch_dtype(candidates.dtype, device)
+        dtype = load.torch_dtype(candidates.dtype, device)
         model, tokenizer = load_checkpoint(base, wanted.checkpoint, dtype, device)
         if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
-            tokenizer = models.load_tokenizer(base)
+            tokenizer = load.load_tokenizer(base)
     model.eval()
     plan = plan_for(device)
     alone = wanted.checkpoint is not None and candidates.reads_rows_alone

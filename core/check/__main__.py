@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.protocol.events import Ended, EventLog, Verdict
-from finetop.core.protocol.runs import JobSpec, home_of, run_folder_of
+from finetop.core.protocol.events import Ended, Verdict
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.recipe.schema import General
 from finetop.core.runtime import job_process
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, run_folder_of
 
 if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
@@ -29,14 +31,14 @@ def main() -> int:
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Say who runs on what, then check."""
-    from finetop.core import models
     from finetop.core.check import run_check as checking
+    from finetop.core.models import devices
     from finetop.core.protocol import check_result
 
-    device = models.pick_device()
+    device = devices.pick_device()
     dtype = str(spec.recipe.get("model", {}).get("dtype", ""))
     job_process.tell_start(
-        events, job_folder, device=models.describe_device(device), dtype=dtype, packages=PACKAGES
+        events, job_folder, device=devices.describe_device(device), dtype=dtype, packages=PACKAGES
     )
     recipe = with_settings(
         recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False), settings_of(spec)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
 from finetop.core.check import caveats
 from finetop.core.check.model_pair import facts_of
 from finetop.core.check.scoring import drift, target
@@ -16,6 +15,7 @@ from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data.formats import texts_of
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import FinetopError
+from finetop.core.models import load, resolved
 from finetop.core.models.forward import longest_input
 from finetop.core.recipe.schema import General
 from finetop.core.train import objectives, protections
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from finetop.core.check.statistics.item_order import Key
     from finetop.core.check.tasks.suite import Suite
     from finetop.core.data.formats import Kind
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 
@@ -67,7 +67,7 @@ def open_paper(
     general = recipe.check.general or General()
     suite = find_suite(general.suite, home)
     base = candidates.base
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = load.load_tokenizer(base)
     longest = longest_input(_config(base), tokenizer)
     exam = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
@@ -97,7 +97,7 @@ def open_paper(
     )
 
 
-def _config(base: models.ResolvedModel) -> Any:
+def _config(base: resolved.ResolvedModel) -> Any:
     from transformers import AutoConfig
 
     return AutoConfig.from_pretrained(

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core import models
 from finetop.core.check.scoring.scorer import VERSION
+from finetop.core.data import weight_files
 from finetop.core.errors import BadInput
+from finetop.core.models import load
+from finetop.core.models.devices import device_kind, free_memory, scoring_dtype
 from finetop.core.models.forward import has_virtual_tokens
+from finetop.core.models.hashes import adapter_hash
 from finetop.core.models.load_checkpoint import load_checkpoint
 
 if TYPE_CHECKING:
@@ -25,12 +28,11 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.home import Home
 
 Name = Literal["base", "tuned"]
 TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
-ADAPTER_FILES = ("adapter_config.json", "adapter_model.safetensors")
 
 
 @dataclass(frozen=True)
@@ -91,15 +93,6 @@ def open_candidates(base: ResolvedModel, checkpoint: Path, dtype: str, device: s
     return Candidates(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
 
 
-def scoring_dtype(wanted: str, folder: Path, device: str) -> str:
-    """Choose the number format to score in: the one to train in, but float32 for float16 on a CPU without it."""
-    import torch
-
-    chosen = models.number_format(wanted, folder, device)
-    no_half = device == "cpu" and not torch.ops.mkldnn._is_mkldnn_fp16_supported()
-    return "float32" if chosen == "float16" and no_half else chosen
-
-
 def facts_of(
     candidates: Candidates, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home
 ) -> dict[str, Any]:
@@ -115,7 +108,7 @@ def facts_of(
     if tuned and candidates.checkpoint and _is_adapter(candidates.checkpoint):
         adapter = adapter_hash(candidates.checkpoint)
     elif tuned and candidates.checkpoint:
-        weights = models.weights_hash(candidates.checkpoint, home)
+        weights = weight_files.weights_hash(candidates.checkpoint, home)
     changed = {"remedy": dict(candidates.change.facts)} if tuned and candidates.change is not None else {}
     return {
         "weights": weights,
@@ -135,33 +128,6 @@ def facts_of(
 
 def _is_adapter(folder: Path) -> bool:
     return (folder / "adapter_config.json").is_file()
-
-
-def adapter_hash(folder: Path) -> str:
-    """Hash (sha256) an adapter's weights and its settings, scale included."""
-    whole = hashlib.sha256()
-    for name in ADAPTER_FILES:
-        try:
-            whole.update((folder / name).read_bytes())
-        except OSError as error:
-            raise BadInput(
-                f"{folder}: can't read {name}: {error.strerror}.", hint="Pick another checkpoint."
-            ) from error
-    return whole.hexdigest()
-
-
-def device_kind(device: str) -> str:
-    """Name the kind of device as far as it can move the last digits.
-
-    The GPU's model, or the CPU's arithmetic and threads.
-    """
-    import torch
-
-    if device.startswith("cuda"):
-        return str(torch.cuda.get_device_name(device))
-    if device == "cpu":
-        return f"cpu {torch.backends.cpu.get_cpu_capability()}, {torch.get_num_threads()} threads"
-    return device
 
 
 @contextmanager
@@ -192,26 +158,15 @@ def _load(candidates: Candidates, name: Name) -> Any:
         if candidates.checkpoint is None:
             raise AssertionError(f"the model in memory is the {candidates.loaded_name} one, not the {name}")
         put_away(candidates)
-        dtype = models.torch_dtype(candidates.dtype, candidates.device)
+        dtype = load.torch_dtype(candidates.dtype, candidates.device)
         if name == "base":
-            model, _ = models.load(candidates.base, dtype, candidates.device)
+            model, _ = load.load_model(candidates.base, dtype, candidates.device)
         else:
             model, _ = load_checkpoint(candidates.base, candidates.checkpoint, dtype, candidates.device)
             if candidates.change is not None:
                 model = candidates.change.make(model)
         candidates.loaded, candidates.loaded_name = model.eval(), name
     return candidates.loaded
-
-
-def free_memory(device: str) -> None:
-    """Give freed memory back to the device."""
-    import gc
-
-    import torch
-
-    gc.collect()
-    if device.startswith("cuda"):
-        torch.cuda.empty_cache()
 
 
 def _quantize(base: ResolvedModel) -> str:

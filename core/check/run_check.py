@@ -11,10 +11,9 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from finetop.core import models
 from finetop.core.check.build_result import assemble
 from finetop.core.check.context import open_paper
-from finetop.core.check.model_pair import as_tuned, free_memory, open_candidates
+from finetop.core.check.model_pair import as_tuned, open_candidates
 from finetop.core.check.scoring import drift, noise_floor as noise, target
 from finetop.core.check.scoring.batches import LOOK_ITEMS, Examinee
 from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
@@ -35,6 +34,8 @@ from finetop.core.check.scoring_passes import (
 )
 from finetop.core.check.statistics import conclude, plan as planning, sequential
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models import resolve
+from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime import failures
 
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
     from finetop.core.check.model_pair import Name
     from finetop.core.check.statistics.item_order import Item
     from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 Answer = TypeVar("Answer")
@@ -84,7 +85,7 @@ def check(
     """
     began = time.monotonic()
     events.write(Phase("loading model"))
-    base = models.resolve(recipe.model, home, events)
+    base = resolve.resolve_model(recipe.model, home, events)
     candidates = open_candidates(base, checkpoint, recipe.model.dtype, device)
     paper = open_paper(recipe, candidates, home, events, run_folder)
     found = in_smaller_batches(

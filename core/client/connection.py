@@ -18,10 +18,10 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.client.patch_cache import Heard
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
-from finetop.core.peers import require_own
 from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.runtime.environment import require_readable
 from finetop.core.runtime.home import Home, prepare
+from finetop.core.runtime.processes import require_own
 
 if TYPE_CHECKING:
     from pathlib import Path

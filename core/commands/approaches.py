@@ -13,8 +13,8 @@ from finetop.core import approaches, protocol
 from finetop.core.approaches._request import request
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
-from finetop.core.commands import numbers
 from finetop.core.commands.queue import priority_of
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import ago, plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.recipe.load import check_name, load_recipe
@@ -45,7 +45,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--only", default="", metavar="A,B", help=f"these approaches alone: {', '.join(approaches.names())}"
     )
-    parser.add_argument("--seeds", type=numbers.count, metavar="N", help="each that trains N times")
+    parser.add_argument("--seeds", type=shared_args.count, metavar="N", help="each that trains N times")
     parser.add_argument("--name", help="the comparison's name (else the recipe's)")
     parser.add_argument("--hold", action="store_true", help="let it wait until `finetop queue release`")
     parser.add_argument(

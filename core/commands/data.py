@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from finetop.core import protocol
 from finetop.core.client.connection import Client
-from finetop.core.commands import numbers
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
@@ -20,7 +20,9 @@ RUNS_SHOWN = 3
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("path", nargs="?", default="", metavar="TEXT", help="only paths with this in them")
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -6,7 +6,7 @@ import argparse
 
 from finetop.core import protocol
 from finetop.core.client.connection import Client
-from finetop.core.commands import numbers
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import number, plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.runtime.home import Home
@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", metavar="RUN", help="name or number")
     parser.add_argument("--task", default="", help="only this task")
     parser.add_argument(
-        "--check", type=numbers.count, default=None, metavar="N", help="of this check (else the newest)"
+        "--check", type=shared_args.count, default=None, metavar="N", help="of this check (else the newest)"
     )
     parser.add_argument("--kind", default="", help="only items of this kind, as `finetop triage` names it")
     way = parser.add_mutually_exclusive_group()
@@ -35,9 +35,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="only where the tuned model's gold answer is so far from its best other one",
     )
     parser.add_argument(
-        "--in-runs", type=numbers.count, default=0, metavar="N", help="only those lost in N runs of this base"
+        "--in-runs",
+        type=shared_args.count,
+        default=0,
+        metavar="N",
+        help="only those lost in N runs of this base",
     )
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.commands import numbers
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.data.jsonl import open_file
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
@@ -73,7 +73,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--loss",
         nargs="?",
-        type=numbers.count,
+        type=shared_args.count,
         const=SAMPLE,
         metavar="ROWS",
         help=f"score answers by the base model too, ROWS of them evenly over all (else {SAMPLE:,})",

@@ -12,8 +12,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import Merged, bare
-from finetop.core.commands import numbers
-from finetop.core.commands.shared import remote
+from finetop.core.commands.shared import args as shared_args, remote
 from finetop.core.commands.shared.output import (
     ago,
     answer_words,
@@ -58,7 +57,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--columns", default="", metavar="A,B", help="more columns: metrics, settings, tags, note, age …"
     )
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
-from finetop.core.commands import numbers
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.preflight.plan import inputs, lengths
@@ -48,7 +48,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="PATH", help="the model's config.json or folder, where it is not here yet"
     )
     parser.add_argument(
-        "--gpus", type=numbers.count, metavar="N", help="plan for N GPUs (else as the recipe says)"
+        "--gpus", type=shared_args.count, metavar="N", help="plan for N GPUs (else as the recipe says)"
     )
     parser.add_argument("--gpu-memory", type=float, metavar="GIB", help="plan for a GPU of that memory")
 

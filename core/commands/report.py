@@ -20,9 +20,9 @@ from finetop.core.client.report.load import told_of
 from finetop.core.client.report.run_page import page_of
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.recipe.names import plain
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.home import Home
+from finetop.core.text import plain
 
 ABOUT = "write one page for a colleague about a run, or a comparison of approaches: HTML, or Markdown"
 ANYWHERE = True

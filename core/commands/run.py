@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files, sent
-from finetop.core.commands import numbers
 from finetop.core.commands.queue import priority_of
+from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.follow import Progress, exit_code, until_over
 from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.errors import BadInput
@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--seeds",
-        type=numbers.count,
+        type=shared_args.count,
         metavar="N",
         help="each run N times, with the seeds 1 to N: see finetop sweep",
     )

@@ -7,8 +7,7 @@ import time
 
 from finetop.core import protocol
 from finetop.core.client.connection import Client
-from finetop.core.commands import numbers
-from finetop.core.commands.shared import follow
+from finetop.core.commands.shared import args as shared_args, follow
 from finetop.core.commands.shared.log_lines import LogLines
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.runtime.home import Home
@@ -22,7 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n",
         "--lines",
-        type=numbers.count_or_none,
+        type=shared_args.count_or_none,
         default=10,
         metavar="N",
         help="start with the last N steps",

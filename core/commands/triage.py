@@ -8,8 +8,7 @@ from collections.abc import Sequence
 from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_triage import merged_table
-from finetop.core.commands import numbers
-from finetop.core.commands.shared import remote, triage_state
+from finetop.core.commands.shared import args as shared_args, remote, triage_state
 from finetop.core.commands.shared.output import ago, number, plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.protocol.check_result import MARKS, change
@@ -31,8 +30,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"
     )
-    parser.add_argument("--tasks", type=numbers.count, default=TASKS, metavar="N", help="columns at most")
-    parser.add_argument("--limit", type=numbers.count, default=50, metavar="N", help="at most this many rows")
+    parser.add_argument("--tasks", type=shared_args.count, default=TASKS, metavar="N", help="columns at most")
+    parser.add_argument(
+        "--limit", type=shared_args.count, default=50, metavar="N", help="at most this many rows"
+    )
 
 
 def run(args: argparse.Namespace, home: Home) -> int:

@@ -13,7 +13,7 @@ from finetop.core.protocol.events import Phase
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.event_log import EventLog
 
 ASK_S = 5.0  # the hub's answer; a name look-up that hangs knows no time limit of its own
 GIVE_UP_S = 8.0
@@ -142,3 +142,8 @@ def _size_mb(folder: Path) -> float:
         except OSError:
             continue  # renamed while we looked
     return total / 1e6
+
+
+def is_local(model_id: str) -> bool:
+    """Tell a folder from a name on the hub: it starts with /, ./, ../ or ~."""
+    return model_id.startswith(("/", "./", "../", "~")) or model_id in (".", "..")

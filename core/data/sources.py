@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.data import formats, hub
+from finetop.core.data.hub import is_local
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from finetop.core.data.formats import Kind, Prompt
     from finetop.core.data.prompts import Asker
     from finetop.core.data.sources import Row
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Data, Source
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
     MakeExamples = Callable[[Sequence[Row]], list[list[AnyExample]]]  # of each row those made of it

@@ -10,18 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core.errors import NotFound
 from finetop.core.protocol.events import Checkpoint
-from finetop.core.recipe.names import quoted
+from finetop.core.recipe.references import parse
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_regular, publish
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.models import ResolvedModel
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.runtime.event_log import EventLog
+    from finetop.core.runtime.home import Home
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -229,3 +233,40 @@ def clear_leftovers(run_folder: Path) -> None:
     for pattern in (".step-*.partial", ".step-*.gone"):
         for folder in (run_folder / "checkpoints").glob(pattern):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
+    """Find the folder of the checkpoint that `run:NAME[@STEP]` means; without a step the newest that is complete.
+
+    Raises NotFound naming what there is, BadInput for a text that is no reference.
+    """
+    from finetop.core.models import checkpoint
+
+    reference = parse(text, key)
+    run_folder = _run_folder(reference.name, home, key)
+    there = {checkpoint.step_of(folder): folder for folder in _checkpoints(run_folder)}
+    step = max(there, default=None) if reference.step is None else reference.step
+    if step is None or step not in there:
+        steps = ", ".join(str(one) for one in sorted(there))
+        hint = f"It has {steps}." if there else "It has none yet."
+        raise NotFound(
+            f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}.", hint=hint
+        )
+    return there[step]
+
+
+def _run_folder(name: str, home: Home, key: str) -> Path:
+    """Find a run's folder by its number or name; of several of one name, the newest."""
+    pattern = re.compile(rf"0*{name}-.+" if name.isdecimal() else rf"\d+-{re.escape(name)}")
+    found = sorted(folder for folder in home.runs.glob("*") if pattern.fullmatch(folder.name))
+    if not found:
+        raise NotFound(f"{key}: there is no run {name!r}.", hint="See `finetop ls`.")
+    return found[-1]
+
+
+def _checkpoints(run_folder: Path) -> list[Path]:
+    """List a run's checkpoints, oldest first; those that were adopted are links, without a manifest of ours."""
+    from finetop.core.models import checkpoint
+
+    folders = checkpoint.folders(run_folder)
+    return [folder for folder in folders if folder.is_symlink() or checkpoint.is_complete(folder)]

@@ -25,7 +25,7 @@ from finetop.core.runtime.files import publish
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 ALIAS = "smollm2-135m-instruct"

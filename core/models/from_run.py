@@ -4,60 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.errors import BadInput, NotFound
-from finetop.core.recipe.references import parse
+from finetop.core.errors import BadInput
+from finetop.core.models.checkpoint import checkpoint_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 KEPT = "merged"  # below the home's models
-
-
-def checkpoint_of(text: str, home: Home, key: str = "model.id") -> Path:
-    """Find the folder of the checkpoint that `run:NAME[@STEP]` means; without a step the newest that is complete.
-
-    Raises NotFound naming what there is, BadInput for a text that is no reference.
-    """
-    from finetop.core.models import checkpoint
-
-    reference = parse(text, key)
-    run_folder = _run_folder(reference.name, home, key)
-    there = {checkpoint.step_of(folder): folder for folder in _checkpoints(run_folder)}
-    step = max(there, default=None) if reference.step is None else reference.step
-    if step is None or step not in there:
-        steps = ", ".join(str(one) for one in sorted(there))
-        hint = f"It has {steps}." if there else "It has none yet."
-        raise NotFound(
-            f"{key}: {text} has no checkpoint{f' at step {step}' if step is not None else ''}.", hint=hint
-        )
-    return there[step]
-
-
-def _run_folder(name: str, home: Home, key: str) -> Path:
-    """Find a run's folder by its number or name; of several of one name, the newest."""
-    pattern = re.compile(rf"0*{name}-.+" if name.isdecimal() else rf"\d+-{re.escape(name)}")
-    found = sorted(folder for folder in home.runs.glob("*") if pattern.fullmatch(folder.name))
-    if not found:
-        raise NotFound(f"{key}: there is no run {name!r}.", hint="See `finetop ls`.")
-    return found[-1]
-
-
-def _checkpoints(run_folder: Path) -> list[Path]:
-    """List a run's checkpoints, oldest first; those that were adopted are links, without a manifest of ours."""
-    from finetop.core.models import checkpoint
-
-    folders = checkpoint.folders(run_folder)
-    return [folder for folder in folders if folder.is_symlink() or checkpoint.is_complete(folder)]
 
 
 def recipe_of(run_folder: Path) -> Recipe:
@@ -71,19 +33,18 @@ def recipe_of(run_folder: Path) -> Recipe:
         raise BadInput(f"{run_folder}: its run.json can't be read.", hint="Pick another run.") from error
 
 
-def resolve(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
+def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
     """Find a run's model as a folder with whole weights, and say in words where it comes from.
 
     An adapter is merged into its base the first time, and kept in the home's models/merged. Raises NotFound,
     BadInput, EnvironmentTrouble, and FinetopError where it can't be merged.
     """
-    from finetop.core import models
-    from finetop.core.models import merge
+    from finetop.core.models import load, merge
 
     folder = checkpoint_of(text, home)
     run_folder = folder.parent.parent
     said = f"run {run_folder.name}, step {int(folder.name.removeprefix('step-'))}"
-    if models.is_reward_model(folder):
+    if load.is_reward_model(folder):
         raise BadInput(
             f"model.id: {text} is a reward model, which writes no text.", hint="Begin from another run."
         )
@@ -93,19 +54,19 @@ def resolve(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
 
 
 def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Path:
-    from finetop.core import models
-    from finetop.core.check.model_pair import adapter_hash, free_memory
-    from finetop.core.models import checkpoint, merge, save
+    from finetop.core.models import checkpoint, devices, load, merge, resolve, save
+    from finetop.core.models.devices import free_memory
+    from finetop.core.models.hashes import adapter_hash
     from finetop.core.protocol.events import Phase
 
     recipe = recipe_of(run_folder)
-    base = models.resolve(recipe.model, home, events)
+    base = resolve.resolve_model(recipe.model, home, events)
     known = checkpoint.weights_hash_of(folder)
     if known not in (None, base.weights_hash):
         hint = "Put back the weights that it was trained from."
         raise BadInput(f"model.id: the base of {run_folder.name} has other weights than then.", hint=hint)
-    device = models.pick_device()
-    dtype = models.number_format(recipe.model.dtype, base.path, device)
+    device = devices.pick_device()
+    dtype = devices.number_format(recipe.model.dtype, base.path, device)
     parts = [base.weights_hash, adapter_hash(folder), dtype, base.quantize]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:24]
     target = home.models / KEPT / key
@@ -113,9 +74,9 @@ def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Pat
         return target
     events.write(Phase("merging the model it begins from"))
     save.require_room(target, base.path, dtype)
-    number_format = models.torch_dtype(dtype, device)
+    number_format = load.torch_dtype(dtype, device)
     model = merge.whole(base, folder, number_format, device)
-    tokenizer = models.load_tokenizer(replace(base, path=folder, chat_template=None))  # with its template
+    tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))  # with its template
     facts = {
         "run": run_folder.name,
         "checkpoint": folder.name,

@@ -6,8 +6,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
 from finetop.core.errors import BadInput
+from finetop.core.models import load
 from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
 
 
 def load_checkpoint(
@@ -26,10 +26,10 @@ def load_checkpoint(
 
     Raises BadInput if the folder holds neither, or only pickled weights, or a reward model.
     """
-    models.require_text(folder, str(folder))
+    load.require_text(folder, str(folder))
     if not (folder / "adapter_config.json").is_file():
-        models.check_folder(folder, str(folder))
-        return models.load(replace(base, path=folder), dtype, device)
+        load.check_folder(folder, str(folder))
+        return load.load_model(replace(base, path=folder), dtype, device)
     if not (folder / "adapter_model.safetensors").is_file():
         raise BadInput(f"{folder}: it has no adapter_model.safetensors.", hint="Pick another checkpoint.")
     from peft import PeftModel
@@ -37,7 +37,7 @@ def load_checkpoint(
 
     from finetop.core.models.adapter_dtype import answer_in_kind
 
-    model, tokenizer = models.load(base, dtype, device)
+    model, tokenizer = load.load_model(base, dtype, device)
     try:
         with warnings.catch_warnings():
             # PEFT looks for modules of these names, and AdaLoRA's are of its matrices; it cuts them all the same

@@ -6,8 +6,8 @@ import warnings
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.models import load
 from finetop.core.models.adapter_dtype import answer_in_kind
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
 
 
 def is_adapter(folder: Path) -> bool:
@@ -31,7 +31,7 @@ def load_tuned(
 
     Raises BadInput, EnvironmentTrouble.
     """
-    tokenizer = models.load_tokenizer(replace(base, path=folder, chat_template=None))
+    tokenizer = load.load_tokenizer(replace(base, path=folder, chat_template=None))
     if not is_adapter(folder):
         return load_whole(replace(base, path=folder, quantize="none"), dtype, device), tokenizer
     return _with_adapter(_load_base(base, folder, dtype, device), folder, device), tokenizer
@@ -39,12 +39,12 @@ def load_tuned(
 
 def load_whole(resolved: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
     """Load a whole model for evaluation, a reward model too."""
-    if models.is_reward_model(resolved.path):
+    if load.is_reward_model(resolved.path):
         from finetop.core.models import reward_model
 
-        model: Any = reward_model.make(resolved, models.load_tokenizer(resolved), dtype, device)
+        model: Any = reward_model.make(resolved, load.load_tokenizer(resolved), dtype, device)
     else:
-        model, _ = models.load(resolved, dtype, device)
+        model, _ = load.load_model(resolved, dtype, device)
     return model.eval()
 
 
@@ -79,11 +79,11 @@ def merged(tuned: Any, folder: Path) -> Any:
 
 
 def _load_base(base: ResolvedModel, folder: Path, dtype: torch.dtype, device: str) -> Any:
-    if models.is_reward_model(folder):
+    if load.is_reward_model(folder):
         from finetop.core.models import reward_model
 
-        return reward_model.make(base, models.load_tokenizer(replace(base, path=folder)), dtype, device)
-    return models.load(base, dtype, device)[0]
+        return reward_model.make(base, load.load_tokenizer(replace(base, path=folder)), dtype, device)
+    return load.load_model(base, dtype, device)[0]
 
 
 def _with_adapter(model: Any, folder: Path, device: str) -> Any:

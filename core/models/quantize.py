@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
 
 
 def leave_file(model: PreTrainedModel) -> None:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
+from finetop.core.data import hub, weight_files
 from finetop.core.errors import BadInput
-from finetop.core.models import from_run, quantize as fewer_bits
+from finetop.core.models import checkpoint, load, quantize as fewer_bits, resolve, resolved
 from finetop.core.recipe.references import is_reference
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from finetop.core.data.formats import Message
-    from finetop.core.models import ResolvedModel
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 KEY = "objective.reward.model"
@@ -121,7 +121,7 @@ def is_head(name: str) -> bool:
 
 def require_one_label(folder: Path, name: str, key: str) -> None:
     """Refuse a classifier that gives several numbers. Raises BadInput."""
-    if not models.is_reward_model(folder):
+    if not load.is_reward_model(folder):
         return
     said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     labels = len(said["id2label"]) if "id2label" in said else int(said.get("num_labels", 2))
@@ -145,9 +145,9 @@ def require_vocabulary(model: Any, tokenizer: PreTrainedTokenizerBase, name: str
 def folder_of(reference: str, home: Home) -> Path:
     """Find the checkpoint that `objective.reward.model` means: a folder, or a run's. Raises BadInput."""
     if is_reference(reference):
-        return from_run.checkpoint_of(reference, home, KEY)
+        return checkpoint.checkpoint_of(reference, home, KEY)
     folder = Path(reference).expanduser()
-    if not models.is_local(reference):
+    if not hub.is_local(reference):
         hint = "Give run:NAME, or its folder, which starts with ./ or /: RUN_FOLDER/checkpoints/step-000120."
         raise BadInput(f"{KEY}: {reference[:100]} is neither a run nor a folder.", hint=hint)
     if not folder.is_dir():
@@ -158,7 +158,7 @@ def folder_of(reference: str, home: Home) -> Path:
 def require_reward_model(folder: Path) -> bool:
     """See that a folder holds a reward model; says if it is an adapter. Raises BadInput."""
     is_adapter = (folder / "adapter_config.json").is_file()
-    if not models.is_reward_model(folder):
+    if not load.is_reward_model(folder):
         hint = "Train one with objective.name: reward, and give its checkpoint."
         raise BadInput(f"{KEY}: {folder} holds no reward model.", hint=hint)
     if not is_adapter:
@@ -166,14 +166,14 @@ def require_reward_model(folder: Path) -> bool:
     return is_adapter
 
 
-def load(
+def load_reward(
     reference: str,
     dtype: str,
     device: str,
     batch_size: int,
     home: Home,
     events: EventLog,
-    quantize: models.Quantize = "none",
+    quantize: resolved.Quantize = "none",
 ) -> RewardModel:
     """Load a reward model from a checkpoint, frozen: a whole one, or an adapter on the base that it was trained on.
 
@@ -183,8 +183,8 @@ def load(
     is_adapter = require_reward_model(folder)
     found = base_of(folder, home, events) if is_adapter else whole(folder, home)
     base = replace(found, quantize=quantize)
-    tokenizer = models.load_tokenizer(replace(base, path=folder))
-    model: Any = make(base, tokenizer, models.torch_dtype(dtype, device), device)
+    tokenizer = load.load_tokenizer(replace(base, path=folder))
+    model: Any = make(base, tokenizer, load.torch_dtype(dtype, device), device)
     if is_adapter:
         from peft import PeftModel
 
@@ -205,9 +205,9 @@ def load(
 
 def whole(folder: Path, home: Home) -> ResolvedModel:
     """Describe a reward model that is saved whole. Raises BadInput if its weights are not there."""
-    models.check_folder(folder, str(folder))
-    return models.ResolvedModel(
-        str(folder), folder, None, None, "local folder", models.weights_hash(folder, home)
+    load.check_folder(folder, str(folder))
+    return resolved.ResolvedModel(
+        str(folder), folder, None, None, "local folder", weight_files.weights_hash(folder, home)
     )
 
 
@@ -217,7 +217,7 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
 
     said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     name, revision = str(said["base_model_name_or_path"]), said.get("revision")
-    base = models.resolve(Model(id=name, revision=None if models.is_local(name) else revision), home, events)
+    base = resolve.resolve_model(Model(id=name, revision=None if hub.is_local(name) else revision), home, events)
     manifest = folder / "manifest.json"
     wanted = (
         json.loads(manifest.read_text(encoding="utf-8"))["base"]["weights_hash"]

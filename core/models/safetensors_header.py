@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import models
+from finetop.core.data import weight_files
 from finetop.core.errors import BadInput
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,4 +71,6 @@ def read_header(file: Path) -> dict[str, Shape]:
 
 def tensors(folder: Path) -> dict[str, Shape]:
     """Read the names and shapes of a full model's tensors, over all its files. Raises BadInput."""
-    return {name: shape for file in models.weight_files(folder) for name, shape in read_header(file).items()}
+    return {
+        name: shape for file in weight_files.weight_files(folder) for name, shape in read_header(file).items()
+    }

@@ -7,42 +7,18 @@ facts, so that an impossible one can't be written.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from finetop.core.data.versions.manifest import Origin
-from finetop.core.patience import patiently
+from finetop.core.errors import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FOR_A_SLOT = "waits for the one job slot"
 STARTING = "starting"  # the phase of a job that has not said anything yet
-
-
-# Why a run failed or was lost, as a closed set: what can be done about it depends on this alone, never on the words.
-Kind = Literal[
-    "",  # an older finetop wrote it down
-    "out_of_memory",  # of the machine, or of what it may use of it
-    "gpu_out_of_memory",
-    "gpu_taken",  # its memory, by others
-    "killed",  # by a signal that nobody asked finetop for
-    "crashed",  # in native code: segmentation fault, abort
-    "hung",  # and `hung: {then: kill}` is set
-    "bad_input",  # the recipe, a setting, a name
-    "bad_data",  # a row of the data
-    "nan",  # the loss was no number, step after step
-    "disk_full",
-    "environment",  # no hub, no driver, a file system that refuses
-    "gpu_lost",  # it fell off the bus, or its memory is damaged
-    "gpu_error",  # a kernel failed: an assertion on the device, an illegal address
-    "communication",  # between ranks: NCCL, gloo
-    "restarted",  # the machine
-    "vanished",  # without an exit record
-    "code",  # an exception of Python, of ours or of a library's
-]
 
 
 class Queued(msgspec.Struct, tag="queued", frozen=True):
@@ -168,20 +144,6 @@ class JobSpec(msgspec.Struct, frozen=True):
     # approach, measure: {"approach": "lora", "step": 120, "checkpoint": …}, without the last two where no weight moves
     args: dict[str, Any] = {}
     log_mib: int | None = None  # so much of the disk its log may take
-
-
-def read_spec(job_folder: Path) -> JobSpec:
-    content = patiently((job_folder / "job.json").read_bytes)
-    return msgspec.json.decode(content, type=JobSpec)
-
-
-def run_folder_of(job_folder: Path) -> Path:
-    """HOME/runs/0007-name/jobs/0012-train -> HOME/runs/0007-name."""
-    return job_folder.parent.parent
-
-
-def home_of(job_folder: Path) -> Path:
-    return job_folder.parents[3]
 
 
 class TaskBrief(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput
-from finetop.core.recipe.names import quoted
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.recipe.names import quoted
 from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.type_words import choices, type_words
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
+from finetop.core.text import quoted
 from finetop.core.train import methods, objectives
 
 if TYPE_CHECKING:

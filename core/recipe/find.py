@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
-from finetop.core.recipe.names import plain, quoted
 from finetop.core.recipe.strict_yaml import MAX_BYTES, TOO_LARGE, Origin
+from finetop.core.text import plain, quoted
 
 BUILTIN = "builtin:"
 _ENDINGS = (".yaml", ".yml")

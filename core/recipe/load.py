@@ -13,12 +13,13 @@ import msgspec
 from finetop.core.errors import NotFound, RecipeError
 from finetop.core.recipe.find import BuiltIn, find_recipe, list_builtin, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
-from finetop.core.recipe.names import check_name, plain, quoted
+from finetop.core.recipe.names import check_name
 from finetop.core.recipe.schema import VERSION, Recipe
 from finetop.core.recipe.shorthand import spelled_out
 from finetop.core.recipe.strict_yaml import Node, Origin, from_plain, parse
 from finetop.core.recipe.validate import read_recipe
 from finetop.core.runtime import secrets
+from finetop.core.text import plain, quoted
 from finetop.core.train import protections
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import RecipeError
-from finetop.core.recipe.names import plain, quoted
 from finetop.core.recipe.schema import Method, Objective
 from finetop.core.recipe.strict_yaml import MAX_DEPTH, Node, Origin, parse
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,10 +22,10 @@ from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
 from finetop.core.recipe.load import Loaded, load_root
 from finetop.core.recipe.merge import merge_recipes
-from finetop.core.recipe.names import plain, quoted
 from finetop.core.recipe.references import references
 from finetop.core.recipe.schema import Recipe
 from finetop.core.recipe.strict_yaml import Node, parse
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import RecipeError
-from finetop.core.recipe.names import plain, quoted
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput, RecipeError
-from finetop.core.recipe.names import quoted
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -11,10 +11,10 @@ import msgspec
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.cross_checks import cross_problems
 from finetop.core.recipe.find import resolve_path
-from finetop.core.recipe.names import plain, quoted
 from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.strict_yaml import Node, to_plain
 from finetop.core.recipe.type_words import type_words
+from finetop.core.text import plain, quoted
 from finetop.core.train import methods, objectives
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models, remedies
+from finetop.core import remedies
 from finetop.core.check import run_check as checking
 from finetop.core.check.context import open_paper
 from finetop.core.check.model_pair import Change, facts_of, open_candidates, put_away
@@ -19,10 +19,12 @@ from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring_passes import rows_of, score_target, turn
 from finetop.core.check.statistics import conclude, sequential
 from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.models import resolve
+from finetop.core.models.fingerprint import fingerprint
 from finetop.core.protocol.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.remedies._choice import NO_ITEMS, gained, parts, ranked, shares
-from finetop.core.remedies._weights import Unchanged, fingerprint
+from finetop.core.remedies._weights import Unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     from finetop.core.check.scoring.scorer import BatchPlan
     from finetop.core.check.scoring_passes import Sitting
     from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 NOW = remedies.Candidate("now", "now", "now", 0, {})
@@ -71,7 +73,7 @@ def try_all(wanted: Wanted, home: Home, events: EventLog) -> list[RemedyRow]:
     Raises BadInput, EnvironmentTrouble as a check does; what one candidate can't do is told of that one.
     """
     events.write(Phase("loading model"))
-    base = models.resolve(wanted.recipe.model, home, events)
+    base = resolve.resolve_model(wanted.recipe.model, home, events)
     candidates = open_candidates(base, wanted.checkpoint, wanted.recipe.model.dtype, wanted.device)
     paper = replace(open_paper(wanted.recipe, candidates, home, events), tells_scores=False)
     return checking.in_smaller_batches(paper, lambda plan: _try_under(wanted, paper, plan))

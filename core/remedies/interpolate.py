@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finetop.core.check.model_pair import Change
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
 ABOUT = "weights between the base and the tuned model, at several strengths of the change"

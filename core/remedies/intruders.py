@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finetop.core.check.model_pair import Change
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
 ABOUT = "the directions that tuning put into each matrix, unlike any of the base's, taken out"

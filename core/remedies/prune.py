@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finetop.core.check.model_pair import Change
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.remedies import Subject
 
 ABOUT = "a half of the change dropped: its smallest moves, or random ones with the rest doubled"

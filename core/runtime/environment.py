@@ -29,7 +29,7 @@ def require_readable(environment: Mapping[str, str] = os.environ) -> None:
     for name, (shape, words) in WANTED.items():
         value = environment.get(name, "").strip()
         if value and not shape.fullmatch(value):
-            from finetop.core.recipe.names import quoted  # the app starts without what reads recipes
+            from finetop.core.text import quoted  # the app starts without what reads recipes
 
             raise EnvironmentTrouble(
                 f"{name} is {quoted(value)} in the environment, and must be {words}.",

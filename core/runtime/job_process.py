@@ -16,10 +16,12 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core.patience import patiently
-from finetop.core.protocol.events import FORMAT, Ended, EventLog, Started
-from finetop.core.protocol.runs import JobSpec, read_spec
+from finetop.core.protocol.events import FORMAT, Ended, Started
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.runtime import failures, stop_signal
+from finetop.core.runtime.event_log import EventLog
+from finetop.core.runtime.files import patiently
+from finetop.core.runtime.job_folder import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -33,10 +33,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from finetop.core.patience import patiently
 from finetop.core.runtime import log_file
 from finetop.core.runtime.cgroup_memory import memory_limit_kib, oom_kills
 from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import patiently
 from finetop.core.runtime.processes import boot_id, catches, descendants, environment_of, kill, start_time
 
 PR_SET_PDEATHSIG = 1

@@ -12,7 +12,6 @@ import msgspec
 
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.protocol import runs as data
-from finetop.core.recipe.names import quoted
 from finetop.core.store import (
     alarms,
     checks,
@@ -23,6 +22,7 @@ from finetop.core.store import (
     run_records,
     triage_states,
 )
+from finetop.core.text import quoted
 
 _state = msgspec.json.Decoder(data.State)
 _brief = msgspec.json.Decoder(data.CheckBrief)

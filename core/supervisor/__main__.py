@@ -12,16 +12,16 @@ from functools import partial
 
 import duckdb
 
-from finetop.core import file_systems
 from finetop.core.errors import FinetopError, StoreTrouble
+from finetop.core.runtime import files
 from finetop.core.runtime.home import Home, find_home, prepare
+from finetop.core.runtime.locks import take_lock
 from finetop.core.store import recipe_settings, run_records
 from finetop.core.store.database import open_store, reason
 from finetop.core.supervisor import warm_process
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import liveness
-from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.requests import trash
 from finetop.core.supervisor.serve import DISK_FULL, listen, trouble_of
 from finetop.core.supervisor.state import Supervisor
@@ -60,7 +60,7 @@ def main() -> int:
 
 def open_home(home: Home) -> duckdb.DuckDBPyConnection:
     """Open the home's database, if it is one to rely on. Raises StoreTrouble, EnvironmentTrouble."""
-    file_systems.require_local(home.root)
+    files.require_local(home.root)
     run_records.require_database(home.database, home.runs)
     connection = open_store(home.database)
     try:

@@ -14,7 +14,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.client.patch_cache import Told
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
-from finetop.core.peers import require_own
+from finetop.core.runtime.processes import require_own
 from finetop.core.store.database import damage
 from finetop.core.supervisor import connections
 from finetop.core.supervisor.connections import Caller, Callers, TooMuch

@@ -7,18 +7,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.protocol.runs import JobSpec, home_of, read_spec, run_folder_of
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.runtime import job_process
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
 from finetop.core.train import train
 from finetop.core.train.resume.resume_point import point_of
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.protocol.events import Ended, EventLog
+    from finetop.core.protocol.events import Ended
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.stop_signal import Stop
 
 PACKAGES = ("finetop", "torch", "transformers", "trl", "peft", "accelerate", "datasets")
@@ -34,14 +36,14 @@ def main() -> int:
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Say who runs on what, then train."""
-    from finetop.core import models
+    from finetop.core.models import devices
 
-    device = models.pick_device()
+    device = devices.pick_device()
     job_process.tell_start(
         events,
         job_folder,
-        device=models.describe_device(device),
-        dtype=models.number_format(str(spec.recipe.get("model", {}).get("dtype", "")), None, device),
+        device=devices.describe_device(device),
+        dtype=devices.number_format(str(spec.recipe.get("model", {}).get("dtype", "")), None, device),
         packages=PACKAGES,
     )
     recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json")

@@ -11,8 +11,8 @@ from finetop.core.train import alarms, objectives
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.alarms import Watch
 
 

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainerControl, TrainerState, TrainingArguments
 
     from finetop.core.data.formats import Prompt
-    from finetop.core.models import ResolvedModel
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.alarm_callback import Alarms
 

@@ -20,8 +20,9 @@ import torch
 
 from finetop.core.check import run_check
 from finetop.core.check.context import open_paper
-from finetop.core.check.model_pair import Candidates, free_memory
+from finetop.core.check.model_pair import Candidates
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.models.devices import free_memory
 from finetop.core.protocol.check_result import read, verdict_line
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
 from finetop.core.runtime.stop_signal import StopAsked
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from finetop.core.check.context import Paper
     from finetop.core.check.run_check import BaseSide
     from finetop.core.check.scoring.scorer import BatchPlan
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.protocol.check_result import Outcome
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Check, Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.resume.resume_point import Point

@@ -12,7 +12,6 @@ import random
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import causes
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime import failures
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
 
 LARGEST_BUFFER = (
     1 << 20
@@ -64,7 +63,7 @@ def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bo
         said = failures.ended(error, recipe)
         # from None: the traceback of the first error holds the tensors that did not fit
         too_long = DoesNotFit(f"the longest rows do not fit: {said.cause}", hint=said.hint)
-        too_long.kind = causes.as_kind(said.kind)
+        too_long.kind = failures.as_kind(said.kind)
         raise too_long from None
     print("the longest rows fit: a step and an evaluation were tried, and undone", flush=True)
     return True

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.data.examples import AnyExample
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
     from finetop.core.train.trainer_setup import Setup

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from transformers import TrainerControl, TrainerState, TrainingArguments
 
-    from finetop.core.protocol.runs import Kind
+    from finetop.core.errors import Kind
     from finetop.core.recipe.schema import Recipe
 
 

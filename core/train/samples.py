@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.event_log import EventLog
 
 SHOWN = 2000  # characters of a prompt in its event
 LONGEST = 1024  # tokens of a prompt

@@ -13,8 +13,8 @@ from finetop.core.protocol.events import Alarm
 
 if TYPE_CHECKING:
     from finetop.core.check.tasks.suite import Suite
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 

@@ -7,10 +7,10 @@ import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import models
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import devices, load, resolve
 from finetop.core.protocol.events import Ended, Phase
 from finetop.core.train import methods, objectives, protections, suite_download
 from finetop.core.train.trainer_setup import Setup
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import ModuleType
 
-    from finetop.core.models import ResolvedModel
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train.resume.resume_point import Point
@@ -47,8 +47,8 @@ def train(
         protections.with_sources(recipe), recipe.train.seed, home, events, objective.ROWS, run_folder, asker
     )
     events.write(Phase("finding the model"))
-    base = models.resolve(recipe.model, home, events)
-    dtype = models.number_format(recipe.model.dtype, base.path, device)
+    base = resolve.resolve_model(recipe.model, home, events)
+    dtype = devices.number_format(recipe.model.dtype, base.path, device)
     check_number_format(dtype, recipe.method.name, device)
     print(f"model: {base.id} ({base.source}), {dtype}, weights sha256 {base.weights_hash[:16]}")
     if dtype != recipe.model.dtype and recipe.model.dtype != "auto":
@@ -163,8 +163,8 @@ def tokenizer_for(
     """Load the model's tokenizer, or let the objective make one of its own from the rows."""
     if hasattr(objective, "make_tokenizer"):
         return objective.make_tokenizer(recipe.objective.options, base, rows)
-    tokenizer = models.load_tokenizer(base)
-    if models.has_plain_template(tokenizer):
+    tokenizer = load.load_tokenizer(base)
+    if load.has_plain_template(tokenizer):
         print(
             "the model has no chat template: a plain one (### Question, ### Answer) is used and saved with it"
         )
@@ -175,10 +175,10 @@ def load_model(
     objective: ModuleType, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
 ) -> Any:
     """Load the model that the recipe names, or what the objective makes of it."""
-    kind = models.torch_dtype(dtype, device)
+    kind = load.torch_dtype(dtype, device)
     if hasattr(objective, "load_model"):
         return objective.load_model(recipe.objective.options, base, tokenizer, kind, device)
-    return models.load(base, kind, device)[0]
+    return load.load_model(base, kind, device)[0]
 
 
 def check_number_format(dtype: str, method: str, device: str) -> None:

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.data.examples import AnyExample
-    from finetop.core.models import ResolvedModel
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 

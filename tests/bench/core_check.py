@@ -27,7 +27,8 @@ import msgspec
 
 from finetop.core.models import demo_model
 from finetop.core.protocol.check_result import read, verdict_line
-from finetop.core.protocol.events import EventLog, Verdict, decode
+from finetop.core.protocol.events import Verdict, decode
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare as prepare_home
 
 TASKS = {
@@ -144,10 +145,10 @@ def main() -> int:
             tell_times(options.stock, first, third)
             return 0
         chosen = chosen_items(home, data, options.items)
-        from finetop.core import models
+        from finetop.core.models import devices
 
         words = [base, str(data), options.batch_size, f"{folder}/chosen.json", f"{folder}/out.json",
-                 models.pick_device()]  # fmt: skip
+                 devices.pick_device()]  # fmt: skip
         run_stock = [sys.executable, "-W", "ignore", "-c", STOCK, *words]
         few = {name: numbers[:1] for name, numbers in chosen.items()}
         (Path(folder) / "chosen.json").write_text(json.dumps(few))

@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from peft import LoraConfig, get_peft_model
 
-from finetop.core import models
 from finetop.core.check.model_pair import open_candidates
 from finetop.core.check.run_check import LOOK_ITEMS
 from finetop.core.check.scoring.batches import Cell, Examinee, prepare, score_cell
@@ -32,16 +31,17 @@ from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem
 from finetop.core.check.tasks.questions import build
 from finetop.core.check.tasks.suite import find_suite
+from finetop.core.models import devices, load, resolve
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare as prepare_home
 
 if TYPE_CHECKING:
     from finetop.core.check.scoring.batches import Exam
     from finetop.core.check.statistics.item_order import Key
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
 
 Scores = dict["Key", float]
 
@@ -83,8 +83,8 @@ def verdicts(exam: Exam, base: Scores, other: Scores, seeds: int) -> tuple[list[
     return said, used
 
 
-def load(base: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
-    return models.load(base, dtype, device)[0].eval()
+def scored_model(base: ResolvedModel, dtype: torch.dtype, device: str) -> Any:
+    return load.load_model(base, dtype, device)[0].eval()
 
 
 def main() -> int:
@@ -100,10 +100,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(options.home or folder))
         prepare_home(home)
-        device = models.pick_device()
-        base = models.resolve(Model(), home, EventLog(Path(folder) / "events.jsonl"))
-        tokenizer = models.load_tokenizer(base)
-        model = load(base, torch.float32, device)
+        device = devices.pick_device()
+        base = resolve.resolve_model(Model(), home, EventLog(Path(folder) / "events.jsonl"))
+        tokenizer = load.load_tokenizer(base)
+        model = scored_model(base, torch.float32, device)
         exam = prepare(
             build(find_suite(options.suite, home)), tokenizer, longest_input(model.config, tokenizer), 1
         )
@@ -113,7 +113,7 @@ def main() -> int:
             "other batches": score_all(exam, model, BatchPlan(plan.layout, plan.row_tokens // 3), turned=True)
         }
         if not options.skip_bfloat16:
-            variants["bfloat16"] = score_all(exam, load(base, torch.bfloat16, device), plan)
+            variants["bfloat16"] = score_all(exam, scored_model(base, torch.bfloat16, device), plan)
         variants["zero adapter"] = score_all(exam, with_zero_adapter(model), plan)
         if options.tuned is not None:
             model = None

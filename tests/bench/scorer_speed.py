@@ -248,7 +248,7 @@ def main() -> int:
 
 def _demo_model(root: Path) -> Path:
     from finetop.core.models import demo_model
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home, prepare
 
     home = Home(root)

@@ -101,8 +101,8 @@ def plain_trl(model: str, rows: list[dict[str, Any]], *, bf16: bool) -> Any:
 
 def ours(model: str, rows: list[dict[str, Any]], *, same: bool) -> Any:
     """Train as a run does, from its recipe on."""
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.load import resolve_text
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
     from finetop.core.train import objectives, train

@@ -10,6 +10,7 @@ import pytest
 
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 pytestmark = [
@@ -19,12 +20,12 @@ pytestmark = [
 
 
 def test_the_gpu_is_picked_and_named():
-    from finetop.core import models
+    from finetop.core.models import devices
 
-    device = models.pick_device()
+    device = devices.pick_device()
     assert device == "cuda:0"
-    assert models.describe_device(device) != device
-    assert models.number_format("bfloat16", None, device) == "bfloat16"
+    assert devices.describe_device(device) != device
+    assert devices.number_format("bfloat16", None, device) == "bfloat16"
 
 
 def test_packed_scores_on_the_gpu_are_those_of_the_cpu(tiny_model):
@@ -113,7 +114,7 @@ def train(recipe, folder, monkeypatch):
     monkeypatch.setattr(resume, "train", lambda trainer, *rest: (seen.append(trainer), go(trainer, *rest)))
     run = folder / "home" / "runs" / "0001-tiny"
     run.mkdir(parents=True)
-    log = events.EventLog(run / "events.jsonl")
+    log = event_log.EventLog(run / "events.jsonl")
     try:
         ended = training.train(recipe, run, Home(folder / "home"), "cuda:0", log, stop_signal.Stop())
     finally:

@@ -25,6 +25,7 @@ from finetop.core.errors import StoreTrouble
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events, runs as data
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.crash_points import DIED
 from finetop.core.runtime.home import Home
 from finetop.core.store import jobs, run_records, runs
@@ -241,7 +242,7 @@ def running(home: Home, name: str, *, ended: bool) -> None:
         runs.set_recipe(connection, run_id, {**runs.recipe(connection, run_id), "check": asked}, "tiny")
     folder = home.root / job.folder
     folder.mkdir(parents=True)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     log.write(events.Started(1, attempt, 1, "cpu", "float32", {}))
     for step in range(1, 200):
         log.write(events.metrics(step, {"loss": 1.0 / step}))

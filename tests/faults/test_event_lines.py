@@ -10,6 +10,7 @@ import pytest
 
 from finetop.core import protocol
 from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 
 STEPS = 12
@@ -39,7 +40,7 @@ def take_in(quiet):
 
 def write(file: Path, first: int, last: int) -> None:
     """Write steps as a job does: each one metric that has the file's name."""
-    log = events.EventLog(file)
+    log = event_log.EventLog(file)
     for step in range(first, last + 1):
         log.write(events.metrics(step, {file.stem: 1.0 / step}))
     log.close()

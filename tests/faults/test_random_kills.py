@@ -27,7 +27,7 @@ from terminal import Terminal
 from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol import events, runs as data
-from finetop.core.runtime import processes
+from finetop.core.runtime import job_folder, processes
 from finetop.core.supervisor.rebuild import rebuild
 
 DURATION_S = float(os.environ.get("FINETOP_TEST_KILLS_S", "60"))
@@ -173,7 +173,7 @@ def kill_process(which: str) -> Callable[[World], None]:
         if found:
             folder, facts = world.moments.choice(found)
             if folder.name.endswith("-train"):
-                world.killed.add((data.run_folder_of(folder).name.split("-", 1)[1], which))
+                world.killed.add((job_folder.run_folder_of(folder).name.split("-", 1)[1], which))
             with contextlib.suppress(ProcessLookupError):
                 os.kill(facts[which], signal.SIGKILL)
 

@@ -11,9 +11,10 @@ import pytest
 import shim
 from hosts import wait_until
 
-from finetop.core import file_systems, protocol
+from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol import runs as data
+from finetop.core.runtime import files
 from finetop.core.runtime.home import prepare
 
 needs_shim = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
@@ -135,9 +136,9 @@ def test_a_home_that_can_not_be_locked_is_refused_in_words(cold_rig, made, survi
 def test_a_home_on_a_network_file_system_is_refused(tmp_path, monkeypatch, survived):
     mounts = tmp_path / "mounts"
     wrong = 0
-    for kind in sorted(file_systems.NETWORK):
+    for kind in sorted(files.NETWORK):
         mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/export {tmp_path} {kind} rw 0 0\n")
-        monkeypatch.setattr(file_systems, "MOUNTS", mounts)
+        monkeypatch.setattr(files, "MOUNTS", mounts)
         with pytest.raises(EnvironmentTrouble, match=f"is on {kind}, a network file system"):
-            file_systems.require_local(tmp_path)
-    survived("18", "a home on a network file system", repeats=len(file_systems.NETWORK), wrong=wrong)
+            files.require_local(tmp_path)
+    survived("18", "a home on a network file system", repeats=len(files.NETWORK), wrong=wrong)

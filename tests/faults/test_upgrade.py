@@ -9,6 +9,7 @@ from old_homes import old_home
 from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.store import backups, ingest, run_records
 from finetop.core.store.database import migrations, open_store
@@ -92,7 +93,7 @@ def test_a_database_newer_than_the_program_is_refused_in_words(tmp_path, monkeyp
 
 def newer_events(path, *, before: int, behind: int) -> bytes:
     """Events of ours, then those of an attempt whose format is one further, with a type that we do not know."""
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     log.write(events.Started(1, 1, 1, "cpu", "float32", {}))
     for step in range(1, before + 1):
         log.write(events.metrics(step, {"loss": 1.0}))

@@ -27,10 +27,11 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.patience import patiently
 from finetop.core.protocol import events
-from finetop.core.protocol.runs import home_of, read_spec, run_folder_of
+from finetop.core.runtime import event_log
+from finetop.core.runtime.files import patiently
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
 
 STEPS = 10**9  # more than any job makes
 
@@ -45,7 +46,7 @@ def main() -> int:
     faulthandler.register(signal.SIGUSR2)
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     if spec.verb == "check":
         time.sleep(plan.get("check_s", 0.0))
         if stopping:
@@ -133,7 +134,7 @@ def main() -> int:
     return 0
 
 
-def read(log: events.EventLog, path: str, folder: Path, use: Any = "train") -> None:
+def read(log: event_log.EventLog, path: str, folder: Path, use: Any = "train") -> None:
     """Read a source, and tell of it what the real job tells."""
     from finetop.core.data import source_record, sources
     from finetop.core.recipe.schema import Source
@@ -148,7 +149,7 @@ def read(log: events.EventLog, path: str, folder: Path, use: Any = "train") -> N
     log.write(events.DataRead(name, number, number, 0, 0, 9, number, looked.contents.content))
 
 
-def measure(log: events.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
+def measure(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
     """Measure an approach: each row of the target scores what the plan says, those about new facts what it says."""
     if "refuses" in plan:
         return ends_with(log, plan["refuses"])
@@ -211,13 +212,13 @@ def end_of(plan: dict[str, Any], folder: Path, begun: int | None) -> str | dict[
     return "ok" if plan.get("once") and begun is not None else plan.get("end", "ok")
 
 
-def ends_with(log: events.EventLog, facts: dict[str, Any]) -> int:
+def ends_with(log: event_log.EventLog, facts: dict[str, Any]) -> int:
     ended = events.Ended("failed", **facts)
     log.write(ended)
     return ended.exit_code
 
 
-def save(log: events.EventLog, folder: Path, step: int) -> None:
+def save(log: event_log.EventLog, folder: Path, step: int) -> None:
     """Make the folder of a checkpoint that training can go on from, and tell of it."""
     path = f"checkpoints/step-{step:06d}"
     (run_folder_of(folder) / path / "state").mkdir(parents=True, exist_ok=True)
@@ -226,7 +227,7 @@ def save(log: events.EventLog, folder: Path, step: int) -> None:
     log.write(events.Checkpoint(step, path, 10, "full"))
 
 
-def tell_all(log: events.EventLog, step: int, args: dict[str, Any]) -> None:
+def tell_all(log: event_log.EventLog, step: int, args: dict[str, Any]) -> None:
     """One of each event that a real training tells, and a check on its way."""
     log.write(events.DataRead("rows.jsonl", 10, 9, 1, 2, 77, 300, "0" * 64))
     log.write(events.FirstRow([("What?", False), (" That.", True)]))
@@ -266,13 +267,13 @@ def more(step: int, plan: dict[str, Any]) -> dict[str, float]:
     return values
 
 
-def check(log: events.EventLog, lost: int, step: int, args: dict[str, Any]) -> int:
+def check(log: event_log.EventLog, lost: int, step: int, args: dict[str, Any]) -> int:
     judge(log, lost, step, args)
     log.write_at_last(events.Ended("finished"))
     return 0
 
 
-def remedy(log: events.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
+def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> int:
     """Candidates that keep the less of the gain the later they come: those that are mended, and others that are not."""
     log.write(events.Started(1, 1, os.getpid(), "cpu", "float32", {"fake": "1"}))
     names = [one["name"] for one in args["candidates"]]
@@ -314,7 +315,7 @@ def remedy(log: events.EventLog, plan: dict[str, Any], args: dict[str, Any]) -> 
 
 
 def judge(
-    log: events.EventLog, lost: int, step: int, args: dict[str, Any], of_step: int | None = None
+    log: event_log.EventLog, lost: int, step: int, args: dict[str, Any], of_step: int | None = None
 ) -> None:
     """A check whose base is right on 90 of 100 items a task, and whose tuned model lost `lost` of each 90."""
     from finetop.core.check.statistics.conclude import judge_pairs

@@ -15,7 +15,8 @@ import time
 from pathlib import Path
 
 from finetop.core.protocol import events
-from finetop.core.protocol.runs import read_spec
+from finetop.core.runtime import event_log
+from finetop.core.runtime.job_folder import read_spec
 
 
 def main() -> int:
@@ -23,7 +24,7 @@ def main() -> int:
     plan = json.loads(read_spec(folder).recipe["about"])
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     log.write(events.Started(1, int((folder / "attempt").read_text()), os.getpid(), "cpu", "float32", {}))
     log.write(events.Planned(1_000_000, 1.0, 10, 0, 100, 1, 1))
     size, kind = plan["bytes"], plan["log"]

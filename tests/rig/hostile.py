@@ -11,6 +11,7 @@ from still import Still, still, verdict
 
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import Failed, Finished
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 from finetop.core.store.database import transaction
 
@@ -155,7 +156,7 @@ def _fill_run(made: Still, run: int, number: int, text: Texts) -> None:
         for one in (made.home.root / folder, made.home.root / folder.replace("/jobs/jobs/", "/jobs/"))
         if one.exists()
     )
-    log = events.EventLog(place / "events.jsonl")
+    log = event_log.EventLog(place / "events.jsonl")
     for event in told:
         log.write(event)
     log.close()

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from finetop.core import models
-from finetop.core.models import ResolvedModel, checkpoint
+from finetop.core.models import checkpoint, load
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train import methods
 from finetop.core.train.methods import Start
 
@@ -47,7 +47,7 @@ class Bench:
 
     @cached_property
     def loaded(self) -> Any:
-        return models.load(self.base, self.dtype, "cpu")[0].eval()
+        return load.load_model(self.base, self.dtype, "cpu")[0].eval()
 
     @cached_property
     def logits(self) -> Tensor:
@@ -71,7 +71,7 @@ class Bench:
     def save(self, model: Any, folder: Path) -> str:
         folder.mkdir()
         kind = checkpoint._save(model, self.base, folder)
-        models.load_tokenizer(self.base).save_pretrained(folder)
+        load.load_tokenizer(self.base).save_pretrained(folder)
         return kind
 
     def reload(self, folder: Path) -> Any:

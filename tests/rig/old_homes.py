@@ -3,6 +3,7 @@
 import json
 
 from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store.database import migrations, open_store
 
@@ -35,7 +36,7 @@ def old_home(root, monkeypatch, count, *, live=False) -> Home:
     (folder.parents[1] / "run.json").write_text(
         json.dumps({"format": 1, "id": 1, "name": "old", "created": 5.0, "recipe": RECIPE})
     )
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     log.write(events.Started(1, 1, 1, "cpu", "float32", {}))
     log.write(events.metrics(1, {"loss": 0.5}))
     size = (folder / "events.jsonl").stat().st_size

@@ -20,6 +20,7 @@ from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.protocol import events, runs as data
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import ingest, jobs, run_records, runs
 from finetop.core.store.database import open_store, transaction
@@ -70,7 +71,7 @@ class Still:
         assert found is not None
         job_id, run_folder, job_folder = found
         folder = self.home.root / run_folder
-        log = events.EventLog(self._folder(folder / job_folder) / "events.jsonl")
+        log = event_log.EventLog(self._folder(folder / job_folder) / "events.jsonl")
         log.write(events.Started(1, 1, 1, "cpu", "float32", {"torch": "2"}))
         for step in steps:
             log.write(
@@ -104,7 +105,7 @@ class Still:
         folder = self._folder(
             self.home.root / self.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0][0] / name
         )
-        log = events.EventLog(folder / "events.jsonl")
+        log = event_log.EventLog(folder / "events.jsonl")
         for event in told:
             log.write(event)
         log.close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.protocol import events
 from finetop.core.protocol.runs import Finished
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 from finetop.core.store.database import transaction
 
@@ -137,7 +138,7 @@ def told_of(tasks: dict[str, tuple[int, int]], step: int, n: int = 20, **more: A
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
     """Let a job have told these events, and take them in."""
-    log = events.EventLog(folder / f"{job}.jsonl")
+    log = event_log.EventLog(folder / f"{job}.jsonl")
     for event in told:
         log.write(event)
     log.close()

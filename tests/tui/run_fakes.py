@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from tui_fakes import NOW, make_check, make_row
 
-from finetop.core import log_search, protocol
+from finetop.core import protocol
 from finetop.core.errors import FinetopError, NotFound
 from finetop.core.protocol.check_result import brief
 from finetop.core.protocol.data_diff import Difference, Now
@@ -30,6 +30,7 @@ from finetop.core.protocol.runs import (
     State,
 )
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import log_file
 from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.theme import Look
@@ -327,10 +328,10 @@ class FakeRun:
             file.write(self.log.encode())
             file.flush()
             if ask.step is not None:
-                return protocol.FoundInLog(*log_search.find_step(file.fileno(), ask.step))
+                return protocol.FoundInLog(*log_file.find_step(file.fileno(), ask.step))
             end = len(self.log.encode()) if ask.end < 0 else ask.end
             begin = max(0, end - self.part)
-            return protocol.FoundInLog(*log_search.find(file.fileno(), ask.text, begin, end, 5000))
+            return protocol.FoundInLog(*log_file.find(file.fileno(), ask.text, begin, end, 5000))
 
     def _log(self, ask: protocol.ReadLog) -> protocol.LogAnswer:
         data = self.log.encode()

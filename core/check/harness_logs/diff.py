@@ -22,7 +22,7 @@ from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import CheckPlan, CheckResult, PairedItem, no_verdict
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.protocol.check_result import FORMAT
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.check.statistics.verdict import TaskPlan
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -18,7 +18,7 @@ import msgspec
 
 from finetop.core.check.harness_logs.sample_files import Results, SampleFile, find_files, read_results
 from finetop.core.errors import BadInput
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

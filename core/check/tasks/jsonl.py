@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.check.tasks.suite import Row, Shape, SuiteTask, read_examples, read_rows
 from finetop.core.errors import BadInput
 from finetop.core.recipe.answer_rules import check_rules, exact
-from finetop.core.recipe.names import quoted
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

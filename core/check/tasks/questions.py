@@ -17,7 +17,7 @@ from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks import harness, jsonl
 from finetop.core.check.tasks.suite import Row, SuiteTask, task_fingerprint
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.recipe.names import quoted
+from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -17,9 +17,10 @@ from msgspec import Meta
 
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
-from finetop.core.recipe.names import check_name, plain, quoted
+from finetop.core.recipe.names import check_name
 from finetop.core.recipe.strict_yaml import Node, Origin, parse, to_plain
 from finetop.core.recipe.type_words import type_words
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -100,8 +100,8 @@ def usual_places(file: Path) -> dict[str, Place]:
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(f"{file} can't be read: {getattr(error, 'strerror', None) or 'not UTF-8'}.") from error
     from finetop.core.errors import RecipeError, did_you_mean
-    from finetop.core.recipe.names import quoted
     from finetop.core.recipe.strict_yaml import Origin, parse
+    from finetop.core.text import quoted
 
     root = parse(text, Origin(str(file), file.parent))
     if root.value is None:

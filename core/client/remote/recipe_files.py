@@ -8,7 +8,7 @@ from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.recipe.find import BUILTIN, builtin_folder
 from finetop.core.recipe.load import Loaded, check_files, paths_of
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

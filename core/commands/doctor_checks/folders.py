@@ -7,10 +7,10 @@ import shutil
 import stat
 from typing import TYPE_CHECKING
 
-from finetop.core import file_systems
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.recipe import home_settings
+from finetop.core.runtime import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -58,8 +58,8 @@ def listed(names: list[str]) -> str:
 
 
 def file_system(root: Path) -> Finding:
-    kind = file_systems.kind_of(root)
-    if why := file_systems.why_not(kind):
+    kind = files.kind_of(root)
+    if why := files.why_not(kind):
         return Finding("trouble", "file system", f"it {why}", "Put --home on a local disk.")
     return Finding("ok", "file system", kind or "not known")
 

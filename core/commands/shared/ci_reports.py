@@ -9,7 +9,7 @@ from pathlib import Path
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.protocol.check_result import Outcome
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 from finetop.core.wording.check_junit import junit
 from finetop.core.wording.check_markdown import markdown
 

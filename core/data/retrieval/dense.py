@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from finetop.core.data import hub
+from finetop.core.data.hub import is_local
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import is_local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 import msgspec
 import numpy as np
 
-from finetop.core import models
+from finetop.core.data import weight_files
 from finetop.core.data.retrieval import bm25, chunks, dense, documents
 from finetop.core.data.retrieval.chunks import Chunk
 from finetop.core.errors import BadInput
@@ -86,7 +86,7 @@ def build(settings: Settings, home: Home) -> Index:
     _refuse_odd(settings)
     model = dense.find(settings.model or "") if settings.search == "dense" else None
     listing = documents.find(settings.documents)
-    key = _key(settings, listing, None if model is None else models.weights_hash(model, home))
+    key = _key(settings, listing, None if model is None else weight_files.weights_hash(model, home))
     folder = home.root / "retrieval" / key
     kept = _load(folder, model)
     was_kept = kept is not None

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.protocol.events import Ended, EventLog
-from finetop.core.protocol.runs import JobSpec, home_of, run_folder_of
+from finetop.core.protocol.events import Ended
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.runtime import job_process
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, run_folder_of
 
 if TYPE_CHECKING:
     from finetop.core.models.export.export import Remedied, Wanted
@@ -30,15 +32,15 @@ def main() -> int:
 
 def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended:
     """Say who runs on what, then export."""
-    from finetop.core import models
+    from finetop.core.models import devices
     from finetop.core.models.export import export
     from finetop.core.train.train import quiet
 
     quiet()
-    device = models.pick_device()
+    device = devices.pick_device()
     wanted = wanted_of(spec, job_folder, device)
     job_process.tell_start(
-        events, job_folder, device=models.describe_device(device), dtype=wanted.dtype, packages=PACKAGES
+        events, job_folder, device=devices.describe_device(device), dtype=wanted.dtype, packages=PACKAGES
     )
     export.export(wanted, Home(home_of(job_folder)), events)
     return Ended("finished")

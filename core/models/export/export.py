@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import models, remedies
-from finetop.core.check.model_pair import free_memory, scoring_dtype
+from finetop.core import remedies
 from finetop.core.errors import BadInput, FinetopError
-from finetop.core.models import merge as merging, save
+from finetop.core.models import devices, load, merge as merging, resolve, save
+from finetop.core.models.devices import free_memory, scoring_dtype
 from finetop.core.models.export import equivalence
+from finetop.core.models.fingerprint import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.protocol.events import Phase
-from finetop.core.remedies._weights import fingerprint
 from finetop.core.train import drift_probe
 
 if TYPE_CHECKING:
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.models import ResolvedModel
     from finetop.core.models.export.equivalence import Agreement
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.remedies import Candidate
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 
@@ -68,12 +68,12 @@ def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
     """
     save.require_absent(wanted.to)
     events.write(Phase("finding the model"))
-    base = models.resolve(wanted.recipe.model, home, events)
+    base = resolve.resolve_model(wanted.recipe.model, home, events)
     work = scoring_dtype(wanted.recipe.model.dtype, base.path, wanted.device)
     written = format_of(wanted, base)
     save.require_room(wanted.to, base.path, written)
     say_what_is_lost(base)
-    tuned, tokenizer = load(wanted, base, work, events)
+    tuned, tokenizer = load_trained(wanted, base, work, events)
     texts = general_windows(wanted.recipe, tokenizer, tuned, home)
     said = equivalence.scores(tuned, texts)
     events.write(Phase("merging"))
@@ -82,11 +82,11 @@ def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
     agreements = [
         equivalence.compare("merged, beside as trained", said, equivalence.scores(whole, texts), work)
     ]
-    whole = save.recast(whole, models.torch_dtype(written, "file"))
+    whole = save.recast(whole, load.torch_dtype(written, "file"))
     with save.beside(wanted.to) as aside:
         events.write(Phase("writing"))
         save.write(whole, tokenizer, facts_of(wanted, base), aside)
-        rounded = equivalence.scores(save.recast(whole, models.torch_dtype(work, wanted.device)), texts)
+        rounded = equivalence.scores(save.recast(whole, load.torch_dtype(work, wanted.device)), texts)
         del whole
         free_memory(wanted.device)
         events.write(Phase("loading it again"))
@@ -106,13 +106,13 @@ def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
 
 def format_of(wanted: Wanted, base: ResolvedModel) -> str:
     """Choose the number format of the file, whatever this machine computes in. Raises BadInput."""
-    written = models.number_format(wanted.dtype, base.path, "file")
+    written = devices.number_format(wanted.dtype, base.path, "file")
     if written not in save.BYTES:
         raise BadInput(f"dtype: {base.id} is saved in {written}.", hint="Say --dtype bfloat16 or float32.")
     return written
 
 
-def load(
+def load_trained(
     wanted: Wanted, base: ResolvedModel, work: str, events: EventLog
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load the checkpoint as it was trained.
@@ -121,11 +121,11 @@ def load(
     merging: there the adapter is listened to on the base written out.
     """
     events.write(Phase("loading the model"))
-    number_format = models.torch_dtype(work, wanted.device)
+    number_format = load.torch_dtype(work, wanted.device)
     if wanted.remedy is not None:
         return load_remedied(wanted, wanted.remedy, base, work, events)
     if base.quantize == "int8" and merging.is_adapter(wanted.checkpoint):
-        tokenizer = models.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
+        tokenizer = load.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
         return merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device), tokenizer
     return merging.load_tuned(base, wanted.checkpoint, number_format, wanted.device)
 
@@ -137,7 +137,7 @@ def load_remedied(
 
     Raises FinetopError where its weights are not those that were scored.
     """
-    number_format = models.torch_dtype(work, wanted.device)
+    number_format = load.torch_dtype(work, wanted.device)
     if base.quantize == "int8":
         tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
     else:
@@ -154,7 +154,7 @@ def load_remedied(
                 hint=f"Try it here first: finetop remedy {wanted.run_name} --only {remedy.candidate.name}.",
             )
         print(f"exported, the weights are those that were scored: sha256 {made[:12]}")
-    tokenizer = models.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
+    tokenizer = load.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
     return tuned.eval(), tokenizer
 
 
@@ -163,7 +163,7 @@ def merge(wanted: Wanted, base: ResolvedModel, tuned: Any, work: str) -> Any:
     if not hasattr(tuned, "merge_and_unload"):
         return tuned
     if base.quantize == "nf4":
-        number_format = models.torch_dtype(work, wanted.device)
+        number_format = load.torch_dtype(work, wanted.device)
         tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
         if wanted.remedy is not None:
             candidate = wanted.remedy.candidate
@@ -206,7 +206,7 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, model: A
 def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: str) -> Tensor:
     """Load what was written, as anybody would, and score the texts with it."""
     resolved = replace(base, path=folder, quantize="none", chat_template=None)
-    model = merging.load_whole(resolved, models.torch_dtype(work, device), device)
+    model = merging.load_whole(resolved, load.torch_dtype(work, device), device)
     found = equivalence.scores(model, texts)
     del model
     free_memory(device)

@@ -9,11 +9,13 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.adopt import adopt
-from finetop.core.protocol.events import Ended, EventLog
-from finetop.core.protocol.runs import JobSpec, home_of, run_folder_of
+from finetop.core.protocol.events import Ended
+from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.runtime import job_process
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.job_folder import home_of, run_folder_of
 
 if TYPE_CHECKING:
     from finetop.core.runtime.stop_signal import Stop

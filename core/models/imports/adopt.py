@@ -6,8 +6,9 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core import models
+from finetop.core.data import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
 from finetop.core.models.imports.compatibility import require_fit
 from finetop.core.models.imports.inspect import CONFIGS, Found, Weights, look, read_json
@@ -19,9 +20,9 @@ from finetop.core.runtime.files import publish
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.models import ResolvedModel
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 # What a model needs to be loaded; no optimizer state, no pickle, no code.
@@ -83,7 +84,7 @@ def _own(found: Found) -> tuple[Weights, ...]:
 def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
     """Find the base model. Raises BadInput or EnvironmentTrouble that says how to name another."""
     try:
-        base = models.resolve(recipe.model, home, events)
+        base = resolve.resolve_model(recipe.model, home, events)
     except (BadInput, EnvironmentTrouble) as error:
         kind = BadInput if isinstance(error, BadInput) else EnvironmentTrouble
         raise kind(
@@ -124,7 +125,7 @@ def is_same(one: Weights, other: Weights, home: Home) -> bool:
 
 def fingerprint(one: Weights, home: Home) -> str:
     """Compute the sha256 over a folder's weights; remembered by size and time of the files."""
-    return models.weights_hash(one.folder, home)
+    return weight_files.weights_hash(one.folder, home)
 
 
 def place(one: Weights, run_folder: Path, *, copy: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import CONFIGS, read_json
 from finetop.core.models.safetensors_header import Shape, read_header, tensors
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.recipe.names import plain, quoted
+from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
     from pathlib import Path

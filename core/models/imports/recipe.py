@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core import models
+from finetop.core.data import hub
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import AdapterConfig, look, read_adapter
 from finetop.core.recipe.load import Loaded, resolve_text
-from finetop.core.recipe.names import plain
+from finetop.core.text import plain
 from finetop.core.train import methods
 from finetop.core.train.methods._table import ROWS
 
@@ -86,7 +86,7 @@ def base_of(wanted: Wanted, found: Found, adapter: AdapterConfig | None) -> tupl
     place = plain(str(found.newest.folder))
     if wanted.base:
         folder = wanted.cwd / Path(wanted.base).expanduser()
-        if models.is_local(wanted.base) or folder.is_dir():
+        if hub.is_local(wanted.base) or folder.is_dir():
             require_model(folder, "--base")
             return str(folder.resolve()), None
         return wanted.base, None
@@ -100,7 +100,7 @@ def base_of(wanted: Wanted, found: Found, adapter: AdapterConfig | None) -> tupl
     if folder.is_dir():
         require_model(folder, "adapter_config.json")
         return str(folder.resolve()), None
-    if models.is_local(adapter.base) or adapter.base.count("/") > 1:
+    if hub.is_local(adapter.base) or adapter.base.count("/") > 1:
         raise BadInput(
             f"{place} was tuned from {plain(adapter.base)}, and that folder is not here.",
             hint="Say where it is: --base ID|FOLDER.",

@@ -10,7 +10,7 @@ import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.models import PLAIN_TEMPLATE
+from finetop.core.models.load import PLAIN_TEMPLATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

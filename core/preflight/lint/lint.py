@@ -14,7 +14,7 @@ from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
-from finetop.core.models import read_template
+from finetop.core.models.load import read_template
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import fix as fixing, lines
 from finetop.core.preflight.lint.report import Asked, Finding, Lengths, Report, SourceFacts, Trouble

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finetop.core import protocol
 from finetop.core.client.connection import Client
+from finetop.core.data.hub import is_local
 from finetop.core.errors import EnvironmentTrouble, FinetopError
-from finetop.core.models import demo_model, is_local
+from finetop.core.models import demo_model
 from finetop.core.preflight.plan.shape import read_config
 from finetop.core.preflight.plan.speed import PastRun
 

@@ -81,7 +81,8 @@ def first_row(recipe: Recipe, folder: Path) -> list[tuple[str, bool]]:
         return []
     os.environ["USE_TORCH"] = "0"  # the tokenizer needs none of it, and it takes seconds to import
     from finetop.core.data.render import render
-    from finetop.core.models import ResolvedModel, load_tokenizer, read_template
+    from finetop.core.models.load import load_tokenizer, read_template
+    from finetop.core.models.resolved import ResolvedModel
 
     template = read_template(recipe.model.chat_template)
     tokenizer = load_tokenizer(

@@ -85,10 +85,10 @@ def taken(pool: Pool, wanted: Wanted, choice: Choice, folder: Path) -> Selected 
 
 def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
     """Find the model that scores rows, and download it where a training would. Raises FinetopError."""
-    from finetop.core import models
+    from finetop.core.models import resolve
     from finetop.core.preflight.select._losses import open_scorer
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Model
+    from finetop.core.runtime.event_log import EventLog
 
     model = msgspec.convert(section, Model)
     say(Doing("finding the model"))
@@ -96,7 +96,7 @@ def scorer_of(section: dict[str, Any], home: Home) -> Scorer:
         prefix="finetop-select-"
     ) as aside:  # what it says of a download is not read
         try:
-            base = models.resolve(model, home, EventLog(Path(aside) / "events.jsonl"))
+            base = resolve.resolve_model(model, home, EventLog(Path(aside) / "events.jsonl"))
         except BadInput as error:
             raise BadInput(error.message.replace("model.id: ", "--model: "), hint=error.hint) from error
         except EnvironmentTrouble as error:

@@ -17,9 +17,9 @@ from finetop.core.client.selection_curve import ALL, BY, ROWS
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.preflight import select
 from finetop.core.preflight.select._request import Selected, TooFew, Wanted
-from finetop.core.recipe.names import quoted
 from finetop.core.recipe.schema import EvalShare
 from finetop.core.recipe.sweeps import MOST, NAME, Point, seeds_of
+from finetop.core.text import quoted
 from finetop.core.train.trainer_args import limit_steps
 
 if TYPE_CHECKING:

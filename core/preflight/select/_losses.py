@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.check.scoring.scorer import BatchPlan
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.preflight.select._pool import Pool, Tell
     from finetop.core.runtime.home import Home
 
@@ -86,8 +86,8 @@ class Scorer:
 
     def _score(self, sequences: Sequence[TokenSequence], tell: Tell) -> list[float]:
         """Score some, in smaller batches where memory runs out. Raises EnvironmentTrouble if none is small enough."""
-        from finetop.core.check.model_pair import free_memory
         from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, score
+        from finetop.core.models.devices import free_memory
 
         if self.model is None:
             self._load(tell)
@@ -107,11 +107,11 @@ class Scorer:
             self.plan = self.plan.halved()
 
     def _load(self, tell: Tell) -> None:
-        from finetop.core import models
         from finetop.core.check.scoring.scorer import BatchPlan, packs_exactly, plan_for
+        from finetop.core.models import load
 
         tell("loading model", 0, 0)
-        self.model, _ = models.load(self.base, models.torch_dtype(self.dtype, self.device), self.device)
+        self.model, _ = load.load_model(self.base, load.torch_dtype(self.dtype, self.device), self.device)
         self.model.eval()
         self.plan = plan_for(self.device)
         if not packs_exactly(self.model):
@@ -122,8 +122,8 @@ class Scorer:
         from finetop.core.check.scoring.scorer import prefix_token
         from finetop.core.check.scoring.target import last_answer
         from finetop.core.data.render import Rendered, render, tokenize
-        from finetop.core.models import load_tokenizer
         from finetop.core.models.forward import longest_input
+        from finetop.core.models.load import load_tokenizer
 
         tokenizer = load_tokenizer(self.base)
         longest = min(MOST_TOKENS, longest_input(_config(self.base), tokenizer))
@@ -183,10 +183,10 @@ def _whole(record: formats.Record, place: str, *, with_prompt: bool) -> str:
 
 def open_scorer(base: ResolvedModel, dtype: str, home: Home) -> Scorer:
     """Say under which model answers are scored, and on what; nothing is loaded."""
-    from finetop.core import models
-    from finetop.core.check.model_pair import scoring_dtype
+    from finetop.core.models import devices
+    from finetop.core.models.devices import scoring_dtype
 
-    device = models.pick_device()
+    device = devices.pick_device()
     return Scorer(base, scoring_dtype(dtype, base.path, device), device, home)
 
 

@@ -10,10 +10,10 @@ import msgspec
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import runs as data
+from finetop.core.runtime import job_folder
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.store import checks, claims, jobs, notices, queue_order, runs
+from finetop.core.store import approaches, checks, claims, jobs, notices, queue_order, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.life import measuring
 from finetop.core.supervisor.queue import retry as retrying
 from finetop.core.supervisor.requests import bisect, resume
 
@@ -43,7 +43,7 @@ def onward(root: Path, job: Job) -> Onward | None:
     if job.verb != "train":
         return None
     try:
-        return resume.choose(data.run_folder_of(root / job.folder), job.run_name, None)
+        return resume.choose(job_folder.run_folder_of(root / job.folder), job.run_name, None)
     except FinetopError:  # its checkpoints have no trainer's state
         return None
 
@@ -103,7 +103,7 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
         return own
     if onward is None:
         return None
-    return resume.resume_args(data.run_folder_of(supervisor.home.root / job.folder), *onward)
+    return resume.resume_args(job_folder.run_folder_of(supervisor.home.root / job.folder), *onward)
 
 
 def _largest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:
@@ -193,4 +193,19 @@ def _queue_asked(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
             args={"step": step, "checkpoint": path, **claims.claim_of(connection, job.run_id, step).args},
             priority=jobs.CHECK_PRIORITY,
         )
-    measuring.queue(connection, job.run_id)
+    queue(connection, job.run_id)
+
+
+def queue(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
+    """Queue what measures a run's checkpoint behind its check; nothing for a run that is of no comparison."""
+    args = approaches.job_args(connection, run_id)
+    if args is None:
+        return
+    step, path = checks.newest_checkpoint(connection, run_id, None)
+    jobs.add_job(
+        connection,
+        run_id=run_id,
+        verb="measure",
+        args={**args, "step": step, "checkpoint": path},
+        priority=jobs.CHECK_PRIORITY,
+    )

@@ -6,9 +6,8 @@ import signal
 import time
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core import causes
 from finetop.core.protocol import runs as data
-from finetop.core.runtime import stack_dumps
+from finetop.core.runtime import failures, stack_dumps
 from finetop.core.runtime.files import open_regular
 from finetop.core.wording import pulse
 
@@ -46,7 +45,9 @@ def ending(
     if job.asked == "kill":
         return data.Stopped(ended=facts.ended, how="kill", since=since)
     if job.asked == HUNG:
-        said_of = causes.Cause("hung", f"hung: {pulse.words(job.state)}", ". ".join(pulse.reasons(job.state)))
+        said_of = failures.Cause(
+            "hung", f"hung: {pulse.words(job.state)}", ". ".join(pulse.reasons(job.state))
+        )
         return _failed(facts, said_of, since, log)
     is_from_outside = said is not None and said.kind == "asked" and not job.asked
     if said is not None and said.status == "stopped" and not is_from_outside:
@@ -57,7 +58,7 @@ def ending(
     return _failed(facts, why(facts, said, log), since, log)
 
 
-def _failed(facts: Exit, cause: causes.Cause, since: float, log: list[str]) -> data.Failed:
+def _failed(facts: Exit, cause: failures.Cause, since: float, log: list[str]) -> data.Failed:
     return data.Failed(facts.ended, cause.cause, cause.hint, since, facts.code, facts.signal, cause.kind, log)
 
 
@@ -65,19 +66,21 @@ def _how(job: Job) -> Literal["stop", "pause"]:
     return "pause" if job.asked in PAUSES else "stop"
 
 
-def why(facts: Exit, said: events.Ended | None, log: list[str]) -> causes.Cause:
+def why(facts: Exit, said: events.Ended | None, log: list[str]) -> failures.Cause:
     """Say why a job failed: the kernel's word first, then the job's, then the signal, then its log."""
     if _was_out_of_memory(facts, said):
-        return causes.Cause("out_of_memory", f"out of memory on this machine{_held(facts)}", causes.MEMORY)
+        return failures.Cause(
+            "out_of_memory", f"out of memory on this machine{_held(facts)}", failures.MEMORY
+        )
     if said is not None and said.status == "stopped":
         hint = f"Not asked through finetop: somebody, or the machine's own shutdown. {said.cause}."
-        return causes.Cause("killed", "ended by signal 15 from outside, and saved", hint)
+        return failures.Cause("killed", "ended by signal 15 from outside, and saved", hint)
     if said is not None:
-        return causes.Cause(causes.as_kind(said.kind), said.cause, said.hint)
+        return failures.Cause(failures.as_kind(said.kind), said.cause, said.hint)
     if facts.signal is not None:
         return _of_signal(facts, log)
     last = log[-1] if log else ""
-    return causes.of_lines(log) or causes.Cause("code", f"exited with code {facts.code}", last)
+    return failures.of_lines(log) or failures.Cause("code", f"exited with code {facts.code}", last)
 
 
 def _was_out_of_memory(facts: Exit, said: events.Ended | None) -> bool:
@@ -103,10 +106,10 @@ def _held(facts: Exit) -> str:
     return f": it held {held:.1f} GiB of {limit:.1f}"
 
 
-def _of_signal(facts: Exit, log: list[str]) -> causes.Cause:
+def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
     assert facts.signal is not None
-    if crash := causes.CRASHES.get(signal.Signals(facts.signal)):
-        known = causes.of_lines(log)
+    if crash := failures.CRASHES.get(signal.Signals(facts.signal)):
+        known = failures.of_lines(log)
         if known is not None:
             return known
         where = stack_dumps.at_crash(log)
@@ -115,7 +118,7 @@ def _of_signal(facts: Exit, log: list[str]) -> causes.Cause:
         )
         if facts.signal == signal.SIGBUS:
             hint = "Often /dev/shm, or the disk below a file that is mapped, is full."
-        return causes.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
+        return failures.Cause("crashed", f"{crash} (signal {facts.signal})", hint)
     hint = "Nobody asked finetop for it, and the kernel tells of no lack of memory: somebody, or another program."
     if _held_nearly_all(facts):
         hint = (
@@ -123,7 +126,7 @@ def _of_signal(facts: Exit, log: list[str]) -> causes.Cause:
         )
     elif facts.oom_kills is None:
         hint = "Nobody asked finetop for it. If the machine ran out of memory, `dmesg` says so."
-    return causes.Cause("killed", f"killed by signal {facts.signal}", hint)
+    return failures.Cause("killed", f"killed by signal {facts.signal}", hint)
 
 
 def last_lines(folder: Path, facts: Exit | None) -> list[str]:
@@ -138,7 +141,7 @@ def last_lines(folder: Path, facts: Exit | None) -> list[str]:
     except OSError:
         return []
     shown = [line.rstrip("\r ").rsplit("\r", 1)[-1] for line in lines if line.strip()]
-    if facts is not None and facts.signal in causes.CRASHES:
+    if facts is not None and facts.signal in failures.CRASHES:
         shown = _crash(shown)[:LINES] or shown
     return [line[:LINE_LIMIT] for line in shown[-LINES:]]
 

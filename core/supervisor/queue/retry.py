@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core import protocol
+from finetop.core import errors, protocol
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
 from finetop.core.store import jobs, runs
@@ -28,7 +28,7 @@ class Rule:
 
 
 # What is not here comes back however often it is tried: recipe, data, NaN, an exception of the program.
-RULES: dict[data.Kind, Rule] = {
+RULES: dict[errors.Kind, Rule] = {
     "restarted": Rule("reboot", wait=0.0),
     "killed": Rule("crash"),
     "crashed": Rule("crash"),
@@ -53,7 +53,7 @@ class Try:
     wait_s: float
 
 
-def next_try(settings: Settings, kind: data.Kind, number: int, *, has_moved: bool) -> Try | None:
+def next_try(settings: Settings, kind: errors.Kind, number: int, *, has_moved: bool) -> Try | None:
     """Decide on another try after the `number`-th failed; None: it is left to a person.
 
     A job that came to a new checkpoint (`has_moved`) has all its tries again.

@@ -11,6 +11,7 @@ import msgspec
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import job_folder
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.job_process import attempt_of
 from finetop.core.store.jobs import TRAIN_PRIORITY, Job
@@ -48,7 +49,7 @@ def record_of(home: Home, folder: Path, told: dict[str, Any]) -> dict[str, Any]:
 
 def _job(home: Home, folder: Path, told: dict[str, Any]) -> dict[str, Any] | None:
     try:
-        spec = data.read_spec(folder)
+        spec = job_folder.read_spec(folder)
         began = (folder / "job.json").stat().st_mtime
     except (OSError, msgspec.DecodeError):
         return None

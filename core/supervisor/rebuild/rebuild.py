@@ -19,10 +19,10 @@ from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.home import Home, find_home, prepare
+from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, delete_run, ingest, jobs, recipe_settings, run_records, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
-from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.rebuild import legacy_records
 
 if TYPE_CHECKING:

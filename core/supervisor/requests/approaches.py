@@ -13,7 +13,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.recipe.load import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
-from finetop.core.supervisor.life import measuring
+from finetop.core.supervisor.jobs import after_job
 from finetop.core.supervisor.requests import submit as orders
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _measure(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
     own = [job for job in jobs.of_run(connection, run_id) if job.verb in ("measure", "approach")]
     if store.measured(connection, [run_id]) or any(job.is_under_way for job in own):
         return
-    measuring.queue(connection, run_id)
+    after_job.queue(connection, run_id)
 
 
 def _tag(connection: duckdb.DuckDBPyConnection, run_id: int, comparison: str, *, on: bool) -> None:

@@ -12,11 +12,10 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import log_search, protocol
+from finetop.core import protocol
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.recipe.load import check_name, recipe_from_json
-from finetop.core.recipe.names import quoted
 from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.runtime import log_file, secrets
 from finetop.core.runtime.crash_points import abort_at
@@ -25,6 +24,7 @@ from finetop.core.store import checks, jobs, parents as store_parents, remedies,
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.text import quoted
 
 FIND_BYTES = 16 << 20  # of a log that are looked through for one answer
 FIND_MOST = 5000  # lines of one answer
@@ -291,11 +291,11 @@ def find_in(file: Path, ask: protocol.FindInLog) -> protocol.FoundInLog:
     try:
         with open_regular(file) as opened:
             if ask.step is not None:
-                return protocol.FoundInLog(*log_search.find_step(opened.fileno(), ask.step))
+                return protocol.FoundInLog(*log_file.find_step(opened.fileno(), ask.step))
             size = os.fstat(opened.fileno()).st_size
             end = size if ask.end < 0 else min(ask.end, size)
             begin = max(ask.begin, end - FIND_BYTES)
-            return protocol.FoundInLog(*log_search.find(opened.fileno(), ask.text, begin, end, FIND_MOST))
+            return protocol.FoundInLog(*log_file.find(opened.fileno(), ask.text, begin, end, FIND_MOST))
     except OSError:
         return protocol.FoundInLog([], 0, 0)
 

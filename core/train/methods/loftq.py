@@ -87,7 +87,7 @@ class Whole:
     def __init__(self, folder: Path | None, prefix: str) -> None:
         from safetensors import safe_open
 
-        from finetop.core.models import weight_files
+        from finetop.core.data.weight_files import weight_files
 
         self.prefix = f"{prefix}."
         self.file_of: dict[str, Any] = {}

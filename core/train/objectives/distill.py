@@ -102,13 +102,13 @@ def make_trainer(setup: Setup) -> Any:
 
 def load_teacher(setup: Setup, options: Options) -> Any:
     """Load the teacher, frozen. Raises BadInput if its tokens are others than the student's."""
-    from finetop.core import models
+    from finetop.core.models import load, resolve
     from finetop.core.recipe.schema import Model
 
     wanted = Model(id=str(options.teacher), dtype=setup.recipe.model.dtype)
-    teacher, tokenizer = models.load(
-        models.resolve(wanted, setup.home, setup.events),
-        models.torch_dtype(setup.dtype, setup.device),
+    teacher, tokenizer = load.load_model(
+        resolve.resolve_model(wanted, setup.home, setup.events),
+        load.torch_dtype(setup.dtype, setup.device),
         setup.device,
     )
     if tokenizer.get_vocab() != setup.tokenizer.get_vocab():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
     from finetop.core.data.training_set import ReadData
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
@@ -82,10 +82,10 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 def make_tokenizer(options: Options, base: ResolvedModel, rows: ReadData) -> PreTrainedTokenizerBase:
     """Train a tokenizer of the base's kind on the texts, or load the base's. Raises BadInput if it can't be."""
-    from finetop.core import models
     from finetop.core.data.formats import texts_of
+    from finetop.core.models import load
 
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = load.load_tokenizer(base)
     if options.tokenizer == "reuse":
         return tokenizer
     texts = (text for source in rows.train for row in source.rows for text in texts_of(row.record))

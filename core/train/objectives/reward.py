@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.data.sources import Row
-    from finetop.core.models import ResolvedModel
+    from finetop.core.models.resolved import ResolvedModel
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 

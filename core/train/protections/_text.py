@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.protocol.events import EventLog
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
 MEASURED = 1536  # tokens: the probe looks at 512 to 1,536, the check's drift at 1,024

@@ -15,8 +15,9 @@ from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import RandomSampler, Sampler
 from transformers import TrainerCallback
 
+from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.models import checkpoint, weight_files
+from finetop.core.models import checkpoint
 from finetop.core.protocol.events import Resumed
 from finetop.core.train.resume import random_state, state_files
 from finetop.core.train.resume.earlier_jobs import fingerprints
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from finetop.core.models import ResolvedModel
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.callbacks import Meter
     from finetop.core.train.resume.resume_point import Point
 

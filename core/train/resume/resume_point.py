@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
-from finetop.core.protocol.runs import run_folder_of
+from finetop.core.runtime.job_folder import run_folder_of
 from finetop.core.train.resume.earlier_jobs import Told, told_before
 
 if TYPE_CHECKING:

@@ -67,7 +67,7 @@ def begin(setup: Setup) -> Payer:
     model = None
     if reward.model is not None:
         size = setup.recipe.train.eval_batch_size or setup.recipe.train.batch_size
-        model = reward_model.load(
+        model = reward_model.load_reward(
             reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
         )
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():

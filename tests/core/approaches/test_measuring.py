@@ -13,6 +13,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 ROWS = [
@@ -53,7 +54,7 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     spec = JobSpec(1, 1, 1, "kb", "approach", points[0].recipe, {"approach": approach})
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
-    log = told.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     found = _measure.measure(wanted_of(spec, folder, device), home, log, folder)
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
 

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from finetop.core import models
 from finetop.core.check import run_check, scoring_passes
 from finetop.core.check.context import open_paper
 from finetop.core.check.model_pair import open_candidates
+from finetop.core.models import resolve
 from finetop.core.protocol import check_result, events
 from finetop.core.recipe.load import recipe_from_json
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> R
 
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
     """Check, and give the outcome and what was told."""
-    log = events.EventLog(home.root / f"{name}.jsonl")
+    log = event_log.EventLog(home.root / f"{name}.jsonl")
     found = check_result.read(run_check.check(recipe, checkpoint, home, "cpu", log))
     return found, told(home, name)
 
@@ -115,8 +116,8 @@ def run_cells(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int, str, str]
 
 def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[Any]]:
     """Check with all of the base scored before the first look."""
-    log = events.EventLog(home.root / "whole.jsonl")
-    candidates = open_candidates(models.resolve(recipe.model, home, log), checkpoint, "float32", "cpu")
+    log = event_log.EventLog(home.root / "whole.jsonl")
+    candidates = open_candidates(resolve.resolve_model(recipe.model, home, log), checkpoint, "float32", "cpu")
     paper = open_paper(recipe, candidates, home, log)
 
     def take(plan: BatchPlan) -> dict[str, Any]:

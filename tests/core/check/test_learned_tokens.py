@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core import models
 from finetop.core.check import run_check
 from finetop.core.check.scoring import drift
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, load, resolve, resolved
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.load import recipe_from_json
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods
 
@@ -39,10 +38,10 @@ def recipe_of(tiny_model: Path, method: str) -> Any:
     return recipe_from_json(json.dumps(sections))
 
 
-def save(recipe: Any, base: models.ResolvedModel, folder: Path) -> None:
+def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
     """Save a checkpoint whose weights are all moved by a little."""
     torch.manual_seed(0)
-    model = models.load(base, torch.float32, "cpu")[0]
+    model = load.load_model(base, torch.float32, "cpu")[0]
     tuned = methods.load(recipe.method.name).prepare(model, recipe.method.options, methods.Start())
     with torch.no_grad():
         for weight in tuned.parameters():
@@ -59,7 +58,7 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
     found = {}
     for method in ("lora", "prompt-tuning"):  # the first leaves the base's scores of packed rows behind
         recipe = recipe_of(tiny_model, method)
-        base = models.resolve(recipe.model, home, events)
+        base = resolve.resolve_model(recipe.model, home, events)
         save(recipe, base, tmp_path / method)
         found[method] = run_check.check(recipe, tmp_path / method, home, "cpu", events)
     events.close()

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core import models
 from finetop.core.check import caveats, scoring_passes
 from finetop.core.check.model_pair import facts_of, open_candidates
 from finetop.core.check.scoring import cache
@@ -17,8 +16,9 @@ from finetop.core.check.scoring.batches import Examinee, keys_of, prepare
 from finetop.core.check.scoring.scorer import BatchPlan
 from finetop.core.check.tasks.questions import build
 from finetop.core.check.tasks.suite import find_suite
-from finetop.core.protocol.events import EventLog
+from finetop.core.models import load, resolve
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
 if TYPE_CHECKING:
@@ -95,9 +95,9 @@ def place(suite_folder: Path, tiny_model: Path) -> Path:
 def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
     """Give the name of each task's file of scores."""
     home = Home(place)
-    base = models.resolve(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     candidates = open_candidates(base, place / "adapter", dtype, "cpu")
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = load.load_tokenizer(base)
     exam = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
     facts = facts_of(candidates, name, tokenizer, home)
     examinee = Examinee(name, {**facts, "dtype": dtype}, lambda: None, PLAN)
@@ -129,8 +129,8 @@ def test_a_changed_model_has_other_files_of_scores(
 def test_another_number_format_or_batch_plan_has_other_files(place: Path) -> None:
     assert not set(keys(place, "base").values()) & set(keys(place, "base", "float64").values())
     home = Home(place)
-    base = models.resolve(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    tokenizer = models.load_tokenizer(base)
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    tokenizer = load.load_tokenizer(base)
     exam = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
     wide, narrow = (
         keys_of(exam, Examinee("base", {"weights": "x"}, lambda: None, BatchPlan("packed", rows)))
@@ -143,9 +143,9 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
     from types import SimpleNamespace
 
     home = Home(place)
-    base = models.resolve(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    tokenizer = models.load_tokenizer(base)
-    model, _ = models.load(base, torch.float32, "cpu")
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    tokenizer = load.load_tokenizer(base)
+    model, _ = load.load_model(base, torch.float32, "cpu")
     exam = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
     paper: Any = SimpleNamespace(
         home=home, exam=exam, events=EventLog(place / "e.jsonl"), told=set(), told_at=0.0, step=3, of=""
@@ -158,9 +158,9 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
 
 def test_what_differs_is_said(place: Path) -> None:
     home = Home(place)
-    base = models.resolve(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
+    base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     candidates = open_candidates(base, place / "adapter", "float32", "cpu")
-    tokenizer = models.load_tokenizer(base)
+    tokenizer = load.load_tokenizer(base)
     assert caveats.notes(candidates, tokenizer, False) == ()
     (place / "adapter" / "manifest.json").write_text(json.dumps({"base": {"weights_hash": "f" * 64}}))
     tokenizer.save_pretrained(place / "adapter")

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from finetop.core.protocol import check_result, events
+from finetop.core.runtime import event_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -196,9 +197,9 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
 
     from finetop.core.check import run_check, scoring_passes
     from finetop.core.check.scoring import batches
-    from finetop.core.protocol.runs import read_spec
     from finetop.core.recipe.load import recipe_from_json
     from finetop.core.runtime.home import Home
+    from finetop.core.runtime.job_folder import read_spec
 
     home = suite_folder.parent
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
@@ -220,7 +221,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
         return real(exam, examinee, cell)
 
     monkeypatch.setattr(scoring_passes, "score_cell", short_of_memory)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     recipe = recipe_from_json(msgspec.json.encode(read_spec(folder).recipe), "job.json")
     found = check_result.read(run_check.check(recipe, checkpoint, Home(home), "cpu", log))
     assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}

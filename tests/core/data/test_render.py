@@ -94,14 +94,14 @@ def test_pieces_show_the_row_as_it_is_after_the_cut(tokenizer):
 def test_a_model_without_a_chat_template_gets_the_plain_one(tiny_model, tmp_path):
     import shutil
 
-    from finetop.core import models
+    from finetop.core.models import load, resolved
 
     folder = tmp_path / "base"
     shutil.copytree(tiny_model, folder)
     (folder / "chat_template.jinja").unlink()
-    base = models.ResolvedModel("base", folder, None, None, "local folder", "0" * 64)
-    tokenizer = models.load_tokenizer(base)
-    assert models.has_plain_template(tokenizer)
+    base = resolved.ResolvedModel("base", folder, None, None, "local folder", "0" * 64)
+    tokenizer = load.load_tokenizer(base)
+    assert load.has_plain_template(tokenizer)
     rendered = render.render(TWO_ANSWERS, tokenizer, "answers", "row").text
     assert rendered == (
         "### Question\nOne?\n\n### Answer\nFirst.<|end|>\n### Question\nTwo?\n\n### Answer\nSecond.<|end|>\n"

@@ -8,8 +8,9 @@ import pytest
 
 from finetop.core.data import training_set
 from finetop.core.errors import BadInput
-from finetop.core.protocol.events import DataRead, EventLog, FirstRow, SourceRead, decode
+from finetop.core.protocol.events import DataRead, FirstRow, SourceRead, decode
 from finetop.core.recipe.schema import Data, EvalShare, Source
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.train.objectives import sft
 

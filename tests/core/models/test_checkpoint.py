@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.models import ResolvedModel, checkpoint
-from finetop.core.protocol.events import Checkpoint, EventLog, decode
+from finetop.core.models import checkpoint
+from finetop.core.models.resolved import ResolvedModel
+from finetop.core.protocol.events import Checkpoint, decode
+from finetop.core.runtime.event_log import EventLog
 
 BASE = ResolvedModel("base", Path("base"), None, None, "local folder", "ab" * 32)
 

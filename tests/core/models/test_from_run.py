@@ -7,12 +7,11 @@ import json
 import pytest
 import torch
 
-from finetop.core import models
 from finetop.core.errors import BadInput, NotFound
-from finetop.core.models import checkpoint
-from finetop.core.protocol.events import EventLog
+from finetop.core.models import checkpoint, load, resolve
 from finetop.core.recipe.load import resolve_text
 from finetop.core.recipe.schema import Model
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
 
@@ -43,8 +42,8 @@ def make_run(home, tiny_model, events, name, method, steps):
     folder = home.runs / name
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps({"recipe": loaded.resolved}))
-    base = models.resolve(loaded.recipe.model, home, events)
-    model, tokenizer = models.load(base, torch.float32, "cpu")
+    base = resolve.resolve_model(loaded.recipe.model, home, events)
+    model, tokenizer = load.load_model(base, torch.float32, "cpu")
     model = methods.load(method).prepare(model, loaded.recipe.method.options, methods.Start())
     for step in steps:
         with torch.no_grad():
@@ -58,20 +57,20 @@ def make_run(home, tiny_model, events, name, method, steps):
 def test_an_adapter_is_merged_once_and_a_whole_model_is_taken_as_it_is(home, tiny_model, events):
     tuned = make_run(home, tiny_model, events, "0007-a", "lora", [10, 20])
     make_run(home, tiny_model, events, "0008-a", "full", [5])
-    found = models.resolve(Model(id="run:7@20", dtype="float32"), home, events)
+    found = resolve.resolve_model(Model(id="run:7@20", dtype="float32"), home, events)
     assert found.path.parent == home.models / "merged"
     assert found.source == "run 0007-a, step 20, merged"
-    model, tokenizer = models.load(found, torch.float32, "cpu")
+    model, tokenizer = load.load_model(found, torch.float32, "cpu")
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.no_grad():
         assert torch.allclose(model.eval()(ids).logits, tuned(ids).logits, atol=1e-5)
     assert tokenizer.chat_template
     made = (found.path / "model.safetensors").stat().st_mtime_ns
-    again = models.resolve(Model(id="run:7@20", dtype="float32"), home, events)
+    again = resolve.resolve_model(Model(id="run:7@20", dtype="float32"), home, events)
     assert (again.path, again.weights_hash) == (found.path, found.weights_hash)
     assert (again.path / "model.safetensors").stat().st_mtime_ns == made
-    assert models.resolve(Model(id="run:7@10"), home, events).path != found.path
-    whole = models.resolve(Model(id="run:a"), home, events)  # the newest run of that name
+    assert resolve.resolve_model(Model(id="run:7@10"), home, events).path != found.path
+    whole = resolve.resolve_model(Model(id="run:a"), home, events)  # the newest run of that name
     assert whole.path == home.runs / "0008-a" / "checkpoints" / "step-000005"
 
 
@@ -87,5 +86,5 @@ def test_an_adapter_is_merged_once_and_a_whole_model_is_taken_as_it_is(home, tin
 def test_what_is_not_there_is_said(home, events, text, kind, says):
     (home.runs / "0007-x").mkdir(parents=True)
     with pytest.raises(kind) as caught:
-        models.resolve(Model(id=text), home, events)
+        resolve.resolve_model(Model(id=text), home, events)
     assert says in str(caught.value)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 
 
 def lines(path):
@@ -16,13 +17,13 @@ def lines(path):
 
 def test_numbers_go_on_after_a_restart_and_after_a_torn_line(tmp_path):
     path = tmp_path / "events.jsonl"
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for step in range(3):
         log.write(events.metrics(step, {"loss": 1.0}))
     log.close()
     with path.open("ab") as file:
         file.write(b'{"n":4,"t":1.0,"e":{"type":"met')
-    again = events.EventLog(path)
+    again = event_log.EventLog(path)
     again.write(events.Ended("finished"))
     again.close()
     whole = path.read_bytes().splitlines()
@@ -42,7 +43,7 @@ def test_values_that_are_not_finite_are_null_and_named():
 
 def test_a_full_disk_costs_lines_and_never_an_exception(tmp_path, monkeypatch):
     path = tmp_path / "events.jsonl"
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     log.write(events.metrics(1, {"loss": 1.0}))
     real = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, bytes(data)[:10]))

@@ -10,14 +10,16 @@ import msgspec
 import pytest
 import torch
 
-from finetop.core import models, remedies
+from finetop.core import remedies
 from finetop.core.errors import FinetopError
+from finetop.core.models import load, resolved
 from finetop.core.models.export import export
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.remedies import _trial, intruders
 from finetop.core.remedies.__main__ import wanted_of
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 SUITE = """\
@@ -48,8 +50,8 @@ def answers_of_base(tiny_model):
     from finetop.core.check.scoring.packing import TokenSequence
     from finetop.core.check.scoring.scorer import plan_for, score
 
-    tokenizer = models.load_tokenizer(resolved(tiny_model))
-    model = models.load(resolved(tiny_model), torch.float32, "cpu")[0].eval()
+    tokenizer = load.load_tokenizer(base_of(tiny_model))
+    model = load.load_model(base_of(tiny_model), torch.float32, "cpu")[0].eval()
     pairs = []
     for at in range(ITEMS):
         for word in (" open", " mill"):
@@ -59,8 +61,8 @@ def answers_of_base(tiny_model):
     return [int(scores[2 * at + 1] > scores[2 * at]) for at in range(ITEMS)]
 
 
-def resolved(folder):
-    return models.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
+def base_of(folder):
+    return resolved.ResolvedModel(str(folder), folder, None, None, "local folder", "0" * 64)
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def spoilt(tiny_model, folder, size):
         for weight in model.parameters():
             weight.add_(size * torch.randn_like(weight))
     model.save_pretrained(folder)
-    models.load_tokenizer(resolved(tiny_model)).save_pretrained(folder)
+    load.load_tokenizer(base_of(tiny_model)).save_pretrained(folder)
 
 
 def spec_of(home, tiny_model, names):
@@ -133,7 +135,7 @@ def run_job(home, spec):
     folder = home.runs / "0001-run" / "jobs" / "0001-remedy"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").unlink(missing_ok=True)
-    log = told.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     _trial.try_all(wanted_of(spec, folder, "cpu"), home, log)
     log.close()
     return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
@@ -146,13 +148,13 @@ def of(kind, found):
 @pytest.fixture
 def loads(monkeypatch):
     """Count the models that are loaded."""
-    counted, real = [], models.load
+    counted, real = [], load.load_model
 
-    def load(base, *rest):
+    def counting(base, *rest):
         counted.append(base.path.name)
         return real(base, *rest)
 
-    monkeypatch.setattr(models, "load", load)
+    monkeypatch.setattr(load, "load_model", counting)
     return counted
 
 
@@ -220,7 +222,7 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
         "cpu",
         export.Remedied(candidate, tried.weights),
     )
-    log = told.EventLog(tmp_path / "export.jsonl")
+    log = event_log.EventLog(tmp_path / "export.jsonl")
     agreements = export.export(wanted, home, log)
     assert all(one.holds for one in agreements)
     base, tuned, out = (

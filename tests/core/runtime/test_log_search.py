@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import log_search
 from finetop.core.runtime import log_file
 
 
@@ -31,16 +30,16 @@ def test_parts_of_any_size_find_each_line_once(log: int) -> None:
         found, end = [], len(raw)
         while end > 0:
             begin = max(0, end - part)
-            found = [*log_search.find(log, "eRROR", begin, end, 5000).at, *found]
+            found = [*log_file.find(log, "eRROR", begin, end, 5000).at, *found]
             end = begin
         assert found == wanted
     found, end = [], -1
     while end:
-        part = log_search.find(log, "error", 0, end, 7)
+        part = log_file.find(log, "error", 0, end, 7)
         found, end = [*part.at, *found], part.begin
     assert found == wanted, "too many for one answer: the last come first, none is left out"
-    assert log_search.find(log, "GRÖßER".replace("Ö", "ö"), 0, -1, 5000).at != []
-    assert log_search.find(log, "", 0, -1, 5000).at == []
+    assert log_file.find(log, "GRÖßER".replace("Ö", "ö"), 0, -1, 5000).at != []
+    assert log_file.find(log, "", 0, -1, 5000).at == []
 
 
 def test_what_was_let_go_is_passed_over(log: int) -> None:
@@ -48,7 +47,7 @@ def test_what_was_let_go_is_passed_over(log: int) -> None:
     os.write(log, line * 40_000 + b"Traceback\n")
     if not log_file.bound(log, 400_000):
         pytest.skip("this file system makes no holes")
-    found = log_search.find(log, "traceback", 0, -1, 10)
+    found = log_file.find(log, "traceback", 0, -1, 10)
     assert found.at == [len(line) * 40_000] and found.size == len(line) * 40_000 + 10
 
 
@@ -57,7 +56,7 @@ def test_a_step_is_found_or_the_next_that_was_written(log: int, steps: range) ->
     lines = [f"step {step}/60000: loss 1.25, 40 s left\n" + "noise\n" * (step % 3) for step in steps]
     os.write(log, "".join(lines).encode())
     for wanted in (1, 15, 20_000, 59_998, 70_000):
-        found = log_search.find_step(log, wanted).at
+        found = log_file.find_step(log, wanted).at
         if not steps:
             assert found == []
             continue

@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from finetop.core.patience import PASSES, patiently
+from finetop.core.runtime.files import PASSES, patiently
 
 
 def test_what_passes_is_waited_for():

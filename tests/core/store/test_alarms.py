@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, notices, runs
 from finetop.core.store.database import open_store
 
@@ -32,7 +33,7 @@ def connection(tmp_path):
 
 def take(connection, path, told, *, a_time=None):
     """Write events, and take them in: all at once, or so many at a time."""
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for first in range(0, len(told), a_time or len(told)):
         for event in told[first : first + (a_time or len(told))]:
             log.write(event)
@@ -88,7 +89,7 @@ def test_an_older_finetop_reads_the_line_as_an_alarm_whose_text_says_that_it_is_
         step: int
         text: str
 
-    log = events.EventLog(tmp_path / "e.jsonl")
+    log = event_log.EventLog(tmp_path / "e.jsonl")
     log.write(events.Alarm("spike", 9, "the loss is back at 1.2", over=True))
     line = msgspec.json.decode((tmp_path / "e.jsonl").read_bytes())
     assert msgspec.convert(line["e"], Alarm) == Alarm("spike", 9, "the loss is back at 1.2")
@@ -128,7 +129,7 @@ def test_notices_have_numbers_that_grow_and_are_told_by_kind(connection, tmp_pat
 
 
 def test_what_is_read_again_is_not_told_again(connection, tmp_path):
-    log = events.EventLog(tmp_path / "e.jsonl")
+    log = event_log.EventLog(tmp_path / "e.jsonl")
     log.write(alarm("spike", 5))
     log.close()
     assert ingest.take_in(connection, 1, tmp_path / "e.jsonl", tells=False)

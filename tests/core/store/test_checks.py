@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.store import checks, ingest, jobs, runs
 from finetop.core.store.database import migrations, open_store
 
@@ -45,7 +46,7 @@ def scores(model: str, step: int | None, **items: float) -> events.Scores:
 
 
 def take_in(connection: duckdb.DuckDBPyConnection, job: int, folder: Path, *told: events.Event) -> None:
-    log = events.EventLog(folder / f"{job}.jsonl")
+    log = event_log.EventLog(folder / f"{job}.jsonl")
     for event in told:
         log.write(event)
     log.close()
@@ -101,7 +102,7 @@ def test_the_same_events_in_two_files_worth_of_bytes_make_one_check(
     connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     run, job = add_run(connection)
-    log = events.EventLog(tmp_path / "events.jsonl")
+    log = event_log.EventLog(tmp_path / "events.jsonl")
     for event in (verdict(10), verdict(20)):
         log.write(event)
     log.close()

@@ -8,6 +8,7 @@ import pytest
 
 from finetop.core.check.statistics.betting import spend_alpha
 from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 from finetop.core.store.claims import Claim, Made, claim_for, claim_of
 from finetop.core.store.database import open_store
@@ -45,7 +46,7 @@ def queue(connection: duckdb.DuckDBPyConnection, run: int, step: int, claim: Cla
 
 def tell(folder: Path, job: int, *verdicts: tuple[int, Claim]) -> Path:
     path = folder / f"{job}.jsonl"
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for step, claim in verdicts:
         log.write(events.Verdict(step, {**RESULT, **claim.args}))
     log.close()

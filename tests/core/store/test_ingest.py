@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log
 from finetop.core.store import event_batch, ingest, jobs, metrics, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor import ingest as taking_in
@@ -44,7 +45,7 @@ async def take_in(supervisor, live):
 
 
 def write(path, *made):
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for event in made:
         log.write(event)
     log.close()

@@ -10,6 +10,7 @@ import pytest
 
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, metrics, run_list, runs
 from finetop.core.store.database import migrations, open_store, transaction
 
@@ -32,7 +33,7 @@ def add(connection, name="fake"):
 
 def write(tmp_path, *made):
     path = tmp_path / "events.jsonl"
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     for event in made:
         log.write(event)
     log.close()
@@ -107,7 +108,7 @@ def test_a_line_of_any_length_is_skipped_in_bounded_memory(connection, tmp_path)
         for _ in range(12):
             file.write(b"x" * (1 << 20))
         file.write(b"\n")
-    log = events.EventLog(path)
+    log = event_log.EventLog(path)
     log.write(events.Metrics(2, {"loss": 0.5}))
     log.close()
     raw = path.read_bytes().splitlines()[-1]

@@ -14,6 +14,7 @@ from hook import serving
 
 from finetop.core import protocol
 from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log
 from finetop.core.store import ingest, notices
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import notify, watch_settings
@@ -54,7 +55,7 @@ def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
     (kept,) = quiet.rows("SELECT folder FROM runs WHERE id = ?", run_id)[0]
     folder = quiet.home.root / kept / "jobs" / "x"
     folder.mkdir(parents=True, exist_ok=True)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     for step in range(1, count + 1):
         log.write(events.Alarm(kind, step, f"{kind}: the loss rose at {step}"))
     log.close()

@@ -18,7 +18,7 @@ from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.protocol.check_result import read
 from finetop.core.recipe.load import resolve_text
-from finetop.core.runtime import stop_signal
+from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import check_callback, train as training
 
@@ -127,7 +127,7 @@ def train(
 ) -> tuple[events.Ended, Any, Path]:
     run = home.root / "runs" / name
     run.mkdir(parents=True)
-    log = events.EventLog(run / "events.jsonl")
+    log = event_log.EventLog(run / "events.jsonl")
     stop.is_training, stop.reason = False, ""
     ended = training.train(recipe, run, home, "cpu", log, stop)
     stop.is_training = False
@@ -204,7 +204,7 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
     # A check of the checkpoint, with nothing in the cache, finds the very same base.
     for file in home.scores.glob("*.jsonl"):
         file.unlink()
-    log = events.EventLog(run / "check.jsonl")
+    log = event_log.EventLog(run / "check.jsonl")
     after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
     from_disk = base_scores(
         [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
@@ -254,7 +254,7 @@ def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
     (verdict,) = of(events.Verdict, happened)
     kept = {file.name: file.read_bytes() for file in home.scores.glob("*.jsonl")}
     assert kept, "the base's scores are kept"
-    log = events.EventLog(run / "check.jsonl")
+    log = event_log.EventLog(run / "check.jsonl")
     after = check_job.check(recipe, run / verdict.result["checkpoint"], home, "cpu", log, claim=1)
     told = [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
     assert not {phase.name for phase in of(events.Phase, told)} & {

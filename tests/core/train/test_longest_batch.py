@@ -12,7 +12,7 @@ import torch
 
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
-from finetop.core.runtime import stop_signal
+from finetop.core.runtime import event_log, stop_signal
 from finetop.core.runtime.home import Home
 from finetop.core.train import longest_batch, train as training
 
@@ -70,7 +70,7 @@ def train(tmp_path, name, recipe) -> list[Any]:
     home = Home(tmp_path / "home")
     run = home.root / "runs" / name
     run.mkdir(parents=True)
-    log = events.EventLog(run / "events.jsonl")
+    log = event_log.EventLog(run / "events.jsonl")
     ended = training.train(recipe, run, home, "cpu", log, stop_signal.Stop())
     assert ended.status == "finished"
     return [events.decode(line).e for line in (run / "events.jsonl").read_bytes().splitlines()]
@@ -174,7 +174,12 @@ def prepared(tmp_path, tiny_model, monkeypatch, **settings):
     run.mkdir(parents=True)
     with pytest.raises(stop_signal.StopAsked):
         training.train(
-            recipe, run, Home(tmp_path / "home"), "cpu", events.EventLog(run / "e.jsonl"), stop_signal.Stop()
+            recipe,
+            run,
+            Home(tmp_path / "home"),
+            "cpu",
+            event_log.EventLog(run / "e.jsonl"),
+            stop_signal.Stop(),
         )
     return seen["trainer"], recipe
 
@@ -199,7 +204,7 @@ def test_all_that_a_step_changes_is_put_back_even_after_a_failure(tiny_model, tm
         raise Memory("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     monkeypatch.setattr(longest_batch, "_evaluate", look_then_fail)
-    log = events.EventLog(tmp_path / "events.jsonl")
+    log = event_log.EventLog(tmp_path / "events.jsonl")
     with pytest.raises(
         longest_batch.DoesNotFit, match="the longest rows do not fit: out of memory"
     ) as caught:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from finetop.core import models
 from finetop.core.data.examples import Example
-from finetop.core.models import checkpoint
+from finetop.core.models import checkpoint, load, resolve
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import method_setup, objectives, trainer_args
 from finetop.core.train.trainer_setup import Setup
@@ -50,10 +49,10 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
             "train": {"batch_size": 4, "grad_accumulation": 1, "learning_rate": 5e-3, **train},
         }
         recipe = resolve_text(json.dumps(sections)).recipe
-        base = models.resolve(recipe.model, home, events)
+        base = resolve.resolve_model(recipe.model, home, events)
         method_setup.rehearse(recipe, base)
         torch.manual_seed(1)
-        loaded, tokenizer = models.load(base, torch.float32, "cpu")
+        loaded, tokenizer = load.load_model(base, torch.float32, "cpu")
         return Setup(
             recipe=recipe,
             base=base,

@@ -17,7 +17,7 @@ from faults.bad_inputs.example import Answer, Bad
 from finetop.core.commands.main import main
 from finetop.core.data import sources
 from finetop.core.errors import FinetopError
-from finetop.core.models import ResolvedModel
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.recipe.schema import Source
 from finetop.core.runtime import failures
 from finetop.core.runtime.home import Home

@@ -142,10 +142,10 @@ def outliers(known: Sequence[tuple[int, int, float]]) -> list[Outlier]:
 
 def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
     """Score the answers of rows under the base model, in nats per token; scores are kept in the home."""
-    from finetop.core import models
+    from finetop.core.models import resolve
     from finetop.core.preflight.select._losses import open_scorer
     from finetop.core.preflight.select._pool import Pool
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.job_process import SETTINGS
 
     if whole.model is None:
@@ -154,7 +154,7 @@ def _losses(whole: Whole, ats: Sequence[int]) -> list[float | None]:
         os.environ.setdefault(key, value)
     with tempfile.TemporaryDirectory(prefix="finetop-lint-") as folder:
         whole.say("loading the model", 0, 0)
-        base = models.resolve(whole.model, whole.home, EventLog(Path(folder) / "events.jsonl"))
+        base = resolve.resolve_model(whole.model, whole.home, EventLog(Path(folder) / "events.jsonl"))
         scorer = open_scorer(base, whole.model.dtype, whole.home)
         losses: list[float | None] = []
         path = Path(folder) / "rows.jsonl"

@@ -9,11 +9,12 @@ import time
 
 import pytest
 
-from finetop.core import file_systems, protocol
+from finetop.core import protocol
 from finetop.core.commands import doctor_checks
 from finetop.core.commands.doctor_checks import folders, machine, processes
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.runtime import files as runtime_files
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.supervisor.__main__ import open_home
 
@@ -74,8 +75,8 @@ def test_the_file_system_is_that_of_the_longest_mount_above(tmp_path, folder, ki
 
     mounts = tmp_path / "mounts"
     mounts.write_text(MOUNTS)
-    assert file_systems.kind_of(Path(folder), mounts) == kind
-    assert bool(file_systems.why_not(kind)) == refused
+    assert runtime_files.kind_of(Path(folder), mounts) == kind
+    assert bool(runtime_files.why_not(kind)) == refused
 
 
 def test_a_database_on_nfs_is_refused_when_the_supervisor_starts_and_doctor_says_so(
@@ -83,7 +84,7 @@ def test_a_database_on_nfs_is_refused_when_the_supervisor_starts_and_doctor_says
 ):
     mounts = tmp_path / "mounts"
     mounts.write_text(f"/dev/sda1 / ext4 rw 0 0\nserver:/x {home.root} nfs4 rw 0 0\n")
-    monkeypatch.setattr(file_systems, "MOUNTS", mounts)
+    monkeypatch.setattr(runtime_files, "MOUNTS", mounts)
     with pytest.raises(EnvironmentTrouble, match=r"is on nfs4, a network file system.*local disk"):
         open_home(home)
     assert not home.database.exists()

@@ -9,12 +9,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from finetop.core import models
 from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
-from finetop.core.models import checkpoint, merge, save
+from finetop.core.models import checkpoint, load, merge, resolve, save
 from finetop.core.models.export import equivalence, export
-from finetop.core.protocol.events import EventLog
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 
 
@@ -43,8 +42,8 @@ def make_checkpoint(tmp_path, recipe, home, events):
     """A checkpoint of the recipe's method whose weights are pushed about, at a step of a run."""
     from finetop.core.train import methods
 
-    base = models.resolve(recipe.model, home, events)
-    model, tokenizer = models.load(base, torch.float32, "cpu")
+    base = resolve.resolve_model(recipe.model, home, events)
+    model, tokenizer = load.load_model(base, torch.float32, "cpu")
     model = methods.load(recipe.method.name).prepare(model, recipe.method.options, methods.Start())
     torch.manual_seed(1)
     with torch.no_grad():

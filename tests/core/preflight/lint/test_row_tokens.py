@@ -13,7 +13,8 @@ from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.sources import Row as TrainRow
 from finetop.core.errors import FinetopError
-from finetop.core.models import PLAIN_TEMPLATE, ResolvedModel, load_tokenizer
+from finetop.core.models.load import PLAIN_TEMPLATE, load_tokenizer
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.preflight.lint import row as rows
 from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer
 from finetop.core.preflight.lint.row import Lens, Row

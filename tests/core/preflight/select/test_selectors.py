@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from finetop.core.errors import BadInput, NotFound
-from finetop.core.models import ResolvedModel
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.preflight import select
 from finetop.core.preflight.select._losses import Scorer
 from finetop.core.preflight.select._pool import open_pool

@@ -16,10 +16,11 @@ from finetop.core import protocol
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
 from finetop.core.protocol import events, runs as data
+from finetop.core.runtime import event_log
+from finetop.core.runtime.locks import take_lock
 from finetop.core.store import approaches, backups, queue_order, run_records
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.__main__ import open_home
-from finetop.core.supervisor.lock import take_lock
 from finetop.core.supervisor.rebuild.rebuild import rebuild, take_run, wait_for_lock
 from finetop.core.supervisor.requests import triage
 
@@ -275,7 +276,7 @@ def test_an_attempt_that_said_nothing_yet_has_not_the_last_one_s_end(quiet):
     rebuild(quiet.home)
     row = dict(zip(*rows_of(quiet.home, "jobs"), strict=True))
     assert (row["ended_word"], json.loads(row["state"])["phase"]) == (None, data.STARTING)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     log.write(events.Started(1, 2, 1, "cpu", "float32", {}))
     log.write(events.Phase("training"))
     log.close()

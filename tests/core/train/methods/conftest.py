@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from method_bench import Bench
 
-from finetop.core.models import ResolvedModel
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train import methods
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from method_bench import TOKENS, logits, train
 
-from finetop.core import models
+from finetop.core.models import load
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.train.methods import adalora
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 
 def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench: Bench, tmp_path: Path) -> None:
-    start = models.load(bench.base, torch.bfloat16, "cpu")[0]
+    start = load.load_model(bench.base, torch.bfloat16, "cpu")[0]
     model = bench.prepare("adalora", start)
     counters = {name: one.clone() for name, one in model.named_parameters() if ".ranknum." in name}
     assert len(counters) == 14
@@ -34,7 +34,7 @@ def test_a_checkpoint_in_bfloat16_is_the_model_that_was_trained(bench: Bench, tm
 
 
 def test_ranks_that_were_taken_away_leave_the_others_exact(bench: Bench, tmp_path: Path) -> None:
-    model = bench.prepare("adalora", models.load(bench.base, torch.bfloat16, "cpu")[0])
+    model = bench.prepare("adalora", load.load_model(bench.base, torch.bfloat16, "cpu")[0])
     adalora.plan(model, adalora.Options(), 6)
     model.train()
     moving = [weight for weight in model.parameters() if weight.requires_grad]

@@ -11,6 +11,7 @@ import pytest
 
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. "
@@ -69,7 +70,7 @@ def train(tmp_path: Path, tiny_model: Path) -> Train:
         for key, section in sections.items():
             recipe[key] = section if key in ("method", "objective") else {**recipe.get(key, {}), **section}
         loaded = resolve_text(json.dumps(recipe)).recipe
-        log = events.EventLog(folder / "events.jsonl")
+        log = event_log.EventLog(folder / "events.jsonl")
         try:
             ended = training.train(loaded, folder, Home(home), "cpu", log, Stop())
         finally:

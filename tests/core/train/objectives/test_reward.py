@@ -12,6 +12,7 @@ from finetop.core.errors import BadInput, RecipeError
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -21,9 +22,9 @@ REWARD = {"objective": {"name": "reward"}, "train": {"max_steps": 6}, "data": {"
 def loaded(folder: Path, home: Path) -> Any:
     from finetop.core.models import reward_model
 
-    log = events.EventLog(home / "loading.jsonl")
+    log = event_log.EventLog(home / "loading.jsonl")
     try:
-        return reward_model.load(str(folder), "float32", "cpu", 3, Home(home), log)
+        return reward_model.load_reward(str(folder), "float32", "cpu", 3, Home(home), log)
     finally:
         log.close()
 

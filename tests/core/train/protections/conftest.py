@@ -12,6 +12,7 @@ import pytest
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.recipe.load import recipe_from_json, recipe_to_json, resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import train as training
@@ -121,7 +122,7 @@ def train(home: Home, recipe_of: Callable[..., Any], capsys: Any) -> Callable[..
             (folder / "events.jsonl").unlink()
             point = Point(on_from[1], checkpoint.folder_of(folder, on_from[1]), folder)
         capsys.readouterr()
-        log = events.EventLog(folder / "events.jsonl")
+        log = event_log.EventLog(folder / "events.jsonl")
         assert training.train(recipe, folder, home, "cpu", log, Stop(), point) == events.Ended("finished")
         lines = (folder / "events.jsonl").read_bytes().splitlines()
         return Run(folder, [events.decode(line).e for line in lines], capsys.readouterr().out)

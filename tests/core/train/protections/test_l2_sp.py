@@ -8,7 +8,7 @@ import pytest
 import torch
 from method_bench import Bench
 
-from finetop.core.models import ResolvedModel
+from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train.protections import l2_sp
 
 if TYPE_CHECKING:

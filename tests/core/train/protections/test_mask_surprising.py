@@ -28,7 +28,7 @@ def test_only_learned_tokens_over_the_limit_are_masked() -> None:
 def test_nats_are_those_of_rows_read_alone(tiny_model: Path, tmp_path: Path) -> None:
     from transformers import AutoModelForCausalLM
 
-    from finetop.core.protocol.events import EventLog
+    from finetop.core.runtime.event_log import EventLog
 
     model: Any = AutoModelForCausalLM.from_pretrained(tiny_model, dtype=torch.float32).eval()
     rows = [[7, 8, 9], [10, 11, 12, 13, 14, 15], [20, 21]]

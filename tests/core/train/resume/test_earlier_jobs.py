@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from finetop.core.protocol import events
+from finetop.core.runtime import event_log
 from finetop.core.train.resume.earlier_jobs import fingerprints, told_before
 
 
 def write(run, name, *happened):
     folder = run / "jobs" / name
     folder.mkdir(parents=True)
-    log = events.EventLog(folder / "events.jsonl")
+    log = event_log.EventLog(folder / "events.jsonl")
     for event in happened:
         log.write(event)
     log.close()

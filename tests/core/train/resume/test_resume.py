@@ -14,6 +14,7 @@ from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
+from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import methods, train as training
@@ -80,7 +81,7 @@ class Run:
         self.jobs += 1
         folder = self.folder / "jobs" / f"{self.jobs:04d}-train"
         folder.mkdir(parents=True)
-        log = events.EventLog(folder / "events.jsonl")
+        log = event_log.EventLog(folder / "events.jsonl")
         point = None
         if step is not None:
             where = checkpoint.folder_of(self.folder, step)
@@ -210,7 +211,7 @@ def test_changed_rows_and_a_changed_base_are_refused(tmp_path, tiny_model, capsy
 
 
 def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
-    log = events.EventLog(tmp_path / "events.jsonl")
+    log = event_log.EventLog(tmp_path / "events.jsonl")
     for step in (2, 4, 6):
         checkpoint.folder_of(tmp_path, step).mkdir(parents=True)
     point = Point(4, checkpoint.folder_of(tmp_path, 4), tmp_path)
