@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import NotFound, did_you_mean
 
@@ -28,3 +29,32 @@ def load_listed(package: str, name: str, *, kind: str) -> ModuleType:
     if name not in names:
         raise NotFound(f"there is no {kind} {name[:60]!r}.", hint=did_you_mean(name[:60], names))
     return import_module(f"{package}.{name.replace('-', '_')}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A kind of plug-in: the package whose files are its plug-ins, imported by name when it is first asked.
+
+    A room that needs the names or settings of plug-ins above it asks here, and so imports nothing upwards. The
+    package says in its docstring what a plug-in of it has.
+    """
+
+    package: str
+
+    def names(self) -> tuple[str, ...]:
+        """List the plug-ins there are, without importing them."""
+        names: tuple[str, ...] = import_module(self.package).names()
+        return names
+
+    def load(self, name: str) -> Any:
+        """Import one plug-in by its name. Raises NotFound with a suggestion."""
+        return import_module(self.package).load(name)
+
+
+FORMATS = Kind("finetop.core.data.formats")
+METHODS = Kind("finetop.core.train.methods")
+OBJECTIVES = Kind("finetop.core.train.objectives")
+PROTECTIONS = Kind("finetop.core.train.protections")
+ALARMS = Kind("finetop.core.train.alarms")
+REMEDIES = Kind("finetop.core.remedies")
+APPROACHES = Kind("finetop.core.approaches")

@@ -64,9 +64,9 @@ def test_a_supervisor_that_has_worked_has_loaded_no_torch():
 import asyncio, sys, tempfile
 from pathlib import Path
 from finetop.core import protocol
-from finetop.core.home import Home, prepare
+from finetop.core.runtime.home import Home, prepare
 from finetop.core.recipe.load import resolve_text
-from finetop.core.store.open import open_store
+from finetop.core.store.database import open_store
 from finetop.core.supervisor import answers, schedule
 from finetop.core.supervisor.state import Supervisor
 async def start(*about): pass

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from finetop.core.client.remote.fleet import Fleet
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
-    from finetop.tui.widgets.lines import Line
+    from finetop.tui.line import Line
 
 MINUTE_S = 60.0
 

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from finetop.core import protocol
     from finetop.core.runtime.home import Home
     from finetop.tui.keys import Key
+    from finetop.tui.line import Line
     from finetop.tui.messages import Said
     from finetop.tui.theme import Look, StyleName
-    from finetop.tui.widgets.lines import Line
 
 
 class Asker(Protocol):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual.binding import Binding, BindingType
 
-from finetop.tui.widgets.lines import Line, line_width
+from finetop.tui.line import Line, line_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,6 @@ from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
-from finetop.core.wording.approaches import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -328,3 +327,17 @@ def _and(names: Sequence[str], apart: str = ", ") -> str:
     if len(names) < 2:
         return names[0] if names else ""
     return f"{apart.join(names[:-1])}{apart.rstrip() if apart != ', ' else ''} and {names[-1]}"
+
+
+NOT_KNOWN = "-"
+
+
+def seconds(value: float | None) -> str:
+    """Write a length of time: 0.04 s, 12 s, 3.5 min."""
+    if value is None:
+        return NOT_KNOWN
+    if value < 0.005:
+        return "0 s"
+    if value < 10:
+        return f"{value:.2f} s"
+    return f"{value:.0f} s" if value < 120 else f"{value / 60:.1f} min"

@@ -17,8 +17,9 @@ import msgspec
 from finetop.core import approaches
 from finetop.core.check.model_pair import Candidates, facts_of, open_candidates
 from finetop.core.check.scoring import cache, target
-from finetop.core.check.scoring.generation import Prompt, answer
-from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
+from finetop.core.check.scoring.generation import answer
+from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, packs_exactly, plan_for
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import load, resolve

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core import approaches, protocol
-from finetop.core.client.remote.recipe_files import by_name
 from finetop.core.data import formats
 from finetop.core.data.fingerprint import fingerprint
 from finetop.core.data.jsonl import stream_rows
-from finetop.core.wording.queue import PRIORITIES
+from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.recipe.find import by_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

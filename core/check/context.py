@@ -17,14 +17,16 @@ from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolved
 from finetop.core.models.forward import longest_input
+from finetop.core.plugins import OBJECTIVES
+from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.schema import General
-from finetop.core.train import objectives, protections
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from finetop.core.check.model_pair import Candidates, Name
+    from finetop.core.check.model_pair import Candidates
+    from finetop.core.check.scoring.batch_plan import Name
     from finetop.core.check.scoring.batches import Exam
     from finetop.core.check.statistics.item_order import Key
     from finetop.core.check.tasks.suite import Suite
@@ -110,10 +112,10 @@ def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key
     from finetop.core.data import sources
 
     name = recipe.objective.name  # of a model that was made elsewhere, it says that
-    kinds: Sequence[Kind] = objectives.load(name).ROWS if name in objectives.names() else ("conversation",)
+    kinds: Sequence[Kind] = OBJECTIVES.load(name).ROWS if name in OBJECTIVES.names() else ("conversation",)
 
     def texts() -> Iterable[str]:
-        for source in protections.with_sources(recipe).train:
+        for source in recipe_protections.with_sources(recipe).train:
             for row in sources.read(source, home, kinds):
                 yield from texts_of(row.record)
 

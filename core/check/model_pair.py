@@ -11,9 +11,9 @@ import json
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.check.scoring.scorer import VERSION
+from finetop.core.check.scoring.batch_plan import VERSION, Name
 from finetop.core.data import weight_files
 from finetop.core.errors import BadInput
 from finetop.core.models import load
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.home import Home
 
-Name = Literal["base", "tuned"]
 TOKENS_FIRST = ("PROMPT_TUNING", "P_TUNING", "PREFIX_TUNING")  # PEFT's types
 
 

@@ -15,8 +15,9 @@ from finetop.core.check.build_result import assemble
 from finetop.core.check.context import open_paper
 from finetop.core.check.model_pair import as_tuned, open_candidates
 from finetop.core.check.scoring import drift, noise_floor as noise, target
+from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.batches import LOOK_ITEMS, Examinee
-from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, BatchPlan, packs_exactly, plan_for
+from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
     Pace,
     Sheet,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.check.context import Paper
-    from finetop.core.check.model_pair import Name
+    from finetop.core.check.scoring.batch_plan import Name
     from finetop.core.check.statistics.item_order import Item
     from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
     from finetop.core.recipe.schema import Recipe

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from finetop.core.check.context import Paper
-    from finetop.core.check.model_pair import Name
+    from finetop.core.check.scoring.batch_plan import Name
     from finetop.core.check.scoring.cache import ScoreKey
     from finetop.core.check.statistics.item_order import Item, Key
     from finetop.core.protocol.events import ItemScore

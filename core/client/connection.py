@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.client.patch_cache import Heard
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
 from finetop.core.protocol.patch import DoesNotFit
+from finetop.core.protocol.patch_cache import Heard
 from finetop.core.runtime.environment import require_readable
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.runtime.processes import require_own

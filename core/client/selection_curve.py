@@ -16,6 +16,7 @@ from finetop.core.client import seed_groups
 from finetop.core.preflight.select import CONTROL
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import Finished
+from finetop.core.protocol.tags import ALL, BY, ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from finetop.core.protocol import SweepsAnswer
     from finetop.core.protocol.runs import RunRow
 
-BY = "select.by"
-ROWS = "rows"
-ALL = "all"  # in place of a selector: every row there is, the end of each one's curve
 EVALUATION = "evaluation loss"
 
 Against = Literal["", "better", "worse", "open", "same rows"]

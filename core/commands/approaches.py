@@ -10,6 +10,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from finetop.core import approaches, protocol
+from finetop.core.approaches import _advice
 from finetop.core.approaches._request import request
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
@@ -193,7 +194,7 @@ def prices(row: protocol.ApproachRow) -> tuple[str, ...]:
     name, setup, gpu, prompt, query, memory, news, _, spent = words.prices(row)
     return (
         name,
-        setup if gpu == words.NOT_KNOWN else f"{setup}, GPU {gpu}",
+        setup if gpu == _advice.NOT_KNOWN else f"{setup}, GPU {gpu}",
         prompt,
         query,
         memory,

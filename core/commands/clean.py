@@ -1,6 +1,6 @@
 """`finetop clean`: what checkpoints and caches go by the home's policy; done only with --yes.
 
-The policy is in HOME/settings.yaml (see core/settings.py); an option here overrides it for this once.
+The policy is in HOME/settings.yaml (see core/recipe/home_settings.py); an option here overrides it for this once.
 """
 
 from __future__ import annotations

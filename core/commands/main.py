@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import IO, NoReturn, Protocol, cast
 
+from finetop.core.commands.shared.where import Where
 from finetop.core.errors import BadInput, FinetopError, did_you_mean
 from finetop.core.runtime.home import Home, find_home
 from finetop.core.text import SafeWriter, clean_line
@@ -41,15 +41,6 @@ NOT_VERBS = {
     "numbers",
     "standing",
 }
-
-
-@dataclass
-class Where:
-    """Which machines and which home a command is for, as the words before the verb and behind it say."""
-
-    home: str | None = None
-    on: list[str] = field(default_factory=list)
-    remote_command: str = ""
 
 
 class Parser(argparse.ArgumentParser):

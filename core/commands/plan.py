@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import replace
 
+from finetop.core.client import past_runs
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import BadInput, FinetopError
@@ -59,7 +60,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     found = inputs.find_config(recipe.model, home, args.config)
     known = Known(
         lengths=lengths.measure(recipe, found.folder),
-        past=inputs.past_runs(home),
+        past=past_runs.past_runs(home),
         teacher=teacher_of(recipe, home),
     )
     plan = estimate(recipe, found.config, machine_for(args, recipe, home), known, gpus=args.gpus)

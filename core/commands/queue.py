@@ -13,10 +13,11 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.shared import remote
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, did_you_mean
+from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.recipe.quiet_hours import clock
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import PRIORITIES, priority_word, why
+from finetop.core.wording.queue import priority_word, why
 
 ABOUT = "what waits and why; change its order, hold and release"
 ANYWHERE = True

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from finetop.core.data import sources
 from finetop.core.data.versions import manifest
 from finetop.core.data.versions.row_hashes import Contents, keep
 from finetop.core.protocol.data_diff import named
@@ -49,7 +49,7 @@ def begin(source: Source) -> Seen:
 
 def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> SourceRead:
     """Keep the hashes of the rows that were read in the run's folder, and say what they are."""
-    name, contents, file = sources.name_of(source), seen.contents, seen.file
+    name, contents, file = name_of(source), seen.contents, seen.file
     if run_folder is not None:
         keep(contents, run_folder)
     print(f"{named(name, contents.content)}: {contents.rows} rows")
@@ -71,3 +71,10 @@ def told(source: Source, use: Use, seen: Seen, run_folder: Path | None) -> Sourc
         sha256=sha256,
         origin=None if source.path is None else manifest.of_file(Path(source.path), sha256),
     )
+
+
+def name_of(source: Source) -> str:
+    """Name a source as people know it: the file's name, or the data set's id."""
+    if source.path is not None:
+        return Path(source.path).name
+    return (source.id or "") + (f":{source.split}" if source.split else "")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.data import formats, hub
 from finetop.core.data.hub import is_local
 from finetop.core.data.jsonl import stream_rows
+from finetop.core.data.source_record import name_of
 from finetop.core.errors import BadInput, EnvironmentTrouble
 
 if TYPE_CHECKING:
@@ -56,13 +57,6 @@ def read(
     if not rows:
         raise BadInput(f"{name_of(source)}: has no rows.", hint="Give a data set that has some.")
     return rows
-
-
-def name_of(source: Source) -> str:
-    """Name a source as people know it: the file's name, or the data set's id."""
-    if source.path is not None:
-        return Path(source.path).name
-    return (source.id or "") + (f":{source.split}" if source.split else "")
 
 
 def _placed(source: Source, home: Home, seen: Seen | None) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -90,7 +90,7 @@ def read(
         rows = _read(source, source.role, home, events, kinds, run_folder)
         if source.role == "train":
             rows = asked(rows, asker)
-        name = sources.name_of(source)
+        name = source_record.name_of(source)
         if share and source.role == "train":
             rows, aside = set_aside(rows, share, seed)
             held_back.append(NamedRows(f"{name} (set aside)", aside))
@@ -98,7 +98,8 @@ def read(
     if not isinstance(data.eval, EvalShare):
         held_back = [
             NamedRows(
-                sources.name_of(source), asked(_read(source, "eval", home, events, kinds, run_folder), asker)
+                source_record.name_of(source),
+                asked(_read(source, "eval", home, events, kinds, run_folder), asker),
             )
             for source in data.eval
         ]

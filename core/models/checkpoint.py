@@ -31,7 +31,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_LIMIT = 4 << 20  # bytes
 _NAME = re.compile(r"step-[0-9]{1,12}", re.ASCII)
-STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/keeping/resume.py
+STATE = "state"  # folder of what training needs beside the weights to go on: see core/train/resume/resume.py
 
 
 class Base(msgspec.Struct, frozen=True):

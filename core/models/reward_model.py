@@ -217,7 +217,9 @@ def base_of(folder: Path, home: Home, events: EventLog) -> ResolvedModel:
 
     said = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
     name, revision = str(said["base_model_name_or_path"]), said.get("revision")
-    base = resolve.resolve_model(Model(id=name, revision=None if hub.is_local(name) else revision), home, events)
+    base = resolve.resolve_model(
+        Model(id=name, revision=None if hub.is_local(name) else revision), home, events
+    )
     manifest = folder / "manifest.json"
     wanted = (
         json.loads(manifest.read_text(encoding="utf-8"))["base"]["weights_hash"]

@@ -6,11 +6,10 @@ A result travels as plain data (the Verdict event's `result`); `read` gives it t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from finetop.core.check.statistics.verdict import WORDS, Power, TaskResult, Verdict, points
 from finetop.core.protocol.runs import CheckBrief, TaskBrief
 from finetop.core.text import clean, clean_line
 
@@ -345,3 +344,54 @@ def brief(
         claim=outcome.claim,
         watch=outcome.watch,
     )
+
+
+Verdict = Literal["ok", "regressed", "no_verdict"]
+
+
+Mark = Literal["lost", "kept", "open", "unmeasurable"]
+
+
+DecidedBy = Literal["", "betting", "arithmetic", "task"]
+
+
+WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
+
+
+class Power(msgspec.Struct, frozen=True):
+    """How often a suite of this size and discordance would be REGRESSED if the ability fell by `drop`."""
+
+    drop: float
+    chance: float
+
+
+class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One task: n of total items seen, means over those (None where none is), and the mark.
+
+    An unmeasurable task has the base's mean over all its items.
+
+    e_value is the strongest evidence at any look against "the ability did not fall"; its inverse is an
+    anytime-valid p-value. Nothing here is weighted; `weight` is what each item counts in the whole.
+    """
+
+    task: str
+    mark: Mark
+    n: int
+    total: int
+    base: float | None
+    tuned: float | None
+    drop: float | None
+    interval: tuple[float, float] | None
+    lost: int = 0
+    won: int = 0
+    lost_corrected: float | None = None
+    won_corrected: float | None = None
+    mcnemar_p: float | None = None
+    e_value: float | None = None
+    reason: str = ""
+    weight: float = 1.0
+
+
+def points(share: float) -> str:
+    """Write a share in points: 0.03 is 3.0."""
+    return f"{100 * share:.1f}"

@@ -1,18 +1,20 @@
 """Versions of data: what a source held when a run read it, by the content of its rows, and how two of them differ.
 
-A job keeps a hash of each row in its run's folder (rows.py), and tells the content in an event; the store numbers
-what it has seen of each source. What is asked of them is found in a process of its own: `python -m
-finetop.core.versions < {"pairs": …, "files": …}` compares rows (differing.py) and looks at the files as they are now
-(looking.py).
+A job keeps a hash of each row in its run's folder (data/versions/row_hashes.py), and tells the content in an event;
+the store numbers what it has seen of each source. What is asked of them is found in a process of its own: `python -m
+finetop.core.data.versions < {"pairs": …, "files": …}` compares rows and looks at the files as they are now.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
+from msgspec import Meta
 
-from finetop.core.data.versions.lint_record import Kept
+if TYPE_CHECKING:
+    pass
+
 
 NAMED = 6  # digits of a content's name: faq.jsonl#3f2a9c
 
@@ -85,3 +87,41 @@ class Found(msgspec.Struct, frozen=True):
 def named(source: str, content: str) -> str:
     """Name a content for people: faq.jsonl#3f2a9c."""
     return f"{source}#{content[:NAMED]}"
+
+
+class Brief(msgspec.Struct, frozen=True):
+    """One finding, as a number."""
+
+    name: str
+    about: str
+    severity: str
+    count: int  # rows
+    of: int
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What was found, in which sources together, and when."""
+
+    at: float
+    sources: list[str]
+    findings: list[Brief]  # worst first
+
+
+Words = Annotated[str, Meta(max_length=10_000)]
+
+
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What a file was made of, and how."""
+
+    how: Literal["selected", "mended"]
+    path: Words  # of the file that it was made of
+    sha256: Words  # of that file
+    of_rows: Count
+    rows: Count
+    by: Words = ""  # how rows were selected
+    removed: Count = 0
+    mended: Count = 0
+    before: Origin | None = None  # what that file was made of

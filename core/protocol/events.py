@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.data.versions.manifest import Origin
 from finetop.core.protocol import check_result as results
+from finetop.core.protocol.data_diff import Origin
 
 FORMAT = 1
 LARGEST = 1e290  # of a value: the mean of a thousand million of them is still a number
@@ -175,7 +175,7 @@ class Scores(msgspec.Struct, tag="scores", frozen=True):
 
 
 class Verdict(msgspec.Struct, tag="verdict", frozen=True):
-    """The outcome of a check: the whole result as plain data (see core/check/telling/result.py)."""
+    """The outcome of a check: the whole result as plain data (see core/protocol/check_result.py)."""
 
     step: Step | None
     result: dict[str, Any]
@@ -272,7 +272,9 @@ class Ended(msgspec.Struct, tag="ended", frozen=True):
     cause: Words = ""
     hint: Words = ""
     exit_code: Count = 0
-    kind: Words = ""  # of a failure: see Kind in core/run.py; of a stop: "asked" where a signal asked for it
+    kind: Words = (
+        ""  # of a failure: see Kind in core/protocol/runs.py; of a stop: "asked" where a signal asked for it
+    )
 
 
 Event = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from finetop.core.train import alarms
+from finetop.core.plugins import ALARMS
 
 ENDINGS = {
     "failed": "a run, a check or an export failed",
@@ -26,12 +26,12 @@ BY_DEFAULT = ("alarms", "check", "suite", "failed", "lost", "hung", "regressed")
 
 def kinds() -> dict[str, str]:
     """List what can be told, with a line for each: alarms first."""
-    return {name: str(alarms.load(name).ABOUT) for name in alarms.names()} | OTHERS | ENDINGS
+    return {name: str(ALARMS.load(name).ABOUT) for name in ALARMS.names()} | OTHERS | ENDINGS
 
 
 def needs_a_person(kind: str) -> bool:
     """Say whether somebody should look, as far as a kind tells: an alarm or a failure, not that a run has finished."""
-    return kind in BY_DEFAULT or kind in alarms.names()
+    return kind in BY_DEFAULT or kind in ALARMS.names()
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core.data.versions.manifest import Origin
 from finetop.core.errors import Kind
+from finetop.core.protocol.data_diff import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

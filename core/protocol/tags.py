@@ -93,3 +93,12 @@ def _behind(run: RunRow, tag: str) -> str:
     if not names:
         return ""
     return f"{run.host}:{names[-1]}" if run.host else names[-1]
+
+
+BY = "select.by"
+
+
+ROWS = "rows"
+
+
+ALL = "all"  # in place of a selector: every row there is, the end of each one's curve

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.data import formats
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
+from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
+from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.answer_rules import find_rule
 from finetop.core.recipe.names import check_name
-from finetop.core.train import methods, objectives, protections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ def cross_problems(
     except RecipeError as error:
         problems.append(error)
     for rule in (
-        *((_method, _objective, protections.problems) if to_train else ()),
+        *((_method, _objective, recipe_protections.problems) if to_train else ()),
         _train,
         _data,
         _check,
@@ -57,10 +57,10 @@ def _place(key: str, places: Mapping[str, str], whole: str) -> str:
 def _method(recipe: Recipe) -> Iterator[Found]:
     """What the method itself can't do: it says so as data."""
     name, quantize, key = recipe.method.name, recipe.model.quantize, "model.quantize"
-    method = methods.load(name)
+    method = METHODS.load(name)
     if quantize not in method.QUANTIZED:
         weights = "whole" if quantize == "none" else quantize
-        why = methods.why_not_quantized(method)
+        why = str(getattr(method, "NOT_QUANTIZED", ""))
         hint = f"Set {key} to {' or '.join(method.QUANTIZED)}, or take lora, which goes on all."
         yield key, f"{key}: {name} does not go on {weights} weights: {why}.", hint
     for key, why in method.REFUSES.items():
@@ -77,7 +77,7 @@ def _value(recipe: Recipe, key: str) -> object:
 
 def _objective(recipe: Recipe) -> Iterator[Found]:
     """What the objective itself can't do; and what can't be asked of a model that it makes."""
-    objective = objectives.load(recipe.objective.name)
+    objective = OBJECTIVES.load(recipe.objective.name)
     if hasattr(objective, "limits"):
         yield from objective.limits(recipe)
     compares = getattr(objective, "COMPARES", True) and getattr(objective, "WRITES", True)
@@ -109,8 +109,8 @@ def _data(recipe: Recipe) -> Iterator[Found]:
 
 
 def _source(source: Source, key: str) -> Iterator[Found]:
-    if source.format != "auto" and source.format not in formats.names():
-        hint = did_you_mean(source.format, formats.names())
+    if source.format != "auto" and source.format not in FORMATS.names():
+        hint = did_you_mean(source.format, FORMATS.names())
         yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
     if (source.path is None) == (source.id is None):
         said = "neither path nor id" if source.path is None else "both path and id"
@@ -170,12 +170,10 @@ def _ask(recipe: Recipe) -> Iterator[Found]:
 def _approaches(recipe: Recipe) -> Iterator[Found]:
     wanted, target = recipe.approaches, recipe.check.target
     if wanted.only or wanted.settings:
-        from finetop.core import approaches  # which loads recipes itself
-
         for key, names in (("approaches.only", wanted.only), ("approaches.settings", tuple(wanted.settings))):
             for name in names:
-                if name not in approaches.names():
-                    hint = did_you_mean(name[:60], approaches.names())
+                if name not in APPROACHES.names():
+                    hint = did_you_mean(name[:60], APPROACHES.names())
                     yield key, f"{key}: there is no approach {name[:60]!r}.", hint
     if wanted.metric is not None and target is not None and wanted.metric not in target.metrics:
         hint = f"Add it there, or take {' or '.join(target.metrics)}."

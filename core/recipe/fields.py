@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from finetop.core.errors import NotFound, did_you_mean
+from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.type_words import choices, type_words
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
 from finetop.core.text import quoted
-from finetop.core.train import methods, objectives
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,13 +64,13 @@ def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> 
     for name, info in struct_fields(kind).items():
         child = f"{key}.{name}" if key else name
         if info.type is Method:
-            yield _field(f"{child}.name", struct_fields(Method)["name"], methods.names(), default=method)
-            yield from _walk(methods.load(method).Options, child, method, objective)
+            yield _field(f"{child}.name", struct_fields(Method)["name"], METHODS.names(), default=method)
+            yield from _walk(METHODS.load(method).Options, child, method, objective)
         elif info.type is Objective:
             yield _field(
-                f"{child}.name", struct_fields(Objective)["name"], objectives.names(), default=objective
+                f"{child}.name", struct_fields(Objective)["name"], OBJECTIVES.names(), default=objective
             )
-            yield from _walk(objectives.load(objective).Options, child, method, objective)
+            yield from _walk(OBJECTIVES.load(objective).Options, child, method, objective)
         else:
             yield from _of_type(child, info, method, objective)
 

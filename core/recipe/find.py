@@ -7,6 +7,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
 from finetop.core.recipe.strict_yaml import MAX_BYTES, TOO_LARGE, Origin
@@ -149,3 +150,18 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
+
+
+def _is_ours(path: str) -> bool:
+    return path.startswith(f"{builtin_folder()}/")
+
+
+def by_name(value: Any) -> Any:
+    """Write the paths of files that come with finetop as builtin:NAME: there it is installed somewhere else."""
+    if isinstance(value, dict):
+        return {key: by_name(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [by_name(one) for one in value]
+    if isinstance(value, str) and _is_ours(value):
+        return f"{BUILTIN}{value.removeprefix(f'{builtin_folder()}/')}"
+    return value

@@ -78,7 +78,7 @@ class Slots(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     cpu_jobs: Annotated[int, Meta(ge=1, le=1024)] = 1
 
 
-Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/run.py)
+Passing = Literal[  # kinds of failure that may pass by themselves (see Kind in core/protocol/runs.py)
     "out_of_memory",
     "gpu_taken",
     "disk_full",
@@ -156,7 +156,7 @@ class Tell(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """What is sent on to a person, and how."""
 
     on: tuple[str, ...] = (
-        BY_DEFAULT  # kinds of finetop.core.notices; `alarms` is all of those, `all` is everything
+        BY_DEFAULT  # kinds of finetop.core.protocol.notices; `alarms` is all of those, `all` is everything
     )
     command: tuple[Word, ...] | None = None  # a program and its arguments; the message is its standard input
     webhook: Webhook | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError
+from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.find import BuiltIn, find_recipe, list_builtin, near_file, origin_of, read_text
 from finetop.core.recipe.merge import apply_sets, merge_recipes
 from finetop.core.recipe.names import check_name
@@ -20,7 +21,6 @@ from finetop.core.recipe.strict_yaml import Node, Origin, from_plain, parse
 from finetop.core.recipe.validate import read_recipe
 from finetop.core.runtime import secrets
 from finetop.core.text import plain, quoted
-from finetop.core.train import protections
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -278,7 +278,7 @@ def paths_of(recipe: Recipe) -> Iterator[tuple[str, str, bool]]:
             if source.path is not None:
                 yield f"approaches.update.train[{i}].path", source.path, False
         yield "approaches.update.test", update.test, False
-    for key, path in protections.paths(recipe):
+    for key, path in recipe_protections.paths(recipe):
         yield key, path, False
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train import alarms, protections as protect
+from finetop.core.plugins import ALARMS, PROTECTIONS
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -229,7 +229,7 @@ class Samples(Section, frozen=True, kw_only=True):
 
 
 class Rule(Section, frozen=True, kw_only=True):
-    """What an answer must be like; every rule must hold. The rules are those of suites: core/check/asking/rules.py."""
+    """What an answer must be like; every rule must hold. The rules are those of suites: core/recipe/answer_rules.py."""
 
     rule: Annotated[Text, says("Name of a rule: regex, starts_with, contains, max_words, json_object …")]
     value: Annotated[Any, says("What the rule takes: a text, a list of texts, a count, a pattern.")] = None
@@ -364,17 +364,19 @@ def _of_folder(name: str, package: ModuleType, about: str) -> type[msgspec.Struc
 if TYPE_CHECKING:
 
     class Alarms(Section, frozen=True, kw_only=True):
-        """What is told of a run that trains: a setting for each file in core/alarms, on by default."""
+        """What is told of a run that trains: a setting for each file in core/train/alarms, on by default."""
 
     class Protect(Section, frozen=True, kw_only=True):
-        """Protections against forgetting in training: a setting for each file in core/protect, off by default."""
+        """Protections against forgetting: a setting for each file in core/train/protections, off by default."""
 
 else:
     Alarms = _of_folder(
-        "Alarms", alarms, "What is told of a run that trains: one for each file in core/alarms."
+        "Alarms", ALARMS, "What is told of a run that trains: one for each file in core/train/alarms."
     )
     Protect = _of_folder(
-        "Protect", protect, "Protections against forgetting in training: one for each file in core/protect."
+        "Protect",
+        PROTECTIONS,
+        "Protections against forgetting: one for each file in core/train/protections.",
     )
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.plugins import ALARMS, PROTECTIONS
 from finetop.core.recipe.strict_yaml import Node
-from finetop.core.train import alarms, protections
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 def spelled_out(recipe: Node) -> Node:
     """Give the tree of a recipe with every known one a mapping; null leaves one as it is by default."""
-    shorts = {name: protections.load(name).SHORT for name in protections.names()}
-    return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(alarms.names(), "on"))
+    shorts = {name: PROTECTIONS.load(name).SHORT for name in PROTECTIONS.names()}
+    return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(ALARMS.names(), "on"))
 
 
 def _section(recipe: Node, key: str, shorts: Mapping[str, str | None]) -> Node:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_
 import msgspec
 
 from finetop.core.errors import NotFound, RecipeError, did_you_mean
+from finetop.core.plugins import METHODS, OBJECTIVES, Kind as PluginKind
 from finetop.core.recipe.cross_checks import cross_problems
 from finetop.core.recipe.find import resolve_path
 from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.strict_yaml import Node, to_plain
 from finetop.core.recipe.type_words import type_words
 from finetop.core.text import plain, quoted
-from finetop.core.train import methods, objectives
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,9 +70,9 @@ class _Reader:
         if key:
             self.places[key] = node.place
         if annotation is Method:
-            return self.choice(node, Method, methods, key)
+            return self.choice(node, Method, METHODS, key)
         if annotation is Objective:
-            return self.choice(node, Objective, objectives, key)
+            return self.choice(node, Objective, OBJECTIVES, key)
         for arm in arms(annotation):
             if isinstance(node.value, dict) and is_struct(arm):
                 return self.section(node, arm, key)
@@ -100,7 +100,7 @@ class _Reader:
         assert isinstance(node.value, dict)
         return self.struct(node.value, node, kind, key, owner=key)
 
-    def choice(self, node: Node, kind: type[Method | Objective], package: ModuleType, key: str) -> Any:
+    def choice(self, node: Node, kind: type[Method | Objective], package: PluginKind, key: str) -> Any:
         """Read `method:` or `objective:`: a name, and the options of the module of that name.
 
         Where nothing is trained, the name may be anybody's, and its options are not looked at.

@@ -20,6 +20,7 @@ import msgspec
 
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import listed_names, load_listed
+from finetop.core.protocol.messages.remedies import Candidate
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.train import methods
 
@@ -50,17 +51,6 @@ class Subject:
         if self.quantize != "none":
             return f"its base is held in {self.quantize}, whose weights can't be written anew one by one"
         return ""
-
-
-class Candidate(msgspec.Struct, frozen=True):
-    """One model that can be had without training, or why it can't be."""
-
-    name: str
-    remedy: str
-    label: str
-    step: int  # of the checkpoint that it is made of
-    settings: dict[str, Any]
-    why_not: str = ""
 
 
 @dataclass(frozen=True)

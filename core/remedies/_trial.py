@@ -22,6 +22,7 @@ from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.models import resolve
 from finetop.core.models.fingerprint import fingerprint
 from finetop.core.protocol.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
+from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.runs import RemedyRow
 from finetop.core.remedies._choice import NO_ITEMS, gained, parts, ranked, shares
 from finetop.core.remedies._weights import Unchanged
@@ -31,16 +32,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.check.context import Paper
-    from finetop.core.check.model_pair import Name
     from finetop.core.check.run_check import BaseSide
-    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
     from finetop.core.check.scoring_passes import Sitting
     from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
-NOW = remedies.Candidate("now", "now", "now", 0, {})
+NOW = messages_remedies.Candidate("now", "now", "now", 0, {})
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Wanted:
     recipe: Recipe
     step: int
     checkpoint: Path
-    candidates: Sequence[tuple[remedies.Candidate, Path]]
+    candidates: Sequence[tuple[messages_remedies.Candidate, Path]]
     device: str
 
 
@@ -87,7 +87,7 @@ def _try_under(wanted: Wanted, paper: Paper, plan: BatchPlan) -> list[RemedyRow]
     trial = Trial(wanted, paper, base, before, *parts(whole, remedies.most()), paper.events)
     now = try_one(trial, NOW, wanted.checkpoint, None)
     put_away(paper.candidates)
-    tried: list[tuple[RemedyRow, remedies.Candidate, Path]] = []
+    tried: list[tuple[RemedyRow, messages_remedies.Candidate, Path]] = []
     for number, (candidate, folder) in enumerate(wanted.candidates, 1):
         print(f"{number} of {len(wanted.candidates)}: {candidate.label}", flush=True)
         tried.append((try_one(trial, candidate, folder, now), candidate, folder))
@@ -95,7 +95,9 @@ def _try_under(wanted: Wanted, paper: Paper, plan: BatchPlan) -> list[RemedyRow]
     return [row for row, _, _ in tried]
 
 
-def try_one(trial: Trial, candidate: remedies.Candidate, folder: Path, now: RemedyRow | None) -> RemedyRow:
+def try_one(
+    trial: Trial, candidate: messages_remedies.Candidate, folder: Path, now: RemedyRow | None
+) -> RemedyRow:
     """Check one candidate on the items for choosing, ask it the target's rows, and tell how it did."""
     began = time.monotonic()
     try:
@@ -140,7 +142,7 @@ def try_one(trial: Trial, candidate: remedies.Candidate, folder: Path, now: Reme
     return _row(told)
 
 
-def _who(trial: Trial, candidate: remedies.Candidate) -> dict[str, Any]:
+def _who(trial: Trial, candidate: messages_remedies.Candidate) -> dict[str, Any]:
     return {
         "step": trial.wanted.step,
         "name": candidate.name,
@@ -164,7 +166,7 @@ def _worst_first(result: CheckResult) -> list[Any]:
     return sorted(result.tasks, key=lambda task: (task.drop is None, -(task.drop or 0.0), task.task))
 
 
-def paper_of(trial: Trial, candidate: remedies.Candidate, folder: Path, doing: str = "") -> Paper:
+def paper_of(trial: Trial, candidate: messages_remedies.Candidate, folder: Path, doing: str = "") -> Paper:
     """Put a candidate in the tuned model's place: made of its checkpoint when it is first asked something."""
     common, home = trial.paper, trial.paper.home
     if candidate is NOW:
@@ -219,7 +221,7 @@ def ask(trial: Trial, paper: Paper, plan: CheckPlan) -> tuple[Sitting, CheckResu
     return after, conclude.conclude(state)
 
 
-def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, remedies.Candidate, Path]]) -> None:
+def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, messages_remedies.Candidate, Path]]) -> None:
     """Check the best, and if that fails the next best, on items that chose nothing: see _choosing.py."""
     places = {row.name: (candidate, folder) for row, candidate, folder in tried}
     for row in ranked([row for row, _, _ in tried]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.remedies import Candidate
+from finetop.core.protocol.messages.remedies import Candidate
 
 if TYPE_CHECKING:
     from pathlib import Path

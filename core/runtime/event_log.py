@@ -1,4 +1,4 @@
-"""To be said."""
+"""The append-only file of a job's events: written line by line, and made whole after a crash."""
 
 from __future__ import annotations
 

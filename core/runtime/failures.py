@@ -14,8 +14,6 @@ from finetop.core.protocol.events import Ended
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.recipe.schema import Recipe
-
 _WANTED = re.compile(r"Tried to allocate ([\d.]+ [KMG]iB)")
 _FREE = re.compile(r"total capacity of ([\d.]+ [KMG]iB) of which ([\d.]+ [KMG]iB) is free")
 # Where budget.memory_gib holds the process to less than the card has, what is free on the card says nothing.
@@ -25,16 +23,19 @@ _HOST = re.compile(r"can't allocate memory: you tried to allocate (\d+) bytes")
 LONGEST = 500  # characters of a cause
 
 
-def ended(error: BaseException, recipe: Recipe | None) -> Ended:
-    """Describe a failure. `recipe` supplies the numbers that can be lowered, where it could be read."""
+LESS = "Close other programs, or take a smaller model."
+
+
+def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
+    """Describe a failure; `what_to_lower` is the advice where memory was out."""
     if isinstance(error, FinetopError):
         return Ended("failed", error.message[:LONGEST], error.hint, error.exit_code, error.kind)
     if is_out_of_memory(error):
         kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
         if others := _of_others(error):
             cause = f"out of memory{_numbers(error)}, {others:.1f} GiB used by others"
-            return Ended("failed", cause, "Wait for them, or: " + _what_to_lower(recipe), 1, "gpu_taken")
-        return Ended("failed", f"out of memory{_numbers(error)}", _what_to_lower(recipe), 1, kind)
+            return Ended("failed", cause, "Wait for them, or: " + what_to_lower, 1, "gpu_taken")
+        return Ended("failed", f"out of memory{_numbers(error)}", what_to_lower, 1, kind)
     if is_disk_full(error):
         full = of_words("No space left on device")
         assert full is not None
@@ -109,23 +110,6 @@ def _available(before: str) -> str:
         return f"{before}{psutil.virtual_memory().available / 2**30:.1f} GiB available"
     except (ImportError, MemoryError, OSError):
         return ""
-
-
-def _what_to_lower(recipe: Recipe | None) -> str:
-    if recipe is None:
-        return "Close other programs, or take a smaller model."
-    train = recipe.train
-    wishes = []
-    if train.batch_size > 1:
-        wishes.append(
-            f"lower train.batch_size (now {train.batch_size}) and raise train.grad_accumulation "
-            f"(now {train.grad_accumulation}) by as much"
-        )
-    wishes.append(f"lower data.max_tokens (now {recipe.data.max_tokens})")
-    if not train.activation_checkpointing:
-        wishes.append("set train.activation_checkpointing to true")
-    text = "; ".join(wishes)
-    return text[0].upper() + text[1:] + "."
 
 
 KINDS: frozenset[str] = frozenset(get_args(Kind))

@@ -10,7 +10,7 @@ HOME/hosts.yaml                   names of other machines for --on (written by h
 HOME/retrieval/KEY/              an index over documents, by their content and how they are cut
 HOME/trash/0007-support-tone/     runs that were removed
 HOME/{store.json,settings.yaml}   what belongs to no run; what a person has set
-HOME/app.json                     columns of the app's list (see tui/runs/kept.py)
+HOME/app.json                     columns of the app's list (see tui/screens/runs/saved_columns.py)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""To be said."""
+"""A job's folder: what it is told there, and where it lies in a home."""
 
 from __future__ import annotations
 

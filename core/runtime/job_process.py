@@ -12,8 +12,8 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.events import FORMAT, Ended, Started
@@ -25,8 +25,8 @@ from finetop.core.runtime.job_folder import read_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.stop_signal import Stop
 
     Work = Callable[[JobSpec, Path, EventLog, Stop], Ended]
@@ -43,18 +43,8 @@ SETTINGS = {  # of the environment, before torch is imported; what the user has 
 }
 
 
-def run(
-    module: str, work: Work, *, if_stopped: str, recipe_of: Callable[[Path], Recipe | None] | None = None
-) -> int:
-    """Do the work of the job in the folder that the command line names, and give its exit code.
-
-    `if_stopped` is said of a wish to stop that ended it; `recipe_of` reads the recipe for the numbers in the hint
-    about a failure.
-    """
-    if len(sys.argv) != 2:
-        print(f"usage: python -m {module} JOB_FOLDER", file=sys.stderr)
-        return 2
-    job_folder = Path(sys.argv[1]).absolute()
+def run(job_folder: Path, work: Work, what_to_lower: Callable[[Path], str]) -> int:
+    """Do the work of a job, and give its exit code; `what_to_lower` is the advice where memory is out."""
     faulthandler.enable()  # where Python was when native code crashed, too
     faulthandler.register(signal.SIGUSR2)  # all stacks into the log, for a job that seems to hang
     for key, value in SETTINGS.items():
@@ -66,10 +56,10 @@ def run(
     try:
         last = work(read_spec(job_folder), job_folder, events, stop)
     except stop_signal.StopAsked:
-        last = Ended("stopped", if_stopped, kind="asked")
+        last = Ended("stopped", "asked to stop", kind="asked")
     except BaseException as error:
         traceback.print_exc()
-        last = failures.ended(error, recipe_of(job_folder) if recipe_of is not None else None)
+        last = failures.ended(error, what_to_lower(job_folder))
     print(
         " ".join(filter(None, (f"{last.status}:" if last.cause else last.status, last.cause, last.hint))),
         flush=True,
@@ -112,3 +102,17 @@ def versions(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return known
+
+
+def quiet() -> None:
+    """Keep library chatter out of the job's log; errors still get there."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    for name in ("bitsandbytes", "trl", "peft", "datasets", "accelerate", "torch.distributed", "httpx"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore", category=UserWarning, module=r"torch|transformers|trl|peft|bitsandbytes|accelerate"
+    )

@@ -1,7 +1,7 @@
 """The keeper: the tiny parent of one job, in a session of its own, that outlives terminal, SSH and supervisor.
 
-    python -m finetop.core.keeper JOB_FOLDER ATTEMPT COMMAND…
-    python -m finetop.core.keeper --spare COMMAND…
+    python -m finetop.core.runtime.keeper JOB_FOLDER ATTEMPT COMMAND…
+    python -m finetop.core.runtime.keeper --spare COMMAND…
 
 It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
 start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
@@ -321,7 +321,7 @@ def end_all() -> None:
 
 
 def write_stacks(folder: Path) -> None:
-    """Let each of our descendants that can (core/job.py) write its stacks into the log, one after the other.
+    """Let each of our descendants that can (job_process.py) write its stacks into the log, one after the other.
 
     The signal would end a process that does not expect it: those are left alone.
     """

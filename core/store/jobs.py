@@ -10,8 +10,8 @@ import duckdb
 import msgspec
 
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.limits import HELD, PRIORITIES, tries_words
 from finetop.core.store import parents, run_records
-from finetop.core.wording.queue import HELD, PRIORITIES, tries_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from finetop.core import protocol
-from finetop.core.client.patch_cache import Told
+from finetop.core.protocol.patch_cache import Told
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter

@@ -12,8 +12,8 @@ import duckdb
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.client.patch_cache import Told
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, Refused, StoreTrouble
+from finetop.core.protocol.patch_cache import Told
 from finetop.core.runtime.processes import require_own
 from finetop.core.store.database import damage
 from finetop.core.supervisor import connections

@@ -3,21 +3,125 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import math
 import subprocess
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
 from finetop.core.recipe.home_settings import Settings
+from finetop.core.runtime.gpus import Seen
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
-from finetop.core.supervisor.gpus.pool import Pool
-from finetop.core.supervisor.jobs.disk_watch import Room
-from finetop.core.supervisor.jobs.liveness import Vital
+from finetop.core.supervisor.gpus.job_needs import Planner
+from finetop.core.supervisor.gpus.monitor import Look, Watch
+from finetop.core.supervisor.gpus.placement import Decision, Want
+from finetop.core.supervisor.gpus.usage import Use
 from finetop.core.supervisor.notify.state import Teller
-from finetop.core.supervisor.warm_process import Spare
+from finetop.core.train.alarms.disk import Disk
+
+TRY_AGAIN_S = 60.0  # for a driver that was not there
+
+
+class Sample(NamedTuple):
+    """A GPU at one look."""
+
+    busy: int | None
+    ours_gib: float
+    others_gib: float
+
+
+@dataclass
+class Pool:
+    """What the supervisor holds in memory of GPUs."""
+
+    watch: Watch | None = None  # None: no driver is here
+    tried_at: float = -TRY_AGAIN_S  # to find one (monotonic)
+    look: Look | None = None  # the newest that was taken in
+    stale_until: float = 0.0  # a look that began before does not know that a job has ended
+    uses: dict[str, Use] = field(default_factory=dict)
+    history: dict[str, deque[Sample]] = field(default_factory=dict)
+    planner: Planner | None = None
+    wants: dict[int, Want] = field(default_factory=dict)  # of waiting jobs
+    lost_at: dict[int, float] = field(
+        default_factory=dict
+    )  # live job -> since when its GPU is lost (monotonic)
+    decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
+    decided: tuple[object, ...] = ()  # what the decision was made of, if it is to stand until that changes
+
+    @property
+    def seen(self) -> Seen:
+        return self.look.seen if self.look is not None else Seen()
+
+    @property
+    def has_looked(self) -> bool:
+        """Whether it is known what is here: by a look, or as there is no driver."""
+        return self.look is not None or (self.watch is None and self.tried_at >= 0)
+
+    @property
+    def is_in_charge(self) -> bool:
+        """Whether it is known which GPUs there are: a driver is here, and has shown one, or should have."""
+        return self.watch is not None and (self.look is None or bool(self.seen.gpus or self.seen.trouble))
+
+
+@dataclass
+class ProcessUse:
+    """What a job's processes had used at some moment of its silence."""
+
+    at: float  # seconds of silence
+    cpu_s: float
+    bytes: int
+
+
+@dataclass
+class Vital:
+    """What is known of one attempt of a job since it last told an event."""
+
+    attempt: int
+    size: int  # of its events
+    silent_s: float = 0.0
+    stopped_s: float = 0.0
+    uses: deque[ProcessUse] = field(default_factory=lambda: deque(maxlen=32))
+    asked_at: float | None = None  # seconds of silence at which its stacks were asked for
+    log_size: int = 0  # then
+    shown_s: float = 0.0  # the silence that is shown
+
+
+@dataclass
+class Spare:
+    """A process that waits: its keeper, the environment that it was started in, and where it says that it is ready."""
+
+    keeper: subprocess.Popen[bytes]
+    environment: dict[str, str]
+    file: Path
+
+    def pid(self) -> int | None:
+        """The process itself, once it is ready."""
+        try:
+            return int(json.loads(self.file.read_text(encoding="utf-8"))["pid"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def end(self) -> None:
+        """Let it go: the keeper ends it when the pipe closes."""
+        if self.keeper.stdin is not None:
+            self.keeper.stdin.close()
+
+
+@dataclass
+class Room:
+    """What is known of the disk."""
+
+    disk: Disk = field(default_factory=Disk)
+    words: str = ""  # what is wrong with it; empty when nothing is
+    need: float = 0.0  # bytes that the live runs save next
+    looked_at: float = -math.inf
 
 
 @dataclass

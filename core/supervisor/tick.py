@@ -118,13 +118,13 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
     if await aside(partial(launch_local.claim, folder, attempt)):
         abort_at("supervisor-claimed")
         own, environment = (
-            launch_local.job_command(job.verb, folder),
+            launch_local.job_command(folder),
             warm_process.environment(supervisor, gpus),
         )
         spared = None
         if job.verb == "train":
             spared = warm_process.hand_over(supervisor, folder, attempt, own, environment)
-        process = spared or launch_local.submit(folder, attempt, job.verb, environment)
+        process = spared or launch_local.submit(folder, attempt, environment)
         supervisor.keepers.append(process)
     abort_at("supervisor-spawned")
 

@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ import psutil
 
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.supervisor.gpus import pool
+from finetop.core.supervisor.state import Spare
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
@@ -32,27 +32,6 @@ IDLE_S = 15 * 60.0  # since anybody asked anything
 LOOK_S = 2.0  # between two looks at the memory
 SETTLE_S = 1.0  # nothing may have run or waited for so long: a run that ends may queue its check
 MOST_FAILURES = 3  # in a row, of processes that died while they waited
-
-
-@dataclass
-class Spare:
-    """A process that waits: its keeper, the environment that it was started in, and where it says that it is ready."""
-
-    keeper: subprocess.Popen[bytes]
-    environment: dict[str, str]
-    file: Path
-
-    def pid(self) -> int | None:
-        """The process itself, once it is ready."""
-        try:
-            return int(json.loads(self.file.read_text(encoding="utf-8"))["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def end(self) -> None:
-        """Let it go: the keeper ends it when the pipe closes."""
-        if self.keeper.stdin is not None:
-            self.keeper.stdin.close()
 
 
 def environment(supervisor: Supervisor, gpus: Placement) -> dict[str, str]:
@@ -109,7 +88,7 @@ def start(home: Home, own: dict[str, str]) -> Spare | None:
 
 def command(file: Path) -> list[str]:
     """Give the command that waits."""
-    return [sys.executable, "-m", "finetop.core.train.warm_process", str(file)]
+    return [sys.executable, "-m", "finetop.core.run_job", "--warm", str(file)]
 
 
 def hand_over(

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.context import Paper
     from finetop.core.check.run_check import BaseSide
-    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.protocol.check_result import Outcome
     from finetop.core.recipe.schema import Check, Recipe

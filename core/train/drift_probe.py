@@ -12,15 +12,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.functional import cross_entropy, log_softmax
 
-from finetop.core.check.tasks.suite import find_suite
-from finetop.core.errors import FinetopError
-
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.recipe.schema import Recipe
-    from finetop.core.runtime.home import Home
 
 WINDOW = 256  # tokens
 TOKENS = 1536
@@ -35,17 +30,6 @@ class Probe:
     windows: Tensor  # [windows, WINDOW] token ids
     nats_per_token: float
     log_probs: Tensor  # [KL_TOKENS, vocabulary]
-
-
-def general_text(recipe: Recipe, home: Home) -> str | None:
-    """Give the general text of the recipe's suite, or of the suite quick; None if there is none."""
-    name = recipe.check.general.suite if recipe.check.general is not None else "quick"
-    try:
-        path = find_suite(name, home).text
-        return None if path is None else path.read_text(encoding="utf-8")
-    except (FinetopError, OSError) as error:
-        print(f"no drift probe: {error}")
-        return None
 
 
 def start(model: Any, tokenizer: PreTrainedTokenizerBase, text: str, device: str) -> Probe | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.events import Phase
+from finetop.core.recipe.job import settings_to_lower
 from finetop.core.runtime import failures
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def try_worst(trainer: Any, recipe: Recipe, device: str, events: EventLog) -> bo
     except Exception as error:
         if not failures.is_out_of_memory(error):
             raise
-        said = failures.ended(error, recipe)
+        said = failures.ended(error, settings_to_lower(recipe))
         # from None: the traceback of the first error holds the tensors that did not fit
         too_long = DoesNotFit(f"the longest rows do not fit: {said.cause}", hint=said.hint)
         too_long.kind = failures.as_kind(said.kind)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.train import methods
+from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +38,7 @@ def prepare(
     home: Home,
 ) -> Any:
     """Give the model with the method's weights trainable. Raises BadInput."""
-    start = methods.Start(
+    start = _start.Start(
         seed=recipe.train.seed,
         examples=[[token for tokens, _ in example.runs() for token in tokens] for example in train],
         general=lambda: general_windows(recipe, tokenizer, home),
@@ -50,9 +51,9 @@ def prepare(
 
 def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Home) -> list[list[int]]:
     """Cut the general text of the recipe's suite into windows of tokens; none if there is no text."""
-    from finetop.core.train import drift_probe
+    from finetop.core.check.tasks import general_text
 
-    text = drift_probe.general_text(recipe, home) or ""
+    text = general_text.general_text(recipe, home) or ""
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     return [ids[at : at + WINDOW] for at in range(0, len(ids), WINDOW)]
 

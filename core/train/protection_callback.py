@@ -15,6 +15,7 @@ from transformers import TrainerCallback
 
 from finetop.core.errors import BadInput
 from finetop.core.protocol.events import Phase, metrics
+from finetop.core.recipe import protections as recipe_protections
 from finetop.core.train import protections
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
 
 def require(recipe: Recipe, base: ResolvedModel) -> None:
     """See that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
-    asking = [(protections.load(name), options) for name, options in protections.chosen(recipe).items()]
+    asking = [
+        (protections.load(name), options) for name, options in recipe_protections.chosen(recipe).items()
+    ]
     asking = [(module, options) for module, options in asking if hasattr(module, "require")]
     if not asking:
         return
@@ -47,7 +50,7 @@ def require(recipe: Recipe, base: ResolvedModel) -> None:
 
 def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:
     """Give the examples to train on, after each protection has looked at them with the base. Raises BadInput."""
-    for name, options in protections.chosen(base.recipe).items():
+    for name, options in recipe_protections.chosen(base.recipe).items():
         module = protections.load(name)
         if hasattr(module, "rows"):
             train = module.rows(options, base, train)
@@ -56,7 +59,7 @@ def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:
 
 def hold(recipe: Recipe, model: Any) -> None:
     """Take the weights that must not move out of those that do. Raises BadInput if none is left."""
-    for name, options in protections.chosen(recipe).items():
+    for name, options in recipe_protections.chosen(recipe).items():
         module = protections.load(name)
         if hasattr(module, "hold"):
             module.hold(options, model)
@@ -65,7 +68,7 @@ def hold(recipe: Recipe, model: Any) -> None:
 def begin(setup: Setup, trainer: Any) -> None:
     """Let the protections act in every step of a trainer; each says what it holds. Raises BadInput."""
     acting = []
-    for name, options in protections.chosen(setup.recipe).items():
+    for name, options in recipe_protections.chosen(setup.recipe).items():
         module = protections.load(name)
         if not hasattr(module, "begin"):
             continue

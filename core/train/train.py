@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,9 @@ from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import devices, load, resolve
 from finetop.core.protocol.events import Ended, Phase
-from finetop.core.train import methods, objectives, protections, suite_download
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.runtime.job_process import quiet
+from finetop.core.train import methods, objectives, suite_download
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
@@ -44,7 +44,13 @@ def train(
     asker = open_asker(recipe.ask, recipe.data.train, home, shots=False)
     tell(asker)
     rows = training_set.read(
-        protections.with_sources(recipe), recipe.train.seed, home, events, objective.ROWS, run_folder, asker
+        recipe_protections.with_sources(recipe),
+        recipe.train.seed,
+        home,
+        events,
+        objective.ROWS,
+        run_folder,
+        asker,
     )
     events.write(Phase("finding the model"))
     base = resolve.resolve_model(recipe.model, home, events)
@@ -65,13 +71,13 @@ def train(
 
     suite_download.look_ahead(recipe, home, events)
 
+    from finetop.core.check.tasks import general_text
     from finetop.core.models import checkpoint
     from finetop.core.train import (
         alarm_callback,
         budget_callback,
         callbacks,
         check_callback,
-        drift_probe,
         longest_batch,
         method_setup,
         nan_guard,
@@ -109,7 +115,7 @@ def train(
         base=base,
         tokenizer=tokenizer,
         prompts=prompts[: recipe.samples.count] if writes else [],
-        general_text=drift_probe.general_text(recipe, home) if writes else None,
+        general_text=general_text.general_text(recipe, home) if writes else None,
         device=device,
         rows=len(examples.train),
         eval_rows=len(examples.eval),
@@ -204,20 +210,6 @@ def limit_gpu_memory(recipe: Recipe, device: str) -> None:
     total = torch.cuda.get_device_properties(device).total_memory / 2**30
     if wanted < total:
         torch.cuda.set_per_process_memory_fraction(wanted / total, device)
-
-
-def quiet() -> None:
-    """Keep library chatter out of the job's log; errors still get there."""
-    import transformers
-
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    for name in ("bitsandbytes", "trl", "peft", "datasets", "accelerate", "torch.distributed", "httpx"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings(
-        "ignore", category=UserWarning, module=r"torch|transformers|trl|peft|bitsandbytes|accelerate"
-    )
 
 
 def require_device(recipe: Recipe, device: str) -> None:

@@ -1,9 +1,9 @@
 """A process that has imported all that training needs, and waits for one job.
 
-    python -m finetop.core.train.spare FILE
+    python -m finetop.core.run_job --warm FILE
 
-Its keeper (core/keeper.py --spare) tells it the job's folder on its standard input; then it is that job's process, as
-if it had been started for it. It never touches a GPU before. FILE is where it says that it is ready.
+Its keeper (core/runtime/keeper.py --spare) tells it the job's folder on its standard input; then it is that job's
+process, as if it had been started for it. It never touches a GPU before. FILE is where it says that it is ready.
 """
 
 from __future__ import annotations
@@ -18,20 +18,18 @@ import warnings
 from pathlib import Path
 
 from finetop.core.runtime import job_process
-from finetop.core.train import __main__ as training_job
+from finetop.core.train.job import narrow_gpus
 
 
-def main() -> int:
-    """Import, wait, and do one job. Gives its exit code; 0 where the keeper went away first."""
+def wait_for_job(ready: Path) -> Path | None:
+    """Import, say in `ready` that it waits, and give the folder of the job; None where the keeper went away first."""
     prepare()
-    say_ready(Path(sys.argv[1]))
+    say_ready(ready)
     folder = sys.stdin.readline().strip()
     if not folder:
-        return 0  # no keeper any more
+        return None
     take_log(Path(folder))
-    print("this process had waited for a job", flush=True)
-    sys.argv = ["finetop.core.train", folder]
-    return training_job.main()
+    return Path(folder)
 
 
 def prepare() -> None:
@@ -39,19 +37,16 @@ def prepare() -> None:
 
     What is imported is never garbage: kept out of its collection, which every training begins with, 0.8 s are saved.
     """
-    training_job.narrow_gpus()
+    narrow_gpus()
     for key, value in job_process.SETTINGS.items():
         os.environ.setdefault(key, value)
     import datasets  # noqa: F401
     import trl
 
-    from finetop.core.train import (
-        train,
-    )
     from finetop.core.train.resume import resume  # noqa: F401
     from finetop.core.train.trainers import language  # noqa: F401
 
-    train.quiet()
+    job_process.quiet()
     for name in ("SFTConfig", "SFTTrainer"):
         getattr(trl, name)  # imported when it is first named
     rehearse()
@@ -105,7 +100,3 @@ def take_log(folder: Path) -> None:
         os.dup2(here, number)
     os.close(log)
     os.close(nothing)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.approaches._advice import NOT_KNOWN, seconds
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 
 if TYPE_CHECKING:
     from finetop.core.protocol import ApproachesAnswer, ApproachRow, News, Retained, Score
 
-NOT_KNOWN = "-"
 VERDICTS = {"ok": "ok", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 
 
@@ -88,17 +88,6 @@ def gpu(row: ApproachRow) -> str:
     if row.gpu_s is None:
         return NOT_KNOWN
     return seconds(row.gpu_s) + ("" if row.energy_wh is None else f" {row.energy_wh:.1f} Wh")
-
-
-def seconds(value: float | None) -> str:
-    """Write a length of time: 0.04 s, 12 s, 3.5 min."""
-    if value is None:
-        return NOT_KNOWN
-    if value < 0.005:
-        return "0 s"
-    if value < 10:
-        return f"{value:.2f} s"
-    return f"{value:.0f} s" if value < 120 else f"{value / 60:.1f} min"
 
 
 def news(found: News | None) -> tuple[str, str, str]:

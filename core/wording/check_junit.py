@@ -6,8 +6,15 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from finetop.core.check.statistics.verdict import WORDS, TaskResult, points
-from finetop.core.protocol.check_result import beside_lines, change, verdict_line, worst_first
+from finetop.core.protocol.check_result import (
+    WORDS,
+    TaskResult,
+    beside_lines,
+    change,
+    points,
+    verdict_line,
+    worst_first,
+)
 from finetop.core.text import clean
 
 if TYPE_CHECKING:

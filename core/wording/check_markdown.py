@@ -9,8 +9,7 @@ from finetop.core.protocol.check_result import MARKS, beside_lines, change, verd
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
-    from finetop.core.check.statistics.verdict import TaskResult
-    from finetop.core.protocol.check_result import Flip, Outcome
+    from finetop.core.protocol.check_result import Flip, Outcome, TaskResult
 
 FLIPS_SHOWN = 20
 TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters

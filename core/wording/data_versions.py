@@ -12,10 +12,8 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from finetop.core.data.versions.lint_record import Kept
-    from finetop.core.data.versions.manifest import Origin
     from finetop.core.protocol import DataDifferAnswer, DataVersion, SourceFacts, SourcePair
-    from finetop.core.protocol.data_diff import Difference
+    from finetop.core.protocol.data_diff import Difference, Kept, Origin
     from finetop.core.protocol.runs import SourceRow
 
 LINT_SHOWN = 4

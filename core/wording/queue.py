@@ -4,30 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import Queued
 
-PRIORITIES = {"high": 5, "normal": 10, "low": 20}  # the smaller starts first; a check has 0
-HELD = "held"
 QUEUE_HELD = "the queue is held"
 
 
 def priority_word(priority: int) -> str:
     """Name a priority: high, normal, low, else its number."""
     return next((word for word, number in PRIORITIES.items() if number == priority), str(priority))
-
-
-def tries_words(number: int, of: int) -> str:
-    """Say the how manieth try it is: '2nd of 3 tries'."""
-    return f"{ordinal(number)} of {of} tries"
-
-
-def ordinal(number: int) -> str:
-    """Write a place in the queue: 1st, 2nd, 3rd, 4th."""
-    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
-    return f"{number}{ending}"
 
 
 def why(state: Queued, now: float) -> str:

@@ -35,7 +35,7 @@ JOB = """
 import os, resource
 import torch
 from finetop.core.train import __main__ as job, checks
-from finetop.core.train.keeping import checkpoint
+from finetop.core.train.resume import checkpoint
 write = checkpoint.write
 def keep(model, *others):
     ids = torch.load(os.environ["IDS"])
@@ -54,9 +54,9 @@ import sys
 from pathlib import Path
 import torch
 from finetop.core import models
-from finetop.core.models.tuned import load_checkpoint
-from finetop.core.events import EventLog
-from finetop.core.home import Home
+from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.protocol.events import EventLog
+from finetop.core.runtime.home import Home
 from finetop.core.recipe.load import recipe_from_json
 recipe = recipe_from_json(Path(sys.argv[1]).read_text())
 base = models.resolve(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))

@@ -31,6 +31,7 @@ from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import Loaded, load_recipe
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods, objectives
+from finetop.core.train.methods import _start
 
 SETTINGS = (
     "check.at_end=false",
@@ -63,7 +64,7 @@ def everything() -> list[str]:
     """Name every method on all kinds of weights that it goes on, then every other objective."""
     own = [
         name if kind == "none" else f"{name}+{kind}"
-        for kind in methods.ALL_FORMATS
+        for kind in _start.ALL_FORMATS
         for name in methods.names()
         if kind in methods.load(name).QUANTIZED
     ]

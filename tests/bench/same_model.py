@@ -24,8 +24,9 @@ from peft import LoraConfig, get_peft_model
 
 from finetop.core.check.model_pair import open_candidates
 from finetop.core.check.run_check import LOOK_ITEMS
+from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.batches import Cell, Examinee, prepare, score_cell
-from finetop.core.check.scoring.scorer import BatchPlan, plan_for
+from finetop.core.check.scoring.scorer import plan_for
 from finetop.core.check.statistics.conclude import judge_pairs
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem

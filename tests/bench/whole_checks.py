@@ -2,7 +2,7 @@
 
     python tests/bench/whole_checks.py [--streams 2000] [--seed 1]
 
-Every stream draws fresh answers and a fresh order, and feeds look after look to core/check/deciding/sequential.py
+Every stream draws fresh answers and a fresh order, and feeds look after look to core/check/statistics/sequential.py
 until it asks for no more, as a check of models does. "wrong" is a stream where what was said is false: the pool's
 answer about all items, or a task marked lost whose ability did not fall; allowed in alpha of the streams, "for
 nothing" (the second alone) in alpha/2. "named" is a stream that is REGRESSED and marks the collapsed task lost.

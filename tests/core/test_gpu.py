@@ -47,9 +47,10 @@ def test_scores_behind_a_kept_beginning_are_the_same_when_read_anew(tiny_model):
     import torch
     from transformers import AutoModelForCausalLM
 
+    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.check.scoring.packing import TokenSequence
     from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
-    from finetop.core.check.scoring.scorer import BatchPlan, packs_exactly, plan_for, score
+    from finetop.core.check.scoring.scorer import packs_exactly, plan_for, score
 
     head = tuple((11 * i + 5) % 300 for i in range(90))
     items = [

@@ -145,7 +145,7 @@ def read(log: event_log.EventLog, path: str, folder: Path, use: Any = "train") -
     log.write(source_record.told(source, use, looked, run_folder_of(folder)))
     if use == "test":
         return
-    name, number = sources.name_of(source), len(rows)
+    name, number = source_record.name_of(source), len(rows)
     log.write(events.DataRead(name, number, number, 0, 0, 9, number, looked.contents.content))
 
 

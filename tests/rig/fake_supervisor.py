@@ -19,7 +19,7 @@ FAKE = os.environ.get("FINETOP_TEST_JOB", str(Path(__file__).with_name("fake_job
 
 
 def main() -> int:
-    launch_local.job_command = lambda verb, folder: [sys.executable, FAKE, str(folder)]
+    launch_local.job_command = lambda folder: [sys.executable, FAKE, str(folder)]
     warm_process.command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
     warm_process.LOOK_S = warm_process.SETTLE_S = 0.1
     warm_process.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", warm_process.IDLE_S))

@@ -13,7 +13,7 @@ from finetop.core.models import checkpoint, load
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.models.resolved import ResolvedModel
 from finetop.core.train import methods
-from finetop.core.train.methods import Start
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from pathlib import Path

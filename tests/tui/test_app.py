@@ -26,7 +26,7 @@ HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas",
 
 def test_the_app_loads_nothing_heavy() -> None:
     code = (
-        "import sys, finetop.tui.app, finetop.tui.screens.launch, finetop.tui.screens.help\n"
+        "import sys, finetop.tui.app, finetop.tui.screens.launch.screen, finetop.tui.screens.help\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -37,7 +37,7 @@ def test_starting_loads_no_recipes_and_no_large_widgets() -> None:
     code = (
         "import sys, finetop.tui.app\n"
         "late = ('yaml', 'finetop.core.recipe', 'textual.widgets._data_table', 'textual.widgets._markdown',"
-        " 'markdown_it', 'finetop.tui.screens.launch')\n"
+        " 'markdown_it', 'finetop.tui.screens.launch.screen')\n"
         "print([name for name in late if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

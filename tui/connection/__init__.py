@@ -1,1 +1,1 @@
-"""To be said."""
+"""The machines that are looked at, and what is heard of each."""

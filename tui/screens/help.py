@@ -8,9 +8,10 @@ from textual.screen import Screen
 
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings, moves
+from finetop.tui.line import Line
 from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from textual.screen import Screen
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.screens.help import BACK, MOVES
 from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:

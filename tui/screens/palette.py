@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 from textual.screen import Screen
 
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.screens.help import MOVES
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:

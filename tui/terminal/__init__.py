@@ -1,1 +1,1 @@
-"""To be said."""
+"""The terminal: the driver that sends only what differs, the clipboard, and whether the link keeps up."""

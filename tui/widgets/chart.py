@@ -17,8 +17,8 @@ from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, 
 
 if TYPE_CHECKING:
     from finetop.core.protocol import Across, Curve
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis
 _DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))

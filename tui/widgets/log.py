@@ -12,8 +12,8 @@ from finetop.core.text import clean_line
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 LINES = 3000  # that are kept
 FIRST_BYTES = 1 << 16  # of the end, when a log is opened

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 if TYPE_CHECKING:
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 GUTTER = 7  # cells for the labels of the y axis
 _EDGE = 0.06  # of the range, left free at each side

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring import cache
-from finetop.core.check.scoring.generation import Prompt, answer
+from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.grading import judge_answer, judge_likelihoods
 from finetop.core.check.scoring.prefix_cache import PrefixMemory, find, room_for
 from finetop.core.check.scoring.scorer import encode_pair, encode_prompt, score
@@ -39,13 +40,12 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.model_pair import Name
+    from finetop.core.check.scoring.batch_plan import BatchPlan, Name
     from finetop.core.check.scoring.cache import ScoreKey
     from finetop.core.check.scoring.packing import TokenSequence
     from finetop.core.check.scoring.prefix_cache import Prefixes
-    from finetop.core.check.scoring.scorer import BatchPlan
     from finetop.core.check.statistics.item_order import Stages
-    from finetop.core.check.tasks.questions import BenchmarkTask, Question
+    from finetop.core.check.tasks.types import BenchmarkTask, Question
     from finetop.core.protocol.events import ItemScore
 
 Inputs = tuple["TokenSequence | Prompt", ...]

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.check.scoring.scorer import Scored
-    from finetop.core.check.tasks.questions import BenchmarkTask, Question
     from finetop.core.check.tasks.suite import SuiteTask
+    from finetop.core.check.tasks.types import BenchmarkTask, Question
 
 LONGEST_ANSWER_KEPT = 500  # characters
 UNBOUNDED = (

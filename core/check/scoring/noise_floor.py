@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.batches import Cell, Exam, Examinee
-from finetop.core.check.scoring.scorer import BatchPlan
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -17,7 +17,7 @@ from finetop.core.models.forward import read_on
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from finetop.core.check.scoring.generation import Prompt
+    from finetop.core.check.scoring.batch_plan import Prompt
 
 LEAST_TOKENS = 48  # of a beginning, behind the shorter one that it goes on from
 LEAST_SAVED = 128  # tokens not read again; to read a beginning by itself costs as much as 30 to 60 tokens

@@ -8,8 +8,9 @@ log-probability.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
+from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.packing import Sheet, TokenSequence, pack, sheets
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
 from finetop.core.models.forward import has_virtual_tokens, logits_at, longest_input, longest_packed, mask_for
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
-VERSION = 2  # of what a score means; part of every cache key
 ROW_TOKENS = {"cpu": 512}  # read at once; more hardly speeds a CPU up
 ROW_TOKENS_GPU = 4096
 ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as fewer strangers are looked at
@@ -36,21 +36,6 @@ PROBE_TOLERANCE = {
     "torch.float64": 1e-3,
 }  # nats a token; 16-bit formats differ by layout alone
 PROBE_TOLERANCE_16_BIT = 0.25
-
-
-@dataclass(frozen=True)
-class BatchPlan:
-    """How sequences are put together for the model, and how many tokens it reads at once.
-
-    Plans that differ give scores that are not compared.
-    """
-
-    layout: Literal["packed", "plain"]
-    row_tokens: int
-
-    def halved(self) -> BatchPlan:
-        """Give the plan to try after the memory ran out."""
-        return BatchPlan(self.layout, self.row_tokens // 2)
 
 
 @dataclass(frozen=True)

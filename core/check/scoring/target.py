@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.check.scoring.generation import LONGEST_ANSWER, Prompt, answer
+from finetop.core.check.scoring.batch_plan import Prompt
+from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
 from finetop.core.errors import BadInput
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.data.prompts import Asker
     from finetop.core.protocol.events import SourceRead
     from finetop.core.recipe.schema import Metric, Rule, Target

@@ -28,17 +28,14 @@ from finetop.core.check.statistics.sequential import (
 from finetop.core.check.statistics.verdict import (
     CheckPlan,
     CheckResult,
-    DecidedBy,
     PairedItem,
-    Power,
     TaskPlan,
-    TaskResult,
-    Verdict,
     claims_of,
     left_out,
     no_verdict,
     reason_of,
 )
+from finetop.core.protocol.check_result import DecidedBy, Power, TaskResult, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -58,7 +58,8 @@ from finetop.core.errors import BadInput
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from finetop.core.check.statistics.verdict import CheckPlan, Mark, Verdict
+    from finetop.core.check.statistics.verdict import CheckPlan
+    from finetop.core.protocol.check_result import Mark, Verdict
 
 Until = Literal["decided", "all"]
 SUSPICIOUS = 0.5  # how far its evidence must be expected to come, of the bar's logarithm

@@ -6,17 +6,10 @@ is worse. Only words speak of points. Nothing here imports numpy: a screen can d
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
 from finetop.core.check.statistics.item_order import Item, Key
-
-Verdict = Literal["ok", "regressed", "no_verdict"]
-Mark = Literal["lost", "kept", "open", "unmeasurable"]
-DecidedBy = Literal["", "betting", "arithmetic", "task"]
-
-WORDS: dict[Verdict, str] = {"ok": "OK", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
+from finetop.core.protocol.check_result import WORDS, DecidedBy, Power, TaskResult, Verdict, points
 
 
 class PairedItem(msgspec.Struct, frozen=True):
@@ -91,40 +84,6 @@ class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
         return len({task.weight for task in self.tasks}) > 1
 
 
-class Power(msgspec.Struct, frozen=True):
-    """How often a suite of this size and discordance would be REGRESSED if the ability fell by `drop`."""
-
-    drop: float
-    chance: float
-
-
-class TaskResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One task: n of total items seen, means over those (None where none is), and the mark.
-
-    An unmeasurable task has the base's mean over all its items.
-
-    e_value is the strongest evidence at any look against "the ability did not fall"; its inverse is an
-    anytime-valid p-value. Nothing here is weighted; `weight` is what each item counts in the whole.
-    """
-
-    task: str
-    mark: Mark
-    n: int
-    total: int
-    base: float | None
-    tuned: float | None
-    drop: float | None
-    interval: tuple[float, float] | None
-    lost: int = 0
-    won: int = 0
-    lost_corrected: float | None = None
-    won_corrected: float | None = None
-    mcnemar_p: float | None = None
-    e_value: float | None = None
-    reason: str = ""
-    weight: float = 1.0
-
-
 class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict and all that is shown beside it.
 
@@ -171,11 +130,6 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     def real_drop_under_limit(self) -> bool:
         """Say whether the ability has fallen for certain, by less than the limit."""
         return self.verdict == "ok" and self.proven_drop
-
-
-def points(share: float) -> str:
-    """Write a share in points: 0.03 is 3.0."""
-    return f"{100 * share:.1f}"
 
 
 def no_verdict(plan: CheckPlan, reason: str, *, items_scored: int = 0) -> CheckResult:

@@ -1,6 +1,6 @@
 """Which benchmark items the training data contains: learning them by heart hides what was forgotten.
 
-What counts as contained, verbatim or lightly edited, core/alike/contained.py says; `finetop lint` asks the same.
+What counts as contained, verbatim or lightly edited, data/similarity/containment.py says; `finetop lint` asks the same.
 """
 
 from __future__ import annotations

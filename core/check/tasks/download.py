@@ -1,4 +1,4 @@
-"""`python -m finetop.core.check.asking.fetch SUITE HOME`: opens every task of a suite, so that its data is here.
+"""`python -m finetop.core.check.tasks.download SUITE HOME`: opens every task of a suite, so that its data is here.
 
 A process of its own: the command line must not import the libraries for that. Prints a line a task; exit code
 0, or 4 where a data set can't be reached, 2 where a task is faulty.

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from finetop.core.check.scoring import grading
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks import harness, jsonl
 from finetop.core.check.tasks.suite import Row, SuiteTask, task_fingerprint
+from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Question
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.text import quoted
 
@@ -26,64 +26,8 @@ if TYPE_CHECKING:
 
     from finetop.core.check.tasks.suite import Suite
 
-Kind = Literal["likelihood", "generation"]
-KINDS: Mapping[str, Kind] = {
-    "multiple_choice": "likelihood",
-    "loglikelihood": "likelihood",
-    "generate_until": "generation",
-}
 LONGEST_WRITTEN = 256  # tokens of an answer, where a task says nothing: what the harness's own models take
 FEWSHOT_SEED = 1234
-
-
-@dataclass(frozen=True)
-class Document:
-    """One item of a task, not asked yet: where it lies in which part, and its columns."""
-
-    item: Item
-    category: str
-    part: Any  # the harness's task
-    number: int
-
-    @property
-    def values(self) -> dict[str, Any]:
-        """Read its columns."""
-        return cast("dict[str, Any]", self.part.task_docs[self.number])
-
-
-@dataclass(frozen=True)
-class BenchmarkTask:
-    """A task with all its documents, how answers to it come about and which metric judges them."""
-
-    suite_task: SuiteTask
-    place: str
-    kind: Kind
-    metric: str
-    fingerprint: str  # of all that can change a score, the rows aside
-    documents: tuple[Document, ...]
-
-    @property
-    def name(self) -> str:
-        """Name the task."""
-        return self.suite_task.name
-
-
-@dataclass(frozen=True)
-class Question:
-    """One item as a model gets it."""
-
-    item: Item
-    category: str
-    text: str  # the question alone, for the search in training data
-    pairs: tuple[tuple[str, str], ...]  # context and continuation, for each choice
-    prompt: str  # what an answer is written to
-    stop: tuple[str, ...]
-    max_new_tokens: int
-    choices: tuple[str, ...]
-    gold: int | None  # the right choice, where there is one
-    prompt_hash: str
-    part: Any  # the harness's task, which judges
-    instances: tuple[Any, ...]  # the harness's requests
 
 
 def build(suite: Suite) -> tuple[BenchmarkTask, ...]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.client.connection import Client
-from finetop.core.recipe.find import BUILTIN, builtin_folder
+from finetop.core.recipe.find import _is_ours, by_name
 from finetop.core.recipe.load import Loaded, check_files, paths_of
 from finetop.core.text import plain
 
@@ -78,18 +78,3 @@ def judge(loaded: Loaded, found: Sequence[protocol.PathFacts], label: str) -> No
         return "", ""
 
     check_files(loaded, look)
-
-
-def _is_ours(path: str) -> bool:
-    return path.startswith(f"{builtin_folder()}/")
-
-
-def by_name(value: Any) -> Any:
-    """Write the paths of files that come with finetop as builtin:NAME: there it is installed somewhere else."""
-    if isinstance(value, dict):
-        return {key: by_name(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [by_name(one) for one in value]
-    if isinstance(value, str) and _is_ours(value):
-        return f"{BUILTIN}{value.removeprefix(f'{builtin_folder()}/')}"
-    return value

@@ -1,1 +1,1 @@
-"""To be said."""
+"""What several commands share: arguments, output, confirmation, other machines."""

@@ -16,7 +16,7 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.commands.main import Where
+    from finetop.core.commands.shared.where import Where
     from finetop.core.runtime.home import Home
 
 

@@ -7,33 +7,16 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
+from finetop.core.protocol.data_diff import Origin
 from finetop.core.runtime.files import open_regular
 
 DEEPEST = 5  # manifests of manifests
 HEAD_BYTES = 1 << 20  # of a manifest of lines, whose first is what is read
 WHOLE_BYTES = 64 << 20
-
-Words = Annotated[str, Meta(max_length=10_000)]
-Count = Annotated[int, Meta(ge=0, lt=2**31)]
-
-
-class Origin(msgspec.Struct, frozen=True):
-    """What a file was made of, and how."""
-
-    how: Literal["selected", "mended"]
-    path: Words  # of the file that it was made of
-    sha256: Words  # of that file
-    of_rows: Count
-    rows: Count
-    by: Words = ""  # how rows were selected
-    removed: Count = 0
-    mended: Count = 0
-    before: Origin | None = None  # what that file was made of
 
 
 def sha256_of(file: Path) -> str:

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import remedies
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import devices, load, merge as merging, resolve, save
 from finetop.core.models.devices import free_memory, scoring_dtype
 from finetop.core.models.export import equivalence
 from finetop.core.models.fingerprint import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
+from finetop.core.plugins import REMEDIES
 from finetop.core.protocol.events import Phase
-from finetop.core.train import drift_probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
     from finetop.core.models.export.equivalence import Agreement
     from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.protocol.messages.remedies import Candidate
     from finetop.core.recipe.schema import Recipe
-    from finetop.core.remedies import Candidate
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
@@ -60,8 +59,8 @@ class Wanted:
         return f"{self.run_name}@{self.step}{remedy}"
 
 
-def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
-    """Write a checkpoint as one whole model, and prove that it says the same. Gives what was compared.
+def export(wanted: Wanted, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
+    """Write a checkpoint as one whole model, and prove that it says the same of `text`. Gives what was compared.
 
     Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
     folder that is there, EnvironmentTrouble without room on the disk, BadInput for a checkpoint that can't be read.
@@ -74,7 +73,7 @@ def export(wanted: Wanted, home: Home, events: EventLog) -> list[Agreement]:
     save.require_room(wanted.to, base.path, written)
     say_what_is_lost(base)
     tuned, tokenizer = load_trained(wanted, base, work, events)
-    texts = general_windows(wanted.recipe, tokenizer, tuned, home)
+    texts = general_windows(text, tokenizer, tuned)
     said = equivalence.scores(tuned, texts)
     events.write(Phase("merging"))
     whole = merge(wanted, base, tuned, work)
@@ -142,7 +141,7 @@ def load_remedied(
         tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
     else:
         tuned, _ = load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
-    module = remedies.load(remedy.candidate.remedy)
+    module = REMEDIES.load(remedy.candidate.remedy)
     if hasattr(module, "change"):
         events.write(Phase("making the remedy's model"))
         tuned = module.change(remedy.candidate, base, wanted.checkpoint).make(tuned)
@@ -167,7 +166,7 @@ def merge(wanted: Wanted, base: ResolvedModel, tuned: Any, work: str) -> Any:
         tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
         if wanted.remedy is not None:
             candidate = wanted.remedy.candidate
-            tuned = remedies.load(candidate.remedy).change(candidate, base, wanted.checkpoint).make(tuned)
+            tuned = REMEDIES.load(candidate.remedy).change(candidate, base, wanted.checkpoint).make(tuned)
     return merging.merged(tuned, wanted.checkpoint)
 
 
@@ -193,9 +192,8 @@ def say_what_is_lost(base: ResolvedModel) -> None:
         )
 
 
-def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, model: Any, home: Home) -> Tensor:
+def general_windows(text: str | None, tokenizer: PreTrainedTokenizerBase, model: Any) -> Tensor:
     """Cut the general text of the recipe's suite into windows that the model can read. Raises BadInput without one."""
-    text = drift_probe.general_text(recipe, home)
     if not text:
         hint = "Set check.general.suite to one that has a text, such as quick."
         raise BadInput("check.general: its suite has no general text to listen on.", hint=hint)

@@ -11,10 +11,9 @@ import msgspec
 from finetop.core.data import hub
 from finetop.core.errors import BadInput
 from finetop.core.models.imports.inspect import AdapterConfig, look, read_adapter
+from finetop.core.plugins import METHODS
 from finetop.core.recipe.load import Loaded, resolve_text
 from finetop.core.text import plain
-from finetop.core.train import methods
-from finetop.core.train.methods._table import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -121,14 +120,14 @@ def require_model(folder: Path, who: str) -> None:
 
 def method_of(adapter: AdapterConfig) -> dict[str, Any]:
     """Name an adapter's method, with those settings that a recipe can say."""
-    if adapter.method not in methods.names():
+    if adapter.method not in METHODS.names():
         return {"name": adapter.method}
     said = {ours: adapter.settings.get(theirs) for ours, theirs in spelling_of(adapter.method).items()}
     if not isinstance(said.get("target_modules"), list):
         said["target_modules"] = None  # a pattern
     options = {key: value for key, value in said.items() if value is not None}
     try:
-        msgspec.convert(options, methods.load(adapter.method).Options)
+        msgspec.convert(options, METHODS.load(adapter.method).Options)
     except msgspec.ValidationError:
         options = {}  # PEFT takes more than we offer
     return {"name": adapter.method, **options}
@@ -136,9 +135,8 @@ def method_of(adapter: AdapterConfig) -> dict[str, Any]:
 
 def spelling_of(method: str) -> Mapping[str, str]:
     """Say how PEFT spells a method's settings, of those that it names alike."""
-    if method in ROWS:
-        return ROWS[method].spelled
-    return {"lora": LORA, "adalora": ADALORA}.get(method, {})
+    spelled: Mapping[str, str] = getattr(METHODS.load(method), "spelled", {})
+    return {"lora": LORA, "adalora": ADALORA}.get(method, spelled)
 
 
 def rows_file(file: str, cwd: Path) -> str:

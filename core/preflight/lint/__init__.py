@@ -1,8 +1,8 @@
 """Problems in data, found before a GPU is spent: every row is looked at once, by findings that are a file each.
 
-    finetop lint -> python -m finetop.core.lint HOME  (__main__: reads lines, gathers what was seen, tells the report)
-                      ├─ python -m finetop.core.lint.work   (reads rows, counts tokens, asks every finding's `look`)
-                      └─ python -m finetop.core.lint.work
+    finetop lint -> python -m finetop.core.preflight.lint HOME  (reads lines, gathers what was seen, tells the report)
+                      ├─ python -m finetop.core.preflight.lint.worker   (reads rows, counts tokens, asks each finding)
+                      └─ python -m finetop.core.preflight.lint.worker
 
 The first process reads lines, deals blocks of 256 of them to two workers in turn, and takes in what they saw in the
 order of the rows, so that a report never depends on who was faster. A row lives in a worker for as long as its block

@@ -1,4 +1,4 @@
-"""The process that lints: `python -m finetop.core.lint HOME < Asked`.
+"""The process that lints: `python -m finetop.core.preflight.lint HOME < Asked`.
 
 It tells progress, then the report, as JSON lines.
 """
@@ -12,9 +12,8 @@ from pathlib import Path
 
 import msgspec
 
-from finetop.core.data.versions import lint_record
 from finetop.core.errors import FinetopError
-from finetop.core.preflight.lint import lint
+from finetop.core.preflight.lint import lint, report as lint_report
 from finetop.core.preflight.lint.report import Asked, Progress, Told, Trouble
 from finetop.core.runtime.home import Home
 
@@ -28,7 +27,7 @@ def main() -> int:
     try:
         report = lint.run(asked, home, say)
         if not (asked.only or asked.skip):
-            lint_record.keep(report, home.root)
+            lint_report.keep(report, home.root)
         tell(Told(report=report))
     except FinetopError as error:
         tell(Told(trouble=Trouble(error.message, error.hint, error.exit_code)))

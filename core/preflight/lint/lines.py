@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.data import sources
+from finetop.core.data import source_record, sources
 from finetop.core.data.jsonl import MAX_LINE_BYTES, open_file
 from finetop.core.errors import BadData, BadInput
 
@@ -57,7 +57,7 @@ def opened(source: Source, role: SourceRole, most: int | None = None) -> Read:
     """Begin with a source, of which `most` rows are looked at. Raises BadInput for a file that is not there."""
     if source.path is not None:
         open_file(Path(source.path)).close()
-    return Read(source, role, sources.name_of(source), most=most)
+    return Read(source, role, source_record.name_of(source), most=most)
 
 
 def size_of(read: Read) -> int:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
+
+from finetop.core.data.versions.lint_record import FOLDER, SHA256
+from finetop.core.protocol.data_diff import Brief, Kept
+from finetop.core.runtime.files import write_whole
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 
 Severity = Literal["error", "warning", "note"]
 SourceRole = Literal["train", "replay", "eval", "test"]
@@ -142,3 +152,14 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
     progress: Progress | None = None
     report: Report | None = None
     trouble: Trouble | None = None
+
+
+def keep(report: Report, root: Path) -> None:
+    """Keep what was found of the files that are trained on; what was kept of them before goes."""
+    found = [Brief(one.name, one.about, one.severity, one.count, one.of) for one in report.findings]
+    content = msgspec.json.encode(Kept(time.time(), [one.name for one in report.sources], found))
+    for source in report.sources:
+        if source.role in ("train", "replay") and SHA256.fullmatch(source.sha256) and root.is_dir():
+            with suppress(OSError):  # a full disk, a home that is not ours: the report itself was told
+                (root / FOLDER).mkdir(mode=0o700, exist_ok=True)
+                write_whole(root / FOLDER / f"{source.sha256}.json", content)

@@ -1,6 +1,6 @@
 """A worker of lint: reads the rows of blocks, counts their tokens, and asks every finding what it sees in them.
 
-    python -m finetop.core.lint.work < Setup, Block, Block …   > Seen, Seen …
+    python -m finetop.core.preflight.lint.worker < Setup, Block, Block …   > Seen, Seen …
 
 Each message is its length in four bytes, then msgpack. It ends when nothing more comes.
 """

@@ -36,7 +36,7 @@ LOGIT_BYTES_FLOAT32 = 16.0  # themselves, log-softmax, its gradient, theirs
 TILE_TOKENS, TILE_WORDS = 4096, 32768
 TILE_BYTES_TORCH = 29.0
 
-# On a CPU core/train/cpu_head.py scores so many positions at a time, every word of them. Most is held where the next
+# On a CPU core/train/cpu_lm_head.py scores so many positions at a time, every word of them. Most is held where the next
 # ones begin: scaled logits and exponentials of the last in float32, and scaled logits of the new, in 16 bits too.
 HEAD_POSITIONS = 256
 HEAD_BYTES = 12.0

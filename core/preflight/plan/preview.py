@@ -1,19 +1,13 @@
-"""What a form shows of a run before it is queued, found out in a process of its own: the plan, and the first row.
+"""What a form shows of a run before it is queued: the plan, and the first row.
 
-    python -m finetop.core.plan.preview HOME < {"recipe": …, "row": true}
-
-It writes a line of JSON as soon as each is known: a Shown. Nothing is downloaded; of transformers the tokenizer
-alone is used, without torch.
+Nothing is downloaded; of transformers the tokenizer alone is used, without torch.
 """
 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
@@ -21,44 +15,23 @@ from finetop.core.errors import FinetopError
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.machine import Machine, look
-from finetop.core.preflight.plan.preview_messages import Asked, Shown
-from finetop.core.recipe.load import recipe_from_json
-from finetop.core.runtime.home import Home
+from finetop.core.preflight.plan.preview_messages import Shown
 from finetop.core.train import objectives
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finetop.core.preflight.plan.speed import PastRun
     from finetop.core.recipe.schema import Recipe
+    from finetop.core.runtime.home import Home
 
 LONGEST = 4000  # characters of the first row that are shown
 
 
-def main() -> int:
-    os.nice(5)
-    asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
-    home = Home(Path(sys.argv[1]))
-    recipe = recipe_from_json(msgspec.json.encode(asked.recipe), "the form")
-    try:
-        found = inputs.find_config(recipe.model, home)
-    except FinetopError as error:
-        say(Shown(trouble=error.message))
-        return 0
-    say(planned(recipe, found, home))
-    if asked.row:
-        try:
-            say(Shown(row=first_row(recipe, found.folder)))
-        except FinetopError as error:
-            say(Shown(row=[], trouble=error.message))
-    return 0
-
-
-def say(shown: Shown) -> None:
-    print(msgspec.json.encode(shown).decode(), flush=True)
-
-
-def planned(recipe: Recipe, found: inputs.Found, home: Home) -> Shown:
+def planned(recipe: Recipe, found: inputs.Found, home: Home, past: Sequence[PastRun]) -> Shown:
     """Make the plan; where that can't be, say why."""
     try:
-        known = Known(lengths.measure(recipe, found.folder), inputs.past_runs(home))
+        known = Known(lengths.measure(recipe, found.folder), past)
         return Shown(plan=estimate(recipe, found.config, machine_of(recipe, home), known))
     except FinetopError as error:
         return Shown(trouble=error.message)
@@ -109,7 +82,3 @@ def _first_record(recipe: Recipe) -> formats.Record | None:
             name = formats.detect(row, place, kinds) if source.format == "auto" else source.format
             return formats.read(row, place, name, kinds)
     return None
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -48,7 +48,7 @@ def copies_of(recipe: Recipe) -> int:
 
 
 def count_steps(recipe: Recipe, rows: int) -> int:
-    """Count the steps over that many rows; the trainer's own count, core/train/arguments.py, needs the trainer."""
+    """Count the steps over that many rows; the trainer's own count, core/train/trainer_args.py, needs the trainer."""
     train = recipe.train
     per_epoch = max(1, math.ceil(math.ceil(rows / train.batch_size) / train.grad_accumulation))
     wanted = math.inf if train.epochs is None else math.ceil(train.epochs * per_epoch)

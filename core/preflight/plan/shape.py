@@ -1,6 +1,6 @@
 """What a model consists of, read from its config.json alone: its linear layers, embeddings, norms; all counted.
 
-A family (`model_type`) is one row of core/plan/families.py, which says what its layers hold. One without a row is
+A family (`model_type`) is one row of families.py, which says what its layers hold. One without a row is
 counted as a Llama of the same widths, and says so.
 """
 

@@ -1,4 +1,4 @@
-"""The process that selects: `python -m finetop.core.select HOME < {"data": …, "wanted": […]}`, a line for each word.
+"""The process that selects: `python -m finetop.core.preflight.select HOME < {"data": …, "wanted": […]}`.
 
 It reads the data once to check it, then asks each selector for its order of the rows, and takes from that order's
 beginning. What a model says of a row is asked once for all selectors, and kept in the home.

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core.client.selection_curve import ALL, BY, ROWS
 from finetop.core.errors import BadInput, RecipeError
 from finetop.core.preflight import select
 from finetop.core.preflight.select._request import Selected, TooFew, Wanted
+from finetop.core.protocol.tags import ALL, BY, ROWS
 from finetop.core.recipe.schema import EvalShare
 from finetop.core.recipe.sweeps import MOST, NAME, Point, seeds_of
 from finetop.core.text import quoted

@@ -22,7 +22,7 @@ from finetop.core.runtime.failures import is_out_of_memory
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.check.scoring.scorer import BatchPlan
+    from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.preflight.select._pool import Pool, Tell
     from finetop.core.runtime.home import Home
@@ -49,7 +49,7 @@ class Scorer:
         import torch
         import transformers
 
-        from finetop.core.check.scoring.scorer import VERSION
+        from finetop.core.check.scoring.batch_plan import VERSION
 
         return {
             "weights": self.base.weights_hash,
@@ -107,7 +107,8 @@ class Scorer:
             self.plan = self.plan.halved()
 
     def _load(self, tell: Tell) -> None:
-        from finetop.core.check.scoring.scorer import BatchPlan, packs_exactly, plan_for
+        from finetop.core.check.scoring.batch_plan import BatchPlan
+        from finetop.core.check.scoring.scorer import packs_exactly, plan_for
         from finetop.core.models import load
 
         tell("loading model", 0, 0)

@@ -1,1 +1,1 @@
-"""To be said."""
+"""Requests and their answers, a file for each thing that is asked about."""

@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from finetop.core.protocol.messages.limits import Large, Priority
-from finetop.core.wording.queue import PRIORITIES
+from finetop.core.protocol.messages.limits import PRIORITIES, Large, Priority
 
 State = Literal["measured", "under way", "failed", "left out"]
 Updates = Literal["index", "train", ""]

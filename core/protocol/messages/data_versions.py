@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from finetop.core.data.versions.manifest import Origin
-from finetop.core.protocol.data_diff import Difference, Now
+from finetop.core.protocol.data_diff import Difference, Now, Origin
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.runs import SourceRow
 

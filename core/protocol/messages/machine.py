@@ -34,7 +34,7 @@ class LookAhead(msgspec.Struct, tag_field="verb", tag="look-ahead", frozen=True)
 
 
 class LookAheadAnswer(msgspec.Struct, frozen=True):
-    findings: list[dict[str, Any]]  # each a finetop.core.plan.findings.Shown
+    findings: list[dict[str, Any]]  # each a finetop.core.preflight.plan.preview_messages.Shown
 
 
 class Gpus(msgspec.Struct, tag_field="verb", tag="gpus", frozen=True):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.runs import Queued, RemedyRow, Running, State
+
+if TYPE_CHECKING:
+    pass
 
 
 class Remedies(msgspec.Struct, tag_field="verb", tag="remedies", frozen=True):
@@ -63,3 +66,14 @@ class RemedyAnswer(msgspec.Struct, frozen=True):
     run: str
     step: int
     names: list[str]
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """One model that can be had without training, or why it can't be."""
+
+    name: str
+    remedy: str
+    label: str
+    step: int  # of the checkpoint that it is made of
+    settings: dict[str, Any]
+    why_not: str = ""

@@ -11,7 +11,7 @@ from finetop.core.protocol.runs import RunRow
 
 
 class Runs(msgspec.Struct, tag_field="verb", tag="runs", frozen=True):
-    filter: str = ""  # a line of finetop.core.filters
+    filter: str = ""  # a line of finetop.core.client
     sort: str = "needs_you"  # newest, name, loss, -drop …; `sort:` in the filter goes before it
     offset: Whole = 0
     limit: Whole = 50
@@ -63,7 +63,9 @@ class SweptRun(msgspec.Struct, frozen=True):
 class SweepsAnswer(msgspec.Struct, frozen=True):
     sweeps: list[SweepBrief]  # the newest first
     runs: list[SweptRun]
-    keys: list[str]  # what differs among the runs, seed aside; of selected rows: see finetop.core.selection
+    keys: list[
+        str
+    ]  # what differs among the runs, seed aside; of selected rows: see finetop.core.client.selection_curve
 
 
 class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):

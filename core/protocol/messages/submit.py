@@ -6,8 +6,7 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.protocol.messages.limits import Priority, Whole
-from finetop.core.wording.queue import PRIORITIES
+from finetop.core.protocol.messages.limits import PRIORITIES, Priority, Whole
 
 
 class Submit(msgspec.Struct, tag_field="verb", tag="submit", frozen=True):

@@ -55,7 +55,7 @@ class EmptyTrash(msgspec.Struct, tag_field="verb", tag="empty-trash", frozen=Tru
 
 
 class Clean(msgspec.Struct, tag_field="verb", tag="clean", frozen=True):
-    """What of checkpoints and caches goes by the home's settings; `keep` overrides them (see core/settings.py).
+    """What of checkpoints and caches goes by the home's settings; `keep` overrides them (see recipe/home_settings.py).
 
     Without `shown` nothing is touched; with it, what goes and is among these paths is taken away.
     """

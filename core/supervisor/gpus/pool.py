@@ -10,8 +10,7 @@ import math
 import os
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
@@ -24,6 +23,7 @@ from finetop.core.supervisor.gpus.job_needs import Planner, want_of
 from finetop.core.supervisor.gpus.monitor import Live, Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
 from finetop.core.supervisor.gpus.usage import Use, card_of, uninvited, use_of
+from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.gpus.usage import Held
     from finetop.core.supervisor.state import Supervisor
 
-TRY_AGAIN_S = 60.0  # for a driver that was not there
 NO_ANSWER_S = 15.0  # a look takes milliseconds; one that takes so long is stuck
 GRACE_S = 20.0  # for a job on a lost GPU to end by its own error, with its own words
 AHEAD = 200  # waiting jobs that are looked at
@@ -40,47 +39,6 @@ KEPT_LOOKS = 300  # ten minutes
 # kinds of failures that a GPU may be behind which is lost or fails
 OF_A_GPU = ("", "killed", "crashed", "hung", "environment", "gpu_lost", "gpu_error", "communication", "code")
 VISIBLE = "CUDA_VISIBLE_DEVICES"
-
-
-class Sample(NamedTuple):
-    """A GPU at one look."""
-
-    busy: int | None
-    ours_gib: float
-    others_gib: float
-
-
-@dataclass
-class Pool:
-    """What the supervisor holds in memory of GPUs."""
-
-    watch: Watch | None = None  # None: no driver is here
-    tried_at: float = -TRY_AGAIN_S  # to find one (monotonic)
-    look: Look | None = None  # the newest that was taken in
-    stale_until: float = 0.0  # a look that began before does not know that a job has ended
-    uses: dict[str, Use] = field(default_factory=dict)
-    history: dict[str, deque[Sample]] = field(default_factory=dict)
-    planner: Planner | None = None
-    wants: dict[int, Want] = field(default_factory=dict)  # of waiting jobs
-    lost_at: dict[int, float] = field(
-        default_factory=dict
-    )  # live job -> since when its GPU is lost (monotonic)
-    decision: Decision = field(default_factory=lambda: Decision({}, {}, {}))
-    decided: tuple[object, ...] = ()  # what the decision was made of, if it is to stand until that changes
-
-    @property
-    def seen(self) -> Seen:
-        return self.look.seen if self.look is not None else Seen()
-
-    @property
-    def has_looked(self) -> bool:
-        """Whether it is known what is here: by a look, or as there is no driver."""
-        return self.look is not None or (self.watch is None and self.tried_at >= 0)
-
-    @property
-    def is_in_charge(self) -> bool:
-        """Whether it is known which GPUs there are: a driver is here, and has shown one, or should have."""
-        return self.watch is not None and (self.look is None or bool(self.seen.gpus or self.seen.trouble))
 
 
 def tend(supervisor: Supervisor) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from finetop.core.store import notices
 from finetop.core.store.database import transaction
-from finetop.core.train.alarms.disk import Disk
 
 if TYPE_CHECKING:
     import duckdb
@@ -18,16 +15,6 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 NEED_S = 10.0  # between two looks at what will be saved
-
-
-@dataclass
-class Room:
-    """What is known of the disk."""
-
-    disk: Disk = field(default_factory=Disk)
-    words: str = ""  # what is wrong with it; empty when nothing is
-    need: float = 0.0  # bytes that the live runs save next
-    looked_at: float = -math.inf
 
 
 def look(supervisor: Supervisor) -> None:

@@ -18,15 +18,6 @@ from finetop.core.runtime.locks import is_held
 
 LEFT_BEHIND_S = 2.0  # in which no other job is looked at
 LOOKS = 5
-MODULES = {
-    "train": "finetop.core.train",
-    "check": "finetop.core.check",
-    "import": "finetop.core.models.imports",
-    "export": "finetop.core.models.export",
-    "remedy": "finetop.core.remedies",
-    "approach": "finetop.core.approaches",
-    "measure": "finetop.core.approaches",
-}
 Signal = Literal["stop", "kill", "stacks"]  # what a keeper can be asked for
 
 
@@ -89,7 +80,7 @@ def claim(folder: Path, attempt: int) -> bool:
     return True
 
 
-def submit(folder: Path, attempt: int, verb: str, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+def submit(folder: Path, attempt: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """Start a keeper for a job that is claimed, in a session of its own."""
     return subprocess.Popen(
         [
@@ -98,7 +89,7 @@ def submit(folder: Path, attempt: int, verb: str, environment: dict[str, str]) -
             "finetop.core.runtime.keeper",
             str(folder),
             str(attempt),
-            *job_command(verb, folder),
+            *job_command(folder),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -108,8 +99,8 @@ def submit(folder: Path, attempt: int, verb: str, environment: dict[str, str]) -
     )
 
 
-def job_command(verb: str, folder: Path) -> list[str]:
-    return [sys.executable, "-m", MODULES[verb], str(folder)]
+def job_command(folder: Path) -> list[str]:
+    return [sys.executable, "-m", "finetop.core.run_job", str(folder)]
 
 
 def is_alive(folder: Path) -> bool:

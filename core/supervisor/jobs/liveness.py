@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Literal
@@ -26,6 +25,7 @@ from finetop.core.store.database import transaction
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import launch_local
 from finetop.core.supervisor.jobs.exit_reason import HUNG
+from finetop.core.supervisor.state import ProcessUse, Vital
 from finetop.core.wording import pulse
 
 if TYPE_CHECKING:
@@ -46,29 +46,6 @@ IDLE_SHARE = 0.02  # of a core
 IDLE_BYTES_S = 100_000
 GPU_LOOKS = 15  # half a minute
 STACKS_S = 15.0  # in which the stacks of all ranks are written, or never
-
-
-@dataclass
-class Use:
-    """What a job's processes had used at some moment of its silence."""
-
-    at: float  # seconds of silence
-    cpu_s: float
-    bytes: int
-
-
-@dataclass
-class Vital:
-    """What is known of one attempt of a job since it last told an event."""
-
-    attempt: int
-    size: int  # of its events
-    silent_s: float = 0.0
-    stopped_s: float = 0.0
-    uses: deque[Use] = field(default_factory=lambda: deque(maxlen=32))
-    asked_at: float | None = None  # seconds of silence at which its stacks were asked for
-    log_size: int = 0  # then
-    shown_s: float = 0.0  # the silence that is shown
 
 
 def adopt(supervisor: Supervisor) -> None:
@@ -115,7 +92,7 @@ async def _judge(
     is_stopped = main is not None and main.state == processes.STOPPED
     vital.stopped_s = vital.stopped_s + passed if is_stopped else 0.0
     moved = processes.bytes_moved(process.pid for process in tree)
-    vital.uses.append(Use(vital.silent_s, sum(process.cpu_s for process in tree), moved))
+    vital.uses.append(ProcessUse(vital.silent_s, sum(process.cpu_s for process in tree), moved))
     waits = main is not None and main.state == processes.WAITS_FOR_DEVICE
     evidence = evidence_of(vital.uses, waits=waits, gpu=gpu_busy(supervisor, job))
     state = jobs.state_of(supervisor.connection, job.id)
@@ -170,7 +147,7 @@ def gpu_busy(supervisor: Supervisor, job: Job) -> float | None:
     return max((fmean(past) for past in told if past), default=None)
 
 
-def evidence_of(uses: deque[Use], *, waits: bool, gpu: float | None = None) -> str:
+def evidence_of(uses: deque[ProcessUse], *, waits: bool, gpu: float | None = None) -> str:
     """Say in words what a job's processes do: nothing, work, or wait for a disk. Empty while that can't be told.
 
     `gpu` is how busy their GPU is, in percent: ranks that wait for each other keep theirs busy.

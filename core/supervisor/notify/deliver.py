@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.errors import FinetopError
-from finetop.core.runtime import processes, webhook_url
+from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
+from finetop.core.runtime import processes
 from finetop.core.runtime.crash_points import abort_at
+from finetop.core.runtime.files import open_regular
+from finetop.core.runtime.webhook_url import is_fine
 from finetop.core.store import notices
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.notify.compose import ways_of
@@ -83,7 +88,7 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
     """Send a message by a way; says whether it was taken, and what was said of it."""
     asked: dict[str, Any] = {"body": text, "limit_s": tell.limit_s}
     try:
-        asked |= {"command": tell.command} if way == "command" else {"address": webhook_url.of(tell)}
+        asked |= {"command": tell.command} if way == "command" else {"address": of(tell)}
     except FinetopError as error:
         return False, str(error)
     process = await asyncio.create_subprocess_exec(
@@ -112,3 +117,36 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
     if process.returncode == 0:
         return True, words
     return False, words or f"it took longer than {tell.limit_s:g} s"
+
+
+def of(tell: Tell) -> str:
+    """Give the address that the settings name, from where it is kept. Raises FinetopError, which does not repeat it."""
+    webhook = tell.webhook
+    assert webhook is not None
+    if webhook.url is not None:
+        return webhook.url
+    if webhook.url_env is not None:
+        place, found = f"the variable {webhook.url_env}", os.environ.get(webhook.url_env, "").strip()
+        if not found:
+            hint = "Set it where the supervisor starts: `finetop supervisor stop`, then any command."
+            raise EnvironmentTrouble(
+                f"tell.webhook: the supervisor has no variable {webhook.url_env}.", hint=hint
+            )
+    else:
+        assert webhook.url_file is not None
+        place, found = webhook.url_file, _first_line(Path(webhook.url_file))
+    if not is_fine(found):
+        raise BadInput(f"{place} must hold an address that begins with https://, or with http://localhost.")
+    return found
+
+
+def _first_line(file: Path) -> str:
+    try:
+        with open_regular(file) as opened:
+            facts = os.fstat(opened.fileno())
+            lines = opened.read(8192).decode("utf-8", "replace").split("\n")
+    except OSError as error:
+        raise EnvironmentTrouble(f"tell.webhook.url_file: {file} can't be read: {error.strerror}.") from error
+    if facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o077:
+        raise BadInput(f"{file} holds a secret, and others may read it.", hint=f"chmod 600 {file}")
+    return lines[0].strip()

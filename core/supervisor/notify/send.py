@@ -1,4 +1,4 @@
-"""Gives one message to a command or a webhook: `python -m finetop.core.telling.send`, started by the supervisor.
+"""Gives one message to a command or a webhook: `python -m finetop.core.supervisor.notify.send`.
 
 A line of JSON on standard input says what to do: {"body": …, "limit_s": 20, "command": [...]} or {…, "address": …}; an
 address is a secret, and stands nowhere else. Exit code 0: it was taken. What was said of it, the end of the command's

@@ -6,9 +6,10 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.limits import HELD
 from finetop.core.recipe.quiet_hours import clock
 from finetop.core.store import jobs, parents, queue_order
-from finetop.core.wording.queue import HELD, QUEUE_HELD
+from finetop.core.wording.queue import QUEUE_HELD
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,4 +1,4 @@
-"""Makes the database again from the run folders: `python -m finetop.core.supervisor.house.rebuild --home DIR`.
+"""Makes the database again from the run folders: `python -m finetop.core.supervisor.rebuild.rebuild --home DIR`.
 
 Each run.json says what the store had decided (store/records.py), each job's events all else; they are taken in as
 they were the first time. The new database takes the old one's place when it is complete; the old one stays beside it.

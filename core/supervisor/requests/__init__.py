@@ -1,1 +1,1 @@
-"""To be said."""
+"""The requests that clients make of the supervisor, each answered by a function beside its like."""

@@ -116,7 +116,7 @@ async def _find(asked: Asked) -> Found:
     """Let it be found in a process of its own. Raises EnvironmentTrouble."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "finetop.core.protocol.data_diff"),
+        *("-m", "finetop.core.data.versions"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

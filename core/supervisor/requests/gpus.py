@@ -20,9 +20,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.runs import Share
     from finetop.core.runtime.gpus import Gpu, Process
     from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.gpus.pool import Sample
     from finetop.core.supervisor.gpus.usage import Use
-    from finetop.core.supervisor.state import Supervisor
+    from finetop.core.supervisor.state import Sample, Supervisor
 
 COLUMNS = 30  # of the history, 20 s each
 FIRST_LOOK_S = 10.0  # a driver that nobody has open may take seconds to begin

@@ -39,7 +39,7 @@ async def _lines(home: str, asked: bytes) -> list[bytes]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "finetop.core.preflight.plan.preview",
+        "finetop.core.client.plan_preview",
         home,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,

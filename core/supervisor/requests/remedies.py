@@ -10,6 +10,7 @@ from finetop.core import protocol, remedies
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read as outcome
+from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.remedies._choice import best, gained, shares
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
@@ -93,7 +94,7 @@ def remedy(supervisor: Supervisor, ask: protocol.Remedy) -> protocol.RemedyAnswe
     return protocol.RemedyAnswer(job_id, name, step, [one.name for one in picked])
 
 
-def _row(candidate: remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
+def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
     """Give a candidate as it was tried, or as it can be."""
     about = remedies.load(candidate.remedy).ABOUT
     row = known.get(candidate.name)

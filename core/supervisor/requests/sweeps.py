@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.client import selection_curve
-from finetop.core.client.seed_groups import SEED
 from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.protocol import tags as protocol_tags
 from finetop.core.protocol.tags import SWEEP, require_tag
 from finetop.core.recipe.load import check_name
+from finetop.core.recipe.sweeps import SEED
 from finetop.core.recipe.type_words import number_words
 from finetop.core.store import jobs, notes, runs
 from finetop.core.supervisor.queue import ready
@@ -78,7 +78,7 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
     chosen = _chosen(supervisor, members[name])
     for number, values in chosen.items():
         recipes[number].update(values)
-    keys = [selection_curve.BY, selection_curve.ROWS] if chosen else _differing(list(recipes.values()))
+    keys = [protocol_tags.BY, protocol_tags.ROWS] if chosen else _differing(list(recipes.values()))
     return protocol.SweepsAnswer(
         briefs,
         [
@@ -97,11 +97,11 @@ def _chosen(supervisor: Supervisor, numbers: list[int]) -> dict[int, dict[str, s
     found: dict[int, dict[str, str]] = {}
     for number in numbers:
         tags = [tag.partition("/") for tag in notes.tags_of(supervisor.connection, number)]
-        bys = [value for key, _, value in tags if key == selection_curve.BY]
-        rows = [value for key, _, value in tags if key == selection_curve.ROWS and value.isdigit()]
+        bys = [value for key, _, value in tags if key == protocol_tags.BY]
+        rows = [value for key, _, value in tags if key == protocol_tags.ROWS and value.isdigit()]
         if not bys or len(rows) != 1:
             return {}
-        found[number] = {selection_curve.BY: ",".join(bys), selection_curve.ROWS: rows[0]}
+        found[number] = {protocol_tags.BY: ",".join(bys), protocol_tags.ROWS: rows[0]}
     return found
 
 

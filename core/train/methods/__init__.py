@@ -7,39 +7,18 @@ callbacks of transformers. Heavy imports stay inside functions, so that listing 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import listed_names, load_listed
+from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     import msgspec
     from transformers import PreTrainedModel
-
-Quantize = Literal["none", "nf4", "int8"]
-ALL_FORMATS: tuple[Quantize, ...] = ("none", "int8", "nf4")
-
-
-def _none() -> Sequence[Sequence[int]]:
-    return ()
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a method may look at when it begins: rows and text as token ids, and where the base's weights lie."""
-
-    seed: int = 1
-    examples: Sequence[Sequence[int]] = ()  # training rows
-    general: Callable[[], Sequence[Sequence[int]]] = field(
-        default=_none
-    )  # windows of the suite's general text
-    pad_token_id: int | None = None
-    quantize: Quantize = "none"
-    base_path: Path | None = None  # the folder of the base's safetensors
 
 
 class Method(Protocol):

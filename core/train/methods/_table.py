@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.train.methods import ALL_FORMATS, Quantize, Start
 from finetop.core.train.methods._options import (
     BoftOptions,
     DoraOptions,
@@ -28,6 +27,7 @@ from finetop.core.train.methods._options import (
     ShiraOptions,
     VeraOptions,
 )
+from finetop.core.train.methods._start import ALL_FORMATS, Quantize, Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods import Quantize, Start
+from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core.train.methods import Quantize, Start
+from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods import Quantize, Start
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.methods import ALL_FORMATS, Start
 from finetop.core.train.methods._settings import Alpha, Dropout, ModulesToSave, Rank, TargetModules
+from finetop.core.train.methods._start import ALL_FORMATS, Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,8 +8,8 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.train.methods import Quantize, Start
 from finetop.core.train.methods._settings import TargetModules
+from finetop.core.train.methods._start import Quantize, Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -2,7 +2,7 @@
 
 An objective module has
 - `ABOUT` (one line) and `Options` (a frozen struct: the settings under `objective:` in a recipe),
-- `ROWS`: the kinds of rows that it reads (finetop.core.formats), the one it likes best first,
+- `ROWS`: the kinds of rows that it reads (finetop.core.data.formats), the one it likes best first,
 - `METRICS`: what its trainer calls its own metrics, and what we call them,
 - `examples(rows, options, tokenizer, max_tokens)`: of each row the examples made of it,
 - `make_trainer(setup)`: a transformers Trainer, or what has its `train`, `model`, `state`, `args`, `train_dataset`.

@@ -1,6 +1,6 @@
 """The costliest rollout and step that a run of PPO can meet: the longest prompts, each answer as long as it may be.
 
-What it changes of the trainer, core/train/worst_step.py puts back.
+What it changes of the trainer, core/train/longest_batch.py puts back.
 """
 
 from __future__ import annotations

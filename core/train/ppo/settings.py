@@ -1,4 +1,4 @@
-"""What PPO is told: core/objectives/ppo.py says what each setting is, in a recipe's words."""
+"""What PPO is told: core/train/objectives/ppo.py says what each setting is, in a recipe's words."""
 
 from __future__ import annotations
 

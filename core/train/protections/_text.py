@@ -42,7 +42,7 @@ def windows(
 
     Windows lie evenly over the text. Raises BadInput that names `key` if there is not one window.
     """
-    from finetop.core.train import drift_probe
+    from finetop.core.check.tasks import general_text
 
     if path is not None:
         try:
@@ -52,7 +52,7 @@ def windows(
                 f"{key}.text: can't read {path}: {error}", hint="Give a .txt file in UTF-8."
             ) from error
     else:
-        text, skipped = drift_probe.general_text(recipe, home) or "", MEASURED
+        text, skipped = general_text.general_text(recipe, home) or "", MEASURED
     ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     ids = ids[skipped:]
     there = len(ids) // tokens

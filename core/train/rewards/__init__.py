@@ -1,6 +1,6 @@
 """Verifiable rewards: what an answer earns by rules, a file each found by listing this folder; and their settings.
 
-A rule module has `ABOUT` (one line), `TAKES` (the kind of `value` it takes, as in core/check/asking/rules.py),
+A rule module has `ABOUT` (one line), `TAKES` (the kind of `value` it takes, as in core/recipe/answer_rules.py),
 `NEEDS_ANSWER` (whether the row must say the right answer), and `score(text, value, answer)`, from 0 to 1. The rules of
 suites are rewards too: 1 where they hold, else 0. A rule is data; no recipe brings code.
 """

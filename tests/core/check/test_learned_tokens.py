@@ -16,6 +16,7 @@ from finetop.core.recipe.load import recipe_from_json
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods
+from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:
     """Save a checkpoint whose weights are all moved by a little."""
     torch.manual_seed(0)
     model = load.load_model(base, torch.float32, "cpu")[0]
-    tuned = methods.load(recipe.method.name).prepare(model, recipe.method.options, methods.Start())
+    tuned = methods.load(recipe.method.name).prepare(model, recipe.method.options, _start.Start())
     with torch.no_grad():
         for weight in tuned.parameters():
             if weight.requires_grad:

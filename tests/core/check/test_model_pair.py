@@ -12,8 +12,8 @@ import torch
 from finetop.core.check import caveats, scoring_passes
 from finetop.core.check.model_pair import facts_of, open_candidates
 from finetop.core.check.scoring import cache
+from finetop.core.check.scoring.batch_plan import BatchPlan
 from finetop.core.check.scoring.batches import Examinee, keys_of, prepare
-from finetop.core.check.scoring.scorer import BatchPlan
 from finetop.core.check.tasks.questions import build
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.models import load, resolve
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finetop.core.check.model_pair import Name
+    from finetop.core.check.scoring.batch_plan import Name
 
 # PEFT asks for an attribute that transformers renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

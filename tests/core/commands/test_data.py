@@ -7,9 +7,8 @@ import time
 import pytest
 
 from finetop.core import protocol
-from finetop.core.data.versions.lint_record import keep
 from finetop.core.data.versions.manifest import sha256_of
-from finetop.core.preflight.lint.report import Finding, Lengths, Report, SourceFacts
+from finetop.core.preflight.lint.report import Finding, Lengths, Report, SourceFacts, keep
 
 
 def rows_of(count, edits=()):

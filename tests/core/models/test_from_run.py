@@ -31,6 +31,7 @@ def events(tmp_path):
 
 def make_run(home, tiny_model, events, name, method, steps):
     from finetop.core.train import methods
+    from finetop.core.train.methods import _start
 
     settings = {
         "recipe": 1,
@@ -44,7 +45,7 @@ def make_run(home, tiny_model, events, name, method, steps):
     (folder / "run.json").write_text(json.dumps({"recipe": loaded.resolved}))
     base = resolve.resolve_model(loaded.recipe.model, home, events)
     model, tokenizer = load.load_model(base, torch.float32, "cpu")
-    model = methods.load(method).prepare(model, loaded.recipe.method.options, methods.Start())
+    model = methods.load(method).prepare(model, loaded.recipe.method.options, _start.Start())
     for step in steps:
         with torch.no_grad():
             for weight in model.parameters():

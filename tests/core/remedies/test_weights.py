@@ -32,6 +32,7 @@ def base_of(folder):
 def tuned_model(tiny_model, folder, method, **options):
     """A checkpoint of a method whose weights are pushed about, and its recipe."""
     from finetop.core.train import methods
+    from finetop.core.train.methods import _start
 
     recipe = resolve_text(
         json.dumps(
@@ -44,7 +45,7 @@ def tuned_model(tiny_model, folder, method, **options):
         )
     ).recipe
     model, tokenizer = load.load_model(base_of(tiny_model), torch.float32, "cpu")
-    model = methods.load(method).prepare(model, recipe.method.options, methods.Start())
+    model = methods.load(method).prepare(model, recipe.method.options, _start.Start())
     torch.manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():

@@ -28,7 +28,7 @@ async def test_what_is_refused_is_raised_where_it_was_asked_for():
 def test_a_call_that_never_returns_keeps_no_process_from_ending():
     code = """
 import asyncio, threading
-from finetop.core.supervisor.aside import aside
+from finetop.core.supervisor.io_thread import aside
 async def live():
     hangs = asyncio.create_task(aside(threading.Event().wait))
     await asyncio.wait({hangs}, timeout=0.05)

@@ -2,8 +2,9 @@
 
 import pytest
 
+from finetop.core.protocol.messages.limits import ordinal, tries_words
 from finetop.core.protocol.runs import Queued
-from finetop.core.wording.queue import ordinal, priority_word, span, tries_words, why
+from finetop.core.wording.queue import priority_word, span, why
 
 NOW = 1000.0
 

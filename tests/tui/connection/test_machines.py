@@ -20,8 +20,8 @@ from finetop.core.protocol.runs import Finished, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
 from finetop.tui.connection.machines import Machine, top_words, trouble_words
+from finetop.tui.line import line_width
 from finetop.tui.theme import Look
-from finetop.tui.widgets.lines import line_width
 
 SIZE = (80, 24)
 WHY = "Timeout, server lab not responding."

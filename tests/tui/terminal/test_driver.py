@@ -420,7 +420,7 @@ _APP = """
 import os, sys, time
 from textual.app import App
 from textual.widgets import Input, Log, Static
-from finetop.tui.driver import DifferenceDriver
+from finetop.tui.terminal.driver import DifferenceDriver
 
 TICKS, BODY = int(os.environ["TICKS"]), int(os.environ.get("BODY", "40"))
 

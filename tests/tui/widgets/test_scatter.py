@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import given, strategies as st
 
-from finetop.tui.widgets.lines import line_width
+from finetop.tui.line import line_width
 from finetop.tui.widgets.scatter import GUTTER, Spot, scatter
 
 

@@ -10,8 +10,8 @@ from finetop.tui.widgets.scatter import Spot, scatter
 
 if TYPE_CHECKING:
     from finetop.core.protocol import ApproachesAnswer, ApproachRow
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 LEAST = 4  # rows
 

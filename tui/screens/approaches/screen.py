@@ -10,6 +10,7 @@ from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line, rule
 from finetop.tui.screens.approaches.keys import KEYS, PARTS, Part, footer_keys
 from finetop.tui.screens.approaches.pane import (
     advice_lines,
@@ -22,7 +23,7 @@ from finetop.tui.screens.approaches.pane import (
 from finetop.tui.screens.approaches.picture import picture_lines, title_of
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines, rule
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.table import Table
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
+from finetop.tui.line import Line, rule
 from finetop.tui.screens.compare.state import LETTERS, against
 from finetop.tui.text import cut_middle
-from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.screens.compare.data import data_lines
 from finetop.tui.screens.compare.draw import head_lines, sample_lines, scatter_lines, table_lines, targets_of
 from finetop.tui.screens.compare.keys import KEYS, TABS, Tab, footer_keys
@@ -16,7 +17,7 @@ from finetop.tui.screens.compare.state import LETTERS, Held, load_curves, load_d
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
 from finetop.tui.widgets.chart import View, columns_of, plot_width
 from finetop.tui.widgets.frame import Bottom, Top, next_line
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from finetop.core import protocol
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
+    from finetop.tui.line import Line
     from finetop.tui.screens.launch.form import Form
-    from finetop.tui.widgets.lines import Line
 
 
 async def request(host: Host, form: Form, home: Home) -> protocol.SubmitApproaches:

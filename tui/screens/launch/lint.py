@@ -12,9 +12,9 @@ import msgspec
 
 from finetop.core.preflight.lint.report import Asked, Told
 from finetop.core.text import clean_line
+from finetop.tui.line import Line
 from finetop.tui.screens.launch.subprocess import told
 from finetop.tui.text import counted
-from finetop.tui.widgets.lines import Line
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence

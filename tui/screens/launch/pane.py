@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, Span, rule
 from finetop.tui.screens.launch.form import steps_of
 from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.sweep import runs_of
 from finetop.tui.screens.launch.view import explained
 from finetop.tui.text import count, counted, cut_end, long_span, without_zero
-from finetop.tui.widgets.lines import Line, Span, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -119,6 +119,6 @@ async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> Asy
     from finetop.core.preflight.plan.preview_messages import Shown
 
     asked = msgspec.json.encode({"recipe": recipe, "row": row})
-    async with aclosing(told("finetop.core.preflight.plan.preview", home, asked)) as lines:
+    async with aclosing(told("finetop.core.client.plan_preview", home, asked)) as lines:
         async for line in lines:
             yield msgspec.json.decode(line, type=Shown)

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
+    from finetop.tui.line import Line
     from finetop.tui.screens.launch.form import Form
     from finetop.tui.widgets.frame import Bottom
-    from finetop.tui.widgets.lines import Line
 
 
 def ask_before(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:

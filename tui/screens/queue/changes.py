@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core import protocol
-from finetop.core.wording.queue import PRIORITIES
+from finetop.core.protocol.messages.limits import PRIORITIES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from rich.cells import cell_len
 
 from finetop.core.text import clean_line
 from finetop.core.wording.gpus import bars, fault_words, stranger
+from finetop.tui.line import Line, line_width
 from finetop.tui.text import cut_end, cut_middle, span
-from finetop.tui.widgets.lines import Line, line_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

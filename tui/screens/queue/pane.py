@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from finetop.core import protocol
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import priority_word, why
+from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.queue.machine import free_words
 from finetop.tui.screens.queue.row import DAY_S, progress, what_words
 from finetop.tui.text import clock, count, cut_middle, long_span
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.lines import Line, rule, spread
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

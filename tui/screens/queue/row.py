@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core import protocol
+from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import PRIORITIES, priority_word, why
+from finetop.core.wording.queue import priority_word, why
+from finetop.tui.line import line_width
 from finetop.tui.text import clock, cut_end, cut_middle, of_steps, span
 from finetop.tui.theme import MARKS, Mark
-from finetop.tui.widgets.lines import line_width
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import Running
+    from finetop.tui.line import Line
     from finetop.tui.screens.queue.state import Entry
-    from finetop.tui.widgets.lines import Line
 
 WHAT_FROM, WANTS_FROM, PRIORITY_FROM = 100, 80, 110  # columns of the terminal
 WHAT, WANTS, PRIORITY, STARTS = 10, 12, 8, 6

@@ -15,6 +15,7 @@ from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.messages import StoreChanged
 from finetop.tui.screens.queue.changes import Change, held, later, sooner, to_end, with_priority
 from finetop.tui.screens.queue.keys import KEYS, footer_keys
@@ -25,7 +26,7 @@ from finetop.tui.screens.queue.state import Entry, QueueList
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
+from finetop.tui.line import Line, spread
 from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, points
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.lines import Line, spread
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.wording import remedies
+from finetop.tui.line import rule
 from finetop.tui.screens.remedies.row import bar_style
-from finetop.tui.widgets.lines import rule
 from finetop.tui.widgets.scatter import Spot, scatter
 
 if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer
-    from finetop.tui.widgets.lines import Line
+    from finetop.tui.line import Line
 
 
 def picture_lines(found: RemediesAnswer, *, width: int, height: int) -> list[Line]:

@@ -13,8 +13,8 @@ from finetop.tui.theme import MARKS
 if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
+    from finetop.tui.line import Line, Span
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line, Span
 
 NAME, TARGET, PERCENT, RETAINED = 22, 6, 5, 13  # cells of the columns
 RETRAINING = 26  # cells of what trains again

@@ -14,6 +14,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
 from finetop.tui.screens.remedies.pane import best_lines, detail_lines, empty_lines, next_lines, title_lines
 from finetop.tui.screens.remedies.picture import picture_lines
@@ -21,7 +22,7 @@ from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import counted, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.table import Table
 

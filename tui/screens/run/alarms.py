@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, rule
 from finetop.tui.screens.shared.run_status import alarm_words
 from finetop.tui.text import count, cut_end
-from finetop.tui.widgets.lines import Line, rule
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import AlarmRow, RunDetail

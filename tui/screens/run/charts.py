@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol import Curve
+from finetop.tui.line import Line, line_width
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of
 from finetop.tui.screens.run.x_axis import NAMES, place_words
 from finetop.tui.text import cut_end, without_zero
 from finetop.tui.widgets.chart import Series, View, draw, plot_width, value_at
-from finetop.tui.widgets.lines import Line, line_width
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,20 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.check_result import beside_lines, change, verdict_line, word, worst_first
+from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
-from finetop.core.wording.queue import ordinal
+from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.head import phase_words
 from finetop.tui.screens.shared.run_status import mark_of_check
 from finetop.tui.text import clock, count, cut_end, long_span, without_zero
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.check.statistics.verdict import TaskResult
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import Outcome, TaskResult
     from finetop.core.protocol.runs import CheckBrief, RunDetail, RunRow
     from finetop.tui.theme import Mark
 

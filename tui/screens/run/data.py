@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol.runs import RunDetail
-    from finetop.tui.widgets.lines import Line
+    from finetop.tui.line import Line
 
 
 def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFacts]:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, rule
 from finetop.tui.text import counted, cut_end
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.check.statistics.verdict import TaskResult
-    from finetop.core.protocol.check_result import Flip, Outcome
+    from finetop.core.protocol.check_result import Flip, Outcome, TaskResult
 
 _KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
 _LABEL = 10  # cells

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, line_width, spread
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     mark_of,
@@ -16,7 +17,6 @@ from finetop.tui.screens.shared.run_status import (
     state_sentence,
 )
 from finetop.tui.text import clock, count, cut_middle, long_span
-from finetop.tui.widgets.lines import Line, line_width, spread
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunDetail, RunRow

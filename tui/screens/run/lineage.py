@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import branches
 from finetop.tui.text import count, cut_middle
-from finetop.tui.widgets.lines import Line, rule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

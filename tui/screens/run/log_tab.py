@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 
 from finetop.core import protocol
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.state import load_log, log_job
 from finetop.tui.text import count, counted, cut_end, size_word
 from finetop.tui.widgets import log, log_page
-from finetop.tui.widgets.lines import Line, line_width, rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable

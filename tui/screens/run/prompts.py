@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from finetop.core.protocol.runs import RunDetail, RunRow
-    from finetop.tui.widgets.lines import Line
+    from finetop.tui.line import Line
 
 Order = protocol.Stop | protocol.Kill
 

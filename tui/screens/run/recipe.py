@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import version_lines
 from finetop.tui.text import count, counted, cut_middle
-from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.tui.line import Line
 from finetop.tui.screens.run.alarms import alarm_lines
 from finetop.tui.screens.run.charts import Board, series_of
 from finetop.tui.screens.run.check import check_lines, no_check_lines
@@ -22,7 +23,6 @@ from finetop.tui.screens.run.view_state import checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
 from finetop.tui.widgets.chart import View, fitted, plot_width
-from finetop.tui.widgets.lines import Line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

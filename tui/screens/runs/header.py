@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.run_filter import Sort
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, line_width, spread
 from finetop.tui.text import count, cut_middle
-from finetop.tui.widgets.lines import Line, line_width, spread
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,6 +8,7 @@ from finetop.core.protocol.run_filter import FilterFault, Sort
 from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
 from finetop.core.wording import pulse, run_groups
+from finetop.tui.line import Line, rule
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     heading_of,
@@ -18,7 +19,6 @@ from finetop.tui.screens.shared.run_status import (
 )
 from finetop.tui.text import clock, count, counted, cut_middle, long_span, points, value, without_zero
 from finetop.tui.widgets.frame import next_line
-from finetop.tui.widgets.lines import Line, rule
 
 if TYPE_CHECKING:
     from finetop.core import protocol

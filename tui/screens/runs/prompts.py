@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol.runs import RunRow
-    from finetop.tui.widgets.lines import Line
+    from finetop.tui.line import Line
 
 
 @dataclass(frozen=True, slots=True)

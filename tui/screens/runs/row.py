@@ -13,10 +13,10 @@ from finetop.core.client.remote.merge_runs import bare
 from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word_of
 from finetop.core.protocol.run_filter import is_metric
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, line_width
 from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
 from finetop.tui.text import cut_end, cut_middle, of_steps, span, value, without_zero
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, line_width
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunRow

@@ -13,6 +13,7 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.messages import StoreChanged
 from finetop.tui.screens.run.prompts import short_name
 from finetop.tui.screens.runs import actions, input_lines, prompts, saved_columns
@@ -27,7 +28,7 @@ from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.run_actions import pause_or_go_on
 from finetop.tui.text import count
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""To be said."""
+"""What several screens do with a run, and how they show its state."""

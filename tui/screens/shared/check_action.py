@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol import TaskFacts, TriageAnswer, TriageRunAnswer
     from finetop.tui.app_interface import Host
+    from finetop.tui.line import Line
     from finetop.tui.widgets.frame import Bottom
-    from finetop.tui.widgets.lines import Line
 
     Start = Callable[[Coroutine[Any, Any, None]], object]  # has something done beside the screen
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
+from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Queued, Running
-from finetop.core.wording.queue import ordinal
 from finetop.tui.text import count
 
 if TYPE_CHECKING:

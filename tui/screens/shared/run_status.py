@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.text import clean_line
 from finetop.core.wording import pulse
-from finetop.core.wording.queue import is_for_later, ordinal, why
+from finetop.core.wording.queue import is_for_later, why
 from finetop.tui.screens.shared.run_actions import can_go_on
 from finetop.tui.text import count, counted, long_span, points, without_zero
 from finetop.tui.theme import MARKS, Mark
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import CheckBrief, RunRow
-    from finetop.tui.widgets.lines import Line, Span
+    from finetop.tui.line import Line, Span
 
 NOT_CHECKED = Mark("-", "-", "")
 HEADINGS = ("needs you", "running", "queued", "done")

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol.runs import RunRow
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 ROWS, MEASURE, AGAINST, MARKED = 7, 16, 22, 8  # cells of the columns
 WIDE = 100  # cells: from there verdicts are counted

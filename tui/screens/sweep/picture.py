@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core.client import seed_groups, selection_curve
+from finetop.core.client import seed_groups
+from finetop.core.protocol import tags
 from finetop.core.text import clean_line
+from finetop.tui.line import line_width, rule
 from finetop.tui.screens.sweep.row import short_key
 from finetop.tui.text import cut_end
-from finetop.tui.widgets.lines import line_width, rule
 from finetop.tui.widgets.scatter import Spot, scatter
 
 if TYPE_CHECKING:
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol.runs import RunRow
+    from finetop.tui.line import Line
     from finetop.tui.screens.sweep.state import Held
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line
 
 GUTTER = 9  # cells for the labels of the y axis
 TWO_FROM = 72  # cells: two pictures beside each other
@@ -165,7 +166,7 @@ def _interval(held: Held, setting: Setting, *, is_target: bool) -> tuple[float, 
     cells = () if held.curves is None else held.curves.cells
     values = dict(zip(held.keys, setting.values, strict=False))
     for cell in cells:
-        if (cell.by, str(cell.rows)) == (values.get(selection_curve.BY), values.get(selection_curve.ROWS)):
+        if (cell.by, str(cell.rows)) == (values.get(tags.BY), values.get(tags.ROWS)):
             found = cell.target if is_target else cell.retained
             if found is not None and found.low is not None and found.high is not None:
                 return found.low, found.high

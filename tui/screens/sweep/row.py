@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from finetop.core.client import seed_groups
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, line_width
 from finetop.tui.screens.shared.run_status import forgot
 from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, line_width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

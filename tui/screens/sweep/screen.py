@@ -10,6 +10,7 @@ from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.screens.sweep import curve
 from finetop.tui.screens.sweep.keys import KEYS, footer_keys
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
@@ -17,7 +18,7 @@ from finetop.tui.screens.sweep.picture import letters, picture_lines
 from finetop.tui.screens.sweep.row import Columns, columns_of, head_line, setting_line
 from finetop.tui.screens.sweep.state import Held
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
 from finetop.tui.widgets.table import Table
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.client import seed_groups, selection_curve
 from finetop.core.client.seed_groups import Setting
+from finetop.core.protocol import tags
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 
 if TYPE_CHECKING:
@@ -64,9 +65,7 @@ class Held:
         """Give what came of a setting against random rows; None of a sweep whose rows were not selected."""
         if self.curves is None:
             return None
-        by, rows = (
-            setting.values[self.keys.index(key)] for key in (selection_curve.BY, selection_curve.ROWS)
-        )
+        by, rows = (setting.values[self.keys.index(key)] for key in (tags.BY, tags.ROWS))
         return next((one for one in self.curves.cells if (one.by, str(one.rows)) == (by, rows)), None)
 
     def mean_of(self, setting: Setting) -> float | None:
@@ -95,10 +94,9 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
         own = [
             one.row
             for one in answer.runs
-            if cell.by in one.values[selection_curve.BY].split(",")
-            and one.values[selection_curve.ROWS] == str(cell.rows)
+            if cell.by in one.values[tags.BY].split(",") and one.values[tags.ROWS] == str(cell.rows)
         ]
-        values = {selection_curve.BY: cell.by, selection_curve.ROWS: str(cell.rows)}
+        values = {tags.BY: cell.by, tags.ROWS: str(cell.rows)}
         found.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
     return found
 

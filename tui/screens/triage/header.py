@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.core.wording.triage import counts_line, standing_words
+from finetop.tui.line import Line, spread
 from finetop.tui.text import count, counted, cut_middle, long_span
-from finetop.tui.widgets.lines import Line, spread
 
 if TYPE_CHECKING:
     from finetop.core.protocol import TriageAnswer, TriageRow

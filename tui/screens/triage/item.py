@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, rule
 from finetop.tui.text import count, cut_end, cut_middle
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

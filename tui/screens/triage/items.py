@@ -10,10 +10,10 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.text import clean_line
+from finetop.tui.line import Line, spread
 from finetop.tui.screens.triage.pane import NARROW, item_line
 from finetop.tui.text import count, counted, cut_end, cut_middle
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, spread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,8 +11,8 @@ from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
     from finetop.core.protocol import CellAnswer, TriageRow
+    from finetop.tui.line import Line
     from finetop.tui.screens.triage.state import Triaged
-    from finetop.tui.widgets.lines import Line
 
 OPEN = Key(
     "enter",

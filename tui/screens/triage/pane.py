@@ -9,16 +9,16 @@ from rich.cells import cell_len
 from finetop.core.protocol.check_result import change
 from finetop.core.text import clean_line
 from finetop.core.wording.triage import since_words, standing_words
+from finetop.tui.line import Line, line_width, rule
 from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, without_zero
 from finetop.tui.theme import MARKS
-from finetop.tui.widgets.lines import Line, line_width, rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol import CellAnswer, CurvePoint, LostItem, TaskFacts, TriageRow
-    from finetop.tui.widgets.lines import Span
+    from finetop.tui.line import Span
 
 _LABEL = 10
 NARROW = 72  # columns below which a list of items has less in it

@@ -11,6 +11,7 @@ from textual.screen import Screen
 from finetop.core import protocol
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
+from finetop.tui.line import Line
 from finetop.tui.messages import StoreChanged
 from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlier
 from finetop.tui.screens.triage import actions, one_run
@@ -30,7 +31,7 @@ from finetop.tui.screens.triage.table import (
 )
 from finetop.tui.text import count
 from finetop.tui.widgets.frame import Bottom, Top
-from finetop.tui.widgets.lines import Line, Lines
+from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import load_for_ever
 from finetop.tui.widgets.table import Table
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol import Standing, TriageRow
+    from finetop.tui.line import Line, Span
     from finetop.tui.theme import StyleName
-    from finetop.tui.widgets.lines import Line, Span
 
 NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
 _CELL, _WIDEST = 7, 14  # cells of a column: -22.0✗ and a blank, or a task's whole name

@@ -9,9 +9,8 @@ from finetop.core.client.report.sections.verdict import TONES
 from finetop.core.protocol.check_result import MARKS, change, worst_first
 
 if TYPE_CHECKING:
-    from finetop.core.check.statistics.verdict import TaskResult
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import Outcome, TaskResult
 
 TITLE = "Tasks"
 _BAR_TONES: dict[str, Tone] = {"lost": "bad", "kept": "good"}

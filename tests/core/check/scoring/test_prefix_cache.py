@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from finetop.core.check.scoring.generation import Prompt, answer
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
+from finetop.core.check.scoring.generation import answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.prefix_cache import LEAST_TOKENS, Prefixes, PrefixMemory, find, room_for
-from finetop.core.check.scoring.scorer import BatchPlan, score
+from finetop.core.check.scoring.scorer import score
 
 PLAN = BatchPlan("packed", 128)
 PLENTY = 1 << 30

@@ -9,8 +9,9 @@ import pytest
 
 from finetop.core.check.scoring.grading import judge_answer, judge_likelihoods
 from finetop.core.check.scoring.scorer import Scored
-from finetop.core.check.tasks.questions import BenchmarkTask, Question, ask, build
+from finetop.core.check.tasks.questions import ask, build
 from finetop.core.check.tasks.suite import load_suite
+from finetop.core.check.tasks.types import BenchmarkTask, Question
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:

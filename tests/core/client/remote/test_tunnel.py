@@ -183,7 +183,8 @@ def test_another_protocol_is_refused_in_words(hosts, lab, link, monkeypatch):
 
 def test_a_killed_program_leaves_no_ssh_and_the_next_one_clears_its_folder(hosts, lab):
     code = (
-        "import time\nfrom finetop.core.remote.places import Place\nfrom finetop.core.remote.tunnel import Tunnel\n"
+        "import time\nfrom finetop.core.client.remote.hosts import Place\n"
+        "from finetop.core.client.remote.tunnel import Tunnel\n"
         "link = Tunnel(Place('lab', 'ana@lab'))\nlink.open()\nprint(link.socket.parent, flush=True)\ntime.sleep(600)\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)

@@ -156,7 +156,8 @@ def test_a_folder_that_is_no_static_model_is_refused(manuals: Path, home: Home) 
 
 def test_it_needs_no_torch(manuals: Path, tmp_path: Path) -> None:
     code = (
-        "import sys\nfrom pathlib import Path\nfrom finetop.core import retrieval\nfrom finetop.core.home import Home\n"
+        "import sys\nfrom pathlib import Path\nfrom finetop.core.data import retrieval\n"
+        "from finetop.core.runtime.home import Home\n"
         "assert 'bm25s' not in sys.modules\n"
         "retrieval.build(retrieval.Settings((sys.argv[1],)), Home(Path(sys.argv[2]))).search('red', 1)\n"
         "print(*({'torch', 'transformers', 'duckdb', 'model2vec'} & set(sys.modules)))"

@@ -41,10 +41,11 @@ def recipe_of(tiny_model, **sections):
 def make_checkpoint(tmp_path, recipe, home, events):
     """A checkpoint of the recipe's method whose weights are pushed about, at a step of a run."""
     from finetop.core.train import methods
+    from finetop.core.train.methods import _start
 
     base = resolve.resolve_model(recipe.model, home, events)
     model, tokenizer = load.load_model(base, torch.float32, "cpu")
-    model = methods.load(recipe.method.name).prepare(model, recipe.method.options, methods.Start())
+    model = methods.load(recipe.method.name).prepare(model, recipe.method.options, _start.Start())
     torch.manual_seed(1)
     with torch.no_grad():
         for weight in model.parameters():

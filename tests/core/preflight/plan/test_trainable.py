@@ -12,6 +12,7 @@ from finetop.core.preflight.plan import memory
 from finetop.core.preflight.plan.shape import read_config, read_shape
 from finetop.core.preflight.plan.trainable import _factors, is_counted, trained
 from finetop.core.train import methods
+from finetop.core.train.methods import _start
 
 # Settings that fit a model 64 wide; the rest stays at its defaults.
 FITTING = {
@@ -38,7 +39,7 @@ def options_of(method, settings):
 
 
 def start_for(folder):
-    wanted = inspect.signature(methods.Start).parameters
+    wanted = inspect.signature(_start.Start).parameters
     found = {
         "seed": 1,
         "examples": [[5, 6, 7, 8, 9, 10]] * 8,
@@ -46,7 +47,7 @@ def start_for(folder):
         "pad_token_id": 0,
         "base_path": folder,
     }
-    return methods.Start(**{key: value for key, value in found.items() if key in wanted})
+    return _start.Start(**{key: value for key, value in found.items() if key in wanted})
 
 
 def prepared(name, options, folder):

@@ -9,7 +9,8 @@ from finetop.core.protocol import runs as data
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import liveness
-from finetop.core.supervisor.jobs.liveness import Use, evidence_of, judge, usual_s
+from finetop.core.supervisor.jobs.liveness import evidence_of, judge, usual_s
+from finetop.core.supervisor.state import Use
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from method_bench import Bench
 
 from finetop.core.models.resolved import ResolvedModel
-from finetop.core.train import methods
+from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,4 +22,4 @@ def bench(tiny_model: Path) -> Bench:
 
 @pytest.fixture(scope="session")
 def benches(bench: Bench) -> dict[str, Bench]:
-    return {kind: Bench(replace(bench.base, quantize=kind)) for kind in methods.ALL_FORMATS}
+    return {kind: Bench(replace(bench.base, quantize=kind)) for kind in _start.ALL_FORMATS}

@@ -9,6 +9,7 @@ import torch
 from method_bench import OPTIONS, Bench, logits, train
 
 from finetop.core.train import methods
+from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -72,6 +73,6 @@ def test_in_bfloat16_it_learns_on_fewer_bits_and_comes_back(
 @pytest.mark.parametrize("name", methods.names())
 def test_what_it_says_of_itself(name: str) -> None:
     method = methods.load(name)
-    assert set(method.QUANTIZED) <= set(methods.ALL_FORMATS) and method.QUANTIZED
-    assert set(method.QUANTIZED) == set(methods.ALL_FORMATS) or methods.why_not_quantized(method)
+    assert set(method.QUANTIZED) <= set(_start.ALL_FORMATS) and method.QUANTIZED
+    assert set(method.QUANTIZED) == set(_start.ALL_FORMATS) or methods.why_not_quantized(method)
     assert all(reason and not reason.endswith(".") for reason in method.REFUSES.values())

@@ -9,7 +9,8 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods import Start, full, lora
+from finetop.core.train.methods import full, lora
+from finetop.core.train.methods._start import Start
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

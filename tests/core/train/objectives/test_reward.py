@@ -149,10 +149,11 @@ def test_other_methods_train_the_score_too(tiny_model: Path, method: str) -> Non
     from transformers import AutoModelForSequenceClassification
 
     from finetop.core.train import methods
+    from finetop.core.train.methods import _start
 
     model = AutoModelForSequenceClassification.from_pretrained(tiny_model, num_labels=1)
     made = methods.load(method)
-    prepared = made.prepare(model, made.Options(), methods.Start(base_path=tiny_model))
+    prepared = made.prepare(model, made.Options(), _start.Start(base_path=tiny_model))
     moving = [name for name, weight in prepared.named_parameters() if weight.requires_grad]
     assert sum("score" in name for name in moving) == 1
     assert not any("score" in name and "lora" in name for name in moving)

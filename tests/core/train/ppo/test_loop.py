@@ -108,10 +108,11 @@ def make(
 
 def with_adapter(policy: Any) -> Any:
     from finetop.core.train import methods
+    from finetop.core.train.methods import _start
 
     torch.manual_seed(1)
     lora = methods.load("lora")
-    return lora.prepare(policy, lora.Options(rank=4), methods.Start())
+    return lora.prepare(policy, lora.Options(rank=4), _start.Start())
 
 
 @pytest.mark.parametrize("adapter", [True, False])

@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from finetop.core.errors import RecipeError
+from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.fields import fields
 from finetop.core.recipe.load import resolve_text
 from finetop.core.train import protections
@@ -102,13 +103,13 @@ def test_they_are_the_files_and_the_settings() -> None:
 def test_off_is_the_default_and_a_strength_of_nothing() -> None:
     for written in ({}, OFF):
         recipe = resolve_text(whole(written)).recipe
-        assert protections.chosen(recipe) == {}
-        assert protections.with_sources(recipe) == recipe.data
+        assert recipe_protections.chosen(recipe) == {}
+        assert recipe_protections.with_sources(recipe) == recipe.data
 
 
 def test_a_bare_value_sets_the_first_option() -> None:
     text = whole({"kl_to_base": 0.5, "freeze_layers": [0, 3], "l2_sp": {"weight": 2}, "mask_surprising": 4})
-    chosen = protections.chosen(resolve_text(text).recipe)
+    chosen = recipe_protections.chosen(resolve_text(text).recipe)
     assert list(chosen) == ["freeze_layers", "kl_to_base", "l2_sp", "mask_surprising"]
     assert chosen["kl_to_base"] == protections.load("kl_to_base").Options(weight=0.5)
     assert chosen["freeze_layers"].layers == (0, 3)
@@ -128,7 +129,7 @@ def test_files_must_be_there() -> None:
     recipe = resolve_text(
         whole({"replay": {"path": "/no/such.jsonl"}, "kl_to_base": {"weight": 1, "text": "/no/t.txt"}})
     ).recipe
-    assert dict(protections.paths(recipe)) == {
+    assert dict(recipe_protections.paths(recipe)) == {
         "protect.kl_to_base.text": "/no/t.txt",
         "protect.replay.path": "/no/such.jsonl",
     }

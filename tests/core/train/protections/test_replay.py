@@ -63,9 +63,9 @@ def test_the_base_writes_rows_that_are_learned_from_where_it_spoke(
 def test_a_file_that_is_there_is_read_and_not_written_anew(
     recipe_of: Callable[..., Any], home: Any, tmp_path: Path
 ) -> None:
+    from finetop.core.recipe.protections import chosen
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train import objectives
-    from finetop.core.train.protections import chosen
     from finetop.core.train.protections._step import Base
 
     recipe = recipe_of({"replay": {"from_base": 2, "share": 0.5}})

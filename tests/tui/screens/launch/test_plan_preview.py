@@ -17,6 +17,7 @@ from finetop.core.preflight.plan.result import Disk, Fix, Plan, Steps, Time
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
+from finetop.tui.line import line_width
 from finetop.tui.screens.launch.form import edited, file_base, open_form
 from finetop.tui.screens.launch.pane import FIXED, code_line, pane_lines, plan_lines
 from finetop.tui.screens.launch.plan_preview import UNKNOWN, Outlook, look_ahead, taken_in
@@ -24,7 +25,6 @@ from finetop.tui.screens.launch.preview import Preview
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import View
 from finetop.tui.theme import Look
-from finetop.tui.widgets.lines import line_width
 
 ROW = (
     '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}\n'

@@ -13,10 +13,10 @@ from tui_fakes import NOW, make_app, row_with, settled, text_of
 
 from finetop.core import protocol
 from finetop.core.protocol import GpuJob
+from finetop.tui.line import line_width
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.state import OnMachine
 from finetop.tui.theme import Look
-from finetop.tui.widgets.lines import line_width
 
 SIZE = (80, 24)
 LONG = "smollm2-135m-instruct-support-lr2e-5-s2"

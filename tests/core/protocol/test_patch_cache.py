@@ -5,8 +5,8 @@ import pytest
 
 from finetop.core import protocol
 from finetop.core.client import connection
-from finetop.core.client.patch_cache import FEW, Heard, Told
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol.patch_cache import FEW, Heard, Told
 from finetop.core.protocol.runs import Running, RunRow
 
 

@@ -1,0 +1,80 @@
+"""The check job: reads what is checked of job.json, and tells the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from finetop.core.check import run_check
+from finetop.core.errors import BadInput
+from finetop.core.models import devices
+from finetop.core.protocol import check_result
+from finetop.core.protocol.events import Ended, Verdict
+from finetop.core.recipe.schema import General
+
+if TYPE_CHECKING:
+    from finetop.core.protocol.runs import JobSpec
+    from finetop.core.recipe.job import Job
+    from finetop.core.recipe.schema import Recipe
+
+PACKAGES = ("finetop", "torch", "transformers", "peft", "lm_eval")
+IF_STOPPED = "asked to stop; what was scored is kept"
+
+
+def work(job: Job) -> Ended:
+    """Say who runs on what, then check."""
+    device, step = devices.pick_device(), job.args.get("step")
+    job.started(devices.describe_device(device), job.dtype, PACKAGES)
+    recipe = with_settings(job.recipe(), settings_of(job.spec))
+    checkpoint = job.inside(job.args.get("checkpoint"))
+    claim, watch = claim_of(job.spec)
+    checked = run_check.check(
+        recipe,
+        checkpoint,
+        job.home,
+        device,
+        job.events,
+        claim=claim,
+        watch=watch,
+        more=more_of(job.spec),
+        run_folder=job.run_folder,
+    )
+    step = step if isinstance(step, int) else None
+    general = msgspec.to_builtins(recipe.check.general or General())
+    result = {**checked, "step": step, "checkpoint": job.args["checkpoint"], "general": general}
+    job.events.write(Verdict(step, result))
+    print(check_result.report(job.spec.run_name, result), flush=True)
+    return Ended("finished")
+
+
+def claim_of(spec: JobSpec) -> tuple[int, bool]:
+    """Read which claim of the run this is (0: its only one), or that it is a mere look."""
+    claim = spec.args.get("claim", 0)
+    return (claim if isinstance(claim, int) and claim >= 0 else 0), bool(spec.args.get("watch", False))
+
+
+def more_of(spec: JobSpec) -> list[str] | None:
+    """Read of which tasks every item is asked ([]: of all); None where it stops once it is decided. Raises BadInput."""
+    try:
+        return msgspec.convert(spec.args.get("more"), list[str] | None)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"job.json: args.more: {error}.", hint="Name tasks of its suite.") from error
+
+
+def settings_of(spec: JobSpec) -> dict[str, object]:
+    """Read the settings of check.general that this check has of its own. Raises BadInput."""
+    given = spec.args.get("general") or {}
+    try:
+        general = msgspec.convert(given, General)
+    except msgspec.ValidationError as error:
+        raise BadInput(f"job.json: args.general: {error}.", hint="See `finetop check --help`.") from error
+    return {key: getattr(general, key) for key in given}
+
+
+def with_settings(recipe: Recipe, settings: dict[str, object]) -> Recipe:
+    """Lay a check's own settings over the recipe's check.general."""
+    if not settings:
+        return recipe
+    general = msgspec.structs.replace(recipe.check.general or General(), **settings)
+    return msgspec.structs.replace(recipe, check=msgspec.structs.replace(recipe.check, general=general))
