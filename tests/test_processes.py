@@ -36,9 +36,10 @@ FORBIDDEN = {
         "numpy",
         "finetop.core.protocol.events",
     },
-    "finetop.core.train.__main__": {"textual", "duckdb"},
-    "finetop.core.check.__main__": {"textual", "duckdb"},
-    "finetop.core.models.imports.__main__": {"textual", "duckdb", "torch", "transformers", "peft"},
+    "finetop.core.run_job": {"textual", "duckdb", "torch", "transformers"},
+    "finetop.core.train.job": {"textual", "duckdb"},
+    "finetop.core.check.job": {"textual", "duckdb"},
+    "finetop.core.models.imports.job": {"textual", "duckdb", "torch", "transformers", "peft"},
     "finetop.core.commands.import_": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
     "finetop.core.commands.check": {"torch", "duckdb", "transformers", "peft", "textual", "numpy"},
 }
@@ -67,19 +68,20 @@ from finetop.core import protocol
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.recipe.load import resolve_text
 from finetop.core.store.database import open_store
-from finetop.core.supervisor import answers, schedule
+from finetop.core.supervisor import tick
+from finetop.core.supervisor.requests import dispatch
 from finetop.core.supervisor.state import Supervisor
 async def start(*about): pass
-schedule.start = start
+tick.start = start
 home = Home(Path(tempfile.mkdtemp()) / "h"); prepare(home)
 s = Supervisor(home, open_store(home.database))
 loaded = resolve_text("recipe: 1\\nextends: lora\\nname: x\\n")
 async def work():
-    await answers.answer(s, protocol.Submit(loaded.resolved, loaded.text, "x"))
-    await schedule.beat(s)
+    await dispatch.answer(s, protocol.Submit(loaded.resolved, loaded.text, "x"))
+    await tick.beat(s)
     for ask in (protocol.Hello(), protocol.Runs(), protocol.GetRun("x"), protocol.Curves("x", [], 10, 10),
                 protocol.Sql("SELECT 1"), protocol.Checks("x"), protocol.ReadLog("x")):
-        await answers.answer(s, ask)
+        await dispatch.answer(s, ask)
 asyncio.run(work())
 print(sorted({"torch", "transformers", "trl", "peft", "datasets", "textual", "pyarrow"} & set(sys.modules)))
 """

@@ -13,9 +13,11 @@ from finetop.core.errors import BadInput
 from finetop.core.models.checkpoint import checkpoint_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from finetop.core.recipe.schema import Recipe
+    from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.recipe.schema import Model, Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
 
@@ -33,11 +35,13 @@ def recipe_of(run_folder: Path) -> Recipe:
         raise BadInput(f"{run_folder}: its run.json can't be read.", hint="Pick another run.") from error
 
 
-def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
+def whole_model(
+    text: str, home: Home, events: EventLog, resolve: Callable[[Model, Home, EventLog], ResolvedModel]
+) -> tuple[Path, str]:
     """Find a run's model as a folder with whole weights, and say in words where it comes from.
 
-    An adapter is merged into its base the first time, and kept in the home's models/merged. Raises NotFound,
-    BadInput, EnvironmentTrouble, and FinetopError where it can't be merged.
+    An adapter is merged into its base the first time, and kept in the home's models/merged; `resolve` finds that base.
+    Raises NotFound, BadInput, EnvironmentTrouble, and FinetopError where it can't be merged.
     """
     from finetop.core.models import load, merge
 
@@ -50,17 +54,23 @@ def whole_model(text: str, home: Home, events: EventLog) -> tuple[Path, str]:
         )
     if not merge.is_adapter(folder):
         return folder, said
-    return _merged(folder, run_folder, home, events), f"{said}, merged"
+    return _merged(folder, run_folder, home, events, resolve), f"{said}, merged"
 
 
-def _merged(folder: Path, run_folder: Path, home: Home, events: EventLog) -> Path:
-    from finetop.core.models import checkpoint, devices, load, merge, resolve, save
+def _merged(
+    folder: Path,
+    run_folder: Path,
+    home: Home,
+    events: EventLog,
+    resolve: Callable[[Model, Home, EventLog], ResolvedModel],
+) -> Path:
+    from finetop.core.models import checkpoint, devices, load, merge, save
     from finetop.core.models.devices import free_memory
     from finetop.core.models.hashes import adapter_hash
     from finetop.core.protocol.events import Phase
 
     recipe = recipe_of(run_folder)
-    base = resolve.resolve_model(recipe.model, home, events)
+    base = resolve(recipe.model, home, events)
     known = checkpoint.weights_hash_of(folder)
     if known not in (None, base.weights_hash):
         hint = "Put back the weights that it was trained from."

@@ -34,7 +34,7 @@ def resolve_model(model: Model, home: Home, events: EventLog) -> ResolvedModel:
     elif is_reference(model.id):
         if model.revision is not None:
             raise BadInput(f"model.revision: {model.id} is a run, it has no revisions.", hint="Remove it.")
-        path, source = from_run.whole_model(model.id, home, events)
+        path, source = from_run.whole_model(model.id, home, events, resolve_model)
         hub_id, revision = None, None
     elif model.id == demo_model.ALIAS:
         path, revision, source = demo_model.find(model.revision, home, events)

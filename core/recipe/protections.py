@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.plugins import OBJECTIVES, PROTECTIONS
@@ -81,3 +82,30 @@ def with_sources(recipe: Recipe) -> Data:
         for source in PROTECTIONS.load(name).sources(options)
     ]
     return msgspec.structs.replace(recipe.data, train=(*recipe.data.train, *more))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the memory of a protection depends on: weights that move, bytes of one, words of the vocabulary."""
+
+    moving: int
+    weight_bytes: float
+    vocabulary: int
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes beside the training: where the model is, and on the host (which is the same on a CPU)."""
+
+    on_device: float = 0.0
+    on_host: float = 0.0
+
+
+def memory(recipe: Recipe, sizes: Sizes) -> Memory:
+    """Add up what the protections of a recipe hold beside the training."""
+    held = [
+        PROTECTIONS.load(name).memory(options, sizes)
+        for name, options in chosen(recipe).items()
+        if hasattr(PROTECTIONS.load(name), "memory")
+    ]
+    return Memory(sum(part.on_device for part in held), sum(part.on_host for part in held))

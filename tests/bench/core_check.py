@@ -96,7 +96,7 @@ def write_job(home: Home, base: str, number: int) -> Path:
 
 def check(folder: Path) -> tuple[float, Any]:
     """Run one check job -> CPU seconds, its outcome."""
-    spent = cpu_seconds([sys.executable, "-m", "finetop.core.check", str(folder)])
+    spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(folder)])
     told = [decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
     return spent, read(next(event for event in told if isinstance(event, Verdict)).result)
 

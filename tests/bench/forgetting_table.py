@@ -113,7 +113,7 @@ def measure(home: Home, row: str, seed: int, model: str) -> Cell:
     sets = [*HARD, *ROWS[row], f"train.seed={seed}", f"model.id={model}", "model.dtype=float32"]
     recipe = load_recipe("demo-full-hot", sets).resolved
     training = job(home, name, "train", recipe, {})
-    spent = cpu_seconds([sys.executable, "-m", "finetop.core.train", str(training)])
+    spent = cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(training)])
     (ended,) = told(training, Ended)
     assert ended.status == "finished", ended
     checkpoint = max((home.root / "runs" / name / "checkpoints").glob("step-*"))
@@ -121,7 +121,7 @@ def measure(home: Home, row: str, seed: int, model: str) -> Cell:
     checking = job(
         home, name, "check", recipe, {"checkpoint": f"checkpoints/{checkpoint.name}", "step": step}
     )
-    cpu_seconds([sys.executable, "-m", "finetop.core.check", str(checking)])
+    cpu_seconds([sys.executable, "-m", "finetop.core.run_job", str(checking)])
     found = read(told(checking, Verdict)[0].result)
     seconds = sum(event.values.get("protect_s") or 0.0 for event in told(training, Metrics))
     cell = cell_of(row, seed, found, spent, seconds)

@@ -3,7 +3,7 @@
     FINETOP_TEST_DATA=DATA python tests/bench/methods_table.py --model FOLDER [--methods lora,osf+nf4] [--steps 30]
 
 Rows of medquad of at most --tokens tokens, 4 a step, in float32 (--dtype); options and rate are those of each method's
-recipe. Each trains in a process of its own as a run does: `python -m finetop.core.train JOB`, without samples, drift
+recipe. Each trains in a process of its own as a run does: `python -m finetop.core.run_job JOB`, without samples, drift
 probe and check. Losses are means over three steps, tokens/s that of the second half of the steps. Memory is the most
 that the process held (resident set on a CPU, reserved on a GPU), beside what finetop plan estimates. "back" is the
 largest difference of a logit, on a row of the data, between the model in the trainer's hands and its checkpoint loaded
@@ -34,8 +34,9 @@ from finetop.core.train import methods
 JOB = """
 import os, resource
 import torch
-from finetop.core.train import __main__ as job, checks
-from finetop.core.train.resume import checkpoint
+from finetop.core import run_job as job
+from finetop.core.models import checkpoint
+from finetop.core.train import check_callback as checks
 write = checkpoint.write
 def keep(model, *others):
     ids = torch.load(os.environ["IDS"])
@@ -53,15 +54,15 @@ BACK = """
 import sys
 from pathlib import Path
 import torch
-from finetop.core import models
+from finetop.core.models import devices, load, resolve
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.protocol.events import EventLog
+from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
 from finetop.core.recipe.load import recipe_from_json
 recipe = recipe_from_json(Path(sys.argv[1]).read_text())
-base = models.resolve(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))
-device = models.pick_device()
-dtype = models.torch_dtype(models.number_format(recipe.model.dtype, base.path, device), device)
+base = resolve.resolve_model(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))
+device = devices.pick_device()
+dtype = load.torch_dtype(devices.number_format(recipe.model.dtype, base.path, device), device)
 model, _ = load_checkpoint(base, Path(sys.argv[3]), dtype, device)
 ids, before = torch.load(sys.argv[4]), torch.load(sys.argv[5])
 with torch.no_grad():

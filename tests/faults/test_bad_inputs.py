@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from faults.bad_inputs import checkpoints, environment, event_lines, names, payloads, rows, table, yaml_files
-from faults.bad_inputs.doors import Door, whole_checkpoint
+from bad_inputs import checkpoints, environment, event_lines, names, payloads, rows, table, yaml_files
+from bad_inputs.doors import Door, whole_checkpoint
 from still import still
 
 from finetop.core import protocol
@@ -18,7 +18,7 @@ from finetop.core import protocol
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from faults.bad_inputs.example import Answer, Bad
+    from bad_inputs.example import Answer, Bad
 
 
 def faults_of(bad: Bad, answer: Answer) -> Iterator[str]:

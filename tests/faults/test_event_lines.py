@@ -126,8 +126,9 @@ def test_of_two_lines_that_were_written_into_each_other_both_are_counted_and_no_
 
 
 WRITER = (
-    "import sys; from pathlib import Path; from finetop.core import events;"
-    "log = events.EventLog(Path(sys.argv[1])); sys.stdin.readline();\n"
+    "import sys; from pathlib import Path; from finetop.core.protocol import events;"
+    "from finetop.core.runtime.event_log import EventLog\n"
+    "log = EventLog(Path(sys.argv[1])); sys.stdin.readline();\n"
     "for step in range(3000): log.write(events.metrics(step, {sys.argv[2]: 1.0}))"
 )
 

@@ -69,12 +69,13 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
 
 JOB = """
 import sys
-from finetop.core import events, job
+from pathlib import Path
+from finetop.core.runtime import job_process as job
 def work(spec, folder, log, stop):
     held = []
     while True:
         held.append(bytearray(64 << 20))
-raise SystemExit(job.run("eater", work, if_stopped="asked to stop"))
+raise SystemExit(job.run(Path(sys.argv[1]), work, lambda folder: ""))
 """
 NATIVE = (
     "import os, sys; sys.stderr.write(\"terminate called after throwing 'std::bad_alloc'\\n\"); os.abort()"

@@ -18,8 +18,9 @@ from finetop.core.recipe.load import resolve_text
 JOB = """
 import math, sys
 from pathlib import Path
-from finetop.core import events
-log = events.EventLog(Path(sys.argv[1]) / "events.jsonl")
+from finetop.core.protocol import events
+from finetop.core.runtime.event_log import EventLog
+log = EventLog(Path(sys.argv[1]) / "events.jsonl")
 log.write(events.Started(1, 1, 1, "cpu", "float32", {}))
 log.write(events.Planned(30, 1.0, 10, 0, 100, 1, 1))
 for step in range(1, 21):
@@ -59,7 +60,7 @@ def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, sur
 # A real training whose weights become NaN in step 12, as by a fault of the memory that holds them.
 POISONED = """
 import math
-from finetop.core.train import __main__ as job
+from finetop.core import run_job as job
 from finetop.core.train import callbacks
 end = callbacks.Meter.on_step_end
 def poison(self, args, state, control, **kwargs):

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from approach_fakes import ComparingSupervisor, measured
+from compare_fakes import three
 from queue_fakes import QueueFake
 from remedy_fakes import MendingSupervisor, after
 from run_fakes import make_run_app, regressed, training
 from sweep_fakes import SweepingSupervisor, by_rate
-from test_compare import three
 from triage_fakes import FakeTriage, make_store
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, settled, text_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
@@ -14,15 +14,49 @@ from finetop.tui.connection import notifications
 from finetop.tui.messages import Said, StoreChanged
 
 if TYPE_CHECKING:
-    from finetop.tui.app import FinetopApp
+    from collections.abc import Sequence
+
+    from textual.screen import Screen
+
+    from finetop.core.runtime.home import Home
     from finetop.tui.connection.machines import Machine
+    from finetop.tui.theme import StyleName
+
+
+class Listening(Protocol):
+    """The app, as far as it is told what is heard."""
+
+    messages: list[Said]
+
+    @property
+    def homes(self) -> Sequence[Home]: ...
+
+    @property
+    def machines(self) -> Sequence[Machine]: ...
+
+    @property
+    def screen(self) -> Screen[Any]: ...
+
+    def now(self) -> float: ...
+
+    async def ask_on(self, home: Home, ask: protocol.Ask) -> Any: ...
+
+    def say(self, text: str, style: StyleName = "") -> None: ...
+
+    def say_how_it_stands(self) -> None: ...
+
+    def redraw_frame(self) -> None: ...
+
+    def ring(self, text: str) -> None: ...
+
+    def run_worker(self, work: Any) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
     """Hears of one machine's connection for the app; live.Listener is its shape."""
 
-    app: FinetopApp
+    app: Listening
     machine: Machine
     ringer: notifications.Ringer
 

@@ -15,6 +15,7 @@ from finetop.core.data.jsonl import stream_rows
 from finetop.core.data.prompts import open_asker
 from finetop.core.errors import BadInput, FinetopError, NotFound, did_you_mean
 from finetop.core.models.load import read_template
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight import lint
 from finetop.core.preflight.lint import fix as fixing, lines
 from finetop.core.preflight.lint.report import Asked, Finding, Lengths, Report, SourceFacts, Trouble
@@ -26,7 +27,6 @@ from finetop.core.preflight.lint.worker_pool import hands
 from finetop.core.preflight.plan import inputs
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.recipe.schema import Model, Source
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -231,7 +231,7 @@ def _setup(
         sample=asked.sample,
     )
     if recipe is not None:
-        kinds = getattr(objectives.load(recipe.objective.name), "ROWS", ("conversation",))
+        kinds = getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",))
         lens = Lens(
             kinds=tuple(kinds),
             objective=recipe.objective.name,

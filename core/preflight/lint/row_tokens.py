@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from finetop.core.data import render
 from finetop.core.data.sources import Row as TrainRow
 from finetop.core.errors import FinetopError
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight.lint.token_counts import Counter
 from finetop.core.preflight.plan.lengths import CHARACTERS_PER_TOKEN, TURN_TOKENS
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer
     from finetop.core.preflight.lint.row import Lens, Row
 
-OBJECTIVES = {  # that learns of rows of a kind, where no recipe names one
+OBJECTIVE_OF = {  # that learns of rows of a kind, where no recipe names one
     "conversation": "sft",
     "text": "continued-pretraining",
     "preference": "dpo",
@@ -66,7 +66,7 @@ class Meter:
             else:
                 kind = type(row.record).__name__.lower()
                 is_test = row.role == "test"  # which is asked, and nothing learned of it
-                learner = OBJECTIVES[kind] if is_test else self.lens.objective or OBJECTIVES[kind]
+                learner = OBJECTIVE_OF[kind] if is_test else self.lens.objective or OBJECTIVE_OF[kind]
                 by_objective.setdefault(learner, []).append(number)
         for objective, numbers in by_objective.items():
             for number, row in zip(
@@ -86,7 +86,7 @@ class Meter:
             return [replace(rows[0], refused=error.message.removeprefix(f"{rows[0].place}: "))]
 
     def _examples(self, objective: str, rows: list[Row]) -> list[Counts]:
-        module = objectives.load(objective)
+        module = OBJECTIVES.load(objective)
         options = self.options if objective == self.lens.objective else module.Options()
         most = self.lens.max_tokens or 10**9
         asked = [TrainRow(row.place, self._asked(row.record)) for row in rows if row.record is not None]

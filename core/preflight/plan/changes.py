@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from finetop.core.plugins import METHODS
 from finetop.core.recipe.schema import Method
-from finetop.core.train import methods
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def _checkpointing(start: Change) -> Change | None:
 def _lora(start: Change) -> Change | None:
     if start.recipe.method.name not in ("full", "freeze"):
         return None
-    method = Method(name="lora", options=methods.load("lora").Options())
+    method = Method(name="lora", options=METHODS.load("lora").Options())
     return start.then(
         replace(start.recipe, method=method), "LoRA in place of the weights", "method={name: lora}"
     )
@@ -110,7 +110,7 @@ def _lora(start: Change) -> Change | None:
 
 def _nf4(start: Change) -> Change | None:
     recipe = start.recipe
-    if recipe.model.quantize == "nf4" or "nf4" not in methods.load(recipe.method.name).QUANTIZED:
+    if recipe.model.quantize == "nf4" or "nf4" not in METHODS.load(recipe.method.name).QUANTIZED:
         return None
     model = replace(recipe.model, quantize="nf4")
     return start.then(replace(recipe, model=model), "weights in 4 bits", "model.quantize=nf4")

@@ -17,8 +17,8 @@ from finetop.core.preflight.plan.result import Fix, Plan, Sharded, Verdict
 from finetop.core.preflight.plan.schedule import disk_of, steps_of, time_of
 from finetop.core.preflight.plan.shape import Shape, read_shape
 from finetop.core.preflight.plan.trainable import trained
-from finetop.core.train import protections
-from finetop.core.train.protections import Sizes
+from finetop.core.recipe import protections as recipe_protections
+from finetop.core.recipe.protections import Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -128,7 +128,7 @@ def workload(recipe: Recipe, shape: Shape, machine: Machine, known: Known) -> Wo
     written = int(getattr(recipe.objective.options, "max_new_tokens", 0)) if extras.writes else 0
     sizes = Sizes(moving.numbers, moving_bytes, shape.vocabulary)
     has_any = recipe.protect != type(recipe.protect)()  # to ask costs a look at the disk
-    held = protections.memory(recipe, sizes) if has_any else protections.Memory()
+    held = recipe_protections.memory(recipe, sizes) if has_any else recipe_protections.Memory()
     return Workload(
         shape=shape,
         trained=moving,

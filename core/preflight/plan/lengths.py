@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.schema import EvalShare
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ def measure(recipe: Recipe, tokenizer: Path | None) -> Lengths | None:
     `tokenizer` is a folder with a tokenizer.json. Raises BadInput for rows of no known shape.
     """
     count, how = counter(tokenizer)
-    kinds = tuple(getattr(objectives.load(recipe.objective.name), "ROWS", ("conversation",)))
+    kinds = tuple(getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",)))
     named = [
         source for source in recipe.data.train if source.path is not None and Path(source.path).is_file()
     ]

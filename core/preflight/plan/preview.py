@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
 from finetop.core.errors import FinetopError
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight.plan import inputs, lengths
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.machine import Machine, look
 from finetop.core.preflight.plan.preview_messages import Shown
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,7 +73,7 @@ def first_row(recipe: Recipe, folder: Path) -> list[tuple[str, bool]]:
 
 
 def _first_record(recipe: Recipe) -> formats.Record | None:
-    kinds = tuple(getattr(objectives.load(recipe.objective.name), "ROWS", ("conversation",)))
+    kinds = tuple(getattr(OBJECTIVES.load(recipe.objective.name), "ROWS", ("conversation",)))
     for source in recipe.data.train[:1]:
         if source.path is None or not Path(source.path).is_file():
             return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.preflight.plan import speed
 from finetop.core.preflight.plan.result import Disk, Steps, Time
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +43,7 @@ def steps_of(recipe: Recipe, lengths: Lengths, gpus: int) -> Steps:
 
 def copies_of(recipe: Recipe) -> int:
     """How often each row counts in a run's steps."""
-    objective = objectives.load(recipe.objective.name)
+    objective = OBJECTIVES.load(recipe.objective.name)
     return int(objective.copies(recipe.objective.options)) if hasattr(objective, "copies") else 1
 
 

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.preflight.select import Choice
-    from finetop.core.preflight.select._losses import Scorer
-    from finetop.core.preflight.select._pool import Pool
+    from finetop.core.preflight.select._pool import Losses, Pool
     from finetop.core.preflight.select._request import Wanted
 
 FORMAT = 1
@@ -36,7 +35,7 @@ def write(
     choice: Choice,
     places: Sequence[int],
     folder: Path,
-    scorer: Scorer | None,
+    scorer: Losses | None,
 ) -> tuple[Path, Path, str]:
     """Write the rows at these places and their manifest; give both paths and the sha256 of the rows.
 
@@ -90,7 +89,7 @@ def _place(aside: Path, target: Path, *, may_be_there: bool) -> None:
 
 
 def _facts(
-    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], scorer: Scorer | None, sha256: str
+    pool: Pool, wanted: Wanted, choice: Choice, places: Sequence[int], scorer: Losses | None, sha256: str
 ) -> dict[str, Any]:
     """Say where the rows come from, and how they were chosen."""
     chosen = sorted(places)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from finetop.core.data import formats
 from finetop.core.data.jsonl import stream_rows
@@ -15,11 +15,24 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.data.formats import Kind, Record
-    from finetop.core.preflight.select._losses import Scorer
+    from finetop.core.models.resolved import ResolvedModel
 
 KINDS: tuple[Kind, ...] = ("conversation", "text", "preference", "labelled", "prompt")
 SAID_EVERY = 2000  # rows
 Tell = Callable[[str, int, int], None]  # what is done, and of how many rows how many
+
+
+class Losses(Protocol):
+    """A model that says what each answer costs it."""
+
+    base: ResolvedModel
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Name what its scores depend on."""
+
+    def losses(self, pool: Pool, *, with_prompt: bool) -> list[float | None]:
+        """List the loss on each answer, nats per token; None where it lies beyond what is read at once."""
 
 
 @dataclass
@@ -32,7 +45,7 @@ class Pool:
     format: str
     tell: Tell
     most: int = 0  # rows that will be asked for at most
-    scorer: Scorer | None = None
+    scorer: Losses | None = None
     _losses: dict[bool, list[float | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -21,33 +21,12 @@ Heavy imports stay inside functions, so that reading a recipe never imports torc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finetop.core.plugins import listed_names, load_listed
-from finetop.core.recipe.protections import chosen
 
 if TYPE_CHECKING:
     from types import ModuleType
-
-    from finetop.core.recipe.schema import Recipe
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What the memory of a protection depends on: weights that move, bytes of one, words of the vocabulary."""
-
-    moving: int
-    weight_bytes: float
-    vocabulary: int
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Bytes beside the training: where the model is, and on the host (which is the same on a CPU)."""
-
-    on_device: float = 0.0
-    on_host: float = 0.0
 
 
 def names() -> tuple[str, ...]:
@@ -58,13 +37,3 @@ def names() -> tuple[str, ...]:
 def load(name: str) -> ModuleType:
     """Import one protection by its name. Raises NotFound with a suggestion."""
     return load_listed(__name__, name.replace("_", "-"), kind="protection")
-
-
-def memory(recipe: Recipe, sizes: Sizes) -> Memory:
-    """Add up what the protections of a recipe hold beside the training."""
-    held = [
-        load(name).memory(options, sizes)
-        for name, options in chosen(recipe).items()
-        if hasattr(load(name), "memory")
-    ]
-    return Memory(sum(part.on_device for part in held), sum(part.on_host for part in held))

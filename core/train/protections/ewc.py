@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from finetop.core.recipe.protections import Memory, Sizes
 from finetop.core.train import methods
-from finetop.core.train.protections import Memory, Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

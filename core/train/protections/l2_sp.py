@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.protections import Memory, Sizes
+from finetop.core.recipe.protections import Memory, Sizes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -61,13 +61,13 @@ class Payer:
 
 def begin(setup: Setup) -> Payer:
     """Load what the recipe's `objective.reward` names. Raises BadInput."""
-    from finetop.core.models import reward_model
+    from finetop.core.models import load_reward
 
     reward: Reward = setup.recipe.objective.options.reward
     model = None
     if reward.model is not None:
         size = setup.recipe.train.eval_batch_size or setup.recipe.train.batch_size
-        model = reward_model.load_reward(
+        model = load_reward.load_reward(
             reward.model, setup.dtype, setup.device, size, setup.home, setup.events, reward.quantize
         )
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():

@@ -81,7 +81,10 @@ def start(folder: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
     with (folder / "log.txt").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.check", str(folder)], stdout=log, stderr=log, env=environment
+            [sys.executable, "-m", "finetop.core.run_job", str(folder)],
+            stdout=log,
+            stderr=log,
+            env=environment,
         )
 
 

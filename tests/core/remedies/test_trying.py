@@ -16,11 +16,13 @@ from finetop.core.models import load, resolved
 from finetop.core.models.export import export
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
+from finetop.core.recipe.job import Job
 from finetop.core.recipe.load import recipe_from_json
 from finetop.core.remedies import _trial, intruders
-from finetop.core.remedies.__main__ import wanted_of
+from finetop.core.remedies._job import wanted_of
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
+from finetop.core.runtime.stop_signal import Stop
 
 SUITE = """\
 suite: 1
@@ -136,7 +138,7 @@ def run_job(home, spec):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").unlink(missing_ok=True)
     log = event_log.EventLog(folder / "events.jsonl")
-    _trial.try_all(wanted_of(spec, folder, "cpu"), home, log)
+    _trial.try_all(wanted_of(Job(spec, folder, log, Stop()), "cpu"), home, log)
     log.close()
     return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 

@@ -7,10 +7,13 @@ import errno
 import pytest
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.recipe.job import settings_to_lower
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import failures
 
-RECIPE = resolve_text("recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\n").recipe
+LOWER = settings_to_lower(
+    resolve_text("recipe: 1\nname: a\nmethod: {name: lora}\nobjective: {name: sft}\n").recipe
+)
 CUDA = (
     "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 79.11 GiB of which 310.19 MiB "
     "is free. Including non-PyTorch memory, this process has 78.80 GiB memory in use."
@@ -19,7 +22,7 @@ CUDA = (
 
 def test_gpu_out_of_memory_has_numbers_and_what_to_lower():
     torch = pytest.importorskip("torch")
-    ended = failures.ended(torch.OutOfMemoryError(CUDA), RECIPE)
+    ended = failures.ended(torch.OutOfMemoryError(CUDA), LOWER)
     assert ended.cause == "out of memory on the GPU: 2.50 GiB more wanted, 310.19 MiB of 79.11 GiB free"
     assert ended.hint.startswith("Lower train.batch_size (now 4) and raise train.grad_accumulation (now 4)")
     assert "data.max_tokens (now 1024)" in ended.hint
@@ -30,10 +33,10 @@ def test_memory_that_others_use_is_waited_for():
     torch = pytest.importorskip("torch")
     others = "Process 812 has 60.00 GiB memory in use. Process 9 has 512.00 MiB memory in use. "
     text = CUDA.replace("Including", others + "Including")
-    ended = failures.ended(torch.OutOfMemoryError(text), RECIPE)
+    ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
     assert (ended.kind, ended.cause.rpartition(", ")[2]) == ("gpu_taken", "60.5 GiB used by others")
     assert ended.hint.startswith("Wait for them, or: Lower train.batch_size")
-    little = failures.ended(torch.OutOfMemoryError(text.replace("60.00 GiB", "1.00 GiB")), RECIPE)
+    little = failures.ended(torch.OutOfMemoryError(text.replace("60.00 GiB", "1.00 GiB")), LOWER)
     assert little.kind == "gpu_out_of_memory", "it would not have fitted without them either"
 
 
@@ -43,7 +46,7 @@ def test_memory_that_a_budget_forbids_is_not_told_as_free():
         " 20.00 GiB allowed; Of the allocated memory 18.93 GiB is allocated by PyTorch, and 80.19 MiB is "
         "reserved by PyTorch but unallocated."
     )
-    ended = failures.ended(torch.OutOfMemoryError(text), RECIPE)
+    ended = failures.ended(torch.OutOfMemoryError(text), LOWER)
     assert ended.cause == (
         "out of memory on the GPU: 2.50 GiB more wanted, 18.93 GiB of the 20.00 GiB that budget.memory_gib "
         "allows are held"
@@ -58,7 +61,7 @@ def test_memory_that_a_budget_forbids_is_not_told_as_free():
     ],
 )
 def test_host_out_of_memory(error):
-    ended = failures.ended(error, None)
+    ended = failures.ended(error)
     assert ended.cause.startswith("out of memory on this machine: ")
     assert "GiB available" in ended.cause
 
@@ -80,22 +83,22 @@ def wrapped(cause):
     ],
 )
 def test_a_full_disk_is_told_in_two_words(error):
-    ended = failures.ended(error, RECIPE)
+    ended = failures.ended(error, LOWER)
     assert (ended.cause, ended.exit_code) == ("disk full", 4)
 
 
 def test_our_own_errors_keep_message_hint_and_code():
-    ended = failures.ended(BadInput("faq.jsonl:17: answer is missing.", hint="Give it a text."), RECIPE)
+    ended = failures.ended(BadInput("faq.jsonl:17: answer is missing.", hint="Give it a text."), LOWER)
     assert (ended.cause, ended.hint, ended.exit_code) == (
         "faq.jsonl:17: answer is missing.",
         "Give it a text.",
         2,
     )
-    assert failures.ended(EnvironmentTrouble("no hub."), RECIPE).exit_code == 4
+    assert failures.ended(EnvironmentTrouble("no hub."), LOWER).exit_code == 4
 
 
 def test_anything_else_gives_its_last_line_cut():
-    ended = failures.ended(ValueError("long\nstory\n" + "x" * 9000), RECIPE)
+    ended = failures.ended(ValueError("long\nstory\n" + "x" * 9000), LOWER)
     assert ended.cause.startswith("ValueError: xxx")
     assert len(ended.cause) == failures.LONGEST
-    assert failures.ended(KeyError(), RECIPE).cause == "KeyError"
+    assert failures.ended(KeyError(), LOWER).cause == "KeyError"

@@ -21,7 +21,7 @@ from finetop.core.recipe.load import resolve_text
 # The job as a keeper starts it; at the end it tells which modules it must not have loaded.
 JOB = """
 import sys
-from finetop.core.train import __main__ as job
+from finetop.core import run_job as job
 code = job.main()
 print("FORBIDDEN", sorted({"textual", "duckdb"} & set(sys.modules)))
 raise SystemExit(code)
@@ -29,13 +29,14 @@ raise SystemExit(code)
 # The same with a learning rate that no recipe may have: everything overflows in the second step.
 NAN_JOB = """
 import msgspec
-from finetop.core.train import __main__ as job
-read = job.recipe_from_json
-def hot(text, label):
-    recipe = read(text, label)
+from finetop.core import run_job as job
+from finetop.core.recipe import job as recipe_job
+read = recipe_job.recipe_from_json
+def hot(text, label, *, to_train=True):
+    recipe = read(text, label, to_train=to_train)
     train = msgspec.structs.replace(recipe.train, learning_rate=1e30)
     return msgspec.structs.replace(recipe, train=train)
-job.recipe_from_json = hot
+recipe_job.recipe_from_json = hot
 raise SystemExit(job.main())
 """
 ROWS = [

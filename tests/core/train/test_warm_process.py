@@ -9,20 +9,21 @@ import sys
 # As the real one, but for the imports (10 s) and the training: tests/bench/warm_start.py has both.
 PROGRAM = """
 import sys
-from finetop.core.train import spare
-spare.prepare = lambda: print("imported")
-def job():
-    print("folder", sys.argv[1:], flush=True)
+from finetop.core import run_job
+from finetop.core.train import warm_process
+warm_process.prepare = lambda: print("imported")
+def job(folder):
+    print("folder", folder, flush=True)
     print("oops", file=sys.stderr)
     return 5
-spare.training_job.main = job
-raise SystemExit(spare.main())
+run_job.run = job
+raise SystemExit(run_job.main())
 """
 
 
 def wait_with(told, tmp_path):
     return subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(tmp_path / "spare.json")],
+        [sys.executable, "-c", PROGRAM, "--warm", str(tmp_path / "spare.json")],
         input=told,
         capture_output=True,
         text=True,
@@ -36,7 +37,7 @@ def test_it_becomes_the_job_that_it_is_told(tmp_path):
     assert done.returncode == 5
     assert done.stdout == "imported\n"
     log = (tmp_path / "log.txt").read_text()
-    assert log == f"this process had waited for a job\nfolder ['{tmp_path}']\noops\n"
+    assert log == f"folder {tmp_path}\noops\n"
     assert json.loads((tmp_path / "spare.json").read_text())["pid"] > 0
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from faults.bad_inputs import event_lines, rows
-from faults.bad_inputs.example import Answer, Bad
+from bad_inputs import event_lines, rows
+from bad_inputs.example import Answer, Bad
 
 from finetop.core.commands.main import main
 from finetop.core.data import sources
@@ -120,7 +120,7 @@ class Door:
         try:
             work()
         except FinetopError as error:
-            ended = failures.ended(error, None)
+            ended = failures.ended(error)
             return Answer(ended.exit_code, self.shortened(f"{ended.cause} {ended.hint}"))
         return Answer(0, "nothing was wrong with it")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError, RecipeError
+from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
 from finetop.core.recipe.load import Loaded, check_files, find_problems, recipe_to_json, resolve_text
 from finetop.core.recipe.type_words import number_words
-from finetop.core.train import objectives
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,7 +98,7 @@ def _place(name: str) -> tuple[int, str]:
 def _group(name: str) -> str:
     if name in START:
         return "Start here"
-    if name in objectives.names():
+    if name in OBJECTIVES.names():
         return "What is learned"
     return "Demo" if name.startswith("demo-") else "Which weights"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from finetop.core import protocol
 from finetop.core.errors import BadInput, FinetopError
@@ -21,9 +21,38 @@ from finetop.tui.widgets.frame import Answer, Bottom, TextQuestion
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from textual.geometry import Size
+
     from finetop.core.protocol.runs import RunRow
+    from finetop.tui.app_interface import Host
     from finetop.tui.screens.runs.prompts import Prompt
-    from finetop.tui.screens.runs.screen import RunsScreen
+    from finetop.tui.screens.runs.state import RunList
+
+
+class ListScreen(Protocol):
+    """The screen of the list, as its typed lines need it."""
+
+    runs: RunList
+
+    @property
+    def host(self) -> Host: ...
+
+    @property
+    def chosen(self) -> list[RunRow]: ...
+
+    @property
+    def size(self) -> Size: ...
+
+    def query_one(self, kind: type[Bottom], /) -> Bottom: ...
+
+    def run_worker(self, work: Any, *, group: str, exclusive: bool) -> Any: ...
+
+    def load_anew(self, run: str = "") -> None: ...
+
+    def filter_by(self, text: str) -> None: ...
+
+    def do(self, asks: Sequence[protocol.Ask], *, said: str = "") -> Any: ...
+
 
 NOW_NOTED = 30  # cells of what is noted already
 COLUMNS = "columns"
@@ -59,7 +88,7 @@ def without_begun(text: str, metrics: Iterable[str]) -> str:
     return before if any(key.startswith(begun) for key in (*KEYS, "sort", "group", *metrics)) else text
 
 
-def filter_line(screen: RunsScreen, text: str, *, leave: str, left: str) -> None:
+def filter_line(screen: ListScreen, text: str, *, leave: str, left: str) -> None:
     """Let the filter be typed, with its rows behind it; esc makes it `left`."""
     metrics = {key for row in screen.runs.pages.rows.values() for key in row.metrics}
     screen.query_one(Bottom).ask_text(
@@ -74,13 +103,13 @@ def filter_line(screen: RunsScreen, text: str, *, leave: str, left: str) -> None
         screen.filter_by(text)
 
 
-def is_filtering(screen: RunsScreen) -> bool:
+def is_filtering(screen: ListScreen) -> bool:
     """Say whether the filter is being typed."""
     question = screen.query_one(Bottom).question
     return isinstance(question, TextQuestion) and question.label == FILTER
 
 
-def put(screen: RunsScreen, prompt: Prompt) -> None:
+def put(screen: ListScreen, prompt: Prompt) -> None:
     """Put a question: a key for each answer, or the number of runs, typed."""
     bottom = screen.query_one(Bottom)
     if not prompt.number:
@@ -112,7 +141,7 @@ def put(screen: RunsScreen, prompt: Prompt) -> None:
 # --- tags and notes -----------------------------------------------------------------------------------------
 
 
-def tag_line(screen: RunsScreen) -> None:
+def tag_line(screen: ListScreen) -> None:
     """Let tags and a note be typed, for the runs that are marked or the one under the cursor."""
     rows = screen.chosen
     bottom = screen.query_one(Bottom)
@@ -163,7 +192,7 @@ def _noted_fault(text: str) -> str:
 # --- columns ------------------------------------------------------------------------------------------------
 
 
-def columns_line(screen: RunsScreen) -> None:
+def columns_line(screen: ListScreen) -> None:
     """Let the columns beside the usual ones be typed; kept on this machine."""
     bottom = screen.query_one(Bottom)
 
@@ -194,7 +223,7 @@ def _columns_fault(text: str) -> str:
     return ""
 
 
-async def _unknown(screen: RunsScreen, columns: tuple[str, ...]) -> str:
+async def _unknown(screen: ListScreen, columns: tuple[str, ...]) -> str:
     """Say which metric or setting no run has; nothing where all are known, or nobody can be asked."""
     for key in asked_for(columns):
         try:
@@ -206,7 +235,7 @@ async def _unknown(screen: RunsScreen, columns: tuple[str, ...]) -> str:
     return ""
 
 
-async def _look(screen: RunsScreen, text: str) -> None:
+async def _look(screen: ListScreen, text: str) -> None:
     bottom = screen.query_one(Bottom)
     if not _columns_fault(text):
         words = await _unknown(screen, read_columns(text))
@@ -214,7 +243,7 @@ async def _look(screen: RunsScreen, text: str) -> None:
             bottom.say_aside(((words, "red"),))
 
 
-async def _choose(screen: RunsScreen, text: str) -> None:
+async def _choose(screen: ListScreen, text: str) -> None:
     columns = read_columns(text)
     if words := await _unknown(screen, columns):
         screen.host.say(words, "red")

@@ -99,7 +99,7 @@ def test_fingerprint_follows_what_moves_scores(suite_folder: Path) -> None:
 def test_listing_suites_imports_nothing_heavy() -> None:
     code = (
         "import sys; from finetop.core.runtime.home import Home; from finetop.core.check.tasks import suite; "
-        "from finetop.core.check.telling import result; "
+        "from finetop.core.protocol import check_result; "
         "from pathlib import Path; suite.suite_files(Home(Path('absent'))); "
         "print(*{'torch', 'lm_eval', 'numpy', 'datasets', 'transformers'} & set(sys.modules))"
     )

@@ -116,7 +116,7 @@ def test_bad_input_is_one_line_and_exit_2(
 def test_the_process_that_lints_imports_no_training_stack(tmp_path: Path) -> None:
     code = (
         "import sys\n"
-        "from finetop.core.preflight.lint import linting, names, load\n"
+        "from finetop.core.preflight.lint import lint as linting, names, load\n"
         "from finetop.core.preflight.lint.fast_tokenizer import LightTokenizer\n"
         "[load(name) for name in names()]\n"
         "print([m for m in ('torch', 'transformers', 'duckdb', 'textual', 'datasets') if m in sys.modules])"

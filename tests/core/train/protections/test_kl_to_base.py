@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.train.protections import Sizes, kl_to_base
+from finetop.core.recipe.protections import Sizes
+from finetop.core.train.protections import kl_to_base
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -137,8 +137,10 @@ def test_files_must_be_there() -> None:
 
 def test_memory_adds_up() -> None:
     recipe = resolve_text(whole({"l2_sp": 1, "ewc": 1})).recipe
-    sizes = protections.Sizes(moving=1000, weight_bytes=4.0, vocabulary=100)
-    assert protections.memory(recipe, sizes) == protections.Memory(on_device=4000 + 6000, on_host=0)
+    sizes = recipe_protections.Sizes(moving=1000, weight_bytes=4.0, vocabulary=100)
+    assert recipe_protections.memory(recipe, sizes) == recipe_protections.Memory(
+        on_device=4000 + 6000, on_host=0
+    )
     assert structs.fields(type(recipe.protect))
 
 

@@ -6,14 +6,14 @@ import asyncio
 from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
+from plan_fakes import make_plan
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
 
 from finetop.core.preflight.plan.preview_messages import Shown
-from finetop.core.preflight.plan.result import Disk, Fix, Plan, Steps, Time
+from finetop.core.preflight.plan.result import Fix
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
@@ -30,16 +30,6 @@ ROW = (
     '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}\n'
 )
 GIB = 2**30
-
-
-def make_plan(**more: Any) -> Plan:
-    values: dict[str, Any] = {
-        "model": "m", "family": "llama", "parameters": 1, "trainable": 1, "device": "gpu", "device_name": "H100",
-        "dtype": "bfloat16", "parts": (), "estimate": 6e9, "need": 6.2 * GIB, "capacity": 80.0 * GIB, "verdict": "fits",
-        "fix": None, "gpus": 1, "sharded": (), "steps": Steps(812, 0, 9, 912, "counted", 8, 203, 9, too_long=3),
-        "time": Time(540.0, 1000.0, "as run x reached", True), "disk": Disk(1, 1, 1, 1, None), "notes": (), **more,
-    }  # fmt: skip
-    return Plan(**values)
 
 
 @pytest.fixture

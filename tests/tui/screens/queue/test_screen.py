@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from machine_fakes import Linked, app_on
 from queue_fakes import BUSY, FAULTY, LIVE, WAITING, QueueFake, make_gpu, make_gpus, make_live, make_waiting
-from test_machines import Linked, app_on
 from tui_fakes import NOW, make_app, row_with, settled, text_of
 
 from finetop.core import protocol
