@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from rig import Rig
+from rig import SEVERAL, Rig
 from sample_logs import choice_row, write_log
 
 from finetop.core import protocol, settings
@@ -27,7 +27,7 @@ PAGES = {"README.md": README} | {
 # Their commands run in this order, on one home: the README makes the runs that the others name.
 RUN = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("check", "remedies", "recipe", "queue", "runs", "files")),
+    *(f"docs/{name}.md" for name in ("check", "remedies", "recipe", "runs", "files", "queue")),
 ]
 
 
@@ -51,16 +51,19 @@ def made_elsewhere(folder: Path, tiny_model: Path) -> None:
         write_log(folder / f"logs-of-{name}", "shops", rows)
 
 
-def test_every_command_runs_in_the_order_given(rig, tiny_model, tmp_path, monkeypatch):
+def test_every_command_runs_in_the_order_given(cold_rig, tiny_model, tmp_path, monkeypatch):
     """On fake jobs: what is tried here is that each line is understood and answered."""
-    monkeypatch.setenv("FINETOP_HOME", str(rig.home.root))
+    cold_rig.settings = SEVERAL  # the runs of a sweep keep nobody waiting
+    cold_rig.start()
+    cold_rig.wait_ready()
+    monkeypatch.setenv("FINETOP_HOME", str(cold_rig.home.root))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     made_elsewhere(tmp_path / "here", tiny_model)
     for page in RUN:
         assert commands(page), page
         for words in commands(page):
-            run_on_fake_jobs(rig, words, Path(page).stem)
+            run_on_fake_jobs(cold_rig, words, Path(page).stem)
 
 
 def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
