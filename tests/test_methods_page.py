@@ -38,7 +38,7 @@ def test_the_readme_counts_them() -> None:
         re.DOTALL,
     )
     assert counted
-    there = (methods.names(), objectives.names(), protect.names())
+    there = (methods.names(), objectives.names(), protections.names())
     assert [int(count) for count in counted.groups()] == [len(names) for names in there]
 
 
