@@ -37,9 +37,7 @@ def main() -> int:
 def let_first_keeper_die(place: str | None) -> None:
     """Have the first keeper die at a place between two effects, and no other."""
     submit, first = launch_local.submit, iter([{SWITCH: place}] if place else [])
-    launch_local.submit = lambda folder, attempt, verb, own: submit(
-        folder, attempt, verb, {**own, **next(first, {})}
-    )
+    launch_local.submit = lambda folder, attempt, own: submit(folder, attempt, {**own, **next(first, {})})
 
 
 def fake_nvml() -> Any | None:

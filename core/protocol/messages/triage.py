@@ -212,7 +212,7 @@ class LookAtItem(msgspec.Struct, tag_field="verb", tag="lost-item", frozen=True)
 
 class ItemAnswer(msgspec.Struct, frozen=True):
     item: LostItem
-    choices: list[str]  # none: it was answered in words, or checked before choices were kept
+    choices: list[str]  # none: it was answered in words
     steps: list[tuple[int | None, bool]]  # checked steps at which it was asked, and whether it was lost there
     also: list[str]  # a few of the other runs of the same base that lost it
     methods: list[tuple[str, int, int]]  # method, other runs that lost it, other runs that were asked it

@@ -33,7 +33,7 @@ class Exit:
         None  # of its processes, by the kernel, in its last seconds; None: it does not count
     )
     memory_limit_kib: int = 0  # what it could use; 0 if unknown
-    ran_s: float | None = None  # by a clock that nobody sets; None: an older keeper's record
+    ran_s: float | None = None  # by a clock that nobody sets; None: it could not be started
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +168,8 @@ def marked(mark: str) -> list[int]:
 
 
 def send(folder: Path, attempt: int, what: Signal) -> bool:
-    """Ask the keeper to stop or kill its job, or for its stacks.
-
-    False when it isn't there (yet), or of an older finetop that would not understand.
-    """
+    """Ask the keeper to stop or kill its job, or for its stacks. False when it isn't there (yet)."""
     facts = record(folder, attempt)
-    if facts is None or not is_alive(folder) or what not in facts.get("understands", ("stop", "kill")):
-        return False
-    if facts["boot"] != processes.boot_id():
+    if facts is None or not is_alive(folder) or facts["boot"] != processes.boot_id():
         return False
     return processes.send_to(int(facts["pid"]), facts["start"], keeper.SIGNALS[what])

@@ -131,7 +131,7 @@ def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]
         hint = f"It has {steps}." if there else f"It has none: `finetop resume {name}` begins anew."
         raise NotFound(f"{name} has no checkpoint at step {step}.", hint=hint)
     if not checkpoint.is_resumable(there[step]):
-        said = f"{name}@{step} has no trainer's state: train.resumable was off, or an older finetop wrote it"
+        said = f"{name}@{step} has no trainer's state: train.resumable was off"
         raise BadInput(f"{said}.", hint=f"Train on from its weights: model.id: run:{name}@{step}.")
     return step, there[step]
 

@@ -41,7 +41,7 @@ def killed(number: int, **more: int) -> Exit:
         (killed(9, oom_kills=0, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "killed", "killed by signal 9"),
         (killed(9, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "out_of_memory",
          "out of memory on this machine: it held 8.0 GiB of 8.0"),
-        (killed(9), None, [], "killed", "killed by signal 9"),  # an older keeper wrote no count
+        (killed(9), None, [], "killed", "killed by signal 9"),  # no count
         (killed(15, oom_kills=0), None, [], "killed", "killed by signal 15"),
         (killed(11, oom_kills=0), None, FAULT, "crashed", "segmentation fault (signal 11)"),
         (killed(6, oom_kills=0), None, ["what():  std::bad_alloc"], "out_of_memory", "out of memory on this machine"),
@@ -58,7 +58,6 @@ def killed(number: int, **more: int) -> Exit:
         (Exit(0, None, 2.0, GIB, 0), Ended("stopped", "asked to stop, after step 3 of 9", kind="asked"), [], "killed",
          "ended by signal 15 from outside, and saved"),
         (Exit(1, None, 2.0, GIB, 0), Ended("failed", "x", kind="of-a-newer-finetop"), [], "code", "x"),
-        (Exit(1, None, 2.0, GIB, 0), Ended("failed", "x"), [], "", "x"),  # an older finetop's job names no kind
     ],
 )  # fmt: skip
 def test_why_a_job_failed(facts, said, log, kind, cause):
