@@ -27,7 +27,7 @@ from finetop.core.supervisor.jobs import (
     liveness,
 )
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
-from finetop.core.supervisor.queue import quieting, ready as waiting
+from finetop.core.supervisor.queue import ready as queue_ready, ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
 
@@ -52,7 +52,7 @@ async def beat(supervisor: Supervisor) -> None:
     supervisor.keepers[:] = [process for process in supervisor.keepers if process.poll() is None]
     read(supervisor)
     pool.tend(supervisor)
-    quieting.keep(supervisor, now)
+    queue_ready.keep(supervisor, now)
     began = time.monotonic()
     try:
         looks = await _look(supervisor)

@@ -23,7 +23,7 @@ from still import make_checkpoint, still
 from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
 from finetop.core.models import checkpoint
-from finetop.core.protocol import events, runs as data
+from finetop.core.protocol import events, runs as data, wire
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.crash_points import DIED
@@ -80,7 +80,7 @@ def pattern(tmp_path_factory):
 
 
 def request(ask: protocol.Ask) -> str:
-    return protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask)).decode()
+    return wire.envelope(1, ask).decode()
 
 
 def recipe(**sections: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Fault 33: an upgrade with runs live, an older database, a newer one, events of another version."""
 
 import json
+from contextlib import contextmanager
 
 import pytest
 from dumping import differences, dump
@@ -18,11 +19,13 @@ from finetop.core.supervisor.rebuild.rebuild import rebuild
 SECOND = ("0002_more.sql", "ALTER TABLE runs ADD COLUMN more INTEGER DEFAULT 7;")
 
 
-@pytest.fixture
-def newer(monkeypatch):
-    """A finetop with one migration more than this one."""
+@contextmanager
+def newer_finetop():
+    """Be a finetop with one migration more than this one."""
     known = [*migrations(), SECOND]
-    monkeypatch.setattr("finetop.core.store.database.migrations", lambda: known)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("finetop.core.store.database.migrations", lambda: known)
+        yield
 
 
 @pytest.fixture
@@ -33,15 +36,16 @@ def old_home(quiet):
     return quiet.home
 
 
-def test_an_older_database_is_brought_up_to_date_with_a_copy_kept(old_home, newer, survived):
+def test_an_older_database_is_brought_up_to_date_with_a_copy_kept(old_home, survived):
     before = dump(old_home.database)
-    connection = open_home(old_home)
-    assert connection.execute("SELECT name, more FROM runs").fetchall() == [("old", 7)]
-    assert connection.execute("SELECT name FROM migrations").fetchall()[-1] == (SECOND[0],)
-    connection.close()
-    after = dump(old_home.database)
-    assert differences({**before, "runs": []}, {**after, "runs": []}) == []
+    with newer_finetop():
+        connection = open_home(old_home)
+        assert connection.execute("SELECT name, more FROM runs").fetchall() == [("old", 7)]
+        assert connection.execute("SELECT name FROM migrations").fetchall()[-1] == (SECOND[0],)
+        connection.close()
+        after = dump(old_home.database)
     assert [row[:-1] for row in after["runs"]] == before["runs"]
+    assert differences({**before, "runs": []}, {**after, "runs": []}) == []
     copies = list(old_home.root.glob("finetop.duckdb.before-*"))
     assert [copy.name for copy in copies] == ["finetop.duckdb.before-0002_more"]
     assert copies[0].stat().st_mode & 0o077 == 0
@@ -59,14 +63,14 @@ def test_the_last_three_copies_are_kept(tmp_path):
     ]
 
 
-def test_no_copy_no_migration(old_home, newer, monkeypatch):
+def test_no_copy_no_migration(old_home, monkeypatch):
     whole = old_home.database.read_bytes()
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("finetop.core.store.backups.shutil.copyfile", full)
-    with pytest.raises(StoreTrouble, match="can't be copied first: No space left"):
+    with newer_finetop(), pytest.raises(StoreTrouble, match="can't be copied first: No space left"):
         open_store(old_home.database)
     assert old_home.database.read_bytes() == whole
     assert list(old_home.root.glob("*before*")) == []

@@ -79,3 +79,6 @@ def _command(pid: int) -> str:
     return " ".join([program.rpartition("/")[2], *(word.rpartition("/")[2] for word in rest)]).strip()[
         :_COMMAND
     ]
+
+
+ANSWERS = {protocol.Processes: tell}

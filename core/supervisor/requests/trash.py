@@ -25,6 +25,7 @@ from finetop.core.store import delete_run, parents, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import launch_local
 from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.save_records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,7 +171,7 @@ def restore(supervisor: Supervisor, ask: protocol.Restore) -> protocol.Done:
     connection, home = supervisor.connection, supervisor.home
     one = _find_trashed(home, ask.run)
     place = home.trash / one.folder
-    record = rebuild.read_record(home, place)
+    record = rebuild.read_record(place)
     for row in record["store"]["tables"].get("parents", ()):
         if not connection.execute("SELECT 1 FROM runs WHERE id = ?", [row["parent_id"]]).fetchone():
             hint = f"Bring that back first: finetop trash --restore {row['parent_id']}."
@@ -263,3 +264,19 @@ def _was_coming_back(mark: Path) -> bool:
         return bool(msgspec.json.decode(mark.read_bytes()).get("back"))
     except (OSError, msgspec.DecodeError, AttributeError):
         return False
+
+
+async def remove_and_record(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswer:
+    """Do as `remove` does, which writes records itself: nobody else may meanwhile."""
+    async with supervisor.recording:
+        answer = remove(supervisor, ask)
+    await record(supervisor)
+    return answer
+
+
+ANSWERS = {
+    protocol.Remove: remove_and_record,
+    protocol.Trash: trash,
+    protocol.Restore: restore,
+    protocol.EmptyTrash: empty,
+}
