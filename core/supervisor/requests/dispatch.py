@@ -19,7 +19,6 @@ from finetop.core.supervisor.requests import (
     data_versions,
     machine,
     notes,
-    processes,
     queue,
     remedies,
     resume,
@@ -36,7 +35,7 @@ from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
 
 _MODULES = (
-    *(approaches, bisect, checks, clean, data_versions, machine, notes, processes, queue, remedies, resume),
+    *(approaches, bisect, checks, clean, data_versions, machine, notes, queue, remedies, resume),
     *(retry, runs, session, stop_pause_kill, submit, sweeps, trash, triage),
 )
 ANSWERS: Mapping[type[Ask], Callable[[Supervisor, Any], Any]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -107,7 +108,7 @@ def log_of(supervisor: Supervisor, ask: protocol.ReadLog | protocol.FindInLog) -
     if found is None:
         raise Refused(f"this run has no job {ask.job}.")
     job_id, folder = found
-    return job_id, supervisor.home.root / folder / "log.txt"
+    return job_id, supervisor.launcher.logs(supervisor.home.root / folder)
 
 
 def read_piece(file: Path, job: int, offset: int, limit: int) -> protocol.LogAnswer:
@@ -133,6 +134,14 @@ def find_in(file: Path, ask: protocol.FindInLog) -> protocol.FoundInLog:
         return protocol.FoundInLog([], 0, 0)
 
 
+async def processes(supervisor: Supervisor, ask: protocol.Processes) -> protocol.ProcessesAnswer:
+    """List the processes of a run's live jobs."""
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    own = [supervisor.attempt(job) for job in supervisor.live if job.run_id == run_id]
+    rows = await aside(partial(supervisor.launcher.processes, own))
+    return protocol.ProcessesAnswer(list(rows))
+
+
 ANSWERS = {
     protocol.Runs: page,
     protocol.GetRun: one_run,
@@ -141,4 +150,5 @@ ANSWERS = {
     protocol.Sql: select,
     protocol.ReadLog: log,
     protocol.FindInLog: find,
+    protocol.Processes: processes,
 }

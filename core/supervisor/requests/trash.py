@@ -23,7 +23,6 @@ from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.store import delete_run, parents, run_records, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.jobs import launch_local
 from finetop.core.supervisor.rebuild import rebuild
 from finetop.core.supervisor.save_records import record
 
@@ -47,7 +46,7 @@ def remove(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswe
     connection, home = supervisor.connection, supervisor.home
     chosen = dict(runs.find_run(connection, run) for run in ask.runs)
     for run_id, name in chosen.items():
-        require_ended(connection, home, run_id, name)
+        require_ended(supervisor, run_id, name)
         require_childless(connection, run_id, name, chosen)
     folders = {run_id: folder_of(connection, home, run_id) for run_id in chosen}
     told = [described(folders[run_id], run_id, name) for run_id, name in chosen.items()]
@@ -59,12 +58,12 @@ def remove(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswe
     return protocol.RemoveAnswer(told)
 
 
-def require_ended(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int, name: str) -> None:
+def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
     """Refuse a run of which a job runs or waits. Raises Refused."""
-    detail = runs.detail(connection, run_id)
+    detail = runs.detail(supervisor.connection, run_id)
     for job in detail.jobs:
-        held = launch_local.is_alive(home.root / detail.folder / job.folder)
-        if held or job.is_under_way:
+        lives = supervisor.launcher.is_alive(supervisor.home.root / detail.folder / job.folder)
+        if lives or job.is_under_way:
             hint = f"End it first: finetop stop {name}."
             raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint=hint)
 

@@ -9,7 +9,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.events import Ended
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.jobs import exit_reason
-from finetop.core.supervisor.jobs.launch_local import Exit
+from finetop.core.supervisor.jobs.launcher import Exit
 
 GIB = 1 << 20  # in KiB
 FAULT = [
@@ -86,7 +86,7 @@ def test_the_logs_last_lines_are_few_and_short_and_of_a_progress_bar_the_last(tm
     (tmp_path / "log.txt").write_text(
         "\n".join([*lines, bar, "", "x" * 5000, "\udcff"]), errors="surrogateescape"
     )
-    found = exit_reason.last_lines(tmp_path, None)
+    found = exit_reason.last_lines(tmp_path / "log.txt", None)
     assert found[:2] == ["line 45", "line 46"]
     assert found[5] == "99 %"
     assert [len(line) for line in found[6:]] == [exit_reason.LINE_LIMIT, 1]
@@ -104,7 +104,7 @@ def test_of_a_crash_the_frames_of_the_thread_that_crashed_are_kept(tmp_path):
     )
     with (tmp_path / "log.txt").open("w") as log:
         subprocess.run([sys.executable, "-c", program], stderr=log, check=False)
-    found = exit_reason.last_lines(tmp_path, killed(11))
+    found = exit_reason.last_lines(tmp_path / "log.txt", killed(11))
     assert found[0] == "Fatal Python error: Segmentation fault"
     assert found[1].startswith("Current thread")
     assert "in string_at" in found[2]
