@@ -20,7 +20,7 @@ from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
 from finetop.core.plugins import listed_names, load_listed
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.protocol.tags import APPROACHES
-from finetop.core.recipe.load import recipe_from_json, recipe_to_mapping
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 from finetop.core.recipe.merge import with_settings
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ def _point(
     about = f"{approach}: {load(approach).ABOUT}"
     whole = {**mapping, "name": name, "about": about, "extends": None}
     try:
-        read = recipe_from_json(msgspec.json.encode(whole), "the recipe", to_train=to_train)
+        read = recipe_from_mapping(whole, to_train=to_train)
     except RecipeError as error:
         raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
     return Point(name, approach, seed, recipe_to_mapping(read), learns_news)

@@ -16,12 +16,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import listed_names, load_listed
 from finetop.core.protocol.messages.remedies import Candidate
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.train import methods
 
 if TYPE_CHECKING:
@@ -104,7 +102,7 @@ def retrainings(recipe: Mapping[str, Any]) -> list[Retraining]:
 
 def subject_of(recipe: Mapping[str, Any], step: int, kind: str, steps: Sequence[int]) -> Subject:
     """Gather the facts of a run's checkpoint: `kind` is what it holds, `steps` are those of all that are kept."""
-    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=False)
+    read = recipe_from_mapping(recipe, to_train=False)
     name, options = read.method.name, read.method.options
     known = name in methods.names()
     return Subject(

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
@@ -87,7 +85,7 @@ def require_whole(recipe: dict[str, Any], name: str) -> None:
 def _merges(recipe: dict[str, Any]) -> bool:
     """Say if what a run has learned can be added into its base; of a method that is none of ours, try it."""
     try:
-        method = recipe_from_json(msgspec.json.encode(recipe), to_train=False).method
+        method = recipe_from_mapping(recipe, to_train=False).method
         return methods.merges(method.name, method.options)
     except FinetopError:
         return True

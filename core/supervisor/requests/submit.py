@@ -15,7 +15,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
-from finetop.core.recipe.load import check_name, recipe_from_json
+from finetop.core.recipe.load import check_name, recipe_from_mapping
 from finetop.core.recipe.references import Reference, references, replaced
 from finetop.core.runtime import log_file, secrets
 from finetop.core.runtime.crash_points import abort_at
@@ -210,7 +210,7 @@ def require_run(
     secrets.require_no_setting(
         options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
     )
-    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=verb == "train")
+    read = recipe_from_mapping(recipe, to_train=verb == "train")
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
 
