@@ -20,8 +20,8 @@ from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
 from finetop.core.plugins import listed_names, load_listed
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.protocol.tags import APPROACHES
+from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
-from finetop.core.recipe.merge import with_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

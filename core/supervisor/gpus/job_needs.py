@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
-from finetop.core.recipe.references import references, replaced
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.references import references
 from finetop.core.store import runs
 from finetop.core.supervisor.gpus.placement import Want
 
@@ -96,7 +97,7 @@ def on_base(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> di
         parent = references({"model": recipe["model"], "objective": {}}).get("model.id")
         if parent is None or parent.kind != "run" or not parent.name.isdecimal():
             break
-        recipe = replaced(recipe, "model.id", runs.recipe(connection, int(parent.name))["model"]["id"])
+        recipe = with_settings(recipe, {"model.id": runs.recipe(connection, int(parent.name))["model"]["id"]})
     return recipe
 
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
+from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import recipe_from_mapping
-from finetop.core.recipe.references import Reference, references, replaced
+from finetop.core.recipe.references import Reference, references
 from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
 from finetop.core.train import methods
@@ -33,7 +34,7 @@ def resolve(
         except NotFound as error:
             raise NotFound(f"{key}: {error.message}", hint=error.hint) from error
         found.append(parent)
-        recipe = replaced(recipe, key, str(Reference("run", str(parent.run_id), parent.step)))
+        recipe = with_settings(recipe, {key: str(Reference("run", str(parent.run_id), parent.step))})
     return recipe, found
 
 
@@ -107,6 +108,6 @@ def pin(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
             continue
         step, _ = checks.newest_checkpoint(connection, parent.run_id, None)
         reference = Reference("run", str(parent.run_id), step)
-        recipe = replaced(runs.recipe(connection, run_id), parent.setting, str(reference))
+        recipe = with_settings(runs.recipe(connection, run_id), {parent.setting: str(reference)})
         parents.pin(connection, run_id, parent.setting, step)
         runs.set_recipe(connection, run_id, recipe, shown(connection, recipe))

@@ -15,8 +15,9 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import check_name, recipe_from_mapping
-from finetop.core.recipe.references import Reference, references, replaced
+from finetop.core.recipe.references import Reference, references
 from finetop.core.runtime import log_file, secrets
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_regular
@@ -102,7 +103,7 @@ def on_runs(stage: protocol.Stage, numbers: dict[str, int]) -> dict[str, Any]:
             )
         if reference.kind == "stage":
             one = Reference("run", str(numbers[reference.name]), reference.step)
-            recipe = replaced(recipe, key, str(one))
+            recipe = with_settings(recipe, {key: str(one)})
     return recipe
 
 
