@@ -27,7 +27,7 @@ _COMMAND: Final = re.compile(r"(?:^|: |`)(finetop [^`]+?)[`.]*$")
 
 
 def copying(text: str) -> str:
-    """Give the sequence that copies a text: cleaned, as it may be pasted into a shell, and cut at LIMIT bytes."""
+    """Return the sequence that copies a text: cleaned, as it may be pasted into a shell, and cut at LIMIT bytes."""
     data = (
         clean(text, limit=LIMIT)
         .strip("\n")
@@ -77,7 +77,7 @@ def to_copy(before: Copied, seen: Said | None, screen: Screen[Any], on: str) -> 
 
 
 def next_command(screen: Screen[Any]) -> str:
-    """Give the command that does what is offered as next, for what the cursor is on; nothing where there is none."""
+    """Return the command that does what is offered as next, for what the cursor is on; nothing where there is none."""
     own = getattr(screen, "to_run", None)
     if own is not None:
         return str(own())

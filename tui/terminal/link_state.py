@@ -59,7 +59,7 @@ def _written(address: bytes) -> str:
 
 
 def sent_again(way: Way, table: str) -> int:
-    """Give how often the oldest unanswered bytes were sent again, from the kernel's table of connections."""
+    """Return how often the oldest unanswered bytes were sent again, from the kernel's table of connections."""
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 6 and fields[1].endswith(way.here) and fields[2] in way.there:

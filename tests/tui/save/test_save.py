@@ -16,7 +16,7 @@ from tui_fakes import FakeSupervisor, make_app, make_row, mixed_rows, row_with, 
 from finetop.core.client.report import Chart, Line, Table
 from finetop.core.protocol.runs import Finished
 from finetop.tui.save import Sheet
-from finetop.tui.save.formats import written
+from finetop.tui.save.prompt import written
 from finetop.tui.terminal.clipboard import LIMIT, copying, filled
 
 if TYPE_CHECKING:

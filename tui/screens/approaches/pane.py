@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.tui.line import Line, spread
+from finetop.tui.screens.approaches.row import letter_of
 from finetop.tui.text import counted, cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.scatter import Spot, scatter
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol import ApproachesAnswer, ApproachRow, ComparisonBrief
     from finetop.core.protocol.messages.approaches import RunBrief
-    from finetop.tui.theme import Mark
+    from finetop.tui.line import Line
+    from finetop.tui.theme import Mark, StyleName
 
 ROWS_OF_A_TEXT = 12
 _MARKS = {
@@ -29,8 +32,8 @@ _MARKS = {
 
 
 def brief_of(found: ApproachesAnswer) -> ComparisonBrief | None:
-    """Give the line of the comparison that is shown."""
-    return next((one for one in found.comparisons if one.name == found.name), None)
+    """Return the line of the comparison that is shown."""
+    return next((comparison for comparison in found.comparisons if comparison.name == found.name), None)
 
 
 def has_failed(run: RunBrief) -> bool:
@@ -47,7 +50,7 @@ def title_lines(found: ApproachesAnswer, width: int) -> list[Line]:
         left = (*left, (f"   {brief.measured} of {counted(brief.runs, 'run')} measured", ""))
         if failed := sum(has_failed(run) for row in found.rows for run in row.runs):
             left = (*left, (f", {failed} failed", "red"))
-    names = [one.name for one in found.comparisons]
+    names = [comparison.name for comparison in found.comparisons]
     right: Line = ()
     if len(names) > 1 and found.name in names:
         right = ((f"comparison {names.index(found.name) + 1} of {len(names)} ", "dim"),)
@@ -67,9 +70,9 @@ def advice_lines(found: ApproachesAnswer, width: int) -> list[Line]:
     lines: list[Line] = []
     for topic, texts in groupby(found.advice, key=lambda one: one.topic):
         lines.append(((f" {clean_line(topic)}", "bold"),))
-        for one in texts:
+        for piece in texts:
             lines += [
-                ((f"   {text}", ""),) for text in wrapped(clean_line(one.text), width - 4, ROWS_OF_A_TEXT)
+                ((f"   {text}", ""),) for text in wrapped(clean_line(piece.text), width - 4, ROWS_OF_A_TEXT)
             ]
     return lines
 
@@ -137,3 +140,50 @@ def empty_lines(trouble: str) -> list[Line]:
         ((" check.target. On the command line:", ""),),
         (("   finetop approaches RECIPE", ""),),
     ]
+
+
+LEAST = 4  # rows
+
+
+def picture_lines(
+    found: ApproachesAnswer, chosen: ApproachRow | None, *, width: int, height: int
+) -> list[Line]:
+    """Draw the picture in `height` rows; what has no place in it is said."""
+    spots: list[Spot] = []
+    absent: list[str] = []
+    for index, row in enumerate(found.rows):
+        if row.target is None:
+            continue
+        if row.retained is None or row.retained.drop is None:
+            absent.append(letter_of(found, index))
+            continue
+        spots.append(
+            Spot(
+                letter_of(found, index),
+                -row.retained.drop,
+                row.target.mean,
+                "reverse" if row is chosen else _style(row),
+            )
+        )
+    if len(spots) < 2 or height < LEAST:
+        return [((" A picture needs two approaches that are measured and checked.", "dim"),)]
+    rows = height - 1 if absent else height
+    kept = [row.retained for row in found.rows if row.retained is not None]
+    drawn = scatter(
+        spots,
+        width=width,
+        height=rows,
+        limit=next((-retained.margin for retained in kept if retained.margin is not None), None),
+        x_words=lambda x: f"{x:+.1f}" if round(x, 1) else "0.0",
+        lower_is_better=found.lower_is_better,
+    )
+    if absent:
+        drawn.append(((f" Not in it, as it was not checked: {', '.join(absent)}", "dim"),))
+    return drawn
+
+
+def _style(row: ApproachRow) -> StyleName:
+    assert row.retained is not None
+    if "regressed" in row.retained.verdicts:
+        return "red"
+    return "bold" if row.is_best else ""

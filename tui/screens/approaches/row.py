@@ -154,6 +154,6 @@ def _style(verdict: str) -> StyleName:
 
 
 def letter_of(found: ApproachesAnswer, index: int) -> str:
-    """Give the letter of a measured approach, which is its letter in the picture."""
+    """Return the letter of a measured approach, which is its letter in the picture."""
     row = found.rows[index]
     return LETTERS[index % len(LETTERS)] if row.target is not None else ""

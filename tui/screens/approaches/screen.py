@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
-
 from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.approaches.keys import KEYS, PARTS, Part, footer_keys
 from finetop.tui.screens.approaches.pane import (
@@ -17,14 +15,15 @@ from finetop.tui.screens.approaches.pane import (
     empty_lines,
     has_failed,
     next_words,
+    picture_lines,
     run_lines,
     title_lines,
 )
-from finetop.tui.screens.approaches.picture import picture_lines, title_of
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.list_screen import TALL, ListScreen
+from finetop.tui.widgets.scatter import scatter_rule, scatter_title
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -33,13 +32,12 @@ if TYPE_CHECKING:
     from finetop.core.protocol import ApproachRow
     from finetop.tui.save import Sheet
 
-TALL = 34  # rows of the terminal: from there the picture has a place of its own
 
-
-class ApproachesScreen(LoadedScreen, inherit_bindings=False):
+class ApproachesScreen(ListScreen, inherit_bindings=False):
     """One comparison; without a name the newest."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Approaches"
 
@@ -64,12 +62,8 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         yield Lines(id="part")
         yield Bottom()
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
-
     async def to_save(self) -> Sheet:
-        """Give both tables and the advice, for a file."""
+        """Return both tables and the advice, for a file."""
         from finetop.tui.save import Sheet, tables
 
         return Sheet("approaches") if self.found is None else tables.approaches(self.found)
@@ -126,9 +120,9 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         if table.styles.height is None or table.styles.height.value != rows:
             table.styles.height = rows
         table.show(len(found.rows))
-        self.show_below()
+        self.show_pane()
 
-    def show_below(self) -> None:
+    def show_pane(self) -> None:
         """Write what is below the table, the next step and the footer."""
         found, width = self.found, self.size.width
         if found is None:
@@ -136,9 +130,8 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         picture = self.query_one("#picture", Lines)
         if self.is_tall:
             height = picture.size.height - 1
-            better: Line = (("better is up and to the right ", "dim"),)
             drawn = picture_lines(found, self.at, width=width, height=height)
-            picture.show([rule(((title_of(found), ""),), width, better), *drawn])
+            picture.show([scatter_rule(found.metric, width), *drawn])
         self._show_part(found, width)
         row = self.at
         keys = footer_keys(
@@ -158,7 +151,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         where = ""
         match self.part:
             case "picture" if not self.is_tall:
-                title = title_of(found)
+                title = scatter_title(found.metric)
                 lines = picture_lines(found, row, width=width, height=height)
             case "runs" if row is not None:
                 title = f"runs of {row.name}"
@@ -183,50 +176,33 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
 
     # --- what happens ---------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
-        self.set_class(self.is_tall, "-tall")
-        self.call_after_refresh(self.redraw)
-
-    @on(Table.Moved)
-    def _moved(self) -> None:
-        self.show_below()
-
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
-
-    async def _load(self) -> None:
+    async def _load_list(self, run: str) -> bool:
         host, name = host_of(self), self.comparison
         if not name:
             every: protocol.ApproachesAnswer = await host.ask(protocol.Approaches())
             self._was_told = True
             if not every.comparisons:
-                return
+                return True
             name = self.comparison = every.comparisons[0].name
         found: protocol.ApproachesAnswer = await host.ask(protocol.Approaches(name))
-        if name == self.comparison:
-            self._take(found)
-
-    def _take(self, found: protocol.ApproachesAnswer) -> None:
-        """Take in an answer; the cursor stays on its approach where the order has changed."""
-        row = self.at
+        if name != self.comparison:
+            return False
+        row = self.at  # the cursor stays on it where the order has changed
         self.found = found
         names = [one.name for one in found.rows]
         if row is not None and row.name in names:
             self.query_one(Table).show(len(names), names.index(row.name))
+        return True
 
     # --- keys -----------------------------------------------------------------------------------------
-
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
 
     def action_page(self, direction: int) -> None:
         """Read on in the advice; where it is seen whole, move in the table."""
         if self.part != "advice":
-            self.query_one(Table).page(direction)
+            super().action_page(direction)
             return
         self._first += direction * max(1, self.query_one("#part").size.height - 2)
-        self.show_below()
+        self.show_pane()
 
     def action_view(self) -> None:
         self.of_costs = not self.of_costs
@@ -236,7 +212,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         parts = [part for part in PARTS if part != "picture" or not self.is_tall]
         at = parts.index(self.part) if self.part in parts else 0
         self.part = parts[(at + by) % len(parts)]
-        self.show_below()
+        self.show_pane()
 
     def action_choose(self, by: int) -> None:
         """Choose another run of the approach, and show its runs."""
@@ -246,7 +222,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         names = [run.name for run in row.runs]
         self.chosen[row.name] = (names.index(self.run) + by) % len(names)
         self.part = "runs"
-        self.show_below()
+        self.show_pane()
 
     def action_open(self) -> None:
         if self.run:
@@ -267,17 +243,14 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         """Show the next comparison."""
         if self.found is None:
             return  # it is not known yet whether there are others
-        names = [one.name for one in self.found.comparisons]
+        names = [comparison.name for comparison in self.found.comparisons]
         if len(names) < 2:
             host_of(self).say("there is no other comparison.")
             return
         at = names.index(self.comparison) if self.comparison in names else -1
         self.comparison = names[(at + by) % len(names)]
         self._first = 0
-        self._wake.set()
-
-    def action_back(self) -> None:
-        self.dismiss()
+        self.load_anew()
 
 
 def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:

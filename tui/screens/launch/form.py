@@ -54,7 +54,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend: the setting, what is wrong in few words, and the whole of it."""
+    """One thing to fix: the setting, what is wrong in few words, and the whole of it."""
 
     key: str
     short: str
@@ -172,7 +172,7 @@ def visible(form: Form, *, all_settings: bool) -> tuple[tuple[str, Field], ...]:
 
 
 def value_of(form: Form, key: str) -> str:
-    """Give the text in a field: what was typed, else what the recipe says."""
+    """Return the text in a field: what was typed, else what the recipe says."""
     return form.edits[key] if key in form.edits else shown_value(form, key)
 
 
@@ -214,7 +214,7 @@ def as_set(form: Form, key: str, text: str) -> str:
 
 
 def problem_at(form: Form, key: str) -> Problem | None:
-    """Give what is wrong with a field, if anything is."""
+    """Return what is wrong with a field, if anything is."""
     return next((problem for problem in form.problems if owner(form, problem.key) == key), None)
 
 
@@ -266,7 +266,7 @@ def about(form: Form) -> str:
 
 
 def train_path(form: Form) -> str | None:
-    """Give the path of the first training file, if the data is given by files."""
+    """Return the path of the first training file, if the data is given by files."""
     if form.loaded is None or not form.loaded.recipe.data.train:
         return None
     return form.loaded.recipe.data.train[0].path

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def recipe_path(form: Form, folder: Path) -> Path:
-    """Say where the form's recipe is written to: NAME.yaml. Raises BadInput while something is to mend."""
+    """Say where the form's recipe is written to: NAME.yaml. Raises BadInput while a setting is wrong."""
     if form.loaded is None:
-        raise BadInput("not written: something is to mend first.")
+        raise BadInput("not written: fix the settings first.")
     return folder / f"{form.loaded.recipe.name}.yaml"
 
 

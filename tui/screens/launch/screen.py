@@ -16,7 +16,6 @@ from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.screens.launch import approaches
 from finetop.tui.screens.launch.form import (
     IMPORTANT,
     Base,
@@ -33,13 +32,18 @@ from finetop.tui.screens.launch.form import (
     value_of,
 )
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
-from finetop.tui.screens.launch.lint import DataLint
+from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
 from finetop.tui.screens.launch.plan_preview import Ahead
 from finetop.tui.screens.launch.preview import NOTHING, Preview, look_at
 from finetop.tui.screens.launch.prompts import ask_before, write_recipe
 from finetop.tui.screens.launch.recipe_file import command_of
-from finetop.tui.screens.launch.submit import submit
+from finetop.tui.screens.launch.submit import (
+    approaches_question,
+    approaches_request,
+    submit,
+    submit_approaches,
+)
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import (
     Part,
@@ -50,7 +54,6 @@ from finetop.tui.screens.launch.view import (
     recipe_lines,
     scrolled,
 )
-from finetop.tui.screens.lint import LintScreen
 from finetop.tui.text import counted
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Answer, Bottom, Top
@@ -98,7 +101,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         yield Bottom()
 
     def to_run(self) -> str:
-        """Give the command that queues the form."""
+        """Return the command that queues the form."""
         return "" if self.form is None else command_of(self.form)
 
     def keys(self) -> tuple[Key, ...]:
@@ -204,8 +207,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def _after_check(self) -> None:
         path = train_path(self.form) if self.form is not None else None
-        is_mended = self.form is not None and self.form.loaded is not None
-        if path != self._previewed and (is_mended or not self._has_data()):
+        is_valid = self.form is not None and self.form.loaded is not None
+        if path != self._previewed and (is_valid or not self._has_data()):
             self._previewed, self.preview = path, NOTHING
             if path is not None:
                 self._look_at(path)
@@ -215,7 +218,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.redraw()
 
     def _has_data(self) -> bool:
-        """Tell whether the form names data, so that what was seen of it may stay while something else is mended."""
+        """Tell whether the form names data, so that what was seen of it may stay while something else is fixed."""
         return self.form is not None and bool(value_of(self.form, "data.train"))
 
     @work(exclusive=True, group="outlook")
@@ -345,28 +348,28 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         host_of(self).show_runs()
 
     def action_queue(self) -> None:
-        """Queue the run; refused while something is to mend, with the cursor on the first."""
-        if (form := self._mended()) is not None:
+        """Queue the run; refused while a setting is wrong, with the cursor on the first."""
+        if (form := self._valid_form()) is not None:
             ask_before(self.query_one(Bottom), host_of(self), form, self._submit)
 
     def action_approaches(self) -> None:
         """Queue a comparison of approaches on what the form says, after asking with how many runs."""
-        form = self._mended()
+        form = self._valid_form()
         if form is not None and form.sweeps:
             host_of(self).say("a comparison sweeps over approaches alone: u takes a sweep back.")
         elif form is not None:
             ask_before(self.query_one(Bottom), host_of(self), form, self._ask_comparison)
 
-    def _mended(self) -> Form | None:
-        """Give the form if nothing is to mend; else say what is, and go there."""
+    def _valid_form(self) -> Form | None:
+        """Return the form if all settings are valid; else say which is not, and go there."""
         self._check()
         if self.form is None or self.form.loaded is not None:
             return self.form
         self._go_to_first_problem()
         self.redraw()
         first = self.form.problems[0]
-        mend = counted(len(self.form.problems), "setting")
-        host_of(self).say(f"not queued: {mend} to mend. {first.key}: {first.short}.", "red")
+        wrong = counted(len(self.form.problems), "setting")
+        host_of(self).say(f"not queued: fix {wrong}. {first.key}: {first.short}.", "red")
         return None
 
     def _has_target(self) -> bool:
@@ -396,18 +399,18 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
             return
         host = host_of(self)
         try:
-            ask = await approaches.request(host, self.form, home)
+            ask = await approaches_request(host, self.form, home)
         except FinetopError as error:
             host.say(str(error), "red")
             return
         queue = Answer("y", "queue them", lambda: self._submit_comparison(ask))
-        self.query_one(Bottom).ask(approaches.question(ask), [queue], leave="queue nothing")
+        self.query_one(Bottom).ask(approaches_question(ask), [queue], leave="queue nothing")
 
     @work
     async def _submit_comparison(self, ask: protocol.SubmitApproaches) -> None:
         host = host_of(self)
         try:
-            comparison, words = await approaches.submit(host, ask)
+            comparison, words = await submit_approaches(host, ask)
         except FinetopError as error:
             host.say(str(error), "red")
             return

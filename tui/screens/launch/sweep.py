@@ -26,7 +26,7 @@ def swept(form: Form, key: str, *, is_swept: bool) -> Form:
 
 
 def axes_of(form: Form) -> tuple[Axis, ...]:
-    """Give the settings that have several values, in the form's order. Raises BadInput."""
+    """Return the settings that have several values, in the form's order. Raises BadInput."""
     keys = [entry.key for entry in form.settings if entry.key in form.sweeps and entry.key in form.edits]
     axes = [Axis(key, values_of(form.edits[key], key)) for key in keys]
     return tuple(axis for axis in axes if len(axis.values) > 1)
@@ -85,5 +85,5 @@ def points_of(form: Form) -> tuple[Point, ...]:
         return loaded
 
     if form.loaded is None:
-        raise FinetopError("something is to mend first.")
+        raise FinetopError("fix the settings first.")
     return points(form.loaded.recipe.name, axes, load)

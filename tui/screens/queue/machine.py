@@ -45,7 +45,7 @@ def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> li
 
 def free_words(machines: Sequence[OnMachine]) -> str:
     """Say how many GPUs nobody is on; nothing where there are none."""
-    gpus = [gpu for one in machines if one.gpus is not None for gpu in one.gpus.gpus]
+    gpus = [gpu for machine in machines if machine.gpus is not None for gpu in machine.gpus.gpus]
     free = sum(1 for gpu in gpus if is_free(gpu))
     return f"{free} of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} free" if gpus else ""
 
@@ -129,7 +129,7 @@ def memory_bar(gpu: GpuRow) -> Line:
 
 
 def _cells(gib: float, total: float) -> int:
-    """Give the cells of a part: at least one for what is more than a screen's memory."""
+    """Return the cells of a part: at least one for what is more than a screen's memory."""
     cells = round(BAR * min(1.0, max(0.0, gib / total)))
     return cells or int(gib > IDLE_GIB)
 
@@ -154,7 +154,7 @@ def who(gpu: GpuRow, room: int) -> Line:
     for job in gpu.jobs:
         verb = "" if job.verb == "train" else f" ({job.verb})"
         parts.append((cut_middle(clean_line(job.run), 24) + verb, ""))
-    parts += [(stranger(one), "amber") for one in gpu.others[:2]]
+    parts += [(stranger(other), "amber") for other in gpu.others[:2]]
     if gpu.others_gib > IDLE_GIB and not gpu.others:
         parts.append(("others", "amber"))
     if gpu.left_out:

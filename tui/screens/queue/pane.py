@@ -90,7 +90,7 @@ def empty_lines(queues: QueueList) -> list[Line]:
 
 def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
     """Say what to do next with the job under the cursor."""
-    if any(one.queue is not None and "held" in one.queue.stopped for one in queues.machines):
+    if any(machine.queue is not None and "held" in machine.queue.stopped for machine in queues.machines):
         return [next_line("W", "let the queue go on")]
     if entry is None:
         return [next_line("esc", "drop the filter") if queues.filter else next_line("4", "launch a run")]

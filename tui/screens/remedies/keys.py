@@ -51,7 +51,7 @@ def footer_keys(
     is_reading: bool = False,
     is_longer: bool = False,
 ) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on; `is_longer`: what is read is longer than its room."""
+    """Return the keys of what the cursor is on; `is_longer`: what is read is longer than its room."""
     if found is None:
         return (BACK,)
     if is_reading:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.line import Line, spread
+from finetop.tui.screens.remedies.row import bar_style
 from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, points
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
 
 
@@ -163,3 +167,35 @@ def next_lines(found: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> l
 def empty_lines(words: str) -> list[Line]:
     """Say why there is nothing to see."""
     return [(), ((f"   {words}", "dim"),)]
+
+
+def picture_lines(found: RemediesAnswer, *, width: int, height: int) -> list[Line]:
+    """Draw the picture in `height` rows, its rule included; without two points say what there will be."""
+    title = scatter_rule(found.metric, width)
+    points = _spots(found)
+    if height < 5 or not points:
+        return [title][: max(0, height)]
+    drawn = scatter(
+        points,
+        width=width,
+        height=height - 1,
+        limit=-found.margin,
+        x_words=lambda x: f"{x:.0f}" if round(x) else "0",
+        lower_is_better=found.metric in LOWER_IS_BETTER,
+    )
+    return [title, *drawn]
+
+
+def _spots(found: RemediesAnswer) -> list[Spot]:
+    """Place what has both numbers."""
+    spots = [
+        Spot(f"{remedies.star(found, row)}{letter}", -row.drop, reached, bar_style(row))
+        for letter, row in remedies.lettered(found.rows)
+        if row.drop is not None and (reached := row.target.get(found.metric)) is not None
+    ]
+    now = found.now
+    if now is not None and now.drop is not None and found.metric in now.target:
+        spots.append(Spot("now", -now.drop, now.target[found.metric]))
+    if found.metric in found.base:
+        spots.append(Spot("base", 0.0, found.base[found.metric]))
+    return spots

@@ -28,7 +28,7 @@ def has_target(width: int) -> bool:
 
 
 def bar_width(width: int) -> int:
-    """Give the cells that a bar of the gain has: none on a narrow screen."""
+    """Return the cells that a bar of the gain has: none on a narrow screen."""
     left = width - (7 + NAME + 1 + TARGET + 2 + 1 + PERCENT + RETAINED + 2 + VERDICT)
     return 0 if left < LEAST_BAR else min(left, LONGEST_BAR)
 
@@ -122,7 +122,11 @@ def _doing(found: RemediesAnswer) -> str:
     job = found.job
     if not isinstance(job, Running):
         return ""
-    what = job.phase.partition(": ")[2].replace("scoring tuned", "scoring")
+    what = (
+        job.phase.partition(": ")[2]
+        .replace("scoring tuned", "scoring")
+        .replace("target of tuned", "scoring the target")
+    )
     if job.phase.startswith("confirming "):
         what = f"confirming, {what}"
     if job.done is not None and job.total:

@@ -1,11 +1,11 @@
-"""The Remedies screen: what mends a run that forgot, without training it first; all tried alike, the best confirmed."""
+"""The Remedies screen: what fixes a run that forgot, without retraining it; all tried alike, the best confirmed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-from textual import on, work
+from textual import work
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
@@ -13,17 +13,23 @@ from finetop.core.protocol import RetrainingRow
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.line import Line
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
-from finetop.tui.screens.remedies.pane import best_lines, detail_lines, empty_lines, next_lines, title_lines
-from finetop.tui.screens.remedies.picture import picture_lines
+from finetop.tui.screens.remedies.pane import (
+    best_lines,
+    detail_lines,
+    empty_lines,
+    next_lines,
+    picture_lines,
+    title_lines,
+)
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import counted, cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -32,14 +38,15 @@ if TYPE_CHECKING:
     from finetop.core.protocol.runs import RemedyRow
     from finetop.tui.save import Sheet
 
-LOW, TALL = 22, 34  # rows of the terminal: below there is no picture, from there a large one
+LOW = 22  # rows of the terminal: below there is no picture
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class RemediesScreen(LoadedScreen, inherit_bindings=False):
+class RemediesScreen(ListScreen, inherit_bindings=False):
     """What can be done about one run. Nothing moves while scores arrive; `o` sorts."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Remedies"
     LEAST_S: ClassVar = 0.5
@@ -69,19 +76,15 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         return self.run
 
     def to_fill(self) -> dict[str, str]:
-        """Give what a command's words in capitals stand for here: E is offered of the best."""
+        """Return what a command's words in capitals stand for here: E is offered of the best."""
         best = self.found.best if self.found is not None else ""
         return {"RUN": self.run, "NAME": best}
 
     async def to_save(self) -> Sheet:
-        """Give all that was tried, with every metric, for a file."""
+        """Return all that was tried, with every metric, for a file."""
         from finetop.tui.save.tables import remedies
 
         return remedies(self.found)
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
 
     # --- what is seen ---------------------------------------------------------------------------------
 
@@ -151,9 +154,9 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             self._is_longer = len(lines) > whole.size.height
             self._first = max(0, min(self._first, len(lines) - whole.size.height))
             whole.show(lines[self._first :])
-        self.show_footer()
+        self.show_pane()
 
-    def show_footer(self) -> None:
+    def show_pane(self) -> None:
         """Write the next step and the keys for the one under the cursor."""
         if self.found is not None:
             keys = footer_keys(self.found, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
@@ -167,19 +170,10 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self.set_class(self.size.height < LOW, "-low")
-        self.set_class(self.size.height >= TALL, "-tall")
-        self.redraw()
 
-    @on(Table.Moved)
-    def _moved(self) -> None:
-        self.show_footer()
-
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
-
-    async def _load(self) -> None:
+    async def _load_list(self, run: str) -> bool:
         self.found = await host_of(self).ask(protocol.Remedies(self.run))
+        return True
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -188,7 +182,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             self._first += rows
             self.redraw()
         else:
-            self.query_one(Table).move(rows)
+            super().action_move(rows)
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
@@ -197,7 +191,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         if self.is_reading:
             self.action_move(direction * max(1, self.query_one("#whole").size.height - 2))
         else:
-            self.query_one(Table).page(direction)
+            super().action_page(direction)
 
     def action_open(self) -> None:
         """All that is known of the one under the cursor; of one that trains, its settings in Launch."""
@@ -212,7 +206,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             self.is_reading = False
             self.redraw()
         else:
-            self.dismiss()
+            super().action_back()
 
     def action_sort(self) -> None:
         """Most gain of those that are fine first; again, in their order."""
@@ -229,7 +223,10 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
     def action_view(self) -> None:
         """Show what is reached by the target's next metric."""
         if self.found is not None and self.found.base:
-            metrics = [self.found.metric, *(one for one in self.found.base if one != self.found.metric)]
+            metrics = [
+                self.found.metric,
+                *(metric for metric in self.found.base if metric != self.found.metric),
+            ]
             self.metric = metrics[(metrics.index(self.shown_metric) + 1) % len(metrics)]
             self.redraw()
             self.query_one(Table).refresh_rows()
@@ -241,7 +238,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         if found is None:
             return
         own = found.run.rpartition(":")[2]
-        begins = tuple(f"{own}-{one.name}" for one in found.retrainings)
+        begins = tuple(f"{own}-{retraining.name}" for retraining in found.retrainings)
         try:
             listed: protocol.RunsAnswer = await host.ask(protocol.Runs(filter=f"{own}-"))
         except FinetopError as error:
@@ -347,7 +344,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             host.say(str(error), "red")
             return
         if isinstance(answer, protocol.RemedyAnswer):
-            host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} of {answer.run} are queued.")
+            host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}.")
         else:
             host.say(said(answer))
-        self._wake.set()
+        self.refresh_soon(at_once=True)

@@ -34,7 +34,7 @@ def no_check_lines(row: RunRow) -> list[Line]:
         return [(), (("   No check before it has run.", "dim"),)]
     return [
         (),
-        (("   Not checked: nobody knows yet whether it forgot.", "bold"),),
+        (("   Not checked yet.", "bold"),),
         (("   A check asks the base model and this one the same questions, and compares", ""),),
         (("   answer by answer. It says ok or REGRESSED only when that is proven.", ""),),
     ]

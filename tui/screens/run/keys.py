@@ -32,9 +32,7 @@ SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
 TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
-REMEDIES = Key(
-    "r", "r", "remedies", "remedies", "what mends it, without training first", "finetop remedy RUN"
-)
+REMEDIES = Key("r", "r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
 STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
 PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")

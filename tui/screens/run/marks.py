@@ -35,11 +35,11 @@ def events_of(detail: RunDetail) -> list[Event]:
     found = [
         Event(one.step, MARKS["checkpoint"], f"checkpoint {count(one.step)}", 0) for one in detail.checkpoints
     ]
-    found += [Event(one.step, MARKS["alarm"], clean_line(one.text), 2) for one in detail.alarms]
+    found += [Event(alarm.step, MARKS["alarm"], clean_line(alarm.text), 2) for alarm in detail.alarms]
     found += [
-        Event(one.step, mark_of_check(one), _check_words(one), 3 if one.verdict == "regressed" else 1)
-        for one in detail.checks
-        if one.step is not None
+        Event(check.step, mark_of_check(check), _check_words(check), 3 if check.verdict == "regressed" else 1)
+        for check in detail.checks
+        if check.step is not None
     ]
     return sorted(found, key=lambda event: (-event.weight, event.step))
 
@@ -63,7 +63,7 @@ def by_cell(
 
 
 def marks_in(found: Mapping[int, list[Event]], *, only_ascii: bool) -> dict[int, Cell]:
-    """Give what is drawn in each cell: the mark of its heaviest event."""
+    """Return what is drawn in each cell: the mark of its heaviest event."""
     return {
         cell: (events[0].mark.ascii if only_ascii else events[0].mark.mark, events[0].mark.style)
         for cell, events in found.items()

@@ -50,7 +50,7 @@ def recipe_lines(
 
 
 def base_of(detail: RunDetail) -> tuple[str, dict[str, Any] | None]:
-    """Give the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
+    """Return the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
     name = detail.recipe.get("extends")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]+", name):
         return "", None
@@ -117,7 +117,8 @@ def plan_line(detail: RunDetail) -> list[Line]:
     planned = detail.planned
     if not planned.get("steps"):
         return []
-    words = f"{counted(round(planned['steps']), 'step')}, {planned.get('epochs', 0):g} epochs"
+    epochs = planned.get("epochs", 0)
+    words = f"{counted(round(planned['steps']), 'step')}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
     if rows := round(planned.get("rows", 0)):  # of a model that was made elsewhere they are not known
         words += f" over {counted(rows, 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")

@@ -11,14 +11,12 @@ from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.load import load
 from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
 from finetop.tui.screens.run.metrics import has_failed
 from finetop.tui.screens.run.prompts import Order, can_end, kill_question, short_name, stop_question
-from finetop.tui.screens.run.sheet import sheet_of
 from finetop.tui.screens.run.state import Held
 from finetop.tui.screens.run.tabs import board_of, body_lines
 from finetop.tui.screens.run.view_state import (
@@ -26,7 +24,9 @@ from finetop.tui.screens.run.view_state import (
     chosen_relative,
     chosen_step,
     enlarge,
+    load,
     moved_in,
+    sheet_of,
     tasks_of,
     turn_axis,
     turn_pair,
@@ -52,6 +52,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     """One run. Everything is drawn from what is held; keys draw at once, then ask for what is missing."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Run"
 
@@ -68,19 +69,15 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         yield Lines(id="body")
         yield Bottom()
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
-
     async def to_save(self) -> Sheet:
-        """Give what the open tab shows, for a file."""
+        """Return what the open tab shows, for a file."""
         return sheet_of(self.looks, self.held, self.detail)
 
     def to_copy(self) -> str:
         return self.run
 
     def to_fill(self) -> dict[str, str]:
-        """Give what a command's words in capitals stand for here."""
+        """Return what a command's words in capitals stand for here."""
         on_steps = self.detail is not None and self.looks.tab == "steps"
         chosen = chosen_step(self.looks, self.detail) if on_steps and self.detail is not None else None
         return {"RUN": self.run, "STEP": "" if chosen is None else str(chosen.step)}
@@ -130,6 +127,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     async def _load(self) -> None:
         self._measure()
         await load(host_of(self), self.held, self.run, self.looks, self.redraw)
+        self.redraw()
 
     # --- keys -----------------------------------------------------------------------------------------
 

@@ -107,7 +107,7 @@ def _can_be_seen(held: Held, row: RunRow, now: float) -> bool:
 
 
 def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
-    """Give what is a mark of its own in a chart: an evaluation, and values that are not finite."""
+    """Return what is a mark of its own in a chart: an evaluation, and values that are not finite."""
     return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 
 
@@ -176,7 +176,7 @@ async def load_checks(host: Host, held: Held) -> None:
 
 
 def _checked(plain: dict[str, Any]) -> Checked | None:
-    """Give a result its types; one of another format is left out."""
+    """Return a result its types; one of another format is left out."""
     try:
         return Checked(int(plain["check_id"]), float(plain["at"]), read(plain))
     except (msgspec.ValidationError, KeyError, TypeError, ValueError):

@@ -4,30 +4,34 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.tui.line import Line
+from finetop.core.protocol.runs import word
+from finetop.core.text import clean_line
+from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.alarms import alarm_lines
-from finetop.tui.screens.run.charts import Board, series_of
+from finetop.tui.screens.run.charts import Board, chart_rows, series_of
 from finetop.tui.screens.run.check import check_lines, no_check_lines
 from finetop.tui.screens.run.flips import answer_lines
 from finetop.tui.screens.run.lineage import lineage_lines
 from finetop.tui.screens.run.log_tab import can_scroll, log_lines
 from finetop.tui.screens.run.marks import Event, by_cell, events_of
-from finetop.tui.screens.run.metric_names import drift_limit
+from finetop.tui.screens.run.metric_names import SYSTEM, drift_limit, title_of
 from finetop.tui.screens.run.metrics import metrics_lines
 from finetop.tui.screens.run.recipe import recipe_lines
 from finetop.tui.screens.run.sample_diff import beside_lines, steps_of
-from finetop.tui.screens.run.samples import sample_lines
 from finetop.tui.screens.run.steps import step_lines
-from finetop.tui.screens.run.system import system_lines
 from finetop.tui.screens.run.view_state import checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
+from finetop.tui.text import count, cut_end, long_span
 from finetop.tui.widgets.chart import View, fitted, plot_width
+from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from finetop.core.protocol.runs import RunDetail
+    from finetop.core.protocol import ProcessRow
+    from finetop.core.protocol.runs import RunDetail, SampleRow
+    from finetop.tui.screens.run.charts import Board, Layout
     from finetop.tui.screens.run.state import Held
     from finetop.tui.screens.run.view_state import Looks
     from finetop.tui.widgets.axis import Scale
@@ -145,3 +149,112 @@ def _part(looks: Looks, lines: list[Line], keep: int | None = None) -> tuple[lis
     looks.tops[looks.tab], looks.is_longer = top, last > 0
     where = f"{top + 1}-{min(len(lines), top + height)} of {len(lines)}" if last else ""
     return lines[top : top + height], where
+
+
+_PROMPT_ROWS, _ANSWER_ROWS = 3, 4
+
+
+def sample_lines(samples: Sequence[SampleRow], width: int, *, all_steps: bool) -> list[Line]:
+    """Write the whole tab: per prompt three answers, or all with their whole text."""
+    if not samples:
+        return [(), (("   No samples yet: answers are written at each evaluation.", "dim"),)]
+    prompts = sorted({sample.index for sample in samples})
+    lines: list[Line] = []
+    for at, index in enumerate(prompts):
+        own = sorted((sample for sample in samples if sample.index == index), key=lambda sample: sample.step)
+        lines.append(rule(((f"prompt {at + 1} of {len(prompts)}", ""),), width))
+        for text in wrapped(own[0].prompt, width - 2, None if all_steps else _PROMPT_ROWS):
+            lines.append(((f" {text}", "bold"),))
+        for sample in own if all_steps else _three(own):
+            lines += _answer(sample, width, None if all_steps else _ANSWER_ROWS)
+    return lines
+
+
+def _three(samples: list[SampleRow]) -> list[SampleRow]:
+    """Choose the first, the middle and the last."""
+    places = sorted({0, len(samples) // 2, len(samples) - 1})
+    return [samples[place] for place in places]
+
+
+def _answer(sample: SampleRow, width: int, rows: int | None) -> list[Line]:
+    label = f" step {count(sample.step)}"
+    text = wrapped(sample.text, width - 14, rows) if sample.text.strip() else []
+    if not text:
+        return [((f"{label:<13}", "dim"), ("(nothing)", "dim"))]
+    return [((f"{label if not at else '':<13}", "dim"), (row, "")) for at, row in enumerate(text)]
+
+
+_LABEL = 10  # cells
+
+
+_STATES = {"R": "runs", "S": "waits", "D": "waits for a device", "T": "is stopped", "Z": "has ended"}
+
+
+def system_lines(board: Board, layout: Layout, processes: Sequence[ProcessRow], width: int) -> list[Line]:
+    """Write the whole tab: charts, what is not measured, the facts, the processes."""
+    lines: list[Line] = []
+    charts = list(board.charts)
+    for at in range(0, len(charts), layout.chart_columns):
+        lines += chart_rows(board, charts[at : at + layout.chart_columns], layout, width)
+    missing = [title_of(key) for key in _expected(board.detail) if key not in board.detail.row.metrics]
+    if missing:
+        lines += _missing(missing, board.detail, width)
+    lines += processes_lines(processes, width)
+    lines.append(rule((("machine", ""),), width))
+    for label, text in _facts(board.detail).items():
+        lines += _fact(label, text, width)
+    return lines
+
+
+def _missing(titles: Sequence[str], detail: RunDetail, width: int) -> list[Line]:
+    words = wrapped(f"not available: {', '.join(titles)}{_why(detail)}", width - 2, 2)
+    return [((f" {text}", "dim"),) for text in words]
+
+
+def _expected(detail: RunDetail) -> Sequence[str]:
+    """Name what is measured of a run where it can be; on the CPU its memory is the host's."""
+    return [key for key in SYSTEM if key != "host_gib" or not detail.device.startswith("cpu")]
+
+
+def _why(detail: RunDetail) -> str:
+    device = detail.device
+    if not detail.row.step:
+        return " (nothing is measured before its first step)"
+    return (
+        " (it runs on the CPU)" if device.startswith("cpu") else "" if device else " (it was made elsewhere)"
+    )
+
+
+def processes_lines(processes: Sequence[ProcessRow], width: int) -> list[Line]:
+    """List a run's processes, the keeper of each job first."""
+    if not processes:
+        return []
+    lines: list[Line] = [rule((("processes", ""),), width)]
+    lines.append(((f" {'pid':>8}  {'memory':>9} {'cpu time':>11} {'threads':>7}  ", "dim"), ("what", "dim")))
+    for process in processes:
+        memory = "-" if process.memory_gib is None else f"{process.memory_gib:.2f} GiB"
+        threads = "-" if process.threads is None else count(process.threads)
+        state = _STATES.get(process.state, process.state)
+        facts = f" {process.pid:>8}  {memory:>9} {long_span(process.cpu_s):>11} {threads:>7}  "
+        room = max(8, width - len(facts) - len(state) - 4)
+        lines.append(((facts, ""), (cut_end(clean_line(process.command), room), ""), (f"  {state}", "dim")))
+    return lines
+
+
+def _facts(detail: RunDetail) -> dict[str, str]:
+    facts = {"device": detail.device, "folder": detail.folder}
+    if detail.versions:
+        facts["versions"] = ", ".join(f"{name} {version}" for name, version in detail.versions.items())
+    facts["jobs"] = ", ".join(
+        f"{job.id} {job.verb} {word(job.state)}" + (f" (attempt {job.attempt})" if job.attempt > 1 else "")
+        for job in detail.jobs
+    )
+    unread = [f"job {job.id}: {clean_line(job.unread)}" for job in detail.jobs if job.unread]
+    if unread:
+        facts["unread"] = " ".join(unread)
+    return facts
+
+
+def _fact(label: str, text: str, width: int) -> list[Line]:
+    rows = wrapped(text, width - _LABEL - 1, 4) if text else []
+    return [((f" {label if not at else '':<{_LABEL - 1}}", "dim"), (row, "")) for at, row in enumerate(rows)]

@@ -5,25 +5,38 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
+from finetop.core import protocol
 from finetop.core.protocol.check_result import worst_first
 from finetop.tui.screens.run import log_tab
-from finetop.tui.screens.run.charts import layout_of, system_layout
+from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
+from finetop.tui.screens.run.head import OF_CHARTS
 from finetop.tui.screens.run.lineage import relatives
 from finetop.tui.screens.run.log_tab import LogLook
 from finetop.tui.screens.run.metric_names import SYSTEM, metric_keys
-from finetop.tui.screens.run.metrics import has_failed
+from finetop.tui.screens.run.metrics import SPARK, has_failed, numbered
 from finetop.tui.screens.run.sample_diff import steps_of
+from finetop.tui.screens.run.state import (
+    load_checks,
+    load_curves,
+    load_data,
+    load_log,
+    load_processes,
+    load_sparks,
+    log_job,
+)
 from finetop.tui.screens.run.steps import newest_first
 from finetop.tui.screens.run.x_axis import axis_of, next_x
-from finetop.tui.screens.run.zoom import Axis, Shown
-from finetop.tui.widgets.chart import plot_width
+from finetop.tui.screens.run.zoom import Axis, Shown, stretch
+from finetop.tui.widgets.chart import columns_of, plot_width
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from finetop.core.protocol import Across
     from finetop.core.protocol.check_result import TaskResult
     from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
+    from finetop.tui.app_interface import Host
+    from finetop.tui.save import Sheet
     from finetop.tui.screens.run.charts import Layout
     from finetop.tui.screens.run.head import Tab
     from finetop.tui.screens.run.state import Checked, Held
@@ -64,7 +77,7 @@ class Looks:
         return layout_of(*self.size, is_over=has_failed(row))
 
     def axis(self, held: Held, detail: RunDetail) -> Axis:
-        """Give the x axis of the charts; its end moves only where it must."""
+        """Return the x axis of the charts; its end moves only where it must."""
         x = self.shown.x
         cells = plot_width(self.layout(detail.row).chart_width)
         axis = axis_of(detail, x, held.newest.get(x), cells, self.ends.get(x, 0.0))
@@ -92,7 +105,7 @@ class Looks:
 
 
 def checked(looks: Looks, held: Held) -> Checked | None:
-    """Give the check that is shown."""
+    """Return the check that is shown."""
     return held.checks[min(looks.check_at, len(held.checks) - 1)] if held.checks else None
 
 
@@ -155,19 +168,19 @@ def moved_in(looks: Looks, held: Held, detail: RunDetail, rows: int) -> None:
 
 
 def chosen_step(looks: Looks, detail: RunDetail) -> CheckpointRow | None:
-    """Give the checkpoint under the cursor of the steps."""
+    """Return the checkpoint under the cursor of the steps."""
     listed = newest_first(detail)
     return listed[looks.step_at] if looks.step_at < len(listed) else None
 
 
 def chosen_relative(looks: Looks, detail: RunDetail) -> Relative | None:
-    """Give the parent or child under the cursor of the steps, which go on into the tree below them."""
+    """Return the parent or child under the cursor of the steps, which go on into the tree below them."""
     at, found = looks.step_at - len(detail.checkpoints), relatives(detail)
     return found[at] if 0 <= at < len(found) else None
 
 
 def pair_of(looks: Looks, detail: RunDetail) -> tuple[int, int]:
-    """Give the two steps whose samples stand beside each other."""
+    """Return the two steps whose samples stand beside each other."""
     steps = steps_of(detail.samples) or [0]
     pair = looks.pair or (steps[0], steps[-1])
     return pair if set(pair) <= set(steps) else (steps[0], steps[-1])
@@ -182,3 +195,47 @@ def turn_pair(looks: Looks, detail: RunDetail, cells: int) -> None:
     at = steps.index(pair[side]) + (1 if cells > 0 else -1)
     pair[side] = steps[min(max(0, at), len(steps) - 1)]
     looks.samples, looks.pair = "beside", (pair[0], pair[1])
+
+
+async def load(host: Host, held: Held, run: str, looks: Looks, redraw: Callable[[], object]) -> None:
+    """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
+    is_new = held.detail is None
+    held.detail = detail = await host.ask(protocol.GetRun(run))
+    if not is_new:
+        redraw()
+    if looks.tab in OF_CHARTS:
+        await _load_charts(host, held, detail, looks)
+    if looks.tab == "system":
+        await load_processes(host, held)
+    if looks.tab == "metrics":
+        await load_log(host, held, log_job(detail))
+    if looks.tab == "log":
+        await log_tab.load(host, held, detail, looks.log, redraw)
+    if looks.tab == "check":
+        await load_checks(host, held)
+    if looks.tab in ("recipe", "steps"):
+        await load_data(host, held)
+
+
+async def _load_charts(host: Host, held: Held, detail: RunDetail, looks: Looks) -> None:
+    row, layout = detail.row, looks.layout(detail.row)
+    keys, columns = wanted_keys(looks.charted(row)), columns_of(layout.chart_width)
+    for _ in range(2):  # where an axis ends may be known only when its curves came
+        x, (first, last) = looks.shown.x, stretch(looks.shown, looks.axis(held, detail))
+        await load_curves(host, held, keys, x, first, last, columns)
+        if x == "step" or (first, last) == stretch(looks.shown, looks.axis(held, detail)):
+            break
+    if looks.tab == "metrics":
+        await load_sparks(host, held, numbered(looks.small(row), looks.metric(row)), SPARK)
+
+
+def sheet_of(looks: Looks, held: Held, detail: RunDetail | None) -> Sheet:
+    """Return charts and tables of the tab; none while nothing is known of the run."""
+    from finetop.tui.save import Sheet, tables
+
+    if detail is None:
+        return Sheet("run")
+    one = checked(looks, held)
+    stretch = (held.x or "step", held.first, held.last, held.columns)
+    outcome = None if one is None else one.outcome
+    return tables.run(detail, looks.tab, looks.charted(detail.row), held.curves, stretch, outcome)

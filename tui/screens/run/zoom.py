@@ -34,7 +34,7 @@ class Axis:
 
 
 def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
-    """Give the first and the last place in view."""
+    """Return the first and the last place in view."""
     return shown.zoom or (0, axis.end)
 
 

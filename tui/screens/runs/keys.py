@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 
 OPEN = Key("enter", "enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN")
-REMEDIES = Key(
-    "r", "r", "remedies", "remedies", "what mends it, without training first", "finetop remedy RUN"
-)
+REMEDIES = Key("r", "r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
 NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
 KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
@@ -70,7 +68,7 @@ _GO_ON = Key("", "P", "go on", "", "")
 
 
 def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on, or of what is marked, most used first."""
+    """Return the keys of what the cursor is on, or of what is marked, most used first."""
     if row is None:
         return (FILTER,) if is_filtered else (NEW,)
     if marked:

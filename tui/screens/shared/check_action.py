@@ -41,9 +41,7 @@ async def check(
     if not _is_free(bottom):
         return
     if not tasks:
-        host.say(
-            f"every item was asked of {clean_line(run)} at step {count(found.row.step or 0)}: none is left."
-        )
+        host.say(f"all items of {clean_line(run)} at step {count(found.row.step or 0)} are checked.")
         return
 
     def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
@@ -55,8 +53,8 @@ async def check(
     answers = [answer("y", own, f"{count(left(own))} of {name}", [task])] if own else []
     answers.append(answer("a" if own else "y", tasks, f"all {count(left(tasks))}", []))
     words: Line = (
-        (f" Ask {cut_middle(clean_line(run), 24)} the items that are left?", "bold"),
-        ("  Same claim, narrower interval.", ""),
+        (f" Check the remaining {counted(left(tasks), 'item')}?", "bold"),
+        ("  Same verdict, tighter interval.", ""),
     )
     bottom.ask(words, answers, leave="leave it")
 
@@ -68,7 +66,7 @@ def _is_free(bottom: Bottom) -> bool:
 
 def left(tasks: list[TaskFacts]) -> int:
     """Count the items that were not asked."""
-    return sum(one.total - one.n for one in tasks)
+    return sum(task.total - task.n for task in tasks)
 
 
 def price(tasks: list[TaskFacts], item_s: float | None) -> str:
@@ -77,7 +75,7 @@ def price(tasks: list[TaskFacts], item_s: float | None) -> str:
 
 
 async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
-    """Offer to look for the checkpoint that lost it, in as few looks as that needs."""
+    """Offer to find the checkpoint that lost it by bisection."""
     try:
         found: protocol.EarlierAnswer = await host.ask(protocol.Earlier(run))
     except FinetopError as error:
@@ -97,10 +95,10 @@ async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
         "" if found.look_s is None or found.most == 1 else f": {long_span(found.most * found.look_s)} in all"
     )
     words: Line = (
-        (f" Which of {counted(found.unseen, 'checkpoint')} lost it?", "bold"),
-        (f"  {counted(found.most, 'look')} at most{each}{whole}", ""),
+        (f" Find the checkpoint that lost it (bisects {count(found.unseen)})?", "bold"),
+        (f"  {counted(found.most, 'check')} at most{each}{whole}", ""),
     )
-    one = [answer("o", "one look", on=False)] if found.most > 1 else []
+    one = [answer("o", "one check", on=False)] if found.most > 1 else []
     bottom.ask(words, [answer("y", "find it", on=True), *one], leave="leave it")
 
 
@@ -122,7 +120,7 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, found: TriageAnswer)
 
 
 async def order(host: Host, ask: protocol.Check | protocol.LookEarlier) -> None:
-    """Give an order, and say what came of it."""
+    """Return an order, and say what came of it."""
     try:
         answer = await host.ask(ask)
     except FinetopError as error:

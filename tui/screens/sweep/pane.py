@@ -28,10 +28,12 @@ def title_line(held: Held, width: int) -> Line:
     left: Line = ((" Sweep ", ""), (name, "bold"))
     if held.answer is None:
         return left
-    runs = {run.id: run for one in held.settings for run in one.runs}  # one may be of several selectors
+    runs = {
+        run.id: run for setting in held.settings for run in setting.runs
+    }  # one may be of several selectors
     finished = sum(isinstance(run.state, Finished) for run in runs.values())
     left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
-    names = [one.name for one in held.answer.sweeps]
+    names = [sweep.name for sweep in held.answer.sweeps]
     if len(names) < 2 or held.name not in names:
         return left
     return spread(left, ((f"sweep {names.index(held.name) + 1} of {len(names)} ", "dim"),), width)

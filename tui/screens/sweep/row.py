@@ -37,7 +37,7 @@ def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> 
 
     Without a target there is no column for it; with one, the loss needs room to spare.
     """
-    metric = seed_groups.metric(run for one in settings for run in one.runs)
+    metric = seed_groups.metric(run for setting in settings for run in setting.runs)
     has_target = bool(metric) and width >= 66
     has_loss = width >= 84 or not metric
     fixed = START + DONE + RETAINED + ANSWER + LOSS * has_loss + TARGET * has_target + 2
@@ -50,7 +50,7 @@ def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> 
 
 
 def _shared(room: int, wanted: Sequence[int]) -> tuple[int, ...]:
-    """Give each what it wants, the least first; the rest share what is left, with six cells at least."""
+    """Return each what it wants, the least first; the rest share what is left, with six cells at least."""
     cells = dict.fromkeys(range(len(wanted)), 0)
     for left, at in zip(range(len(wanted), 0, -1), sorted(cells, key=lambda at: wanted[at]), strict=True):
         cells[at] = min(wanted[at], max(6, room // left))
@@ -59,11 +59,11 @@ def _shared(room: int, wanted: Sequence[int]) -> tuple[int, ...]:
 
 
 def _by_key(names: Sequence[str], settings: Sequence[Setting]) -> list[list[str]]:
-    return [[values_of(one)[at] for one in settings] for at in range(len(names))]
+    return [[values_of(setting)[at] for setting in settings] for at in range(len(names))]
 
 
 def values_of(setting: Setting) -> tuple[str, ...]:
-    """Give the values that name a setting; where nothing varies but the seed, the run's name."""
+    """Return the values that name a setting; where nothing varies but the seed, the run's name."""
     return setting.values or (setting.runs[0].name,)
 
 

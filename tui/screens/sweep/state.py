@@ -35,7 +35,7 @@ class Held:
         self.answer = answer
         self.curves = selection_curve.read(answer)
         found = _settings(answer, self.curves)
-        place = {one.values: at for at, one in enumerate(self.settings)}
+        place = {setting.values: at for at, setting in enumerate(self.settings)}
         self.settings = sorted(found, key=lambda one: place.get(one.values, len(place)))
 
     def sort(self) -> None:
@@ -53,7 +53,7 @@ class Held:
     @property
     def metric(self) -> str:
         """Name what the target is measured by; nothing without one."""
-        return seed_groups.metric(run for one in self.settings for run in one.runs)
+        return seed_groups.metric(run for setting in self.settings for run in setting.runs)
 
     @property
     def is_lower_better(self) -> bool:
@@ -62,14 +62,14 @@ class Held:
         return self.metric in LOWER_IS_BETTER
 
     def cell_of(self, setting: Setting) -> selection_curve.Cell | None:
-        """Give what came of a setting against random rows; None of a sweep whose rows were not selected."""
+        """Return what came of a setting against random rows; None of a sweep whose rows were not selected."""
         if self.curves is None:
             return None
         by, rows = (setting.values[self.keys.index(key)] for key in (tags.BY, tags.ROWS))
-        return next((one for one in self.curves.cells if (one.by, str(one.rows)) == (by, rows)), None)
+        return next((cell for cell in self.curves.cells if (cell.by, str(cell.rows)) == (by, rows)), None)
 
     def mean_of(self, setting: Setting) -> float | None:
-        """Give the mean over seeds of what the settings are ranked by."""
+        """Return the mean over seeds of what the settings are ranked by."""
         found: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
         if self.curves is not None:
             cell = self.cell_of(setting)
@@ -77,7 +77,7 @@ class Held:
         return None if found is None else found.mean
 
     def run_of(self, setting: Setting) -> RunRow:
-        """Give the run of a setting that is chosen."""
+        """Return the run of a setting that is chosen."""
         return setting.runs[self.chosen.get(setting.values, 0) % len(setting.runs)]
 
     def choose(self, setting: Setting, by: int) -> None:
@@ -92,9 +92,9 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
     found: list[Setting] = []
     for cell in curves.cells:
         own = [
-            one.row
-            for one in answer.runs
-            if cell.by in one.values[tags.BY].split(",") and one.values[tags.ROWS] == str(cell.rows)
+            run.row
+            for run in answer.runs
+            if cell.by in run.values[tags.BY].split(",") and run.values[tags.ROWS] == str(cell.rows)
         ]
         values = {tags.BY: cell.by, tags.ROWS: str(cell.rows)}
         found.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
@@ -114,17 +114,17 @@ def ranked(held: Held, settings: Sequence[Setting]) -> list[Setting]:
 
 
 def best(held: Held) -> Setting | None:
-    """Give the setting with the best target of those whose runs have not regressed; None without two to choose from.
+    """Return the setting with the best target of those whose runs have not regressed; None without two to choose from.
 
     Of rows that were selected there is none: what is better than random rows its column says, with what chance does.
     """
     if held.curves is not None:
         return None
     fine = [
-        one
-        for one in held.settings
-        if held.mean_of(one) is not None
-        and not any(run.check is not None and run.check.verdict == "regressed" for run in one.runs)
+        setting
+        for setting in held.settings
+        if held.mean_of(setting) is not None
+        and not any(run.check is not None and run.check.verdict == "regressed" for run in setting.runs)
     ]
     if len(held.settings) < 2 or not fine:
         return None

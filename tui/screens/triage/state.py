@@ -7,21 +7,19 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core import protocol
-from finetop.tui.widgets.page_cache import CHUNK
-from finetop.tui.widgets.paged_list import Listed
+from finetop.tui.widgets.paged_list import CHUNK, PagedList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.protocol import TriageAnswer, TriageCell, TriageRow
-    from finetop.tui.widgets.page_cache import Pages
-    from finetop.tui.widgets.paged_list import Ask
+    from finetop.tui.widgets.paged_list import Ask, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
 
 
-class Triaged(Listed["TriageRow"]):
-    """The table of triage as far as it was looked at. Every method may raise NoSupervisor."""
+class Triaged(PagedList["TriageRow"]):
+    """The table of triage as far as it was seen. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask)
@@ -37,7 +35,7 @@ class Triaged(Listed["TriageRow"]):
         return self.answer is not None and not self.pages.matching
 
     async def load(self, run: str, at: TriageRow | None) -> int | None:
-        """Start over in the store's order; give the place of the run of that name, else of the run `at`.
+        """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
 
         None when another filter was typed on the way: then it is to be loaded again.
         """
@@ -50,10 +48,10 @@ class Triaged(Listed["TriageRow"]):
         self.runs.clear()
         return self._begin(answer.rows, answer.matching, run, at)
 
-    async def refresh(self, first: int, end: int) -> None:
+    async def refresh(self, first: int, end: int) -> bool:
         """Bring the rows [first, end) up to date; after a check what was known of cells is old."""
         before = self.answer
-        await super().refresh(first, end)
+        is_new = await super().refresh(first, end)
         after = self.answer
         if (
             before is None
@@ -62,16 +60,17 @@ class Triaged(Listed["TriageRow"]):
         ):
             self.cells.clear()
             self.runs.clear()
+        return is_new
 
     async def load_cell(self, row: TriageRow, task: str) -> bool:
-        """Load all about a cell, if it is not known; give whether it came."""
+        """Load all about a cell, if it is not known; returns whether it came."""
         if (row.check_id, task) in self.cells:
             return False
         self.cells[row.check_id, task] = await self._ask(protocol.LookAtCell(row.name, task, PANE_ITEMS))
         return True
 
     async def load_run(self, row: TriageRow) -> bool:
-        """Load a run turned, if it is not known; give whether it came."""
+        """Load a run turned, if it is not known; returns whether it came."""
         if row.check_id in self.runs:
             return False
         self.runs[row.check_id] = await self._ask(protocol.TriageRun(row.name))
@@ -105,7 +104,7 @@ class Triaged(Listed["TriageRow"]):
 
 
 def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> list[str]:
-    """Name the runs to compare: the marked; where that is one, this run too, or what mends it, or one that is ok."""
+    """Name the runs to compare: the marked; where that is one, this run too, or its fix, or one that is ok."""
     names = list(marked) or [row.name]
     if len(names) == 1 and row.name not in names:
         names.append(row.name)
@@ -115,7 +114,9 @@ def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> 
 
 
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
-    """Name the run that mends one, else the first of its base that is ok, as far as rows are held."""
+    """Name the run that fixes one, else the first of its base that is ok, as far as rows are held."""
     fixed_by = row.standings.get("", protocol.Standing()).fixed_by
     others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
-    return fixed_by or next((one.name for one in others if one.verdict == "ok" and one.id != row.id), "")
+    return fixed_by or next(
+        (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
+    )
