@@ -107,15 +107,15 @@ class MachineListener:
             machine.noticed = after  # it is heard when the connection is back
             return
         label = machine.home.label if len(app.machines) > 1 else ""
-        found = [words(notice, label) for notice in answer.notices if needs_a_person(notice.kind)]
-        if not found:
+        news = [words(notice, label) for notice in answer.notices if needs_a_person(notice.kind)]
+        if not news:
             return
-        for text in reversed(found[1:]):
+        for text in reversed(news[1:]):
             app.messages.append(Said(app.now(), text, "amber"))
-        app.say(sentence(found), "amber")
-        wanted = await asyncio.to_thread(own_settings, app.homes[0])
+        app.say(sentence(news), "amber")
+        settings = await asyncio.to_thread(own_settings, app.homes[0])
         if self.ringer.may_ring(app.now()):
-            app.ring(BELL * wanted.bell + notification(wanted.notify, sentence(found)))
+            app.ring(BELL * settings.bell + notification(settings.notify, sentence(news)))
 
 
 # Between two pictures. With a beat of the supervisor before it, what happened is seen within a second; over a link of

@@ -159,8 +159,8 @@ def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     for setting in settings:
         cells = [*(setting.values or (setting.runs[0].name,)), str(len(setting.runs)), str(setting.finished)]
         for _, value in numbers:
-            found = seed_groups.spread(setting.runs, value)
-            cells += ["", ""] if found is None else [_number(found.mean), _number(found.deviation)]
+            estimate = seed_groups.spread(setting.runs, value)
+            cells += ["", ""] if estimate is None else [_number(estimate.mean), _number(estimate.deviation)]
         cells.append(", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(setting.runs)))
         rows.append(tuple(cells))
     head = [column for title, _ in numbers for column in (title, f"{title} ±")]
@@ -168,20 +168,20 @@ def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
     return Sheet(f"sweep-{_file_name(name)}", (Table(titles, tuple(rows)),))
 
 
-def approaches(found: ApproachesAnswer) -> Sheet:
+def approaches(answer: ApproachesAnswer) -> Sheet:
     """Return how well each approach does, what it costs, and the advice."""
-    done = [row for row in found.rows if row.target is not None]
-    left = [row for row in found.rows if row.target is None]
+    done = [row for row in answer.rows if row.target is not None]
+    left = [row for row in answer.rows if row.target is None]
     return Sheet(
-        f"approaches-{_file_name(found.name)}",
+        f"approaches-{_file_name(answer.name)}",
         (
-            Table(words.head(found), tuple(words.cells(row) for row in done)),
+            Table(words.head(answer), tuple(words.cells(row) for row in done)),
             Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
             Table(
                 ("not measured", "how it stands", "why"),
                 tuple((row.name, row.state, row.said) for row in left),
             ),
-            Table(("what for", "advice"), tuple((line.topic, line.text) for line in found.advice)),
+            Table(("what for", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
         ),
     )
 
@@ -200,11 +200,11 @@ def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
     return Sheet("triage", (Table(head, lines),))
 
 
-def remedies(found: RemediesAnswer | None) -> Sheet:
+def remedies(answer: RemediesAnswer | None) -> Sheet:
     """Return what was tried of a run, a remedy a row: what it reaches, keeps and forgets, and on how many items."""
-    if found is None:
+    if answer is None:
         return Sheet("remedies")
-    metrics = list(found.base)
+    metrics = list(answer.base)
     head = (
         *("remedy", "name", "settings", "forgot?", *metrics),
         *(f"gain kept by {metric}" for metric in metrics),
@@ -220,10 +220,10 @@ def remedies(found: RemediesAnswer | None) -> Sheet:
         ),
         *("fresh items", "alpha", "why not"),
     )
-    now = [] if found.now is None else [found.now]
+    now = [] if answer.now is None else [answer.now]
     return Sheet(
-        f"{_file_name(found.run)}-remedies",
-        (Table(head, tuple(_remedy(row, metrics) for row in (*now, *found.rows))),),
+        f"{_file_name(answer.run)}-remedies",
+        (Table(head, tuple(_remedy(row, metrics) for row in (*now, *answer.rows))),),
     )
 
 

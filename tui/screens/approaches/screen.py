@@ -44,7 +44,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     def __init__(self, comparison: str = "") -> None:
         super().__init__()
         self.comparison = comparison
-        self.found: protocol.ApproachesAnswer | None = None
+        self.answer: protocol.ApproachesAnswer | None = None
         self.part: Part = "advice"
         self.of_costs = False
         self.chosen: dict[str, int] = {}  # which run of each approach
@@ -66,7 +66,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         """Return both tables and the advice, for a file."""
         from finetop.tui.save import Sheet, tables
 
-        return Sheet("approaches") if self.found is None else tables.approaches(self.found)
+        return Sheet("approaches") if self.answer is None else tables.approaches(self.answer)
 
     def to_copy(self) -> str:
         return self.run
@@ -76,7 +76,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     @property
     def at(self) -> ApproachRow | None:
         """The approach under the cursor."""
-        rows = [] if self.found is None else self.found.rows
+        rows = [] if self.answer is None else self.answer.rows
         cursor = self.query_one(Table).cursor
         return rows[cursor] if cursor < len(rows) else None
 
@@ -91,59 +91,59 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         return self.size.height >= TALL
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        assert self.found is not None
+        assert self.answer is not None
         return approach_line(
-            self.found.rows[index],
+            self.answer.rows[index],
             self._columns,
-            letter_of(self.found, index),
+            letter_of(self.answer, index),
             has_cursor=has_cursor,
             width=width,
         )
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
-        found, width = self.found, self.size.width
-        self.set_class(found is None, "-empty")
+        answer, width = self.answer, self.size.width
+        self.set_class(answer is None, "-empty")
         title = self.query_one("#title", Lines)
-        if found is None:
+        if answer is None:
             title.show((((" Approaches", "bold"),),))
             words = self._trouble or ("" if self._was_told else "asking the supervisor …")
             self.query_one("#part", Lines).show(empty_lines(words))
             keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
             self.query_one(Bottom).offer((), keys)
             return
-        self._columns = columns_of(found, width, of_costs=self.of_costs)
-        title.show(title_lines(found, width))
+        self._columns = columns_of(answer, width, of_costs=self.of_costs)
+        title.show(title_lines(answer, width))
         self.query_one("#head", Lines).show((head_line(self._columns),))
         table = self.query_one(Table)
-        rows = max(1, min(len(found.rows), self.size.height - 14))
+        rows = max(1, min(len(answer.rows), self.size.height - 14))
         if table.styles.height is None or table.styles.height.value != rows:
             table.styles.height = rows
-        table.show(len(found.rows))
+        table.show(len(answer.rows))
         self.show_pane()
 
     def show_pane(self) -> None:
         """Write what is below the table, the next step and the footer."""
-        found, width = self.found, self.size.width
-        if found is None:
+        answer, width = self.answer, self.size.width
+        if answer is None:
             return
         picture = self.query_one("#picture", Lines)
         if self.is_tall:
             height = picture.size.height - 1
-            drawn = picture_lines(found, self.at, width=width, height=height)
-            picture.show([scatter_rule(found.metric, width), *drawn])
-        self._show_part(found, width)
+            drawn = picture_lines(answer, self.at, width=width, height=height)
+            picture.show([scatter_rule(answer.metric, width), *drawn])
+        self._show_part(answer, width)
         row = self.at
         keys = footer_keys(
-            rows=len(found.rows),
+            rows=len(answer.rows),
             runs=0 if row is None else len(row.runs),
-            others=len(found.comparisons),
+            others=len(answer.comparisons),
             of_costs=self.of_costs,
             has_more=self._has_more,
         )
-        self.query_one(Bottom).offer((next_words(found, row, self.run),), keys)
+        self.query_one(Bottom).offer((next_words(answer, row, self.run),), keys)
 
-    def _show_part(self, found: protocol.ApproachesAnswer, width: int) -> None:
+    def _show_part(self, answer: protocol.ApproachesAnswer, width: int) -> None:
         part = self.query_one("#part", Lines)
         height = max(1, part.size.height - 1)
         row = self.at
@@ -151,8 +151,8 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         where = ""
         match self.part:
             case "picture" if not self.is_tall:
-                title = scatter_title(found.metric)
-                lines = picture_lines(found, row, width=width, height=height)
+                title = scatter_title(answer.metric)
+                lines = picture_lines(answer, row, width=width, height=height)
             case "runs" if row is not None:
                 title = f"runs of {row.name}"
                 chosen = next((at for at, run in enumerate(row.runs) if run.name == self.run), 0)
@@ -161,7 +161,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
                 lines = lines[first:]
             case _:
                 title = "advice, from these numbers alone"
-                lines = advice_lines(found, width)
+                lines = advice_lines(answer, width)
                 self._has_more = len(lines) > height
                 self._first = max(0, min(self._first, len(lines) - height))
                 if self._has_more:
@@ -172,7 +172,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     @property
     def has_shown(self) -> bool:
-        return self.found is not None
+        return self.answer is not None
 
     # --- what happens ---------------------------------------------------------------------------------
 
@@ -184,12 +184,12 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
             if not every.comparisons:
                 return True
             name = self.comparison = every.comparisons[0].name
-        found: protocol.ApproachesAnswer = await host.ask(protocol.Approaches(name))
+        answer: protocol.ApproachesAnswer = await host.ask(protocol.Approaches(name))
         if name != self.comparison:
             return False
         row = self.at  # the cursor stays on it where the order has changed
-        self.found = found
-        names = [one.name for one in found.rows]
+        self.answer = answer
+        names = [one.name for one in answer.rows]
         if row is not None and row.name in names:
             self.query_one(Table).show(len(names), names.index(row.name))
         return True
@@ -232,7 +232,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     def action_compare(self) -> None:
         """Compare a run of each approach that has one."""
-        rows = [] if self.found is None else self.found.rows
+        rows = [] if self.answer is None else self.answer.rows
         runs = [run for run in (_run_of(row, self.chosen) for row in rows) if run]
         if len(runs) < 2:
             host_of(self).say("two runs are the fewest that can be compared.")
@@ -241,9 +241,9 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
 
     def action_other(self, by: int) -> None:
         """Show the next comparison."""
-        if self.found is None:
+        if self.answer is None:
             return  # it is not known yet whether there are others
-        names = [comparison.name for comparison in self.found.comparisons]
+        names = [comparison.name for comparison in self.answer.comparisons]
         if len(names) < 2:
             host_of(self).say("there is no other comparison.")
             return

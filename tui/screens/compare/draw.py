@@ -156,11 +156,11 @@ def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Lin
 
 
 def _last_samples(samples: Sequence[SampleRow]) -> dict[str, SampleRow]:
-    found: dict[str, SampleRow] = {}
+    newest: dict[str, SampleRow] = {}
     for sample in samples:
-        if sample.prompt not in found or found[sample.prompt].step < sample.step:
-            found[sample.prompt] = sample
-    return found
+        if sample.prompt not in newest or newest[sample.prompt].step < sample.step:
+            newest[sample.prompt] = sample
+    return newest
 
 
 def targets_of(runs: Sequence[RunDetail]) -> list[str]:
@@ -234,21 +234,21 @@ _EXAMPLE_ROWS = 3
 def data_lines(held: Held, chosen: int, width: int) -> list[Line]:
     """Write what two runs share, source by source, with examples of rows that only one of them has."""
     at, other = against(held.runs, chosen)
-    one, two = held.runs[at], held.runs[other]
+    first, second = held.runs[at], held.runs[other]
     names = [f"{LETTERS[n]} {cut_middle(clean_line(held.runs[n].row.name), _NAME)}" for n in (at, other)]
     lines: list[Line] = [rule(((f"data of {names[0]}, and of {names[1]}", ""),), width)]
-    for run, name in ((one, names[0]), (two, names[1])):
+    for run, name in ((first, names[0]), (second, names[1])):
         if not run.sources:
             lines += _rows(f"{name}: {data_versions.unknown_rows(run.recipe)}", width, "", "dim")
-    if not (one.sources and two.sources):
+    if not (first.sources and second.sources):
         return lines
-    if data_versions.same_data([one.sources, two.sources]):
-        return [*lines, *_rows(data_versions.same_line(one.sources), width)]
-    found = held.data.get((one.row.name, two.row.name))
-    if found is None:
+    if data_versions.same_data([first.sources, second.sources]):
+        return [*lines, *_rows(data_versions.same_line(first.sources), width)]
+    differ = held.data.get((first.row.name, second.row.name))
+    if differ is None:
         return [*lines, (("   comparing their rows …", "dim"),)]
     for kind, text in data_versions.differ_lines(
-        found, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in held.runs}
+        differ, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in held.runs}
     ):
         if kind in ("-", "+"):
             lines += _rows(

@@ -258,12 +258,12 @@ def end_of(runs: Sequence[RunDetail]) -> int:
 
 def series_of(held: Held, chosen: int) -> list[Series]:
     """Return what is drawn, the chosen run last, so that its letter is on top."""
-    found = [
+    numbered = [
         (number, Series(curve, end=LETTERS[number], is_strong=number == chosen))
         for number, curve in enumerate(held.curves)
         if curve is not None and curve.column
     ]
-    return [one for _, one in sorted(found, key=lambda pair: (pair[0] == chosen, pair[0]))]
+    return [one for _, one in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
 
 
 def chart_lines(

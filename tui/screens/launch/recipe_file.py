@@ -64,10 +64,10 @@ def write(path: Path, text: str, *, overwrite: bool) -> None:
 
 
 def _value_at(resolved: dict[str, Any], key: str) -> Any:
-    found: Any = resolved
+    node: Any = resolved
     for part in key.split("."):
-        found = found[part]
-    return found
+        node = node[part]
+    return node
 
 
 def _put(made: dict[str, Any], key: str, value: Any) -> None:

@@ -111,18 +111,18 @@ def _by_step(detail: RunDetail, width: int) -> list[Line]:
     by_step = {check.step: check for check in reversed(detail.checks) if check.step is not None}
     if len(by_step) < 2:
         return []
-    found: list[Line] = []
+    pieces: list[Line] = []
     for step in sorted(by_step, reverse=True):
         check = by_step[step]
         mark = mark_of_check(check)
         moved = "" if check.drop is None else f" {change(check.drop / 100)}"
         piece: Line = ((f"  {count(step)} ", ""), (mark.mark, mark.style), (moved, ""))
-        if _LABEL + 2 + sum(map(line_width, found)) + line_width(piece) > width:
-            found.append((("  …", "dim"),))
+        if _LABEL + 2 + sum(map(line_width, pieces)) + line_width(piece) > width:
+            pieces.append((("  …", "dim"),))
             break
-        found.append(piece)
+        pieces.append(piece)
     start: Line = ((f"   {'by step':<{_LABEL - 3}}", "dim"),)
-    return [start + tuple(span for piece in reversed(found) for span in piece)]
+    return [start + tuple(span for piece in reversed(pieces) for span in piece)]
 
 
 def _verdict_lines(outcome: Outcome, row: RunRow, width: int) -> list[Line]:

@@ -71,12 +71,12 @@ def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, wi
     """Write the settings that are not the built-in recipe's, each with what that has."""
     theirs = dict(_flat(base, ""))
     own = [(key, text) for key, text in _flat(recipe, "") if key not in _OF_THE_FILE]
-    found = [(key, text) for key, text in own if theirs.get(key, "null") != text]
-    if not found:
+    differing = [(key, text) for key, text in own if theirs.get(key, "null") != text]
+    if not differing:
         return [((f" nothing: it is {name} as it comes", "dim"),)]
-    name_width = min(34, max(len(key) for key, _ in found))
+    name_width = min(34, max(len(key) for key, _ in differing))
     lines: list[Line] = []
-    for key, text in found:
+    for key, text in differing:
         before = theirs.get(key)
         was = f"   {name}: {before}" if before is not None else ""
         rows = wrapped(text, width - name_width - 4, 3) or [""]

@@ -84,7 +84,9 @@ def cell_line(
     retained = selection_curve.short(cell.retained, sign=True, digits=1)
     if columns.has_verdicts:
         return (*line, (f"{apart}{retained:<{RETAINED + MARKED}}", ""), *answer(runs, now))
-    found = [verdict for _, verdict, _ in seed_groups.verdicts(runs)]
-    worst = next((MARKS[verdict] for verdict in ("regressed", "no_verdict", "ok") if verdict in found), None)
+    verdicts = [verdict for _, verdict, _ in seed_groups.verdicts(runs)]
+    worst = next(
+        (MARKS[verdict] for verdict in ("regressed", "no_verdict", "ok") if verdict in verdicts), None
+    )
     mark: Line = () if worst is None else ((f" {worst.mark}", worst.style),)
     return (*line, (f"{apart}{retained.partition(' ')[0]}", ""), *mark)

@@ -100,12 +100,12 @@ def next_words(held: Held, setting: Setting | None) -> Line:
     """Say what to do next: open the run that is chosen; which setting is best so far."""
     if setting is None:
         return ()
-    found = best(held)
+    leader = best(held)
     name = cut_middle(clean_line(held.run_of(setting).name), 24)
-    if found is None:
+    if leader is None:
         return next_line("enter", f"open {name}")
-    values = ", ".join(cut_middle(clean_line(text), 14) for text in values_of(found))
-    if found is setting:
+    values = ", ".join(cut_middle(clean_line(text), 14) for text in values_of(leader))
+    if leader is setting:
         return next_line("enter", f"open {name}: best of what has not regressed")
     return next_line("enter", f"open {name}. Best not regressed: {values}")
 

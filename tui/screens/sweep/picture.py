@@ -82,10 +82,10 @@ def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
 def number(text: str) -> float | None:
     """Read a value as a number; None for what is none."""
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return value if math.isfinite(value) else None
 
 
 def letters(held: Held) -> list[str]:
@@ -137,7 +137,7 @@ def _points(
     *,
     is_target: bool = False,
 ) -> list[Point]:
-    found = []
+    points = []
     for setting in held.settings:
         spread = seed_groups.spread(setting.runs, value)
         if spread is None:
@@ -147,7 +147,7 @@ def _points(
         if len(axis.series) > MOST_BARS and (chosen is None or axis.others(chosen) != axis.others(setting)):
             bar = (spread.mean, spread.mean)
         series = axis.series.index(axis.others(setting))
-        found.append(
+        points.append(
             Point(
                 axis.x(setting),
                 clean_line(setting.values[axis.at]),
@@ -158,7 +158,7 @@ def _points(
                 series - len(axis.series) // 2,
             )
         )
-    return found
+    return points
 
 
 def _interval(held: Held, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
@@ -167,9 +167,9 @@ def _interval(held: Held, setting: Setting, *, is_target: bool) -> tuple[float, 
     values = dict(zip(held.keys, setting.values, strict=False))
     for cell in cells:
         if (cell.by, str(cell.rows)) == (values.get(tags.BY), values.get(tags.ROWS)):
-            found = cell.target if is_target else cell.retained
-            if found is not None and found.low is not None and found.high is not None:
-                return found.low, found.high
+            estimate = cell.target if is_target else cell.retained
+            if estimate is not None and estimate.low is not None and estimate.high is not None:
+                return estimate.low, estimate.high
     return None
 
 

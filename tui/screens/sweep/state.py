@@ -34,17 +34,17 @@ class Held:
         """Take in an answer. The order stays: rows that were seen before stand where they stood."""
         self.answer = answer
         self.curves = selection_curve.read(answer)
-        found = _settings(answer, self.curves)
+        settings = _settings(answer, self.curves)
         place = {setting.values: at for at, setting in enumerate(self.settings)}
-        self.settings = sorted(found, key=lambda one: place.get(one.values, len(place)))
+        self.settings = sorted(settings, key=lambda one: place.get(one.values, len(place)))
 
     def sort(self) -> None:
         """Put the best target first, settings without one last; again: as they were queued."""
         if self.answer is None:
             return
         self.by_target = not self.by_target
-        found = _settings(self.answer, self.curves)
-        self.settings = ranked(self, found) if self.by_target else found
+        settings = _settings(self.answer, self.curves)
+        self.settings = ranked(self, settings) if self.by_target else settings
 
     @property
     def keys(self) -> Sequence[str]:
@@ -70,11 +70,11 @@ class Held:
 
     def mean_of(self, setting: Setting) -> float | None:
         """Return the mean over seeds of what the settings are ranked by."""
-        found: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
+        estimate: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
         if self.curves is not None:
             cell = self.cell_of(setting)
-            found = None if cell is None else cell.target
-        return None if found is None else found.mean
+            estimate = None if cell is None else cell.target
+        return None if estimate is None else estimate.mean
 
     def run_of(self, setting: Setting) -> RunRow:
         """Return the run of a setting that is chosen."""
@@ -89,7 +89,7 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
     """Put runs together; one whose rows several selectors chose alike is of each of them."""
     if curves is None:
         return seed_groups.settings(answer.runs, answer.keys)
-    found: list[Setting] = []
+    settings: list[Setting] = []
     for cell in curves.cells:
         own = [
             run.row
@@ -97,18 +97,18 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
             if cell.by in run.values[tags.BY].split(",") and run.values[tags.ROWS] == str(cell.rows)
         ]
         values = {tags.BY: cell.by, tags.ROWS: str(cell.rows)}
-        found.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
-    return found
+        settings.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
+    return settings
 
 
 def ranked(held: Held, settings: Sequence[Setting]) -> list[Setting]:
     """Order settings by the mean of their target, the best first; those without one come last."""
 
     def worth(setting: Setting) -> float:
-        found = held.mean_of(setting)
-        if found is None:
+        mean = held.mean_of(setting)
+        if mean is None:
             return float("inf")
-        return found if held.is_lower_better else -found
+        return mean if held.is_lower_better else -mean
 
     return sorted(settings, key=worth)
 

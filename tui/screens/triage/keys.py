@@ -35,7 +35,7 @@ STEPS = Key(
     "s",
     "earlier steps",
     "steps",
-    "which checkpoint lost it? says what that takes, then looks",
+    "find the checkpoint that lost it, by bisection (asks)",
     "finetop check RUN --curve",
 )
 CHECK = Key(

@@ -113,7 +113,7 @@ async def test_h_holds_r_releases_and_p_does_either() -> None:
         assert fake.orders()[-1] == protocol.Pause("support-r16")
         await pilot.press("H")
         await settled(pilot)
-        assert "support-r16 does not wait: this is for what does." in text_of(app)
+        assert "support-r16 is not waiting." in text_of(app)
 
 
 async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:

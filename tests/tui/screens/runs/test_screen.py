@@ -24,7 +24,7 @@ from finetop.core import protocol
 from finetop.core.protocol.runs import Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.screens.runs import input_lines, load
+from finetop.tui.screens.runs import input_lines
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.widgets.paged_list import CHUNK
 from finetop.tui.widgets.table import Table
@@ -102,7 +102,7 @@ async def test_the_pane_begins_with_the_verdict_and_follows_the_cursor() -> None
         await pilot.press("j")
         await settled(pilot)
         assert "✗ FAILED  out of memory" in text_of(app)
-        assert "mend   Lower train.batch_size (now 8)." in text_of(app)
+        assert "fix    Lower train.batch_size (now 8)." in text_of(app)
         assert "next  n" in text_of(app)
 
 
@@ -149,7 +149,7 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
 
 
 async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "NUMBERS_S", 0.0)
+    monkeypatch.setattr(RunsScreen, "LEAST_S", 0.0)
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
