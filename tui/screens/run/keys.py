@@ -8,7 +8,7 @@ from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, 
 from finetop.core.text import clean_line
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.view_state import chosen_relative, chosen_step
-from finetop.tui.screens.shared.run_actions import can_go_on
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
 from finetop.tui.screens.shared.run_status import hint_of, next_step
 from finetop.tui.text import count, cut_middle, long_span
 
@@ -32,12 +32,6 @@ SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
 TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
-REMEDIES = Key("r", "r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
-STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
-KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
-PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
-RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
-NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 LOG = Key("l", "l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
 SEARCH = Key("slash", "/", "search", "search", "search in the whole log, or go to `step N`")
 HITS = Key("full_stop", ", .", "hit", "hit(1)", "the next line that was searched for")
@@ -72,7 +66,6 @@ _ANSWERS = Key("", "enter", "answers", "", "")
 _EARLIER = Key("", "v", "earlier check", "", "")
 _OTHER_JOB = Key("", "v", "other job's", "", "")
 _END_SEARCH = Key("", "esc", "end search", "", "")
-_GO_ON = Key("", "P", "go on", "", "")
 _MORE_SAMPLES = Key("", "v", "more steps", "", "")
 _PAIR = Key("", "←→", "right", "", "")
 _PAIR_LEFT = Key("", "⇧←→", "left", "", "")
@@ -88,7 +81,7 @@ def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, .
     state = detail.row.state
     stop: tuple[Key, ...] = ()
     if isinstance(state, Running | Queued):
-        stop = (STOP, _GO_ON if can_go_on(detail.row) else PAUSE)
+        stop = (STOP, GO_ON if can_go_on(detail.row) else PAUSE)
     elif isinstance(state, Failed | Lost | Stopped):
         stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()

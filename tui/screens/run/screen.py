@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
-
 from finetop.core import protocol
-from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
@@ -34,7 +31,7 @@ from finetop.tui.screens.run.view_state import (
 )
 from finetop.tui.screens.run.zoom import Shown, moved, smoother, zoomed
 from finetop.tui.screens.shared.check_action import check
-from finetop.tui.screens.shared.run_actions import pause_or_go_on, said
+from finetop.tui.screens.shared.run_actions import order, pause_or_go_on
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
@@ -317,13 +314,5 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         question = question_of(self.detail, self._do)
         self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
-    @work
-    async def _do(self, ask: protocol.Ask) -> None:
-        """Ask the supervisor to act on the run, and say what came of it."""
-        host = host_of(self)
-        try:
-            answer = await host.ask(ask)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        host.say(said(answer))
+    def _do(self, ask: protocol.Ask) -> None:
+        self.run_worker(order(host_of(self), ask))

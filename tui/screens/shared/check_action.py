@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
-from finetop.tui.screens.shared.run_actions import said
+from finetop.tui.screens.shared.run_actions import order
 from finetop.tui.text import count, counted, cut_end, cut_middle, long_span
 from finetop.tui.widgets.frame import Answer
 
@@ -119,13 +119,3 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer
             await order(host, protocol.Check(name))
 
     bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="leave it")
-
-
-async def order(host: Host, ask: protocol.Check | protocol.LookEarlier) -> None:
-    """Return an order, and say what came of it."""
-    try:
-        answer = await host.ask(ask)
-    except FinetopError as error:
-        host.say(str(error), "red")
-    else:
-        host.say(said(answer))

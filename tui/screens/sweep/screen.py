@@ -9,11 +9,19 @@ from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line
-from finetop.tui.screens.sweep import curve
 from finetop.tui.screens.sweep.keys import KEYS, footer_keys
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.screens.sweep.picture import letters, picture_lines
-from finetop.tui.screens.sweep.row import Columns, columns_of, head_line, setting_line
+from finetop.tui.screens.sweep.row import (
+    Columns,
+    CurveColumns,
+    cell_line,
+    columns_of,
+    curve_columns_of,
+    curve_head_line,
+    head_line,
+    setting_line,
+)
 from finetop.tui.screens.sweep.state import Held
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
@@ -42,7 +50,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         self.held = Held(sweep)
         self.has_words = False  # what follows from a curve stands in place of the picture
         self._columns = Columns((), False, False)
-        self._curve_columns = curve.Columns(0, False, False)  # in their place, for rows that were selected
+        self._curve_columns = CurveColumns(0, False, False)  # in their place, for rows that were selected
         self._letters: list[str] = []
         self._was_told = False
 
@@ -78,7 +86,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
         cell = self.held.cell_of(setting)
         if cell is not None:
             columns = self._curve_columns
-            return curve.cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
+            return cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
         return setting_line(
             setting,
             self._columns,
@@ -103,8 +111,8 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             self._columns = columns_of(width, held.keys, held.settings)
             head.show((head_line(self._columns, held.keys),))
         else:
-            self._curve_columns = curve.columns_of(width, held.curves)
-            head.show((curve.head_line(self._curve_columns),))
+            self._curve_columns = curve_columns_of(width, held.curves)
+            head.show((curve_head_line(self._curve_columns),))
         self._letters = letters(held)
         title.show((title_line(held, width),))
         self.query_one(Table).show(len(held.settings))

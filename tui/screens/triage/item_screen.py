@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.protocol import ItemAnswer, LostItem, TriageRow
-    from finetop.tui.screens.triage.items_screen import Items
+    from finetop.tui.screens.triage.state import Items
 
 
 class ItemScreen(Screen[None], inherit_bindings=False):

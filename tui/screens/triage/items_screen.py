@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-import msgspec
-
-from finetop.core import protocol
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line, rule, spread
+from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
+from finetop.tui.screens.triage.state import Items
 from finetop.tui.text import count, counted, cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
@@ -24,9 +21,6 @@ from finetop.tui.widgets.table import Table, waiting_line
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-    from typing import Any
-
     from textual.app import ComposeResult
 
     from finetop.core.protocol import ItemKind, LostItem, TriageRow
@@ -154,8 +148,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         elif kind is not None:
             self.filter_by(f"kind:{kind.kind.replace(' ', '+')}")
         elif self.item_at(at) is not None:
-            from finetop.tui.screens.triage.item_screen import ItemScreen
-
             self.app.push_screen(ItemScreen(self.row, self.items, at - len(self.items.shown_kinds)))
 
     def action_back(self) -> None:
@@ -167,88 +159,6 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
     def filter_by(self, text: str) -> None:
         if text.strip() != self.items.filter:  # else the cursor stays where it is
             super().filter_by(text)
-
-
-CHUNK = 100
-
-
-_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
-
-
-def asked_for(run: str, task: str, text: str) -> protocol.LostItems:
-    """Read a filter as it is typed: lost, won, kind:carry, margin>1, runs>2, and words in question or answers."""
-    ask = protocol.LostItems(run, task, limit=CHUNK)
-    words = []
-    for word in text.split():
-        found = _WORD.match(word)
-        if word in ("lost", "won"):
-            ask = msgspec.structs.replace(ask, only="lost" if word == "lost" else "won")
-        elif found is not None and found[1] == "kind:":
-            ask = msgspec.structs.replace(ask, kind=found[2].replace("+", " "))
-        elif found is not None and _number(found[2]) is not None:
-            number = _number(found[2]) or 0.0
-            more = {"margin": number} if found[1] == "margin>" else {"runs": min(10**6, int(number) + 1)}
-            ask = msgspec.structs.replace(ask, **more)
-        else:
-            words.append(word)
-    return msgspec.structs.replace(ask, text=" ".join(words))
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if 0 <= number < 1e9 else None
-
-
-@dataclass
-class Items:
-    """The items of one cell, as far as they were looked at. `load` and `more` may raise NoSupervisor."""
-
-    ask: Callable[[protocol.Ask], Awaitable[Any]]
-    run: str
-    task: str
-    filter: str = ""
-    kinds: list[ItemKind] = field(default_factory=list)
-    items: dict[int, LostItem] = field(default_factory=dict)
-    answer: protocol.LostItemsAnswer | None = None  # the newest
-
-    @property
-    def wanted(self) -> protocol.LostItems:
-        return asked_for(self.run, self.task, self.filter)
-
-    @property
-    def matching(self) -> int:
-        return self.answer.matching if self.answer is not None else 0
-
-    @property
-    def shown_kinds(self) -> list[ItemKind]:
-        """The kinds that head the list: all that changed, until one is chosen."""
-        return [] if self.filter else [kind for kind in self.kinds if kind.lost or kind.won]
-
-    async def load(self) -> bool:
-        """Start over; returns whether it is still what is asked for."""
-        wanted = self.wanted
-        answer = await self.ask(wanted)
-        if wanted != self.wanted:
-            return False
-        self.answer, self.kinds = answer, answer.kinds
-        self.items = dict(enumerate(answer.items))
-        return True
-
-    async def more(self, first: int, end: int) -> bool:
-        """Load one chunk of the items [first, end) if any is not held; returns whether something came."""
-        missing = next(
-            (at for at in range(max(0, first), min(end, self.matching)) if at not in self.items), None
-        )
-        if missing is None:
-            return False
-        wanted, offset = self.wanted, missing - missing % CHUNK
-        answer = await self.ask(msgspec.structs.replace(wanted, offset=offset))
-        if wanted == self.wanted:
-            self.items |= {offset + at: item for at, item in enumerate(answer.items)}
-        return bool(answer.items)
 
 
 def title_line(items: Items, row: TriageRow, width: int) -> Line:

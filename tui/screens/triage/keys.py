@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.tui.keys import Key, moves
+from finetop.tui.screens.shared.run_actions import REMEDIES
 from finetop.tui.text import count, counted, cut_end
 from finetop.tui.widgets.frame import next_line
 
@@ -41,7 +42,6 @@ STEPS = Key(
 CHECK = Key(
     "f", "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
 )
-REMEDIES = Key("r", "r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
 MARK = Key("space", "space", "", "mark", "mark for a comparison, or no longer")
 COMPARE = Key(
     "c",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -10,9 +12,10 @@ from finetop.core import protocol
 from finetop.tui.widgets.paged_list import CHUNK, PagedList
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
 
-    from finetop.core.protocol import TriageAnswer, TriageCell, TriageRow
+    from finetop.core.protocol import ItemKind, LostItem, TriageAnswer, TriageCell, TriageRow
     from finetop.tui.widgets.paged_list import Ask, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
@@ -120,3 +123,82 @@ def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     return fixed_by or next(
         (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
     )
+
+
+_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
+
+
+def asked_for(run: str, task: str, text: str) -> protocol.LostItems:
+    """Read a filter as it is typed: lost, won, kind:carry, margin>1, runs>2, and words in question or answers."""
+    ask = protocol.LostItems(run, task, limit=CHUNK)
+    words = []
+    for word in text.split():
+        found = _WORD.match(word)
+        if word in ("lost", "won"):
+            ask = msgspec.structs.replace(ask, only="lost" if word == "lost" else "won")
+        elif found is not None and found[1] == "kind:":
+            ask = msgspec.structs.replace(ask, kind=found[2].replace("+", " "))
+        elif found is not None and _number(found[2]) is not None:
+            number = _number(found[2]) or 0.0
+            more = {"margin": number} if found[1] == "margin>" else {"runs": min(10**6, int(number) + 1)}
+            ask = msgspec.structs.replace(ask, **more)
+        else:
+            words.append(word)
+    return msgspec.structs.replace(ask, text=" ".join(words))
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e9 else None
+
+
+@dataclass
+class Items:
+    """The items of one cell, as far as they were looked at. `load` and `more` may raise NoSupervisor."""
+
+    ask: Callable[[protocol.Ask], Awaitable[Any]]
+    run: str
+    task: str
+    filter: str = ""
+    kinds: list[ItemKind] = field(default_factory=list)
+    items: dict[int, LostItem] = field(default_factory=dict)
+    answer: protocol.LostItemsAnswer | None = None  # the newest
+
+    @property
+    def wanted(self) -> protocol.LostItems:
+        return asked_for(self.run, self.task, self.filter)
+
+    @property
+    def matching(self) -> int:
+        return self.answer.matching if self.answer is not None else 0
+
+    @property
+    def shown_kinds(self) -> list[ItemKind]:
+        """The kinds that head the list: all that changed, until one is chosen."""
+        return [] if self.filter else [kind for kind in self.kinds if kind.lost or kind.won]
+
+    async def load(self) -> bool:
+        """Start over; returns whether it is still what is asked for."""
+        wanted = self.wanted
+        answer = await self.ask(wanted)
+        if wanted != self.wanted:
+            return False
+        self.answer, self.kinds = answer, answer.kinds
+        self.items = dict(enumerate(answer.items))
+        return True
+
+    async def more(self, first: int, end: int) -> bool:
+        """Load one chunk of the items [first, end) if any is not held; returns whether something came."""
+        missing = next(
+            (at for at in range(max(0, first), min(end, self.matching)) if at not in self.items), None
+        )
+        if missing is None:
+            return False
+        wanted, offset = self.wanted, missing - missing % CHUNK
+        answer = await self.ask(msgspec.structs.replace(wanted, offset=offset))
+        if wanted == self.wanted:
+            self.items |= {offset + at: item for at, item in enumerate(answer.items)}
+        return bool(answer.items)

@@ -16,8 +16,9 @@ from finetop.core.protocol import TriageCell
 from finetop.core.store.database import open_store
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
-from finetop.tui.screens.triage.items_screen import ItemsScreen, asked_for
+from finetop.tui.screens.triage.items_screen import ItemsScreen
 from finetop.tui.screens.triage.screen import TriageScreen
+from finetop.tui.screens.triage.state import asked_for
 from finetop.tui.screens.triage.table import TASKS, columns_of
 
 if TYPE_CHECKING:
