@@ -26,7 +26,7 @@ MOVES = moves()[:4]  # letters may be typed beside them
 class TablePage(Screen[ScreenResultType], Generic[ScreenResultType], inherit_bindings=False):
     """A title and a table; esc leads back to the screen before."""
 
-    CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
+    DEFAULT_CSS = "TablePage { overflow: hidden; #about { height: 2; } #list { height: 1fr; } }"
     BINDINGS: ClassVar = bindings((BACK, *MOVES))
 
     def compose(self) -> ComposeResult:

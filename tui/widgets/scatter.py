@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.text import clean_line
 from finetop.tui.line import joined, rule
+from finetop.tui.text import metric_words
 
 if TYPE_CHECKING:
     from finetop.tui.line import Line
@@ -86,7 +86,7 @@ def scatter(
 
 def scatter_title(metric: str) -> str:
     """Name the picture."""
-    return f"{clean_line(metric).replace('_', ' ') or 'target'} against retained"
+    return f"{metric_words(metric) or 'target'} against retained"
 
 
 def scatter_rule(metric: str, width: int) -> Line:

@@ -128,7 +128,7 @@ async def test_the_screen_itself_is_a_picture_without_an_address(tmp_path: Path)
         await pilot.press("enter")
         text = (tmp_path / "keys.svg").read_text()
         ET.fromstring(text)
-        assert "@font-face" not in text and "url(http" not in text and "mends" in text
+        assert "@font-face" not in text and "url(http" not in text and "retraining" in text
 
 
 async def test_copying_happens_on_the_key_alone() -> None:

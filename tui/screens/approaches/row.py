@@ -10,7 +10,7 @@ from finetop.core.approaches import _advice
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as words
 from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end
+from finetop.tui.text import cut_end, metric_words
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Column:
 
 def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Column]:
     """Choose the columns that fit: those that are asked for first, then the others."""
-    metric = cut_end(clean_line(answer.metric).replace("_", " "), 20)
+    metric = cut_end(metric_words(answer.metric), 20)
     done = [row for row in answer.rows if row.target is not None]
 
     def plain(title: str, cell: Callable[[ApproachRow], str]) -> Column:

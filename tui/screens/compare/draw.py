@@ -13,7 +13,7 @@ from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.compare.keys import TABS, Tab
 from finetop.tui.screens.compare.state import LETTERS, against
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import count, cut_end, cut_middle, points, value
+from finetop.tui.text import count, cut_end, cut_middle, metric_words, points, value
 from finetop.tui.widgets.scatter import Spot, scatter
 from finetop.tui.widgets.wrap import wrapped
 
@@ -186,7 +186,7 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
         spots.append(Spot("base", 0.0, base, "dim"))
     margins = [run.row.check.margin for run in runs if run.row.check is not None]
     better = "better is up and to the right"
-    title = f"target, {clean_line(metric).replace('_', ' ')}, against retained, points"
+    title = f"target, {metric_words(metric)}, against retained, points"
     picture = scatter(
         spots,
         width=width,

@@ -12,7 +12,7 @@ from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.head import phase_words
 from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.text import clock, count, cut_end, long_span, without_zero
+from finetop.tui.text import clock, count, cut_end, long_span, metric_words, without_zero
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 
@@ -153,7 +153,7 @@ def _beside(outcome: Outcome, width: int, rows: int) -> list[Line]:
         label, _, rest = clean_line(sentence).partition("  ")
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
         label = {"change of ability": "change", "noise floor": "floor"}.get(label, label)
-        words = rest.replace("_", " ") if label == "target" else rest
+        words = metric_words(rest) if label == "target" else rest
         lines += [
             ((f"   {label if not at else '':<{_LABEL - 3}} ", "dim"), (text, ""))
             for at, text in enumerate(wrapped(words, width - _LABEL - 1, rows))

@@ -17,7 +17,17 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import clock, count, counted, cut_middle, long_span, points, value, without_zero
+from finetop.tui.text import (
+    clock,
+    count,
+    counted,
+    cut_middle,
+    long_span,
+    metric_words,
+    points,
+    value,
+    without_zero,
+)
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
@@ -101,7 +111,7 @@ def _target(check: CheckBrief) -> str:
     """Write what it learned: each metric from the base model to this one."""
     pairs = []
     for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
-        label = clean_line(metric).replace("_", " ")
+        label = metric_words(metric)
         pairs.append(f"{label} {value(base, 4)} -> {value(tuned, 4)}")
     return "  ".join(pairs[:2])
 

@@ -11,7 +11,7 @@ from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
 from finetop.tui.screens.sweep.state import best
-from finetop.tui.text import counted, cut_middle, of_steps, value
+from finetop.tui.text import counted, cut_middle, metric_words, of_steps, value
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.wrap import wrapped
 
@@ -80,7 +80,7 @@ def _run_line(held: Held, setting: Setting, at: int, *, is_chosen: bool, width: 
 def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list[Line]:
     """Write what follows from the curve of selected rows, in words."""
     better = "lower" if curves.is_lower_better else "higher"
-    metric = clean_line(curves.metric).replace("_", " ")
+    metric = metric_words(curves.metric)
     lines = [
         rule(
             (("what follows, from these numbers alone", ""),),
