@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetop.core.client.compare_runs import Trade
     from finetop.core.protocol.runs import RunDetail, SampleRow
-    from finetop.tui.screens.compare.state import Held
+    from finetop.tui.screens.compare.state import ComparedRuns
     from finetop.tui.theme import StyleName
 
 LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
@@ -231,7 +231,7 @@ _NAME = 30  # cells of a run's name
 _EXAMPLE_ROWS = 3
 
 
-def data_lines(held: Held, chosen: int, width: int) -> list[Line]:
+def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:
     """Write what two runs share, source by source, with examples of rows that only one of them has."""
     at, other = against(held.runs, chosen)
     first, second = held.runs[at], held.runs[other]

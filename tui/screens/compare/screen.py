@@ -18,7 +18,7 @@ from finetop.tui.screens.compare.draw import (
     targets_of,
 )
 from finetop.tui.screens.compare.keys import KEYS, TABS, Tab, footer_keys
-from finetop.tui.screens.compare.state import LETTERS, Held, load_curves, load_data, load_runs
+from finetop.tui.screens.compare.state import LETTERS, ComparedRuns, load_curves, load_data, load_runs
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
 from finetop.tui.text import count, without_zero
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.runs import RunDetail
     from finetop.tui.save import Sheet
-    from finetop.tui.screens.compare.state import Held
+    from finetop.tui.screens.compare.state import ComparedRuns
 
 CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14
@@ -52,7 +52,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     def __init__(self, runs: Sequence[str]) -> None:
         super().__init__()
         self.names = list(runs)[: compare_runs.MOST]
-        self.held = Held()
+        self.held = ComparedRuns()
         self.tab: Tab = "numbers"
         self.shown = Shown()
         self.chosen = 0
@@ -256,7 +256,7 @@ def end_of(runs: Sequence[RunDetail]) -> int:
     return longest + max(1, round(ROOM * longest))
 
 
-def series_of(held: Held, chosen: int) -> list[Series]:
+def series_of(held: ComparedRuns, chosen: int) -> list[Series]:
     """Return what is drawn, the chosen run last, so that its letter is on top."""
     numbered = [
         (number, Series(curve, end=LETTERS[number], is_strong=number == chosen))
@@ -267,7 +267,7 @@ def series_of(held: Held, chosen: int) -> list[Series]:
 
 
 def chart_lines(
-    held: Held, view: View, chosen: int, width: int, height: int, *, only_ascii: bool
+    held: ComparedRuns, view: View, chosen: int, width: int, height: int, *, only_ascii: bool
 ) -> list[Line]:
     """Draw the chart with its title in `height` rows."""
     series = series_of(held, chosen)
@@ -282,7 +282,7 @@ def chart_lines(
     return [_title(held, view, chosen, width), *picture]
 
 
-def _title(held: Held, view: View, chosen: int, width: int) -> Line:
+def _title(held: ComparedRuns, view: View, chosen: int, width: int) -> Line:
     """Write the metric, and each run's value at the cursor or at its end; what does not fit goes as a whole."""
     line: Line = ((f" {title_of(held.metric)}", "bold"),)
     parts: list[Line] = []

@@ -20,7 +20,7 @@ LETTERS = "ABCDEFGHI"
 
 
 @dataclass
-class Held:
+class ComparedRuns:
     """The runs, whole, and their curves of the metric that is shown."""
 
     runs: list[RunDetail] = field(default_factory=list)
@@ -32,7 +32,7 @@ class Held:
     _curves_of: tuple[object, ...] = ()
 
 
-async def load_runs(host: Host, held: Held, names: list[str]) -> None:
+async def load_runs(host: Host, held: ComparedRuns, names: list[str]) -> None:
     """Ask for the runs: all at first, then those that go on."""
     known = {run.row.name: run for run in held.runs}
     runs = []
@@ -44,7 +44,9 @@ async def load_runs(host: Host, held: Held, names: list[str]) -> None:
     held.runs = runs
 
 
-async def load_curves(host: Host, held: Held, metric: str, first: float, last: float, columns: int) -> None:
+async def load_curves(
+    host: Host, held: ComparedRuns, metric: str, first: float, last: float, columns: int
+) -> None:
     """Ask for the curves, if there are newer values or other ones are wanted."""
     request = (metric, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
     if not metric or columns < 1 or request == held._curves_of:
@@ -63,7 +65,7 @@ def against(runs: Sequence[RunDetail], chosen: int) -> tuple[int, int]:
     return 0, chosen or min(1, len(runs) - 1)
 
 
-async def load_data(host: Host, held: Held, chosen: int) -> None:
+async def load_data(host: Host, held: ComparedRuns, chosen: int) -> None:
     """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
     first, other = (held.runs[at] for at in against(held.runs, chosen))
     names = first.row.name, other.row.name

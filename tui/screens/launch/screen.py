@@ -38,12 +38,7 @@ from finetop.tui.screens.launch.plan_preview import Ahead
 from finetop.tui.screens.launch.preview import NOTHING, Preview, look_at
 from finetop.tui.screens.launch.prompts import ask_before, write_recipe
 from finetop.tui.screens.launch.recipe_file import command_of
-from finetop.tui.screens.launch.submit import (
-    approaches_question,
-    approaches_request,
-    submit,
-    submit_approaches,
-)
+from finetop.tui.screens.launch.submit import ask_comparison, queue_form
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import (
     Part,
@@ -56,7 +51,7 @@ from finetop.tui.screens.launch.view import (
 )
 from finetop.tui.text import counted
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
-from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
@@ -66,7 +61,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.recipe.load import Loaded
-    from finetop.core.runtime.home import Home
 
 PAUSE_S = 0.3  # errors show when typing pauses for so long
 TALL = 34  # rows of the terminal
@@ -225,8 +219,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     async def _look_ahead(self, loaded: Loaded) -> None:
         """Plan, then lint the data; both end when the recipe changes."""
         host = host_of(self)
-        for looking in (self.ahead.find(loaded, host), self.data_lint.find(loaded.resolved, host.homes)):
-            async with aclosing(looking) as findings:
+        for findings_of in (self.ahead.find(loaded, host), self.data_lint.find(loaded.resolved, host.homes)):
+            async with aclosing(findings_of) as findings:
                 async for _ in findings:
                     with suppress(NoMatches):  # the screen is being taken down
                         self.redraw()
@@ -350,7 +344,10 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def action_queue(self) -> None:
         """Queue the run; refused while a setting is wrong, with the cursor on the first."""
         if (form := self._valid_form()) is not None:
-            ask_before(self.query_one(Bottom), host_of(self), form, self._submit)
+            host = host_of(self)
+            ask_before(
+                self.query_one(Bottom), host, form, lambda home: self.run_worker(queue_form(host, form, home))
+            )
 
     def action_approaches(self) -> None:
         """Queue a comparison of approaches on what the form says, after asking with how many runs."""
@@ -358,7 +355,10 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         if form is not None and form.sweeps:
             host_of(self).say("a comparison sweeps over approaches alone: u takes a sweep back.")
         elif form is not None:
-            ask_before(self.query_one(Bottom), host_of(self), form, self._ask_comparison)
+            bottom, host, start = self.query_one(Bottom), host_of(self), self.run_worker
+            ask_before(
+                bottom, host, form, lambda home: start(ask_comparison(bottom, host, start, form, home))
+            )
 
     def _valid_form(self) -> Form | None:
         """Return the form if all settings are valid; else say which is not, and go there."""
@@ -392,40 +392,3 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _put_cursor_on(self, key: str) -> None:
         keys = [field.key for _, field in self.view.fields] if self.view is not None else []
         self.field_at = keys.index(key) if key in keys else 0
-
-    @work
-    async def _ask_comparison(self, home: Home) -> None:
-        if self.form is None or self.form.loaded is None:
-            return
-        host = host_of(self)
-        try:
-            ask = await approaches_request(host, self.form, home)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        queue = Answer("y", "queue them", lambda: self._submit_comparison(ask))
-        self.query_one(Bottom).ask(approaches_question(ask), [queue], leave="queue nothing")
-
-    @work
-    async def _submit_comparison(self, ask: protocol.SubmitApproaches) -> None:
-        host = host_of(self)
-        try:
-            comparison, words = await submit_approaches(host, ask)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        host.open_approaches(comparison)
-        host.say(words)
-
-    @work
-    async def _submit(self, home: Home) -> None:
-        if self.form is None or self.form.loaded is None:
-            return
-        host = host_of(self)
-        try:
-            run, words = await submit(host, self.form, home)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        host.show_runs(run)
-        host.say(words)

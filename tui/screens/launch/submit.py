@@ -9,10 +9,12 @@ import msgspec
 
 from finetop.core import protocol
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
+from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.screens.launch.form import source_of
 from finetop.tui.screens.launch.sweep import axes_of, points_of
 from finetop.tui.text import count, counted, cut_end
+from finetop.tui.widgets.frame import Answer
 
 if TYPE_CHECKING:
     from finetop.core.recipe.load import Loaded
@@ -20,9 +22,42 @@ if TYPE_CHECKING:
     from finetop.tui.app_interface import Host
     from finetop.tui.line import Line
     from finetop.tui.screens.launch.form import Form
+    from finetop.tui.screens.shared.check_action import Start
+    from finetop.tui.widgets.frame import Bottom
 
 
-async def submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
+async def queue_form(host: Host, form: Form, home: Home) -> None:
+    """Queue what a form without problems says, show it in the list, and say what came of it."""
+    try:
+        run, words = await _submit(host, form, home)
+    except FinetopError as error:
+        host.say(str(error), "red")
+    else:
+        host.show_runs(run)
+        host.say(words)
+
+
+async def ask_comparison(bottom: Bottom, host: Host, start: Start, form: Form, home: Home) -> None:
+    """Ask with how many runs approaches are compared on what a form says, then queue them and show the comparison."""
+    try:
+        ask = await _comparison(host, form, home)
+    except FinetopError as error:
+        host.say(str(error), "red")
+        return
+
+    async def queue() -> None:
+        try:
+            comparison, words = await _submit_comparison(host, ask)
+        except FinetopError as error:
+            host.say(str(error), "red")
+        else:
+            host.open_approaches(comparison)
+            host.say(words)
+
+    bottom.ask(_question(ask), [Answer("y", "queue them", lambda: start(queue()))], leave="queue nothing")
+
+
+async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
     """Queue what a form without problems says. Returns the run to show, and what came of it in words.
 
     Raises FinetopError; then nothing is queued.
@@ -56,7 +91,7 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
     judge(loaded, facts.found, home.label)
 
 
-async def approaches_request(host: Host, form: Form, home: Home) -> protocol.SubmitApproaches:
+async def _comparison(host: Host, form: Form, home: Home) -> protocol.SubmitApproaches:
     """Make the runs of a comparison; nothing is queued. Raises FinetopError, for a recipe without check.target too."""
     from finetop.core.approaches._request import request
 
@@ -67,7 +102,7 @@ async def approaches_request(host: Host, form: Form, home: Home) -> protocol.Sub
     return ask if len(host.homes) == 1 else msgspec.structs.replace(ask, name=f"{home.label}:{ask.name}")
 
 
-def approaches_question(ask: protocol.SubmitApproaches) -> Line:
+def _question(ask: protocol.SubmitApproaches) -> Line:
     """Ask whether they shall be queued, with how many runs that is and what is left out."""
     names = dict.fromkeys(run.approach for run in ask.runs)
     words: Line = (
@@ -82,7 +117,7 @@ def approaches_question(ask: protocol.SubmitApproaches) -> Line:
     return (*words, (f"  Not {cut_end(left_out, 30)}", ""))
 
 
-async def submit_approaches(host: Host, ask: protocol.SubmitApproaches) -> tuple[str, str]:
+async def _submit_comparison(host: Host, ask: protocol.SubmitApproaches) -> tuple[str, str]:
     """Queue the runs. Returns the comparison's name, and what came of it in words. Raises FinetopError."""
     made: Any = await host.ask(ask)
     new = sum(not run.was_there for run in made.runs)

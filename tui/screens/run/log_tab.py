@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.runs import JobRow, RunDetail
     from finetop.tui.app_interface import Host
-    from finetop.tui.screens.run.state import Held
+    from finetop.tui.screens.run.state import RunData
     from finetop.tui.widgets.log_page import Page
 
 MOST = 20_000  # hits that are held
@@ -81,7 +81,7 @@ def turned(log_view: LogView, detail: RunDetail) -> None:
     opened_at(log_view, None)
 
 
-def moved(log_view: LogView, held: Held, rows: int, height: int) -> None:
+def moved(log_view: LogView, held: RunData, rows: int, height: int) -> None:
     """Scroll by so many rows; from where the end is no longer held, the log is read around the place."""
     if abs(rows) >= 1_000_000:
         opened_at(log_view, None)
@@ -103,7 +103,7 @@ def moved(log_view: LogView, held: Held, rows: int, height: int) -> None:
             log_view.first, log_view.at, log_view.page = None, held.tail.begin, None
 
 
-def can_scroll(log_view: LogView, held: Held, width: int, height: int) -> bool:
+def can_scroll(log_view: LogView, held: RunData, width: int, height: int) -> bool:
     """Tell if there is more of the log than is in view, in `height` rows."""
     if log_view.at is not None or log_view.first is not None or held.tail.begin:
         return True
@@ -144,7 +144,7 @@ def _to_first_hit(log_view: LogView, search: Search) -> bool:
 
 
 async def load(
-    host: Host, held: Held, detail: RunDetail, log_view: LogView, redraw: Callable[[], object]
+    host: Host, held: RunData, detail: RunDetail, log_view: LogView, redraw: Callable[[], object]
 ) -> None:
     """Bring what is in view up to date; what is searched for is looked for until its first hit is shown, and on."""
     job = log_job(detail, log_view.job)
@@ -188,7 +188,7 @@ async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
     search.begin = answer.begin if search.begin is None or answer.begin < search.begin else 0
 
 
-def log_lines(log_view: LogView, held: Held, detail: RunDetail, width: int, height: int) -> list[Line]:
+def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, height: int) -> list[Line]:
     """Write the whole tab."""
     job = log_job(detail, log_view.job)
     if job is None:
@@ -204,7 +204,7 @@ def log_lines(log_view: LogView, held: Held, detail: RunDetail, width: int, heig
     return [title, *log_page.view(log_view.page, log_view.at, width, height - 1, wanted, log_view.mark)]
 
 
-def _title(log_view: LogView, held: Held, job: JobRow) -> str:
+def _title(log_view: LogView, held: RunData, job: JobRow) -> str:
     search, words = log_view.search, f"log of job {job.id}, {clean_line(job.verb)}"
     if search is not None:
         return f"{words}, {_search_words(search)}"

@@ -14,7 +14,7 @@ from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
 from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
 from finetop.tui.screens.run.metrics import has_failed
 from finetop.tui.screens.run.prompts import Order, can_end, kill_question, short_name, stop_question
-from finetop.tui.screens.run.state import Held
+from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.tabs import board_of, body_lines
 from finetop.tui.screens.run.view_state import (
     ViewState,
@@ -56,7 +56,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run = run
-        self.held = Held()
+        self.held = RunData()
         self.view_state = ViewState()
         self._slow: Slow | None = None
 

@@ -34,7 +34,7 @@ class Checked:
 
 
 @dataclass(slots=True)
-class Held:
+class RunData:
     """All that is known of a run so far. Curves carry the stretch and the bins they were asked for."""
 
     detail: RunDetail | None = None
@@ -67,7 +67,7 @@ class Held:
 
 
 async def load_curves(
-    host: Host, held: Held, keys: list[str], x: protocol.Across, first: float, last: float, columns: int
+    host: Host, held: RunData, keys: list[str], x: protocol.Across, first: float, last: float, columns: int
 ) -> None:
     """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
     assert held.detail is not None
@@ -87,7 +87,7 @@ async def load_curves(
     held._curves_of, held._curves_row = wanted, row
 
 
-def _can_be_seen(held: Held, row: RunRow, now: float) -> bool:
+def _can_be_seen(held: RunData, row: RunRow, now: float) -> bool:
     """Say whether the curves would look different by now.
 
     Those of a week are read in 100 ms, and a step is less than a hundredth of a column: they wait for a quarter of
@@ -111,7 +111,7 @@ def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
     return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 
 
-async def load_sparks(host: Host, held: Held, keys: Sequence[str], columns: int) -> None:
+async def load_sparks(host: Host, held: RunData, keys: Sequence[str], columns: int) -> None:
     """Ask for the sparklines' values, at most every SPARKS_S seconds."""
     assert held.detail is not None
     row = held.detail.row
@@ -143,7 +143,7 @@ def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
     return begun[-1] if begun else None
 
 
-async def load_log(host: Host, held: Held, job: JobRow | None) -> None:
+async def load_log(host: Host, held: RunData, job: JobRow | None) -> None:
     """Read on in a job's log to its end; that of an ended job is read once."""
     assert held.detail is not None
     if job is None:
@@ -163,7 +163,7 @@ async def load_log(host: Host, held: Held, job: JobRow | None) -> None:
             return
 
 
-async def load_checks(host: Host, held: Held) -> None:
+async def load_checks(host: Host, held: RunData) -> None:
     """Ask for the whole results of the checks, if there is a newer one."""
     assert held.detail is not None
     # A second attempt of a job replaces the results of its first: same number, another time.
@@ -183,7 +183,7 @@ def _checked(plain: dict[str, Any]) -> Checked | None:
         return None
 
 
-async def load_processes(host: Host, held: Held) -> None:
+async def load_processes(host: Host, held: RunData) -> None:
     """Ask which processes a run has, now and then; one that has ended has none."""
     assert held.detail is not None
     row = held.detail.row
@@ -195,7 +195,7 @@ async def load_processes(host: Host, held: Held) -> None:
         held.processes = answer.processes
 
 
-async def load_data(host: Host, held: Held) -> None:
+async def load_data(host: Host, held: RunData) -> None:
     """Ask which versions of its data a run read, once it has read any."""
     assert held.detail is not None
     if held.detail.sources and [facts.row for facts in held.data] != held.detail.sources:

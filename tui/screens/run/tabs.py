@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from finetop.core.protocol import ProcessRow
     from finetop.core.protocol.runs import RunDetail, SampleRow
     from finetop.tui.screens.run.charts import Board, Layout
-    from finetop.tui.screens.run.state import Held
+    from finetop.tui.screens.run.state import RunData
     from finetop.tui.screens.run.view_state import ViewState
     from finetop.tui.widgets.axis import Scale
 
 
 def body_lines(
-    view_state: ViewState, held: Held, detail: RunDetail, *, only_ascii: bool = False
+    view_state: ViewState, held: RunData, detail: RunDetail, *, only_ascii: bool = False
 ) -> tuple[list[Line], str]:
     """Write the tab that is open; and what part of it is seen, where it is longer than its room."""
     width, height = view_state.size
@@ -73,7 +73,7 @@ def body_lines(
             return _part(view_state, [*above, *steps, *below], keep=keep)
 
 
-def board_of(view_state: ViewState, held: Held, detail: RunDetail, *, only_ascii: bool = False) -> Board:
+def board_of(view_state: ViewState, held: RunData, detail: RunDetail, *, only_ascii: bool = False) -> Board:
     """Gather what the metrics tab shows; the y axes only ever widen."""
     shown, row = view_state.shown, detail.row
     axis, layout = view_state.axis(held, detail), view_state.layout(detail.row)
@@ -111,7 +111,7 @@ def board_of(view_state: ViewState, held: Held, detail: RunDetail, *, only_ascii
     )
 
 
-def _step_under(view: View, events: Mapping[int, list[Event]], held: Held, cells: int) -> int | None:
+def _step_under(view: View, events: Mapping[int, list[Event]], held: RunData, cells: int) -> int | None:
     """Name the step under the cursor of the charts: that of what happened there, if anything did."""
     if view.cursor is None:
         return None
@@ -119,7 +119,7 @@ def _step_under(view: View, events: Mapping[int, list[Event]], held: Held, cells
     return under[0].step if under else step_at(view, held.steps, view.cursor, cells)
 
 
-def _check_lines(view_state: ViewState, held: Held, detail: RunDetail) -> tuple[list[Line], str]:
+def _check_lines(view_state: ViewState, held: RunData, detail: RunDetail) -> tuple[list[Line], str]:
     width, height = view_state.size
     shown, tasks = checked(view_state, held), tasks_of(view_state, held)
     if shown is None:

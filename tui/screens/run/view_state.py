@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from finetop.tui.save import Sheet
     from finetop.tui.screens.run.charts import Layout
     from finetop.tui.screens.run.head import Tab
-    from finetop.tui.screens.run.state import Checked, Held
+    from finetop.tui.screens.run.state import Checked, RunData
     from finetop.tui.widgets.axis import Scale
 
 
@@ -76,7 +76,7 @@ class ViewState:
             return system_layout(*self.size, sum(key in row.metrics for key in SYSTEM))
         return layout_of(*self.size, is_over=has_failed(row))
 
-    def axis(self, held: Held, detail: RunDetail) -> Axis:
+    def axis(self, held: RunData, detail: RunDetail) -> Axis:
         """Return the x axis of the charts; its end moves only where it must."""
         x = self.shown.x
         cells = plot_width(self.layout(detail.row).chart_width)
@@ -104,12 +104,12 @@ class ViewState:
         return None if self.metric_at is None or not keys else keys[min(self.metric_at, len(keys) - 1)]
 
 
-def checked(view_state: ViewState, held: Held) -> Checked | None:
+def checked(view_state: ViewState, held: RunData) -> Checked | None:
     """Return the check that is shown."""
     return held.checks[min(view_state.check_at, len(held.checks) - 1)] if held.checks else None
 
 
-def tasks_of(view_state: ViewState, held: Held) -> Sequence[TaskResult]:
+def tasks_of(view_state: ViewState, held: RunData) -> Sequence[TaskResult]:
     """List the tasks of the check that is shown, as its table has them."""
     one = checked(view_state, held)
     return worst_first(one.outcome) if one is not None else ()
@@ -139,7 +139,7 @@ def move_metric(view_state: ViewState, row: RunRow, rows: int) -> None:
     view_state.metric_at = min(max(0, at + rows), total - 1) if total else None
 
 
-def turned(view_state: ViewState, held: Held, detail: RunDetail) -> None:
+def turned(view_state: ViewState, held: RunData, detail: RunDetail) -> None:
     """Turn the view of the open tab: the check before, another job's log, more samples, all settings."""
     if view_state.tab == "check" and held.checks:
         view_state.check_at = (view_state.check_at + 1) % len(held.checks)
@@ -152,7 +152,7 @@ def turned(view_state: ViewState, held: Held, detail: RunDetail) -> None:
         log_tab.turned(view_state.log, detail)
 
 
-def moved_in(view_state: ViewState, held: Held, detail: RunDetail, rows: int) -> None:
+def moved_in(view_state: ViewState, held: RunData, detail: RunDetail, rows: int) -> None:
     """Move by so many rows in the open tab: its cursor, or what is seen of it."""
     if view_state.tab == "metrics":
         move_metric(view_state, detail.row, rows)
@@ -199,7 +199,9 @@ def turn_pair(view_state: ViewState, detail: RunDetail, cells: int) -> None:
     view_state.samples, view_state.pair = "beside", (pair[0], pair[1])
 
 
-async def load(host: Host, held: Held, run: str, view_state: ViewState, redraw: Callable[[], object]) -> None:
+async def load(
+    host: Host, held: RunData, run: str, view_state: ViewState, redraw: Callable[[], object]
+) -> None:
     """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
     is_new = held.detail is None
     held.detail = detail = await host.ask(protocol.GetRun(run))
@@ -219,7 +221,7 @@ async def load(host: Host, held: Held, run: str, view_state: ViewState, redraw: 
         await load_data(host, held)
 
 
-async def _load_charts(host: Host, held: Held, detail: RunDetail, view_state: ViewState) -> None:
+async def _load_charts(host: Host, held: RunData, detail: RunDetail, view_state: ViewState) -> None:
     row, layout = detail.row, view_state.layout(detail.row)
     keys, columns = wanted_keys(view_state.charted(row)), columns_of(layout.chart_width)
     for _ in range(2):  # where an axis ends may be known only when its curves came
@@ -231,7 +233,7 @@ async def _load_charts(host: Host, held: Held, detail: RunDetail, view_state: Vi
         await load_sparks(host, held, numbered(view_state.small(row), view_state.metric(row)), SPARK)
 
 
-def sheet_of(view_state: ViewState, held: Held, detail: RunDetail | None) -> Sheet:
+def sheet_of(view_state: ViewState, held: RunData, detail: RunDetail | None) -> Sheet:
     """Return charts and tables of the tab; none while nothing is known of the run."""
     from finetop.tui.save import Sheet, tables
 

@@ -17,12 +17,12 @@ from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.client.seed_groups import Setting
-    from finetop.tui.screens.sweep.state import Held
+    from finetop.tui.screens.sweep.state import SweepData
 
 ROWS_OF_A_SENTENCE = 4
 
 
-def title_line(held: Held, width: int) -> Line:
+def title_line(held: SweepData, width: int) -> Line:
     """Say which sweep, how many of its runs are done, and which of the sweeps it is."""
     name = cut_middle(clean_line(held.name), max(12, width - 48))
     left: Line = ((" Sweep ", ""), (name, "bold"))
@@ -39,7 +39,7 @@ def title_line(held: Held, width: int) -> Line:
     return spread(left, ((f"sweep {names.index(held.name) + 1} of {len(names)} ", "dim"),), width)
 
 
-def pane_lines(held: Held, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
+def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
     """Write the runs of a setting below a rule, the chosen one marked, so many as there is room for."""
     words = ", ".join(
         f"{short_key(key)} {clean_line(text)}" for key, text in zip(held.keys, setting.values, strict=False)
@@ -57,7 +57,7 @@ def pane_lines(held: Held, setting: Setting, *, width: int, height: int, now: fl
     return lines
 
 
-def _run_line(held: Held, setting: Setting, at: int, *, is_chosen: bool, width: int, now: float) -> Line:
+def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, width: int, now: float) -> Line:
     row = setting.runs[at]
     mark = mark_of(row)
     cells = 28 if width < 100 else 48
@@ -96,7 +96,7 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
     return lines if len(lines) <= height else [*lines[: height - 1], ((" more: finetop sweep", "dim"),)]
 
 
-def next_words(held: Held, setting: Setting | None) -> Line:
+def next_words(held: SweepData, setting: Setting | None) -> Line:
     """Say what to do next: open the run that is chosen; which setting is best so far."""
     if setting is None:
         return ()

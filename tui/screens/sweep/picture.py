@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol.runs import RunRow
     from finetop.tui.line import Line
-    from finetop.tui.screens.sweep.state import Held
+    from finetop.tui.screens.sweep.state import SweepData
     from finetop.tui.theme import StyleName
 
 GUTTER = 9  # cells for the labels of the y axis
@@ -88,7 +88,7 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def letters(held: Held) -> list[str]:
+def letters(held: SweepData) -> list[str]:
     """Return each setting its letter in the picture; none where one series needs none."""
     axis = axis_of(held.settings, held.keys)
     if axis is None:
@@ -96,7 +96,7 @@ def letters(held: Held) -> list[str]:
     return [axis.letter(setting) if len(axis.series) > 1 else "" for setting in held.settings]
 
 
-def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int) -> list[Line]:
+def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height: int) -> list[Line]:
     """Draw in `height` rows, the rule included: by the varied number, else target against retained."""
     if height < LEAST_HEIGHT:
         return []
@@ -130,7 +130,7 @@ def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int
 
 
 def _points(
-    held: Held,
+    held: SweepData,
     axis: Axis,
     chosen: Setting | None,
     value: Callable[[RunRow], float | None],
@@ -161,7 +161,7 @@ def _points(
     return points
 
 
-def _interval(held: Held, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
+def _interval(held: SweepData, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
     """Return the interval of a curve's cell; None in other sweeps, and of one seed."""
     cells = () if held.curves is None else held.curves.cells
     values = dict(zip(held.keys, setting.values, strict=False))
@@ -231,7 +231,7 @@ def _values(points: Sequence[Point], across: Callable[[float], int], columns: in
     return line
 
 
-def _scattered(held: Held, chosen: Setting | None, width: int, height: int) -> list[Line]:
+def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int) -> list[Line]:
     """Draw the settings by their letters: what they reach against what they retain."""
     spots, limit = [], None
     for letter, setting in zip(letters(held), held.settings, strict=True):

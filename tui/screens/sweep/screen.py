@@ -22,7 +22,7 @@ from finetop.tui.screens.sweep.row import (
     head_line,
     setting_line,
 )
-from finetop.tui.screens.sweep.state import Held
+from finetop.tui.screens.sweep.state import SweepData
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen
@@ -47,7 +47,7 @@ class SweepScreen(ListScreen, inherit_bindings=False):
 
     def __init__(self, sweep: str = "") -> None:
         super().__init__()
-        self.held = Held(sweep)
+        self.held = SweepData(sweep)
         self.has_words = False  # what follows from a curve stands in place of the picture
         self._columns = Columns((), False, False)
         self._curve_columns = CurveColumns(0, False, False)  # in their place, for rows that were selected
@@ -209,6 +209,6 @@ class SweepScreen(ListScreen, inherit_bindings=False):
             return
         names = [sweep.name for sweep in answer.sweeps]
         at = names.index(self.held.name) if self.held.name in names else -1
-        self.held = Held(names[(at + by) % len(names)])
+        self.held = SweepData(names[(at + by) % len(names)])
         self.query_one(Table).show(0, 0)
         self.load_anew()

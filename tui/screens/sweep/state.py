@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Held:
+class SweepData:
     """One sweep, as it was last told."""
 
     name: str
@@ -101,7 +101,7 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
     return settings
 
 
-def ranked(held: Held, settings: Sequence[Setting]) -> list[Setting]:
+def ranked(held: SweepData, settings: Sequence[Setting]) -> list[Setting]:
     """Order settings by the mean of their target, the best first; those without one come last."""
 
     def worth(setting: Setting) -> float:
@@ -113,7 +113,7 @@ def ranked(held: Held, settings: Sequence[Setting]) -> list[Setting]:
     return sorted(settings, key=worth)
 
 
-def best(held: Held) -> Setting | None:
+def best(held: SweepData) -> Setting | None:
     """Return the setting with the best target of those whose runs have not regressed; None without two to choose from.
 
     Of rows that were selected there is none: what is better than random rows its column says, with what chance does.

@@ -13,7 +13,7 @@ from finetop.tui.widgets.frame import next_line
 if TYPE_CHECKING:
     from finetop.core.protocol import CellAnswer, TriageRow
     from finetop.tui.line import Line
-    from finetop.tui.screens.triage.state import Triaged
+    from finetop.tui.screens.triage.state import TriageList
 
 OPEN = Key(
     "enter",
@@ -108,7 +108,9 @@ def footer_keys(
     )
 
 
-def steps_of(held: Triaged, row: TriageRow | None, cell: CellAnswer | None, *, on_name: bool) -> list[Line]:
+def steps_of(
+    held: TriageList, row: TriageRow | None, cell: CellAnswer | None, *, on_name: bool
+) -> list[Line]:
     """Say what to do next about what the cursor is on, and what else there is to do."""
     unchecked = unchecked_step(held)
     if row is None:
@@ -118,7 +120,7 @@ def steps_of(held: Triaged, row: TriageRow | None, cell: CellAnswer | None, *, o
     return [next_line(*step), *([next_line(*other, before="or")] if other else [])]
 
 
-def unchecked_step(held: Triaged) -> tuple[str, str] | None:
+def unchecked_step(held: TriageList) -> tuple[str, str] | None:
     """Say how to check finished runs that have no check, where nothing else is to be looked at."""
     answer = held.answer
     if answer is None or answer.new + answer.looking or held.filter or not answer.unchecked_total:

@@ -14,7 +14,7 @@ from finetop.tui.screens.shared.check_action import ask_unchecked, check, earlie
 from finetop.tui.screens.triage import actions, table as triage_table
 from finetop.tui.screens.triage.keys import KEYS, footer_keys, steps_of, unchecked_step
 from finetop.tui.screens.triage.pane import pane_lines
-from finetop.tui.screens.triage.state import Triaged, compared
+from finetop.tui.screens.triage.state import TriageList, compared
 from finetop.tui.screens.triage.table import (
     NAME,
     TASKS,
@@ -54,7 +54,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
 
     def __init__(self) -> None:
         super().__init__()
-        self.held = self.listed = Triaged(lambda ask: host_of(self).ask(ask))
+        self.held = self.listed = TriageList(lambda ask: host_of(self).ask(ask))
         self.column = WHOLE
         self.row_at = 0  # of the run under the cursor, whichever way the table is turned
         self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 PANE_ITEMS = 20  # lost items that the tallest pane shows
 
 
-class Triaged(PagedList["TriageRow"]):
+class TriageList(PagedList["TriageRow"]):
     """The table of triage as far as it was seen. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:

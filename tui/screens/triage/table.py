@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol import Standing, TaskFacts, TriageAnswer, TriageRow
     from finetop.tui.line import Line, Span
-    from finetop.tui.screens.triage.state import Triaged
+    from finetop.tui.screens.triage.state import TriageList
     from finetop.tui.theme import StyleName
 
 NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
@@ -226,7 +226,7 @@ def _share(value: float | None) -> str:
     return "-" if value is None else without_zero(value, 3)
 
 
-def state_line(held: Triaged, width: int, now: float) -> Line:
+def state_line(held: TriageList, width: int, now: float) -> Line:
     """Say how many regressions are new, looked at and settled; at the right what was checked, or the filter."""
     answer = held.answer
     if answer is None:
@@ -240,7 +240,7 @@ def state_line(held: Triaged, width: int, now: float) -> Line:
     return spread(left, (*_right(held), (" ", "")), width)
 
 
-def _right(held: Triaged) -> Line:
+def _right(held: TriageList) -> Line:
     pages = held.pages
     if held.filter:
         return (
@@ -268,7 +268,7 @@ def facts_words(rows: list[TriageRow]) -> str:
     return ", ".join(words)
 
 
-def turned_line(held: Triaged, row: TriageRow, at: int, width: int) -> Line:
+def turned_line(held: TriageList, row: TriageRow, at: int, width: int) -> Line:
     """Say which run is shown turned, and how it is seen."""
     seen = row.standing
     state = standing_words(seen) if seen is not None else ""
@@ -280,7 +280,7 @@ def turned_line(held: Triaged, row: TriageRow, at: int, width: int) -> Line:
     return spread(left, ((f"{facts_words([row])}   {place} ", "dim"),), width)
 
 
-def empty_lines(held: Triaged) -> list[Line]:
+def empty_lines(held: TriageList) -> list[Line]:
     """Say why there is nothing to see, and which finished runs nobody has checked."""
     answer = held.answer
     if answer is None:
@@ -292,7 +292,7 @@ def empty_lines(held: Triaged) -> list[Line]:
     return [(), ((f" No run has been checked yet.{how}", "bold"),), *unchecked_lines(held)]
 
 
-def unchecked_lines(held: Triaged) -> list[Line]:
+def unchecked_lines(held: TriageList) -> list[Line]:
     """Name the finished runs that have no check."""
     answer = held.answer
     if answer is None or not answer.unchecked_total:
