@@ -198,9 +198,9 @@ def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change
     further = [level for level in LEVELS if (level - row.priority) * levels > 0]
     if not further:
         return None
-    wanted = further[0] if levels > 0 else further[-1]
+    priority = further[0] if levels > 0 else further[-1]
     return Change(
-        protocol.Prioritise(entry.name, wanted), _back(entry, line, place), f"the priority of {row.run}"
+        protocol.Prioritise(entry.name, priority), _back(entry, line, place), f"the priority of {row.run}"
     )
 
 

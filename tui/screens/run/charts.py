@@ -73,8 +73,8 @@ def layout_of(width: int, height: int, *, is_over: bool = False) -> Layout:
     chart_width = width // 2 - 2 if columns == 2 else width - 1
     if width >= 100 and height >= 28:
         return Layout(columns, 2, chart_width, min(13, max(7, (height - NUMBERS - 2 - LOG) // 2)))
-    wanted = height // 3 if is_over else height // 2
-    return Layout(columns, 1, chart_width, min(14, max(5, wanted)))
+    rows = height // 3 if is_over else height // 2
+    return Layout(columns, 1, chart_width, min(14, max(5, rows)))
 
 
 def system_layout(width: int, height: int, charts: int) -> Layout:

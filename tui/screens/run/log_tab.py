@@ -196,12 +196,15 @@ def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, h
     other: Line = (("v", "bold"), (" other job's", "dim")) if len(detail.jobs) > 1 else ()
     room = max(10, width - 8 - line_width(other))
     title = rule(((cut_end(_title(log_view, held, job), room), ""),), width, other)
-    wanted = "" if log_view.search is None else log_view.search.text
+    searched_text = "" if log_view.search is None else log_view.search.text
     if log_view.at is None:
-        return [title, *log.view(held.tail, width, height - 1, log_view.first, wanted)]
+        return [title, *log.view(held.tail, width, height - 1, log_view.first, searched_text)]
     if log_view.page is None:
         return [title, (("   reading …", "dim"),)]
-    return [title, *log_page.view(log_view.page, log_view.at, width, height - 1, wanted, log_view.mark)]
+    return [
+        title,
+        *log_page.view(log_view.page, log_view.at, width, height - 1, searched_text, log_view.mark),
+    ]
 
 
 def _title(log_view: LogView, held: RunData, job: JobRow) -> str:

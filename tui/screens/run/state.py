@@ -72,10 +72,10 @@ async def load_curves(
     """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
     assert held.detail is not None
     row = held.detail.row
-    wanted = (tuple(keys), x, first, last, columns)
+    request = (tuple(keys), x, first, last, columns)
     if not keys or columns < 1:
         return
-    if wanted == held._curves_of and not _can_be_seen(held, row, host.now()):
+    if request == held._curves_of and not _can_be_seen(held, row, host.now()):
         return
     held._curves_at = host.now()
     answer: protocol.CurvesAnswer = await host.ask(
@@ -84,7 +84,7 @@ async def load_curves(
     held.curves = {curve.key: curve for curve in answer.curves}
     held.steps, held.newest[x] = answer.steps, answer.newest if x != "step" else row.step
     held.x, held.first, held.last, held.columns = x, first, last, columns
-    held._curves_of, held._curves_row = wanted, row
+    held._curves_of, held._curves_row = request, row
 
 
 def _can_be_seen(held: RunData, row: RunRow, now: float) -> bool:
@@ -115,16 +115,16 @@ async def load_sparks(host: Host, held: RunData, keys: Sequence[str], columns: i
     """Ask for the sparklines' values, at most every SPARKS_S seconds."""
     assert held.detail is not None
     row = held.detail.row
-    wanted = (tuple(keys), row.step)
-    if not keys or wanted == held._sparks_of:
+    request = (tuple(keys), row.step)
+    if not keys or request == held._sparks_of:
         return
     if (
-        held._sparks_of[:1] == wanted[:1]
+        held._sparks_of[:1] == request[:1]
         and host.now() - held._sparks_at < SPARKS_S
         and isinstance(row.state, Running)
     ):
         return
-    held._sparks_of, held._sparks_at = wanted, host.now()
+    held._sparks_of, held._sparks_at = request, host.now()
     answer: protocol.CurvesAnswer = await host.ask(
         protocol.Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
     )

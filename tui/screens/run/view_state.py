@@ -89,9 +89,9 @@ class ViewState:
         if self.tab == "system":
             return [key for key in SYSTEM if key in row.metrics]
         keys, room = metric_keys(row), self.layout(row).charts
-        wanted = [key for key in self.large if key in keys][-room:]
-        others = [key for key in keys if key not in wanted]
-        return [*others[: room - len(wanted)], *wanted]
+        chosen = [key for key in self.large if key in keys][-room:]
+        others = [key for key in keys if key not in chosen]
+        return [*others[: room - len(chosen)], *chosen]
 
     def small(self, row: RunRow) -> list[str]:
         """List the metrics that are a number and a sparkline."""

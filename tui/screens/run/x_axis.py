@@ -70,11 +70,11 @@ def _time_end(detail: RunDetail, newest: float, before: float) -> float:
     state = detail.row.state
     if not isinstance(state, Running | Queued):
         return max(newest, 1.0)
-    wanted = newest + ((state.left_s or 0.0) if isinstance(state, Running) else 0.0)
-    if before >= newest and wanted <= before <= 2.5 * wanted:
+    expected = newest + ((state.left_s or 0.0) if isinstance(state, Running) else 0.0)
+    if before >= newest and expected <= before <= 2.5 * expected:
         return before
-    unit = 10.0 ** (len(str(int(max(wanted, 60.0)))) - 1)
-    return next(unit * factor for factor in _ROUND if unit * factor >= max(wanted, 60.0))
+    unit = 10.0 ** (len(str(int(max(expected, 60.0)))) - 1)
+    return next(unit * factor for factor in _ROUND if unit * factor >= max(expected, 60.0))
 
 
 def place_of(step: float, steps: Curve | None) -> float | None:

@@ -188,12 +188,12 @@ def _chosen(key: str) -> Column:
     width = max(cell_len(title), WORD_WIDTHS.get(key, 10) if is_word(key) else NUMBER_WIDTH)
 
     def cell(row: RunRow, now: float, sparks: Sparks) -> str:
-        found = chosen_cell(row, key, now)
-        if found is None or isinstance(found, str):
-            return cut_end(found or "", width)
+        content = chosen_cell(row, key, now)
+        if content is None or isinstance(content, str):
+            return cut_end(content or "", width)
         if key == "age":
-            return span(found)
-        return value(found) if is_metric(key) else word_of(found)
+            return span(content)
+        return value(content) if is_metric(key) else word_of(content)
 
     return Column(title, width, "left" if is_word(key) else "right", 0, cell, key=key)
 

@@ -44,18 +44,18 @@ def columns_of(width: int, keys: Sequence[str], settings: Sequence[Setting]) -> 
     has_loss = width >= 84 or not metric
     fixed = START + DONE + RETAINED + ANSWER + LOSS * has_loss + TARGET * has_target + 2
     names = keys or ("run",)
-    wanted = [
+    widths = [
         max([len(short_key(name)), *(len(clean_line(value)) for value in values)])
         for name, values in zip(names, _by_key(names, settings), strict=True)
     ]
-    return Columns(_shared(width - fixed - 2 * len(names), wanted), has_loss, has_target)
+    return Columns(_shared(width - fixed - 2 * len(names), widths), has_loss, has_target)
 
 
-def _shared(room: int, wanted: Sequence[int]) -> tuple[int, ...]:
+def _shared(room: int, widths: Sequence[int]) -> tuple[int, ...]:
     """Return each what it wants, the least first; the rest share what is left, with six cells at least."""
-    cells = dict.fromkeys(range(len(wanted)), 0)
-    for left, at in zip(range(len(wanted), 0, -1), sorted(cells, key=lambda at: wanted[at]), strict=True):
-        cells[at] = min(wanted[at], max(6, room // left))
+    cells = dict.fromkeys(range(len(widths)), 0)
+    for left, at in zip(range(len(widths), 0, -1), sorted(cells, key=lambda at: widths[at]), strict=True):
+        cells[at] = min(widths[at], max(6, room // left))
         room -= cells[at]
     return tuple(cells.values())
 

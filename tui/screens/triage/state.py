@@ -42,9 +42,9 @@ class TriageList(PagedList["TriageRow"]):
 
         None when another filter was typed on the way: then it is to be loaded again.
         """
-        wanted = self.filter
+        before = self.filter
         answer = await self._asked(0, CHUNK)
-        if wanted != self.filter:
+        if before != self.filter:
             return None
         self.tasks = list(answer.tasks)
         self.cells.clear()
@@ -133,14 +133,14 @@ def asked_for(run: str, task: str, text: str) -> protocol.LostItems:
     ask = protocol.LostItems(run, task, limit=CHUNK)
     words = []
     for word in text.split():
-        found = _WORD.match(word)
+        match = _WORD.match(word)
         if word in ("lost", "won"):
             ask = msgspec.structs.replace(ask, only="lost" if word == "lost" else "won")
-        elif found is not None and found[1] == "kind:":
-            ask = msgspec.structs.replace(ask, kind=found[2].replace("+", " "))
-        elif found is not None and _number(found[2]) is not None:
-            number = _number(found[2]) or 0.0
-            more = {"margin": number} if found[1] == "margin>" else {"runs": min(10**6, int(number) + 1)}
+        elif match is not None and match[1] == "kind:":
+            ask = msgspec.structs.replace(ask, kind=match[2].replace("+", " "))
+        elif match is not None and _number(match[2]) is not None:
+            number = _number(match[2]) or 0.0
+            more = {"margin": number} if match[1] == "margin>" else {"runs": min(10**6, int(number) + 1)}
             ask = msgspec.structs.replace(ask, **more)
         else:
             words.append(word)
@@ -168,7 +168,7 @@ class Items:
     answer: protocol.LostItemsAnswer | None = None  # the newest
 
     @property
-    def wanted(self) -> protocol.LostItems:
+    def request(self) -> protocol.LostItems:
         return asked_for(self.run, self.task, self.filter)
 
     @property
@@ -182,9 +182,9 @@ class Items:
 
     async def load(self) -> bool:
         """Start over; returns whether it is still what is asked for."""
-        wanted = self.wanted
-        answer = await self.ask(wanted)
-        if wanted != self.wanted:
+        before = self.request
+        answer = await self.ask(before)
+        if before != self.request:
             return False
         self.answer, self.kinds = answer, answer.kinds
         self.items = dict(enumerate(answer.items))
@@ -197,8 +197,8 @@ class Items:
         )
         if missing is None:
             return False
-        wanted, offset = self.wanted, missing - missing % CHUNK
-        answer = await self.ask(msgspec.structs.replace(wanted, offset=offset))
-        if wanted == self.wanted:
+        request, offset = self.request, missing - missing % CHUNK
+        answer = await self.ask(msgspec.structs.replace(request, offset=offset))
+        if request == self.request:
             self.items |= {offset + at: item for at, item in enumerate(answer.items)}
         return bool(answer.items)
