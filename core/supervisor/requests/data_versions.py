@@ -136,3 +136,6 @@ async def _find(asked: Asked) -> Found:
         last = (error.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
         raise EnvironmentTrouble(f"the rows could not be compared: {last[:300]}")
     return msgspec.json.decode(said, type=Found)
+
+
+ANSWERS = {protocol.DataVersions: listing, protocol.DataOf: of_run, protocol.DataDiffer: differ}
