@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def ask_before(bottom: Bottom, host: Host, form: Form, submit: Callable[[Home], object]) -> None:
-    """Queue a form that has nothing to mend; before, ask for what must be agreed to, and for the machine."""
+    """Queue a form whose settings are valid; before, ask for what must be agreed to, and for the machine."""
     assert form.loaded is not None
     model = form.loaded.recipe.model
     go_on = partial(_ask_how_many, bottom, host, form, submit)
