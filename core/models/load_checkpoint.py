@@ -35,7 +35,7 @@ def load_checkpoint(
     from peft import PeftModel
     from safetensors import SafetensorError
 
-    from finetop.core.models.adapter_dtype import answer_in_kind
+    from finetop.core.models.load import answer_in_kind
 
     model, tokenizer = load.load_model(base, dtype, device)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import load
-from finetop.core.models.adapter_dtype import answer_in_kind
+from finetop.core.models.load import answer_in_kind
 
 if TYPE_CHECKING:
     from pathlib import Path

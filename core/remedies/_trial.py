@@ -20,7 +20,7 @@ from finetop.core.check.scoring_passes import rows_of, score_target, turn
 from finetop.core.check.statistics import conclude, sequential
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.models import resolve
-from finetop.core.models.fingerprint import fingerprint
+from finetop.core.models.hashes import fingerprint
 from finetop.core.protocol.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.runs import RemedyRow

@@ -15,11 +15,6 @@ if TYPE_CHECKING:
 names, load = METHODS.names, METHODS.load
 
 
-def why_not_quantized(method: Method) -> str:
-    """Say why a method can't train on every kind of quantised weights; nothing if it says nothing."""
-    return str(getattr(method, "NOT_QUANTIZED", ""))
-
-
 def merges(name: str, options: Any) -> bool:
     """Say if what a method with these options learns can be added into the base's weights. Raises NotFound."""
     method = load(name)

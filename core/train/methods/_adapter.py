@@ -7,7 +7,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.models.adapter_dtype import answer_in_kind
+from finetop.core.models.load import answer_in_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

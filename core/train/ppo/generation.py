@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.examples import PromptExample
     from finetop.core.train.ppo.options import Options
-    from finetop.core.train.ppo.policy import Reader, Reference, Said
-    from finetop.core.train.ppo.values import Value
+    from finetop.core.train.ppo.policy import Reader, Reference, Said, Value
     from finetop.core.train.trainers.reward_sum import Paid, Payer
 
 

@@ -17,9 +17,8 @@ from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
 from finetop.core.train.ppo import advantages, chance, longest, losses, optimizers, rollouts, scores
 from finetop.core.train.ppo.generation import Writer
-from finetop.core.train.ppo.policy import Reader, Reference, switch_dropout_off
+from finetop.core.train.ppo.policy import Reader, Reference, Value, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
-from finetop.core.train.ppo.values import Value
 from finetop.core.train.resume import state_files
 
 if TYPE_CHECKING:

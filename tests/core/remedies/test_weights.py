@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from finetop.core import remedies
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolve, resolved
-from finetop.core.models.fingerprint import fingerprint
+from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
-from finetop.core.remedies._adapters import has_scale
 from finetop.core.remedies._weights import Unchanged, changed
+from finetop.core.remedies.interpolate import has_scale
 from finetop.core.remedies.intruders import without_intruders
 from finetop.core.remedies.prune import drawn, largest
 
