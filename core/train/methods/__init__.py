@@ -9,7 +9,6 @@ from finetop.core.plugins import METHODS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.plugins import Method
 
 
 names, load = METHODS.names, METHODS.load
