@@ -29,14 +29,14 @@ def work(job: Job) -> Ended:
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> _measure.Wanted:
+def wanted_of(job: Job, device: str) -> _measure.MeasureRequest:
     """Read what is measured: a checkpoint, or without one the base as it is. Raises BadInput."""
     name, step = job.args.get("approach"), job.args.get("step")
     if not isinstance(name, str) or name not in approaches.names():
         hint = f"It is one of {', '.join(approaches.names())}."
         raise BadInput(f"job.json: args.approach is {name!r}.", hint=hint)
     trains = job.spec.verb == "measure"
-    return _measure.Wanted(
+    return _measure.MeasureRequest(
         approach=name,
         recipe=job.recipe(),
         step=step if isinstance(step, int) else None,

@@ -53,7 +53,7 @@ Scores = dict[str, list[RowScore]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MeasureRequest:
     """What is measured: the base as it is, or a checkpoint of a run that trains."""
 
     approach: str
@@ -76,7 +76,7 @@ class Loaded:
     device: str
 
 
-def measure(wanted: Wanted, home: Home, events: EventLog, run_folder: Path) -> ApproachMeasured:
+def measure(wanted: MeasureRequest, home: Home, events: EventLog, run_folder: Path) -> ApproachMeasured:
     """Measure, and give what is to be told; which version of the test was read is kept with the run.
 
     Raises BadInput for a recipe, rows or documents that can't be used, EnvironmentTrouble where even the smallest
@@ -135,7 +135,7 @@ def _of_documents(asker: Asker | None) -> list[str]:
     return told
 
 
-def open_approach(wanted: Wanted, home: Home, events: EventLog) -> Loaded:
+def open_approach(wanted: MeasureRequest, home: Home, events: EventLog) -> Loaded:
     """Load the base, or the checkpoint. Raises BadInput."""
     events.write(Phase("loading model"))
     recipe, device = wanted.recipe, wanted.device
@@ -182,7 +182,7 @@ def time_queries(
 
 
 def peak_memory(device: str) -> float:
-    """Give the most memory so far, in GiB: of the GPU, or of this process."""
+    """Return the most memory so far, in GiB: of the GPU, or of this process."""
     if device.startswith("cuda"):
         import torch
 
@@ -240,7 +240,7 @@ class NewsScores:
 
 
 def measure_news(
-    wanted: Wanted, loaded: Loaded, asker: Asker | None, home: Home, events: EventLog
+    wanted: MeasureRequest, loaded: Loaded, asker: Asker | None, home: Home, events: EventLog
 ) -> NewsScores:
     """Ask about the new facts; then put them where this approach looks things up, and ask again."""
     recipe = wanted.recipe
@@ -266,8 +266,8 @@ def measure_news(
     return NewsScores(before, ask_by(anew, "new facts, after"), max(spent, anew.seconds))
 
 
-def with_news(wanted: Wanted) -> Ask | None:
-    """Give how the model is asked once the new facts are where it looks; None where it looks nothing of them up."""
+def with_news(wanted: MeasureRequest) -> Ask | None:
+    """Return how the model is asked once the new facts are where it looks; None where it looks nothing of them up."""
     recipe = wanted.recipe
     ask, update = recipe.ask, recipe.approaches.update
     if update is None or wanted.learns_news or approaches.load(wanted.approach).UPDATES != "index":

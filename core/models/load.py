@@ -97,7 +97,7 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
 
 
 def has_plain_template(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Tell whether a tokenizer came without a chat template and got the plain one."""
+    """Return whether a tokenizer came without a chat template and got the plain one."""
     return str(tokenizer.chat_template).endswith(PLAIN_TEMPLATE)
 
 
@@ -130,7 +130,7 @@ def load_model(
             raise
         raise EnvironmentTrouble(
             f"model.quantize: {resolved.quantize} can't be had here: {str(error).strip().splitlines()[0][:300]}",
-            hint="Set model.quantize to none (--quantize none), or mend bitsandbytes.",
+            hint="Set model.quantize to none (--quantize none), or fix bitsandbytes.",
         ) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _unusable(resolved, "model", error) from error

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Tell an adapter's folder from a whole model's."""
+    """Return whether a folder holds an adapter, not a whole model."""
     return (folder / "adapter_config.json").is_file()
 
 

@@ -41,7 +41,7 @@ __all__ = [
 ]
 
 MAX_EXTENDS = 8
-Look = Callable[
+FileCheck = Callable[
     [Path, bool], tuple[str, str]
 ]  # a path, whether it is a folder -> what is wrong with it, and a hint
 
@@ -100,7 +100,7 @@ def find_problems(text: str, sets: Sequence[str] = (), cwd: Path | None = None) 
     return read_recipe(root)[1]
 
 
-def check_files(loaded: Loaded, look: Look | None = None) -> None:
+def check_files(loaded: Loaded, look: FileCheck | None = None) -> None:
     """See that the files a run needs exist, before it is queued. Raises RecipeError with the naming line.
 
     `look` looks at one of them, where the run is to be on another machine.
@@ -232,7 +232,7 @@ def _raise_first(problems: list[RecipeError]) -> None:
     raise first
 
 
-def _file_problems(loaded: Loaded, look: Look) -> Iterator[RecipeError]:
+def _file_problems(loaded: Loaded, look: FileCheck) -> Iterator[RecipeError]:
     recipe = loaded.recipe
     if not recipe.data.train:
         hint = "In the recipe, or by --set 'data.train=[{path: train.jsonl}]'."
@@ -298,7 +298,7 @@ def _file_problem(path: Path, is_folder: bool) -> tuple[str, str]:
 
 
 def spelled_out(recipe: Node) -> Node:
-    """Give the tree of a recipe with every known one a mapping; null leaves one as it is by default."""
+    """Return the tree of a recipe with every known one a mapping; null leaves one as it is by default."""
     shorts = {name: PROTECTIONS.load(name).SHORT for name in PROTECTIONS.names()}
     return _section(_section(recipe, "protect", shorts), "alarms", dict.fromkeys(ALARMS.names(), "on"))
 

@@ -8,7 +8,7 @@ from finetop.core.errors import BadInput
 from finetop.core.models import devices
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import candidate_of
-from finetop.core.remedies._trial import Wanted, try_all
+from finetop.core.remedies._trial import RemedyRequest, try_all
 from finetop.core.runtime.job_process import quiet
 
 if TYPE_CHECKING:
@@ -28,13 +28,13 @@ def work(job: Job) -> Ended:
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> Wanted:
+def wanted_of(job: Job, device: str) -> RemedyRequest:
     """Read what is tried. Raises BadInput."""
     step, candidates = job.args.get("step"), job.args.get("candidates")
     if not isinstance(step, int) or not isinstance(candidates, list):
         hint = "Name a step, its checkpoint and candidates."
         raise BadInput(f"job.json: args are {job.args!r}.", hint=hint)
-    return Wanted(
+    return RemedyRequest(
         recipe=job.recipe(),
         step=step,
         checkpoint=job.inside(job.args.get("checkpoint")),

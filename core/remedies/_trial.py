@@ -44,7 +44,7 @@ NOW = messages_remedies.Candidate("now", "now", "now", 0, {})
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RemedyRequest:
     """Which candidates of which checkpoint are tried, and where the checkpoints lie that they are made of."""
 
     recipe: Recipe
@@ -58,7 +58,7 @@ class Wanted:
 class Trial:
     """What all candidates share: the paper, the base's side, and the items for choosing and for confirming."""
 
-    wanted: Wanted
+    wanted: RemedyRequest
     paper: Paper
     base: BaseSide
     before: Sitting
@@ -67,7 +67,7 @@ class Trial:
     events: EventLog
 
 
-def try_all(wanted: Wanted, home: Home, events: EventLog) -> list[RemedyRow]:
+def try_all(wanted: RemedyRequest, home: Home, events: EventLog) -> list[RemedyRow]:
     """Try the candidates, confirm the best, and tell both in events. Gives what was tried, in the order given.
 
     Raises BadInput, EnvironmentTrouble as a check does; what one candidate can't do is told of that one.
@@ -79,7 +79,7 @@ def try_all(wanted: Wanted, home: Home, events: EventLog) -> list[RemedyRow]:
     return checking.in_smaller_batches(paper, lambda plan: _try_under(wanted, paper, plan))
 
 
-def _try_under(wanted: Wanted, paper: Paper, plan: BatchPlan) -> list[RemedyRow]:
+def _try_under(wanted: RemedyRequest, paper: Paper, plan: BatchPlan) -> list[RemedyRow]:
     """Try all under one batch plan: scores under different ones are not compared."""
     base = checking.take_base(paper, plan)
     before = checking.base_sitting(paper, base)
@@ -201,7 +201,7 @@ def remembered(change: Change, paper: Paper) -> Change:
 
 
 def kept_words(paper: Paper) -> tuple[str, str]:
-    """Give the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
+    """Return the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
     if paper.candidates.change is None:
         return "", ""
     key, prompts = _weights_key(paper)
@@ -252,7 +252,7 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, messages_remedies.Can
 
 
 def _row(told: RemedyTried) -> RemedyRow:
-    """Give what choosing needs of what was told."""
+    """Return what choosing needs of what was told."""
     return RemedyRow(
         name=told.name,
         remedy=told.remedy,

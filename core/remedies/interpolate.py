@@ -38,7 +38,7 @@ STRENGTHS = {
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """Give five strengths, the strongest first."""
+    """Return five strengths, the strongest first."""
     why_not = "" if subject.scales else subject.no_weights
     return [
         Candidate(

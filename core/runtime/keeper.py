@@ -238,7 +238,7 @@ def mark() -> str:
 
 
 def marked() -> dict[str, str]:
-    """Give the environment that a job's processes are started in."""
+    """Return the environment that a job's processes are started in."""
     return {**os.environ, MARK: mark()}
 
 
@@ -270,7 +270,7 @@ def become_subreaper() -> None:
 
 
 def die_with(keeper: int) -> Callable[[], None]:
-    """Give what a child does before its program begins: have the kernel kill it when its keeper dies (Linux only)."""
+    """Return what a child does before its program begins: have the kernel kill it when its keeper dies (Linux only)."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def tie() -> None:

@@ -42,13 +42,13 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.resume.resume_point import Point
+    from finetop.core.train.resume.resume_point import ResumePoint
 
 Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
 
 
 @dataclass
-class OnTheWay:
+class TrainingChecks:
     """The checks of one training run: what they work with, and what they have said so far."""
 
     check: Check
@@ -80,7 +80,7 @@ def begin(
     dtype: str,
     device: str,
     run_folder: Path,
-) -> OnTheWay | None:
+) -> TrainingChecks | None:
     """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
 
     None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
@@ -100,10 +100,10 @@ def begin(
     candidates.loaded_name = "tuned"
     seconds = time.monotonic() - began
     print(f"check: the base is scored on {len(side.sheet.items)} items, {seconds:.1f} s", flush=True)
-    return OnTheWay(recipe.check, model, paper, side, plain, stop, events, began, seconds)
+    return TrainingChecks(recipe.check, model, paper, side, plain, stop, events, began, seconds)
 
 
-def go_on(way: OnTheWay | None, point: Point | None) -> None:
+def go_on(way: TrainingChecks | None, point: ResumePoint | None) -> None:
     """Let a resumed run's checks know what those before said: their claims are spent, their best may stay the best."""
     if way is None or point is None:
         return
@@ -114,7 +114,7 @@ def go_on(way: OnTheWay | None, point: Point | None) -> None:
     way.gone_claims = max(0, told.claims - len(way.outcomes))
 
 
-def is_due(way: OnTheWay, step: int, total: int) -> bool:
+def is_due(way: TrainingChecks, step: int, total: int) -> bool:
     """Say whether to check at this step.
 
     The last is left to the check at the end, unless the best is kept: the last may be it.
@@ -125,7 +125,7 @@ def is_due(way: OnTheWay, step: int, total: int) -> bool:
     return step % steps_between(way.check.every, total) == 0
 
 
-def look(way: OnTheWay, step: int, checkpoint: str) -> Outcome | None:
+def look(way: TrainingChecks, step: int, checkpoint: str) -> Outcome | None:
     """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
 
     None where a wish to stop came in between, or where the memory did not suffice.
@@ -176,7 +176,7 @@ class OutOfReach(Exception):
     """A base that was tuned in place can't be scored again once it has moved."""
 
 
-def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> dict[str, Any]:
+def _judge(way: TrainingChecks, plan: BatchPlan, claim: int) -> dict[str, Any]:
     """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
     if plan.row_tokens < way.base.plan.row_tokens:
         if way.base.whole:
@@ -200,7 +200,7 @@ def interruptible(stop: Stop, work: Callable[[], dict[str, Any]]) -> dict[str, A
         return None
 
 
-def react(way: OnTheWay, step: int, outcome: Outcome) -> None:
+def react(way: TrainingChecks, step: int, outcome: Outcome) -> None:
     """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
     if outcome.verdict != "regressed" or way.keeps_best:
         return
@@ -213,7 +213,7 @@ def react(way: OnTheWay, step: int, outcome: Outcome) -> None:
     print(f"alarm: {text}", flush=True)
 
 
-def best_step(way: OnTheWay) -> int | None:
+def best_step(way: TrainingChecks) -> int | None:
     """Choose the checkpoint to keep: of those that are OK the one with the lowest evaluation loss.
 
     The last of equals; without evaluation losses, the last that is OK. None if none is.
@@ -225,7 +225,7 @@ def best_step(way: OnTheWay) -> int | None:
     return fine[-1] if fine else None
 
 
-def spared(way: OnTheWay | None) -> set[int]:
+def spared(way: TrainingChecks | None) -> set[int]:
     """Name the checkpoints that must not be removed: the best so far, and an OK one whose loss is not known yet."""
     if way is None or not way.keeps_best:
         return set()
@@ -234,7 +234,7 @@ def spared(way: OnTheWay | None) -> set[int]:
     return {step for step in (best, newest) if step is not None}
 
 
-def finish(way: OnTheWay | None, last_step: int) -> None:
+def finish(way: TrainingChecks | None, last_step: int) -> None:
     """Tell which checkpoint is the best, or that none is OK, and what the checks cost."""
     if way is None:
         return

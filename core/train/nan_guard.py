@@ -1,4 +1,4 @@
-"""Ends a run whose loss is no number any more, and keeps weights that are none out of its checkpoints."""
+"""Ends a run whose loss is NaN or infinite, and keeps weights that are none out of its checkpoints."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NoNumbers(FinetopError):
 
 
 class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """Counts the steps in a row whose loss or gradient is no number, and stops training after so many.
+    """Counts the steps in a row whose loss or gradient is NaN or infinite, and stops training after so many.
 
     Not at the first: in float16 a gradient overflows now and then, and that step is left out.
     """
@@ -69,5 +69,5 @@ def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> Non
         hint += ", and begin anew: there is no checkpoint from before."
     else:
         hint += f": finetop resume {name}@{good} --set train.learning_rate={rate / 3:.2g}"
-    words = "the weights are no numbers" if since is None else f"the loss is no number since step {since}"
+    words = "the weights are NaN" if since is None else f"the loss is NaN since step {since}"
     raise NoNumbers(f"{words}: nothing can be learned any more.", hint=hint)

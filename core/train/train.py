@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.resume.resume_point import Point
+    from finetop.core.train.resume.resume_point import ResumePoint
 
 
 def train(
@@ -40,7 +40,7 @@ def train(
     device: str,
     events: EventLog,
     stop: Stop,
-    point: Point | None = None,
+    point: ResumePoint | None = None,
 ) -> Ended:
     """Do all that a training job does, from the data to the final checkpoint; with `point`, on from a checkpoint.
 

@@ -59,7 +59,7 @@ def prepare(
     train: Sequence[AnyExample],
     home: Home,
 ) -> Any:
-    """Give the model with the method's weights trainable. Raises BadInput."""
+    """Return the model with the method's weights trainable. Raises BadInput."""
     start = _start.Start(
         seed=recipe.train.seed,
         examples=[[token for tokens, _ in example.runs() for token in tokens] for example in train],

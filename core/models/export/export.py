@@ -40,7 +40,7 @@ class Remedied:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExportRequest:
     """What is written where: a run's checkpoint, in which number format; `auto` is the base model's own."""
 
     recipe: Recipe
@@ -59,7 +59,7 @@ class Wanted:
         return f"{self.run_name}@{self.step}{remedy}"
 
 
-def export(wanted: Wanted, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
+def export(wanted: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
     """Write a checkpoint as one whole model, and prove that it says the same of `text`. Gives what was compared.
 
     Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
@@ -101,7 +101,7 @@ def export(wanted: Wanted, text: str | None, home: Home, events: EventLog) -> li
     return agreements
 
 
-def format_of(wanted: Wanted, base: ResolvedModel) -> str:
+def format_of(wanted: ExportRequest, base: ResolvedModel) -> str:
     """Choose the number format of the file, whatever this machine computes in. Raises BadInput."""
     written = devices.number_format(wanted.dtype, base.path, "file")
     if written not in save.BYTES:
@@ -110,7 +110,7 @@ def format_of(wanted: Wanted, base: ResolvedModel) -> str:
 
 
 def load_trained(
-    wanted: Wanted, base: ResolvedModel, work: str, events: EventLog
+    wanted: ExportRequest, base: ResolvedModel, work: str, events: EventLog
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load the checkpoint as it was trained.
 
@@ -128,7 +128,7 @@ def load_trained(
 
 
 def load_remedied(
-    wanted: Wanted, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
+    wanted: ExportRequest, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load the checkpoint as it was scored and make the remedy's model of it once more.
 
@@ -155,7 +155,7 @@ def load_remedied(
     return tuned.eval(), tokenizer
 
 
-def merge(wanted: Wanted, base: ResolvedModel, tuned: Any, work: str) -> Any:
+def merge(wanted: ExportRequest, base: ResolvedModel, tuned: Any, work: str) -> Any:
     """Make one whole model of what was loaded."""
     if not hasattr(tuned, "merge_and_unload"):
         return tuned
@@ -170,7 +170,7 @@ def merge(wanted: Wanted, base: ResolvedModel, tuned: Any, work: str) -> Any:
     return merging.merged(tuned, wanted.checkpoint)
 
 
-def require_agreement(wanted: Wanted, agreements: Sequence[Agreement], aside: Path) -> None:
+def require_agreement(wanted: ExportRequest, agreements: Sequence[Agreement], aside: Path) -> None:
     """Raise FinetopError for the first two that are too far apart; what was written is kept to be looked at."""
     broken = next((one for one in agreements if not one.holds), None)
     if broken is None:
@@ -211,7 +211,7 @@ def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: 
     return found
 
 
-def facts_of(wanted: Wanted, base: ResolvedModel) -> dict[str, Any]:
+def facts_of(wanted: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
     """Say where the written model comes from."""
     return {
         "run": wanted.run_name,
@@ -269,7 +269,7 @@ class Agreement:
 
     @property
     def plain(self) -> dict[str, Any]:
-        """Give it as plain data."""
+        """Return it as plain data."""
         return asdict(self)
 
 
@@ -284,7 +284,7 @@ def windows(text: str, tokenizer: PreTrainedTokenizerBase, longest: int | None) 
 
 
 def scores(model: Any, texts: Tensor) -> Tensor:
-    """Give the log-probability (nats) of each token behind its text, or a reward model's number for each text.
+    """Return the log-probability (nats) of each token behind its text, or a reward model's number for each text.
 
     texts [windows, tokens] -> [windows, tokens - 1] or [windows, 1], float32 on the CPU.
     """

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
-from finetop.core.models.export.export import Remedied, Wanted, export
+from finetop.core.models.export.export import ExportRequest, Remedied, export
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import candidate_of
 from finetop.core.runtime.job_process import quiet
@@ -33,12 +33,12 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> Wanted:
+def wanted_of(job: Job, device: str) -> ExportRequest:
     """Read what is exported and to where. Raises BadInput."""
     step = job.args.get("step")
     if not isinstance(step, int):
         raise BadInput(f"job.json: args.step is {step!r}.", hint="Give a checkpoint's step.")
-    return Wanted(
+    return ExportRequest(
         recipe=job.recipe(),
         run_name=job.spec.run_name,
         step=step,

@@ -11,7 +11,7 @@ from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
 from finetop.core.models.imports.compatibility import require_fit
-from finetop.core.models.imports.inspect import CONFIGS, Found, Weights, look, read_json
+from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, look, read_json
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Best, Checkpoint, Phase, Planned, metrics
 from finetop.core.protocol.metric_names import METRICS, NAMES
@@ -31,10 +31,10 @@ NEEDED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenCheckpoints:
     """The models of a folder that become checkpoints, in order of steps, and which of them is the folder's own."""
 
-    checkpoints: tuple[Weights, ...]
+    checkpoints: tuple[FolderModel, ...]
     best: int | None  # the step that the folder's own model is of, where that is not the newest
 
 
@@ -78,7 +78,7 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
         events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
 
 
-def _own(found: Found) -> tuple[Weights, ...]:
+def _own(found: ModelFolder) -> tuple[FolderModel, ...]:
     return () if found.own is None else (found.own,)
 
 
@@ -96,7 +96,7 @@ def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
     return base
 
 
-def choose(found: Found, home: Home) -> Chosen:
+def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
     """Choose what becomes a checkpoint: all that there are, and the folder's own model once.
 
     A Trainer saves its model into the output folder too: mostly its last checkpoint again, or the best one. Where it is
@@ -104,18 +104,18 @@ def choose(found: Found, home: Home) -> Chosen:
     """
     own, others = found.own, found.checkpoints
     if own is None or not others:
-        return Chosen((own,) if own is not None else others, None)
+        return ChosenCheckpoints((own,) if own is not None else others, None)
     twin = next((one for one in reversed(others) if is_same(one, own, home)), None)
     if twin is not None:
-        return Chosen(others, None if twin == others[-1] else twin.step)
+        return ChosenCheckpoints(others, None if twin == others[-1] else twin.step)
     if own.step == others[-1].step:
         print(f"the model of {own.folder} is none of its checkpoints: it takes the place of step {own.step}")
         others = others[:-1]
-    return Chosen((*others, own), None)
+    return ChosenCheckpoints((*others, own), None)
 
 
-def is_same(one: Weights, other: Weights, home: Home) -> bool:
-    """Tell whether two folders hold the same weights, with the same settings of an adapter."""
+def is_same(one: FolderModel, other: FolderModel, home: Home) -> bool:
+    """Return whether two folders hold the same weights, with the same settings of an adapter."""
     if one.kind != other.kind or fingerprint(one, home) != fingerprint(other, home):
         return False
     if one.kind == "full":
@@ -124,12 +124,12 @@ def is_same(one: Weights, other: Weights, home: Home) -> bool:
     return here == there
 
 
-def fingerprint(one: Weights, home: Home) -> str:
+def fingerprint(one: FolderModel, home: Home) -> str:
     """Compute the sha256 over a folder's weights; remembered by size and time of the files."""
     return weight_files.weights_hash(one.folder, home)
 
 
-def place(one: Weights, run_folder: Path, *, copy: bool) -> None:
+def place(one: FolderModel, run_folder: Path, *, copy: bool) -> None:
     """Put a model where the run's checkpoint of its step belongs: a link, or with `copy` its files.
 
     Raises EnvironmentTrouble where the disk refuses.

@@ -18,7 +18,7 @@ from finetop.core.text import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.models.imports.inspect import Found
+    from finetop.core.models.imports.inspect import ModelFolder
 
 OBJECTIVE = "imported"  # what the weights learned from is not known
 ADALORA = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
@@ -33,7 +33,7 @@ LORA = {  # our option: PEFT's
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImportRequest:
     """How a folder is to be adopted. Paths are taken from `cwd`; empty texts are not given."""
 
     path: str
@@ -50,11 +50,11 @@ class Wanted:
 class Adopted:
     """A folder that was looked at, with the recipe of its run."""
 
-    found: Found
+    found: ModelFolder
     recipe: Loaded
 
 
-def adopted(wanted: Wanted) -> Adopted:
+def adopted(wanted: ImportRequest) -> Adopted:
     """Look at a folder and write the recipe of its run. Raises BadInput for what can't be adopted, and says why."""
     path = (wanted.cwd / Path(wanted.path).expanduser()).resolve()
     found = look(path)
@@ -80,7 +80,9 @@ def adopted(wanted: Wanted) -> Adopted:
     return Adopted(found, resolve_text(text, cwd=wanted.cwd, label="import", to_train=False))
 
 
-def base_of(wanted: Wanted, found: Found, adapter: AdapterConfig | None) -> tuple[str, str | None]:
+def base_of(
+    wanted: ImportRequest, found: ModelFolder, adapter: AdapterConfig | None
+) -> tuple[str, str | None]:
     """Name the base model, as an absolute folder or an id of the hub, and its revision. Raises BadInput."""
     place = plain(str(found.newest.folder))
     if wanted.base:
@@ -140,7 +142,7 @@ def spelling_of(method: str) -> Mapping[str, str]:
 
 
 def rows_file(file: str, cwd: Path) -> str:
-    """Give the absolute path of a file of training rows. Raises BadInput if it is not there."""
+    """Return the absolute path of a file of training rows. Raises BadInput if it is not there."""
     path = (cwd / Path(file).expanduser()).absolute()
     if not path.is_file():
         raise BadInput(f"--data: there is no file {plain(str(path))}.", hint="Give a .jsonl file.")

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.runtime import processes
-from finetop.core.runtime.gpus import Gpu, Looker, Seen, sees_all_processes
+from finetop.core.runtime.gpus import Gpu, GpuReading, Looker, sees_all_processes
 from finetop.core.supervisor.jobs import launch_local
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Look:
     """What one look found, when it began (monotonic), and whose the processes are."""
 
     began: float
-    seen: Seen
+    seen: GpuReading
     owners: Mapping[int, int]  # process -> job of ours
     sees_all: bool = True
 
@@ -70,12 +70,12 @@ class Watch:
                 owners = self._owners(seen)
             except Exception as error:  # a bug, or a driver that answers nonsense: said, and tried again
                 traceback.print_exc(file=sys.stderr)
-                seen, owners = Seen(trouble=f"the GPUs can't be read: {error!r}"), {}
+                seen, owners = GpuReading(trouble=f"the GPUs can't be read: {error!r}"), {}
             self.last = Look(self.began, seen, owners, self._sees_all)
             is_well = not seen.trouble and not any(gpu.fault == "lost" for gpu in seen.gpus)
             self._wake.wait(LOOK_S if is_well else max(LOOK_S, AGAIN_S))
 
-    def _owners(self, seen: Seen) -> dict[int, int]:
+    def _owners(self, seen: GpuReading) -> dict[int, int]:
         """Find which of the listed processes belong to which job: those below its keeper."""
         live = self.live
         keepers = {}

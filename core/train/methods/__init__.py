@@ -10,7 +10,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-
 names, load = METHODS.names, METHODS.load
 
 

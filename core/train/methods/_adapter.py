@@ -54,7 +54,7 @@ def is_classifier(model: PreTrainedModel) -> bool:
 
 
 def head_of(model: PreTrainedModel) -> Any:
-    """Give the output layer: the one that writes, or a reward model's score."""
+    """Return the output layer: the one that writes, or a reward model's score."""
     if is_classifier(model):
         return getattr(model, "score", None) or getattr(model, "classifier", None)
     return model.get_output_embeddings()
@@ -127,7 +127,7 @@ def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tup
 
 
 def widths(module: Any) -> tuple[int, int]:
-    """Give a linear layer's inputs and outputs, however its weight is held."""
+    """Return a linear layer's inputs and outputs, however its weight is held."""
     if hasattr(module, "in_features"):
         return int(module.in_features), int(module.out_features)
     inputs, outputs = module.weight.shape  # GPT-2's Conv1D

@@ -100,7 +100,7 @@ def _factors(layer: Any, rank: int, begin: Callable[[Any], None]) -> tuple[Tenso
 
 
 def _whole(base: Any) -> Tensor:
-    """Give a layer's weight as plain numbers, also where it is held in fewer bits."""
+    """Return a layer's weight as plain numbers, also where it is held in fewer bits."""
     if base.weight.is_floating_point():
         whole: Tensor = base.weight.data
         return whole

@@ -104,7 +104,7 @@ def begin(model: PreTrainedModel, config: LoraConfig, texts: Sequence[Sequence[i
 
 
 def texts_of(options: Options, start: Start) -> Sequence[Sequence[int]]:
-    """Give the texts to look at: the suite's general text, or the training rows."""
+    """Return the texts to look at: the suite's general text, or the training rows."""
     return start.general() if options.keep == "knowledge" else start.examples
 
 

@@ -22,7 +22,7 @@ POSITIONS = 512  # whose distributions are looked at together: of 49,000 tokens,
 
 
 @dataclass(frozen=True)
-class Said:
+class AnswerReading:
     """What a model says of a batch of answers; logprobs and entropy [answers, tokens] in nats, hidden [.., width]."""
 
     logprobs: Tensor
@@ -49,7 +49,7 @@ class Reader:
                 hint="Pick a model of a usual kind, such as Llama, Qwen or Mistral.",
             )
 
-    def read(self, ids: Tensor, attention: Tensor, answers: int, *, with_entropy: bool) -> Said:
+    def read(self, ids: Tensor, attention: Tensor, answers: int, *, with_entropy: bool) -> AnswerReading:
         """Read prompts and answers, ids and attention [rows, prompt + answers], of whose end `answers` columns count.
 
         Prompts are padded in front, answers behind. The entropy has a gradient only if it is wanted.
@@ -65,7 +65,7 @@ class Reader:
         logprobs, entropy = log_probabilities(
             logits, ids[:, -answers:], self.temperature, entropy_moves=with_entropy
         )
-        return Said(logprobs, entropy, hidden)
+        return AnswerReading(logprobs, entropy, hidden)
 
     @contextmanager
     def _heads_input(self) -> Iterator[list[Tensor]]:
@@ -81,7 +81,7 @@ class Reader:
 def log_probabilities(
     logits: Tensor, tokens: Tensor, temperature: float, *, entropy_moves: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """Give the log-probability of each token, and the entropy at its place, of softmax(logits / temperature).
+    """Return the log-probability of each token, and the entropy at its place, of softmax(logits / temperature).
 
     logits [rows, tokens, vocabulary], tokens [rows, tokens] -> both [rows, tokens], float32, in nats.
     """

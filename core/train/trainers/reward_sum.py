@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from finetop.core.models.reward_model import RewardModel
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
-    from finetop.core.train.rewards import FoundRule, Reward
+    from finetop.core.train.rewards import Reward, RuleByName
     from finetop.core.train.trainer_setup import Setup
 
 MODEL = "model"  # what the reward model's part is called
 
 
 @dataclass(frozen=True)
-class Paid:
+class RewardScores:
     """What answers earned, all in all, and by each part before its weight."""
 
     total: list[float]
@@ -38,16 +38,16 @@ class Paid:
 
 
 @dataclass(frozen=True)
-class Payer:
+class RewardSum:
     """Pays answers: a reward model with its weight, and rules with their values and weights."""
 
     model: RewardModel | None
     weight: float
-    rules: tuple[tuple[FoundRule, Any, float], ...]
+    rules: tuple[tuple[RuleByName, Any, float], ...]
 
     def pay(
         self, prompts: Sequence[Sequence[Message]], answers: Sequence[str], right: Sequence[str | None]
-    ) -> Paid:
+    ) -> RewardScores:
         """Say what each answer earns behind its prompt; `right` are the rows' own answers, where they have one.
 
         Raises BadInput if the reward model gives no number.
@@ -57,7 +57,7 @@ class Payer:
             parts[MODEL] = self.model.score(prompts, answers)
             if not all(map(math.isfinite, parts[MODEL])):
                 hint = "Train it again at a lower train.learning_rate."
-                raise BadInput("objective.reward.model: its scores are no numbers.", hint=hint)
+                raise BadInput("objective.reward.model: its scores are NaN or infinite.", hint=hint)
             total = [self.weight * score for score in parts[MODEL]]
         for rule, value, weight in self.rules:
             found = [
@@ -65,10 +65,10 @@ class Payer:
             ]
             parts[rule.name] = found
             total = [sum_ + weight * score for sum_, score in zip(total, found, strict=True)]
-        return Paid(total, parts)
+        return RewardScores(total, parts)
 
 
-def begin(setup: Setup) -> Payer:
+def begin(setup: Setup) -> RewardSum:
     """Load what the recipe's `objective.reward` names. Raises BadInput."""
 
     reward: Reward = setup.recipe.objective.options.reward
@@ -81,7 +81,7 @@ def begin(setup: Setup) -> Payer:
         if model.tokenizer.get_vocab() != setup.tokenizer.get_vocab():
             print("the reward model reads answers in tokens of its own: its vocabulary is another one")
     rules = tuple((rewards.load(rule.rule), rule.value, rule.weight) for rule in reward.rules)
-    return Payer(model, reward.weight, rules)
+    return RewardSum(model, reward.weight, rules)
 
 
 def folder_of(reference: str, home: Home) -> Path:

@@ -214,7 +214,7 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidate = next(one for one in candidates if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
-    wanted = export.Wanted(
+    wanted = export.ExportRequest(
         recipe,
         "run",
         20,

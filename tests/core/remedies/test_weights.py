@@ -221,7 +221,7 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
     model, _ = load_checkpoint(base, folder, torch.float32, "cpu")
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
     remedied = export.Remedied(candidate, fingerprint(made_once))
-    wanted = export.Wanted(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
+    wanted = export.ExportRequest(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
     agreements = export.export(wanted, home, EventLog(tmp_path / "events.jsonl"))
     assert all(one.holds for one in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")

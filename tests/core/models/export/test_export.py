@@ -55,7 +55,7 @@ def make_checkpoint(tmp_path, recipe, home, events):
 
 
 def wanted_of(tmp_path, recipe, folder, dtype="auto"):
-    return export.Wanted(recipe, "tiny", 7, folder, tmp_path / "out", dtype, "cpu")
+    return export.ExportRequest(recipe, "tiny", 7, folder, tmp_path / "out", dtype, "cpu")
 
 
 @pytest.mark.parametrize(
