@@ -334,7 +334,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         A full disk is an alarm here: hours of work may yet be kept.
         """
         self._now_does("writing a checkpoint")
-        if not nan_guard.are_numbers(model):
+        if not nan_guard.are_finite(model):
             print(f"step {step}: no checkpoint: the weights are NaN", flush=True)
             return False
         try:
