@@ -150,3 +150,11 @@ def require_local(root: Path) -> None:
             f"{root} {why}.",
             hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are.",
         )
+
+
+def size_of(file: Path) -> int:
+    """Say how large a file is, 0 without one. Raises OSError."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -6,9 +6,8 @@
 It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
 start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
 behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint), SIGUSR1 kills the
-whole tree, SIGUSR2 lets each process that can write its stacks into the log. Which of these it understands stands in
-keeper.json: a supervisor may be newer than it. It keeps the log from filling the disk (see job_log.py). Standard
-library alone: it starts in 30 ms and holds 10 MB.
+whole tree, SIGUSR2 lets each process that can write its stacks into the log. It keeps the log from filling the disk
+(see log_file.py). Standard library alone: it starts in 30 ms and holds 10 MB.
 
 If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
 starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
@@ -167,7 +166,6 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
             "job_pid": job.pid,
             "start": start_time(os.getpid()),
             "boot": boot_id(),
-            "understands": list(SIGNALS),
             "mark": mark(),
         },
     )

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import subprocess
 import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
@@ -23,6 +20,8 @@ from finetop.core.supervisor.gpus.job_needs import Planner
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Want
 from finetop.core.supervisor.gpus.usage import Use
+from finetop.core.supervisor.jobs.launch_local import LocalLauncher
+from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
 from finetop.core.supervisor.notify.state import Teller
 from finetop.core.train.alarms.disk import Disk
 
@@ -94,27 +93,6 @@ class Vital:
 
 
 @dataclass
-class Spare:
-    """A process that waits: its keeper, the environment that it was started in, and where it says that it is ready."""
-
-    keeper: subprocess.Popen[bytes]
-    environment: dict[str, str]
-    file: Path
-
-    def pid(self) -> int | None:
-        """The process itself, once it is ready."""
-        try:
-            return int(json.loads(self.file.read_text(encoding="utf-8"))["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def end(self) -> None:
-        """Let it go: the keeper ends it when the pipe closes."""
-        if self.keeper.stdin is not None:
-            self.keeper.stdin.close()
-
-
-@dataclass
 class Room:
     """What is known of the disk."""
 
@@ -154,7 +132,6 @@ class Supervisor:
     )  # jobs whose events only a newer finetop reads: in words
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
     behind: list[int] = field(default_factory=list)  # jobs that told more than a beat takes in, next first
-    keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
     settings: Settings = field(default_factory=Settings)
     settings_seen: tuple[int, int] = (0, 0)  # when the file was changed, and its size
@@ -166,9 +143,7 @@ class Supervisor:
     )  # (job, attempt) -> since when it is to end
     missed: dict[tuple[int, int], float] = field(
         default_factory=dict
-    )  # (job, attempt) -> when its keeper was first looked for in vain, by a clock that nobody sets
-    spare: Spare | None = None  # the process that waits for the next training job
-    spare_failures: int = 0  # in a row
+    )  # (job, attempt) -> when it was first looked for in vain, by a clock that nobody sets
     asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # at the memory
@@ -176,8 +151,15 @@ class Supervisor:
     room: Room = field(default_factory=Room)  # on the home's disk
     pool: Pool = field(default_factory=Pool)  # the GPUs, and who is on them
 
+    launcher: Launcher = field(init=False)  # what runs the jobs
+
     def __post_init__(self) -> None:
         self.changed_at = self.revision
+        self.launcher = LocalLauncher(self.home.root)
+
+    def attempt(self, job: Job) -> Attempt:
+        """Name a job's newest attempt, as launchers know it."""
+        return Attempt(job.id, self.home.root / job.folder, job.attempt)
 
     def touch(self, runs: Iterable[int] | None = None) -> None:
         """Tell waiting clients that something changed: of these runs alone, else perhaps of any."""

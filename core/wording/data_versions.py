@@ -18,10 +18,9 @@ if TYPE_CHECKING:
 
 LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so
-NO_ROWS = "Its rows are not known: it has read none yet, or an older finetop read them, which kept no hashes."
+NO_ROWS = "Its rows are not known: it has read none yet."
 TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
 NO_TRAINING = "It was not trained: no weight moved."
-NOTHING_TOLD = "An older finetop read this run's data, and kept no hashes of its rows."
 
 
 def count(rows: int, what: str = "row") -> str:
@@ -210,7 +209,7 @@ def same_data(read: Sequence[Sequence[SourceRow]]) -> bool:
 
 
 def tests_differ(read: Sequence[Sequence[SourceRow]]) -> bool:
-    """Say if several runs are known to have been measured on different tests; of older runs that is not known."""
+    """Say if several runs are known to have been measured on different tests."""
     tests = [[row.content for row in rows if row.use == "test"] for rows in read]
     known = [one for one in tests if one]
     return any(one != known[0] for one in known)

@@ -124,3 +124,6 @@ async def _find(asked: Asked) -> Found:
     if answer.code:
         raise EnvironmentTrouble(f"the rows could not be compared: {answer.last_error}")
     return msgspec.json.decode(answer.output, type=Found)
+
+
+ANSWERS = {protocol.DataVersions: listing, protocol.DataOf: of_run, protocol.DataDiffer: differ}

@@ -148,3 +148,6 @@ def _differing(recipes: list[dict[str, str]]) -> list[str]:
     """Name the settings in which recipes differ, seed and name aside, in their order."""
     every = dict.fromkeys(key for recipe in recipes for key in recipe)
     return [key for key in every if key not in ("name", SEED) and len({r.get(key) for r in recipes}) > 1]
+
+
+ANSWERS = {protocol.SubmitSweep: submit, protocol.Sweeps: listing}

@@ -7,7 +7,7 @@ from finetop.core.errors import RecipeError
 from finetop.core.protocol import PathFacts
 from finetop.core.recipe.find import by_name
 from finetop.core.recipe.load import load_recipe, recipe_from_mapping, resolve_text
-from finetop.core.supervisor.requests.dispatch import look_at
+from finetop.core.supervisor.requests.machine import look_at
 
 
 @pytest.fixture

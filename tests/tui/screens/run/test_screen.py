@@ -1088,4 +1088,4 @@ async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> 
         await pilot.press("shift+tab", "shift+tab")
         fake.change(old)
         await settled(pilot, 0.5)
-        assert "An older finetop read this run's data" in text_of(app)
+        assert "version  faq.jsonl" not in text_of(app)

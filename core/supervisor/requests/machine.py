@@ -1,18 +1,24 @@
-"""What clients hear of the GPUs: memory by owner, jobs on them, the last ten minutes, and who waits for them."""
+"""The supervisor's machine: its GPUs and who is on them, what lies at a path, and what a run would come to there."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import stat
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import psutil
 
 from finetop.core import protocol
+from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.runtime import child
 from finetop.core.runtime.gpus import HAS_NO_ANSWER
 from finetop.core.store import jobs
 from finetop.core.supervisor.gpus import monitor, pool
+from finetop.core.supervisor.io_thread import aside
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,10 +30,12 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Sample, Supervisor
 
 COLUMNS = 30  # of the history, 20 s each
+PATHS = 500  # of one request
+LONGEST_S = 50.0  # of a plan: a client waits for a minute
 FIRST_LOOK_S = 10.0  # a driver that nobody has open may take seconds to begin
 
 
-async def tell(supervisor: Supervisor, ask: protocol.Gpus) -> protocol.GpusAnswer:
+async def gpus(supervisor: Supervisor, ask: protocol.Gpus) -> protocol.GpusAnswer:
     """Say how the GPUs stand; right after the supervisor's start, wait for the first look."""
     deadline = time.monotonic() + FIRST_LOOK_S
     while not supervisor.pool.has_looked and time.monotonic() < deadline:
@@ -109,3 +117,44 @@ def columns(samples: Iterable[Sample]) -> list[int | None]:
     parts = [told[max(0, end - width) : end] for end in range(len(told), 0, -width)]
     known = [[one for one in part if one is not None] for part in reversed(parts)]
     return [round(sum(part) / len(part)) if part else None for part in known]
+
+
+async def paths(supervisor: Supervisor, ask: protocol.Paths) -> protocol.PathsAnswer:
+    return await aside(lambda: protocol.PathsAnswer([look_at(path) for path in ask.paths[:PATHS]]))
+
+
+def look_at(path: str) -> protocol.PathFacts:
+    """Say what lies at an absolute path. Nothing is opened."""
+    try:
+        if path.startswith("/"):
+            facts = Path(path).stat()
+            is_folder, is_file = stat.S_ISDIR(facts.st_mode), stat.S_ISREG(facts.st_mode)
+            if (is_folder or is_file) and os.access(path, os.R_OK):
+                return protocol.PathFacts(path, "folder" if is_folder else "file", facts.st_size)
+            return protocol.PathFacts(path, "other", 0)
+    except (OSError, ValueError):
+        pass
+    return protocol.PathFacts(path, "none", 0)
+
+
+async def look_ahead(supervisor: Supervisor, ask: protocol.LookAhead) -> protocol.LookAheadAnswer:
+    """Give the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
+
+    Raises EnvironmentTrouble where that takes too long.
+    """
+    home = str(supervisor.home.root)
+    asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})
+    try:
+        async with asyncio.timeout(LONGEST_S), supervisor.looking_ahead:
+            answer = await child.answer("finetop.core.client.plan_preview", home, asked=asked)
+    except TimeoutError as error:
+        raise EnvironmentTrouble(
+            f"a plan took longer than {LONGEST_S:g} s.", hint="Ask there: `finetop plan RECIPE`."
+        ) from error
+    lines = answer.output.splitlines()
+    if not lines:
+        raise FinetopError("no plan could be made of this recipe.", hint="Ask there: `finetop plan RECIPE`.")
+    return protocol.LookAheadAnswer([msgspec.json.decode(line) for line in lines])
+
+
+ANSWERS = {protocol.Gpus: gpus, protocol.Paths: paths, protocol.LookAhead: look_ahead}
