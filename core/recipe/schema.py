@@ -68,14 +68,14 @@ class Model(Section, frozen=True, kw_only=True):
 
 
 class Method(Section, frozen=True, kw_only=True):
-    """Which weights move: the name of a file in core/methods, and that method's own Options."""
+    """Which weights move: the name of a file in core/train/methods, and that method's own Options."""
 
     name: Annotated[str, says("Which weights move.")] = "lora"
     options: Any = None
 
 
 class Objective(Section, frozen=True, kw_only=True):
-    """What they learn from: the name of a file in core/objectives, and that objective's own Options."""
+    """What they learn from: the name of a file in core/train/objectives, and that objective's own Options."""
 
     name: Annotated[str, says("What the weights learn from.")] = "sft"
     options: Any = None

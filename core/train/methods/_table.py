@@ -1,7 +1,7 @@
 """Methods that differ by PEFT's configuration class and its settings alone: a row each.
 
 A row says which class, how our settings are spelled there, and what it does not go with. What was seen of the
-quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; tests/core/methods/test_table.py sees it again.
+quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; test_table.py sees it again.
 """
 
 from __future__ import annotations
