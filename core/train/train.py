@@ -128,7 +128,7 @@ def train(
         tokens_per_epoch=sum(example.tokens for example in examples.train),
     )
     events.write(Phase("preparing the trainer"))
-    spent_s = 0.0 if point is None else point.told.spent_s
+    spent_s = 0.0 if point is None else point.earlier.spent_s
     meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
     pacer = callbacks.Pacer(job, meter, events, stop, way)
     watch = nan_guard.Numbers(recipe.train.stop_on_nan)

@@ -59,58 +59,58 @@ class ExportRequest:
         return f"{self.run_name}@{self.step}{remedy}"
 
 
-def export(wanted: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
+def export(request: ExportRequest, text: str | None, home: Home, events: EventLog) -> list[Agreement]:
     """Write a checkpoint as one whole model, and prove that it says the same of `text`. Gives what was compared.
 
     Raises FinetopError where something does not agree (what was written stays, under another name), Refused for a
     folder that is there, EnvironmentTrouble without room on the disk, BadInput for a checkpoint that can't be read.
     """
-    save.require_absent(wanted.to)
+    save.require_absent(request.to)
     events.write(Phase("finding the model"))
-    base = resolve.resolve_model(wanted.recipe.model, home, events)
-    work = scoring_dtype(wanted.recipe.model.dtype, base.path, wanted.device)
-    written = format_of(wanted, base)
-    save.require_room(wanted.to, base.path, written)
+    base = resolve.resolve_model(request.recipe.model, home, events)
+    work = scoring_dtype(request.recipe.model.dtype, base.path, request.device)
+    written = format_of(request, base)
+    save.require_room(request.to, base.path, written)
     say_what_is_lost(base)
-    tuned, tokenizer = load_trained(wanted, base, work, events)
+    tuned, tokenizer = load_trained(request, base, work, events)
     texts = general_windows(text, tokenizer, tuned)
     said = scores(tuned, texts)
     events.write(Phase("merging"))
-    whole = merge(wanted, base, tuned, work)
+    whole = merge(request, base, tuned, work)
     del tuned
     agreements = [compare("merged, beside as trained", said, scores(whole, texts), work)]
     whole = save.recast(whole, load.torch_dtype(written, "file"))
-    with save.beside(wanted.to) as aside:
+    with save.beside(request.to) as aside:
         events.write(Phase("writing"))
-        save.write(whole, tokenizer, facts_of(wanted, base), aside)
-        rounded = scores(save.recast(whole, load.torch_dtype(work, wanted.device)), texts)
+        save.write(whole, tokenizer, facts_of(request, base), aside)
+        rounded = scores(save.recast(whole, load.torch_dtype(work, request.device)), texts)
         del whole
-        free_memory(wanted.device)
+        free_memory(request.device)
         events.write(Phase("loading it again"))
-        found = listen(base, aside, texts, work, wanted.device)
+        found = listen(base, aside, texts, work, request.device)
         # on the CPU of float32 these are equal to the bit; a GPU may choose another kernel
         agreements.append(compare("loaded again, beside what was written", rounded, found, work))
         agreements.append(compare("loaded again, beside as trained", said, found, work, written))
         facts = {"dtype": written, "agreements": [one.plain for one in agreements]}
-        save.note(aside, {**facts_of(wanted, base), **facts})
-        require_agreement(wanted, agreements, aside)
-        save.put(aside, wanted.to)
-    print(f"exported {wanted.name} in {written}: {wanted.to}")
+        save.note(aside, {**facts_of(request, base), **facts})
+        require_agreement(request, agreements, aside)
+        save.put(aside, request.to)
+    print(f"exported {request.name} in {written}: {request.to}")
     for agreement in agreements:
         print(f"exported, {agreement.words}", flush=True)
     return agreements
 
 
-def format_of(wanted: ExportRequest, base: ResolvedModel) -> str:
+def format_of(request: ExportRequest, base: ResolvedModel) -> str:
     """Choose the number format of the file, whatever this machine computes in. Raises BadInput."""
-    written = devices.number_format(wanted.dtype, base.path, "file")
+    written = devices.number_format(request.dtype, base.path, "file")
     if written not in save.BYTES:
         raise BadInput(f"dtype: {base.id} is saved in {written}.", hint="Say --dtype bfloat16 or float32.")
     return written
 
 
 def load_trained(
-    wanted: ExportRequest, base: ResolvedModel, work: str, events: EventLog
+    request: ExportRequest, base: ResolvedModel, work: str, events: EventLog
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load the checkpoint as it was trained.
 
@@ -118,67 +118,67 @@ def load_trained(
     merging: there the adapter is listened to on the base written out.
     """
     events.write(Phase("loading the model"))
-    number_format = load.torch_dtype(work, wanted.device)
-    if wanted.remedy is not None:
-        return load_remedied(wanted, wanted.remedy, base, work, events)
-    if base.quantize == "int8" and merging.is_adapter(wanted.checkpoint):
-        tokenizer = load.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
-        return merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device), tokenizer
-    return merging.load_tuned(base, wanted.checkpoint, number_format, wanted.device)
+    number_format = load.torch_dtype(work, request.device)
+    if request.remedy is not None:
+        return load_remedied(request, request.remedy, base, work, events)
+    if base.quantize == "int8" and merging.is_adapter(request.checkpoint):
+        tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
+        return merging.load_written_out(base, request.checkpoint, number_format, request.device), tokenizer
+    return merging.load_tuned(base, request.checkpoint, number_format, request.device)
 
 
 def load_remedied(
-    wanted: ExportRequest, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
+    request: ExportRequest, remedy: Remedied, base: ResolvedModel, work: str, events: EventLog
 ) -> tuple[Any, PreTrainedTokenizerBase]:
     """Load the checkpoint as it was scored and make the remedy's model of it once more.
 
     Raises FinetopError where its weights are not those that were scored.
     """
-    number_format = load.torch_dtype(work, wanted.device)
+    number_format = load.torch_dtype(work, request.device)
     if base.quantize == "int8":
-        tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
+        tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
     else:
-        tuned, _ = load_checkpoint(base, wanted.checkpoint, number_format, wanted.device)
+        tuned, _ = load_checkpoint(base, request.checkpoint, number_format, request.device)
     module = REMEDIES.load(remedy.candidate.remedy)
     if hasattr(module, "change"):
         events.write(Phase("making the remedy's model"))
-        tuned = module.change(remedy.candidate, base, wanted.checkpoint).make(tuned)
+        tuned = module.change(remedy.candidate, base, request.checkpoint).make(tuned)
         made = fingerprint(tuned)
         if made != remedy.weights:
             raise FinetopError(
-                f"{wanted.name}: its weights are not those that were scored (sha256 {remedy.weights[:12]} then,"
+                f"{request.name}: its weights are not those that were scored (sha256 {remedy.weights[:12]} then,"
                 f" {made[:12]} now); another device, or another version of torch, may round otherwise.",
-                hint=f"Try it here first: finetop remedy {wanted.run_name} --only {remedy.candidate.name}.",
+                hint=f"Try it here first: finetop remedy {request.run_name} --only {remedy.candidate.name}.",
             )
         print(f"exported, the weights are those that were scored: sha256 {made[:12]}")
-    tokenizer = load.load_tokenizer(replace(base, path=wanted.checkpoint, chat_template=None))
+    tokenizer = load.load_tokenizer(replace(base, path=request.checkpoint, chat_template=None))
     return tuned.eval(), tokenizer
 
 
-def merge(wanted: ExportRequest, base: ResolvedModel, tuned: Any, work: str) -> Any:
+def merge(request: ExportRequest, base: ResolvedModel, tuned: Any, work: str) -> Any:
     """Make one whole model of what was loaded."""
     if not hasattr(tuned, "merge_and_unload"):
         return tuned
     if base.quantize == "nf4":
-        number_format = load.torch_dtype(work, wanted.device)
-        tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
-        if wanted.remedy is not None:
-            candidate = wanted.remedy.candidate
+        number_format = load.torch_dtype(work, request.device)
+        tuned = merging.load_written_out(base, request.checkpoint, number_format, request.device)
+        if request.remedy is not None:
+            candidate = request.remedy.candidate
             module = REMEDIES.load(candidate.remedy)
             if hasattr(module, "change"):
-                tuned = module.change(candidate, base, wanted.checkpoint).make(tuned)
-    return merging.merged(tuned, wanted.checkpoint)
+                tuned = module.change(candidate, base, request.checkpoint).make(tuned)
+    return merging.merged(tuned, request.checkpoint)
 
 
-def require_agreement(wanted: ExportRequest, agreements: Sequence[Agreement], aside: Path) -> None:
+def require_agreement(request: ExportRequest, agreements: Sequence[Agreement], aside: Path) -> None:
     """Raise FinetopError for the first two that are too far apart; what was written is kept to be looked at."""
     broken = next((one for one in agreements if not one.holds), None)
     if broken is None:
         return
-    kept = wanted.to.with_name(f"{wanted.to.name}.unproven")
+    kept = request.to.with_name(f"{request.to.name}.unproven")
     save.put(aside, kept)
     raise FinetopError(
-        f"the written model does not say what {wanted.run_name}@{wanted.step} says. {broken.words}.",
+        f"the written model does not say what {request.run_name}@{request.step} says. {broken.words}.",
         hint=f"It is in {kept}, to be looked at. Try --dtype float32.",
     )
 
@@ -211,16 +211,16 @@ def listen(base: ResolvedModel, folder: Path, texts: Tensor, work: str, device: 
     return found
 
 
-def facts_of(wanted: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
+def facts_of(request: ExportRequest, base: ResolvedModel) -> dict[str, Any]:
     """Say where the written model comes from."""
     return {
-        "run": wanted.run_name,
-        "step": wanted.step,
-        "method": wanted.recipe.method.name,
-        "objective": wanted.recipe.objective.name,
+        "run": request.run_name,
+        "step": request.step,
+        "method": request.recipe.method.name,
+        "objective": request.recipe.objective.name,
         "base": {"id": base.id, "revision": base.revision, "weights_hash": base.weights_hash},
         "quantize": base.quantize,
-        **({} if wanted.remedy is None else {"remedy": msgspec.to_builtins(wanted.remedy.candidate)}),
+        **({} if request.remedy is None else {"remedy": msgspec.to_builtins(request.remedy.candidate)}),
     }
 
 

@@ -27,9 +27,9 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     """Say who runs on what, then export; `general_text` finds what both models are asked to continue."""
     quiet()
     device = devices.pick_device()
-    wanted = wanted_of(job, device)
-    job.started(devices.describe_device(device), wanted.dtype, PACKAGES)
-    export(wanted, general_text(wanted.recipe, job.home), job.home, job.events)
+    request = wanted_of(job, device)
+    job.started(devices.describe_device(device), request.dtype, PACKAGES)
+    export(request, general_text(request.recipe, job.home), job.home, job.events)
     return Ended("finished")
 
 

@@ -28,7 +28,7 @@ class EarlierJobs:
 
 def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
     """Read what the jobs of a run told before the one in `job_folder` began."""
-    told = EarlierJobs()
+    earlier = EarlierJobs()
     for folder in sorted((run_folder / "jobs").glob("*")):
         if folder.name >= job_folder.name:
             break
@@ -38,10 +38,10 @@ def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
             if isinstance(event, events.DataRead):
                 data[event.source] = event.fingerprint
             else:
-                _add(told, event, is_training)
+                _add(earlier, event, is_training)
         if is_training and data:
-            told.data = data
-    return told
+            earlier.data = data
+    return earlier
 
 
 def fingerprints(job_folder: Path) -> dict[str, str]:
@@ -53,19 +53,19 @@ def fingerprints(job_folder: Path) -> dict[str, str]:
     }
 
 
-def _add(told: EarlierJobs, event: events.Event, is_training: bool) -> None:
+def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
     if isinstance(event, events.Resumed):
-        told.verdicts = {step: result for step, result in told.verdicts.items() if step <= event.step}
-        told.eval_losses = {step: loss for step, loss in told.eval_losses.items() if step <= event.step}
+        earlier.verdicts = {step: result for step, result in earlier.verdicts.items() if step <= event.step}
+        earlier.eval_losses = {step: loss for step, loss in earlier.eval_losses.items() if step <= event.step}
     elif isinstance(event, events.Verdict):
         if not event.result.get("watch"):
-            told.claims = max(told.claims, int(event.result.get("claim", 0)))
+            earlier.claims = max(earlier.claims, int(event.result.get("claim", 0)))
         if is_training and event.step is not None:
-            told.verdicts[event.step] = event.result
+            earlier.verdicts[event.step] = event.result
     elif isinstance(event, events.Phase):
-        told.spent_s = event.spent_s or told.spent_s
+        earlier.spent_s = event.spent_s or earlier.spent_s
     elif isinstance(event, events.Metrics) and (loss := event.values.get("eval_loss")) is not None:
-        told.eval_losses[event.step] = loss
+        earlier.eval_losses[event.step] = loss
 
 
 def _events(file: Path) -> Iterator[events.Event]:

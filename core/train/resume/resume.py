@@ -122,7 +122,7 @@ def require_same(base: ResolvedModel, point: ResumePoint) -> None:
             f"model.id: the weights of {base.id} are not those that the run began with.",
             hint=f"They were sha256 {known[:16]}, and are {base.weights_hash[:16]}: put them back.",
         )
-    require_same_data(point.told.data, fingerprints(point.job_folder), anyway=point.anyway)
+    require_same_data(point.earlier.data, fingerprints(point.job_folder), anyway=point.anyway)
 
 
 def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyway: bool) -> None:

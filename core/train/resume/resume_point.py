@@ -22,7 +22,7 @@ class ResumePoint:
     folder: Path | None  # of the checkpoint
     job_folder: Path  # of the job that goes on
     anyway: bool = False  # also with other data
-    told: EarlierJobs = field(default_factory=EarlierJobs)
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)
 
 
 def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
@@ -40,5 +40,5 @@ def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
         )
     run_folder = run_folder_of(job_folder)
     folder = None if path is None else run_folder / path
-    told = read_earlier_jobs(run_folder, job_folder)
-    return ResumePoint(step, folder, job_folder, given.get("anyway") is True, told)
+    earlier = read_earlier_jobs(run_folder, job_folder)
+    return ResumePoint(step, folder, job_folder, given.get("anyway") is True, earlier)
