@@ -23,13 +23,13 @@ def work(job: Job) -> Ended:
     quiet()
     device = devices.pick_device()
     job.started(devices.describe_device(device), job.dtype, PACKAGES)
-    measured = _measure.measure(wanted_of(job, device), job.home, job.events, job.run_folder)
+    measured = _measure.measure(request_of(job, device), job.home, job.events, job.run_folder)
     job.events.write(measured)
     print(_measure.words(measured), flush=True)
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> _measure.MeasureRequest:
+def request_of(job: Job, device: str) -> _measure.MeasureRequest:
     """Read what is measured: a checkpoint, or without one the base as it is. Raises BadInput."""
     name, step = job.args.get("approach"), job.args.get("step")
     if not isinstance(name, str) or name not in approaches.names():

@@ -23,12 +23,12 @@ def work(job: Job) -> Ended:
     quiet()
     device = devices.pick_device()
     job.started(devices.describe_device(device), job.dtype, PACKAGES)
-    for row in try_all(wanted_of(job, device), job.home, job.events):
+    for row in try_all(request_of(job, device), job.home, job.events):
         print(f"{row.label}: {row.verdict}", flush=True)
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> RemedyRequest:
+def request_of(job: Job, device: str) -> RemedyRequest:
     """Read what is tried. Raises BadInput."""
     step, candidates = job.args.get("step"), job.args.get("candidates")
     if not isinstance(step, int) or not isinstance(candidates, list):

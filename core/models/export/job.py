@@ -27,13 +27,13 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     """Say who runs on what, then export; `general_text` finds what both models are asked to continue."""
     quiet()
     device = devices.pick_device()
-    request = wanted_of(job, device)
+    request = request_of(job, device)
     job.started(devices.describe_device(device), request.dtype, PACKAGES)
     export(request, general_text(request.recipe, job.home), job.home, job.events)
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> ExportRequest:
+def request_of(job: Job, device: str) -> ExportRequest:
     """Read what is exported and to where. Raises BadInput."""
     step = job.args.get("step")
     if not isinstance(step, int):
