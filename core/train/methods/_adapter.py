@@ -12,7 +12,7 @@ from finetop.core.models.load import answer_in_kind
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from peft import PeftConfig, PeftModel
+    from peft import LoraConfig, PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
 
@@ -132,3 +132,21 @@ def widths(module: Any) -> tuple[int, int]:
         return int(module.in_features), int(module.out_features)
     inputs, outputs = module.weight.shape  # GPT-2's Conv1D
     return int(inputs), int(outputs)
+
+
+def lora_config(options: Any, **more: Any) -> LoraConfig:
+    """Build PEFT's configuration from the settings that every kind of LoRA has; `more` are PEFT's own, and win."""
+    from peft import LoraConfig
+
+    settings: dict[str, Any] = {
+        "r": options.rank,
+        "lora_alpha": options.alpha,  # typed as int, but only ever divided
+        "lora_dropout": options.dropout,
+        "target_modules": _listed(options.target_modules),
+        "modules_to_save": list(options.modules_to_save) or None,
+    }
+    return LoraConfig(task_type="CAUSAL_LM", **{**settings, **more})
+
+
+def _listed(target_modules: str | tuple[str, ...]) -> str | list[str]:
+    return target_modules if isinstance(target_modules, str) else list(target_modules)

@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import adapted, require_modules, widths, wrap
-from finetop.core.train.methods._lora import lora_config
+from finetop.core.train.methods._adapter import adapted, lora_config, require_modules, widths, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -58,9 +58,8 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     """
     from peft.tuners.lora.config import CordaConfig
 
-    from finetop.core.train.methods._adapter import names_of
+    from finetop.core.train.methods._adapter import lora_config, names_of
     from finetop.core.train.methods._anchored import NAME, anchor
-    from finetop.core.train.methods._lora import lora_config
 
     require(model, options)
     texts = list(texts_of(options, start))[: options.texts]

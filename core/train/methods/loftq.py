@@ -54,8 +54,7 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     """
     import torch
 
-    from finetop.core.train.methods._adapter import wrap
-    from finetop.core.train.methods._lora import lora_config
+    from finetop.core.train.methods._adapter import lora_config, wrap
 
     require(model, options)
     wrapped = wrap(model, lora_config(options))
