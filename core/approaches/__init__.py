@@ -28,7 +28,7 @@ MOST = 200  # runs of one comparison
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class PlannedRun:
     """One run of a comparison: its wanted name and resolved recipe. `learns_news`: trained anew on new facts too."""
 
     name: str
@@ -63,7 +63,7 @@ def metric_of(recipe: Recipe) -> str:
 
 
 def subject(recipe: Recipe) -> dict[str, Any]:
-    """Give what all approaches of a comparison share: what they begin from, and what they are asked."""
+    """Return what all approaches of a comparison share: what they begin from, and what they are asked."""
     whole = recipe_to_mapping(recipe)
     return {
         "model": whole["model"]["id"],
@@ -75,7 +75,7 @@ def subject(recipe: Recipe) -> dict[str, Any]:
 
 def points(
     recipe: Recipe, only: Sequence[str] = (), seeds: int | None = None
-) -> tuple[list[Point], list[LeftOut]]:
+) -> tuple[list[PlannedRun], list[LeftOut]]:
     """Make the runs of a comparison: those that do not train first. `only` and `seeds` go before the recipe's own.
 
     Raises BadInput for a recipe that can't be compared, NotFound for an approach that there is not.
@@ -89,7 +89,7 @@ def points(
     asked = tuple(only) or recipe.approaches.only
     _require_known((*asked, *recipe.approaches.settings))
     count = recipe.approaches.seeds if seeds is None else seeds
-    made: list[Point] = []
+    made: list[PlannedRun] = []
     left_out: list[LeftOut] = []
     for name in sorted(asked or names(), key=lambda one: (load(one).TRAINS, one)):
         found = load(name).settings(recipe)
@@ -115,7 +115,7 @@ def _require_known(wanted: Sequence[str]) -> None:
             raise NotFound(f"there is no approach {name[:60]!r}.", hint=did_you_mean(name[:60], names()))
 
 
-def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[Point]:
+def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[PlannedRun]:
     """Make the runs of one approach: one for each seed where it trains, and one that learns the new facts too."""
     module, own = load(approach), recipe.approaches.settings.get(approach, {})
     if not module.TRAINS:
@@ -145,7 +145,7 @@ def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int
 
 
 def _untrained(recipe: Recipe, approach: str) -> dict[str, Any]:
-    """Give what counts of a recipe where no weight moves: how it trains is nothing to it."""
+    """Return what counts of a recipe where no weight moves: how it trains is nothing to it."""
     whole = recipe_to_mapping(recipe)
     kept = {key: whole[key] for key in ("recipe", "name", "model", "data", "ask", "budget")}
     target = whole["check"]["target"]
@@ -164,17 +164,17 @@ def _trained(recipe: Recipe, approach: str) -> dict[str, Any]:
 
 
 def _own(recipe: Recipe, approach: str) -> dict[str, Any]:
-    """Give the section of one run: the others are not its business, but the new facts are asked of it too."""
+    """Return the section of one run: the others are not its business, but the new facts are asked of it too."""
     return {"only": [approach], "update": msgspec.to_builtins(recipe.approaches.update)}
 
 
 def _point(
     mapping: dict[str, Any], name: str, approach: str, seed: int, *, to_train: bool, learns_news: bool = False
-) -> Point:
+) -> PlannedRun:
     about = f"{approach}: {load(approach).ABOUT}"
     whole = {**mapping, "name": name, "about": about, "extends": None}
     try:
         read = recipe_from_mapping(whole, to_train=to_train)
     except RecipeError as error:
         raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
-    return Point(name, approach, seed, recipe_to_mapping(read), learns_news)
+    return PlannedRun(name, approach, seed, recipe_to_mapping(read), learns_news)

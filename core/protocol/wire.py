@@ -23,7 +23,7 @@ from finetop.core.protocol.request import Ask, Order, Question
 VERSION = 1
 REQUEST_LIMIT = 4 << 20  # bytes of one request
 ANSWER_LIMIT = 16 << 20
-MESSAGES: PluginKind[Any] = PluginKind("request", "finetop.core.protocol.messages", "_")
+MESSAGES: PluginKind[Any] = PluginKind("module of messages", "finetop.core.protocol.messages", "_")
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -55,7 +55,7 @@ reply_decoder = msgspec.json.Decoder(Reply)
 
 def requests() -> list[type[Ask]]:
     """List the classes of all requests there are."""
-    for name in MESSAGES.files():
+    for name in MESSAGES.names():
         MESSAGES.load(name)
     return [*Question.__subclasses__(), *Order.__subclasses__()]
 

@@ -102,7 +102,7 @@ def _parse_set(text: str, origin: Origin) -> tuple[tuple[str | int, ...], Node]:
 
 
 def _put(node: Node | None, parts: tuple[str | int, ...], value: Node, key: str) -> Node:
-    """Give back the tree with one value put in; what is missing on the way is made."""
+    """Return the tree with one value put in; what is missing on the way is made."""
     if not parts:
         return value
     head, rest = parts[0], parts[1:]

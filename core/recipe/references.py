@@ -29,7 +29,7 @@ class Reference:
 
 
 def is_reference(text: str) -> bool:
-    """Tell a run or a stage from a hub id or a folder."""
+    """Return whether a model is a run or a stage, not a hub id or a folder."""
     return text.partition(":")[0] in KINDS and ":" in text
 
 

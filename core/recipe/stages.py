@@ -91,12 +91,12 @@ def _chain_name(sets: Sequence[str], shared: Node, path: Path) -> tuple[list[str
 
 
 def _stage_of(text: str) -> str:
-    """Give what stands before the first dot of a --set: a stage's name, or a section's."""
+    """Return what stands before the first dot of a --set: a stage's name, or a section's."""
     return text.partition("=")[0].partition(".")[0].strip()
 
 
 def _named(listed: Node) -> dict[str, Node]:
-    """Give the stages by their names, in order. Raises RecipeError for names that can't be or come twice."""
+    """Return the stages by their names, in order. Raises RecipeError for names that can't be or come twice."""
     nodes = listed.value
     if not isinstance(nodes, list) or not 1 <= len(nodes) <= MOST:
         hint = "Write one `- {name: sft, …}` for each."
@@ -152,7 +152,7 @@ def _with_defaults(laid: Node, node: Node, sets: Sequence[str], before: Sequence
 
 
 def _objective_name(objective: Node | None, node: Node) -> object:
-    """Give the objective that a stage names, itself or through the built-in recipe of that name."""
+    """Return the objective that a stage names, itself or through the built-in recipe of that name."""
     assert isinstance(node.value, dict)
     extends = node.value.get("extends")
     if objective is not None and isinstance(objective.value, dict) and "name" in objective.value:
@@ -167,7 +167,7 @@ def _has(node: Node, section: str, key: str) -> bool:
 
 
 def _put(section: Node | None, key: str, value: str | Node, node: Node) -> Node:
-    """Give a section with one setting more."""
+    """Return a section with one setting more."""
     entries = section.value if section is not None and isinstance(section.value, dict) else {}
     new = value if isinstance(value, Node) else Node(value, node.origin, node.line)
     return Node({**entries, key: new}, node.origin, node.line)

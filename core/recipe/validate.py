@@ -170,12 +170,12 @@ def arms(annotation: Any) -> tuple[Any, ...]:
 
 
 def is_struct(annotation: Any) -> bool:
-    """Tell a section from a single value."""
+    """Return whether a type is a section, not a single value."""
     return isinstance(annotation, type) and issubclass(annotation, msgspec.Struct)
 
 
 def is_path(text: str, annotation: Any) -> bool:
-    """Tell whether this text, in a setting of this type, is a path to resolve."""
+    """Return whether this text, in a setting of this type, is a path to resolve."""
     metas = getattr(annotation, "__metadata__", ())
     marks = {(meta.extra or {}).get("path") for meta in metas if isinstance(meta, msgspec.Meta)}
     return "file" in marks or ("id" in marks and text.startswith(("./", "../", "/", "~")))

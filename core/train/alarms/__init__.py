@@ -23,7 +23,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AlarmNote:
     """What has begun, in words that stand alone; with `is_over`, that it has ended."""
 
     text: str
@@ -33,7 +33,7 @@ class Said:
 class Watch(Protocol):
     """Looks at the numbers of one run, in their order."""
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         """Take in what was measured at a step and a moment of the monotonic clock; not all of it at every step."""
         ...
 

@@ -9,15 +9,8 @@ from finetop.core.plugins import METHODS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finetop.core.plugins import Method
-
 
 names, load = METHODS.names, METHODS.load
-
-
-def why_not_quantized(method: Method) -> str:
-    """Say why a method can't train on every kind of quantised weights; nothing if it says nothing."""
-    return str(getattr(method, "NOT_QUANTIZED", ""))
 
 
 def merges(name: str, options: Any) -> bool:

@@ -8,12 +8,8 @@ from finetop.core.train.objectives import _generation
 from finetop.core.train.ppo.options import Options as Options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.sources import Row
     from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
@@ -36,6 +32,7 @@ METRICS = {
     )
 } | _generation.PARTS
 LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
+examples = _generation.examples
 
 
 def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
@@ -52,13 +49,6 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 def copies(options: Options) -> int:
     """Say how often each prompt's answer is learned from."""
     return options.passes
-
-
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Render each prompt up to where the answer begins. Raises BadInput."""
-    return _generation.examples(rows, options.reward, tokenizer)
 
 
 def make_trainer(setup: Setup) -> Any:

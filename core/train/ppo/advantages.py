@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def token_rewards(
     scores: Tensor, logprobs: Tensor, reference: Tensor, mask: Tensor, coefficient: float
 ) -> Tensor:
-    """Give every token its divergence from the reference as a cost, and the last one the answer's score.
+    """Return each token's reward: its divergence from the reference as a cost; at the last one the answer's score too.
 
     scores [answers]; logprobs and reference [answers, tokens], in nats -> [answers, tokens], 0 behind an answer.
     """

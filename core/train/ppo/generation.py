@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 
     from finetop.core.data.examples import PromptExample
     from finetop.core.train.ppo.options import Options
-    from finetop.core.train.ppo.policy import Reader, Reference, Said
-    from finetop.core.train.ppo.values import Value
-    from finetop.core.train.trainers.reward_sum import Paid, Payer
+    from finetop.core.train.ppo.policy import AnswerReading, Reader, Reference, Value
+    from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
 
 
 @dataclass
@@ -31,7 +30,7 @@ class Writer:
     model: Any
     settings: Options
     tokenizer: PreTrainedTokenizerBase
-    payer: Payer
+    payer: RewardSum
     reader: Reader
     value: Value
     reference: Reference
@@ -55,7 +54,7 @@ class Writer:
                 seed=seed,
             )
 
-    def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> Paid:
+    def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> RewardScores:
         """Have answers paid. Raises BadInput if the reward model gives no number."""
         texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
         return self.payer.pay([one.prompt for one in prompts], texts, [one.answer for one in prompts])
@@ -87,7 +86,7 @@ class Writer:
         nats = ((said.logprobs - reference) * mask).sum(1)
         return Batch(ids, attention, mask, said.logprobs * mask, values, better, returns), nats
 
-    def read(self, batch: Batch) -> tuple[Said, Tensor]:
+    def read(self, batch: Batch) -> tuple[AnswerReading, Tensor]:
         """Say what the policy finds of a batch's answers now, and the values, with gradients."""
         with self._mixed():
             said = self.reader.read(

@@ -46,7 +46,7 @@ class Acting:
 
 
 def zero_if_none(weight: torch.Tensor) -> torch.Tensor:
-    """Give a weight's gradient, made of zeros where the loss did not reach it."""
+    """Return a weight's gradient, made of zeros where the loss did not reach it."""
     if weight.grad is None:
         weight.grad = torch.zeros_like(weight)
     return weight.grad

@@ -56,7 +56,7 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRule:
+class RuleByName:
     """A rule by its name: how an answer is scored, and what it needs for that."""
 
     name: str
@@ -70,16 +70,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted({*REWARD_RULES.names(), *suite_rules.RULES}))
 
 
-def load(name: str) -> FoundRule:
+def load(name: str) -> RuleByName:
     """Find a rule by its name; a dash is as good as an underscore. Raises NotFound with a suggestion."""
     plain = name.replace("-", "_")
     if plain in REWARD_RULES.names():
         module = REWARD_RULES.load(plain)
-        return FoundRule(plain, module.TAKES, module.NEEDS_ANSWER, module.score)
+        return RuleByName(plain, module.TAKES, module.NEEDS_ANSWER, module.score)
     if plain not in suite_rules.RULES:
         raise NotFound(f"there is no rule {name[:60]!r}.", hint=did_you_mean(plain[:60], names()))
     rule = suite_rules.RULES[plain]
-    return FoundRule(plain, rule.takes, False, lambda text, value, answer: float(rule.holds(text, value)))
+    return RuleByName(plain, rule.takes, False, lambda text, value, answer: float(rule.holds(text, value)))
 
 
 def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:

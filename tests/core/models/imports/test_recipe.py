@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
-from finetop.core.models.imports.recipe import Adopted, Wanted, adopted, name_of
+from finetop.core.models.imports.recipe import Adopted, ImportRequest, adopted, name_of
 from finetop.core.recipe.load import recipe_from_mapping
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def change(folder: Path, **values: Any) -> None:
 
 
 def of(folder: Path, **wanted: Any) -> Adopted:
-    return adopted(Wanted(path=folder.name, cwd=folder.parent, **wanted))
+    return adopted(ImportRequest(path=folder.name, cwd=folder.parent, **wanted))
 
 
 def test_an_adapter_says_its_base_and_its_settings(adapter: Path, tiny_model: Path) -> None:

@@ -14,7 +14,7 @@ from finetop.core.train.ppo import chance
 from finetop.core.train.ppo.loop import PolicyTrainer
 from finetop.core.train.ppo.options import Options
 from finetop.core.train.resume import state_files
-from finetop.core.train.trainers.reward_sum import Payer
+from finetop.core.train.trainers.reward_sum import RewardSum
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 SETTINGS = Options(
@@ -37,7 +37,7 @@ SETTINGS = Options(
     reward_limit=2.0,
     no_end_penalty=0.1,
 )
-PAYER = Payer(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
+PAYER = RewardSum(None, 1.0, ((rewards.load("regex"), "[a-m]", 1.0), (rewards.load("length"), [2, 3], 0.5)))
 
 
 class Heard:

@@ -16,7 +16,7 @@ from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import train as training
-from finetop.core.train.resume.resume_point import Point
+from finetop.core.train.resume.resume_point import ResumePoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -120,7 +120,7 @@ def train(home: Home, recipe_of: Callable[..., Any], capsys: Any) -> Callable[..
         else:
             shutil.copytree(on_from[0].folder, folder)
             (folder / "events.jsonl").unlink()
-            point = Point(on_from[1], checkpoint.folder_of(folder, on_from[1]), folder)
+            point = ResumePoint(on_from[1], checkpoint.folder_of(folder, on_from[1]), folder)
         capsys.readouterr()
         log = event_log.EventLog(folder / "events.jsonl")
         assert training.train(recipe, folder, home, "cpu", log, Stop(), point) == events.Ended("finished")
