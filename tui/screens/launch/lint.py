@@ -1,4 +1,4 @@
-"""What lint finds in the data of a form, before a run is queued: looked at in a process beside the app."""
+"""What lint finds in the data of a form before a run is queued, found in a process beside the app; and its report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The open tab of the Run screen in lines: from what is held of the run, and how it is looked at."""
+"""The open tab of the Run screen in lines, from what is held of the run and how it is seen."""
 
 from __future__ import annotations
 

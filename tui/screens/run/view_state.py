@@ -1,4 +1,4 @@
-"""How a run is looked at: which tab is open, and in each of them where; what the keys that only look change of it."""
+"""What of a run is seen: which tab is open, and where in each; what keys change of it, and what the tab asks for."""
 
 from __future__ import annotations
 

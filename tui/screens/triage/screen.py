@@ -1,4 +1,4 @@
-"""The Triage screen: which run lost what, how sure that is, who has looked at it, and what to do about it."""
+"""The Triage screen: which run lost what, how sure that is, whose it is, and what to do about it."""
 
 from __future__ import annotations
 
