@@ -14,7 +14,7 @@ from textual.app import App
 from finetop.core import protocol
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean, clean_line
+from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection import notifications
 from finetop.tui.connection.follow import FAR_PACE_S, PACE_S, follow
 from finetop.tui.connection.listener import Heard
@@ -24,7 +24,7 @@ from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
-from finetop.tui.text import counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
 

@@ -9,6 +9,7 @@ from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.wording.durations import exact_span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,9 +146,7 @@ def _by(row: ApproachRow) -> str:
     """Say how an approach took new facts in, and how long that took: 'after 0.08 s of indexing'."""
     assert row.news is not None
     what = {"index": "indexing", "train": "training"}.get(row.news.how, "work")
-    return (
-        f"after {seconds(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
-    )
+    return f"after {exact_span(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
 
 
 def _by_score(row: ApproachRow) -> str:
@@ -226,7 +225,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _cost_words(row: ApproachRow) -> str:
-    parts = [f"{seconds(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
+    parts = [f"{exact_span(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
     if row.latency_s is not None:
         parts.append(f"{row.latency_s:.2f} s a query")
     if row.prompt_tokens is not None:
@@ -327,17 +326,3 @@ def _and(names: Sequence[str], apart: str = ", ") -> str:
     if len(names) < 2:
         return names[0] if names else ""
     return f"{apart.join(names[:-1])}{apart.rstrip() if apart != ', ' else ''} and {names[-1]}"
-
-
-NOT_KNOWN = "-"
-
-
-def seconds(value: float | None) -> str:
-    """Write a length of time: 0.04 s, 12 s, 3.5 min."""
-    if value is None:
-        return NOT_KNOWN
-    if value < 0.005:
-        return "0 s"
-    if value < 10:
-        return f"{value:.2f} s"
-    return f"{value:.0f} s" if value < 120 else f"{value / 60:.1f} min"

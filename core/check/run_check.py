@@ -8,11 +8,14 @@ another model fills up what is missing of the base.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from finetop.core.check.build_result import assemble
+from msgspec import structs, to_builtins
+
 from finetop.core.check.context import open_paper
+from finetop.core.check.flips import categories_of, flips_of
 from finetop.core.check.model_pair import as_tuned, open_candidates
 from finetop.core.check.scoring import drift, noise_floor as noise, target
 from finetop.core.check.scoring.batch_plan import BatchPlan
@@ -37,6 +40,7 @@ from finetop.core.check.statistics import conclude, plan as planning, sequential
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.devices import free_memory
+from finetop.core.protocol.check_result import Contamination, Drift, NoiseFloor
 from finetop.core.protocol.events import Phase
 from finetop.core.runtime import failures
 
@@ -47,7 +51,9 @@ if TYPE_CHECKING:
     from finetop.core.check.context import Paper
     from finetop.core.check.scoring.batch_plan import Name
     from finetop.core.check.statistics.item_order import Item
-    from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
+    from finetop.core.check.statistics.verdict import CheckPlan
+    from finetop.core.protocol.check_result import CheckResult
+    from finetop.core.protocol.events import ItemScore
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -62,7 +68,7 @@ class BaseSide:
 
     sheet: Sheet
     plan: BatchPlan
-    noise_floor: dict[str, int]
+    noise_floor: NoiseFloor
     whole: bool = False  # all items, as it can't be had any more
 
 
@@ -77,8 +83,8 @@ def check(
     watch: bool = False,
     more: Sequence[str] | None = None,
     run_folder: Path | None = None,
-) -> dict[str, Any]:
-    """Check a checkpoint against its base and give the result as plain data.
+) -> CheckResult:
+    """Check a checkpoint against its base.
 
     With `more` it goes on once it is decided, until every item of these tasks was asked; of all, if it is empty.
     Raises BadInput for a recipe, suite or checkpoint that can't be used, EnvironmentTrouble where even the smallest
@@ -89,10 +95,10 @@ def check(
     base = resolve.resolve_model(recipe.model, home, events)
     candidates = open_candidates(base, checkpoint, recipe.model.dtype, device)
     paper = open_paper(recipe, candidates, home, events, run_folder)
-    found = in_smaller_batches(
+    result = in_smaller_batches(
         paper, lambda plan: judge(paper, take_base(paper, plan), claim=claim, watch=watch, more=more)
     )
-    return {**found, "seconds": round(time.monotonic() - began, 1)}
+    return structs.replace(result, seconds=round(time.monotonic() - began, 1))
 
 
 def in_smaller_batches(paper: Paper, take: Callable[[BatchPlan], Answer]) -> Answer:
@@ -125,8 +131,8 @@ def judge(
     claim: int = 0,
     watch: bool = False,
     more: Sequence[str] | None = None,
-) -> dict[str, Any]:
-    """Score both models until the check is decided, and `more`; give the result as plain data."""
+) -> CheckResult:
+    """Score both models until the check is decided, and `more`."""
     before = base_sitting(paper, base)
     after = tuned_sitting(paper, base)
     check_plan = plan_of(paper, before, claim=claim, watch=watch)
@@ -135,41 +141,43 @@ def judge(
     state = take_pairs(paper, before, after, begun)
     with turn(paper, after) as now:
         windows, reached = score_windows(paper, now.examinee), score_target(paper, now.examinee)
-    result: CheckResult = conclude.conclude(state)
-    kl = None
-    if paper.candidates.is_adapter and paper.windows:
-        with as_tuned(paper.candidates) as model:
-            kl = drift.divergence(model, model.disable_adapter, paper.windows)
-    return assemble(
-        result,
+    seen = {key: score for key, score in after.scores.items() if key in state.tuned}
+    return structs.replace(
+        conclude.conclude(state),
+        noise_floor=base.noise_floor,
         suite=paper.suite.name,
-        exam=paper.exam,
-        excluded=sorted(paper.excluded),
-        notes=[*paper.notes, *_more_words(more)],
-        base=before.scores,
-        tuned={key: score for key, score in after.scores.items() if key in state.tuned},
         target={
-            metric: target.compare(
-                metric,
-                rows_of(paper, metric),
-                base.sheet.target[metric],
-                scores,
-            )
+            metric: target.compare(metric, rows_of(paper, metric), base.sheet.target[metric], scores)
             for metric, scores in reached.items()
         },
-        drift=None
-        if not paper.windows
-        else {
-            "base": drift.nats_per_token(paper.windows, base.sheet.windows),
-            "tuned": drift.nats_per_token(paper.windows, windows),
-            "tokens": sum(len(window) - 1 for window in paper.windows),
-            "kl": kl,
-        },
-        noise_floor=base.noise_floor,
+        drift=_drift(paper, base.sheet.windows, windows),
+        contamination=Contamination(
+            len(paper.excluded), dict(Counter(task for task, _ in sorted(paper.excluded)))
+        ),
+        notes=(*paper.notes, *_more_words(more)),
+        flips=flips_of(paper.exam, before.scores, seen),
+        categories=categories_of(paper.exam, before.scores, seen),
         models={
             name: {**(facts or {}), "layout": base.plan.layout, "row_tokens": base.plan.row_tokens}
             for name, facts in paper.facts.items()
         },
+        general=to_builtins(paper.general),
+    )
+
+
+def _drift(paper: Paper, base: Sequence[ItemScore], tuned: Sequence[ItemScore]) -> Drift | None:
+    """Measure drift on the suite's text from the scores of its windows; None where it has none."""
+    if not paper.windows:
+        return None
+    kl = None
+    if paper.candidates.is_adapter:
+        with as_tuned(paper.candidates) as model:
+            kl = drift.divergence(model, model.disable_adapter, paper.windows)
+    return Drift(
+        base=drift.nats_per_token(paper.windows, base),
+        tuned=drift.nats_per_token(paper.windows, tuned),
+        tokens=sum(len(window) - 1 for window in paper.windows),
+        kl=kl,
     )
 
 
@@ -234,9 +242,8 @@ def take_base(paper: Paper, plan: BatchPlan, *, whole: bool = False) -> BaseSide
         windows = score_windows(paper, sitting.examinee)
         reached = score_target(paper, sitting.examinee)
     floor = {item.key: other.scores[item.key] for item in other_batches.items}
-    flips = noise.flips(sitting.scores, floor)
     sheet = Sheet(sitting.scores, windows, reached)
-    return BaseSide(sheet, plan, {"items": len(floor), "flips": flips}, whole)
+    return BaseSide(sheet, plan, NoiseFloor(len(floor), noise.flips(sitting.scores, floor)), whole)
 
 
 def _sampled(paper: Paper, sitting: Sitting) -> tuple[Item, ...]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.protocol.check_result import LOWER_IS_BETTER, short_answer
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, Running
-from finetop.core.text import clean_line
-from finetop.core.wording.data_versions import TESTS_DIFFER, count, source_words, tests_differ
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.verdicts import short_answer
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunDetail
@@ -61,7 +63,7 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
 def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
     """List the sources that not all runs have read in the same version, with which version each has."""
     read = [
-        {(source_words(row), row.use): f"v{row.number}, {count(row.rows)}" for row in run.sources}
+        {(source_words(row), row.use): f"v{row.number}, {counted(row.rows, 'row')}" for row in run.sources}
         for run in runs
     ]
     keys = dict.fromkeys(key for one in read for key in one)
@@ -122,7 +124,7 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
                 _best(kept, max)),
         _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
         Outcome("step", tuple(_steps(run) for run in runs)),
-        Outcome("time", tuple(_span(seconds) for seconds in (_seconds(run, now) for run in runs))),
+        Outcome("time", tuple("-" if s is None else long_span(s) for s in (_seconds(run, now) for run in runs))),
         Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
     ]  # fmt: skip
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
@@ -185,15 +187,6 @@ def _gpu_hours(run: RunDetail, now: float) -> str:
         (_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in run.jobs if job.verb in MAKES_A_RUN
     )
     return f"{hours:.1f}" if hours else "-"
-
-
-def _span(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:

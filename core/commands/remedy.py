@@ -10,12 +10,13 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.export import until_done
 from finetop.core.commands.shared.args import run_and_step
 from finetop.core.commands.shared.imports import require_finished
-from finetop.core.commands.shared.output import plain, print_json, print_table, span
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.merge import with_settings
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies as words
+from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
@@ -98,7 +99,7 @@ def print_all(found: protocol.RemediesAnswer, run: str) -> None:
         if one.why_not:
             print(f"  {one.label}: not here, {one.why_not}")
             continue
-        price = "" if one.price_s is None else f", about {span(one.price_s)}"
+        price = "" if one.price_s is None else f", about {long_span(one.price_s)}"
         print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")
     if found.best:
         print(f"next: finetop export {run} --remedy {found.best} --to DIR")

@@ -9,11 +9,12 @@ from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands.shared import args as shared_args, remote, triage_state
-from finetop.core.commands.shared.output import ago, number, plain, print_json, print_table, warn
+from finetop.core.commands.shared.output import number, plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor
-from finetop.core.protocol.check_result import MARKS, change
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.wording.verdicts import MARKS, change
 
 ABOUT = "what runs lost, worst first, and who has looked at it"
 ANYWHERE = True

@@ -21,6 +21,7 @@ from finetop.core.check.statistics import conclude, sequential
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.models import resolve
 from finetop.core.models.fingerprint import fingerprint
+from finetop.core.protocol.check_result import worst_first
 from finetop.core.protocol.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.runs import RemedyRow
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from finetop.core.check.run_check import BaseSide
     from finetop.core.check.scoring.batch_plan import BatchPlan, Name
     from finetop.core.check.scoring_passes import Sitting
-    from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
+    from finetop.core.check.statistics.verdict import CheckPlan
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -133,7 +135,7 @@ def try_one(
             kept=kept,
             gain=None if now is None else min(kept.values(), default=None),
             **_numbers(result),
-            tasks=[(task.task, task.drop or 0.0, task.mark) for task in _worst_first(result)],
+            tasks=[(task.task, task.drop or 0.0, task.mark) for task in worst_first(result)],
             note=note,
             weights=weights,
             seconds=round(time.monotonic() - began, 1),
@@ -160,10 +162,6 @@ def _numbers(result: CheckResult) -> dict[str, Any]:
         "items_used": result.items_used,
         "items_total": result.items_total,
     }
-
-
-def _worst_first(result: CheckResult) -> list[Any]:
-    return sorted(result.tasks, key=lambda task: (task.drop is None, -(task.drop or 0.0), task.task))
 
 
 def paper_of(trial: Trial, candidate: messages_remedies.Candidate, folder: Path, doing: str = "") -> Paper:

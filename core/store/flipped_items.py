@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from finetop.core.protocol.check_result import Flip, Outcome
+    from finetop.core.protocol.check_result import CheckResult, Flip
 
 Key = tuple[str, str]  # task, item
 OTHER_RUNS = 1000  # of the same base, the newest, that are looked through
@@ -78,7 +78,7 @@ def cell(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: st
     )
 
 
-def kinds_of(outcome: Outcome, task: str) -> list[ItemKind]:
+def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     """Count a task's categories, those that lost the largest part first; of the whole, its tasks."""
     if not task:
         return [
@@ -169,7 +169,7 @@ def _is_wanted(item: LostItem, ask: LostItems) -> bool:
 
 
 def _changed(
-    connection: duckdb.DuckDBPyConnection, outcome: Outcome, job_id: int, step: int | None, task: str
+    connection: duckdb.DuckDBPyConnection, outcome: CheckResult, job_id: int, step: int | None, task: str
 ) -> list[LostItem]:
     """Read the items that flipped in one check, the surest losses first, with what the result tells of each."""
     told: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}

@@ -23,11 +23,12 @@ from finetop.core.check.context import open_paper
 from finetop.core.check.model_pair import Candidates
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models.devices import free_memory
-from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.check_result import read
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
 from finetop.core.runtime.stop_signal import StopAsked
 from finetop.core.train.intervals import steps_between
 from finetop.core.train.resume import random_state
+from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from finetop.core.check.run_check import BaseSide
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.recipe.schema import Check, Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -60,7 +61,7 @@ class OnTheWay:
     events: EventLog
     began: float  # seconds of the monotonic clock, before the base was scored
     spent_s: float  # on the base and on all checks
-    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by step
+    outcomes: dict[int, CheckResult] = field(default_factory=dict)  # by step
     eval_losses: dict[int, float] = field(default_factory=dict)  # by step
     gone_claims: int = 0  # made of checkpoints that are no more
 
@@ -125,7 +126,7 @@ def is_due(way: OnTheWay, step: int, total: int) -> bool:
     return step % steps_between(way.check.every, total) == 0
 
 
-def look(way: OnTheWay, step: int, checkpoint: str) -> Outcome | None:
+def look(way: OnTheWay, step: int, checkpoint: str) -> CheckResult | None:
     """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
 
     None where a wish to stop came in between, or where the memory did not suffice.
@@ -151,13 +152,11 @@ def look(way: OnTheWay, step: int, checkpoint: str) -> Outcome | None:
     way.spent_s += seconds
     if result is None:
         return None
-    general = msgspec.to_builtins(way.paper.general)
-    more = {"step": step, "checkpoint": checkpoint, "general": general, "seconds": round(seconds, 1)}
-    way.events.write(Verdict(step, {**result, **more}))
-    outcome = read(result)
-    way.outcomes[step] = outcome
-    print(f"check at step {step}: {verdict_line(outcome)}; {seconds:.1f} s", flush=True)
-    return outcome
+    result = msgspec.structs.replace(result, step=step, checkpoint=checkpoint, seconds=round(seconds, 1))
+    way.events.write(Verdict(step, msgspec.to_builtins(result)))
+    way.outcomes[step] = result
+    print(f"check at step {step}: {verdict_line(result)}; {seconds:.1f} s", flush=True)
+    return result
 
 
 def has_its_base(model: Any) -> bool:
@@ -176,7 +175,7 @@ class OutOfReach(Exception):
     """A base that was tuned in place can't be scored again once it has moved."""
 
 
-def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> dict[str, Any]:
+def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> CheckResult:
     """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
     if plan.row_tokens < way.base.plan.row_tokens:
         if way.base.whole:
@@ -185,7 +184,7 @@ def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> dict[str, Any]:
     return run_check.judge(way.paper, way.base, claim=claim)
 
 
-def interruptible(stop: Stop, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | None:
     """Work until done, or until a wish to stop comes in: then None, and training goes on to its end."""
     try:
         try:
@@ -200,7 +199,7 @@ def interruptible(stop: Stop, work: Callable[[], dict[str, Any]]) -> dict[str, A
         return None
 
 
-def react(way: OnTheWay, step: int, outcome: Outcome) -> None:
+def react(way: OnTheWay, step: int, outcome: CheckResult) -> None:
     """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
     if outcome.verdict != "regressed" or way.keeps_best:
         return

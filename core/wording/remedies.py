@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,9 +16,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer
     from finetop.core.protocol.runs import RemedyRow
 
-WORDS = {
-    "ok": "ok",
-    "regressed": "REGRESSED",
+WORDS: dict[str, str] = {
+    **SHORT_WORDS,
     "no_verdict": "open",
     "failed": "failed",
     "unchanged": "nothing to do",
@@ -119,13 +120,7 @@ def retained(row: RemedyRow) -> str:
     """Write the change of what the base could, with half the width of its interval."""
     if row.drop is None:
         return "-"
-    return f"{change(row.drop)}{half_width(row.interval)}"
-
-
-def change(drop: float) -> str:
-    """Write a drop in points as a change."""
-    moved = round(-drop, 1)
-    return f"{moved:+.1f}" if moved else "0.0"
+    return f"{change_of(row.drop)}{half_width(row.interval)}"
 
 
 def half_width(interval: tuple[float, float] | None) -> str:
@@ -143,7 +138,7 @@ def now(found: RemediesAnswer) -> str:
     if row is None:
         return f"limit {found.margin:.1f}"
     reached = f"{found.metric.replace('_', ' ')} {target(found, row)}, " if found.metric else ""
-    return f"now: {reached}retained {change(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
+    return f"now: {reached}retained {change_of(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
 
 
 def best(found: RemediesAnswer) -> list[str]:
@@ -151,7 +146,7 @@ def best(found: RemediesAnswer) -> list[str]:
     letters = {row.name: letter for letter, row in lettered(found.rows)}
     row = next((one for one in found.rows if one.name == found.best), None)
     lines = [
-        f"{letters[one.name]} was not confirmed: {change(one.fresh_drop or 0.0)} on {one.fresh_used:,} fresh items"
+        f"{letters[one.name]} was not confirmed: {change_of(one.fresh_drop or 0.0)} on {one.fresh_used:,} fresh items"
         for one in found.rows
         if one.confirmation in ("regressed", "no_verdict")
     ]
@@ -174,4 +169,4 @@ def price(found: RemediesAnswer) -> str:
     count = sum(1 for row in found.rows if not row.why_not and not row.verdict)
     if found.price_s is None or not count:
         return ""
-    return f": about {max(1, round(count * found.price_s / 60))} min, nothing is retrained"
+    return f": about {long_span(count * found.price_s)}, nothing is retrained"

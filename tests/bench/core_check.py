@@ -26,10 +26,11 @@ from typing import Any
 import msgspec
 
 from finetop.core.models import demo_model
-from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.check_result import read
 from finetop.core.protocol.events import Verdict, decode
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare as prepare_home
+from finetop.core.wording.verdicts import verdict_line
 
 TASKS = {
     "arc_easy": "acc_norm",

@@ -23,10 +23,11 @@ from typing import Any
 
 import msgspec
 
-from finetop.core.protocol.check_result import Outcome, read, word
+from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.protocol.events import Ended, Metrics, Verdict, decode
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home, prepare as prepare_home
+from finetop.core.wording.verdicts import word
 
 HARD = ["data.train=[{path: 'builtin:demo/support_train.jsonl'}]", "samples.count=0", "train.resumable=false"]
 # By row: the settings, each at a strength that was chosen beforehand and not tuned on this table.
@@ -131,7 +132,7 @@ def measure(home: Home, row: str, seed: int, model: str) -> Cell:
     return cell
 
 
-def cell_of(row: str, seed: int, found: Outcome, cpu_s: float, protect_s: float) -> Cell:
+def cell_of(row: str, seed: int, found: CheckResult, cpu_s: float, protect_s: float) -> Cell:
     low, high = found.interval or (None, None)
     return Cell(
         row=row,

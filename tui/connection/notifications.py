@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from finetop.core.errors import FinetopError
 from finetop.core.recipe import home_settings
 from finetop.core.runtime.home import find_home
-from finetop.core.text import clean_line
-from finetop.tui.text import counted, cut_end
+from finetop.core.text import clean_line, counted
+from finetop.tui.text import cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

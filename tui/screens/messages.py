@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.screen import Screen
 
+from finetop.core.text import counted
+from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line
 from finetop.tui.screens.help import BACK, MOVES
-from finetop.tui.text import clock, counted
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table

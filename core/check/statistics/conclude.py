@@ -27,7 +27,6 @@ from finetop.core.check.statistics.sequential import (
 )
 from finetop.core.check.statistics.verdict import (
     CheckPlan,
-    CheckResult,
     PairedItem,
     TaskPlan,
     claims_of,
@@ -35,7 +34,7 @@ from finetop.core.check.statistics.verdict import (
     no_verdict,
     reason_of,
 )
-from finetop.core.protocol.check_result import DecidedBy, Power, TaskResult, Verdict
+from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -13,7 +13,7 @@ from finetop.core.protocol.check_result import read
 from finetop.core.recipe.load import load_recipe
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.protocol.runs import RunDetail
 
 COLUMNS = 240  # bins of a chart: more are finer than the picture
@@ -26,7 +26,7 @@ class Told:
     """What is known of a run; `outcome` is that of the check that its verdict is of."""
 
     detail: RunDetail
-    outcome: Outcome | None
+    outcome: CheckResult | None
     flips: tuple[protocol.FlipRow, ...]
     curves: dict[str, protocol.Curve]
     last: int  # the step at which the charts end
@@ -39,7 +39,7 @@ class Told:
 def told_of(ask: Ask, run: str) -> Told:
     """Ask for all that a report says of a run. Raises FinetopError."""
     detail: RunDetail = ask(protocol.GetRun(run))
-    outcome: Outcome | None = None
+    outcome: CheckResult | None = None
     flips: list[protocol.FlipRow] = []
     if detail.row.check is not None:
         number = detail.row.check.check_id

@@ -44,6 +44,7 @@ from finetop.core.supervisor.requests import (
 )
 from finetop.core.supervisor.save_records import record
 from finetop.core.supervisor.state import Supervisor
+from finetop.core.text import counted
 
 PAGE_LIMIT = 500
 TEST_S = 45.0  # a client waits for a minute
@@ -89,7 +90,7 @@ def machine(supervisor: Supervisor) -> str:
     pool = supervisor.pool
     seen = len(pool.seen.gpus) if pool.look is not None else sum(1 for _ in Path("/dev").glob("nvidia[0-9]*"))
     count, kind = (seen, "GPU") if seen else (gpus.cores(), "CPU core")
-    return f"{count} {kind}{'' if count == 1 else 's'}"
+    return counted(count, kind)
 
 
 def page(supervisor: Supervisor, ask: protocol.Runs) -> protocol.RunsAnswer:

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from finetop.core.train.alarms import Said
 from finetop.core.train.alarms._window import Window
+from finetop.core.wording.durations import exact_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,18 +94,16 @@ class SlowDown:
             if not self.is_on:
                 return None
             self.is_on = False
-            return Said(f"steps take {_span(self.step.recent.median())} again", is_over=True)
+            return Said(f"steps take {exact_span(self.step.recent.median())} again", is_over=True)
         if self.slow_since is None:
             self.slow_since = (step, seconds)
         if self.is_on or seconds - self.slow_since[1] < self.options.seconds:
             return None
         self.is_on = True
         now, before = self.step.recent.median(), self.step.before.median()
-        return Said(f"slow: {_span(now)} a step since step {self.slow_since[0]}, {_span(before)} before")
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+        return Said(
+            f"slow: {exact_span(now)} a step since step {self.slow_since[0]}, {exact_span(before)} before"
+        )
 
 
 def watch(options: Options, run: Run) -> SlowDown:

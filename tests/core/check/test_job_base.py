@@ -85,7 +85,7 @@ def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> R
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:
     """Check, and give the outcome and what was told."""
     log = event_log.EventLog(home.root / f"{name}.jsonl")
-    found = check_result.read(run_check.check(recipe, checkpoint, home, "cpu", log))
+    found = run_check.check(recipe, checkpoint, home, "cpu", log)
     return found, told(home, name)
 
 
@@ -120,10 +120,10 @@ def whole_base(home: Home, recipe: Recipe, checkpoint: Path) -> tuple[Any, list[
     candidates = open_candidates(resolve.resolve_model(recipe.model, home, log), checkpoint, "float32", "cpu")
     paper = open_paper(recipe, candidates, home, log)
 
-    def take(plan: BatchPlan) -> dict[str, Any]:
+    def take(plan: BatchPlan) -> check_result.CheckResult:
         return run_check.judge(paper, run_check.take_base(paper, plan, whole=True))
 
-    return check_result.read(run_check.in_smaller_batches(paper, take)), told(home, "whole")
+    return run_check.in_smaller_batches(paper, take), told(home, "whole")
 
 
 @pytest.mark.parametrize("margin", [3.0, 20.0])

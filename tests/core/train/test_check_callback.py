@@ -210,7 +210,7 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
         [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
     )
     for key in ("verdict", "drop", "items_used", "lost", "won", "plan_hash"):
-        assert after[key] == verdict.result[key], key
+        assert getattr(after, key) == verdict.result[key], key
     assert from_disk.keys() <= in_training.keys()
     assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
 
@@ -262,9 +262,9 @@ def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
         "scoring base and tuned",
     }, "its scores were in the cache"
     for key in ("verdict", "claim", "drop", "items_used", "lost", "won", "plan_hash"):
-        assert after[key] == verdict.result[key], key
-    assert after["lost"] + after["won"] > 0, "nothing moved: the comparison would be empty"
-    assert after["drift"]["tuned"] == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
+        assert getattr(after, key) == verdict.result[key], key
+    assert after.lost + after.won > 0, "nothing moved: the comparison would be empty"
+    assert after.drift.tuned == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
     for name, text in kept.items():
         assert (home.scores / name).read_bytes() == text, "a model in memory left no score behind"
     memory, disk = tuned_scores(happened), tuned_scores(told)

@@ -4,7 +4,8 @@ import pytest
 
 from finetop.core.protocol.messages.limits import ordinal, tries_words
 from finetop.core.protocol.runs import Queued
-from finetop.core.wording.queue import priority_word, span, why
+from finetop.core.wording.durations import span
+from finetop.core.wording.queue import priority_word, why
 
 NOW = 1000.0
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.line import Line, spread
-from finetop.tui.text import counted, cut_end, cut_middle
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.wrap import wrapped

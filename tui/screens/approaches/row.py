@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetop.core.approaches import _advice
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches as words
+from finetop.core.wording import approaches, approaches as words
 from finetop.tui.line import Line, line_width
 from finetop.tui.text import cut_end
 from finetop.tui.theme import MARKS
@@ -55,7 +54,7 @@ def columns_of(found: ApproachesAnswer, width: int, *, of_costs: bool) -> list[C
         plain("over seeds", lambda row: words.cells(row)[2]),
     ]
     costs = [
-        plain("set-up", lambda row: _advice.seconds(row.setup_s)),
+        plain("set-up", lambda row: approaches.seconds(row.setup_s)),
         plain("a query", lambda row: words.prices(row)[4]),
         plain("prompt", lambda row: words.prices(row)[3]),
         plain("memory", lambda row: words.prices(row)[5]),

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from finetop.core.client import compare_runs
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.core.wording.data_versions import TESTS_DIFFER
+from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.compare.keys import TABS, Tab
 from finetop.tui.screens.compare.state import LETTERS
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import count, cut_end, cut_middle, points, value
+from finetop.tui.text import cut_end, cut_middle, value
 from finetop.tui.widgets.scatter import Spot, scatter
 from finetop.tui.widgets.wrap import wrapped
 
@@ -186,7 +187,7 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
         width=width,
         height=max(4, height - 3 - len(trades)),
         limit=-margins[0] if margins else None,
-        x_words=lambda change: points(-change),
+        x_words=lambda change: change_of(-change),
         y_words=lambda number: value(abs(number) if lower else number),
         x_name="retained",
     )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.text import count
 from finetop.tui.line import Line, line_width
 from finetop.tui.screens.compare.state import LETTERS
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
-from finetop.tui.text import count, without_zero
+from finetop.tui.text import without_zero
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import Series, View, draw, fitted, place_at, plot_width, value_at
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.screens.launch.form import source_of
 from finetop.tui.screens.launch.submit import require_files
-from finetop.tui.text import counted, cut_end
+from finetop.tui.text import cut_end
 
 if TYPE_CHECKING:
     from finetop.core import protocol

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.preflight.lint.report import Asked, Told
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.line import Line
 from finetop.tui.screens.launch.subprocess import told
-from finetop.tui.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence

@@ -6,11 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.screens.launch.form import value_of
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import runs_of
-from finetop.tui.text import counted
 from finetop.tui.widgets.frame import Answer
 
 if TYPE_CHECKING:

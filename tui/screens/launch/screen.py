@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.launch import approaches
@@ -51,7 +51,6 @@ from finetop.tui.screens.launch.view import (
     scrolled,
 )
 from finetop.tui.screens.lint import LintScreen
-from finetop.tui.text import counted
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines

@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from finetop.core import protocol
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.screens.launch.form import source_of
 from finetop.tui.screens.launch.sweep import axes_of, points_of
-from finetop.tui.text import count, counted
 
 if TYPE_CHECKING:
     from finetop.core.recipe.load import Loaded

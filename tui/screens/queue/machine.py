@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line
+from finetop.core.wording.durations import short_span
 from finetop.core.wording.gpus import bars, fault_words, stranger
 from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end, cut_middle, span
+from finetop.tui.text import cut_end, cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def _lines(found: GpusAnswer, width: int) -> list[Line]:
     elif not found.gpus:
         lines.append(_slots(found, width))
     elif found.age_s > OLD_S:
-        lines.append(((f" ! not looked at for {span(found.age_s)}", "amber"),))
+        lines.append(((f" ! not looked at for {short_span(found.age_s)}", "amber"),))
     lines += [gpu_line(gpu, width) for gpu in found.gpus]
     if found.gpus and found.on_cpu:
         names = ", ".join(f"{clean_line(job.run)} ({job.verb})" for job in found.on_cpu)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import remedies
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, spread
-from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, points
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.wrap import wrapped
@@ -43,7 +45,7 @@ def _now(found: RemediesAnswer) -> Line:
     reached = f"target {remedies.target(found, row)}, " if found.metric else ""
     word = remedies.verdict(row)
     style = MARKS[row.verdict].style if row.verdict in MARKS else ""
-    return ((f"now: {reached}retained {remedies.change(row.drop)} ", ""), (word, style))
+    return ((f"now: {reached}retained {change_of(row.drop)} ", ""), (word, style))
 
 
 def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
@@ -71,7 +73,7 @@ def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line
     lines += [
         (
             (f"   {clean_line(task.task):<20}", ""),
-            (f"{points(task.drop):>6}", "red" if task.mark == "lost" else ""),
+            (f"{change_of(task.drop):>6}", "red" if task.mark == "lost" else ""),
         )
         for task in row.worst
         if task.mark != "unmeasurable"
@@ -117,7 +119,7 @@ def _confirmed_on(row: RemedyRow) -> list[Line]:
         case "no_items":
             return [(("     not confirmed: no items left", "dim"),)]
     mark = MARKS[row.confirmation]
-    drop = remedies.change(row.fresh_drop or 0.0) + remedies.half_width(row.fresh_interval)
+    drop = change_of(row.fresh_drop or 0.0) + remedies.half_width(row.fresh_interval)
     used = f"{count(row.fresh_used)} of {count(row.fresh_total)} fresh items"
     word = "confirmed" if row.confirmation == "ok" else "not confirmed"
     return [((f"   {mark.mark} {word}", mark.style), (f"  {drop} on {used}, at alpha {row.alpha:.2g}", ""))]

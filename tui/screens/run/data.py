@@ -25,7 +25,7 @@ def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFact
 def version_lines(detail: RunDetail, known: Sequence[SourceFacts], width: int, label: int) -> list[Line]:
     """Name the version of each source, for the recipe tab; of an older finetop's run, that nobody knows."""
     if detail.data and not detail.sources:
-        return _labelled(data_versions.NOTHING_TOLD, width, label)
+        return _labelled(data_versions.NO_ROWS, width, label)
     lines: list[Line] = []
     for facts in facts_of(detail, known):
         lines += _labelled(data_versions.version_line(facts), width, label)

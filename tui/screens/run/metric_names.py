@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
-from finetop.tui.text import count, value, without_zero
+from finetop.core.text import clean_line, count
+from finetop.tui.text import value, without_zero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.text import count
 from finetop.tui.line import Line, rule
-from finetop.tui.text import count
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import word
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import long_span
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.charts import chart_rows
 from finetop.tui.screens.run.metric_names import SYSTEM, title_of
-from finetop.tui.text import count, cut_end, long_span
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.text import counted
 from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.run_filter import Sort
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.tui.line import Line, line_width, spread
-from finetop.tui.text import count, cut_middle
+from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

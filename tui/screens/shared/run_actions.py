@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import protocol
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Queued, Running
-from finetop.tui.text import count
+from finetop.core.text import count
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunRow

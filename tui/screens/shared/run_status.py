@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse
+from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
+from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.shared.run_actions import can_go_on
-from finetop.tui.text import count, counted, long_span, points, without_zero
+from finetop.tui.text import without_zero
 from finetop.tui.theme import MARKS, Mark
 
 if TYPE_CHECKING:
@@ -162,7 +164,7 @@ def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
 
 def verdict_words(check: CheckBrief, *, short: bool = False) -> Line:
     """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9, a real drop`, `NO VERDICT at chance`."""
-    change = f" {points(check.drop)}" if check.drop is not None else ""
+    change = f" {change_of(check.drop)}" if check.drop is not None else ""
     if check.verdict == "no_verdict":
         reason = f" {clean_line(check.reason)}" if check.reason and not short else ""
         return (("NO VERDICT", "amber mark"), (reason, "amber"))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words
 from finetop.tui.line import Line, spread
-from finetop.tui.text import count, counted, cut_middle, long_span
+from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
     from finetop.core.protocol import TriageAnswer, TriageRow

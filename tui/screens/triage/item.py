@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.tui.line import Line, rule
-from finetop.tui.text import count, cut_end, cut_middle
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 

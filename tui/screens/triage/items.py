@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.line import Line, spread
 from finetop.tui.screens.triage.pane import NARROW, item_line
-from finetop.tui.text import count, counted, cut_end, cut_middle
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on, work
 from textual.screen import Screen
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.triage.items import Items, empty_words, flip_line, kind_line, title_line
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
 from finetop.tui.screens.triage.pane import item_head, item_widths
-from finetop.tui.text import count
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import load_for_ever

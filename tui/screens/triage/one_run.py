@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.protocol.check_result import change
 from finetop.core.text import clean_line
 from finetop.core.wording.triage import standing_words
+from finetop.core.wording.verdicts import change
 from finetop.tui.text import cut_end, without_zero
 from finetop.tui.theme import MARKS
 

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.protocol.check_result import change
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
+from finetop.core.wording.verdicts import change
 from finetop.tui.line import Line, line_width, rule
-from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, without_zero
+from finetop.tui.text import cut_end, cut_middle, without_zero
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 

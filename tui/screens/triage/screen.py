@@ -9,6 +9,7 @@ from textual import on, work
 from textual.screen import Screen
 
 from finetop.core import protocol
+from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line
@@ -29,7 +30,6 @@ from finetop.tui.screens.triage.table import (
     row_line,
     waiting_line,
 )
-from finetop.tui.text import count
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import load_for_ever

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.protocol import TriageCell
-from finetop.core.protocol.check_result import change
 from finetop.core.text import clean_line
 from finetop.core.wording.triage import standing_words, state_words, worst_cell
+from finetop.core.wording.verdicts import change
 from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 

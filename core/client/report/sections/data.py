@@ -42,7 +42,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
 def _versions(told: Told) -> list[Block]:
     """Say which version of each source was read, and how it came about; nobody knows of an older finetop's run."""
     if not told.detail.sources:
-        return [Points((data_versions.NOTHING_TOLD,))] if told.detail.data else []
+        return [Points((data_versions.NO_ROWS,))] if told.detail.data else []
     head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "to know")
     lint = [row for facts in told.read for row in _lint(facts)]
     return [

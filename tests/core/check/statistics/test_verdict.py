@@ -31,8 +31,10 @@ from finetop.core.check.statistics.sequential import (
     suspicious_tasks,
     verdict_so_far,
 )
-from finetop.core.check.statistics.verdict import CheckPlan, CheckResult, PairedItem, TaskPlan
+from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.wording.verdicts import word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +84,7 @@ def test_an_unchanged_model_is_ok_early() -> None:
     base, tuned = flip(items, {}, {})
     check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
     result = conclude(check)
-    assert result.word == "OK"
+    assert word(result) == "OK"
     assert result.decided_by == "betting"
     assert result.items_used == result.items_scored < 350
     assert result.items_total == 700
@@ -102,7 +104,7 @@ def test_a_collapse_is_regressed_at_the_first_look() -> None:
     items = suite(7, 100)
     base, tuned = flip(items, {f"t{task}": 40 for task in range(7)}, {})
     result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
-    assert (result.word, result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
+    assert (word(result), result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
     assert result.proven_drop
     assert result.interval is not None
     assert result.interval[0] > 0.03
@@ -125,7 +127,7 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
     assert held_back
     assert set(held_back) == {("t3",)}
     assert asked[-1] == {"t3"}
-    assert (result.word, result.decided_by) == ("REGRESSED", "task")
+    assert (word(result), result.decided_by) == ("REGRESSED", "task")
     assert [task.task for task in result.tasks if task.mark == "lost"] == ["t3"]
     assert result.items_used < result.items_scored < 800
     assert result.reason.startswith("a task is lost: t3 -")
@@ -140,7 +142,7 @@ def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
     while not (check.pool and check.pool.decision):
         check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
     result = conclude(check)
-    assert result.word == "NO VERDICT"
+    assert word(result) == "NO VERDICT"
     assert "may be lost: t3 -" in result.reason
 
 
@@ -148,7 +150,7 @@ def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
     items = suite(8, 100)
     base, tuned = flip(items, {"t3": 5}, {"t3": 1, **{f"t{task}": 3 for task in range(8) if task != 3}})
     check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
-    assert conclude(check).word == "OK"
+    assert word(conclude(check)) == "OK"
     assert len(check.tuned) < 800
 
 
@@ -162,7 +164,7 @@ def test_going_on_asks_for_everything_and_certainty_wins() -> None:
     plan = plan_of(items, base)
     result = conclude(run_to_the_end(begin(plan, until="all"), base, {**tuned, **late}))
     assert result.items_used == 400
-    assert (result.word, result.decided_by) == ("REGRESSED", "arithmetic")
+    assert (word(result), result.decided_by) == ("REGRESSED", "arithmetic")
     assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
 
 
@@ -199,7 +201,7 @@ def test_a_check_can_be_stopped_and_says_so() -> None:
     )
     check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
     result = conclude(check)
-    assert result.word == "NO VERDICT"
+    assert word(result) == "NO VERDICT"
     assert result.reason.startswith("stopped after 64 of 300 items")
     assert result.drop is not None
 
@@ -277,7 +279,7 @@ def test_unmeasurable_tasks_leave_and_say_why() -> None:
         " a drop could not be seen."
     )
     result = judge_pairs(plan, pairs_of(items, base, base))
-    assert result.word == "OK"
+    assert word(result) == "OK"
     assert [(task.task, task.mark) for task in result.tasks] == [
         ("arc", "open"),
         ("hellaswag", "unmeasurable"),
@@ -292,7 +294,7 @@ def test_no_measurable_task_is_no_verdict() -> None:
     assert next_items(check) == ()
     assert verdict_so_far(check) == "no_verdict"
     result = conclude(check)
-    assert result.word == "NO VERDICT"
+    assert word(result) == "NO VERDICT"
     assert (
         "t0: no verdict. The base model scores 0.260, within 3 standard errors of chance (0.250)"
         in result.reason
@@ -322,7 +324,7 @@ def test_scores_between_right_and_wrong() -> None:
     base = {item.key: 0.5 + 0.4 * draw.random() for item in items}
     tuned = {key: before - 0.3 * draw.random() for key, before in base.items()}
     result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
-    assert result.word == "REGRESSED"
+    assert word(result) == "REGRESSED"
     assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == (
         None,
         None,
@@ -344,7 +346,7 @@ def test_clusters_are_fed_whole_and_out_of_turn() -> None:
     assert (check.consumed, check.tasks["t"].n) == (0, 5)
     check = feed(check, base, {item.key: tuned[item.key] for item in first[3:]})
     assert (check.consumed, check.tasks["t"].n) == (2, 10)
-    assert conclude(run_to_the_end(check, base, tuned)).word == "REGRESSED"
+    assert word(conclude(run_to_the_end(check, base, tuned))) == "REGRESSED"
 
 
 def test_what_is_fed_is_checked() -> None:
@@ -369,7 +371,7 @@ def test_pairs_that_cannot_be_joined_are_no_verdict() -> None:
     items = suite(1, 50)
     base, tuned = flip(items, {}, {})
     result = judge_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
-    assert result.word == "NO VERDICT"
+    assert word(result) == "NO VERDICT"
     assert result.reason == "1 of 50 items could not be joined (first: t0 000)."
 
 
