@@ -10,6 +10,7 @@ from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
 from finetop.core.wording.durations import exact_span
+from finetop.core.wording.units import metric_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +42,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
 
 
 def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
-    best, name = done[0], metric.replace("_", " ")
+    best, name = done[0], metric_words(metric)
     level = [row for row in done[1:] if row.gap is not None and row.gap.is_open]
     head = f"{best.name} scores best, {name} {_score(best.target)}"
     if not level:
@@ -163,7 +164,7 @@ def _loses(metric: str, change: Gap) -> bool:
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
     """Does training hold a form better than asking for it? Rules alone measure that."""
     if not any(_by_metric(row, "rules", metric)[0] for row in done):
-        name = metric.replace("_", " ")
+        name = metric_words(metric)
         return f"Not measured: {name} is no score of form. Add rules to check.target, and to its metric."
     return _trained_against_asked(done, "rules", metric, "keeps the rules")
 
@@ -196,7 +197,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
         which = "that trains" if trained is None else "that does not train"
         return f"Not measured: no approach {which} has such a score."
     better, other = (trained, asked) if known.index(trained) < known.index(asked) else (asked, trained)
-    unit = " nats a token, fewer are better" if wanted == "nats_per_token" else ""
+    unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
     gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
     if gap is None or gap.is_open:

@@ -11,6 +11,7 @@ from finetop.core.protocol.runs import MAKES_A_RUN, Running
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import short_answer
 
 if TYPE_CHECKING:
@@ -116,7 +117,7 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
     is_one_test = not other_tests(runs)
     for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
         values = [target_of(run, metric) for run in runs]
-        row = _numbers(f"target, {_plain(metric)}", values, min if metric in LOWER_IS_BETTER else max)
+        row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
         rows.append(row if is_one_test else replace(row, best=()))
     kept = [_kept(run) for run in runs]
     rows += [
@@ -133,10 +134,6 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
 def other_tests(runs: Sequence[RunDetail]) -> bool:
     """Whether runs are known to have been measured on different tests, so that none is the best by its target."""
     return tests_differ([run.sources for run in runs])
-
-
-def _plain(metric: str) -> str:
-    return clean_line(metric).replace("_", " ")
 
 
 def _numbers(label: str, values: Sequence[float | None], better: Callable[..., float]) -> Outcome:

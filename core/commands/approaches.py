@@ -21,6 +21,7 @@ from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as wording_approaches, approaches as words
 from finetop.core.wording.durations import ago
+from finetop.core.wording.units import metric_words
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
@@ -171,7 +172,7 @@ def tell(args: argparse.Namespace, home: Home, name: str) -> int:
 def print_all(found: protocol.ApproachesAnswer) -> None:
     """Print how well each does, what it costs, and the advice."""
     better = "lower is better" if found.lower_is_better else "higher is better"
-    by = found.metric.replace("_", " ")
+    by = metric_words(found.metric)
     print(
         f"{clean_line(found.name)}: {clean_line(found.model)} on {clean_line(found.target)}, by {by} ({better})"
     )

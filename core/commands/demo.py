@@ -90,7 +90,7 @@ def tell(rows: list[tuple[str, data.RunRow]], checks: list[dict[str, object] | N
             print(report(row.name, read(check)))
     print()
     print_table(
-        ("run", "how", "target, nats a token", "target, style", "did it forget?"), [line(r) for _, r in rows]
+        ("run", "how", "target, nats/token", "target, style", "did it forget?"), [line(r) for _, r in rows]
     )
     print()
     for recipe, row in rows:

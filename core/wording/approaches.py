@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import exact_span
-from finetop.core.wording.units import gib
+from finetop.core.wording.units import gib, metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def head(found: ApproachesAnswer) -> tuple[str, ...]:
     """Name the columns of how well they do."""
     return (
         "approach",
-        clean_line(found.metric).replace("_", " "),
+        metric_words(found.metric),
         "seeds",
         "to the best",
         "retained",

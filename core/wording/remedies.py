@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 
 if TYPE_CHECKING:
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer
     from finetop.core.protocol.runs import RemedyRow
 
-WORDS: dict[str, str] = {
-    **SHORT_WORDS,
+WORDS = {
+    "ok": SHORT_WORDS["ok"],
+    "regressed": SHORT_WORDS["regressed"],
     "no_verdict": "open",
     "failed": "failed",
     "unchanged": "nothing to do",
@@ -102,18 +104,13 @@ def kept_words(row: RemedyRow) -> str:
         return ""
     worst = least(row)
     more = [
-        f"{named(metric)} {100 * share:.0f}%"
+        f"{metric_words(metric)} {100 * share:.0f}%"
         for metric, share in row.kept.items()
         if metric != worst and share > row.gain + 0.1
     ]
-    by = f" by {named(worst)}" if worst and more else ""
+    by = f" by {metric_words(worst)}" if worst and more else ""
     others = f" ({', '.join(more)})" if more else ""
     return f"keeps {gain(row)} of the gain{by}{others} and "
-
-
-def named(metric: str) -> str:
-    """Write a metric's name as words."""
-    return clean_line(metric).replace("_", " ")
 
 
 def retained(row: RemedyRow) -> str:
@@ -137,7 +134,7 @@ def now(found: RemediesAnswer) -> str:
     row = found.now
     if row is None:
         return f"limit {found.margin:.1f}"
-    reached = f"{found.metric.replace('_', ' ')} {target(found, row)}, " if found.metric else ""
+    reached = f"{metric_words(found.metric)} {target(found, row)}, " if found.metric else ""
     return f"now: {reached}retained {change_of(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
 
 

@@ -1,6 +1,8 @@
-"""Sizes with their units, in words: memory in GiB, files in MB and GB."""
+"""Sizes and metrics with their units, in words: memory in GiB, files in MB and GB, loss in nats/token."""
 
 from __future__ import annotations
+
+from finetop.core.text import clean_line
 
 GIB = 2**30
 
@@ -27,3 +29,8 @@ def size_word(size_bytes: float) -> str:
     if size_bytes < 100_000:
         return f"{size_bytes / 1e3:,.1f} kB"
     return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
+
+
+def metric_words(metric: str) -> str:
+    """Write a metric's name as words: 'exact match', 'nats/token'."""
+    return clean_line(metric).replace("_per_", "/").replace("_", " ")

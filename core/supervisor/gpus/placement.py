@@ -209,7 +209,8 @@ def why(
     others = [card for card in able if missing(wanted, card, (), rules) > 0]
     if len(able) - len(others) < want.gpus:
         least = min(others, key=lambda card: (card.others_gib, card.index))
-        used = f"{whole_gib(least.others_gib)} of {whole_gib(least.total_gib)} GiB are used by others on GPU {least.index}"
+        of_all = f"{whole_gib(least.others_gib)} of {whole_gib(least.total_gib)} GiB"
+        used = f"{of_all} are used by others on GPU {least.index}"
         return (
             f"waits for GPU memory: {used}"
             if want.gpus == 1

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches, approaches as words
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import SHORT_WORDS
 from finetop.tui.line import Line, line_width
 from finetop.tui.text import cut_end
 from finetop.tui.theme import MARKS
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 NAME = 15  # cells
 START = 4  # cursor and letter
 VERDICTS = 17  # cells: 1 NO VERD., 2 ok
-WORST = ("regressed", "no_verdict", "ok")
 NARROW = 76  # cells: below there is no room for all of the scores
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORT = {"REGRESSED": "REGR.", "NO VERDICT": "NO VERD."}
@@ -39,7 +40,7 @@ class Column:
 
 def columns_of(found: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Column]:
     """Choose the columns that fit: those that are asked for first, then the others."""
-    metric = cut_end(clean_line(found.metric).replace("_", " "), 20)
+    metric = cut_end(metric_words(found.metric), 20)
     done = [row for row in found.rows if row.target is not None]
 
     def plain(title: str, cell: Callable[[ApproachRow], str]) -> Column:
@@ -128,7 +129,7 @@ def _retained_and_mark(row: ApproachRow) -> Line:
     """Write what was retained with the mark of the worst verdict, where there is no room for words."""
     number = words.retained(row.retained)[0]
     found = [] if row.retained is None else row.retained.verdicts
-    worst = next((key for key in WORST if key in found), "")
+    worst = next((key for key in words.WORST_FIRST if key in found), "")
     return ((number, ""), (f" {MARKS[worst].mark}", _style(worst))) if worst else ((f"{number}  ", ""),)
 
 
@@ -139,9 +140,9 @@ def _verdicts(row: ApproachRow) -> Line:
         return ((words.retained(found)[1], "dim"),)
     line: Line = ()
     several = len(found.verdicts) > 1
-    for key in WORST:
+    for key in words.WORST_FIRST:
         if number := found.verdicts.count(key):
-            word = words.VERDICTS[key]
+            word = SHORT_WORDS[key]
             text = f"{number} {_SHORT.get(word, word) if several else word}" if several else word
             line = (*line, (", ", ""), (text, _style(key))) if line else ((text, _style(key)),)
     return line if line_width(line) <= VERDICTS else line[:1]

@@ -8,6 +8,7 @@ from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import remedies
 from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, spread
 from finetop.tui.text import cut_end, cut_middle
@@ -68,7 +69,7 @@ def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line
         now = "" if before is None else f", now {before:.3f}"
         kept = f", {100 * row.kept[metric]:.0f}% of the gain" if metric in row.kept else ""
         counts = ": the least, which counts" if metric == remedies.least(row) else ""
-        lines.append(((f"   {remedies.named(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
+        lines.append(((f"   {metric_words(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
     lines.append(())
     lines += [
         (

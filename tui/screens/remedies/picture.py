@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.wording import remedies
+from finetop.core.wording.units import metric_words
 from finetop.tui.line import rule
 from finetop.tui.screens.remedies.row import bar_style
 from finetop.tui.widgets.scatter import Spot, scatter
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def picture_lines(found: RemediesAnswer, *, width: int, height: int) -> list[Line]:
     """Draw the picture in `height` rows, its rule included; without two points say what there will be."""
-    metric = found.metric.replace("_", " ") or "target"
+    metric = metric_words(found.metric) or "target"
     title = rule(((f"{metric} against retained", ""),), width, (("better is up and to the right ", "dim"),))
     points = _spots(found)
     if height < 5 or not points:

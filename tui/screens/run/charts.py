@@ -147,7 +147,7 @@ def _title(board: Board, key: str, series: list[Series], limit: float | None, wi
         parts.append(((name, ""), (text, "amber" if text == "not finite" else "bold"), *point))
     if limit is not None and parts:
         parts[-1] = (*parts[-1], (f" of {without_zero(limit)}", ""))
-        parts.append((("nats a token", "dim"),))
+        parts.append((("nats/token", "dim"),))
     bad = sum(one.curve.bad for one in series)
     if bad:
         parts.append(((f"{bad} not finite", "amber"),))

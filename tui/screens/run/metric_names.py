@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line, count
+from finetop.core.text import count
+from finetop.core.wording.units import metric_words
 from finetop.tui.text import value, without_zero
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def metric_keys(row: RunRow) -> list[str]:
 
 def title_of(key: str) -> str:
     """Name a metric in a word or two."""
-    return TITLES.get(key) or clean_line(key).replace("_", " ")
+    return TITLES.get(key) or metric_words(key)
 
 
 def drift_limit(recipe: Mapping[str, Any]) -> float | None:

@@ -9,6 +9,7 @@ from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.shared.run_status import (
@@ -101,7 +102,7 @@ def _target(check: CheckBrief) -> str:
     """Write what it learned: each metric from the base model to this one."""
     pairs = []
     for metric, (base, tuned) in ((name, pair) for name, pair in check.target.items() if len(pair) == 2):
-        label = clean_line(metric).replace("_", " ")
+        label = metric_words(metric)
         pairs.append(f"{label} {value(base, 4)} -> {value(tuned, 4)}")
     return "  ".join(pairs[:2])
 
@@ -120,7 +121,7 @@ def _numbers(row: RunRow) -> str:
             words.append(f"{label} {value(row.metrics[key])}")
     drift = row.metrics.get("drift")
     if drift is not None:
-        words.append(f"drift {without_zero(drift)} nats a token")
+        words.append(f"drift {without_zero(drift)} nats/token")
     return "   ".join(words)
 
 

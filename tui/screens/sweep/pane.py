@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from finetop.core.client import seed_groups, selection_curve
 from finetop.core.protocol.runs import Finished
 from finetop.core.text import clean_line, counted
+from finetop.core.wording.units import metric_words
 from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.shared.run_status import forgot, mark_of
 from finetop.tui.screens.sweep.row import short_key, values_of
@@ -78,7 +79,7 @@ def _run_line(held: Held, setting: Setting, at: int, *, is_chosen: bool, width: 
 def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list[Line]:
     """Write what follows from the curve of selected rows, in words."""
     better = "lower" if curves.is_lower_better else "higher"
-    metric = clean_line(curves.metric).replace("_", " ")
+    metric = metric_words(curves.metric)
     lines = [
         rule(
             (("what follows, from these numbers alone", ""),),

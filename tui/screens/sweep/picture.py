@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from finetop.core.client import seed_groups
 from finetop.core.protocol import tags
 from finetop.core.text import clean_line
+from finetop.core.wording.units import metric_words
 from finetop.tui.line import line_width, rule
 from finetop.tui.screens.sweep.row import short_key
 from finetop.tui.text import cut_end
@@ -104,7 +105,7 @@ def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int
     if axis is None:
         return _scattered(held, chosen, width, height)
     key = short_key(held.keys[axis.at])
-    metric = clean_line(held.metric).replace("_", " ")
+    metric = metric_words(held.metric)
     first = _points(held, axis, chosen, seed_groups.target if metric else seed_groups.loss, is_target=True)
     name = metric or "loss"
     second = _points(held, axis, chosen, seed_groups.retained)
