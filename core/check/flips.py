@@ -10,7 +10,7 @@ from finetop.core.protocol.check_result import Category, Flip
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.check.scoring.batches import Exam
+    from finetop.core.check.scoring.batches import PreparedSuite
     from finetop.core.check.statistics.item_order import Key
     from finetop.core.protocol.events import ItemScore
 
@@ -19,25 +19,27 @@ QUESTION_KEPT = 1000  # characters
 CHOICES_KEPT, CHOICE_KEPT = 10, 200  # how many, and characters of each: 300 flips take 0.9 MB at most
 
 
-def flips_of(exam: Exam, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]) -> tuple[Flip, ...]:
+def flips_of(
+    prepared: PreparedSuite, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
+) -> tuple[Flip, ...]:
     """List the items that changed, lost ones first, the surest losses on top."""
     changed = [key for key in tuned if tuned[key].score != base[key].score]
     changed.sort(key=lambda key: (tuned[key].score - base[key].score, _margin(tuned[key]), key))
     flips = []
     for key in changed[:FLIPS_KEPT]:
-        question = exam.questions[key]
+        request = prepared.requests[key]
         flips.append(
             Flip(
                 task=key[0],
                 item=key[1],
-                category=question.category,
-                question=question.text[:QUESTION_KEPT],
-                gold="" if question.gold is None else question.choices[question.gold],
+                category=request.category,
+                question=request.text[:QUESTION_KEPT],
+                gold="" if request.gold is None else request.choices[request.gold],
                 base=base[key].score,
                 tuned=tuned[key].score,
                 base_answer=base[key].answer,
                 tuned_answer=tuned[key].answer,
-                choices=tuple(choice[:CHOICE_KEPT] for choice in question.choices[:CHOICES_KEPT]),
+                choices=tuple(choice[:CHOICE_KEPT] for choice in request.choices[:CHOICES_KEPT]),
             )
         )
     return tuple(flips)
@@ -51,9 +53,10 @@ def _margin(score: ItemScore) -> float:
 
 
 def categories_of(
-    exam: Exam, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
+    prepared: PreparedSuite, base: Mapping[Key, ItemScore], tuned: Mapping[Key, ItemScore]
 ) -> tuple[Category, ...]:
     """Count lost and won items by task and category, most losses first."""
     return count_categories(
-        (key[0], exam.questions[key].category, base[key].score, score.score) for key, score in tuned.items()
+        (key[0], prepared.requests[key].category, base[key].score, score.score)
+        for key, score in tuned.items()
     )

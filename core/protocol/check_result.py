@@ -56,8 +56,15 @@ class Contamination(msgspec.Struct, frozen=True):
     by_task: dict[str, int] = {}
 
 
-class Flip(msgspec.Struct, frozen=True):
-    """One item whose score changed."""
+def _no_choices() -> tuple[str, ...]:
+    return ()
+
+
+class Flip(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One item whose score changed, as a result keeps it; what stands behind `choices` the store adds.
+
+    The margin is how far the gold answer is ahead of the best other, in nats.
+    """
 
     task: str
     item: str
@@ -68,7 +75,18 @@ class Flip(msgspec.Struct, frozen=True):
     tuned: float
     base_answer: str
     tuned_answer: str
-    choices: tuple[str, ...] = ()  # none: it was answered in words
+    choices: tuple[str, ...] = msgspec.field(default_factory=_no_choices)  # none: it was answered in words
+    base_log_prob: float | None = None
+    tuned_log_prob: float | None = None
+    base_margin: float | None = None
+    tuned_margin: float | None = None
+    since: int | None = None  # the checked step from which on it is lost
+    also: int = 0  # other runs of the same base that lost it
+
+    @property
+    def won(self) -> bool:
+        """Say whether the tuned model does better on it."""
+        return self.tuned > self.base
 
 
 class Category(msgspec.Struct, frozen=True):

@@ -19,8 +19,8 @@ import msgspec
 import torch
 
 from finetop.core.check import run_check
-from finetop.core.check.context import open_paper
-from finetop.core.check.model_pair import Candidates
+from finetop.core.check.context import open_context
+from finetop.core.check.model_pair import ModelPair
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models.devices import free_memory
 from finetop.core.protocol.check_result import read
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from finetop.core.check.context import Paper
-    from finetop.core.check.run_check import BaseSide
+    from finetop.core.check.context import CheckContext
+    from finetop.core.check.run_check import BaseScores
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.protocol.check_result import CheckResult
@@ -54,8 +54,8 @@ class OnTheWay:
 
     check: Check
     model: Any
-    paper: Paper
-    base: BaseSide
+    context: CheckContext
+    base: BaseScores
     plain: Forwards
     stop: Stop
     events: EventLog
@@ -92,16 +92,18 @@ def begin(
     began = time.monotonic()
     whole = not has_its_base(model)
     events.write(Phase("scoring base" if whole else "measuring base"))
-    candidates = Candidates(base, None, dtype, device, loaded=model, loaded_name="base")
+    pair = ModelPair(base, None, dtype, device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
     with undisturbed(model, plain):
-        paper = open_paper(recipe, candidates, home, events, run_folder)
-        side = run_check.in_smaller_batches(paper, lambda plan: run_check.take_base(paper, plan, whole=whole))
+        context = open_context(recipe, pair, home, events, run_folder)
+        side = run_check.in_smaller_batches(
+            context, lambda plan: run_check.score_base(context, plan, whole=whole)
+        )
     free_memory(device)
-    candidates.loaded_name = "tuned"
+    pair.loaded_name = "tuned"
     seconds = time.monotonic() - began
-    print(f"check: the base is scored on {len(side.sheet.items)} items, {seconds:.1f} s", flush=True)
-    return OnTheWay(recipe.check, model, paper, side, plain, stop, events, began, seconds)
+    print(f"check: the base is scored on {len(side.scores.items)} items, {seconds:.1f} s", flush=True)
+    return OnTheWay(recipe.check, model, context, side, plain, stop, events, began, seconds)
 
 
 def go_on(way: OnTheWay | None, point: Point | None) -> None:
@@ -132,16 +134,16 @@ def look(way: OnTheWay, step: int, checkpoint: str) -> CheckResult | None:
     None where a wish to stop came in between, or where the memory did not suffice.
     """
     began = time.monotonic()
-    device = way.paper.candidates.device
-    way.paper.step = step
-    way.paper.told = {(name, key) for name, key in way.paper.told if name != "tuned"}
+    device = way.context.pair.device
+    way.context.step = step
+    way.context.reported = {(name, key) for name, key in way.context.reported if name != "tuned"}
     claim = way.gone_claims + len(way.outcomes.keys() - {step}) + 1
     free_memory(device)
     try:
         with undisturbed(way.model, way.plain):
             result = interruptible(
                 way.stop,
-                lambda: run_check.in_smaller_batches(way.paper, lambda plan: _judge(way, plan, claim)),
+                lambda: run_check.in_smaller_batches(way.context, lambda plan: _judge(way, plan, claim)),
             )
     except (EnvironmentTrouble, OutOfReach) as error:
         way.events.write(Alarm("check", step, f"CHECK of step {step} failed: {error}"))
@@ -180,8 +182,8 @@ def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> CheckResult:
     if plan.row_tokens < way.base.plan.row_tokens:
         if way.base.whole:
             raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
-        way.base = run_check.take_base(way.paper, plan)
-    return run_check.judge(way.paper, way.base, claim=claim)
+        way.base = run_check.score_base(way.context, plan)
+    return run_check.score_until_decided(way.context, way.base, claim=claim)
 
 
 def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | None:

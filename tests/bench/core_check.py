@@ -190,7 +190,7 @@ def kept_items(home: Home, name: str) -> dict[str, int]:
 def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
     """Give the numbers of the items that the check chose, by task, so that the harness scores the very same."""
     from finetop.core.check.statistics.item_order import cap_items
-    from finetop.core.check.tasks.questions import build
+    from finetop.core.check.tasks.requests import build
     from finetop.core.check.tasks.suite import find_suite
 
     return {

@@ -16,7 +16,7 @@ import msgspec
 from finetop.core.check.harness_logs.join import Asked, Compared, Joined, Pair, TaskJoin, join_task
 from finetop.core.check.harness_logs.sample_text import answer_of, gold_of, question_of
 from finetop.core.check.harness_logs.samples import DocKey, SampleLog, TaskLog, read_log, read_row
-from finetop.core.check.statistics.conclude import judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.paired_tests import count_categories
 from finetop.core.check.statistics.plan import make_plan
@@ -146,7 +146,7 @@ def _judge(plan: CheckPlan, drawn: Sequence[_Drawn], whole: Joined, asked: Asked
         return no_verdict(plan, "no task could be compared: " + "; ".join(map(_left_out, whole.tasks)) + ".")
     if whole.share < asked.joined:
         return no_verdict(plan, _too_few(whole, asked.joined))
-    return judge_pairs(plan, [entry.scores for entry in drawn])
+    return check_pairs(plan, [entry.scores for entry in drawn])
 
 
 def _too_few(whole: Joined, bar: float) -> str:

@@ -96,7 +96,7 @@ def conclude(check: Check) -> CheckResult:
     )
 
 
-def judge_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = "all") -> CheckResult:
+def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = "all") -> CheckResult:
     """Check complete pairs at once: with every item at hand the suite's answer is arithmetic, never wrong.
 
     until="decided" replays the looks and stops where a live check would have. NO VERDICT where an item of the

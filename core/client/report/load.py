@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import protocol
 from finetop.core.approaches import TAG
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.check_result import read
+from finetop.core.protocol.check_result import Flip, read
 from finetop.core.recipe.load import load_recipe
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Told:
 
     detail: RunDetail
     outcome: CheckResult | None
-    flips: tuple[protocol.FlipRow, ...]
+    flips: tuple[Flip, ...]
     curves: dict[str, protocol.Curve]
     last: int  # the step at which the charts end
     base_name: str  # of the built-in recipe that it is compared with
@@ -40,7 +40,7 @@ def told_of(ask: Ask, run: str) -> Told:
     """Ask for all that a report says of a run. Raises FinetopError."""
     detail: RunDetail = ask(protocol.GetRun(run))
     outcome: CheckResult | None = None
-    flips: list[protocol.FlipRow] = []
+    flips: list[Flip] = []
     if detail.row.check is not None:
         number = detail.row.check.check_id
         checks: protocol.ChecksAnswer = ask(protocol.Checks(run))

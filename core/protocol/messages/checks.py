@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.limits import Whole
 
 
@@ -25,21 +26,9 @@ class Flips(msgspec.Struct, tag_field="verb", tag="flips", frozen=True):
     task: str = ""
 
 
-class FlipRow(msgspec.Struct, frozen=True):
-    task: str
-    item: str
-    won: bool
-    base_score: float
-    tuned_score: float
-    base_answer: str
-    tuned_answer: str
-    base_log_prob: float | None
-    tuned_log_prob: float | None
-
-
 class FlipsAnswer(msgspec.Struct, frozen=True):
     check_id: int
-    flips: list[FlipRow]  # lost first
+    flips: list[Flip]  # lost first
 
 
 class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):

@@ -6,7 +6,6 @@ import pytest
 from still import still
 
 from finetop.core.commands.main import main
-from finetop.core.commands.shared.confirm import size
 
 
 @pytest.fixture
@@ -103,10 +102,3 @@ def test_rebuild_says_what_it_took_in_and_the_next_command_finds_all(finetop):
     finetop.rig.start()
     finetop.rig.wait_ready()
     assert finetop("show", "one", "--json")[1] == before
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (3 << 40, "3,072.0 GiB")]
-)
-def test_bytes_are_shown_in_one_unit(count, shown):
-    assert size(count) == shown

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from finetop.core.check.statistics.conclude import judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
@@ -27,7 +27,7 @@ def checked(lost: dict[str, int], **more: Any) -> CheckResult:
         PairedItem(i.task, i.item, "", base[i.key], float(int(i.item) >= lost.get(i.task, 0)))
         for i in plan.order
     ]
-    return read({**msgspec.to_builtins(judge_pairs(plan, pairs)), "seconds": 12.3456, **more})
+    return read({**msgspec.to_builtins(check_pairs(plan, pairs)), "seconds": 12.3456, **more})
 
 
 def suite_of(outcome: CheckResult, name: str = "support-tone") -> ElementTree.Element:

@@ -48,7 +48,7 @@ def test_the_best_is_said_with_how_sure_that_is():
 def test_what_is_lost_by_another_metric_is_said():
     rows = [row("a", 0.63, rules=0.0)]
     (said,) = remedies.best(answer(rows, "a"))
-    assert "keeps 0% of the gain by rules (nats per token 63%) and is the best so far" in said
+    assert "keeps 0% of the gain by rules (nats/token 63%) and is the best so far" in said
     assert (remedies.gain(rows[0]), remedies.least(rows[0])) == ("0%", "rules")
     assert remedies.has_several(answer(rows))
 

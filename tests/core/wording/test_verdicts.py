@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from finetop.core.check.statistics.conclude import judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
@@ -33,7 +33,7 @@ def checked(
         PairedItem(i.task, i.item, "", base[i.key], 0.0 if int(i.item) < lost.get(i.task, 0) else base[i.key])
         for i in plan.order
     ]
-    found: dict[str, Any] = msgspec.to_builtins(judge_pairs(plan, pairs, until=until))
+    found: dict[str, Any] = msgspec.to_builtins(check_pairs(plan, pairs, until=until))
     return {**found, "suite": "quick", "step": 120}
 
 

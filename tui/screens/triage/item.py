@@ -13,18 +13,21 @@ from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import ItemAnswer, LostItem, TriageRow
+    from finetop.core.protocol import ItemAnswer, TriageRow
+    from finetop.core.protocol.check_result import Flip
 
 _LABEL = 11
 _KEPT = 500  # characters of an answer that a check keeps
 _QUESTION_ROWS = 14
 
 
-def title_line(item: LostItem, row: TriageRow, place: tuple[int, int], width: int) -> Line:
+def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:
     """Say which item it is: task, kind, its place among the others."""
     at, of = place
     way = "won" if item.won else "lost"
-    path = " > ".join(filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.kind), 20))))
+    path = " > ".join(
+        filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.category), 20)))
+    )
     name = cut_middle(clean_line(row.shown_name), 24)
     return (
         (f" {path}", "bold"),
@@ -77,7 +80,7 @@ def _answer_width(width: int) -> int:
     return max(16, width - _LABEL - 24)
 
 
-def _answers(item: LostItem, width: int) -> list[Line]:
+def _answers(item: Flip, width: int) -> list[Line]:
     """Draw gold and both answers, with log-probability and margin."""
     room = _answer_width(width)
     lines: list[Line] = [((f" {'':<{_LABEL - 1}}{'answer':<{room}}{'log p':>8}{'margin':>9}", "dim"),)]

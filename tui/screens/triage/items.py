@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from finetop.core.protocol import ItemKind, LostItem, TriageRow
+    from finetop.core.protocol import ItemKind, TriageRow
+    from finetop.core.protocol.check_result import Flip
 
 CHUNK = 100
 _WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
@@ -61,7 +62,7 @@ class Items:
     task: str
     filter: str = ""
     kinds: list[ItemKind] = field(default_factory=list)
-    items: dict[int, LostItem] = field(default_factory=dict)
+    items: dict[int, Flip] = field(default_factory=dict)
     answer: protocol.LostItemsAnswer | None = None  # the newest
 
     @property
@@ -128,7 +129,7 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     )
 
 
-def flip_line(item: LostItem, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
+def flip_line(item: Flip, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
     """Draw one item with the mark of which way it flipped."""
     gutter, _, *rest = item_line(item, widths, has_cursor=has_cursor, with_task=with_task)
     mark = MARKS["finished"] if item.won else MARKS["accepted"]

@@ -24,7 +24,8 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ItemKind, LostItem, TriageRow
+    from finetop.core.protocol import ItemKind, TriageRow
+    from finetop.core.protocol.check_result import Flip
 
 
 class ItemsScreen(Screen[None], inherit_bindings=False):
@@ -64,7 +65,7 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
         kinds = self.items.shown_kinds
         return kinds[index] if index < len(kinds) else None
 
-    def item_at(self, index: int) -> LostItem | None:
+    def item_at(self, index: int) -> Flip | None:
         """Give the item in a row of the list, if it is held."""
         return self.items.items.get(index - len(self.items.shown_kinds))
 
@@ -105,7 +106,9 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
             )
         elif item is not None:
             lines = [
-                rule(((clean_line(item.item), "bold"),), width, ((clean_line(item.kind), "dim"), (" ", "")))
+                rule(
+                    ((clean_line(item.item), "bold"),), width, ((clean_line(item.category), "dim"), (" ", ""))
+                )
             ]
             lines += [
                 ((f" {text}", ""),)

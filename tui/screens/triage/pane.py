@@ -18,7 +18,8 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import CellAnswer, CurvePoint, LostItem, TaskFacts, TriageRow
+    from finetop.core.protocol import CellAnswer, CurvePoint, TaskFacts, TriageRow
+    from finetop.core.protocol.check_result import Flip
     from finetop.tui.line import Span
 
 _LABEL = 10
@@ -226,7 +227,7 @@ def item_head(widths: tuple[int, int, int], *, first: str) -> Line:
 
 
 def item_line(
-    item: LostItem, widths: tuple[int, int, int], *, has_cursor: bool = False, with_task: bool = False
+    item: Flip, widths: tuple[int, int, int], *, has_cursor: bool = False, with_task: bool = False
 ) -> Line:
     """Draw one item: question, gold, both answers with their log-probabilities, since when, where else."""
     question, gold, said = widths

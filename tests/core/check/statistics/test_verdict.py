@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 
-from finetop.core.check.statistics.conclude import conclude, judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs, conclude
 from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.check.statistics.paired_tests import (
     chance_of_regressed,
@@ -92,7 +92,7 @@ def test_an_unchanged_model_is_ok_early() -> None:
     assert (result.lost, result.won, result.mcnemar_p, result.discordance) == (0, 0, 1.0, 0.0)
     assert not result.proven_drop
     assert result.reason == (
-        f"0.0 points lost (limit 3.0), proven on {result.items_used} of 700 items:"
+        f"nothing lost (limit 3.0), proven on {result.items_used} of 700 items:"
         " the suite's drop is under the limit."
     )
     assert result.claims[0].startswith(
@@ -103,7 +103,7 @@ def test_an_unchanged_model_is_ok_early() -> None:
 def test_a_collapse_is_regressed_at_the_first_look() -> None:
     items = suite(7, 100)
     base, tuned = flip(items, {f"t{task}": 40 for task in range(7)}, {})
-    result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+    result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
     assert (word(result), result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
     assert result.proven_drop
     assert result.interval is not None
@@ -216,7 +216,7 @@ def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent
     base = {item.key: before for item, (before, _, _) in zip(items, drawn, strict=True)}
     tuned = {item.key: after for item, (_, after, _) in zip(items, drawn, strict=True)}
     plan = plan_of(items, base, margin=percent / 100)
-    result = judge_pairs(plan, pairs_of(items, base, tuned))
+    result = check_pairs(plan, pairs_of(items, base, tuned))
     if not plan.order:
         assert result.verdict == "no_verdict"
         return
@@ -258,7 +258,7 @@ def test_whole_checks_of_unchanged_models_are_rarely_regressed() -> None:
             base[item.key], tuned[item.key] = (
                 (1, 0) if u < 0.05 else (0, 1) if u < 0.1 else (u < 0.7, u < 0.7)
             )
-        result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+        result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
         fallen = sum(base.values()) - sum(tuned.values()) >= 0.03 * 420
         wrong += result.verdict == "regressed" and not fallen
         wrong_ok += result.verdict == "ok" and fallen
@@ -278,7 +278,7 @@ def test_unmeasurable_tasks_leave_and_say_why() -> None:
         "hellaswag: no verdict. The base model scores 0.262, within 3 standard errors of chance (0.250);"
         " a drop could not be seen."
     )
-    result = judge_pairs(plan, pairs_of(items, base, base))
+    result = check_pairs(plan, pairs_of(items, base, base))
     assert word(result) == "OK"
     assert [(task.task, task.mark) for task in result.tasks] == [
         ("arc", "open"),
@@ -323,7 +323,7 @@ def test_scores_between_right_and_wrong() -> None:
     items = suite(2, 150)
     base = {item.key: 0.5 + 0.4 * draw.random() for item in items}
     tuned = {key: before - 0.3 * draw.random() for key, before in base.items()}
-    result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+    result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
     assert word(result) == "REGRESSED"
     assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == (
         None,
@@ -370,7 +370,7 @@ def test_what_is_fed_is_checked() -> None:
 def test_pairs_that_cannot_be_joined_are_no_verdict() -> None:
     items = suite(1, 50)
     base, tuned = flip(items, {}, {})
-    result = judge_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
+    result = check_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
     assert word(result) == "NO VERDICT"
     assert result.reason == "1 of 50 items could not be joined (first: t0 000)."
 
@@ -396,7 +396,7 @@ def test_plan_and_result_survive_json() -> None:
     items = suite(2, 60)
     base, tuned = flip(items, {"t0": 9}, {"t1": 2})
     plan = plan_of(items, base)
-    result = judge_pairs(plan, pairs_of(items, base, tuned))
+    result = check_pairs(plan, pairs_of(items, base, tuned))
     assert msgspec.json.decode(msgspec.json.encode(plan), type=CheckPlan) == plan
     assert msgspec.json.decode(msgspec.json.encode(result), type=CheckResult) == result
     assert result.plan_hash == plan.hash
@@ -456,7 +456,7 @@ def test_one_check_is_quick() -> None:
     spent = []
     for _ in range(5):
         began = time.process_time()
-        judge_pairs(plan, pairs)
+        check_pairs(plan, pairs)
         spent.append(time.process_time() - began)
     assert min(spent) < 0.1  # 0.03 s measured, all eleven looks and the summary
 
