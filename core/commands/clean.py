@@ -69,7 +69,7 @@ def number(name: str, text: str) -> float | int | None:
 
 def show(found: protocol.CleanAnswer) -> None:
     if not found.items:
-        print("Nothing goes: all that is there is within the policy.")
+        print("Nothing to clean.")
         return
     rows = [(item.kind, item.what, size_word(item.size_bytes), item.why) for item in found.items]
     print_table(("what", "", "size", "why"), rows, right=(2,))

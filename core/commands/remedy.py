@@ -1,4 +1,4 @@
-"""`finetop remedy RUN`: try what mends a run without training it, confirm the best. Exit 0: one is, 1: none."""
+"""`finetop remedy RUN`: try what fixes a run without retraining it, confirm the best. Exit 0: one is, 1: none."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.merge import with_settings
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as words
 from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
-ABOUT = "try what mends a run that forgot, without training it again"
+ABOUT = "fix a run that forgot, without retraining it"
 ANYWHERE = True
 
 
@@ -59,7 +59,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 {"run": queued.run, "step": queued.step, "remedies": queued.names, "job": queued.job_id}
             )
         else:
-            print(f"{len(queued.names)} remedies of {queued.run} are queued: {', '.join(queued.names)}.")
+            number = counted(len(queued.names), "remedy", "remedies")
+            print(f"{number} queued for {queued.run}: {', '.join(queued.names)}.")
             print(f"See them: finetop remedy {queued.run} --list")
         return 0
     job = until_done(home, queued, quiet=args.json)

@@ -26,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", nargs="?", default="", metavar="TASK", help="of it, for what is said below")
     parser.add_argument("--looking", action="store_true", help="say that you are looking at it")
     parser.add_argument("--note", default="", metavar="TEXT", help="keep a note on it")
-    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run mends it")
+    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run fixes it")
     parser.add_argument("--new", action="store_true", help="it is new again, whatever was said")
     parser.add_argument(
         "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"

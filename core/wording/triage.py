@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def counts_line(found: TriageAnswer) -> str:
-    """Say how many regressions are new, looked at, accepted and fixed."""
+    """Say how many regressions are new, assigned, accepted and fixed."""
     if not found.new + found.looking + found.accepted + found.fixed:
         if not found.total:
             return "No run has been checked yet."
         return f"Nothing to triage: no regression in {counted(found.total, 'checked run')}."
     words = [f"{found.new:,} new"]
-    words += [f"{found.looking:,} being looked at"] if found.looking else []
+    words += [f"{found.looking:,} assigned"] if found.looking else []
     words += [f"{found.accepted:,} accepted"] if found.accepted else []
     words += [f"{found.fixed:,} fixed"] if found.fixed else []
     return "   ".join(words)
@@ -43,7 +43,7 @@ def standing_words(seen: Standing) -> str:
         case "new":
             return "NEW"
         case "looking":
-            return f"{by or 'somebody'} looks"
+            return f"assigned to {by}" if by else "assigned"
         case "accepted":
             return f"accepted ({by})" if by else "accepted"
         case "fixed":

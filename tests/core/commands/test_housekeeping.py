@@ -73,7 +73,7 @@ def test_clean_shows_first_and_does_it_with_yes_alone(finetop):
     assert "2 gone" in finetop("clean", "--last", "2", "--yes")[1]
     steps = sorted(p.name for p in next(finetop.home.runs.glob("*-one")).glob("checkpoints/*"))
     assert steps == ["step-000003", "step-000004"]
-    assert finetop("clean", "--last", "2")[1].startswith("Nothing goes")
+    assert finetop("clean", "--last", "2")[1].startswith("Nothing to clean.")
     code, _, err = finetop("clean", "--last", "few")
     assert (code, "--last is 'few', and must be a number or none." in err) == (2, True)
     (finetop.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: none}\n")

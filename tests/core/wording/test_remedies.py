@@ -70,4 +70,4 @@ def test_where_the_job_is():
     assert [remedies.waits(found, one) for one in rows] == [False, True]
     assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
     assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
-    assert remedies.price(found) == ": about 1 min, nothing is retrained"
+    assert remedies.price(found) == ": about 30 s, nothing is retrained"

@@ -347,7 +347,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             host.say(str(error), "red")
             return
         if isinstance(answer, protocol.RemedyAnswer):
-            host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} of {answer.run} are queued.")
+            host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}.")
         else:
             host.say(said(answer))
         self._wake.set()

@@ -122,7 +122,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
         assert "FAILED  out of memory" in text_of(app)
         assert row_with(app, "mend ").startswith(" mend    Lower train.batch_size (now 8)")
         assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
-        assert row_with(app, "next ") == " next  n  a new run from this one, with that mended"
+        assert row_with(app, "next ") == " next  n  a new run from this one, with that fixed"
         await pilot.press("enter")
         assert screen.looks.tab == "log"
 
