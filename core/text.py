@@ -1,4 +1,4 @@
-"""The one sanitizer: text from outside (logs, names, samples, host names) before it reaches a terminal."""
+"""The one sanitizer, for text from outside (logs, names, samples, host names); values quoted; nouns counted."""
 
 from __future__ import annotations
 
@@ -98,3 +98,13 @@ def quoted(value: object) -> str:
 def plain(text: str) -> str:
     """Show a key or a path as it is where that is safe and short, else quoted."""
     return text if text.isprintable() and 0 < len(text) <= 200 else quoted(text)
+
+
+def count(number: int) -> str:
+    """Write a whole number with its thousands set apart: 3,000."""
+    return f"{number:,}"
+
+
+def counted(number: int, noun: str, plural: str = "") -> str:
+    """Write a number with its noun: '1 run', '1,412 rows'."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

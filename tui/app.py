@@ -14,7 +14,7 @@ from textual.app import App
 from finetop.core import protocol
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean, clean_line
+from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
 from finetop.tui.keys import Key, bindings
@@ -22,7 +22,7 @@ from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.terminal.clipboard import Copied, copying, to_copy
-from finetop.tui.text import counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.theme import Look, StyleName, find_look
 from finetop.tui.widgets.frame import Bottom, Top
 

@@ -10,7 +10,6 @@ from finetop.core.text import clean_line
 from finetop.core.wording.sparkline import sparkline as sparkline
 
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
-_SPANS = (("d", 86400), ("h", 3600), ("m", 60))
 
 
 def cut_end(text: str, width: int) -> str:
@@ -83,49 +82,7 @@ def value(number: float | None, width: int = 5) -> str:
     return f"{number:.{min(3, digits)}f}"
 
 
-def points(drop: float) -> str:
-    """Write a drop in points as a change: a drop of 9.1 is '-9.1'."""
-    change = round(-drop, 1)
-    return f"{change:+.1f}" if change else "0.0"
-
-
 def without_zero(number: float, digits: int = 2) -> str:
     """Write a number below one without its zero: .08."""
     text = f"{number:.{digits}f}"
     return text.replace("0.", ".", 1) if text.lstrip("-").startswith("0.") else text
-
-
-def span(seconds: float) -> str:
-    """Write how long in one unit, in at most 4 cells where that is possible: '40 s', '6 m', '3 h', '2 d'."""
-    seconds = max(0.0, seconds)
-    for unit, size in _SPANS:
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
-
-
-def long_span(seconds: float) -> str:
-    """Write how long in words, in two units: '41 min', '2 h 40 min', '3 days'."""
-    seconds = max(0.0, seconds)
-    minutes = int(seconds // 60)
-    if seconds < 60:
-        return f"{int(seconds)} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
-    return f"{minutes // 1440} days"
-
-
-def size_word(size_bytes: int) -> str:
-    """Write a size on the disk: '8.1 GB', '340.0 MB', '61.4 kB'."""
-    if size_bytes < 100_000:
-        return f"{size_bytes / 1e3:,.1f} kB"
-    return f"{size_bytes / 1e9:,.1f} GB" if size_bytes >= 1e9 else f"{size_bytes / 1e6:,.1f} MB"
-
-
-def clock(at: float) -> str:
-    """Write a moment as hours and minutes of this machine's time: 14:32."""
-    import time
-
-    return time.strftime("%H:%M", time.localtime(at))

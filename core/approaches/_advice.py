@@ -9,6 +9,8 @@ from finetop.core import approaches
 from finetop.core.approaches import _statistics as statistics
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.messages.approaches import Advice
+from finetop.core.wording.durations import exact_span
+from finetop.core.wording.units import metric_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +42,7 @@ def advice(rows: Sequence[ApproachRow], metric: str) -> list[Advice]:
 
 
 def _on_target(done: Sequence[ApproachRow], metric: str) -> str:
-    best, name = done[0], metric.replace("_", " ")
+    best, name = done[0], metric_words(metric)
     level = [row for row in done[1:] if row.gap is not None and row.gap.is_open]
     head = f"{best.name} scores best, {name} {_score(best.target)}"
     if not level:
@@ -145,9 +147,7 @@ def _by(row: ApproachRow) -> str:
     """Say how an approach took new facts in, and how long that took: 'after 0.08 s of indexing'."""
     assert row.news is not None
     what = {"index": "indexing", "train": "training"}.get(row.news.how, "work")
-    return (
-        f"after {seconds(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
-    )
+    return f"after {exact_span(row.news.seconds) if row.news.seconds is not None else 'an unknown time'} of {what}"
 
 
 def _by_score(row: ApproachRow) -> str:
@@ -164,7 +164,7 @@ def _loses(metric: str, change: Gap) -> bool:
 def _form(done: Sequence[ApproachRow], metric: str) -> str:
     """Does training hold a form better than asking for it? Rules alone measure that."""
     if not any(_by_metric(row, "rules", metric)[0] for row in done):
-        name = metric.replace("_", " ")
+        name = metric_words(metric)
         return f"Not measured: {name} is no score of form. Add rules to check.target, and to its metric."
     return _trained_against_asked(done, "rules", metric, "keeps the rules")
 
@@ -197,7 +197,7 @@ def _trained_against_asked(done: Sequence[ApproachRow], wanted: str, metric: str
         which = "that trains" if trained is None else "that does not train"
         return f"Not measured: no approach {which} has such a score."
     better, other = (trained, asked) if known.index(trained) < known.index(asked) else (asked, trained)
-    unit = " nats a token, fewer are better" if wanted == "nats_per_token" else ""
+    unit = " nats/token, fewer are better" if wanted == "nats_per_token" else ""
     numbers = f"{better[0].name} {_score(better[1])}, {other[0].name} {_score(other[1])}{unit}"
     gap = other[2] if better[2] is None else None  # the best by it has no difference to itself
     if gap is None or gap.is_open:
@@ -226,7 +226,7 @@ def _price(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _cost_words(row: ApproachRow) -> str:
-    parts = [f"{seconds(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
+    parts = [f"{exact_span(row.setup_s)} once" if row.setup_s and row.setup_s >= 0.005 else "nothing once"]
     if row.latency_s is not None:
         parts.append(f"{row.latency_s:.2f} s a query")
     if row.prompt_tokens is not None:
@@ -327,17 +327,3 @@ def _and(names: Sequence[str], apart: str = ", ") -> str:
     if len(names) < 2:
         return names[0] if names else ""
     return f"{apart.join(names[:-1])}{apart.rstrip() if apart != ', ' else ''} and {names[-1]}"
-
-
-NOT_KNOWN = "-"
-
-
-def seconds(value: float | None) -> str:
-    """Write a length of time: 0.04 s, 12 s, 3.5 min."""
-    if value is None:
-        return NOT_KNOWN
-    if value < 0.005:
-        return "0 s"
-    if value < 10:
-        return f"{value:.2f} s"
-    return f"{value:.0f} s" if value < 120 else f"{value / 60:.1f} min"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import approaches
-from finetop.core.check.model_pair import Candidates, facts_of, open_candidates
+from finetop.core.check.model_pair import ModelPair, facts_of, open_pair
 from finetop.core.check.scoring import cache, target
 from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt, halve_until_it_fits
 from finetop.core.check.scoring.generation import answer
@@ -142,20 +142,20 @@ def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Load
     base = resolve.resolve_model(recipe.model, home, events)
     if request.checkpoint is None:
         kind = scoring_dtype(recipe.model.dtype, base.path, device)
-        candidates = Candidates(base, None, kind, device)
+        pair = ModelPair(base, None, kind, device)
         model, tokenizer = load.load_model(base, load.torch_dtype(kind, device), device)
     else:
-        candidates = open_candidates(base, request.checkpoint, recipe.model.dtype, device)
-        dtype = load.torch_dtype(candidates.dtype, device)
+        pair = open_pair(base, request.checkpoint, recipe.model.dtype, device)
+        dtype = load.torch_dtype(pair.dtype, device)
         model, tokenizer = load_checkpoint(base, request.checkpoint, dtype, device)
         if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
             tokenizer = load.load_tokenizer(base)
     model.eval()
     plan = plan_for(device)
-    alone = request.checkpoint is not None and candidates.reads_rows_alone
+    alone = request.checkpoint is not None and pair.reads_rows_alone
     if alone or not packs_exactly(model):
         plan = BatchPlan("plain", plan.row_tokens)
-    facts = facts_of(candidates, "base" if request.checkpoint is None else "tuned", tokenizer, home)
+    facts = facts_of(pair, "base" if request.checkpoint is None else "tuned", tokenizer, home)
     return Loaded(model, tokenizer, facts, plan, longest_input(model.config, tokenizer), device)
 
 

@@ -13,24 +13,22 @@ if TYPE_CHECKING:
 
     from transformers import PreTrainedTokenizerBase
 
-    from finetop.core.check.model_pair import Candidates
+    from finetop.core.check.model_pair import ModelPair
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model")
 
 
-def notes(
-    candidates: Candidates, tokenizer: PreTrainedTokenizerBase, has_own_template: bool
-) -> tuple[str, ...]:
+def notes(pair: ModelPair, tokenizer: PreTrainedTokenizerBase, has_own_template: bool) -> tuple[str, ...]:
     """Say in words what differs between the checkpoint and how it is asked; nothing for a model in memory."""
-    folder = candidates.checkpoint
+    folder = pair.checkpoint
     found = ["both models are asked with the chat template of the recipe"] if has_own_template else []
     if folder is None:
         return tuple(found)
     trained_on = _manifest(folder).get("base", {}).get("weights_hash")
-    if trained_on not in (None, candidates.base.weights_hash):
+    if trained_on not in (None, pair.base.weights_hash):
         found.append(
             f"the base model has changed since the checkpoint was trained (sha256 {str(trained_on)[:12]} then,"
-            f" {candidates.base.weights_hash[:12]} now)"
+            f" {pair.base.weights_hash[:12]} now)"
         )
     if any((folder / name).is_file() for name in TOKENIZER_FILES):
         found += _tokenizer_notes(folder, tokenizer)

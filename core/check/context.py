@@ -1,4 +1,4 @@
-"""What a check works with: suite, questions, target rows, text and both models, read before any weights are loaded."""
+"""What a check works with: suite, requests, target rows, text and both models, read before any weights are loaded."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from finetop.core.check.model_pair import facts_of
 from finetop.core.check.scoring import drift, target
 from finetop.core.check.scoring.batches import prepare
 from finetop.core.check.tasks.contamination import contaminated
-from finetop.core.check.tasks.questions import build
+from finetop.core.check.tasks.requests import build
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data.formats import texts_of
 from finetop.core.data.prompts import open_asker, tell
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from finetop.core.check.model_pair import Candidates
+    from finetop.core.check.model_pair import ModelPair
     from finetop.core.check.scoring.batch_plan import Name
-    from finetop.core.check.scoring.batches import Exam
+    from finetop.core.check.scoring.batches import PreparedSuite
     from finetop.core.check.statistics.item_order import Key
     from finetop.core.check.tasks.suite import Suite
     from finetop.core.data.formats import Kind
@@ -37,60 +37,60 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Paper:
+class CheckContext:
     """All that one check works with, and what it has told so far."""
 
     recipe: Recipe
     general: General
     suite: Suite
-    exam: Exam
+    prepared: PreparedSuite
     windows: drift.Windows
     target_rows: list[target.TargetRow]
-    candidates: Candidates
+    pair: ModelPair
     facts: Mapping[Name, Mapping[str, Any] | None]  # None: a model in memory that nothing can be kept of
     excluded: frozenset[Key]  # items that the training data contains
     notes: tuple[str, ...]
     home: Home
     events: EventLog
     step: int | None = None  # of the model that is checked while it trains
-    of: str = ""  # which of several models is asked, in words, for the phases
-    tells_scores: bool = True  # item by item in the events
-    told_at: float = 0.0
-    told: set[tuple[Name, Key]] = field(default_factory=set)
+    model_label: str = ""  # which of several models is asked, in words, for the phases
+    reports_scores: bool = True  # item by item in the events
+    phase_at: float = 0.0
+    reported: set[tuple[Name, Key]] = field(default_factory=set)
 
 
-def open_paper(
-    recipe: Recipe, candidates: Candidates, home: Home, events: EventLog, run_folder: Path | None = None
-) -> Paper:
+def open_context(
+    recipe: Recipe, pair: ModelPair, home: Home, events: EventLog, run_folder: Path | None = None
+) -> CheckContext:
     """Read everything that a check needs but the models' weights, so that bad input fails early.
 
     Where it is of a run, its folder keeps which version of the target's test was read.
     """
     general = recipe.check.general or General()
     suite = find_suite(general.suite, home)
-    base = candidates.base
+    base = pair.base
     tokenizer = load.load_tokenizer(base)
     longest = longest_input(_config(base), tokenizer)
-    exam = prepare(build(suite), tokenizer, longest, general.seed)
+    prepared = prepare(build(suite), tokenizer, longest, general.seed)
     wanted = recipe.check.target
     keeps = None if run_folder is None else events.write
     asker = open_asker(recipe.ask, recipe.data.train, home) if wanted else None
     tell(asker)
-    excluded, notes = _contaminated(recipe, exam, home)
-    notes = (*notes, *caveats.notes(candidates, tokenizer, recipe.model.chat_template is not None))
-    return Paper(
+    excluded, notes = _contaminated(recipe, prepared, home)
+    notes = (*notes, *caveats.notes(pair, tokenizer, recipe.model.chat_template is not None))
+    return CheckContext(
         recipe=recipe,
         general=general,
         suite=suite,
-        exam=exam,
+        prepared=prepared,
         windows=drift.windows_of(suite.text.read_text(encoding="utf-8"), tokenizer) if suite.text else (),
         target_rows=target.read_rows(wanted, tokenizer, home, longest, asker, keeps, run_folder)
         if wanted
         else [],
-        candidates=candidates,
+        pair=pair,
         facts={
-            "base": facts_of(candidates, "base", tokenizer, home),
-            "tuned": facts_of(candidates, "tuned", tokenizer, home) if candidates.checkpoint else None,
+            "base": facts_of(pair, "base", tokenizer, home),
+            "tuned": facts_of(pair, "tuned", tokenizer, home) if pair.checkpoint else None,
         },
         excluded=excluded,
         notes=notes,
@@ -107,7 +107,9 @@ def _config(base: resolved.ResolvedModel) -> Any:
     )
 
 
-def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key], tuple[str, ...]]:
+def _contaminated(
+    recipe: Recipe, prepared: PreparedSuite, home: Home
+) -> tuple[frozenset[Key], tuple[str, ...]]:
     """Find the chosen items that the training rows contain; where those can't be read any more, say so."""
     from finetop.core.data import sources
 
@@ -119,9 +121,9 @@ def _contaminated(recipe: Recipe, exam: Exam, home: Home) -> tuple[frozenset[Key
             for row in sources.read(source, home, kinds):
                 yield from texts_of(row.record)
 
-    questions = {item.key: exam.questions[item.key].text for item in exam.items}
+    requests = {item.key: prepared.requests[item.key].text for item in prepared.items}
     try:
-        return frozenset(contaminated(questions, texts())), ()
+        return frozenset(contaminated(requests, texts())), ()
     except FinetopError as error:
         note = f"not searched for benchmark items: the training data can't be read ({error.message})"
         return frozenset(), (note,)

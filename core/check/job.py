@@ -9,9 +9,9 @@ import msgspec
 from finetop.core.check import run_check
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
-from finetop.core.protocol import check_result
 from finetop.core.protocol.events import Ended, Verdict
 from finetop.core.recipe.schema import General
+from finetop.core.wording import verdicts
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import JobSpec
@@ -41,10 +41,9 @@ def work(job: Job) -> Ended:
         run_folder=job.run_folder,
     )
     step = step if isinstance(step, int) else None
-    general = msgspec.to_builtins(recipe.check.general or General())
-    result = {**checked, "step": step, "checkpoint": job.args["checkpoint"], "general": general}
-    job.events.write(Verdict(step, result))
-    print(check_result.report(job.spec.run_name, result), flush=True)
+    checked = msgspec.structs.replace(checked, step=step, checkpoint=job.args["checkpoint"])
+    job.events.write(Verdict(step, msgspec.to_builtins(checked)))
+    print(verdicts.report(job.spec.run_name, checked), flush=True)
     return Ended("finished")
 
 

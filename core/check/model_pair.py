@@ -45,7 +45,7 @@ class Change:
 
 
 @dataclass
-class Candidates:
+class ModelPair:
     """Base and checkpoint, the number format and device they run in, and the one that is loaded.
 
     While a model trains there is no checkpoint: `loaded` is the model in memory, as "base" before its first
@@ -83,40 +83,38 @@ class Candidates:
         return self.checkpoint is None or self.loaded_name == ("tuned" if self.is_adapter else name)
 
 
-def open_candidates(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> Candidates:
+def open_pair(base: ResolvedModel, checkpoint: Path, dtype: str, device: str) -> ModelPair:
     """Make sure that both are there. Raises BadInput if the checkpoint is not."""
     if not checkpoint.is_dir():
         raise BadInput(
             f"there is no checkpoint {checkpoint}.", hint="It may have been removed: pick another step."
         )
-    return Candidates(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
+    return ModelPair(base, checkpoint, scoring_dtype(dtype, base.path, device), device)
 
 
-def facts_of(
-    candidates: Candidates, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home
-) -> dict[str, Any]:
+def facts_of(pair: ModelPair, name: Name, tokenizer: PreTrainedTokenizerBase, home: Home) -> dict[str, Any]:
     """Gather all that a model's scores depend on, but for the batch plan and the task."""
     import lm_eval
     import torch
     import transformers
 
     tuned = name == "tuned"
-    weights, adapter = candidates.base.weights_hash, None
-    if tuned and candidates.checkpoint is None:
+    weights, adapter = pair.base.weights_hash, None
+    if tuned and pair.checkpoint is None:
         raise AssertionError("a model in memory has no lasting identity")
-    if tuned and candidates.checkpoint and _is_adapter(candidates.checkpoint):
-        adapter = adapter_hash(candidates.checkpoint)
-    elif tuned and candidates.checkpoint:
-        weights = weight_files.weights_hash(candidates.checkpoint, home)
-    changed = {"remedy": dict(candidates.change.facts)} if tuned and candidates.change is not None else {}
+    if tuned and pair.checkpoint and _is_adapter(pair.checkpoint):
+        adapter = adapter_hash(pair.checkpoint)
+    elif tuned and pair.checkpoint:
+        weights = weight_files.weights_hash(pair.checkpoint, home)
+    changed = {"remedy": dict(pair.change.facts)} if tuned and pair.change is not None else {}
     return {
         "weights": weights,
         "adapter": adapter,
         "tokenizer": _sha(tokenizer.backend_tokenizer.to_str() if tokenizer.is_fast else repr(tokenizer)),
         "template": _sha(str(tokenizer.chat_template)),
-        "dtype": candidates.dtype,
-        "quantize": _quantize(candidates.base),
-        "device": device_kind(candidates.device),
+        "dtype": pair.dtype,
+        "quantize": _quantize(pair.base),
+        "device": device_kind(pair.device),
         "scorer": VERSION,
         "torch": str(torch.__version__),
         "transformers": transformers.__version__,
@@ -130,42 +128,42 @@ def _is_adapter(folder: Path) -> bool:
 
 
 @contextmanager
-def as_base(candidates: Candidates) -> Iterator[Any]:
+def as_base(pair: ModelPair) -> Iterator[Any]:
     """Give the base model, loaded if it is not: with an adapter, the same model with the adapter off."""
-    if not candidates.is_adapter:
-        yield _load(candidates, "base")
+    if not pair.is_adapter:
+        yield _load(pair, "base")
         return
-    model = candidates.loaded if candidates.checkpoint is None else _load(candidates, "tuned")
+    model = pair.loaded if pair.checkpoint is None else _load(pair, "tuned")
     with model.disable_adapter():
         yield model
 
 
 @contextmanager
-def as_tuned(candidates: Candidates) -> Iterator[Any]:
+def as_tuned(pair: ModelPair) -> Iterator[Any]:
     """Give the tuned model, loaded if it is not."""
-    yield _load(candidates, "tuned")
+    yield _load(pair, "tuned")
 
 
-def put_away(candidates: Candidates) -> None:
+def put_away(pair: ModelPair) -> None:
     """Let go of the model that is loaded: two full models may not fit."""
-    candidates.loaded, candidates.loaded_name = None, ""
-    free_memory(candidates.device)
+    pair.loaded, pair.loaded_name = None, ""
+    free_memory(pair.device)
 
 
-def _load(candidates: Candidates, name: Name) -> Any:
-    if candidates.loaded_name != name:
-        if candidates.checkpoint is None:
-            raise AssertionError(f"the model in memory is the {candidates.loaded_name} one, not the {name}")
-        put_away(candidates)
-        dtype = load.torch_dtype(candidates.dtype, candidates.device)
+def _load(pair: ModelPair, name: Name) -> Any:
+    if pair.loaded_name != name:
+        if pair.checkpoint is None:
+            raise AssertionError(f"the model in memory is the {pair.loaded_name} one, not the {name}")
+        put_away(pair)
+        dtype = load.torch_dtype(pair.dtype, pair.device)
         if name == "base":
-            model, _ = load.load_model(candidates.base, dtype, candidates.device)
+            model, _ = load.load_model(pair.base, dtype, pair.device)
         else:
-            model, _ = load_checkpoint(candidates.base, candidates.checkpoint, dtype, candidates.device)
-            if candidates.change is not None:
-                model = candidates.change.make(model)
-        candidates.loaded, candidates.loaded_name = model.eval(), name
-    return candidates.loaded
+            model, _ = load_checkpoint(pair.base, pair.checkpoint, dtype, pair.device)
+            if pair.change is not None:
+                model = pair.change.make(model)
+        pair.loaded, pair.loaded_name = model.eval(), name
+    return pair.loaded
 
 
 def _quantize(base: ResolvedModel) -> str:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from finetop.core.protocol.check_result import change, read, word
+from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
+from finetop.core.wording.verdicts import change, word
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

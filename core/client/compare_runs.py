@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.protocol.check_result import LOWER_IS_BETTER, short_answer
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, Running
 from finetop.core.recipe.dotted import flat_settings
-from finetop.core.text import clean_line
-from finetop.core.wording.data_versions import TESTS_DIFFER, count, source_words, tests_differ
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import short_answer
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunDetail
@@ -69,7 +72,7 @@ def _numbered(key: str, at: int) -> str:
 def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
     """List the sources that not all runs have read in the same version, with which version each has."""
     read = [
-        {(source_words(row), row.use): f"v{row.number}, {count(row.rows)}" for row in run.sources}
+        {(source_words(row), row.use): f"v{row.number}, {counted(row.rows, 'row')}" for row in run.sources}
         for run in runs
     ]
     keys = dict.fromkeys(key for one in read for key in one)
@@ -107,7 +110,7 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
     is_one_test = not other_tests(runs)
     for metric in dict.fromkeys(name for run in runs if run.row.check for name in run.row.check.target):
         values = [target_of(run, metric) for run in runs]
-        row = _numbers(f"target, {_plain(metric)}", values, min if metric in LOWER_IS_BETTER else max)
+        row = _numbers(f"target, {metric_words(metric)}", values, min if metric in LOWER_IS_BETTER else max)
         rows.append(row if is_one_test else replace(row, best=()))
     kept = [_kept(run) for run in runs]
     rows += [
@@ -115,7 +118,7 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
                 _best(kept, max)),
         _numbers("drift", [run.row.metrics.get("drift") for run in runs], min),
         Outcome("step", tuple(_steps(run) for run in runs)),
-        Outcome("time", tuple(_span(seconds) for seconds in (_seconds(run, now) for run in runs))),
+        Outcome("time", tuple("-" if s is None else long_span(s) for s in (_seconds(run, now) for run in runs))),
         Outcome("GPU hours", tuple(_gpu_hours(run, now) for run in runs)),
     ]  # fmt: skip
     return [row for row in rows if any(cell != "-" for cell in row.cells)]
@@ -124,10 +127,6 @@ def outcomes(runs: Sequence[RunDetail], now: float) -> list[Outcome]:
 def other_tests(runs: Sequence[RunDetail]) -> bool:
     """Whether runs are known to have been measured on different tests, so that none is the best by its target."""
     return tests_differ([run.sources for run in runs])
-
-
-def _plain(metric: str) -> str:
-    return clean_line(metric).replace("_", " ")
 
 
 def _numbers(label: str, values: Sequence[float | None], better: Callable[..., float]) -> Outcome:
@@ -178,15 +177,6 @@ def _gpu_hours(run: RunDetail, now: float) -> str:
         (_ran(job.state, now) or 0.0) * len(job.gpus) / 3600 for job in run.jobs if job.verb in MAKES_A_RUN
     )
     return f"{hours:.1f}" if hours else "-"
-
-
-def _span(seconds: float | None) -> str:
-    if seconds is None:
-        return "-"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds // 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def trades(runs: Sequence[RunDetail], metric: str = "") -> list[Trade]:

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Finished
+from finetop.core.wording.verdicts import SHORT_WORDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -78,9 +79,10 @@ def retained(run: RunRow) -> float | None:
 
 def verdicts(runs: Sequence[RunRow]) -> list[tuple[int, str, str]]:
     """Count the verdicts of runs that differ by their seed: [(2, "ok", "ok"), (1, "regressed", "REGRESSED")]."""
-    names = {"ok": "ok", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
     found: list[str] = [run.check.verdict for run in runs if run.check is not None]
-    return [(found.count(verdict), verdict, name) for verdict, name in names.items() if verdict in found]
+    return [
+        (found.count(verdict), verdict, name) for verdict, name in SHORT_WORDS.items() if verdict in found
+    ]
 
 
 def words(found: Spread | None, digits: int, *, sign: bool = False) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import remote
-from finetop.core.commands.shared.output import ago, plain, print_json, print_table
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.protocol.notices import Notice, kinds
 from finetop.core.recipe.home_settings import FILE
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
+from finetop.core.wording.durations import ago
 
 ABOUT = "alarms and endings of all runs, newest first, and who is told of them"
 ANYWHERE = True

@@ -10,17 +10,18 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from finetop.core import approaches, protocol
-from finetop.core.approaches import _advice
 from finetop.core.approaches._request import request
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
-from finetop.core.commands.shared.output import ago, plain, print_json, print_table
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches as words
+from finetop.core.wording import approaches as wording_approaches, approaches as words
+from finetop.core.wording.durations import ago
+from finetop.core.wording.units import metric_words
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
@@ -171,7 +172,7 @@ def tell(args: argparse.Namespace, home: Home, name: str) -> int:
 def print_all(found: protocol.ApproachesAnswer) -> None:
     """Print how well each does, what it costs, and the advice."""
     better = "lower is better" if found.lower_is_better else "higher is better"
-    by = found.metric.replace("_", " ")
+    by = metric_words(found.metric)
     print(
         f"{clean_line(found.name)}: {clean_line(found.model)} on {clean_line(found.target)}, by {by} ({better})"
     )
@@ -194,7 +195,7 @@ def prices(row: protocol.ApproachRow) -> tuple[str, ...]:
     name, setup, gpu, prompt, query, memory, news, _, spent = words.prices(row)
     return (
         name,
-        setup if gpu == _advice.NOT_KNOWN else f"{setup}, GPU {gpu}",
+        setup if gpu == wording_approaches.NOT_KNOWN else f"{setup}, GPU {gpu}",
         prompt,
         query,
         memory,

@@ -16,10 +16,11 @@ from finetop.core.commands.shared import check_curve, ci_reports, follow, import
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models.imports.recipe import adopted
-from finetop.core.protocol.check_result import read, report
+from finetop.core.protocol.check_result import read
 from finetop.core.recipe.schema import General
 from finetop.core.recipe.type_words import type_words
 from finetop.core.runtime.home import Home
+from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "did a run forget? 0 ok, 1 regressed, 3 no verdict"
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"run": asked.name, "check": found})
     elif not silent:
-        print(report(asked.name, found))
+        print(report(asked.name, read(found)))
     return CODES[str(found["verdict"])]
 
 

@@ -13,6 +13,7 @@ from finetop.core.commands.shared import confirm
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.runtime.home import Home
+from finetop.core.wording.units import size_word
 
 ABOUT = "old checkpoints, merged models, scores, data: show what can go; --yes does it"
 ANYWHERE = True
@@ -48,9 +49,9 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"items": plain(found.items), "size_bytes": total, "done": args.yes})
     elif args.yes:
-        print(f"{len(found.items)} gone, {confirm.size(total)}.")
+        print(f"{len(found.items)} gone, {size_word(total)}.")
     elif found.items:
-        print(f"{confirm.size(total)} can go: finetop clean --yes, with the same options, does it.")
+        print(f"{size_word(total)} can go: finetop clean --yes, with the same options, does it.")
     return 0
 
 
@@ -68,7 +69,7 @@ def number(name: str, text: str) -> float | int | None:
 
 def show(found: protocol.CleanAnswer) -> None:
     if not found.items:
-        print("Nothing goes: all that is there is within the policy.")
+        print("Nothing to clean.")
         return
-    rows = [(item.kind, item.what, confirm.size(item.size_bytes), item.why) for item in found.items]
+    rows = [(item.kind, item.what, size_word(item.size_bytes), item.why) for item in found.items]
     print_table(("what", "", "size", "why"), rows, right=(2,))

@@ -12,6 +12,7 @@ from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
+from finetop.core.wording.durations import day
 
 ABOUT = "list the versions of data, and the runs that read each"
 ANYWHERE = True
@@ -58,7 +59,7 @@ def _line(one: protocol.DataVersion) -> Sequence[str]:
         data_versions.source_words(one),
         version,
         f"{one.rows:,}",
-        data_versions.day(one.first_seen),
+        day(one.first_seen),
         f"{one.runs}",
         names or "-",
     )

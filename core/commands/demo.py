@@ -14,9 +14,10 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.shared.follow import Progress, until_over
 from finetop.core.commands.shared.output import number, plain, print_json, print_table, state_words
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import report, short_answer
+from finetop.core.protocol.check_result import read
 from finetop.core.recipe.load import check_files, load_recipe
 from finetop.core.runtime.home import Home
+from finetop.core.wording.verdicts import report, short_answer
 
 ABOUT = "the whole story, small: one run remembers, one forgets"
 
@@ -86,10 +87,10 @@ def tell(rows: list[tuple[str, data.RunRow]], checks: list[dict[str, object] | N
         if check is None:
             print(f"{row.name}: {state_words(row)}, no check. {getattr(row.state, 'hint', '')}".rstrip())
         else:
-            print(report(row.name, check))
+            print(report(row.name, read(check)))
     print()
     print_table(
-        ("run", "how", "target, nats a token", "target, style", "did it forget?"), [line(r) for _, r in rows]
+        ("run", "how", "target, nats/token", "target, style", "did it forget?"), [line(r) for _, r in rows]
     )
     print()
     for recipe, row in rows:

@@ -11,8 +11,9 @@ from finetop.core.check.harness_logs.join import JOINED, Asked
 from finetop.core.commands.shared import ci_reports
 from finetop.core.commands.shared.output import print_json, print_table
 from finetop.core.errors import BadInput
-from finetop.core.protocol.check_result import read, report
+from finetop.core.protocol.check_result import read
 from finetop.core.runtime.home import Home
+from finetop.core.wording.verdicts import report
 
 CODES = {"ok": 0, "regressed": 1, "no_verdict": 3}
 ABOUT = "compare two sample logs of lm-evaluation-harness: 0 ok, 1 regressed, 3 no verdict"
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"base": args.base, "tuned": args.tuned, "check": found})
     elif not silent:
-        print(report(name, found))
+        print(report(name, read(found)))
         print()
         print_joined(found["joined"]["tasks"])
     return CODES[str(found["verdict"])]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import args as shared_args
-from finetop.core.commands.shared.output import number, plain, print_json, print_table
+from finetop.core.commands.shared.output import number, print_json, print_table
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import Flip
 from finetop.core.runtime.home import Home
 
 ABOUT = "the items that changed, with both answers"
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         found: protocol.FlipsAnswer = client.ask(protocol.Flips(args.run, args.check, args.task))
     if args.json:
-        print_json({"check_id": found.check_id, "flips": plain(found.flips)})
+        print_json({"check_id": found.check_id, "flips": [facts(flip) for flip in found.flips]})
         return 0
     won = sum(flip.won for flip in found.flips)
     print(f"{len(found.flips) - won} lost, {won} won in check {found.check_id} of {args.run}")
@@ -82,7 +84,8 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         found: protocol.LostItemsAnswer = client.ask(ask)
     if args.json:
-        print_json({"check_id": found.check_id, "matching": found.matching, "items": plain(found.items)})
+        items = [item_facts(item) for item in found.items]
+        print_json({"check_id": found.check_id, "matching": found.matching, "items": items})
         return 0
     print(
         f"{found.matching} of {found.lost + found.won} changed items in check {found.check_id} of {args.run}"
@@ -109,12 +112,12 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def item_cells(item: protocol.LostItem) -> tuple[str, ...]:
+def item_cells(item: Flip) -> tuple[str, ...]:
     return (
         "won" if item.won else "lost",
         item.task,
         item.item,
-        item.kind,
+        item.category,
         item.question[:40],
         item.base_answer[:30],
         number(item.base_log_prob, 2),
@@ -124,7 +127,7 @@ def item_cells(item: protocol.LostItem) -> tuple[str, ...]:
     )
 
 
-def line(flip: protocol.FlipRow) -> tuple[str, ...]:
+def line(flip: Flip) -> tuple[str, ...]:
     return (
         "won" if flip.won else "lost",
         flip.task,
@@ -134,3 +137,29 @@ def line(flip: protocol.FlipRow) -> tuple[str, ...]:
         flip.tuned_answer[:40],
         number(flip.tuned_log_prob, 2),
     )
+
+
+BOTH = ("task", "item", "won", "base_answer", "tuned_answer")
+IF_KNOWN = ("question", "gold", "base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin", "since")
+
+
+def facts(flip: Flip) -> dict[str, Any]:
+    """Give a flip's keys of --json."""
+    probs = {"base_log_prob": flip.base_log_prob, "tuned_log_prob": flip.tuned_log_prob}
+    return {
+        **{key: getattr(flip, key) for key in BOTH},
+        "base_score": flip.base,
+        "tuned_score": flip.tuned,
+        **probs,
+    }
+
+
+def item_facts(item: Flip) -> dict[str, Any]:
+    """Give the keys of --json of an item that a filter left: what is not known has none."""
+    known = {
+        "kind": item.category,
+        **{key: getattr(item, key) for key in IF_KNOWN},
+        "also": item.also or None,
+    }
+    both = {key: getattr(item, key) for key in BOTH}
+    return {**both, **{key: value for key, value in known.items() if value not in ("", None)}}

@@ -1,4 +1,4 @@
-"""`finetop lint DATA|RECIPE`: problems in the data, each with how many, where, why it matters and what mends it."""
+"""`finetop lint DATA|RECIPE`: problems in the data, each with how many, where, why it matters and what fixes it."""
 
 from __future__ import annotations
 

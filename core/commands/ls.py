@@ -14,19 +14,18 @@ from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import Merged, bare
 from finetop.core.commands.shared import args as shared_args, remote
 from finetop.core.commands.shared.output import (
-    ago,
     answer_words,
     number,
     plain,
     print_json,
     print_table,
-    span,
     state_words,
 )
 from finetop.core.errors import BadInput
 from finetop.core.protocol import run_columns, runs as data
 from finetop.core.protocol.run_filter import Filter, parse, read_sort
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago, short_span
 from finetop.core.wording.run_groups import of_rows, words
 
 ABOUT = "list the runs and whether they forgot"
@@ -187,7 +186,7 @@ def line_of(row: data.RunRow, more: Sequence[str] = ()) -> tuple[str, ...]:
     if isinstance(state, data.Queued):
         when = ""
     elif isinstance(state, data.Running):
-        when = "" if row.left_s is None else span(row.left_s)
+        when = "" if row.left_s is None else short_span(row.left_s)
     else:
         when = ago(state.ended)
     steps = f"{row.step}/{row.steps}" if row.steps else str(row.step)
@@ -209,4 +208,4 @@ def _cell(row: data.RunRow, key: str) -> str:
         return found
     if found is None:
         return "-"
-    return span(max(0.0, found)) if key == "age" else run_columns.word_of(found)
+    return short_span(found) if key == "age" else run_columns.word_of(found)

@@ -1,4 +1,4 @@
-"""`finetop remedy RUN`: try what mends a run without training it, confirm the best. Exit 0: one is, 1: none."""
+"""`finetop remedy RUN`: try what fixes a run without retraining it, confirm the best. Exit 0: one is, 1: none."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.export import until_done
 from finetop.core.commands.shared.args import run_and_step
 from finetop.core.commands.shared.imports import require_finished
-from finetop.core.commands.shared.output import plain, print_json, print_table, span
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.dotted import with_settings
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as words
+from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
 
-ABOUT = "try what mends a run that forgot, without training it again"
+ABOUT = "fix a run that forgot, without retraining it"
 ANYWHERE = True
 
 
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 {"run": queued.run, "step": queued.step, "remedies": queued.names, "job": queued.job_id}
             )
         else:
-            print(f"{len(queued.names)} remedies of {queued.run} are queued: {', '.join(queued.names)}.")
+            number = counted(len(queued.names), "remedy", "remedies")
+            print(f"{number} queued for {queued.run}: {', '.join(queued.names)}.")
             print(f"See them: finetop remedy {queued.run} --list")
         return 0
     job = until_done(home, queued, quiet=args.json)
@@ -98,7 +100,7 @@ def print_all(found: protocol.RemediesAnswer, run: str) -> None:
         if one.why_not:
             print(f"  {one.label}: not here, {one.why_not}")
             continue
-        price = "" if one.price_s is None else f", about {span(one.price_s)}"
+        price = "" if one.price_s is None else f", about {long_span(one.price_s)}"
         print(f"  {one.label}{price}: finetop remedy {clean_line(found.run)} --rerun {one.name}")
     if found.best:
         print(f"next: finetop export {run} --remedy {found.best} --to DIR")

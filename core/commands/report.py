@@ -57,7 +57,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.json:
         print_json({"run": page.title, "format": form, "file": str(target.absolute())})
     else:
-        print(f"{page.title} is told in {plain(str(target))}.")
+        print(f"Wrote {plain(str(target))}")
     return 0
 
 

@@ -9,6 +9,8 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.shared import confirm
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.runtime.home import Home
+from finetop.core.text import counted
+from finetop.core.wording.units import size_word
 
 ABOUT = "move runs to the trash: rows, logs, checkpoints"
 ANYWHERE = True
@@ -29,7 +31,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
                 [line(one) for one in going.runs],
                 right=(1, 2, 3, 4),
             )
-        words = f"{len(going.runs)} run{'' if len(going.runs) == 1 else 's'}, {confirm.size(total)}"
+        words = f"{counted(len(going.runs), 'run')}, {size_word(total)}"
         if not confirm.agreed(args, f"Move {words} to the trash?"):
             print("Nothing was done.")
             return 1
@@ -42,4 +44,4 @@ def run(args: argparse.Namespace, home: Home) -> int:
 
 
 def line(one: protocol.Removed) -> tuple[str, ...]:
-    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), confirm.size(one.size_bytes)
+    return one.name, str(one.run_id), str(one.checkpoints), str(one.files), size_word(one.size_bytes)

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from finetop.core import protocol
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared.output import ago, answer_words, plain, print_json, state_words
+from finetop.core.commands.shared.output import answer_words, plain, print_json, state_words
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import short_answer
 from finetop.core.protocol.messages.limits import tries_words
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean, clean_line
 from finetop.core.wording import data_versions, pulse
+from finetop.core.wording.durations import ago
+from finetop.core.wording.verdicts import short_answer
 
 ABOUT = "show one run whole"
 ANYWHERE = True

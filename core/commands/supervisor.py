@@ -9,9 +9,10 @@ import time
 
 from finetop.core import protocol
 from finetop.core.client.connection import Client
-from finetop.core.commands.shared.output import ago, plain, print_json
+from finetop.core.commands.shared.output import plain, print_json
 from finetop.core.errors import EnvironmentTrouble, NoSupervisor
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
 
 ABOUT = "start the supervisor, look at it, or end it (jobs go on)"
 ANYWHERE = True

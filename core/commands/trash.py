@@ -7,8 +7,10 @@ import argparse
 from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import confirm
-from finetop.core.commands.shared.output import ago, plain, print_json, print_table
+from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
+from finetop.core.wording.units import size_word
 
 ABOUT = "removed runs: list, bring back, delete for good"
 ANYWHERE = True
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             if args.json:
                 print_json({"trash": plain(found.runs)})
             return 0
-        size = confirm.size(sum(one.size_bytes for one in found.runs))
+        size = size_word(sum(one.size_bytes for one in found.runs))
         if found.runs and not confirm.agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
             print("Nothing was done.")
             return 1
@@ -48,6 +50,6 @@ def show(found: protocol.TrashAnswer) -> None:
         print("The trash is empty.")
         return
     rows = [
-        (one.name, str(one.run_id), confirm.size(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
+        (one.name, str(one.run_id), size_word(one.size_bytes), f"{ago(one.at)} ago") for one in found.runs
     ]
     print_table(("run", "number", "size", "removed"), rows, right=(1, 2, 3))

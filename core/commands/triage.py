@@ -9,11 +9,12 @@ from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_triage import merged_table
 from finetop.core.commands.shared import args as shared_args, remote, triage_state
-from finetop.core.commands.shared.output import ago, number, plain, print_json, print_table, warn
+from finetop.core.commands.shared.output import number, plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, NoSupervisor
-from finetop.core.protocol.check_result import MARKS, change
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import ago
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.wording.verdicts import MARKS, change
 
 ABOUT = "what runs lost, worst first, and who has looked at it"
 ANYWHERE = True
@@ -25,7 +26,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("task", nargs="?", default="", metavar="TASK", help="of it, for what is said below")
     parser.add_argument("--looking", action="store_true", help="say that you are looking at it")
     parser.add_argument("--note", default="", metavar="TEXT", help="keep a note on it")
-    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run mends it")
+    parser.add_argument("--fixed-by", default="", metavar="RUN", help="a later run fixes it")
     parser.add_argument("--new", action="store_true", help="it is new again, whatever was said")
     parser.add_argument(
         "--filter", default="", metavar="WORDS", help="only runs with these in name, model, state"

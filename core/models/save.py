@@ -11,6 +11,7 @@ from finetop.core.errors import EnvironmentTrouble, Refused
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.runtime.failures import is_disk_full
 from finetop.core.runtime.files import publish
+from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def require_room(folder: Path, model: Path, dtype: str) -> int:
     free = shutil.disk_usage(place).free
     if free < needed:
         raise EnvironmentTrouble(
-            f"{place} has {free / 2**30:.1f} GiB free, and the model needs {needed / 2**30:.1f}.",
+            f"{place} has {gib_of(free)} GiB free, and the model needs {gib_of(needed)}.",
             hint="Free some, or give a folder of another disk.",
         )
     return needed

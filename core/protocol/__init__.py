@@ -31,7 +31,6 @@ from finetop.core.protocol.messages.checks import (
     CheckAnswer as CheckAnswer,
     Checks as Checks,
     ChecksAnswer as ChecksAnswer,
-    FlipRow as FlipRow,
     Flips as Flips,
     FlipsAnswer as FlipsAnswer,
 )
@@ -171,7 +170,6 @@ from finetop.core.protocol.messages.triage import (
     LookAtItem as LookAtItem,
     LookEarlier as LookEarlier,
     LookEarlierAnswer as LookEarlierAnswer,
-    LostItem as LostItem,
     LostItems as LostItems,
     LostItemsAnswer as LostItemsAnswer,
     SetStanding as SetStanding,

@@ -13,6 +13,7 @@ import msgspec
 
 from finetop.core.errors import Kind
 from finetop.core.protocol.data_diff import Origin
+from finetop.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -317,7 +318,7 @@ class JobRow(msgspec.Struct, frozen=True):
         """Say which of its event lines could not be read; nothing where all could."""
         if not self.bad_lines:
             return ""
-        lines = "1 line" if self.bad_lines == 1 else f"{self.bad_lines:,} lines"
+        lines = counted(self.bad_lines, "line")
         first = f": {self.bad_line}" if self.bad_lines == 1 else f", the first: {self.bad_line}"
         said = f"{lines} of {self.folder}/events.jsonl could not be read{first if self.bad_line else ''}"
         return f"{said}. The others are kept."

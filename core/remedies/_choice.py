@@ -32,7 +32,6 @@ from finetop.core.protocol.check_result import LOWER_IS_BETTER
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from finetop.core.check.scoring.target import Paired
     from finetop.core.check.statistics.verdict import CheckPlan
     from finetop.core.protocol.check_result import TargetScore
     from finetop.core.protocol.runs import RemedyRow
@@ -65,7 +64,7 @@ def _part(plan: CheckPlan, order: Sequence[object], what: str, alpha: float) -> 
     return msgspec.structs.replace(plan, order=tuple(order), alpha=alpha, hash=digest)
 
 
-def gained(reached: Mapping[Any, Paired | TargetScore]) -> dict[str, float]:
+def gained(reached: Mapping[Any, TargetScore]) -> dict[str, float]:
     """Name the metrics by which tuning has gained, of which the model as it is keeps all: those that prove it.
 
     Where none does (with an interval without 0), those that look so. What may be no gain at all has no share to keep.

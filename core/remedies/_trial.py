@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import remedies
 from finetop.core.check import run_check as checking
-from finetop.core.check.context import open_paper
-from finetop.core.check.model_pair import Change, facts_of, open_candidates, put_away
+from finetop.core.check.context import open_context
+from finetop.core.check.model_pair import Change, facts_of, open_pair, put_away
 from finetop.core.check.scoring import cache, target
-from finetop.core.check.scoring_passes import rows_of, score_target, turn
+from finetop.core.check.scoring_passes import rows_of, score_target, with_model
 from finetop.core.check.statistics import conclude, sequential
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.models import resolve
 from finetop.core.models.hashes import fingerprint
+from finetop.core.protocol.check_result import worst_first
 from finetop.core.protocol.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
 from finetop.core.protocol.messages import remedies as messages_remedies
 from finetop.core.protocol.runs import RemedyRow
@@ -31,11 +32,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from finetop.core.check.context import Paper
-    from finetop.core.check.run_check import BaseSide
+    from finetop.core.check.context import CheckContext
+    from finetop.core.check.run_check import BaseScores
     from finetop.core.check.scoring.batch_plan import BatchPlan, Name
-    from finetop.core.check.scoring_passes import Sitting
-    from finetop.core.check.statistics.verdict import CheckPlan, CheckResult
+    from finetop.core.check.scoring_passes import Scoring
+    from finetop.core.check.statistics.verdict import CheckPlan
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -56,12 +58,12 @@ class RemedyRequest:
 
 @dataclass(frozen=True)
 class Trial:
-    """What all candidates share: the paper, the base's side, and the items for choosing and for confirming."""
+    """What all candidates share: the context, the base's scores, and the items for choosing and for confirming."""
 
     request: RemedyRequest
-    paper: Paper
-    base: BaseSide
-    before: Sitting
+    context: CheckContext
+    base: BaseScores
+    before: Scoring
     choosing: CheckPlan
     confirming: CheckPlan | None
     events: EventLog
@@ -74,19 +76,19 @@ def try_all(request: RemedyRequest, home: Home, events: EventLog) -> list[Remedy
     """
     events.write(Phase("loading model"))
     base = resolve.resolve_model(request.recipe.model, home, events)
-    candidates = open_candidates(base, request.checkpoint, request.recipe.model.dtype, request.device)
-    paper = replace(open_paper(request.recipe, candidates, home, events), tells_scores=False)
-    return checking.in_smaller_batches(paper, lambda plan: _try_under(request, paper, plan))
+    candidates = open_pair(base, request.checkpoint, request.recipe.model.dtype, request.device)
+    context = replace(open_context(request.recipe, candidates, home, events), reports_scores=False)
+    return checking.in_smaller_batches(context, lambda plan: _try_under(request, context, plan))
 
 
-def _try_under(request: RemedyRequest, paper: Paper, plan: BatchPlan) -> list[RemedyRow]:
+def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -> list[RemedyRow]:
     """Try all under one batch plan: scores under different ones are not compared."""
-    base = checking.take_base(paper, plan)
-    before = checking.base_sitting(paper, base)
-    whole = checking.plan_of(paper, before)
-    trial = Trial(request, paper, base, before, *parts(whole, remedies.most()), paper.events)
+    base = checking.score_base(context, plan)
+    before = checking.base_scoring(context, base)
+    whole = checking.plan_of(context, before)
+    trial = Trial(request, context, base, before, *parts(whole, remedies.most()), context.events)
     now = try_one(trial, NOW, request.checkpoint, None)
-    put_away(paper.candidates)
+    put_away(context.pair)
     tried: list[tuple[RemedyRow, messages_remedies.Candidate, Path]] = []
     for number, (candidate, folder) in enumerate(request.candidates, 1):
         print(f"{number} of {len(request.candidates)}: {candidate.label}", flush=True)
@@ -101,23 +103,23 @@ def try_one(
     """Check one candidate on the items for choosing, ask it the target's rows, and tell how it did."""
     began = time.monotonic()
     try:
-        paper = paper_of(trial, candidate, folder)
-        after, result = ask(trial, paper, trial.choosing)
-        with turn(paper, after) as sitting:
+        context = context_of(trial, candidate, folder)
+        after, result = ask(trial, context, trial.choosing)
+        with with_model(context, after) as scoring:
             reached = {
                 metric: target.compare(
                     metric,
-                    rows_of(paper, metric),
-                    trial.base.sheet.target[metric],
+                    rows_of(context, metric),
+                    trial.base.scores.target[metric],
                     scores,
                 )
-                for metric, scores in score_target(paper, sitting.examinee).items()
+                for metric, scores in score_target(context, scoring.scored_model).items()
             }
-        weights, note = kept_words(paper)
+        weights, note = kept_words(context)
         bases: dict[str, float] = {metric: pair.base for metric, pair in reached.items()}
         tuned: dict[str, float] = {metric: pair.tuned for metric, pair in reached.items()}
         kept = gained(reached) if now is None else shares(tuned, bases, now.target, now.kept)
-        put_away(paper.candidates)
+        put_away(context.pair)
     except EnvironmentTrouble:
         raise
     except Unchanged as nothing:
@@ -133,7 +135,7 @@ def try_one(
             kept=kept,
             gain=None if now is None else min(kept.values(), default=None),
             **_numbers(result),
-            tasks=[(task.task, task.drop or 0.0, task.mark) for task in _worst_first(result)],
+            tasks=[(task.task, task.drop or 0.0, task.mark) for task in worst_first(result)],
             note=note,
             weights=weights,
             seconds=round(time.monotonic() - began, 1),
@@ -162,62 +164,60 @@ def _numbers(result: CheckResult) -> dict[str, Any]:
     }
 
 
-def _worst_first(result: CheckResult) -> list[Any]:
-    return sorted(result.tasks, key=lambda task: (task.drop is None, -(task.drop or 0.0), task.task))
-
-
-def paper_of(trial: Trial, candidate: messages_remedies.Candidate, folder: Path, doing: str = "") -> Paper:
+def context_of(
+    trial: Trial, candidate: messages_remedies.Candidate, folder: Path, doing: str = ""
+) -> CheckContext:
     """Put a candidate in the tuned model's place: made of its checkpoint when it is first asked something."""
-    common, home = trial.paper, trial.paper.home
+    common, home = trial.context, trial.context.home
     if candidate is NOW:
-        return replace(common, of="now")
-    asked = replace(common.candidates, checkpoint=folder, loaded=None, loaded_name="")
+        return replace(common, model_label="now")
+    asked = replace(common.pair, checkpoint=folder, loaded=None, loaded_name="")
     module = remedies.load(candidate.remedy)
     if hasattr(module, "change"):
         asked.change = module.change(candidate, asked.base, folder)
-    tokenizer = common.exam.tokenizer
+    tokenizer = common.prepared.tokenizer
     facts: dict[Name, Any] = {
         "base": common.facts["base"],
         "tuned": facts_of(asked, "tuned", tokenizer, home),
     }
-    paper = replace(common, of=f"{doing}{candidate.label}", candidates=asked, facts=facts)
+    context = replace(common, model_label=f"{doing}{candidate.label}", pair=asked, facts=facts)
     if asked.change is not None:
-        asked.change = remembered(asked.change, paper)
-    return paper
+        asked.change = remembered(asked.change, context)
+    return context
 
 
-def remembered(change: Change, paper: Paper) -> Change:
+def remembered(change: Change, context: CheckContext) -> Change:
     """Keep beside the scores what a change has made: the weights' hash, and what it said of it."""
 
     def make(model: Any) -> Any:
-        paper.events.write(Phase(f"{paper.of}: making the model"))
+        context.events.write(Phase(f"{context.model_label}: making the model"))
         made = change.make(model)
-        key, prompts = _weights_key(paper)
+        key, prompts = _weights_key(context)
         words = ItemScore("weights", 0.0, f"{fingerprint(made)} {'; '.join(change.told)}".strip())
-        cache.append(paper.home.scores, key, [words], prompts)
+        cache.append(context.home.scores, key, [words], prompts)
         return made
 
     return replace(change, make=make)
 
 
-def kept_words(paper: Paper) -> tuple[str, str]:
-    """Return the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
-    if paper.candidates.change is None:
+def kept_words(context: CheckContext) -> tuple[str, str]:
+    """Give the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
+    if context.pair.change is None:
         return "", ""
-    key, prompts = _weights_key(paper)
-    kept = cache.read(paper.home.scores, key, prompts).get("weights")
+    key, prompts = _weights_key(context)
+    kept = cache.read(context.home.scores, key, prompts).get("weights")
     digest, _, note = ("" if kept is None else kept.answer).partition(" ")
     return digest, note
 
 
-def _weights_key(paper: Paper) -> tuple[cache.ScoreKey, dict[str, str]]:
-    return cache.score_key(paper.facts["tuned"] or {}, {"name": "weights"}), {"weights": "made"}
+def _weights_key(context: CheckContext) -> tuple[cache.ScoreKey, dict[str, str]]:
+    return cache.score_key(context.facts["tuned"] or {}, {"name": "weights"}), {"weights": "made"}
 
 
-def ask(trial: Trial, paper: Paper, plan: CheckPlan) -> tuple[Sitting, CheckResult]:
+def ask(trial: Trial, context: CheckContext, plan: CheckPlan) -> tuple[Scoring, CheckResult]:
     """Ask a candidate the items of one part until that is decided."""
-    after = checking.tuned_sitting(paper, trial.base)
-    state = checking.take_pairs(paper, trial.before, after, sequential.begin(plan))
+    after = checking.tuned_scoring(context, trial.base)
+    state = checking.score_pairs(context, trial.before, after, sequential.begin(plan))
     return after, conclude.conclude(state)
 
 
@@ -234,9 +234,9 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, messages_remedies.Can
             )
             return
         candidate, folder = places[row.name]
-        paper = paper_of(trial, candidate, folder, "confirming ")
-        _, result = ask(trial, paper, trial.confirming)
-        put_away(paper.candidates)
+        context = context_of(trial, candidate, folder, "confirming ")
+        _, result = ask(trial, context, trial.confirming)
+        put_away(context.pair)
         trial.events.write(
             RemedyConfirmed(
                 step=trial.request.step,

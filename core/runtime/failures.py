@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from finetop.core.errors import FinetopError, Kind
 from finetop.core.protocol.events import Ended
+from finetop.core.wording.units import gib, gib_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,7 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
     if is_out_of_memory(error):
         kind = "gpu_out_of_memory" if is_of_gpu(error) else "out_of_memory"
         if others := _of_others(error):
-            cause = f"out of memory{_numbers(error)}, {others:.1f} GiB used by others"
+            cause = f"out of memory{_numbers(error)}, {gib(others)} GiB used by others"
             return Ended("failed", cause, "Wait for them, or: " + what_to_lower, 1, "gpu_taken")
         return Ended("failed", f"out of memory{_numbers(error)}", what_to_lower, 1, kind)
     if is_disk_full(error):
@@ -98,7 +99,7 @@ def _numbers(error: BaseException) -> str:
     if wanted and free:
         return f" on the GPU: {wanted[1]} more wanted, {free[2]} of {free[1]} free"
     if host:
-        return f" on this machine: {int(host[1]) / 2**30:.1f} GiB more wanted{_available(', ')}"
+        return f" on this machine: {gib_of(int(host[1]))} GiB more wanted{_available(', ')}"
     return f" on this machine{_available(': ')}" if isinstance(error, MemoryError) else ""
 
 
@@ -107,7 +108,7 @@ def _available(before: str) -> str:
     try:
         import psutil
 
-        return f"{before}{psutil.virtual_memory().available / 2**30:.1f} GiB available"
+        return f"{before}{gib_of(psutil.virtual_memory().available)} GiB available"
     except (ImportError, MemoryError, OSError):
         return ""
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from finetop.core.text import counted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -226,8 +228,8 @@ class Looker:
         reset = f"it wants a reset: nvidia-smi --gpu-reset -i {index}"
         kinds = (nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
         if errors := self._told(nvml.nvmlDeviceGetTotalEccErrors, handle, *kinds):
-            plural = "error" if errors == 1 else "errors"
-            return "failing", f"{errors} uncorrectable memory {plural} since the driver began: {reset}"
+            count = counted(errors, "uncorrectable memory error")
+            return "failing", f"{count} since the driver began: {reset}"
         if self._told(nvml.nvmlDeviceGetRetiredPagesPendingStatus, handle):
             return "failing", f"damaged pages of its memory wait to be retired: {reset}"
         return "", ""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound
-from finetop.core.protocol import FlipRow, FlipsAnswer, Standing
-from finetop.core.protocol.check_result import brief
+from finetop.core.protocol import FlipsAnswer, Standing
+from finetop.core.protocol.check_result import Flip, brief
 from finetop.core.protocol.runs import Best, CheckBrief
 from finetop.core.store import run_records, triage_states
 
@@ -149,13 +149,13 @@ def flips(connection: duckdb.DuckDBPyConnection, run_id: int, check_id: int | No
     rows = connection.execute(
         "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
         " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
-        " SELECT t.task, t.item, t.score > b.score, b.score, t.score, b.answer, t.answer, b.answer_log_prob,"
+        " SELECT t.task, t.item, '', '', '', b.score, t.score, b.answer, t.answer, [], b.answer_log_prob,"
         " t.answer_log_prob FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
         " WHERE t.model = 'tuned' AND t.score <> b.score AND (? = '' OR t.task = ?)"
         " ORDER BY t.score > b.score, abs(t.score - b.score) DESC, t.task, t.item",
         [job_id, step, task, task],
     ).fetchall()
-    return FlipsAnswer(int(chosen), [FlipRow(*row) for row in rows])
+    return FlipsAnswer(int(chosen), [Flip(*row) for row in rows])
 
 
 def newest_checkpoint(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import NotFound
-from finetop.core.protocol import CellAnswer, ItemAnswer, ItemKind, LostItem, LostItems, LostItemsAnswer
-from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol import CellAnswer, ItemAnswer, ItemKind, LostItems, LostItemsAnswer
+from finetop.core.protocol.check_result import Flip, worst_first
 from finetop.core.store import triage
 from finetop.core.text import clean_line
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from finetop.core.protocol.check_result import Flip, Outcome
+    from finetop.core.protocol.check_result import CheckResult
 
 Key = tuple[str, str]  # task, item
 OTHER_RUNS = 1000  # of the same base, the newest, that are looked through
 NAMED = 12  # other runs that are named
 
 _FIELDS = (
-    *("task", "item", "won", "base_answer", "tuned_answer"),
+    *("task", "item", "base", "tuned", "base_answer", "tuned_answer"),
     *("base_log_prob", "tuned_log_prob", "base_margin", "tuned_margin"),
 )
 # Of an item that was scored again (out of memory, a second attempt) the last score counts.
@@ -33,7 +33,7 @@ _CHANGED = (
     "WITH scored AS (SELECT * FROM item_scores WHERE job_id = ? AND (step IS NULL OR step = ?)"
     " AND (? = '' OR task = ?)"
     " QUALIFY row_number() OVER (PARTITION BY model, task, item ORDER BY rowid DESC) = 1)"
-    " SELECT t.task, t.item, t.score > b.score, b.answer, t.answer, b.answer_log_prob, t.answer_log_prob,"
+    " SELECT t.task, t.item, b.score, t.score, b.answer, t.answer, b.answer_log_prob, t.answer_log_prob,"
     " b.gold_log_prob - b.best_other_log_prob, t.gold_log_prob - t.best_other_log_prob"
     " FROM scored t JOIN scored b ON b.task = t.task AND b.item = t.item AND b.model = 'base'"
     " WHERE t.model = 'tuned' AND t.score <> b.score"
@@ -78,7 +78,7 @@ def cell(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: st
     )
 
 
-def kinds_of(outcome: Outcome, task: str) -> list[ItemKind]:
+def kinds_of(outcome: CheckResult, task: str) -> list[ItemKind]:
     """Count a task's categories, those that lost the largest part first; of the whole, its tasks."""
     if not task:
         return [
@@ -129,7 +129,7 @@ def one(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str
             f"item {clean_line(item, limit=80)!r} of {task} did not change in {name}.",
             hint=f"See `finetop flips {name} --task {task}`.",
         )
-    flip = next((flip for flip in outcome.flips if (flip.task, flip.item) == (task, item)), None)
+    choices = next((flip.choices for flip in outcome.flips if (flip.task, flip.item) == (task, item)), ())
     elsewhere = connection.execute(_ELSEWHERE, [run_id, run_id, task, task, [item]]).fetchall()
     asked, lost = Counter[str](), Counter[str]()
     also = []
@@ -139,7 +139,8 @@ def one(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str
         if is_lost:
             also.append(other)
     kind = next(
-        (kind for kind in kinds_of(outcome, task) if kind.kind == found[0].kind), ItemKind("", 0, 0, 0, task)
+        (kind for kind in kinds_of(outcome, task) if kind.kind == found[0].category),
+        ItemKind("", 0, 0, 0, task),
     )
     (whole,) = _followed(connection, run_id, task, found)
     base_was_right = not whole.won
@@ -148,7 +149,7 @@ def one(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str
     steps += [(at, is_lost) for at, is_lost in at_steps.get((task, item), {}).items()]
     return ItemAnswer(
         item=whole,
-        choices=list(flip.choices) if flip is not None else [],
+        choices=list(choices),
         steps=steps,
         also=sorted(also)[:NAMED],
         methods=[(method, lost[method], asked[method]) for method in sorted(asked)],
@@ -156,8 +157,8 @@ def one(connection: duckdb.DuckDBPyConnection, run_id: int, name: str, task: str
     )
 
 
-def _is_wanted(item: LostItem, ask: LostItems) -> bool:
-    if (ask.kind and item.kind != ask.kind) or (ask.only and item.won != (ask.only == "won")):
+def _is_wanted(item: Flip, ask: LostItems) -> bool:
+    if (ask.kind and item.category != ask.kind) or (ask.only and item.won != (ask.only == "won")):
         return False
     if ask.margin and (item.tuned_margin is None or abs(item.tuned_margin) < ask.margin):
         return False
@@ -169,23 +170,21 @@ def _is_wanted(item: LostItem, ask: LostItems) -> bool:
 
 
 def _changed(
-    connection: duckdb.DuckDBPyConnection, outcome: Outcome, job_id: int, step: int | None, task: str
-) -> list[LostItem]:
+    connection: duckdb.DuckDBPyConnection, outcome: CheckResult, job_id: int, step: int | None, task: str
+) -> list[Flip]:
     """Read the items that flipped in one check, the surest losses first, with what the result tells of each."""
-    told: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
+    known: Mapping[Key, Flip] = {(flip.task, flip.item): flip for flip in outcome.flips}
     found = []
     for row in connection.execute(_CHANGED, [job_id, step, task, task]).fetchall():
-        item = LostItem(**dict(zip(_FIELDS, row, strict=True)))
-        flip = told.get((item.task, item.item))
-        if flip is not None:
-            item = msgspec.structs.replace(item, kind=flip.category, question=flip.question, gold=flip.gold)
-        found.append(item)
+        values = dict(zip(_FIELDS, row, strict=True))
+        flip = known.get((values["task"], values["item"]), Flip("", "", "", "", "", 0.0, 0.0, "", ""))
+        found.append(msgspec.structs.replace(flip, choices=(), **values))
     return found
 
 
 def _followed(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Sequence[LostItem]
-) -> list[LostItem]:
+    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Sequence[Flip]
+) -> list[Flip]:
     """Say of items since which step they are lost, and in how many other runs."""
     if not items:
         return []
@@ -210,7 +209,7 @@ def _since(steps: Mapping[int, bool]) -> int | None:
 
 
 def _at_steps(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[LostItem]
+    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
 ) -> dict[Key, dict[int, bool]]:
     """Say of items at which checked steps they were asked, and whether they were lost there; steps ascending."""
     found: dict[Key, dict[int, bool]] = {}
@@ -222,7 +221,7 @@ def _at_steps(
 
 
 def _elsewhere(
-    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[LostItem]
+    connection: duckdb.DuckDBPyConnection, run_id: int, task: str, items: Iterable[Flip]
 ) -> Counter[Key]:
     """Count in how many other runs of the same base each item is lost too."""
     names = [item.item for item in items]

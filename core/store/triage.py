@@ -19,9 +19,8 @@ from finetop.core.protocol import (
     TriageRow,
     TriageRunAnswer,
 )
-from finetop.core.protocol.check_result import Outcome, read, worst_first
+from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
 from finetop.core.protocol.runs import CheckBrief
-from finetop.core.protocol.task_order import tasks_worst_first
 from finetop.core.store import checks, runs, triage_states
 from finetop.core.text import clean_line
 
@@ -158,7 +157,9 @@ def known_check(connection: duckdb.DuckDBPyConnection, run_id: int, name: str) -
     return int(found[0]), found[1]
 
 
-def outcome_of(connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None) -> Outcome:
+def outcome_of(
+    connection: duckdb.DuckDBPyConnection, run_id: int, job_id: int, step: int | None
+) -> CheckResult:
     """Read the whole result of one check."""
     found = connection.execute(
         "SELECT result FROM checks WHERE run_id = ? AND job_id = ? AND step IS NOT DISTINCT FROM ?",
@@ -193,12 +194,12 @@ def _newest(connection: duckdb.DuckDBPyConnection, run_id: int) -> int | None:
         return None
 
 
-def _item_s(outcome: Outcome) -> float | None:
+def _item_s(outcome: CheckResult) -> float | None:
     """Say what an item of a check took, its loading and all else shared out; None where it is not known."""
     return outcome.seconds / outcome.items_scored if outcome.seconds and outcome.items_scored else None
 
 
-def facts_of(outcome: Outcome, task: str) -> TaskFacts:
+def facts_of(outcome: CheckResult, task: str) -> TaskFacts:
     """Give the numbers of a task, or of the whole. Raises NotFound with the nearest name."""
     if not task:
         return TaskFacts(
@@ -317,7 +318,7 @@ def _require_words(standing: Standing) -> None:
         raise BadInput("say which run mends it.", hint="Name it: --fixed-by RUN.")
 
 
-def _has_lost(outcome: Outcome, facts: TaskFacts) -> bool:
+def _has_lost(outcome: CheckResult, facts: TaskFacts) -> bool:
     """Say if something was lost: proven, or of a task beneath a proven whole."""
     return facts.mark == "lost" or bool(
         facts.task and outcome.verdict == "regressed" and (facts.drop or 0.0) > 0

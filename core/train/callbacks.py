@@ -19,6 +19,7 @@ from finetop.core.runtime.failures import is_disk_full
 from finetop.core.train import check_callback, drift_probe, nan_guard, samples
 from finetop.core.train.intervals import Ration, steps_between
 from finetop.core.train.resume import random_state
+from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -158,7 +159,7 @@ class Meter(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             for key in ("loss", "grad_norm", *self.own.values(), "tokens_per_s")
             if key in values
         )
-        print(f"step {state.global_step}/{state.max_steps}: {shown}, {left_s:.0f} s left", flush=True)
+        print(f"step {state.global_step}/{state.max_steps}: {shown}, {long_span(left_s)} left", flush=True)
         if self.device.startswith("cuda"):
             self.gpu = gpu_facts(self.device)
 

@@ -19,25 +19,26 @@ import msgspec
 import torch
 
 from finetop.core.check import run_check
-from finetop.core.check.context import open_paper
-from finetop.core.check.model_pair import Candidates
+from finetop.core.check.context import open_context
+from finetop.core.check.model_pair import ModelPair
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models.devices import free_memory
-from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.check_result import read
 from finetop.core.protocol.events import Alarm, Best, Phase, Verdict
 from finetop.core.runtime.stop_signal import StopAsked
 from finetop.core.train.intervals import steps_between
 from finetop.core.train.resume import random_state
+from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from finetop.core.check.context import Paper
-    from finetop.core.check.run_check import BaseSide
+    from finetop.core.check.context import CheckContext
+    from finetop.core.check.run_check import BaseScores
     from finetop.core.check.scoring.batch_plan import BatchPlan
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.recipe.schema import Check, Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -53,14 +54,14 @@ class TrainingChecks:
 
     check: Check
     model: Any
-    paper: Paper
-    base: BaseSide
+    context: CheckContext
+    base: BaseScores
     plain: Forwards
     stop: Stop
     events: EventLog
     began: float  # seconds of the monotonic clock, before the base was scored
     spent_s: float  # on the base and on all checks
-    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by step
+    outcomes: dict[int, CheckResult] = field(default_factory=dict)  # by step
     eval_losses: dict[int, float] = field(default_factory=dict)  # by step
     gone_claims: int = 0  # made of checkpoints that are no more
 
@@ -91,16 +92,18 @@ def begin(
     began = time.monotonic()
     whole = not has_its_base(model)
     events.write(Phase("scoring base" if whole else "measuring base"))
-    candidates = Candidates(base, None, dtype, device, loaded=model, loaded_name="base")
+    pair = ModelPair(base, None, dtype, device, loaded=model, loaded_name="base")
     plain = own_forwards(model)
     with undisturbed(model, plain):
-        paper = open_paper(recipe, candidates, home, events, run_folder)
-        side = run_check.in_smaller_batches(paper, lambda plan: run_check.take_base(paper, plan, whole=whole))
+        context = open_context(recipe, pair, home, events, run_folder)
+        side = run_check.in_smaller_batches(
+            context, lambda plan: run_check.score_base(context, plan, whole=whole)
+        )
     free_memory(device)
-    candidates.loaded_name = "tuned"
+    pair.loaded_name = "tuned"
     seconds = time.monotonic() - began
-    print(f"check: the base is scored on {len(side.sheet.items)} items, {seconds:.1f} s", flush=True)
-    return TrainingChecks(recipe.check, model, paper, side, plain, stop, events, began, seconds)
+    print(f"check: the base is scored on {len(side.scores.items)} items, {seconds:.1f} s", flush=True)
+    return TrainingChecks(recipe.check, model, context, side, plain, stop, events, began, seconds)
 
 
 def go_on(checks: TrainingChecks | None, point: ResumePoint | None) -> None:
@@ -125,22 +128,24 @@ def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
     return step % steps_between(checks.check.every, total) == 0
 
 
-def look(checks: TrainingChecks, step: int, checkpoint: str) -> Outcome | None:
+def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
     """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
 
     None where a wish to stop came in between, or where the memory did not suffice.
     """
     began = time.monotonic()
-    device = checks.paper.candidates.device
-    checks.paper.step = step
-    checks.paper.told = {(name, key) for name, key in checks.paper.told if name != "tuned"}
+    device = checks.context.pair.device
+    checks.context.step = step
+    checks.context.reported = {(name, key) for name, key in checks.context.reported if name != "tuned"}
     claim = checks.gone_claims + len(checks.outcomes.keys() - {step}) + 1
     free_memory(device)
     try:
         with undisturbed(checks.model, checks.plain):
             result = interruptible(
                 checks.stop,
-                lambda: run_check.in_smaller_batches(checks.paper, lambda plan: _judge(checks, plan, claim)),
+                lambda: run_check.in_smaller_batches(
+                    checks.context, lambda plan: _judge(checks, plan, claim)
+                ),
             )
     except (EnvironmentTrouble, OutOfReach) as error:
         checks.events.write(Alarm("check", step, f"CHECK of step {step} failed: {error}"))
@@ -151,13 +156,11 @@ def look(checks: TrainingChecks, step: int, checkpoint: str) -> Outcome | None:
     checks.spent_s += seconds
     if result is None:
         return None
-    general = msgspec.to_builtins(checks.paper.general)
-    more = {"step": step, "checkpoint": checkpoint, "general": general, "seconds": round(seconds, 1)}
-    checks.events.write(Verdict(step, {**result, **more}))
-    outcome = read(result)
-    checks.outcomes[step] = outcome
-    print(f"check at step {step}: {verdict_line(outcome)}; {seconds:.1f} s", flush=True)
-    return outcome
+    result = msgspec.structs.replace(result, step=step, checkpoint=checkpoint, seconds=round(seconds, 1))
+    checks.events.write(Verdict(step, msgspec.to_builtins(result)))
+    checks.outcomes[step] = result
+    print(f"check at step {step}: {verdict_line(result)}; {seconds:.1f} s", flush=True)
+    return result
 
 
 def has_its_base(model: Any) -> bool:
@@ -176,16 +179,16 @@ class OutOfReach(Exception):
     """A base that was tuned in place can't be scored again once it has moved."""
 
 
-def _judge(checks: TrainingChecks, plan: BatchPlan, claim: int) -> dict[str, Any]:
+def _judge(checks: TrainingChecks, plan: BatchPlan, claim: int) -> CheckResult:
     """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
     if plan.row_tokens < checks.base.plan.row_tokens:
         if checks.base.whole:
             raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
-        checks.base = run_check.take_base(checks.paper, plan)
-    return run_check.judge(checks.paper, checks.base, claim=claim)
+        checks.base = run_check.score_base(checks.context, plan)
+    return run_check.score_until_decided(checks.context, checks.base, claim=claim)
 
 
-def interruptible(stop: Stop, work: Callable[[], dict[str, Any]]) -> dict[str, Any] | None:
+def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | None:
     """Work until done, or until a wish to stop comes in: then None, and training goes on to its end."""
     try:
         try:
@@ -200,7 +203,7 @@ def interruptible(stop: Stop, work: Callable[[], dict[str, Any]]) -> dict[str, A
         return None
 
 
-def react(checks: TrainingChecks, step: int, outcome: Outcome) -> None:
+def react(checks: TrainingChecks, step: int, outcome: CheckResult) -> None:
     """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
     if outcome.verdict != "regressed" or checks.keeps_best:
         return
@@ -240,7 +243,7 @@ def finish(checks: TrainingChecks | None, last_step: int) -> None:
         return
     share = 100 * checks.spent_s / max(time.monotonic() - checks.began, 1e-9)
     cost = f"{checks.spent_s:.0f} s with the base, {share:.0f} % of the time"
-    print(f"checks on the way: {len(checks.outcomes)}, {cost}", flush=True)
+    print(f"checks on the checks: {len(checks.outcomes)}, {cost}", flush=True)
     if not checks.keeps_best or not checks.outcomes:
         return
     best = best_step(checks)

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.approaches._advice import NOT_KNOWN, seconds
 from finetop.core.text import clean_line
-from finetop.core.wording import remedies
+from finetop.core.wording.durations import exact_span
+from finetop.core.wording.units import gib, metric_words
+from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 
 if TYPE_CHECKING:
     from finetop.core.protocol import ApproachesAnswer, ApproachRow, News, Retained, Score
+    from finetop.core.protocol.check_result import Verdict
 
-VERDICTS = {"ok": "ok", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
+NOT_KNOWN = "-"
+WORST_FIRST: tuple[Verdict, ...] = ("regressed", "no_verdict", "ok")
+
+
+def seconds(value: float | None) -> str:
+    """Write a length of time as far as it is known."""
+    return NOT_KNOWN if value is None else exact_span(value)
 
 
 def head(found: ApproachesAnswer) -> tuple[str, ...]:
     """Name the columns of how well they do."""
     return (
         "approach",
-        clean_line(found.metric).replace("_", " "),
+        metric_words(found.metric),
         "seeds",
         "to the best",
         "retained",
@@ -57,10 +65,12 @@ def retained(found: Retained | None) -> tuple[str, str]:
         return NOT_KNOWN, "not checked"
     if found.same_weights:
         return "0.0", "same weights"
-    change = NOT_KNOWN if found.drop is None else remedies.change(found.drop)
-    worst = next((key for key in ("regressed", "no_verdict", "ok") if key in found.verdicts), "")
+    change = NOT_KNOWN if found.drop is None else change_of(found.drop)
+    worst = next((key for key in WORST_FIRST if key in found.verdicts), None)
+    if worst is None:
+        return change, ""
     count, total = found.verdicts.count(worst), len(found.verdicts)
-    words = VERDICTS.get(worst, "")
+    words = SHORT_WORDS[worst]
     if count < total:
         words = f"{count}/{total} {words}"
     return change, words
@@ -71,13 +81,13 @@ PRICE_HEAD = ("approach", "set-up", "GPU", "prompt", "a query", "memory", "new f
 
 def prices(row: ApproachRow) -> tuple[str, ...]:
     """Say of an approach what it costs, and how it takes new facts."""
-    memory = NOT_KNOWN if row.memory_gib is None else f"{row.memory_gib:.1f} GiB"
+    memory = NOT_KNOWN if row.memory_gib is None else f"{gib(row.memory_gib)} GiB"
     return (
         row.name,
         seconds(row.setup_s),
         gpu(row),
         NOT_KNOWN if row.prompt_tokens is None else f"{row.prompt_tokens:,.0f} tok",
-        NOT_KNOWN if row.latency_s is None else f"{row.latency_s:.2f} s",
+        NOT_KNOWN if row.latency_s is None else exact_span(row.latency_s),
         memory,
         *news(row.news),
     )

@@ -6,33 +6,26 @@ import re
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
-from finetop.core.protocol.check_result import (
-    WORDS,
-    TaskResult,
-    beside_lines,
-    change,
-    points,
-    verdict_line,
-    worst_first,
-)
+from finetop.core.protocol.check_result import TaskResult, worst_first
 from finetop.core.text import clean
+from finetop.core.wording.verdicts import WORDS, beside_lines, change, points, verdict_line
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import CheckResult
 
 WHOLE = "whole suite"
 # What XML 1.0 forbids even as a reference; control characters are gone before (text.clean).
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit(name: str, outcome: Outcome) -> str:
+def junit(name: str, result: CheckResult) -> str:
     """Write one test suite: a test case for the whole, and one for each task.
 
     REGRESSED and a lost task fail with their numbers; NO VERDICT and what could not be measured are skipped
     with the reason. All of the check's seconds are the whole suite's.
     """
     name = _legal(name)
-    cases = [_whole(outcome), *(_task(task, outcome) for task in worst_first(outcome))]
+    cases = [_whole(result), *(_task(task, result) for task in worst_first(result))]
     failed = sum(case.find("failure") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
     counts = {
@@ -40,7 +33,7 @@ def junit(name: str, outcome: Outcome) -> str:
         "failures": str(failed),
         "errors": "0",
         "skipped": str(skipped),
-        "time": f"{outcome.seconds:.3f}",
+        "time": f"{result.seconds:.3f}",
     }
     root = ElementTree.Element("testsuites", {"name": "finetop check", **counts})
     suite = ElementTree.SubElement(root, "testsuite", {"name": name, **counts})
@@ -51,25 +44,25 @@ def junit(name: str, outcome: Outcome) -> str:
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
 
 
-def _whole(outcome: Outcome) -> ElementTree.Element:
-    case = ElementTree.Element("testcase", {"name": WHOLE, "time": f"{outcome.seconds:.3f}"})
-    detail = "\n".join([verdict_line(outcome), *beside_lines(outcome), *outcome.claims])
-    if outcome.verdict == "regressed":
-        _say(case, "failure", verdict_line(outcome), detail).set("type", WORDS[outcome.verdict])
-    elif outcome.verdict == "no_verdict":
-        _say(case, "skipped", verdict_line(outcome), "")
+def _whole(result: CheckResult) -> ElementTree.Element:
+    case = ElementTree.Element("testcase", {"name": WHOLE, "time": f"{result.seconds:.3f}"})
+    detail = "\n".join([verdict_line(result), *beside_lines(result), *result.claims])
+    if result.verdict == "regressed":
+        _say(case, "failure", verdict_line(result), detail).set("type", WORDS[result.verdict])
+    elif result.verdict == "no_verdict":
+        _say(case, "skipped", verdict_line(result), "")
     ElementTree.SubElement(case, "system-out").text = _legal(detail)
     return case
 
 
-def _task(task: TaskResult, outcome: Outcome) -> ElementTree.Element:
+def _task(task: TaskResult, result: CheckResult) -> ElementTree.Element:
     case = ElementTree.Element("testcase", {"name": _legal(task.task) or "-", "time": "0.000"})
     if task.mark == "lost":
         _say(
-            case, "failure", f"{change(task.drop)} points (limit {points(outcome.margin)})", _numbers(task)
+            case, "failure", f"{change(task.drop)} points (limit {points(result.margin)})", _numbers(task)
         ).set("type", "lost")
     elif task.mark == "unmeasurable" or task.tuned is None:
-        _say(case, "skipped", task.reason or outcome.reason or "not measured", "")
+        _say(case, "skipped", task.reason or result.reason or "not measured", "")
     if task.tuned is not None:
         ElementTree.SubElement(case, "system-out").text = _legal(_numbers(task))
     return case

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol.check_result import MARKS, beside_lines, change, verdict_line, worst_first
+from finetop.core.protocol.check_result import worst_first
 from finetop.core.text import clean_line
+from finetop.core.wording.verdicts import MARKS, beside_lines, change, verdict_line
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Flip, Outcome, TaskResult
+    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
 
 FLIPS_SHOWN = 20
 TASKS_SHOWN = 100  # a comment on GitHub holds 65,536 characters
@@ -23,25 +24,25 @@ _MARKUP = re.compile(
 )
 
 
-def markdown(name: str, outcome: Outcome) -> str:
+def markdown(name: str, result: CheckResult) -> str:
     """Write verdict, tasks with intervals, what stands beside, what was left out, and the first lost items."""
-    suite = f", suite {escape(outcome.suite)}" if outcome.suite else ""
+    suite = f", suite {escape(result.suite)}" if result.suite else ""
     parts = [
-        f"{SIGNS[outcome.verdict]} **{escape(verdict_line(outcome))}**",
+        f"{SIGNS[result.verdict]} **{escape(verdict_line(result))}**",
         "",
         f"{escape(name)}{suite}",
         "",
     ]
-    if outcome.tasks:
-        parts += [*_task_table(outcome), ""]
-    parts += [f"- {escape(line)}" for line in beside_lines(outcome)]
-    unmeasured = [task.reason for task in outcome.tasks if task.reason]
-    if unmeasured and outcome.verdict != "no_verdict":
+    if result.tasks:
+        parts += [*_task_table(result), ""]
+    parts += [f"- {escape(line)}" for line in beside_lines(result)]
+    unmeasured = [task.reason for task in result.tasks if task.reason]
+    if unmeasured and result.verdict != "no_verdict":
         parts += ["", "Not measured:", "", *(f"- {escape(reason)}" for reason in unmeasured)]
-    if outcome.claims:
-        parts += ["", "Claimed:", "", *(f"- {escape(claim)}" for claim in outcome.claims)]
-    if outcome.flips:
-        parts += ["", *_flip_table(outcome)]
+    if result.claims:
+        parts += ["", "Claimed:", "", *(f"- {escape(claim)}" for claim in result.claims)]
+    if result.flips:
+        parts += ["", *_flip_table(result)]
     return "\n".join(parts).rstrip() + "\n"
 
 
@@ -54,13 +55,13 @@ def escape(text: str, *, limit: int = 2000) -> str:
     return _MARKUP.sub(safe, clean_line(text, limit=limit)).strip()
 
 
-def _task_table(outcome: Outcome) -> list[str]:
+def _task_table(result: CheckResult) -> list[str]:
     lines = [
         "|  | task | base | tuned | change | interval | lost | won | items |",
         "|:-:|:--|--:|--:|--:|--:|--:|--:|--:|",
-        *(_task_row(task) for task in worst_first(outcome)[:TASKS_SHOWN]),
+        *(_task_row(task) for task in worst_first(result)[:TASKS_SHOWN]),
     ]
-    if (more := len(outcome.tasks) - TASKS_SHOWN) > 0:
+    if (more := len(result.tasks) - TASKS_SHOWN) > 0:
         lines += ["", f"and {more} more tasks, which lost less."]
     return lines
 
@@ -82,12 +83,10 @@ def _task_row(task: TaskResult) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _flip_table(outcome: Outcome) -> list[str]:
+def _flip_table(result: CheckResult) -> list[str]:
     """Lay out the first items that changed, folded away."""
-    shown = outcome.flips[:FLIPS_SHOWN]
-    of_all = (
-        f"{len(shown)} of {outcome.lost + outcome.won}" if outcome.lost + outcome.won > len(shown) else "the"
-    )
+    shown = result.flips[:FLIPS_SHOWN]
+    of_all = f"{len(shown)} of {result.lost + result.won}" if result.lost + result.won > len(shown) else "the"
     return [
         f"<details><summary>{of_all} items that changed</summary>",
         "",

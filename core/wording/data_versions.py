@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.protocol.data_diff import named
 from finetop.core.protocol.runs import NO_WEIGHT
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,13 +31,13 @@ def source_words(row: SourceRow | DataVersion) -> str:
     """Name a source by what tells it from others of its name: 'faq.jsonl', 'org/name:test, first 100 rows'."""
     name = row.path.rstrip("/").rpartition("/")[2] if row.path.startswith("/") else row.path
     part = f":{row.part}" if row.part else ""
-    limit = "" if row.limit is None else f", first {count(row.limit)}"
+    limit = "" if row.limit is None else f", first {counted(row.limit, 'row')}"
     return clean_line(f"{name}{part}{limit}")
 
 
 def version_words(row: SourceRow) -> str:
     """Name the version that a run read: 'faq.jsonl v2 (412 rows)', 'test faq_test.jsonl v1 (40 rows)'."""
-    return f"{_of_test(row)}{source_words(row)} v{row.number} ({count(row.rows)})"
+    return f"{_of_test(row)}{source_words(row)} v{row.number} ({counted(row.rows, 'row')})"
 
 
 def _of_test(row: SourceRow) -> str:
@@ -78,7 +77,7 @@ def since(facts: SourceFacts) -> str:
 def version_line(facts: SourceFacts) -> str:
     """Say in a line what was read: 'faq.jsonl v2 (412 rows; 38 changed since v1, of support-tone)'."""
     row, difference = facts.row, since(facts)
-    inside = count(row.rows) + (f"; {difference}" if difference else "")
+    inside = counted(row.rows, "row") + (f"; {difference}" if difference else "")
     return f"{_of_test(row)}{source_words(row)} v{row.number} ({inside})"
 
 
@@ -103,7 +102,9 @@ def beside(facts: SourceFacts) -> Iterator[str]:
     if now.state == "changed":
         holds = f"v{facts.now_number}" if facts.now_number else "what no run has read"
         rows = (
-            "it can't be read as rows now" if now.rows is None else f"it holds {holds} now, {count(now.rows)}"
+            "it can't be read as rows now"
+            if now.rows is None
+            else f"it holds {holds} now, {counted(now.rows, 'row')}"
         )
         yield f"{FILE} was changed since: {rows}"
     elif now.state == "gone":
@@ -117,7 +118,7 @@ def lint_words(kept: Kept) -> str:
     if not kept.findings:
         return "finetop lint found nothing"
     shown = [
-        f"{one.name} in {count(one.count) if not at else f'{one.count:,}'}"
+        f"{one.name} in {one.count:,}" if at else f"{one.name} in {counted(one.count, 'row')}"
         for at, one in enumerate(kept.findings)
     ]
     more = f" and {len(shown) - LINT_SHOWN} more" if len(shown) > LINT_SHOWN else ""
@@ -129,11 +130,11 @@ def origin_words(origin: Origin, number: int = 0) -> str:
     name = origin.path.rstrip("/").rpartition("/")[2]
     source = f"{name} v{number}" if number else name
     if origin.how == "selected":
-        said = f"selected from {source} by {origin.by}, {origin.rows:,} of {count(origin.of_rows)}"
+        said = f"selected from {source} by {origin.by}, {origin.rows:,} of {counted(origin.of_rows, 'row')}"
     else:
         said = (
-            f"mended from {source} by finetop lint --fix: {origin.removed:,} of {count(origin.of_rows)} removed,"
-            f" {origin.mended:,} changed"
+            f"fixed from {source} by finetop lint --fix:"
+            f" {origin.removed:,} of {counted(origin.of_rows, 'row')} removed, {origin.mended:,} changed"
         )
     before = "" if origin.before is None else f"; that was {origin_words(origin.before)}"
     return clean_line(said + before)
@@ -243,14 +244,10 @@ def differ_lines(
             if example.after:
                 yield "+", clean_line(example.after)
         if pair.difference.not_found:
-            rows = count(pair.difference.not_found)
+            rows = counted(pair.difference.not_found, "row")
             yield "setting", f"{rows} can't be shown: what differs is not in the files any more"
         is_test = pair.one is not None and pair.other is not None and pair.one.use == "test"
         if is_test and not pair.difference.is_same:
             yield "", TESTS_DIFFER
     if found.whole is not None:
         yield "", f"all rows that are trained on: {shared(found.whole, one, other)}"
-
-
-def day(at: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M", time.localtime(at))

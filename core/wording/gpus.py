@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
+from finetop.core.wording.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -17,8 +18,7 @@ FAULTS = {"lost": "LOST", "failing": "FAILS"}
 
 def machine_words(found: protocol.GpusAnswer) -> str:
     """Say what a machine without GPUs has: '2 CPU cores, 1 job at a time'."""
-    cores = f"{found.cores} CPU core{'' if found.cores == 1 else 's'}"
-    return f"{cores}, {found.cpu_jobs} job{'' if found.cpu_jobs == 1 else 's'} at a time"
+    return f"{counted(found.cores, 'CPU core')}, {counted(found.cpu_jobs, 'job')} at a time"
 
 
 def lines_of(gpu: protocol.GpuRow) -> Iterator[str]:
@@ -26,11 +26,11 @@ def lines_of(gpu: protocol.GpuRow) -> Iterator[str]:
     if gpu.fault:
         yield f"✗ {fault_words(gpu)}"
     for job in gpu.jobs:
-        size = "all of it" if job.gib is None else f"{job.gib:.1f} GiB"
-        used = "" if job.used_gib is None else f", {job.used_gib:.1f} used"
+        size = "all of it" if job.gib is None else f"{gib(job.gib)} GiB"
+        used = "" if job.used_gib is None else f", {gib(job.used_gib)} used"
         yield f"{clean_line(job.run)} ({job.verb}) has {size}{used}"
     for one in gpu.others:
-        size = "" if one.gib is None else f", {one.gib:.1f} GiB"
+        size = "" if one.gib is None else f", {gib(one.gib)} GiB"
         yield f"{stranger(one)}{size}"
     if gpu.kept_for:
         yield f"kept for {clean_line(gpu.kept_for)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
-from finetop.core.wording import queue
+from finetop.core.wording.durations import long_span
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import Running
@@ -19,20 +19,15 @@ def word(state: Running) -> str:
 def words(state: Running) -> str:
     """Say what goes behind the name: 'for 4 min', 'no step for 12 min, usual 3 s', 'stopped by a signal …'."""
     if state.pulse == "silent":
-        return f"for {span(state.silent_s)}"
+        return f"for {long_span(state.silent_s)}"
     if state.pulse == "stopped":
-        return f"stopped by a signal, no word for {span(state.silent_s)}"
+        return f"stopped by a signal, no word for {long_span(state.silent_s)}"
     if state.usual_s is None:
         phase = f" in {clean_line(state.phase)}" if state.phase else ""
-        return f"no word for {span(state.silent_s)}{phase}"
-    return f"no step for {span(state.silent_s)}, usual {span(state.usual_s)}"
+        return f"no word for {long_span(state.silent_s)}{phase}"
+    return f"no step for {long_span(state.silent_s)}, usual {long_span(state.usual_s)}"
 
 
 def reasons(state: Running) -> list[str]:
     """Say what is known of why, a line each: what its processes use, where they are."""
     return [clean_line(line) for line in (state.evidence, *state.frames) if line]
-
-
-def span(seconds: float) -> str:
-    """A length of time in words: '0.3 s', '40 s', '12 min', '2 h 5 min'."""
-    return f"{seconds:.1g} s" if seconds < 9.5 else queue.span(seconds)

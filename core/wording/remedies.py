@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Running
 from finetop.core.text import clean_line
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,8 +18,8 @@ if TYPE_CHECKING:
     from finetop.core.protocol.runs import RemedyRow
 
 WORDS = {
-    "ok": "ok",
-    "regressed": "REGRESSED",
+    "ok": SHORT_WORDS["ok"],
+    "regressed": SHORT_WORDS["regressed"],
     "no_verdict": "open",
     "failed": "failed",
     "unchanged": "nothing to do",
@@ -101,31 +104,20 @@ def kept_words(row: RemedyRow) -> str:
         return ""
     worst = least(row)
     more = [
-        f"{named(metric)} {100 * share:.0f}%"
+        f"{metric_words(metric)} {100 * share:.0f}%"
         for metric, share in row.kept.items()
         if metric != worst and share > row.gain + 0.1
     ]
-    by = f" by {named(worst)}" if worst and more else ""
+    by = f" by {metric_words(worst)}" if worst and more else ""
     others = f" ({', '.join(more)})" if more else ""
     return f"keeps {gain(row)} of the gain{by}{others} and "
-
-
-def named(metric: str) -> str:
-    """Write a metric's name as words."""
-    return clean_line(metric).replace("_", " ")
 
 
 def retained(row: RemedyRow) -> str:
     """Write the change of what the base could, with half the width of its interval."""
     if row.drop is None:
         return "-"
-    return f"{change(row.drop)}{half_width(row.interval)}"
-
-
-def change(drop: float) -> str:
-    """Write a drop in points as a change."""
-    moved = round(-drop, 1)
-    return f"{moved:+.1f}" if moved else "0.0"
+    return f"{change_of(row.drop)}{half_width(row.interval)}"
 
 
 def half_width(interval: tuple[float, float] | None) -> str:
@@ -142,8 +134,8 @@ def now(found: RemediesAnswer) -> str:
     row = found.now
     if row is None:
         return f"limit {found.margin:.1f}"
-    reached = f"{found.metric.replace('_', ' ')} {target(found, row)}, " if found.metric else ""
-    return f"now: {reached}retained {change(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
+    reached = f"{metric_words(found.metric)} {target(found, row)}, " if found.metric else ""
+    return f"now: {reached}retained {change_of(row.drop or 0.0)} {verdict(row)}, limit {found.margin:.1f}"
 
 
 def best(found: RemediesAnswer) -> list[str]:
@@ -151,7 +143,7 @@ def best(found: RemediesAnswer) -> list[str]:
     letters = {row.name: letter for letter, row in lettered(found.rows)}
     row = next((one for one in found.rows if one.name == found.best), None)
     lines = [
-        f"{letters[one.name]} was not confirmed: {change(one.fresh_drop or 0.0)} on {one.fresh_used:,} fresh items"
+        f"{letters[one.name]} was not confirmed: {change_of(one.fresh_drop or 0.0)} on {one.fresh_used:,} fresh items"
         for one in found.rows
         if one.confirmation in ("regressed", "no_verdict")
     ]
@@ -174,4 +166,4 @@ def price(found: RemediesAnswer) -> str:
     count = sum(1 for row in found.rows if not row.why_not and not row.verdict)
     if found.price_s is None or not count:
         return ""
-    return f": about {max(1, round(count * found.price_s / 60))} min, nothing is retrained"
+    return f": about {long_span(count * found.price_s)}, nothing is retrained"

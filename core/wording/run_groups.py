@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol import Group
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunRow
@@ -17,7 +17,7 @@ LONGEST = 80  # bytes of a group's word
 
 def words(setting: str, group: Group) -> str:
     """Write a group with its number of runs, and the mean and spread of what they are compared by."""
-    runs = f"{group.runs:,} run{'' if group.runs == 1 else 's'}"
+    runs = counted(group.runs, "run")
     heading = f"{setting} {clean_line(group.word, limit=LONGEST) or 'none'}: {runs}"
     if group.mean is None:
         return heading

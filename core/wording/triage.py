@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol.task_order import tasks_worst_first
-from finetop.core.text import clean_line
+from finetop.core.protocol.check_result import tasks_worst_first
+from finetop.core.text import clean_line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
 
 def counts_line(found: TriageAnswer) -> str:
-    """Say how many regressions are new, looked at, accepted and fixed."""
+    """Say how many regressions are new, assigned, accepted and fixed."""
     if not found.new + found.looking + found.accepted + found.fixed:
-        checked = "1 checked run" if found.total == 1 else f"{found.total:,} checked runs"
-        return f"Nothing to triage: no regression in {checked}."
+        if not found.total:
+            return "No run has been checked yet."
+        return f"Nothing to triage: no regression in {counted(found.total, 'checked run')}."
     words = [f"{found.new:,} new"]
-    words += [f"{found.looking:,} being looked at"] if found.looking else []
+    words += [f"{found.looking:,} assigned"] if found.looking else []
     words += [f"{found.accepted:,} accepted"] if found.accepted else []
     words += [f"{found.fixed:,} fixed"] if found.fixed else []
     return "   ".join(words)
@@ -42,7 +43,7 @@ def standing_words(seen: Standing) -> str:
         case "new":
             return "NEW"
         case "looking":
-            return f"{by or 'somebody'} looks"
+            return f"assigned to {by}" if by else "assigned"
         case "accepted":
             return f"accepted ({by})" if by else "accepted"
         case "fixed":

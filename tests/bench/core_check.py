@@ -26,10 +26,11 @@ from typing import Any
 import msgspec
 
 from finetop.core.models import demo_model
-from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.check_result import read
 from finetop.core.protocol.events import Verdict, decode
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare as prepare_home
+from finetop.core.wording.verdicts import verdict_line
 
 TASKS = {
     "arc_easy": "acc_norm",
@@ -189,7 +190,7 @@ def kept_items(home: Home, name: str) -> dict[str, int]:
 def chosen_items(home: Home, data: Path, items: int) -> dict[str, list[int]]:
     """Give the numbers of the items that the check chose, by task, so that the harness scores the very same."""
     from finetop.core.check.statistics.item_order import cap_items
-    from finetop.core.check.tasks.questions import build
+    from finetop.core.check.tasks.requests import build
     from finetop.core.check.tasks.suite import find_suite
 
     return {

@@ -318,7 +318,7 @@ def judge(
     log: event_log.EventLog, lost: int, step: int, args: dict[str, Any], of_step: int | None = None
 ) -> None:
     """A check whose base is right on 90 of 100 items a task, and whose tuned model lost `lost` of each 90."""
-    from finetop.core.check.statistics.conclude import judge_pairs
+    from finetop.core.check.statistics.conclude import check_pairs
     from finetop.core.check.statistics.item_order import Item
     from finetop.core.check.statistics.plan import make_plan
     from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
@@ -343,7 +343,7 @@ def judge(
                 if item.task == task.name
             ]
             log.write(events.Scores(model, f"key-{model}", task.name, made, of_step))
-    result = json.loads(msgspec.json.encode(judge_pairs(plan, pairs)))
+    result = json.loads(msgspec.json.encode(check_pairs(plan, pairs)))
     target = {"nats_per_token": {"base": 2.9, "tuned": 1.1, "low": -2.0, "high": -1.6, "rows": 60}}
     claim = {"claim": args.get("claim", 0), "watch": args.get("watch", False)}
     log.write(events.Verdict(step, {**result, **claim, "suite": "quick", "step": step, "target": target}))

@@ -14,7 +14,7 @@ import msgspec
 from rig import RECIPE
 
 from finetop.core import protocol
-from finetop.core.check.statistics.conclude import judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
@@ -159,5 +159,5 @@ def verdict(lost: int = 0, *, step: int = 1, claim: int = 0, watch: bool = False
     base = {item.key: 1.0 for item in items}
     plan = make_plan([TaskPlan("task", "acc", 0.25)], items, base, seed=1, cap=None)
     pairs = [PairedItem(i.task, i.item, i.item, 1.0, float(int(i.item[1:]) >= lost)) for i in plan.order]
-    result = json.loads(msgspec.json.encode(judge_pairs(plan, pairs)))
+    result = json.loads(msgspec.json.encode(check_pairs(plan, pairs)))
     return {**result, "suite": "quick", "step": step, "claim": claim, "watch": watch}

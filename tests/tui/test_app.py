@@ -12,11 +12,12 @@ from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, t
 
 from finetop.core.errors import NoSupervisor
 from finetop.core.runtime.home import Home
+from finetop.core.wording.durations import long_span, short_span
 from finetop.tui.connection.listener import MachineListener
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.pages import KeysPage
 from finetop.tui.screens.runs.screen import RunsScreen
-from finetop.tui.text import cut_middle, long_span, of_steps, span, value
+from finetop.tui.text import cut_middle, of_steps, value
 from finetop.tui.theme import Look, find_look, to_look
 from finetop.tui.widgets.lines import to_strip
 
@@ -249,7 +250,7 @@ def test_words_are_short_and_numbers_are_never_cut() -> None:
         "0.000",
         "-",
     ]
-    assert [span(seconds) for seconds in (5, 380, 10_800, 190_000)] == ["5 s", "6 m", "3 h", "2 d"]
+    assert [short_span(seconds) for seconds in (5, 380, 10_800, 190_000)] == ["5 s", "6 m", "3 h", "2 d"]
     assert long_span(9600) == "2 h 40 min"
 
 

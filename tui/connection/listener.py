@@ -12,9 +12,9 @@ from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.notices import needs_a_person
 from finetop.core.recipe import home_settings
 from finetop.core.runtime.home import find_home
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.messages import Said, StoreChanged
-from finetop.tui.text import counted, cut_end
+from finetop.tui.text import cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

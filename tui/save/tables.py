@@ -13,9 +13,9 @@ from finetop.core.client.report.sections.curves import line_of
 from finetop.core.client.report.sections.samples import samples
 from finetop.core.client.report.sections.tasks import tasks
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import change, short_answer
 from finetop.core.recipe.dotted import flat_texts
 from finetop.core.wording import approaches as words
+from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from finetop.core.client.report import Block
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol import ApproachesAnswer, Curve, LiveRow, QueueRow, RemediesAnswer, TriageRow
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 
 
@@ -69,7 +69,7 @@ def run(
     drawn: Sequence[str],
     curves: Mapping[str, Curve],
     stretch: tuple[str, float, float, int],
-    outcome: Outcome | None,
+    outcome: CheckResult | None,
 ) -> Sheet:
     """Return what a tab of a run shows.
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, ClassVar, Generic
 
 from textual.screen import Screen, ScreenResultType
 
+from finetop.core.text import counted
+from finetop.core.wording.durations import clock
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings, moves
 from finetop.tui.line import Line
-from finetop.tui.text import clock, counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.table import Table

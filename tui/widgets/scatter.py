@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
+from finetop.core.wording.units import metric_words
 from finetop.tui.line import joined, rule
-from finetop.tui.text import metric_words
 
 if TYPE_CHECKING:
     from finetop.tui.line import Line

@@ -16,13 +16,14 @@ import msgspec
 from finetop.core.check.harness_logs.join import Asked, Compared, Joined, Pair, TaskJoin, join_task
 from finetop.core.check.harness_logs.sample_text import answer_of, gold_of, question_of
 from finetop.core.check.harness_logs.samples import DocKey, SampleLog, TaskLog, read_log, read_row
-from finetop.core.check.statistics.conclude import judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.paired_tests import count_categories
 from finetop.core.check.statistics.plan import make_plan
-from finetop.core.check.statistics.verdict import CheckPlan, CheckResult, PairedItem, no_verdict
+from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, no_verdict
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.protocol.check_result import FORMAT
-from finetop.core.text import plain
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.text import counted, plain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 CAP = 500  # items a task, where there are several
 FLIPS_KEPT = 300
+NOT_IN_LOGS = ("suite", "target", "drift", "contamination", "step", "checkpoint", "general")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class _Drawn:
 def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
     """Compare the log of a tuned model with its base's: the whole result, as result.read takes it.
 
-    Beside the fields of Outcome it has `joined`: share, counts and one entry a task. Raises NotFound or BadInput
+    Beside the fields of CheckResult it has `joined`: share, counts and one entry a task. Raises NotFound or BadInput
     for what is no log, an unknown task, metric or filter, or a number out of range.
     """
     started = time.monotonic()
@@ -60,13 +62,16 @@ def diff(base_path: Path, tuned_path: Path, asked: Asked) -> dict[str, Any]:
     plan = _plan(compared, asked)
     drawn = _drawn(plan, compared)
     result = _judge(plan, drawn, whole, asked)
+    pairs = [entry.scores for entry in drawn] if result.items_used else []  # logs know no categories
+    result = msgspec.structs.replace(
+        result,
+        notes=tuple(_notes(base, tuned, whole, asked, plan)),
+        categories=count_categories((pair.task, "", pair.base, pair.tuned) for pair in pairs),
+        models={"base": _model(base), "tuned": _model(tuned)},
+    )
     return {
-        **msgspec.to_builtins(result),
-        "format": FORMAT,
-        "notes": _notes(base, tuned, whole, asked, plan),
+        **{key: value for key, value in msgspec.to_builtins(result).items() if key not in NOT_IN_LOGS},
         "flips": _flips(drawn) if result.items_used else [],
-        "categories": _categories(drawn) if result.items_used else [],
-        "models": {"base": _model(base), "tuned": _model(tuned)},
         "joined": {**msgspec.to_builtins(whole), "share": whole.share, "asked": asked.joined},
         "seconds": time.monotonic() - started,
     }
@@ -141,7 +146,7 @@ def _judge(plan: CheckPlan, drawn: Sequence[_Drawn], whole: Joined, asked: Asked
         return no_verdict(plan, "no task could be compared: " + "; ".join(map(_left_out, whole.tasks)) + ".")
     if whole.share < asked.joined:
         return no_verdict(plan, _too_few(whole, asked.joined))
-    return judge_pairs(plan, [entry.scores for entry in drawn])
+    return check_pairs(plan, [entry.scores for entry in drawn])
 
 
 def _too_few(whole: Joined, bar: float) -> str:
@@ -198,29 +203,13 @@ def _flip(entry: _Drawn) -> dict[str, Any]:
     }
 
 
-def _categories(drawn: Sequence[_Drawn]) -> list[dict[str, Any]]:
-    """Count lost and won items by task, most losses first; logs know no finer categories."""
-    seen: Counter[str] = Counter()
-    lost: Counter[str] = Counter()
-    won: Counter[str] = Counter()
-    for scores in (entry.scores for entry in drawn):
-        seen[scores.task] += 1
-        lost[scores.task] += scores.tuned < scores.base
-        won[scores.task] += scores.tuned > scores.base
-    order = sorted(seen, key=lambda task: (-lost[task], task))
-    return [
-        {"task": task, "category": "", "n": seen[task], "lost": lost[task], "won": won[task]}
-        for task in order
-    ]
-
-
 def _notes(base: SampleLog, tuned: SampleLog, whole: Joined, asked: Asked, plan: CheckPlan) -> list[str]:
     """Say what was left out, chosen, and wrong with the files, a line each."""
     share = f"{whole.joined:,} of {whole.union:,} items joined ({int(1000 * whole.share) / 10:g} %)"
     notes = [share, *(f"left out  {_left_out(task)}" for task in whole.tasks if task.left_out)]
     if plan.cap is not None and (capped := sum(task.joined > plan.cap for task in whole.tasks)):
-        of_tasks = "1 task has" if capped == 1 else f"{capped} tasks have"
-        notes.append(f"at most {plan.cap} items a task count, drawn by seed {plan.seed}: {of_tasks} more")
+        more = f"{counted(capped, 'task')} {'has' if capped == 1 else 'have'} more"
+        notes.append(f"at most {plan.cap} items a task count, drawn by seed {plan.seed}: {more}")
     for task in whole.tasks:
         notes += _join_notes(task, base, tuned, asked)
     for whose, log in (("base's log", base), ("tuned model's log", tuned)):

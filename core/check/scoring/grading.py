@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from finetop.core.check.scoring.scorer import Scored
     from finetop.core.check.tasks.suite import SuiteTask
-    from finetop.core.check.tasks.types import BenchmarkTask, Question
+    from finetop.core.check.tasks.types import BenchmarkTask, Request
 
 LONGEST_ANSWER_KEPT = 500  # characters
 UNBOUNDED = (
@@ -51,21 +51,21 @@ def metric_of(task: SuiteTask, parts: Sequence[Any], place: str) -> str:
     return metric
 
 
-def judge_likelihoods(task: BenchmarkTask, question: Question, scored: Sequence[Scored]) -> ItemScore:
+def grade_likelihoods(task: BenchmarkTask, request: Request, scored: Sequence[Scored]) -> ItemScore:
     """Judge an item from the log-probabilities of its choices."""
     responses = [(one.log_prob, one.is_greedy) for one in scored]
-    value = _metric(task, question, responses)
-    if not question.choices:
-        return ItemScore(question.item.item, value, gold_log_prob=scored[0].log_prob)
-    log_probs = [one.log_prob for one in scored[: len(question.choices)]]
-    lengths = [_length(choice, task.metric) for choice in question.choices]
+    value = _metric(task, request, responses)
+    if not request.choices:
+        return ItemScore(request.item.item, value, gold_log_prob=scored[0].log_prob)
+    log_probs = [one.log_prob for one in scored[: len(request.choices)]]
+    lengths = [_length(choice, task.metric) for choice in request.choices]
     weighed = [each / length for each, length in zip(log_probs, lengths, strict=True)]
     picked = max(range(len(weighed)), key=weighed.__getitem__)
-    gold = question.gold
+    gold = request.gold
     return ItemScore(
-        item=question.item.item,
+        item=request.item.item,
         score=value,
-        answer=question.choices[picked][:LONGEST_ANSWER_KEPT],
+        answer=request.choices[picked][:LONGEST_ANSWER_KEPT],
         answer_log_prob=log_probs[picked],
         gold_log_prob=None if gold is None else log_probs[gold],
         best_other_log_prob=None
@@ -81,32 +81,32 @@ def _length(choice: str, metric: str) -> int:
     return max(1, len(choice.encode())) if metric == "acc_bytes" else 1
 
 
-def judge_answer(task: BenchmarkTask, question: Question, answer: str) -> ItemScore:
+def grade_answer(task: BenchmarkTask, request: Request, answer: str) -> ItemScore:
     """Judge an item from the answer that was written."""
-    return ItemScore(question.item.item, _metric(task, question, [answer]), answer[:LONGEST_ANSWER_KEPT])
+    return ItemScore(request.item.item, _metric(task, request, [answer]), answer[:LONGEST_ANSWER_KEPT])
 
 
-def try_out(task: BenchmarkTask, questions: Sequence[Question]) -> None:
+def try_out(task: BenchmarkTask, requests: Sequence[Request]) -> None:
     """Judge a made-up answer to every question. Raises BadInput with the item where metric or rule does not fit."""
-    for question in questions:
-        responses = [""] if task.kind == "generation" else [(-1.0, False)] * len(question.pairs)
+    for request in requests:
+        responses = [""] if task.kind == "generation" else [(-1.0, False)] * len(request.pairs)
         try:
-            _metric(task, question, responses)
+            _metric(task, request, responses)
         except BadInput as error:
             hint = error.hint
-            raise BadInput(f"{task.place}: item {question.item.item}: {error.message}", hint=hint) from error
+            raise BadInput(f"{task.place}: item {request.item.item}: {error.message}", hint=hint) from error
 
 
-def _metric(task: BenchmarkTask, question: Question, responses: Sequence[Any]) -> float:
+def _metric(task: BenchmarkTask, request: Request, responses: Sequence[Any]) -> float:
     """Run the harness's filter and metric on raw responses, one for each request."""
-    instances = list(question.instances)
+    instances = list(request.instances)
     for instance, response in zip(instances, responses, strict=True):
         instance.resps, instance.filtered_resps = [response], {}
-    filters = question.part._filters
+    filters = request.part._filters
     chosen = next((one for one in filters if one.name == task.suite_task.filter), filters[0])
     chosen.apply(instances)
     results = [instance.filtered_resps[chosen.name] for instance in instances]
-    values: dict[str, Any] = question.part.process_results(instances[0].doc, results)
+    values: dict[str, Any] = request.part.process_results(instances[0].doc, results)
     name = task.metric
     if name not in values:
         raise BadInput(f"{task.name}: it has no metric {name}.", hint=did_you_mean(name, values))
@@ -114,7 +114,7 @@ def _metric(task: BenchmarkTask, question: Question, responses: Sequence[Any]) -
     value = value.item() if hasattr(value, "item") else value  # numpy's numbers and truths
     if not isinstance(value, int | float) or not 0 <= float(value) <= 1:
         raise BadInput(
-            f"{task.name}: {name} of item {question.item.item} is {str(value)[:60]}.",
+            f"{task.name}: {name} of item {request.item.item} is {str(value)[:60]}.",
             hint="Only scores in [0, 1] can decide.",
         )
     return float(value)

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from finetop.core.check.scoring.batch_plan import BatchPlan
-from finetop.core.check.scoring.batches import Cell, Exam, Examinee
+from finetop.core.check.scoring.batches import Batch, PreparedSuite, ScoredModel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,19 +22,20 @@ ITEMS = 128
 ITEMS_CPU = 48  # keeps it under 10 s of two cores for a model of 135M parameters
 
 
-def noise_exam(exam: Exam, device: str) -> Exam:
-    """Give the first items, cut into cells of other sizes and in the opposite order."""
-    first = exam.items[: ITEMS_CPU if device.startswith("cpu") else ITEMS]
-    cells = tuple(
-        Cell(name, tuple(item.item for item in reversed(first) if item.task == name)) for name in exam.tasks
+def noise_suite(prepared: PreparedSuite, device: str) -> PreparedSuite:
+    """Give the first items, cut into batches of other sizes and in the opposite order."""
+    first = prepared.items[: ITEMS_CPU if device.startswith("cpu") else ITEMS]
+    batches = tuple(
+        Batch(name, tuple(item.item for item in reversed(first) if item.task == name))
+        for name in prepared.tasks
     )
-    return replace(exam, items=first, cells=tuple(cell for cell in cells if cell.items))
+    return replace(prepared, items=first, batches=tuple(batch for batch in batches if batch.items))
 
 
-def other_plan(examinee: Examinee) -> Examinee:
+def other_plan(scored_model: ScoredModel) -> ScoredModel:
     """Run the same model in rows of another length."""
-    plan = examinee.plan
-    return replace(examinee, plan=BatchPlan(plan.layout, plan.row_tokens // 3))
+    plan = scored_model.plan
+    return replace(scored_model, plan=BatchPlan(plan.layout, plan.row_tokens // 3))
 
 
 def flips(usual: Mapping[Key, ItemScore], other: Mapping[Key, ItemScore]) -> int:

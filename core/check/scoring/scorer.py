@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.check.scoring.batch_plan import BatchPlan
-from finetop.core.check.scoring.packing import Sheet, TokenSequence, pack, sheets
+from finetop.core.check.scoring.packing import PackedBatch, TokenSequence, pack, packed_batches
 from finetop.core.check.scoring.prefix_cache import Past, Prefixes, PrefixMemory
 from finetop.core.models.forward import has_virtual_tokens, logits_at, longest_input, longest_packed, mask_for
 
@@ -152,30 +152,30 @@ def _packed(
         TokenSequence(sequences[place].tokens[begun:], sequences[place].scored_from - begun)
         for place in places
     ]
-    for sheet in sheets(pack(rests, row), rests, row_tokens):
-        logits = _run_sheet(model, sheet, past)
+    for batch in packed_batches(pack(rests, row), rests, row_tokens):
+        logits = _run_packed(model, batch, past)
         predicting = {
-            places[number]: [at * sheet.kept + column for column in columns]
-            for number, (at, columns) in sheet.predicting.items()
+            places[number]: [at * batch.kept + column for column in columns]
+            for number, (at, columns) in batch.predicting.items()
         }
         yield _Read(logits.flatten(0, 1), predicting)
 
 
-def _run_sheet(model: Any, sheet: Sheet, past: Past | None) -> Tensor:
-    """Run a sheet and give the logits [rows, kept, vocabulary]."""
+def _run_packed(model: Any, batch: PackedBatch, past: Past | None) -> Tensor:
+    """Run a packed batch and give the logits [rows, kept, vocabulary]."""
     import torch
 
-    device, (rows, columns) = model.device, sheet.tokens.shape
+    device, (rows, columns) = model.device, batch.tokens.shape
     begun, cache = 0, None
     if past is not None:
         begun, cache = past.length, past.fresh(rows)
-    seen = torch.from_numpy(sheet.visible).to(device)
+    seen = torch.from_numpy(batch.visible).to(device)
     return logits_at(
         model,
-        torch.from_numpy(sheet.tokens).to(device),
-        torch.arange(columns - sheet.kept, columns, device=device),
+        torch.from_numpy(batch.tokens).to(device),
+        torch.arange(columns - batch.kept, columns, device=device),
         cache,
-        position_ids=torch.from_numpy(sheet.depths).to(device) + begun,
+        position_ids=torch.from_numpy(batch.depths).to(device) + begun,
         attention_mask=mask_for(model, torch.cat([seen.new_ones(rows, columns, begun), seen], dim=2)),
     )
 

@@ -20,6 +20,7 @@ from finetop.core.check.scoring.generation import LONGEST_ANSWER, answer
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.check.scoring.scorer import score
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import TargetScore
 from finetop.core.protocol.events import ItemScore
 from finetop.core.recipe.answer_rules import check_rules, exact, token_f1
 
@@ -55,16 +56,6 @@ class TargetRow:
     def answer_tokens(self) -> int:
         """Count the tokens of the gold answer."""
         return len(self.sequence.tokens) - self.sequence.scored_from
-
-
-class Paired(msgspec.Struct, frozen=True):
-    """A metric under both models; low to high is the 95 % interval of tuned - base, from the paired rows."""
-
-    base: float
-    tuned: float
-    low: float
-    high: float
-    rows: int
 
 
 def read_rows(
@@ -173,7 +164,7 @@ def task_facts(metric: Metric, rows: Sequence[TargetRow], target: Target) -> dic
 
 def compare(
     metric: Metric, rows: Sequence[TargetRow], base: Mapping[str, ItemScore], tuned: Mapping[str, ItemScore]
-) -> Paired:
+) -> TargetScore:
     """Average a metric under both models, with the paired normal interval of the difference.
 
     Nats are per token over all answers together, so the difference is a ratio: its error is linearised.
@@ -189,7 +180,7 @@ def compare(
     residuals = [new - old - change * w for new, old, w in zip(afters, befores, weights, strict=True)]
     few = len(rows) / (len(rows) - 1) if len(rows) > 1 else 1.0
     stderr = math.sqrt(few * sum(residual**2 for residual in residuals)) / total
-    return Paired(before, after, change - NORMAL_95 * stderr, change + NORMAL_95 * stderr, len(rows))
+    return TargetScore(before, after, change - NORMAL_95 * stderr, change + NORMAL_95 * stderr, len(rows))
 
 
 def weight_of(metric: Metric, row: TargetRow) -> float:

@@ -27,7 +27,6 @@ from finetop.core.check.statistics.sequential import (
 )
 from finetop.core.check.statistics.verdict import (
     CheckPlan,
-    CheckResult,
     PairedItem,
     TaskPlan,
     claims_of,
@@ -35,7 +34,7 @@ from finetop.core.check.statistics.verdict import (
     no_verdict,
     reason_of,
 )
-from finetop.core.protocol.check_result import DecidedBy, Power, TaskResult, Verdict
+from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -97,7 +96,7 @@ def conclude(check: Check) -> CheckResult:
     )
 
 
-def judge_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = "all") -> CheckResult:
+def check_pairs(plan: CheckPlan, pairs: Iterable[PairedItem], *, until: Until = "all") -> CheckResult:
     """Check complete pairs at once: with every item at hand the suite's answer is arithmetic, never wrong.
 
     until="decided" replays the looks and stops where a live check would have. NO VERDICT where an item of the

@@ -6,15 +6,17 @@ none of it.
 
 from __future__ import annotations
 
+from collections import Counter
 from math import ceil, sqrt
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import Category
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 STANDARD_ERRORS = 3
 
@@ -103,6 +105,17 @@ def sum_flips(flips: Sequence[Flips]) -> Flips:
         sum(lost) if corrected else None,
         sum(won) if corrected else None,
     )
+
+
+def count_categories(scores: Iterable[tuple[str, str, float, float]]) -> tuple[Category, ...]:
+    """Count lost and won items, given as (task, category, base, tuned), by category, most losses first."""
+    seen, lost, won = Counter[tuple[str, str]](), Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    for task, category, base, tuned in scores:
+        seen[task, category] += 1
+        lost[task, category] += tuned < base
+        won[task, category] += tuned > base
+    order = sorted(seen, key=lambda group: (-lost[group], group))
+    return tuple(Category(*group, seen[group], lost[group], won[group]) for group in order)
 
 
 def mcnemar_p(lost: int, won: int) -> float:

@@ -1,4 +1,4 @@
-"""What a check is asked and what it answers, as data, and the words for it: OK, REGRESSED, NO VERDICT.
+"""What is fixed before a check looks, as data, and what its verdict claims, in words.
 
 Scores, drops and margins are shares in [0, 1] (3 points are 0.03); a drop is positive where the tuned model
 is worse. Only words speak of points. Nothing here imports numpy: a screen can draw a result at no cost.
@@ -9,7 +9,9 @@ from __future__ import annotations
 import msgspec
 
 from finetop.core.check.statistics.item_order import Item, Key
-from finetop.core.protocol.check_result import WORDS, DecidedBy, Power, TaskResult, Verdict, points
+from finetop.core.protocol.check_result import CheckResult, DecidedBy, Power, TaskResult, Verdict
+from finetop.core.text import counted
+from finetop.core.wording.verdicts import finding, points
 
 
 class PairedItem(msgspec.Struct, frozen=True):
@@ -84,78 +86,16 @@ class CheckPlan(msgspec.Struct, frozen=True, kw_only=True):
         return len({task.weight for task in self.tasks}) > 1
 
 
-class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The verdict and all that is shown beside it.
-
-    Numbers of the whole are over the items_used first items of the permutation; items_scored counts further
-    ones that a suspicious task was given. base, tuned, drop and interval are weighted by task where the
-    suite is; flips and discordance count items. interval is the anytime-valid confidence sequence of the
-    ability's drop; proven_drop says that it excludes 0. alpha is what this check spent of alpha_total.
-    """
-
-    verdict: Verdict
-    reason: str
-    decided_by: DecidedBy
-    claims: tuple[str, ...]
-    margin: float
-    alpha: float
-    items_used: int
-    items_scored: int
-    items_total: int
-    base: float | None
-    tuned: float | None
-    drop: float | None
-    interval: tuple[float, float] | None
-    proven_drop: bool
-    lost: int
-    won: int
-    lost_corrected: float | None
-    won_corrected: float | None
-    mcnemar_p: float | None
-    discordance: float
-    power: tuple[Power, ...]
-    tasks: tuple[TaskResult, ...]
-    plan_hash: str
-    alpha_total: float
-    claim: int = 0
-    watch: bool = False
-    weighted: bool = False
-    noise_floor: float | None = None
-
-    @property
-    def word(self) -> str:
-        return WORDS[self.verdict]
-
-    @property
-    def real_drop_under_limit(self) -> bool:
-        """Say whether the ability has fallen for certain, by less than the limit."""
-        return self.verdict == "ok" and self.proven_drop
-
-
-def no_verdict(plan: CheckPlan, reason: str, *, items_scored: int = 0) -> CheckResult:
+def no_verdict(plan: CheckPlan, reason: str) -> CheckResult:
     """Answer NO VERDICT for a reason from outside: items not joined, models not scored alike."""
     return CheckResult(
         verdict="no_verdict",
         reason=reason,
-        decided_by="",
         claims=standing_of(plan.claim, plan.watch, plan.alpha, plan.alpha_total),
         margin=plan.margin,
         alpha=plan.alpha,
         items_used=0,
-        items_scored=items_scored,
         items_total=len(plan.order),
-        base=None,
-        tuned=None,
-        drop=None,
-        interval=None,
-        proven_drop=False,
-        lost=0,
-        won=0,
-        lost_corrected=None,
-        won_corrected=None,
-        mcnemar_p=None,
-        discordance=0.0,
-        power=(),
         tasks=tuple(left_out(task) for task in plan.unmeasurable),
         plan_hash=plan.hash,
         alpha_total=plan.alpha_total,
@@ -190,16 +130,13 @@ def reason_of(
 ) -> str:
     """Say in one line what is proven, on how many items, and which tasks are lost."""
     lost_tasks = [task for task in tasks if task.mark == "lost"]
-    of_items = f"{used:,} of {len(plan.order):,} items"
     limit = f"limit {points(plan.margin)}"
     if verdict == "no_verdict":
+        of_items = f"{used:,} of {counted(len(plan.order), 'item')}"
         return f"stopped after {of_items}, before either answer was proven ({limit} points)."
     named = ", ".join(f"{task.task} {points(-(task.drop or 0.0))}" for task in lost_tasks)
     if drop is None or by == "task":
-        return f"a task is lost: {named} ({limit}), proven on {sum(task.n for task in lost_tasks):,} items."
-    weighted = ", weighted by task" if plan.weighted else ""
-    change = f"{points(abs(drop))} points {'lost' if drop >= 0 else 'gained'}{weighted}"
-    how = "certain" if by == "arithmetic" else "proven"
+        return f"a task is lost: {named} ({limit}), proven on {counted(sum(task.n for task in lost_tasks), 'item')}."
     side = (
         "the suite's drop is the limit or more"
         if verdict == "regressed"
@@ -209,7 +146,7 @@ def reason_of(
         worst = max(tasks, key=lambda task: task.drop or 0.0)
         alone = f"{worst.task} {points(-(worst.drop or 0.0))}, not proven alone"
         side += f"; lost: {named}" if named else f"; worst: {alone}"
-    return f"{change} ({limit}), {how} on {of_items}: {side}."
+    return f"{finding(drop, plan.margin, used, len(plan.order), by, weighted=plan.weighted)}: {side}."
 
 
 def standing_of(claim: int, watch: bool, alpha: float, alpha_total: float) -> tuple[str, ...]:
@@ -230,8 +167,7 @@ def claims_of(
     power: tuple[Power, ...],
 ) -> tuple[str, ...]:
     """Write out what is claimed, about what, and how often such a claim is wrong."""
-    tasks = len(plan.tasks)
-    suite = f"all {len(plan.order):,} items of {tasks} task{'s' if tasks != 1 else ''}"
+    suite = f"all {counted(len(plan.order), 'item')} of {counted(len(plan.tasks), 'task')}"
     if plan.weighted:
         suite += ", weighted by task,"
     lines = []
@@ -255,13 +191,12 @@ def claims_of(
     if proven_drop and verdict == "ok":
         lines.append("A real drop, under your limit.")
     lines.extend(
-        f"An ability drop of {points(entry.drop)} points would be caught in {100 * entry.chance:.0f} %"
-        " of suites like this."
+        f"Power: a true drop of {100 * entry.drop:g} points is caught {100 * entry.chance:.0f} % of the time."
         for entry in power
         if entry.drop > 0
     )
     lines.extend(
-        f"No change at all would be called REGRESSED in {100 * entry.chance:.1f} % of suites like this."
+        f"Power: no change at all is called REGRESSED {100 * entry.chance:.1f} % of the time."
         for entry in power
         if entry.drop == 0
     )

@@ -1,1 +1,1 @@
-"""What is asked: suites, tasks and their items, how an answer is judged, which items the training data has."""
+"""Suites, tasks and their items, and which items the training data contains."""

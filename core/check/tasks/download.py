@@ -27,7 +27,7 @@ def main(words: list[str]) -> int:
 
     for key, value in SETTINGS.items():
         os.environ.setdefault(key, value)
-    from finetop.core.check.tasks import harness, questions
+    from finetop.core.check.tasks import harness, requests
 
     suite = find_suite(suite_name, Home(Path(home)))
     harness.quiet()
@@ -35,7 +35,7 @@ def main(words: list[str]) -> int:
     width = max(len(task.name) for task in suite.tasks)
     for task, place in zip(suite.tasks, suite.places, strict=True):
         try:
-            opened = questions.build_task(task, place)
+            opened = requests.build_task(task, place)
             print(f"✓ {task.name:<{width}}  {len(opened.documents):>7,} items  {opened.metric}", flush=True)
         except FinetopError as error:
             print(f"✗ {task.name:<{width}}  {error.message}", flush=True)

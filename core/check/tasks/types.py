@@ -1,4 +1,4 @@
-"""The kinds of tasks, and a question as it is put to a model."""
+"""The kinds of tasks, and a request as it is put to a model."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS: Mapping[str, Kind] = {
 
 @dataclass(frozen=True)
 class Document:
-    """One item of a task, not asked yet: where it lies in which part, and its columns."""
+    """One item of a task, not rendered yet: where it lies in which part, and its columns."""
 
     item: Item
     category: str
@@ -55,7 +55,7 @@ class BenchmarkTask:
 
 
 @dataclass(frozen=True)
-class Question:
+class Request:
     """One item as a model gets it."""
 
     item: Item

@@ -8,7 +8,7 @@ import msgspec
 
 from finetop.core.client.remote.merge_runs import numbered
 from finetop.core.protocol import TriageAnswer, TriageRow
-from finetop.core.protocol.task_order import tasks_worst_first
+from finetop.core.protocol.check_result import tasks_worst_first
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,6 +12,7 @@ from finetop.core.client.report.sections import approaches, data
 from finetop.core.client.report.sections.verdict import verdict
 from finetop.core.client.report.text import moment
 from finetop.core.wording import data_versions
+from finetop.core.wording.units import metric_words
 
 if TYPE_CHECKING:
     from finetop.core.client.report import Tone
@@ -46,7 +47,7 @@ def page_of_comparison(told: Compared, now: float, version: str) -> Page:
     others = f" or {level[0]}" if len(level) == 1 else f" or {len(level)} others" if level else ""
     tone: Tone = "open" if best is None or level else "good"
     better = "lower is better" if answer.lower_is_better else "higher is better"
-    by = answer.metric.replace("_", " ")
+    by = metric_words(answer.metric)
     measured = sum(run.is_measured for row in answer.rows for run in row.runs)
     runs = sum(len(row.runs) for row in answer.rows)
     sections = (

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import protocol
 from finetop.core.approaches import TAG
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.check_result import read
+from finetop.core.protocol.check_result import Flip, read
 from finetop.core.recipe.load import load_recipe
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Outcome
+    from finetop.core.protocol.check_result import CheckResult
     from finetop.core.protocol.runs import RunDetail
 
 COLUMNS = 240  # bins of a chart: more are finer than the picture
@@ -26,8 +26,8 @@ class Told:
     """What is known of a run; `outcome` is that of the check that its verdict is of."""
 
     detail: RunDetail
-    outcome: Outcome | None
-    flips: tuple[protocol.FlipRow, ...]
+    outcome: CheckResult | None
+    flips: tuple[Flip, ...]
     curves: dict[str, protocol.Curve]
     last: int  # the step at which the charts end
     base_name: str  # of the built-in recipe that it is compared with
@@ -39,8 +39,8 @@ class Told:
 def told_of(ask: Ask, run: str) -> Told:
     """Ask for all that a report says of a run. Raises FinetopError."""
     detail: RunDetail = ask(protocol.GetRun(run))
-    outcome: Outcome | None = None
-    flips: list[protocol.FlipRow] = []
+    outcome: CheckResult | None = None
+    flips: list[Flip] = []
     if detail.row.check is not None:
         number = detail.row.check.check_id
         checks: protocol.ChecksAnswer = ask(protocol.Checks(run))

@@ -13,7 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.client.report.svg import COLOURS_CSS, standalone
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -197,6 +197,6 @@ def _cell(text: str, only_ascii: bool) -> str:
 
 def _left_out(table: Table, columns: int) -> str:
     rows = len(table.rows) - ROWS_SHOWN
-    counted = (("row", rows), ("column", len(table.head) - columns))
-    parts = [f"{number:,} more {what}{'s' * (number != 1)}" for what, number in counted if number > 0]
+    missing = (("more row", rows), ("more column", len(table.head) - columns))
+    parts = [counted(number, what) for what, number in missing if number > 0]
     return f"{' and '.join(parts)}: save it as .csv for all." if parts else table.more

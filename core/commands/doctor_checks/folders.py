@@ -11,6 +11,7 @@ from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
 from finetop.core.recipe import home_settings
 from finetop.core.runtime import files
+from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -68,7 +69,7 @@ def disk(root: Path) -> Finding:
     """Say how much room there is, in bytes and in files."""
     free = shutil.disk_usage(root).free
     facts = os.statvfs(root)
-    text = f"{free / 2**30:.1f} GiB free"
+    text = f"{gib_of(free)} GiB free"
     if facts.f_files and facts.f_favail < 1000:
         return Finding(
             "warning", "disk", f"{text}, but room for {facts.f_favail} more files only", "finetop clean"

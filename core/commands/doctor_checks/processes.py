@@ -15,6 +15,7 @@ from finetop.core.errors import FinetopError
 from finetop.core.runtime import processes
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.locks import is_held
+from finetop.core.text import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,7 @@ def keepers(home: Home) -> Iterator[Finding]:
         yield Finding(
             "warning", "keepers", text, f"If it stays so: kill {pids}" if pids else "Look again in a while."
         )
-    words = f"{len(live)} job{'' if len(live) == 1 else 's'} live" if live else "no job lives"
+    words = f"{counted(len(live), 'job')} live" if live else "no job lives"
     yield Finding("ok", "keepers", words)
     yield from astray(home, [name for name, _ in live])
 

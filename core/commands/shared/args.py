@@ -8,7 +8,7 @@ from finetop.core.errors import BadInput
 
 
 def run_and_step(text: str) -> tuple[str, int | None]:
-    """Take RUN@STEP apart. Raises BadInput for a step that is no number."""
+    """Take RUN@STEP apart. Raises BadInput for a step that is not a number."""
     name, at, step = text.partition("@")
     if at and not (step.isdecimal() and len(step) < 10):
         raise BadInput(f"{text}: {step!r} is not a step.", hint="Try RUN@120.")
@@ -30,7 +30,7 @@ def count_or_none(text: str) -> int:
 
 def _whole(text: str, least: int) -> int:
     if not (text.isascii() and text.isdigit() and least <= int(text[:20]) <= MOST):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number from {least} to {MOST}")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a whole number from {least} to {MOST}")
     return int(text)
 
 
@@ -41,5 +41,5 @@ def seconds(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value <= 3600:
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no number of seconds, above 0 and up to 3600")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not a number of seconds above 0 and up to 3600")
     return value

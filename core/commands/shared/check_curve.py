@@ -12,7 +12,8 @@ from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.check_result import read
+from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
     import argparse

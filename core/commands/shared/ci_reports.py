@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
-from finetop.core.protocol.check_result import Outcome
+from finetop.core.protocol.check_result import CheckResult
 from finetop.core.text import plain
 from finetop.core.wording.check_junit import junit
 from finetop.core.wording.check_markdown import markdown
 
-WRITERS: dict[str, Callable[[str, Outcome], str]] = {"junit": junit, "markdown": markdown}
+WRITERS: dict[str, Callable[[str, CheckResult], str]] = {"junit": junit, "markdown": markdown}
 STDOUT = "-"
 
 
@@ -43,7 +43,7 @@ def on_stdout(args: argparse.Namespace) -> bool:
     return bool(taking)
 
 
-def write(args: argparse.Namespace, name: str, outcome: Outcome) -> None:
+def write(args: argparse.Namespace, name: str, outcome: CheckResult) -> None:
     """Write the reports that were asked for. Raises EnvironmentTrouble where a file can't be written."""
     for kind, writer in WRITERS.items():
         path = getattr(args, kind)

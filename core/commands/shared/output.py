@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import short_answer
 from finetop.core.text import clean_line, json_safe
 from finetop.core.wording import pulse
 from finetop.core.wording.queue import why
+from finetop.core.wording.verdicts import short_answer
 
 SCHEMA = 1
 
@@ -51,19 +51,6 @@ def print_table(
         print(line.rstrip())
         for under in below[number - 1] if below and number else ():
             print(under)
-
-
-def ago(moment: float, now: float | None = None) -> str:
-    """How long ago, in one unit: '40 s', '5 m', '3 h', '2 d'."""
-    return span(max(0.0, (time.time() if now is None else now) - moment))
-
-
-def span(seconds: float) -> str:
-    """A length of time in one unit: '40 s', '5 m', '3 h', '2 d'."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -6,7 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import east_asian_width
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,10 +53,10 @@ def report_lines(
 def summary(report: Report) -> str:
     """Say in a line what came out: '12 findings in 812 rows: 3 errors, 7 warnings, 2 notes'."""
     if not report.findings:
-        return f"✓ nothing found in {_counted(report.rows, 'row')}"
+        return f"✓ nothing found in {counted(report.rows, 'row')}"
     by = {level: sum(one.severity == level for one in report.findings) for level in MARKS}
-    parts = ", ".join(_counted(number, level) for level, number in by.items() if number)
-    return f"{_counted(len(report.findings), 'finding')} in {_counted(report.rows, 'row')}: {parts}"
+    parts = ", ".join(counted(number, level) for level, number in by.items() if number)
+    return f"{counted(len(report.findings), 'finding')} in {counted(report.rows, 'row')}: {parts}"
 
 
 def cut(line: str, width: int) -> str:
@@ -85,7 +85,7 @@ def _first(report: Report) -> Iterator[_Part]:
     for number, finding in enumerate(first_to_do(report), start=1):
         head = "first" if number == 1 else ""
         yield _Part(
-            f"{finding.do} ({_counted(finding.count, 'row')})",
+            f"{finding.do} ({counted(finding.count, 'row')})",
             f"{head:<{LABEL}}{number}  ",
         )
 
@@ -93,7 +93,7 @@ def _first(report: Report) -> Iterator[_Part]:
 def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
     for source in report.sources:
         role = "" if source.role == "train" else f" ({source.role})"
-        yield _Part(f"{source.name}: {_counted(source.rows, 'row')} of format {source.format}{role}")
+        yield _Part(f"{source.name}: {counted(source.rows, 'row')} of format {source.format}{role}")
     yield from _lengths(report.lengths)
     for note in report.notes:
         yield _Part(note, "note".ljust(LABEL))
@@ -117,7 +117,7 @@ def _report(report: Report, *, is_page: bool) -> Iterator[_Part]:
     if report.fixed is not None:
         fixed = report.fixed
         changes = f"{fixed.removed:,} removed, {fixed.mended:,} mended"
-        yield _Part(f"{fixed.path}: {_counted(fixed.rows, 'row')}; {changes}, each in {fixed.manifest}")
+        yield _Part(f"{fixed.path}: {counted(fixed.rows, 'row')}; {changes}, each in {fixed.manifest}")
 
 
 def _lengths(lengths: Lengths) -> Iterator[_Part]:
@@ -139,7 +139,7 @@ def _finding(finding: Finding) -> Iterator[_Part]:
     share = 100 * finding.count / finding.of if finding.of else 0
     of_all = "<0.1" if 0 < share < 0.1 else f"{share:.1f}"
     yield _Part(
-        f"{finding.about}: {_counted(finding.count, 'row')} ({of_all} %)  [{finding.name}]",
+        f"{finding.about}: {counted(finding.count, 'row')} ({of_all} %)  [{finding.name}]",
         f"{MARKS[finding.severity]} ",
     )
     kinds = list(finding.kinds.items())
@@ -150,8 +150,4 @@ def _finding(finding: Finding) -> Iterator[_Part]:
         yield _Part(f"{clean_line(one.place, limit=60)}  {one.text}", "    ", is_cut=True)
     yield _Part(f"Why: {finding.why}", "  ")
     if finding.fix and finding.fixable:
-        yield _Part(f"--fix: {finding.fix} ({_counted(finding.fixable, 'row')})", "  ")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number:,} {word}{'s' * (number != 1)}"
+        yield _Part(f"--fix: {finding.fix} ({counted(finding.fixable, 'row')})", "  ")

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
 
@@ -20,21 +21,9 @@ class Checks(Question[ChecksAnswer], tag="checks", frozen=True):
     run: str
 
 
-class FlipRow(msgspec.Struct, frozen=True):
-    task: str
-    item: str
-    won: bool
-    base_score: float
-    tuned_score: float
-    base_answer: str
-    tuned_answer: str
-    base_log_prob: float | None
-    tuned_log_prob: float | None
-
-
 class FlipsAnswer(msgspec.Struct, frozen=True):
     check_id: int
-    flips: list[FlipRow]  # lost first
+    flips: list[Flip]  # lost first
 
 
 class Flips(Question[FlipsAnswer], tag="flips", frozen=True):

@@ -9,6 +9,7 @@ from typing import Literal
 
 import msgspec
 
+from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.limits import Whole
 from finetop.core.protocol.request import Order, Question
 
@@ -133,25 +134,6 @@ class TriageRun(Question[TriageRunAnswer], tag="triage-run", frozen=True):
     run: str
 
 
-class LostItem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One item whose score changed. The margin is how far the gold answer is ahead of the best other, in nats."""
-
-    task: str
-    item: str
-    won: bool
-    base_answer: str
-    tuned_answer: str
-    kind: str = ""
-    question: str = ""
-    gold: str = ""
-    base_log_prob: float | None = None
-    tuned_log_prob: float | None = None
-    base_margin: float | None = None
-    tuned_margin: float | None = None
-    since: int | None = None  # the checked step from which on it is lost
-    also: int = 0  # other runs of the same base that lost it
-
-
 class ItemKind(msgspec.Struct, frozen=True):
     """How many items of one category of a task were asked, lost and won."""
 
@@ -168,7 +150,7 @@ class CellAnswer(msgspec.Struct, frozen=True):
     curve: list[CurvePoint]  # the base, then checked checkpoints
     floor_items: int  # base against itself in other batches
     floor_flips: int
-    first: list[LostItem]  # the surest losses
+    first: list[Flip]  # the surest losses
     not_looked_at: list[int]  # checkpoints that were never checked
 
 
@@ -182,7 +164,7 @@ class LookAtCell(Question[CellAnswer], tag="triage-cell", frozen=True):
 
 class LostItemsAnswer(msgspec.Struct, frozen=True):
     check_id: int
-    items: list[LostItem]
+    items: list[Flip]
     matching: int
     lost: int  # of the task, whatever the filter
     won: int
@@ -204,7 +186,7 @@ class LostItems(Question[LostItemsAnswer], tag="lost-items", frozen=True, omit_d
 
 
 class ItemAnswer(msgspec.Struct, frozen=True):
-    item: LostItem
+    item: Flip
     choices: list[str]  # none: it was answered in words
     steps: list[tuple[int | None, bool]]  # checked steps at which it was asked, and whether it was lost there
     also: list[str]  # a few of the other runs of the same base that lost it

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Share
+from finetop.core.text import counted
+from finetop.core.wording.units import whole_gib
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -203,13 +205,12 @@ def why(
     wanted, able = fitting(want, cards)
     if len(able) < want.gpus:
         return _never(want, cards, able, unfit)
-    size = "" if wanted.gib is None else f" with {gib(wanted.gib)} GiB"
+    size = "" if wanted.gib is None else f" with {whole_gib(wanted.gib)} GiB"
     others = [card for card in able if missing(wanted, card, (), rules) > 0]
     if len(able) - len(others) < want.gpus:
         least = min(others, key=lambda card: (card.others_gib, card.index))
-        used = (
-            f"{gib(least.others_gib)} of {gib(least.total_gib)} GiB are used by others on GPU {least.index}"
-        )
+        of_all = f"{whole_gib(least.others_gib)} of {whole_gib(least.total_gib)} GiB"
+        used = f"{of_all} are used by others on GPU {least.index}"
         return (
             f"waits for GPU memory: {used}"
             if want.gpus == 1
@@ -222,23 +223,24 @@ def why(
         return f"wants {want.gpus} GPUs{size}, {count(free)}"
     if wanted.gib is None or not rules.share:
         return "waits for a free GPU"
-    return f"waits for {gib(wanted.gib)} GiB on a GPU"
+    return f"waits for {whole_gib(wanted.gib)} GiB on a GPU"
 
 
 def _never(want: Want, cards: Sequence[Card], able: Sequence[Card], unfit: int) -> str:
     """Say what this machine lacks, as long as it stays as it is."""
-    plural = "" if want.gpus == 1 else "s"
     out = f" and {unfit} {'is' if unfit == 1 else 'are'} out of service" if unfit else ""
     whole = usable(want, cards)
     if len(whole) < want.gpus or want.gib is None:
         number = len(whole)
         here = f"{number} works{out}" if unfit else f"{number} {'is' if number == 1 else 'are'} here"
         divided = " (a process can use one instance of a divided GPU)" if number < len(cards) else ""
-        return f"wants {want.gpus} GPU{plural}, {here}{divided}"
+        return f"wants {counted(want.gpus, 'GPU')}, {here}{divided}"
     largest = max(card.total_gib for card in whole)
     if not able:
-        return f"wants {gib(want.gib)} GiB of GPU memory, the largest here has {gib(largest)}{out}"
-    return f"wants {want.gpus} GPUs with {gib(want.gib)} GiB, {len(able)} so large{out}"
+        return (
+            f"wants {whole_gib(want.gib)} GiB of GPU memory, the largest here has {whole_gib(largest)}{out}"
+        )
+    return f"wants {want.gpus} GPUs with {whole_gib(want.gib)} GiB, {len(able)} so large{out}"
 
 
 def cpu_reason(rules: Rules, *, has_gpus: bool) -> str:
@@ -258,8 +260,3 @@ def indices(cards: Iterable[Card]) -> str:
     numbers = [str(card.index) for card in cards]
     more = f" and {len(numbers) - LISTED} more" if len(numbers) > LISTED else ""
     return f"GPU {', '.join(numbers[:LISTED])}{more}"
-
-
-def gib(size: float) -> str:
-    """Write a size: whole GiB, so that a reason does not change with every look; small ones to a tenth."""
-    return f"{size:.0f}" if size >= 1 else f"{size:.1f}"

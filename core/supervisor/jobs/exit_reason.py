@@ -10,6 +10,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.runtime import failures, stack_dumps
 from finetop.core.runtime.files import open_regular
 from finetop.core.wording import pulse
+from finetop.core.wording.units import gib
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,7 +104,7 @@ def _held(facts: Exit) -> str:
     if not facts.memory_limit_kib:
         return ""
     held, limit = facts.peak_memory_kib / 2**20, facts.memory_limit_kib / 2**20
-    return f": it held {held:.1f} GiB of {limit:.1f}"
+    return f": it held {gib(held)} of {gib(limit)} GiB"
 
 
 def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:

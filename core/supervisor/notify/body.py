@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.protocol.notices import MANY, TEST, Notice
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def digest(root: Path, groups: Sequence[tuple[Notice, int]]) -> str:
     total = sum(kinds.values())
     runs = len({notice.run_id for notice, _ in groups})
     counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
-    text = f"and {total} more of {runs} run{'' if runs == 1 else 's'}: {counts}"
+    text = f"and {total} more of {counted(runs, 'run')}: {counts}"
     return _json(root, msgspec.structs.replace(newest, run_id=0, kind=MANY, step=None), None, text, total)
 
 

@@ -13,6 +13,7 @@ from finetop.core.store import jobs, parents, queue_order
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import ask_job
 from finetop.core.wording.queue import QUEUE_HELD
+from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +59,7 @@ def _why(supervisor: Supervisor, job: Job, now: float) -> str:
         return str(retry.get("said", ""))
     room = int(retry.get("room", 0))
     if room > free_bytes(supervisor.home.root):
-        return f"the disk is full: waits for {room / 2**30:.1f} GiB of room"
+        return f"the disk is full: waits for {gib_of(room)} GiB of room"
     return ""
 
 

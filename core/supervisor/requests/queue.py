@@ -10,9 +10,11 @@ from finetop.core.errors import BadInput, Refused
 from finetop.core.protocol import runs as data
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.gpus.placement import Want, gib
+from finetop.core.supervisor.gpus.placement import Want
 from finetop.core.supervisor.queue import ready, start_times
+from finetop.core.text import counted
 from finetop.core.wording.queue import priority_word
+from finetop.core.wording.units import whole_gib
 
 if TYPE_CHECKING:
     from finetop.core.store.jobs import Job
@@ -75,11 +77,11 @@ def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
     if gpus == 0:
         return "no GPU"
     if memory is None and estimate is not None and estimate.gpus and estimate.gib is not None:
-        size = f"about {gib(estimate.gib)} GiB"
+        size = f"about {whole_gib(estimate.gib)} GiB"
     else:
         size = "" if memory is None else f"{memory:g} GiB"
     if gpus is None or not size:
-        return size if gpus is None else f"{gpus} GPU{'' if gpus == 1 else 's'}"
+        return size if gpus is None else counted(gpus, "GPU")
     return size if gpus == 1 else f"{gpus} x {size}"
 
 

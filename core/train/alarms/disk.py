@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.train.alarms import AlarmNote
+from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +53,7 @@ class Disk:
             return AlarmNote(f"disk {words(free, need)}")
         if self.is_on and not self.is_unwritten and free > BACK * limit:
             self.is_on = False
-            return AlarmNote(f"the disk has room again: {gib(free)} GiB free", is_over=True)
+            return AlarmNote(f"the disk has room again: {gib_of(free)} GiB free", is_over=True)
         return None
 
 
@@ -63,13 +64,8 @@ def wanted(disk_bytes: float, need: float) -> float:
 
 def words(free: float, need: float) -> str:
     """Say how little is free, and what is needed, where it is known."""
-    needed = f", what is saved next takes {gib(need)}" if need > free else ""
-    return f"almost full: {gib(free)} GiB free{needed}"
-
-
-def gib(size: float) -> str:
-    """Write bytes as GiB, with as many digits as say something."""
-    return f"{size / 2**30:,.1f}" if size >= 2**30 else f"{size / 2**30:.2g}"
+    needed = f", what is saved next takes {gib_of(need)}" if need > free else ""
+    return f"almost full: {gib_of(free)} GiB free{needed}"
 
 
 def watch(options: Options, run: Run) -> Disk:

@@ -62,11 +62,11 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
         save(recipe, base, tmp_path / method)
         found[method] = run_check.check(recipe, tmp_path / method, home, "cpu", events)
     events.close()
-    assert {name: one["models"]["tuned"]["layout"] for name, one in found.items()} == {
+    assert {name: one.models["tuned"]["layout"] for name, one in found.items()} == {
         "lora": "packed",
         "prompt-tuning": "plain",
     }
-    assert found["lora"]["drift"]["base"] == pytest.approx(found["prompt-tuning"]["drift"]["base"], abs=1e-4)
+    assert found["lora"].drift.base == pytest.approx(found["prompt-tuning"].drift.base, abs=1e-4)
     tuned, tokenizer = load_checkpoint(base, tmp_path / "prompt-tuning", torch.float32, "cpu")
     windows = drift.windows_of((suite_folder / "text.txt").read_text(), tokenizer)
     nats = 0.0
@@ -75,5 +75,5 @@ def test_a_prompt_tuned_checkpoint_is_scored(suite_folder: Path, tiny_model: Pat
             read = tuned(input_ids=torch.tensor([window[:-1]])).logits[0, -len(window) + 1 :]
         nats += float(torch.nn.functional.cross_entropy(read, torch.tensor(window[1:]), reduction="sum"))
     wanted = nats / sum(len(window) - 1 for window in windows)
-    assert found["prompt-tuning"]["drift"]["tuned"] == pytest.approx(wanted, abs=1e-4)
-    assert found["prompt-tuning"]["drift"]["kl"] > 0
+    assert found["prompt-tuning"].drift.tuned == pytest.approx(wanted, abs=1e-4)
+    assert found["prompt-tuning"].drift.kl > 0

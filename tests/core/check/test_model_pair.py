@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from finetop.core.check import caveats, scoring_passes
-from finetop.core.check.model_pair import facts_of, open_candidates
+from finetop.core.check.model_pair import facts_of, open_pair
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.batch_plan import BatchPlan
-from finetop.core.check.scoring.batches import Examinee, keys_of, prepare
-from finetop.core.check.tasks.questions import build
+from finetop.core.check.scoring.batches import ScoredModel, keys_of, prepare
+from finetop.core.check.tasks.requests import build
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.models import load, resolve
 from finetop.core.recipe.schema import Model
@@ -96,12 +96,12 @@ def keys(place: Path, name: Name, dtype: str = "float32") -> dict[str, str]:
     """Give the name of each task's file of scores."""
     home = Home(place)
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    candidates = open_candidates(base, place / "adapter", dtype, "cpu")
+    pair = open_pair(base, place / "adapter", dtype, "cpu")
     tokenizer = load.load_tokenizer(base)
-    exam = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
-    facts = facts_of(candidates, name, tokenizer, home)
-    examinee = Examinee(name, {**facts, "dtype": dtype}, lambda: None, PLAN)
-    return {task: key.name for task, key in keys_of(exam, examinee).items()}
+    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
+    facts = facts_of(pair, name, tokenizer, home)
+    scored_model = ScoredModel(name, {**facts, "dtype": dtype}, lambda: None, PLAN)
+    return {task: key.name for task, key in keys_of(prepared, scored_model).items()}
 
 
 @pytest.mark.parametrize(
@@ -131,9 +131,9 @@ def test_another_number_format_or_batch_plan_has_other_files(place: Path) -> Non
     home = Home(place)
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     tokenizer = load.load_tokenizer(base)
-    exam = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
+    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
     wide, narrow = (
-        keys_of(exam, Examinee("base", {"weights": "x"}, lambda: None, BatchPlan("packed", rows)))
+        keys_of(prepared, ScoredModel("base", {"weights": "x"}, lambda: None, BatchPlan("packed", rows)))
         for rows in (128, 64)
     )
     assert not {key.name for key in wide.values()} & {key.name for key in narrow.values()}
@@ -146,26 +146,32 @@ def test_a_model_in_memory_is_not_kept(place: Path, monkeypatch: pytest.MonkeyPa
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
     tokenizer = load.load_tokenizer(base)
     model, _ = load.load_model(base, torch.float32, "cpu")
-    exam = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
-    paper: Any = SimpleNamespace(
-        home=home, exam=exam, events=EventLog(place / "e.jsonl"), told=set(), told_at=0.0, step=3, of=""
+    prepared = prepare(build(find_suite("tiny", home)), tokenizer, 512, 1)
+    context: Any = SimpleNamespace(
+        home=home,
+        prepared=prepared,
+        events=EventLog(place / "e.jsonl"),
+        told=set(),
+        phase_at=0.0,
+        step=3,
+        of="",
     )
     monkeypatch.setattr(cache, "append", lambda *_: pytest.fail("kept"))
-    sitting = scoring_passes.sit(paper, exam, Examinee("tuned", None, lambda: model, PLAN))
-    scoring_passes.score_items(paper, sitting, exam.items, "scoring")
-    assert sitting.scores.keys() == {item.key for item in exam.items}
+    scoring = scoring_passes.open_scoring(context, prepared, ScoredModel("tuned", None, lambda: model, PLAN))
+    scoring_passes.score_items(context, scoring, prepared.items, "scoring")
+    assert scoring.scores.keys() == {item.key for item in prepared.items}
 
 
 def test_what_differs_is_said(place: Path) -> None:
     home = Home(place)
     base = resolve.resolve_model(Model(id=str(place / "base")), home, EventLog(place / "events.jsonl"))
-    candidates = open_candidates(base, place / "adapter", "float32", "cpu")
+    pair = open_pair(base, place / "adapter", "float32", "cpu")
     tokenizer = load.load_tokenizer(base)
-    assert caveats.notes(candidates, tokenizer, False) == ()
+    assert caveats.notes(pair, tokenizer, False) == ()
     (place / "adapter" / "manifest.json").write_text(json.dumps({"base": {"weights_hash": "f" * 64}}))
     tokenizer.save_pretrained(place / "adapter")
-    (changed,) = caveats.notes(candidates, tokenizer, False)
+    (changed,) = caveats.notes(pair, tokenizer, False)
     assert "has changed since the checkpoint was trained (sha256 ffffffffffff then" in changed
     change_template(place / "adapter", place)
-    assert "another chat template" in caveats.notes(candidates, tokenizer, True)[2]
-    assert "of the recipe" in caveats.notes(candidates, tokenizer, True)[0]
+    assert "another chat template" in caveats.notes(pair, tokenizer, True)[2]
+    assert "of the recipe" in caveats.notes(pair, tokenizer, True)[0]

@@ -215,15 +215,15 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
         home, tiny_model, 1, {"method": {"name": "full"}, "check": {"general": {"suite": "tiny"}}}
     )
     used: list[tuple[str, int]] = []
-    real = batches.score_cell
+    real = batches.score_batch
 
-    def short_of_memory(exam: Any, examinee: Any, cell: Any) -> Any:
-        used.append((examinee.name, examinee.plan.row_tokens))
+    def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        used.append((scored_model.name, scored_model.plan.row_tokens))
         if used[-1] == ("tuned", 512):
             raise MemoryError
-        return real(exam, examinee, cell)
+        return real(prepared, scored_model, batch)
 
-    monkeypatch.setattr(scoring_passes, "score_cell", short_of_memory)
+    monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     log = event_log.EventLog(folder / "events.jsonl")
     recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
     found = check_result.read(run_check.check(recipe, checkpoint, Home(home), "cpu", log))

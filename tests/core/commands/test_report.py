@@ -12,7 +12,7 @@ def test_one_page_is_written_and_none_is_overwritten(finetop, rig, tmp_path, mon
     rig.wait_state(name, "finished")
     rig.wait_job(name, "check")
     code, out, _ = finetop("report", name)
-    assert (code, out) == (0, f"{name} is told in {name}.html.\n")
+    assert (code, out) == (0, f"Wrote {name}.html\n")
     page = (tmp_path / f"{name}.html").read_text()
     assert page.startswith("<!DOCTYPE html>") and "REGRESSED" in page and page.count("<svg") == 2
     code, _, err = finetop("report", name)

@@ -210,7 +210,7 @@ def test_a_base_that_can_be_had_later_is_scored_as_it_is_asked_for(
         [events.decode(line).e for line in (run / "check.jsonl").read_bytes().splitlines()]
     )
     for key in ("verdict", "drop", "items_used", "lost", "won", "plan_hash"):
-        assert after[key] == verdict.result[key], key
+        assert getattr(after, key) == verdict.result[key], key
     assert from_disk.keys() <= in_training.keys()
     assert all(in_training[item] == pytest.approx(from_disk[item], abs=1e-6) for item in from_disk)
 
@@ -262,9 +262,9 @@ def test_a_check_on_the_way_says_what_a_check_of_its_checkpoint_says(
         "scoring base and tuned",
     }, "its scores were in the cache"
     for key in ("verdict", "claim", "drop", "items_used", "lost", "won", "plan_hash"):
-        assert after[key] == verdict.result[key], key
-    assert after["lost"] + after["won"] > 0, "nothing moved: the comparison would be empty"
-    assert after["drift"]["tuned"] == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
+        assert getattr(after, key) == verdict.result[key], key
+    assert after.lost + after.won > 0, "nothing moved: the comparison would be empty"
+    assert after.drift.tuned == pytest.approx(verdict.result["drift"]["tuned"], abs=1e-6)
     for name, text in kept.items():
         assert (home.scores / name).read_bytes() == text, "a model in memory left no score behind"
     memory, disk = tuned_scores(happened), tuned_scores(told)
@@ -338,15 +338,15 @@ def test_keep_best_says_that_nothing_is_ok(home: Home, tiny_model: Path, stop: s
 def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
     home: Home, tiny_model: Path, stop: stop_signal.Stop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, seen = scoring_passes.score_cell, []
+    real, seen = scoring_passes.score_batch, []
 
-    def killed_on_the_way(exam: Any, examinee: Any, cell: Any) -> Any:
-        if examinee.name == "tuned":
-            seen.append(cell)
+    def killed_on_the_way(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        if scored_model.name == "tuned":
+            seen.append(batch)
             os.kill(os.getpid(), signal.SIGTERM)
-        return real(exam, examinee, cell)
+        return real(prepared, scored_model, batch)
 
-    monkeypatch.setattr(scoring_passes, "score_cell", killed_on_the_way)
+    monkeypatch.setattr(scoring_passes, "score_batch", killed_on_the_way)
     ended, happened, run = train(home, recipe_of(home, tiny_model), stop)
     assert len(seen) == 1, "the check went on after the signal"
     assert ended.status == "stopped"
@@ -358,15 +358,15 @@ def test_sigterm_breaks_a_check_off_and_training_ends_with_its_checkpoint(
 def test_out_of_memory_scores_an_adapters_base_again_and_gives_up_on_full_weights(
     home: Home, tiny_model: Path, stop: stop_signal.Stop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, used = scoring_passes.score_cell, []
+    real, used = scoring_passes.score_batch, []
 
-    def short_of_memory(exam: Any, examinee: Any, cell: Any) -> Any:
-        used.append((examinee.name, examinee.plan.row_tokens))
+    def short_of_memory(prepared: Any, scored_model: Any, batch: Any) -> Any:
+        used.append((scored_model.name, scored_model.plan.row_tokens))
         if used[-1] == ("tuned", 512):
             raise MemoryError
-        return real(exam, examinee, cell)
+        return real(prepared, scored_model, batch)
 
-    monkeypatch.setattr(scoring_passes, "score_cell", short_of_memory)
+    monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     recipe = recipe_of(home, tiny_model, check={"every": 3})
     _, happened, _ = train(home, recipe, stop)
     assert {step: word for step, (word, _) in verdicts(happened).items()}.keys() == {3, 6}

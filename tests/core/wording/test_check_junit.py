@@ -8,17 +8,17 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from finetop.core.check.statistics.conclude import judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
-from finetop.core.protocol.check_result import Outcome, read
+from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.check_junit import WHOLE, junit
 
 TASKS = ("arith", "knowledge", "guesses")
 
 
-def checked(lost: dict[str, int], **more: Any) -> Outcome:
+def checked(lost: dict[str, int], **more: Any) -> CheckResult:
     """Judge three tasks of 200 items of which so many are lost; `guesses` is at chance and leaves."""
     items = [Item(task, str(number)) for task in TASKS for number in range(200)]
     base = {item.key: float(item.task != "guesses" or int(item.item) % 4 == 0) for item in items}
@@ -27,10 +27,10 @@ def checked(lost: dict[str, int], **more: Any) -> Outcome:
         PairedItem(i.task, i.item, "", base[i.key], float(int(i.item) >= lost.get(i.task, 0)))
         for i in plan.order
     ]
-    return read({**msgspec.to_builtins(judge_pairs(plan, pairs)), "seconds": 12.3456, **more})
+    return read({**msgspec.to_builtins(check_pairs(plan, pairs)), "seconds": 12.3456, **more})
 
 
-def suite_of(outcome: Outcome, name: str = "support-tone") -> ElementTree.Element:
+def suite_of(outcome: CheckResult, name: str = "support-tone") -> ElementTree.Element:
     root = ElementTree.fromstring(junit(name, outcome))
     suite = root.find("testsuite")
     assert root.tag == "testsuites" and suite is not None

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from finetop.core.protocol.check_result import Outcome, read
+from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.wording.check_markdown import FLIPS_SHOWN, TASKS_SHOWN, escape, markdown
 
 REGRESSED: dict[str, Any] = {
@@ -176,5 +176,5 @@ def test_escape(outside: str, shown: str) -> None:
 
 
 def test_a_hostile_task_name_keeps_the_table_whole() -> None:
-    outcome: Outcome = read({**REGRESSED, "tasks": [{**REGRESSED["tasks"][1], "task": "a|b\n| c | <b>"}]})
+    outcome: CheckResult = read({**REGRESSED, "tasks": [{**REGRESSED["tasks"][1], "task": "a|b\n| c | <b>"}]})
     assert {len(row) for row in table(markdown("n", outcome), "|  | task |")} == {9}

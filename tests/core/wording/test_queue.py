@@ -4,7 +4,7 @@ import pytest
 
 from finetop.core.protocol.messages.limits import ordinal, tries_words
 from finetop.core.protocol.runs import Queued
-from finetop.core.wording.queue import priority_word, span, why
+from finetop.core.wording.queue import priority_word, why
 
 NOW = 1000.0
 
@@ -32,6 +32,3 @@ def test_numbers_in_words():
         "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th",
     ]  # fmt: skip
     assert [priority_word(n) for n in (0, 5, 10, 20, 33)] == ["0", "high", "normal", "low", "33"]
-    assert [span(s) for s in (0.2, 59, 61, 3540, 3600, 7500, 200_000)] == [
-        "1 s", "59 s", "1 min", "59 min", "1 h", "2 h 5 min", "2 d",
-    ]  # fmt: skip

@@ -48,7 +48,7 @@ def test_the_best_is_said_with_how_sure_that_is():
 def test_what_is_lost_by_another_metric_is_said():
     rows = [row("a", 0.63, rules=0.0)]
     (said,) = remedies.best(answer(rows, "a"))
-    assert "keeps 0% of the gain by rules (nats per token 63%) and is the best so far" in said
+    assert "keeps 0% of the gain by rules (nats/token 63%) and is the best so far" in said
     assert (remedies.gain(rows[0]), remedies.least(rows[0])) == ("0%", "rules")
     assert remedies.has_several(answer(rows))
 
@@ -70,4 +70,4 @@ def test_where_the_job_is():
     assert [remedies.waits(found, one) for one in rows] == [False, True]
     assert remedies.cells(found, rows[1]) == ("", "", "", "waits")
     assert remedies.cells(found, rows[0]) == ("1.20", "90%", "-0.8 ±1.8", "ok")
-    assert remedies.price(found) == ": about 1 min, nothing is retrained"
+    assert remedies.price(found) == ": about 30 s, nothing is retrained"

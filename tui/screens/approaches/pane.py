@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.line import Line, spread
 from finetop.tui.screens.approaches.row import letter_of
-from finetop.tui.text import counted, cut_end, cut_middle
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from finetop.core.approaches import _advice
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches as words
+from finetop.core.wording import approaches, approaches as words
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import SHORT_WORDS
 from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end, metric_words
+from finetop.tui.text import cut_end
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 NAME = 15  # cells
 START = 4  # cursor and letter
 VERDICTS = 17  # cells: 1 NO VERD., 2 ok
-WORST = ("regressed", "no_verdict", "ok")
 NARROW = 76  # cells: below there is no room for all of the scores
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 _SHORT = {"REGRESSED": "REGR.", "NO VERDICT": "NO VERD."}
@@ -55,7 +55,7 @@ def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[
         plain("over seeds", lambda row: words.cells(row)[2]),
     ]
     costs = [
-        plain("set-up", lambda row: _advice.seconds(row.setup_s)),
+        plain("set-up", lambda row: approaches.seconds(row.setup_s)),
         plain("a query", lambda row: words.prices(row)[4]),
         plain("prompt", lambda row: words.prices(row)[3]),
         plain("memory", lambda row: words.prices(row)[5]),
@@ -129,7 +129,7 @@ def _retained_and_mark(row: ApproachRow) -> Line:
     """Write what was retained with the mark of the worst verdict, where there is no room for words."""
     number = words.retained(row.retained)[0]
     answer = [] if row.retained is None else row.retained.verdicts
-    worst = next((key for key in WORST if key in answer), "")
+    worst = next((key for key in words.WORST_FIRST if key in answer), "")
     return ((number, ""), (f" {MARKS[worst].mark}", _style(worst))) if worst else ((f"{number}  ", ""),)
 
 
@@ -140,9 +140,9 @@ def _verdicts(row: ApproachRow) -> Line:
         return ((words.retained(answer)[1], "dim"),)
     line: Line = ()
     several = len(answer.verdicts) > 1
-    for key in WORST:
+    for key in words.WORST_FIRST:
         if number := answer.verdicts.count(key):
-            word = words.VERDICTS[key]
+            word = SHORT_WORDS[key]
             text = f"{number} {_SHORT.get(word, word) if several else word}" if several else word
             line = (*line, (", ", ""), (text, _style(key))) if line else ((text, _style(key)),)
     return line if line_width(line) <= VERDICTS else line[:1]

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING
 
 from finetop.core.client import compare_runs
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import points
 from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.compare.keys import TABS, Tab
 from finetop.tui.screens.compare.state import LETTERS, against
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import count, cut_end, cut_middle, metric_words, points, value
+from finetop.tui.text import cut_end, cut_middle, value
 from finetop.tui.widgets.scatter import Spot, scatter
 from finetop.tui.widgets.wrap import wrapped
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from finetop.core.client import compare_runs
+from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line, line_width
@@ -21,7 +22,7 @@ from finetop.tui.screens.compare.keys import KEYS, TABS, Tab, footer_keys
 from finetop.tui.screens.compare.state import LETTERS, ComparedRuns, load_curves, load_data, load_runs
 from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
-from finetop.tui.text import count, without_zero
+from finetop.tui.text import without_zero
 from finetop.tui.widgets.axis import x_end
 from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted, place_at, plot_width, value_at
 from finetop.tui.widgets.frame import Bottom, Top, next_line

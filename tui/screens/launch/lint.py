@@ -13,12 +13,12 @@ import msgspec
 from finetop.core.preflight.lint.report import Asked, Told
 from finetop.core.preflight.lint.report_text import report_lines
 from finetop.core.runtime.child import answer_lines
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line
 from finetop.tui.screens.pages import BACK, MOVES, TablePage
-from finetop.tui.text import counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Bottom
 from finetop.tui.widgets.table import Table
 

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import gib_of
 from finetop.tui.line import Line, Span, rule
 from finetop.tui.screens.launch.form import steps_of
 from finetop.tui.screens.launch.lint import lint_words
 from finetop.tui.screens.launch.sweep import runs_of
 from finetop.tui.screens.launch.view import explained
-from finetop.tui.text import count, counted, cut_end, long_span, without_zero
+from finetop.tui.text import cut_end
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from finetop.tui.screens.launch.view import View
     from finetop.tui.theme import StyleName
 
-GIB = 2**30
 FIXED = 6  # rows beside those of the first row: three of the field, two rules, one of the plan at least
 VERDICTS: dict[str, tuple[str, StyleName, str]] = {
     "fits": ("✓", "green", "fits"),
@@ -142,19 +143,16 @@ def _check_words(recipe: Recipe) -> str:
 
 def _memory(plan: Plan, width: int) -> Line:
     mark, style, words = VERDICTS[plan.verdict]
-    size = f" {_gib(plan.need)} GiB"
+    size = f" {gib_of(plan.need)} GiB"
     if plan.capacity is not None:
-        size = f" {_gib(plan.need)} of {_gib(plan.capacity)} GiB" + ("" if plan.device == "gpu" else " free")
+        size = f" {gib_of(plan.need)} of {gib_of(plan.capacity)} GiB" + (
+            "" if plan.device == "gpu" else " free"
+        )
     line: Line = ((f" {mark} ", style), (f"{words}:", style if plan.verdict == "no" else ""), (size, ""))
     name = clean_line(plan.device_name)
     if plan.fix is not None:
         return (*line, (cut_end(f" on {name}; fits with {clean_line(plan.fix.text)}", width - 30), "bold"))
     return (*line, (f" on {cut_end(name, 40)}", "dim"))
-
-
-def _gib(size: float) -> str:
-    value = size / GIB
-    return f"{value:.0f}" if value >= 10 else f"{value:.1f}" if value >= 1 else without_zero(value, 2)
 
 
 def _time(view: View, plan: Plan) -> str:

@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.launch.form import (
@@ -48,7 +48,6 @@ from finetop.tui.screens.launch.view import (
     recipe_lines,
     scrolled,
 )
-from finetop.tui.text import counted
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines

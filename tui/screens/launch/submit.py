@@ -11,11 +11,11 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.screens.launch.form import source_of, value_of
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
 from finetop.tui.screens.launch.sweep import axes_of, points_of, runs_of
-from finetop.tui.text import count, counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Answer
 
 if TYPE_CHECKING:

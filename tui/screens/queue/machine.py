@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.text import clean_line
+from finetop.core.wording.durations import short_span
 from finetop.core.wording.gpus import bars, fault_words, stranger
 from finetop.tui.line import Line, line_width
-from finetop.tui.text import cut_end, cut_middle, span
+from finetop.tui.text import cut_end, cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def _lines(answer: GpusAnswer, width: int) -> list[Line]:
     elif not answer.gpus:
         lines.append(_slots(answer, width))
     elif answer.age_s > OLD_S:
-        lines.append(((f" ! not looked at for {span(answer.age_s)}", "amber"),))
+        lines.append(((f" ! not looked at for {short_span(answer.age_s)}", "amber"),))
     lines += [gpu_line(gpu, width) for gpu in answer.gpus]
     if answer.gpus and answer.on_cpu:
         names = ", ".join(f"{clean_line(job.run)} ({job.verb})" for job in answer.on_cpu)

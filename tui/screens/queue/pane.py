@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core import protocol
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import priority_word, why
 from finetop.tui.line import Line, rule, spread
 from finetop.tui.screens.queue.machine import free_words
 from finetop.tui.screens.queue.row import DAY_S, progress, what_words
-from finetop.tui.text import clock, count, cut_middle, long_span
+from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.wrap import wrapped
 

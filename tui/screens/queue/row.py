@@ -9,9 +9,10 @@ from rich.cells import cell_len
 from finetop.core import protocol
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.text import clean_line
+from finetop.core.wording.durations import clock, short_span
 from finetop.core.wording.queue import priority_word, why
 from finetop.tui.line import line_width
-from finetop.tui.text import clock, cut_end, cut_middle, of_steps, span
+from finetop.tui.text import cut_end, cut_middle, of_steps
 from finetop.tui.theme import MARKS, Mark
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def starts_words(entry: Entry, now: float) -> str:
     if row.starts_at is None:
         return "-"
     if row.starts_at - now > DAY_S:
-        return span(row.starts_at - now)
+        return short_span(row.starts_at - now)
     return clock(row.starts_at)
 
 
@@ -123,7 +124,7 @@ def progress(state: Running, now: float) -> str:
         words.append(steps if state.unit in ("", "steps") else f"{steps} {clean_line(state.unit)}")
     if state.left_s is not None:
         ends = f"ends {clock(now + state.left_s)}"
-        words.append(ends if state.left_s < DAY_S else f"{span(state.left_s)} left")
+        words.append(ends if state.left_s < DAY_S else f"{short_span(state.left_s)} left")
     return ", ".join(words) or "training"
 
 

@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import remedies
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, spread
 from finetop.tui.screens.remedies.row import bar_style
-from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, points
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
@@ -47,7 +50,7 @@ def _now(answer: RemediesAnswer) -> Line:
     reached = f"target {remedies.target(answer, row)}, " if answer.metric else ""
     word = remedies.verdict(row)
     style = MARKS[row.verdict].style if row.verdict in MARKS else ""
-    return ((f"now: {reached}retained {remedies.change(row.drop)} ", ""), (word, style))
+    return ((f"now: {reached}retained {change_of(row.drop)} ", ""), (word, style))
 
 
 def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
@@ -70,12 +73,12 @@ def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Lin
         now = "" if before is None else f", now {before:.3f}"
         kept = f", {100 * row.kept[metric]:.0f}% of the gain" if metric in row.kept else ""
         counts = ": the least, which counts" if metric == remedies.least(row) else ""
-        lines.append(((f"   {remedies.named(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
+        lines.append(((f"   {metric_words(metric)} {reached:.3f}{now}{kept}{counts}", ""),))
     lines.append(())
     lines += [
         (
             (f"   {clean_line(task.task):<20}", ""),
-            (f"{points(task.drop):>6}", "red" if task.mark == "lost" else ""),
+            (f"{change_of(task.drop):>6}", "red" if task.mark == "lost" else ""),
         )
         for task in row.worst
         if task.mark != "unmeasurable"
@@ -121,7 +124,7 @@ def _confirmed_on(row: RemedyRow) -> list[Line]:
         case "no_items":
             return [(("     not confirmed: no items left", "dim"),)]
     mark = MARKS[row.confirmation]
-    drop = remedies.change(row.fresh_drop or 0.0) + remedies.half_width(row.fresh_interval)
+    drop = change_of(row.fresh_drop or 0.0) + remedies.half_width(row.fresh_interval)
     used = f"{count(row.fresh_used)} of {count(row.fresh_total)} fresh items"
     word = "confirmed" if row.confirmation == "ok" else "not confirmed"
     return [((f"   {mark.mark} {word}", mark.style), (f"  {drop} on {used}, at alpha {row.alpha:.2g}", ""))]

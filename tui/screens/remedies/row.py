@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import Running
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.core.wording import remedies
-from finetop.tui.text import count, cut_end, long_span
+from finetop.core.wording.durations import long_span
+from finetop.tui.text import cut_end
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from textual import work
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import RetrainingRow
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
@@ -26,7 +26,7 @@ from finetop.tui.screens.remedies.pane import (
 )
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
 from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen

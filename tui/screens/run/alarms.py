@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.shared.run_status import alarm_words
-from finetop.tui.text import count, cut_end
+from finetop.tui.text import cut_end
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import AlarmRow, RunDetail

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol.check_result import beside_lines, change, verdict_line, word, worst_first
+from finetop.core.protocol.check_result import worst_first
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
 from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.flips import flip_rows
 from finetop.tui.screens.run.head import phase_words
 from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.text import clock, count, cut_end, long_span, metric_words, without_zero
+from finetop.tui.text import cut_end, without_zero
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Outcome, TaskResult
+    from finetop.core.protocol.check_result import CheckResult, TaskResult
     from finetop.core.protocol.runs import CheckBrief, RunDetail, RunRow
     from finetop.tui.theme import Mark
 
@@ -55,7 +58,7 @@ def is_said_above(row: RunRow, check_id: int) -> bool:
 
 
 def check_lines(
-    outcome: Outcome,
+    outcome: CheckResult,
     detail: RunDetail,
     *,
     check_id: int,
@@ -89,7 +92,7 @@ def check_lines(
     return [*top, *table, *flip_rows(outcome, task, width, rows)][:height]
 
 
-def _facts(outcome: Outcome, at: float, place: tuple[int, int], width: int) -> Line:
+def _facts(outcome: CheckResult, at: float, place: tuple[int, int], width: int) -> Line:
     """Say which check it is and how it was made, as much as fits; with others, its place among them."""
     number, total = place
     right: Line = (("v", "bold"), (f" earlier: {number} of {total}", "dim")) if total > 1 else ()
@@ -125,7 +128,7 @@ def _by_step(detail: RunDetail, width: int) -> list[Line]:
     return [start + tuple(span for piece in reversed(pieces) for span in piece)]
 
 
-def _verdict_lines(outcome: Outcome, row: RunRow, width: int) -> list[Line]:
+def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
     """Say the verdict with its mark; one that a person has accepted, or named a fix for, is not red any more."""
     sentence = clean_line(verdict_line(outcome))
     name = word(outcome)
@@ -147,7 +150,7 @@ def _settled_by(check: CheckBrief) -> str:
     return f"fixed by {clean_line(check.fixed_by)}"
 
 
-def _beside(outcome: Outcome, width: int, rows: int) -> list[Line]:
+def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
     lines: list[Line] = []
     for sentence in beside_lines(outcome):
         label, _, rest = clean_line(sentence).partition("  ")

@@ -6,27 +6,27 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, counted
 from finetop.tui.line import Line, rule
-from finetop.tui.text import counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol.check_result import Flip, Outcome, TaskResult
+    from finetop.core.protocol.check_result import CheckResult, Flip, TaskResult
 
 _KINDS_FROM = 4  # rows: with more, the kinds of items that lost most are named
 _LABEL = 10  # cells
 
 
-def flips_of(outcome: Outcome, task: str) -> list[Flip]:
+def flips_of(outcome: CheckResult, task: str) -> list[Flip]:
     """List the answers of a task that changed, lost ones first."""
     return sorted(
         (flip for flip in outcome.flips if flip.task == task), key=lambda flip: flip.tuned > flip.base
     )
 
 
-def flip_rows(outcome: Outcome, task: TaskResult, width: int, rows: int) -> list[Line]:
+def flip_rows(outcome: CheckResult, task: TaskResult, width: int, rows: int) -> list[Line]:
     """Write the first changed answers of a task under its rule, in `rows` rows."""
     flips = flips_of(outcome, task.task)
     if rows < 2:
@@ -48,7 +48,7 @@ def flip_rows(outcome: Outcome, task: TaskResult, width: int, rows: int) -> list
     return lines[:rows]
 
 
-def _kinds(outcome: Outcome, task: str) -> str:
+def _kinds(outcome: CheckResult, task: str) -> str:
     """Name the kinds of items that lost most."""
     kinds = [kind for kind in outcome.categories if kind.task == task and kind.category and kind.lost]
     kinds.sort(key=lambda kind: -kind.lost / max(1, kind.n))
@@ -84,7 +84,7 @@ def _column(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
-def answer_lines(outcome: Outcome, task: TaskResult, run: str, width: int) -> list[Line]:
+def answer_lines(outcome: CheckResult, task: TaskResult, run: str, width: int) -> list[Line]:
     """Write all changed answers of a task whole, as many rows as they need."""
     flips = flips_of(outcome, task.task)
     lines: list[Line] = []

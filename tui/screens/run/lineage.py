@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import branches
-from finetop.tui.text import count, cut_middle
+from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

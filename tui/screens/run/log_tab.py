@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from finetop.core import protocol
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.units import size_word
 from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.state import load_log, log_job
-from finetop.tui.text import count, counted, cut_end, size_word
+from finetop.tui.text import cut_end
 from finetop.tui.widgets import log, log_page
 
 if TYPE_CHECKING:

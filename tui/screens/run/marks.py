@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
+from finetop.core.wording.verdicts import change_of
 from finetop.tui.screens.run.x_axis import cell_of
 from finetop.tui.screens.shared.run_status import mark_of_check
-from finetop.tui.text import count, points
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def events_of(detail: RunDetail) -> list[Event]:
 
 def _check_words(check: CheckBrief) -> str:
     word = {"regressed": "REGRESSED", "ok": "ok"}.get(check.verdict, "no verdict")
-    moved = "" if check.drop is None else f" {points(check.drop)}"
+    moved = "" if check.drop is None else f" {change_of(check.drop)}"
     return f"check {word}{moved}"
 
 

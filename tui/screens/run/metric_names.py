@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.tui.text import count, metric_words, value, without_zero
+from finetop.core.text import count
+from finetop.core.wording.units import metric_words
+from finetop.tui.text import value, without_zero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from finetop.core import protocol
 from finetop.core.protocol.runs import Queued, Running
-from finetop.core.text import clean_line
-from finetop.tui.text import counted, cut_middle
+from finetop.core.text import clean_line, counted
+from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Question
 
 if TYPE_CHECKING:

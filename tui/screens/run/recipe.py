@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
 from finetop.core.recipe.dotted import flat_texts
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import version_lines
-from finetop.tui.text import count, counted, cut_middle
+from finetop.tui.text import cut_middle
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

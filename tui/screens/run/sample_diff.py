@@ -6,9 +6,8 @@ from difflib import SequenceMatcher
 from itertools import groupby, zip_longest
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean
+from finetop.core.text import clean, count
 from finetop.tui.line import Line, Span, line_width, rule
-from finetop.tui.text import count
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.protocol.check_result import Outcome, read
+from finetop.core.protocol.check_result import CheckResult, read
 from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
-from finetop.tui.text import sparkline
+from finetop.core.wording.sparkline import sparkline
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Checked:
 
     check_id: int
     at: float
-    outcome: Outcome
+    outcome: CheckResult
 
 
 @dataclass(slots=True)

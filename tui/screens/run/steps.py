@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import clock
+from finetop.core.wording.units import size_word
 from finetop.tui.line import Line
 from finetop.tui.screens.shared.run_status import verdict_words
-from finetop.tui.text import clock, count, size_word
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import CheckpointRow, RunDetail

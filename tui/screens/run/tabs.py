@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.runs import word
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
+from finetop.core.wording.durations import long_span
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.alarms import alarm_lines
 from finetop.tui.screens.run.charts import Board, chart_rows, series_of
@@ -22,7 +23,7 @@ from finetop.tui.screens.run.steps import step_lines
 from finetop.tui.screens.run.view_state import checked, pair_of, tasks_of
 from finetop.tui.screens.run.x_axis import step_at
 from finetop.tui.screens.run.zoom import stretch
-from finetop.tui.text import count, cut_end, long_span
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.chart import View, fitted, plot_width
 from finetop.tui.widgets.wrap import wrapped
 

@@ -6,8 +6,8 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from finetop.core.protocol.runs import Queued, Running
+from finetop.core.text import count
 from finetop.tui.screens.run.zoom import Axis
-from finetop.tui.text import count
 from finetop.tui.widgets.axis import x_end, x_label
 from finetop.tui.widgets.chart import place_at
 

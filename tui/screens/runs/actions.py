@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.runs import Queued, Running
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.units import size_word
 from finetop.tui.screens.run.prompts import left_of, short_name
 from finetop.tui.screens.shared.run_actions import said
-from finetop.tui.text import count, counted, cut_middle, size_word
+from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

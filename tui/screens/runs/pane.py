@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.run_filter import FilterFault, Sort
 from finetop.core.protocol.runs import Running
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import pulse, run_groups
+from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.units import metric_words
+from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.shared.run_status import (
     ended_at,
@@ -17,17 +20,7 @@ from finetop.tui.screens.shared.run_status import (
     ran_for,
     state_sentence,
 )
-from finetop.tui.text import (
-    clock,
-    count,
-    counted,
-    cut_middle,
-    long_span,
-    metric_words,
-    points,
-    value,
-    without_zero,
-)
+from finetop.tui.text import cut_middle, value, without_zero
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
@@ -102,7 +95,7 @@ def _worst(check: CheckBrief) -> Line:
     line: Line = (("   worst  ", "dim"),)
     for task in check.worst[:WORST]:
         style: StyleName = "red" if task.mark == "lost" else ""
-        line = (*line, (f"{clean_line(task.task)} ", ""), (points(task.drop), style), ("  ", ""))
+        line = (*line, (f"{clean_line(task.task)} ", ""), (change_of(task.drop), style), ("  ", ""))
     others = len(check.worst) - WORST
     return (*line, (f"{others} more", "dim")) if others > 0 else line
 

@@ -13,9 +13,10 @@ from finetop.core.client.remote.merge_runs import bare
 from finetop.core.protocol.run_columns import cell as chosen_cell, is_word, word_of
 from finetop.core.protocol.run_filter import is_metric
 from finetop.core.text import clean_line
+from finetop.core.wording.durations import short_span
 from finetop.tui.line import Line, line_width
 from finetop.tui.screens.shared.run_status import ended_at, forgot, mark_of
-from finetop.tui.text import cut_end, cut_middle, of_steps, span, value, without_zero
+from finetop.tui.text import cut_end, cut_middle, of_steps, value, without_zero
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
@@ -55,13 +56,13 @@ def _loss(row: RunRow, now: float, sparks: Sparks) -> str:
 def _left(row: RunRow, now: float, sparks: Sparks) -> str:
     """Time left of what runs; age of what ended, until the terminal is wide enough for a column of its own."""
     if row.left_s is not None and ended_at(row) is None:
-        return span(row.left_s)
+        return short_span(row.left_s)
     return _age(row, now, sparks)
 
 
 def _age(row: RunRow, now: float, sparks: Sparks) -> str:
     ended = ended_at(row)
-    return "" if ended is None else span(now - ended)
+    return "" if ended is None else short_span(now - ended)
 
 
 def _host(row: RunRow, now: float, sparks: Sparks) -> str:
@@ -192,7 +193,7 @@ def _chosen(key: str) -> Column:
         if content is None or isinstance(content, str):
             return cut_end(content or "", width)
         if key == "age":
-            return span(content)
+            return short_span(content)
         return value(content) if is_metric(key) else word_of(content)
 
     return Column(title, width, "left" if is_word(key) else "right", 0, cell, key=key)

@@ -10,6 +10,7 @@ from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.tags import comparison_of, sweep_of
+from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line
@@ -29,7 +30,6 @@ from finetop.tui.screens.runs.row import head_line, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.run_actions import pause_or_go_on
-from finetop.tui.text import count
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen

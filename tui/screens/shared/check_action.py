@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
 from finetop.tui.screens.shared.run_actions import order
-from finetop.tui.text import count, counted, cut_end, cut_middle, long_span
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.widgets.frame import Answer
 
 if TYPE_CHECKING:

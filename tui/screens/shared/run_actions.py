@@ -8,8 +8,8 @@ from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Queued, Running
+from finetop.core.text import count
 from finetop.tui.keys import Key
-from finetop.tui.text import count
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunRow

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import NO_WEIGHT, Failed, Finished, Lost, Queued, Running, Stopped
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.core.wording import pulse
+from finetop.core.wording.durations import long_span
 from finetop.core.wording.queue import is_for_later, why
+from finetop.core.wording.verdicts import WORDS, change_of, finding
 from finetop.tui.screens.shared.run_actions import can_go_on
-from finetop.tui.text import count, counted, long_span, points, without_zero
+from finetop.tui.text import without_zero
 from finetop.tui.theme import MARKS, Mark
 
 if TYPE_CHECKING:
@@ -162,37 +164,35 @@ def _checking(checking: Running | Queued, *, short: bool = False) -> Line:
 
 def verdict_words(check: CheckBrief, *, short: bool = False) -> Line:
     """Say a verdict with its change: `REGRESSED -9.1`, `ok -1.9, a real drop`, `NO VERDICT at chance`."""
-    change = f" {points(check.drop)}" if check.drop is not None else ""
+    change = f" {change_of(check.drop)}" if check.drop is not None else ""
     if check.verdict == "no_verdict":
         reason = f" {clean_line(check.reason)}" if check.reason and not short else ""
-        return (("NO VERDICT", "amber mark"), (reason, "amber"))
+        return ((WORDS["no_verdict"], "amber mark"), (reason, "amber"))
     if check.verdict == "ok":
         return (("ok", "green"), (f"{change}{', a real drop' if check.real_drop and not short else ''}", ""))
     if check.accepted:
         return ((f"{change.strip()}, accepted", ""), (f" ({clean_line(check.accepted)})", "dim"))
     if check.fixed_by:
         return ((f"{change.strip()}, fixed", ""), (f" by {clean_line(check.fixed_by)}", "dim"))
-    return (("REGRESSED", "red"), (change, "red"))
+    return ((WORDS["regressed"], "red"), (change, "red"))
 
 
 def verdict_sentence(check: CheckBrief) -> Line:
     """Say a verdict in a sentence, with how it is known."""
     mark = mark_of_check(check)
     start: Line = ((f" {mark.mark} ", mark.style),)
-    items = f"{count(check.items_used)} of {counted(check.items_total, 'item')}"
-    limit = f"(limit {check.margin:.1f})"
-    lost = "" if check.drop is None else f"{abs(check.drop):.1f} points {'lost' if check.drop > 0 else 'won'}"
+    drop, margin = (check.drop or 0.0) / 100, check.margin / 100
+    what = finding(drop, margin, check.items_used, check.items_total)
     match check.verdict:
         case "regressed":
             settled = "accepted" if check.accepted else "fixed"
-            word: Span = (settled, "bold") if check.is_settled else ("REGRESSED", "red")
-            return (*start, word, (f"  {lost or 'a drop'} {limit}, proven on {items}", ""))
+            word: Span = (settled, "bold") if check.is_settled else (WORDS["regressed"], "red")
+            return (*start, word, (f"  {what}", ""))
         case "ok":
-            real = ", a real drop under the limit" if check.real_drop else ""
-            change = lost if check.drop else "no change"
-            return (*start, ("ok", "green"), (f"  {change} {limit}{real}, after {items}", ""))
+            real = ", a real drop" if check.real_drop else ""
+            return (*start, ("ok", "green"), (f"{real}  {what}", ""))
         case _:
-            return (*start, ("NO VERDICT", "amber mark"), (f"  {clean_line(check.reason)}", "amber"))
+            return (*start, (WORDS["no_verdict"], "amber mark"), (f"  {clean_line(check.reason)}", "amber"))
 
 
 def state_sentence(row: RunRow, now: float) -> Line:

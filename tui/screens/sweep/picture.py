@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from finetop.core.client import seed_groups
 from finetop.core.protocol import tags
 from finetop.core.text import clean_line
+from finetop.core.wording.units import metric_words
 from finetop.tui.line import joined, line_width, rule
 from finetop.tui.screens.sweep.row import short_key
-from finetop.tui.text import cut_end, metric_words
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 
 if TYPE_CHECKING:

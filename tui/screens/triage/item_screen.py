@@ -11,12 +11,12 @@ from textual.screen import Screen
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.triage.keys import ITEM_KEYS
-from finetop.tui.text import count, cut_end, cut_middle
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -25,7 +25,8 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ItemAnswer, LostItem, TriageRow
+    from finetop.core.protocol import ItemAnswer, TriageRow
+    from finetop.core.protocol.check_result import Flip
     from finetop.tui.screens.triage.state import Items
 
 
@@ -133,11 +134,11 @@ _KEPT = 500  # characters of an answer that a check keeps
 _QUESTION_ROWS = 14
 
 
-def title_line(item: LostItem, row: TriageRow, place: tuple[int, int], width: int) -> Line:
+def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -> Line:
     """Say which item it is: task, kind, its place among the others."""
     at, of = place
     way = "won" if item.won else "lost"
-    path = " > ".join(filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.kind), 20))))
+    path = " > ".join(filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.category), 20))))
     name = cut_middle(clean_line(row.shown_name), 24)
     return (
         (f" {path}", "bold"),
@@ -190,7 +191,7 @@ def _answer_width(width: int) -> int:
     return max(16, width - _LABEL - 24)
 
 
-def _answers(item: LostItem, width: int) -> list[Line]:
+def _answers(item: Flip, width: int) -> list[Line]:
     """Draw gold and both answers, with log-probability and margin."""
     room = _answer_width(width)
     lines: list[Line] = [((f" {'':<{_LABEL - 1}}{'answer':<{room}}{'log p':>8}{'margin':>9}", "dim"),)]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from finetop.core.text import clean_line
+from finetop.core.protocol.check_result import Flip
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line, rule, spread
@@ -12,7 +13,7 @@ from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
 from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
 from finetop.tui.screens.triage.state import Items
-from finetop.tui.text import count, counted, cut_end, cut_middle
+from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
@@ -23,7 +24,7 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ItemKind, LostItem, TriageRow
+    from finetop.core.protocol import ItemKind, TriageRow
 
 
 class ItemsScreen(ListScreen, inherit_bindings=False):
@@ -58,7 +59,7 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
         kinds = self.items.shown_kinds
         return kinds[index] if index < len(kinds) else None
 
-    def item_at(self, index: int) -> LostItem | None:
+    def item_at(self, index: int) -> Flip | None:
         """Return the item in a row of the list, if it is held."""
         return self.items.items.get(index - len(self.items.shown_kinds))
 
@@ -99,7 +100,9 @@ class ItemsScreen(ListScreen, inherit_bindings=False):
             )
         elif item is not None:
             lines = [
-                rule(((clean_line(item.item), "bold"),), width, ((clean_line(item.kind), "dim"), (" ", "")))
+                rule(
+                    ((clean_line(item.item), "bold"),), width, ((clean_line(item.category), "dim"), (" ", ""))
+                )
             ]
             lines += [
                 ((f" {text}", ""),)
@@ -188,7 +191,7 @@ def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
     )
 
 
-def flip_line(item: LostItem, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
+def flip_line(item: Flip, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
     """Draw one item with the mark of which way it flipped."""
     gutter, _, *rest = item_line(item, widths, has_cursor=has_cursor, with_task=with_task)
     mark = MARKS["finished"] if item.won else MARKS["accepted"]

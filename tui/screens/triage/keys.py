@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.shared.run_actions import REMEDIES
-from finetop.tui.text import count, counted, cut_end
+from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:

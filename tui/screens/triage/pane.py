@@ -6,18 +6,20 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.protocol.check_result import change
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import since_words, standing_words
+from finetop.core.wording.verdicts import change
 from finetop.tui.line import Line, line_width, rule
-from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, without_zero
+from finetop.tui.text import cut_end, cut_middle, without_zero
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import CellAnswer, CurvePoint, LostItem, TaskFacts, TriageRow
+    from finetop.core.protocol import CellAnswer, CurvePoint, TaskFacts, TriageRow
+    from finetop.core.protocol.check_result import Flip
     from finetop.tui.line import Span
 
 _LABEL = 10
@@ -225,7 +227,7 @@ def item_head(widths: tuple[int, int, int], *, first: str) -> Line:
 
 
 def item_line(
-    item: LostItem, widths: tuple[int, int, int], *, has_cursor: bool = False, with_task: bool = False
+    item: Flip, widths: tuple[int, int, int], *, has_cursor: bool = False, with_task: bool = False
 ) -> Line:
     """Draw one item: question, gold, both answers with their log-probabilities, since when, where else."""
     question, gold, said = widths

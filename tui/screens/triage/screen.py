@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import work
 
 from finetop.core import protocol
+from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line
@@ -27,7 +28,6 @@ from finetop.tui.screens.triage.table import (
     state_line,
     turned_line,
 )
-from finetop.tui.text import count
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.list_screen import ListScreen

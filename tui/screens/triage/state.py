@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from finetop.core.protocol import ItemKind, LostItem, TriageAnswer, TriageCell, TriageRow
+    from finetop.core.protocol import ItemKind, TriageAnswer, TriageCell, TriageRow
+    from finetop.core.protocol.check_result import Flip
     from finetop.tui.widgets.paged_list import Ask, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
@@ -164,7 +165,7 @@ class Items:
     task: str
     filter: str = ""
     kinds: list[ItemKind] = field(default_factory=list)
-    items: dict[int, LostItem] = field(default_factory=dict)
+    items: dict[int, Flip] = field(default_factory=dict)
     answer: protocol.LostItemsAnswer | None = None  # the newest
 
     @property

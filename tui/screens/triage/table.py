@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.protocol import TriageCell
-from finetop.core.protocol.check_result import change
-from finetop.core.text import clean_line
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
+from finetop.core.wording.verdicts import change
 from finetop.tui.line import Line, spread
-from finetop.tui.text import count, counted, cut_end, cut_middle, long_span, without_zero
+from finetop.tui.text import cut_end, cut_middle, without_zero
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:

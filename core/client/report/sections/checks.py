@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.client.report import Block, Table
 from finetop.core.client.report.text import moment
-from finetop.core.protocol.check_result import short_answer
+from finetop.core.wording.verdicts import short_answer
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told

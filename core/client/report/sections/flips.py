@@ -9,7 +9,6 @@ from finetop.core.client.report.text import cut, cut_front
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol import FlipRow
     from finetop.core.protocol.check_result import Flip
 
 TITLE = "Answers that changed"
@@ -34,14 +33,14 @@ def blocks(told: Told) -> tuple[Block, ...]:
     )
 
 
-def _fall(flip: FlipRow) -> float:
+def _fall(flip: Flip) -> float:
     """Tell how far it fell: what the tuned model thinks of its answer against what the base thought of its own."""
     if flip.base_log_prob is None or flip.tuned_log_prob is None:
         return 0.0
     return flip.tuned_log_prob - flip.base_log_prob
 
 
-def _flip_row(flip: FlipRow, asked: Flip | None) -> tuple[str, ...]:
+def _flip_row(flip: Flip, asked: Flip | None) -> tuple[str, ...]:
     return (
         "won" if flip.won else "lost",
         flip.task,
@@ -53,7 +52,7 @@ def _flip_row(flip: FlipRow, asked: Flip | None) -> tuple[str, ...]:
     )
 
 
-def _fell(flip: FlipRow) -> str:
+def _fell(flip: Flip) -> str:
     if flip.base_log_prob is None or flip.tuned_log_prob is None:
         return ""
     return f"{flip.base_log_prob:.1f} -> {flip.tuned_log_prob:.1f}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.client.report import Block, Points
-from finetop.core.protocol.check_result import standing
+from finetop.core.wording.verdicts import standing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

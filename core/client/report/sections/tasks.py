@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from finetop.core.client.report import Bar, Bars, Block, Table, Tone
 from finetop.core.client.report.sections.verdict import TONES
-from finetop.core.protocol.check_result import MARKS, change, worst_first
+from finetop.core.protocol.check_result import worst_first
+from finetop.core.wording.verdicts import MARKS, change
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol.check_result import Outcome, TaskResult
+    from finetop.core.protocol.check_result import CheckResult, TaskResult
 
 TITLE = "Tasks"
 _BAR_TONES: dict[str, Tone] = {"lost": "bad", "kept": "good"}
@@ -20,7 +21,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
     return tasks(told.outcome)
 
 
-def tasks(outcome: Outcome | None) -> tuple[Block, ...]:
+def tasks(outcome: CheckResult | None) -> tuple[Block, ...]:
     if outcome is None or not outcome.tasks:
         return ()
     worst = worst_first(outcome)

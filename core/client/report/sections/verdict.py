@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol.check_result import beside_lines, verdict_line, word
+from finetop.core.wording.verdicts import beside_lines, verdict_line, word
 
 if TYPE_CHECKING:
     from finetop.core.client.report import Tone

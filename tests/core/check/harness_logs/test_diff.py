@@ -11,7 +11,8 @@ from sample_logs import DATE, Row, choice_row, right, sha, write_log, write_resu
 from finetop.core.check.harness_logs.diff import CAP, diff
 from finetop.core.check.harness_logs.join import Asked
 from finetop.core.errors import BadInput
-from finetop.core.protocol.check_result import read, verdict_line
+from finetop.core.protocol.check_result import read
+from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from finetop.core.check.statistics.betting import exact
-from finetop.core.check.statistics.conclude import conclude, judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs, conclude
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.sequential import (
@@ -77,7 +77,7 @@ def test_equal_weights_of_any_size_give_the_very_same_result() -> None:
     base, tuned = answers(items, {"t1": 0.08}, 0.1, random.Random(2))
     pairs = [PairedItem(item.task, item.item, "", base[item.key], tuned[item.key]) for item in items]
     for until in ("decided", "all"):
-        one, other = (judge_pairs(plan_of(items, (weight,) * 3), pairs, until=until) for weight in (1.0, 7.3))  # type: ignore[arg-type]
+        one, other = (check_pairs(plan_of(items, (weight,) * 3), pairs, until=until) for weight in (1.0, 7.3))  # type: ignore[arg-type]
         assert one == other
         assert not one.weighted
 
@@ -103,7 +103,7 @@ def test_all_items_tell_the_weighted_truth(
     pairs = [
         PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items
     ]
-    result = judge_pairs(plan, pairs)
+    result = check_pairs(plan, pairs)
     weigh = {item.key: Fraction(given_weights[int(item.task[1:])]) for item in items}
     lost = sum(weigh[key] * (exact(base[key]) - exact(tuned[key])) for key in base)
     drop = lost / sum(weigh.values())
@@ -158,7 +158,7 @@ def test_the_heaviest_task_decides_and_it_is_said() -> None:
     base: Scores = {item.key: 1.0 for item in items}
     tuned = {key: float(key[0] != "t2" or int(key[1]) >= 8) for key in base}
     pairs = [PairedItem(item.task, item.item, "", base[item.key], tuned[item.key]) for item in items]
-    even, heavy = (judge_pairs(plan_of(items, weight), pairs) for weight in ((1.0,) * 3, (0.5, 0.5, 3.0)))
+    even, heavy = (check_pairs(plan_of(items, weight), pairs) for weight in ((1.0,) * 3, (0.5, 0.5, 3.0)))
     assert (even.verdict, heavy.verdict) == ("ok", "regressed")
     assert heavy.drop == pytest.approx(0.06)
     assert heavy.base == 1.0
@@ -168,9 +168,7 @@ def test_the_heaviest_task_decides_and_it_is_said() -> None:
         == (even.lost, even.won, even.mcnemar_p)
         == (8, 0, even.mcnemar_p)
     )
-    assert heavy.reason.startswith(
-        "6.0 points lost, weighted by task (limit 3.0), certain on 300 of 300 items"
-    )
+    assert heavy.reason.startswith("6.0 points lost, weighted (limit 3.0), certain on 300 of 300 items")
     assert heavy.reason.endswith("; worst: t2 -8.0, not proven alone.")
     assert heavy.claims[0].startswith(
         "Over all 300 items of 3 tasks, weighted by task, the drop is 3.0 points or more"
@@ -260,7 +258,7 @@ def test_single_items_beside_large_clusters_keep_their_own_stakes() -> None:
     pairs = [
         PairedItem(item.task, item.item, item.cluster, base[item.key], tuned[item.key]) for item in items
     ]
-    alone = judge_pairs(plan_of(items[:60], (1.0,)), pairs[:60])
-    beside = judge_pairs(plan_of(items, (1.0, 1.0)), pairs)
+    alone = check_pairs(plan_of(items[:60], (1.0,)), pairs[:60])
+    beside = check_pairs(plan_of(items, (1.0, 1.0)), pairs)
     assert beside.tasks[0].interval == alone.tasks[0].interval
     assert beside.tasks[0].mark == alone.tasks[0].mark == "lost"

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 
-from finetop.core.check.statistics.conclude import conclude, judge_pairs
+from finetop.core.check.statistics.conclude import check_pairs, conclude
 from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.check.statistics.paired_tests import (
     chance_of_regressed,
@@ -31,8 +31,10 @@ from finetop.core.check.statistics.sequential import (
     suspicious_tasks,
     verdict_so_far,
 )
-from finetop.core.check.statistics.verdict import CheckPlan, CheckResult, PairedItem, TaskPlan
+from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPlan
 from finetop.core.errors import BadInput
+from finetop.core.protocol.check_result import CheckResult
+from finetop.core.wording.verdicts import word
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +84,7 @@ def test_an_unchanged_model_is_ok_early() -> None:
     base, tuned = flip(items, {}, {})
     check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
     result = conclude(check)
-    assert result.word == "OK"
+    assert word(result) == "OK"
     assert result.decided_by == "betting"
     assert result.items_used == result.items_scored < 350
     assert result.items_total == 700
@@ -90,7 +92,7 @@ def test_an_unchanged_model_is_ok_early() -> None:
     assert (result.lost, result.won, result.mcnemar_p, result.discordance) == (0, 0, 1.0, 0.0)
     assert not result.proven_drop
     assert result.reason == (
-        f"0.0 points lost (limit 3.0), proven on {result.items_used} of 700 items:"
+        f"nothing lost (limit 3.0), proven on {result.items_used} of 700 items:"
         " the suite's drop is under the limit."
     )
     assert result.claims[0].startswith(
@@ -101,8 +103,8 @@ def test_an_unchanged_model_is_ok_early() -> None:
 def test_a_collapse_is_regressed_at_the_first_look() -> None:
     items = suite(7, 100)
     base, tuned = flip(items, {f"t{task}": 40 for task in range(7)}, {})
-    result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
-    assert (result.word, result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
+    result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+    assert (word(result), result.decided_by, result.items_used) == ("REGRESSED", "betting", 64)
     assert result.proven_drop
     assert result.interval is not None
     assert result.interval[0] > 0.03
@@ -125,7 +127,7 @@ def test_a_collapsed_task_is_not_hidden_by_an_ok_pool() -> None:
     assert held_back
     assert set(held_back) == {("t3",)}
     assert asked[-1] == {"t3"}
-    assert (result.word, result.decided_by) == ("REGRESSED", "task")
+    assert (word(result), result.decided_by) == ("REGRESSED", "task")
     assert [task.task for task in result.tasks if task.mark == "lost"] == ["t3"]
     assert result.items_used < result.items_scored < 800
     assert result.reason.startswith("a task is lost: t3 -")
@@ -140,7 +142,7 @@ def test_stopped_while_a_task_is_suspicious_is_no_verdict() -> None:
     while not (check.pool and check.pool.decision):
         check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
     result = conclude(check)
-    assert result.word == "NO VERDICT"
+    assert word(result) == "NO VERDICT"
     assert "may be lost: t3 -" in result.reason
 
 
@@ -148,7 +150,7 @@ def test_a_noisy_task_does_not_hold_back_an_ok() -> None:
     items = suite(8, 100)
     base, tuned = flip(items, {"t3": 5}, {"t3": 1, **{f"t{task}": 3 for task in range(8) if task != 3}})
     check = run_to_the_end(begin(plan_of(items, base)), base, tuned)
-    assert conclude(check).word == "OK"
+    assert word(conclude(check)) == "OK"
     assert len(check.tuned) < 800
 
 
@@ -162,7 +164,7 @@ def test_going_on_asks_for_everything_and_certainty_wins() -> None:
     plan = plan_of(items, base)
     result = conclude(run_to_the_end(begin(plan, until="all"), base, {**tuned, **late}))
     assert result.items_used == 400
-    assert (result.word, result.decided_by) == ("REGRESSED", "arithmetic")
+    assert (word(result), result.decided_by) == ("REGRESSED", "arithmetic")
     assert result.plan_hash == stopped.plan.hash  # the same items in the same order: no other claim
 
 
@@ -199,7 +201,7 @@ def test_a_check_can_be_stopped_and_says_so() -> None:
     )
     check = feed(check, base, {item.key: tuned[item.key] for item in next_items(check)})
     result = conclude(check)
-    assert result.word == "NO VERDICT"
+    assert word(result) == "NO VERDICT"
     assert result.reason.startswith("stopped after 64 of 300 items")
     assert result.drop is not None
 
@@ -214,7 +216,7 @@ def test_all_items_tell_the_truth(drawn: list[tuple[float, float, int]], percent
     base = {item.key: before for item, (before, _, _) in zip(items, drawn, strict=True)}
     tuned = {item.key: after for item, (_, after, _) in zip(items, drawn, strict=True)}
     plan = plan_of(items, base, margin=percent / 100)
-    result = judge_pairs(plan, pairs_of(items, base, tuned))
+    result = check_pairs(plan, pairs_of(items, base, tuned))
     if not plan.order:
         assert result.verdict == "no_verdict"
         return
@@ -256,7 +258,7 @@ def test_whole_checks_of_unchanged_models_are_rarely_regressed() -> None:
             base[item.key], tuned[item.key] = (
                 (1, 0) if u < 0.05 else (0, 1) if u < 0.1 else (u < 0.7, u < 0.7)
             )
-        result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+        result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
         fallen = sum(base.values()) - sum(tuned.values()) >= 0.03 * 420
         wrong += result.verdict == "regressed" and not fallen
         wrong_ok += result.verdict == "ok" and fallen
@@ -276,8 +278,8 @@ def test_unmeasurable_tasks_leave_and_say_why() -> None:
         "hellaswag: no verdict. The base model scores 0.262, within 3 standard errors of chance (0.250);"
         " a drop could not be seen."
     )
-    result = judge_pairs(plan, pairs_of(items, base, base))
-    assert result.word == "OK"
+    result = check_pairs(plan, pairs_of(items, base, base))
+    assert word(result) == "OK"
     assert [(task.task, task.mark) for task in result.tasks] == [
         ("arc", "open"),
         ("hellaswag", "unmeasurable"),
@@ -292,7 +294,7 @@ def test_no_measurable_task_is_no_verdict() -> None:
     assert next_items(check) == ()
     assert verdict_so_far(check) == "no_verdict"
     result = conclude(check)
-    assert result.word == "NO VERDICT"
+    assert word(result) == "NO VERDICT"
     assert (
         "t0: no verdict. The base model scores 0.260, within 3 standard errors of chance (0.250)"
         in result.reason
@@ -321,8 +323,8 @@ def test_scores_between_right_and_wrong() -> None:
     items = suite(2, 150)
     base = {item.key: 0.5 + 0.4 * draw.random() for item in items}
     tuned = {key: before - 0.3 * draw.random() for key, before in base.items()}
-    result = judge_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
-    assert result.word == "REGRESSED"
+    result = check_pairs(plan_of(items, base), pairs_of(items, base, tuned), until="decided")
+    assert word(result) == "REGRESSED"
     assert (result.mcnemar_p, result.lost_corrected, result.won_corrected, result.power) == (
         None,
         None,
@@ -344,7 +346,7 @@ def test_clusters_are_fed_whole_and_out_of_turn() -> None:
     assert (check.consumed, check.tasks["t"].n) == (0, 5)
     check = feed(check, base, {item.key: tuned[item.key] for item in first[3:]})
     assert (check.consumed, check.tasks["t"].n) == (2, 10)
-    assert conclude(run_to_the_end(check, base, tuned)).word == "REGRESSED"
+    assert word(conclude(run_to_the_end(check, base, tuned))) == "REGRESSED"
 
 
 def test_what_is_fed_is_checked() -> None:
@@ -368,8 +370,8 @@ def test_what_is_fed_is_checked() -> None:
 def test_pairs_that_cannot_be_joined_are_no_verdict() -> None:
     items = suite(1, 50)
     base, tuned = flip(items, {}, {})
-    result = judge_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
-    assert result.word == "NO VERDICT"
+    result = check_pairs(plan_of(items, base), pairs_of(items[1:], base, tuned))
+    assert word(result) == "NO VERDICT"
     assert result.reason == "1 of 50 items could not be joined (first: t0 000)."
 
 
@@ -394,7 +396,7 @@ def test_plan_and_result_survive_json() -> None:
     items = suite(2, 60)
     base, tuned = flip(items, {"t0": 9}, {"t1": 2})
     plan = plan_of(items, base)
-    result = judge_pairs(plan, pairs_of(items, base, tuned))
+    result = check_pairs(plan, pairs_of(items, base, tuned))
     assert msgspec.json.decode(msgspec.json.encode(plan), type=CheckPlan) == plan
     assert msgspec.json.decode(msgspec.json.encode(result), type=CheckResult) == result
     assert result.plan_hash == plan.hash
@@ -454,7 +456,7 @@ def test_one_check_is_quick() -> None:
     spent = []
     for _ in range(5):
         began = time.process_time()
-        judge_pairs(plan, pairs)
+        check_pairs(plan, pairs)
         spent.append(time.process_time() - began)
     assert min(spent) < 0.1  # 0.03 s measured, all eleven looks and the summary
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from finetop.core.check.scoring.grading import judge_answer
+from finetop.core.check.scoring.grading import grade_answer
 from finetop.core.check.tasks import harness
-from finetop.core.check.tasks.questions import ask, build
+from finetop.core.check.tasks.requests import build, requests_of
 from finetop.core.check.tasks.suite import load_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble
 
@@ -67,7 +67,7 @@ def test_a_yaml_finds_its_rows_wherever_one_works(
     (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, metric: acc_norm, cluster: region"))
     assert (task.name, task.metric, len(task.documents)) == ("capitals", "acc_norm", 12)
     assert task.documents[0].item.cluster == task.documents[1].item.cluster != task.documents[2].item.cluster
-    questions = ask(task, [document.item for document in task.documents[3:5]], tokenizer)
+    questions = requests_of(task, [document.item for document in task.documents[3:5]], tokenizer)
     assert [question.gold for question in questions] == [0, 1]
     assert questions[1].pairs[2] == ("Land 4:", " Cla")
 
@@ -97,7 +97,7 @@ def test_a_faulty_yaml_is_one_error(folder: Path, tokenizer: Any, old: str, new:
     file.write_text(TASK.replace(old, new, 1))
     with pytest.raises(BadInput) as caught:
         (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml"))
-        ask(task, [document.item for document in task.documents], tokenizer)
+        requests_of(task, [document.item for document in task.documents], tokenizer)
     assert said in str(caught.value)
     assert caught.value.hint
 
@@ -121,7 +121,7 @@ def test_code_beside_a_yaml_runs_where_it_is_trusted(folder: Path, tokenizer: An
     (file.parent / "lands.py").write_text("def last(doc):\n    return len(doc['cities']) - 1\n")
     try:
         (task,) = build(suite(folder, "yaml: tasks/own/capitals.yaml, trust_code: true"))
-        (question, *_) = ask(task, [task.documents[0].item], tokenizer)
+        (question, *_) = requests_of(task, [task.documents[0].item], tokenizer)
     finally:
         sys.modules.pop("lands", None)
     assert question.gold == 2
@@ -140,7 +140,7 @@ def test_a_task_by_name_with_a_local_copy_of_its_data(folder: Path, tokenizer: A
     local = "{dataset_path: json, dataset_kwargs: {data_files: {test: rows/arc.jsonl}}}"
     (task,) = build(suite(folder, f"task: arc_easy, metric: acc_norm, lm_eval: {local}"))
     assert (task.name, task.metric, len(task.documents)) == ("arc_easy", "acc_norm", 9)
-    (question, *_) = ask(task, [task.documents[4].item], tokenizer)
+    (question, *_) = requests_of(task, [task.documents[4].item], tokenizer)
     assert (question.pairs[1], question.gold) == (("Question: What is 4?\nAnswer:", " b"), 1)
 
 
@@ -185,13 +185,13 @@ def test_real_tasks_are_asked(
     file = DATA / "lm_eval_tasks" / "open" / f"rx_{name}.yaml"
     (task,) = build(suite(folder, f"yaml: {file}"))
     assert (task.metric, task.kind, len(task.documents)) == (metric, kind, items)
-    questions = ask(task, [document.item for document in task.documents[:20]], tokenizer)
+    questions = requests_of(task, [document.item for document in task.documents[:20]], tokenizer)
     assert all(question.text.strip() for question in questions)
     if name == "gsm8k":
         assert questions[0].prompt.count("Question:") == 6
         gold = task.documents[0].values["answer"].split("#### ")[1]
-        assert judge_answer(task, questions[0], f"So it is.\n#### {gold}").score == 1.0
-        assert judge_answer(task, questions[0], "So it is.\n#### -1").score == 0.0
+        assert grade_answer(task, questions[0], f"So it is.\n#### {gold}").score == 1.0
+        assert grade_answer(task, questions[0], "So it is.\n#### -1").score == 0.0
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="FINETOP_TEST_DATA names no folder of data sets")

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from finetop.core.check.scoring.grading import judge_answer, judge_likelihoods
+from finetop.core.check.scoring.grading import grade_answer, grade_likelihoods
 from finetop.core.check.scoring.scorer import Scored
-from finetop.core.check.tasks.questions import ask, build
+from finetop.core.check.tasks.requests import build, requests_of
 from finetop.core.check.tasks.suite import load_suite
-from finetop.core.check.tasks.types import BenchmarkTask, Question
+from finetop.core.check.tasks.types import BenchmarkTask, Request
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ def tokenizer(tiny_model: Path) -> Any:
 
 def open_task(
     folder: Path, rows: Sequence[dict[str, Any]], tokenizer: Any, settings: str = ""
-) -> tuple[BenchmarkTask, tuple[Question, ...]]:
+) -> tuple[BenchmarkTask, tuple[Request, ...]]:
     (folder / "own.jsonl").write_text("\n".join(map(json.dumps, rows)))
     (folder / "own.yaml").write_text(f"suite: 1\nname: own\ntasks:\n  - data: own.jsonl\n{settings}")
     (task,) = build(load_suite(folder / "own.yaml"))
-    return task, ask(task, [document.item for document in task.documents], tokenizer)
+    return task, requests_of(task, [document.item for document in task.documents], tokenizer)
 
 
 def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
@@ -56,23 +56,23 @@ def test_choices_of_any_number_with_the_answer_by_number_letter_or_text(
     assert [len(question.pairs) for question in questions] == [3, 2, 5]
     assert questions[0].pairs[1] == ("Question: Which is a fish?\nAnswer:", " pike")
     best_is_last = [Scored(-9.0, False)] * 4 + [Scored(-1.0, True)]
-    assert judge_likelihoods(task, questions[2], best_is_last).score == 1.0
-    assert judge_likelihoods(task, questions[0], best_is_last[2:]).score == 0.0
+    assert grade_likelihoods(task, questions[2], best_is_last).score == 1.0
+    assert grade_likelihoods(task, questions[0], best_is_last[2:]).score == 0.0
 
 
 def test_pairs_have_nothing_in_front(tmp_path: Path, tokenizer: Any) -> None:
     task, questions = open_task(tmp_path, PAIRS, tokenizer)
     assert questions[1].pairs == (("", "A dog barks."), ("", "A dog bark."))
-    assert judge_likelihoods(task, questions[1], [Scored(-2.0, False), Scored(-3.0, False)]).score == 1.0
+    assert grade_likelihoods(task, questions[1], [Scored(-2.0, False), Scored(-3.0, False)]).score == 1.0
 
 
 def test_written_answers_match_one_of_the_texts(tmp_path: Path, tokenizer: Any) -> None:
     task, questions = open_task(tmp_path, OPEN, tokenizer)
     assert (task.kind, task.metric) == ("generation", "exact_match")
     assert questions[0].stop == ("\n",)
-    assert judge_answer(task, questions[0], " 4.").score == 1.0
-    assert judge_answer(task, questions[0], "44").score == 0.0
-    assert judge_answer(task, questions[1], "Red").score == 1.0
+    assert grade_answer(task, questions[0], " 4.").score == 1.0
+    assert grade_answer(task, questions[0], "44").score == 0.0
+    assert grade_answer(task, questions[1], "Red").score == 1.0
 
 
 def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path: Path, tokenizer: Any) -> None:
@@ -81,8 +81,8 @@ def test_cloze_asks_for_the_likelihood_of_what_follows(tmp_path: Path, tokenizer
         " 4",
         "white",
     ]  # the second prompt ends with a space
-    assert judge_likelihoods(task, questions[0], [Scored(-1.0, True)]).score == 1.0
-    assert judge_likelihoods(task, questions[0], [Scored(-0.1, False)]).score == 0.0
+    assert grade_likelihoods(task, questions[0], [Scored(-1.0, True)]).score == 1.0
+    assert grade_likelihoods(task, questions[0], [Scored(-0.1, False)]).score == 0.0
 
 
 def test_examples_are_the_same_for_every_item(tmp_path: Path, tokenizer: Any) -> None:

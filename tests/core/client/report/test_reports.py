@@ -13,7 +13,7 @@ from finetop.core.client.report.load import Told
 from finetop.core.client.report.run_page import page_of
 from finetop.core.client.report.svg import bars, chart, standalone, ticks
 from finetop.core.protocol import runs as data
-from finetop.core.protocol.check_result import read
+from finetop.core.protocol.check_result import Flip, read
 from finetop.core.recipe.load import load_recipe
 
 HARMLESS = "word"
@@ -72,7 +72,7 @@ def told(text: str, *, checked: bool = True) -> Told:
         text, {text: text}, {"parameters": 1e8, "trainable_parameters": 1e6},
         data.Best(60, text), [data.Relative(1, text, text, 9)], [data.Relative(4, text, text, None)], 3,
     )  # fmt: skip
-    flip = protocol.FlipRow(text, text, False, 1.0, 0.0, text, text, -0.1, -4.0)
+    flip = Flip(text, text, "", "", "", 1.0, 0.0, text, text, base_log_prob=-0.1, tuned_log_prob=-4.0)
     curves = {
         key: protocol.Curve(key, [0, 100, 239], [1.0, float("nan"), 0.5], [3.0, 2.0, 0.7], [2.0, 1.5, 0.6], 60, 0.6, 1)
         for key in ("loss", "drift", text)

@@ -177,7 +177,7 @@ def test_drift_is_told_over_its_limit_and_over_well_below():
     values = [0.02, 0.09, 0.11, 0.098, 0.12, 0.095, 0.08, 0.3]
     told = feed("drift", [{"drift": one} for one in values], run=alarms.Run(10, drift_limit=0.1))
     assert [(step, over) for step, over, _ in told] == [(3, False), (7, True), (8, False)]
-    assert told[0][2] == "drift 0.11 nats per token on general text is over 0.1"
+    assert told[0][2] == "drift 0.11 nats/token on general text is over 0.1"
 
 
 def room(free, need=0.0, disk=100.0):

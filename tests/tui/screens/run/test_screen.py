@@ -705,7 +705,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         await settled(pilot)
         assert screen.view_state.tab == "check"
         assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
-        assert "+0.310 nats per token" in row_with(app, "drift ")
+        assert "+0.310 nats/token" in row_with(app, "drift ")
         assert "1 flip of 128 items" in row_with(app, "floor ")
         assert row_with(app, "arith  ") == (
             "▸ ✗ arith            .877  .657   -22.0  -28.0 to -16.0    218 of 600   50    2"

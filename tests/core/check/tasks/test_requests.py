@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from finetop.core.check.scoring.grading import judge_answer, judge_likelihoods
+from finetop.core.check.scoring.grading import grade_answer, grade_likelihoods
 from finetop.core.check.scoring.scorer import Scored
-from finetop.core.check.tasks.questions import ask, build, chance_of
+from finetop.core.check.tasks.requests import build, chance_of, requests_of
 from finetop.core.check.tasks.suite import load_suite
-from finetop.core.check.tasks.types import BenchmarkTask, Question
+from finetop.core.check.tasks.types import BenchmarkTask, Request
 from finetop.core.errors import BadInput
 
 if TYPE_CHECKING:
@@ -25,10 +25,10 @@ def tokenizer(tiny_model: Path) -> Any:
     return AutoTokenizer.from_pretrained(tiny_model)
 
 
-def asked(file: Path, tokenizer: Any) -> list[tuple[BenchmarkTask, tuple[Question, ...]]]:
+def asked(file: Path, tokenizer: Any) -> list[tuple[BenchmarkTask, tuple[Request, ...]]]:
     """Open every task of a suite and ask all its items."""
     return [
-        (task, ask(task, [document.item for document in task.documents], tokenizer))
+        (task, requests_of(task, [document.item for document in task.documents], tokenizer))
         for task in build(load_suite(file))
     ]
 
@@ -50,7 +50,7 @@ def test_questions_have_prompts_choices_and_gold(suite_folder: Path, tokenizer: 
 def test_prompts_do_not_hang_on_other_items(suite_folder: Path, tokenizer: Any) -> None:
     _, (task, whole), _ = asked(suite_folder / "tiny.yaml", tokenizer)
     _, (_, again), _ = asked(suite_folder / "tiny.yaml", tokenizer)
-    few = ask(task, [question.item for question in whole[20:]], tokenizer)
+    few = requests_of(task, [question.item for question in whole[20:]], tokenizer)
     assert [q.prompt_hash for q in whole] == [q.prompt_hash for q in again]
     assert [q.prompt_hash for q in whole[20:]] == [q.prompt_hash for q in few]
     assert len({q.prompt_hash for q in whole}) == len(whole)
@@ -59,19 +59,19 @@ def test_prompts_do_not_hang_on_other_items(suite_folder: Path, tokenizer: Any) 
 def test_the_metric_judges(suite_folder: Path, tokenizer: Any) -> None:
     (numbers, n), (pairs, p), (orders, o) = asked(suite_folder / "tiny.yaml", tokenizer)
     best_is_second = [Scored(-3.0, False), Scored(-1.0, True), Scored(-2.0, False)]
-    right = judge_likelihoods(numbers, n[4], best_is_second)
+    right = grade_likelihoods(numbers, n[4], best_is_second)
     assert (right.score, right.answer, right.gold_log_prob, right.best_other_log_prob) == (
         1.0,
         "4",
         -1.0,
         -2.0,
     )
-    assert judge_likelihoods(numbers, n[5], best_is_second).score == 0.0
+    assert grade_likelihoods(numbers, n[5], best_is_second).score == 0.0
     # acc_norm divides by length: -4 / 8 characters loses against -6 / 31.
-    by_length = judge_likelihoods(pairs, p[1], [Scored(-4.0, False), Scored(-6.0, False)])
+    by_length = grade_likelihoods(pairs, p[1], [Scored(-4.0, False), Scored(-6.0, False)])
     assert (by_length.score, by_length.answer) == (1.0, "an old mill behind the station")
-    assert judge_answer(orders, o[0], "one").score == 1.0
-    assert judge_answer(orders, o[0], "one two").score == 0.0
+    assert grade_answer(orders, o[0], "one").score == 1.0
+    assert grade_answer(orders, o[0], "one two").score == 0.0
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def test_exact_match_of_written_answers_needs_no_network(suite_folder: Path, tok
     rows = (suite_folder / "orders.jsonl").read_text().replace('"rules"', '"unused"')
     (suite_folder / "orders.jsonl").write_text(rows)
     _, _, (orders, o) = asked(file, tokenizer)
-    assert judge_answer(orders, o[3], "o3").score == 1.0
-    assert judge_answer(orders, o[3], "o4").score == 0.0
+    assert grade_answer(orders, o[3], "o3").score == 1.0
+    assert grade_answer(orders, o[3], "o4").score == 0.0
 
 
 def test_chance_is_worked_out(suite_folder: Path, tokenizer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Turns a suite into questions: every task is one of the lm-evaluation-harness (0.4.13), asked and judged by its code.
+"""Turns a suite into requests: every task is one of lm-evaluation-harness (0.4.13), rendered and graded by its code.
 
 Prompts, choices, filters and metrics are the harness's. A task of a suite may have several parts, the members
 of a group: its items are theirs together, with the part's name as category.
@@ -15,7 +15,7 @@ from finetop.core.check.scoring import grading
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.tasks import harness, jsonl
 from finetop.core.check.tasks.suite import Row, SuiteTask, task_fingerprint
-from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Question
+from finetop.core.check.tasks.types import KINDS, BenchmarkTask, Document, Kind, Request
 from finetop.core.errors import BadInput, did_you_mean
 from finetop.core.text import quoted
 
@@ -107,9 +107,9 @@ def _documents(task: SuiteTask, part: Any, is_member: bool, place: str) -> list[
     ]
 
 
-def ask(
+def requests_of(
     task: BenchmarkTask, items: Iterable[Item], tokenizer: PreTrainedTokenizerBase
-) -> tuple[Question, ...]:
+) -> tuple[Request, ...]:
     """Ask the chosen items: render their prompts, and try the metric on each.
 
     So a template, metric or rule that does not fit fails before a model is loaded. Raises BadInput.
@@ -117,24 +117,24 @@ def ask(
     wanted = {item.item for item in items}
     render = _chat(tokenizer) if task.suite_task.chat else None
     with harness.faults(task.suite_task, task.place, ""):
-        questions = tuple(
+        requests = tuple(
             _question(task, document, render) for document in task.documents if document.item.item in wanted
         )
-        grading.try_out(task, questions)
-    return questions
+        grading.try_out(task, requests)
+    return requests
 
 
-def chance_of(task: BenchmarkTask, questions: Sequence[Question]) -> float:
+def chance_of(task: BenchmarkTask, requests: Sequence[Request]) -> float:
     """Work out what guessing scores: 1/choices, or always the same label where labels are fixed; 0 for free answers."""
     if task.suite_task.chance is not None:
         return task.suite_task.chance
-    golds = [question.gold for question in questions]
-    if not questions or not all(len(question.choices) > 1 for question in questions) or None in golds:
+    golds = [request.gold for request in requests]
+    if not requests or not all(len(request.choices) > 1 for request in requests) or None in golds:
         return 0.0
-    guessing = sum(1 / len(question.choices) for question in questions) / len(questions)
-    if len({question.choices for question in questions}) > 1 or len(questions) < 2:
+    guessing = sum(1 / len(request.choices) for request in requests) / len(requests)
+    if len({request.choices for request in requests}) > 1 or len(requests) < 2:
         return guessing
-    majority = Counter(golds).most_common(1)[0][1] / len(questions)
+    majority = Counter(golds).most_common(1)[0][1] / len(requests)
     return min(0.999, max(guessing, majority))
 
 
@@ -159,7 +159,7 @@ def _chat(tokenizer: PreTrainedTokenizerBase) -> Callable[..., str]:
     return render
 
 
-def _question(task: BenchmarkTask, document: Document, render: Callable[..., str] | None) -> Question:
+def _question(task: BenchmarkTask, document: Document, render: Callable[..., str] | None) -> Request:
     part, values, item = document.part, document.values, document.item
     shots = task.suite_task.num_fewshot
     shots = int(part.config.num_fewshot or 0) if shots is None else shots
@@ -181,7 +181,7 @@ def _question(task: BenchmarkTask, document: Document, render: Callable[..., str
     choices = tuple(map(str, part.doc_to_choice(values))) if part.config.doc_to_choice else ()
     stop = settings.get("until") or ()
     gold = _gold(part, values, choices)
-    return Question(
+    return Request(
         item=item,
         category=document.category,
         text=_text_of(part, values, choices, gold),
