@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.text import clean_line
-from finetop.tui.text import count, value, without_zero
+from finetop.tui.text import count, metric_words, value, without_zero
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,11 +42,11 @@ def metric_keys(row: RunRow) -> list[str]:
 
 def title_of(key: str) -> str:
     """Name a metric in a word or two."""
-    return TITLES.get(key) or clean_line(key).replace("_", " ")
+    return TITLES.get(key) or metric_words(key)
 
 
 def drift_limit(recipe: Mapping[str, Any]) -> float | None:
-    """Read the drift that a recipe calls too much, in nats per token."""
+    """Read the drift that a recipe calls too much, in nats/token."""
     drift = recipe.get("drift")
     limit = drift.get("limit") if isinstance(drift, dict) else None
     return float(limit) if isinstance(limit, int | float) else None

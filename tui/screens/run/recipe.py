@@ -51,7 +51,7 @@ def recipe_lines(
 
 
 def base_of(detail: RunDetail) -> tuple[str, dict[str, Any] | None]:
-    """Give the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
+    """Return the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
     name = detail.recipe.get("extends")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]+", name):
         return "", None
@@ -72,12 +72,12 @@ def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, wi
     """Write the settings that are not the built-in recipe's, each with what that has."""
     theirs = flat_texts(base)
     own = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
-    found = [(key, text) for key, text in own if theirs.get(key, "null") != text]
-    if not found:
+    differing = [(key, text) for key, text in own if theirs.get(key, "null") != text]
+    if not differing:
         return [((f" nothing: it is {name} as it comes", "dim"),)]
-    name_width = min(34, max(len(key) for key, _ in found))
+    name_width = min(34, max(len(key) for key, _ in differing))
     lines: list[Line] = []
-    for key, text in found:
+    for key, text in differing:
         before = theirs.get(key)
         was = f"   {name}: {before}" if before is not None else ""
         rows = wrapped(text, width - name_width - 4, 3) or [""]
@@ -118,7 +118,8 @@ def plan_line(detail: RunDetail) -> list[Line]:
     planned = detail.planned
     if not planned.get("steps"):
         return []
-    words = f"{counted(round(planned['steps']), 'step')}, {planned.get('epochs', 0):g} epochs"
+    epochs = planned.get("epochs", 0)
+    words = f"{counted(round(planned['steps']), 'step')}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
     if rows := round(planned.get("rows", 0)):  # of a model that was made elsewhere they are not known
         words += f" over {counted(rows, 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")

@@ -73,7 +73,7 @@ async def test_what_is_marked_is_tried_else_the_one_under_the_cursor_or_all() ->
             ["interpolate-0.5", "interpolate-0.75"],
             ["interpolate-0.75", "interpolate-0.5", "intruders", "prune-small"],
         ]
-        assert "4 remedies of support-full-1e-4 are queued." in text_of(app)
+        assert "4 remedies queued for support-full-1e-4." in text_of(app)
 
 
 async def test_one_is_exported_to_where_it_is_said() -> None:
