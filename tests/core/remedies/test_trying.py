@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from finetop.core import remedies
+from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolved
 from finetop.core.models.export import export
@@ -225,7 +226,7 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
         export.Remedied(candidate, tried.weights),
     )
     log = event_log.EventLog(tmp_path / "export.jsonl")
-    agreements = export.export(wanted, home, log)
+    agreements = export.export(wanted, general_text(wanted.recipe, home), home, log)
     assert all(one.holds for one in agreements)
     base, tuned, out = (
         load_file(f / "model.safetensors") for f in (tiny_model, checkpoint, tmp_path / "out")
@@ -236,6 +237,6 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     assert facts["remedy"]["settings"] == {"strength": 0.25}
     other = replace(wanted, to=tmp_path / "other", remedy=export.Remedied(candidate, "f" * 64))
     with pytest.raises(FinetopError, match="its weights are not those that were scored"):
-        export.export(other, home, log)
+        export.export(other, general_text(other.recipe, home), home, log)
     assert not (tmp_path / "other").exists()
     log.close()

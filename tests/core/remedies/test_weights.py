@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from finetop.core import remedies
+from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolve, resolved
 from finetop.core.models.hashes import fingerprint
@@ -100,7 +101,7 @@ def test_a_base_that_names_its_weights_otherwise_is_found_or_loaded(
     save_file(renamed, base / "model.safetensors", {"format": "pt"})
     if prefix:
         whole = load.load_model(base_of(tiny_model), torch.float32, "cpu")
-        monkeypatch.setattr(load, "load", lambda *_: whole)
+        monkeypatch.setattr(load, "load_model", lambda *_: whole)
     model, _ = (
         load_checkpoint(base_of(folder), folder, torch.float32, "cpu")
         if not prefix
@@ -222,7 +223,9 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
     remedied = export.Remedied(candidate, fingerprint(made_once))
     wanted = export.ExportRequest(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
-    agreements = export.export(wanted, home, EventLog(tmp_path / "events.jsonl"))
+    agreements = export.export(
+        wanted, general_text(wanted.recipe, home), home, EventLog(tmp_path / "events.jsonl")
+    )
     assert all(one.holds for one in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")
     plain = merge.load_written_out(base, folder, torch.float32, "cpu").unload()

@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from finetop.core.check.tasks.general_text import general_text
 from finetop.core.errors import EnvironmentTrouble, FinetopError, Refused
 from finetop.core.models import checkpoint, load, merge, resolve, save
 from finetop.core.models.export import export
@@ -75,7 +76,7 @@ def test_what_is_written_says_what_the_checkpoint_says(
     recipe = recipe_of(tiny_model, **sections)
     folder = make_checkpoint(tmp_path, recipe, home, events)
     wanted = wanted_of(tmp_path, recipe, folder, dtype)
-    agreements = export.export(wanted, home, events)
+    agreements = export.export(wanted, general_text(wanted.recipe, home), home, events)
     assert all(one.holds and one.tokens > 100 for one in agreements)
     if dtype != "bfloat16":
         assert agreements[-1].largest < 1e-4
@@ -97,7 +98,7 @@ def test_what_is_written_says_what_the_checkpoint_says(
     assert config["dtype"] == ("float32" if dtype == "auto" else dtype)
     assert "quantization_config" not in config
     with pytest.raises(Refused, match="is there already"):
-        export.export(wanted, home, events)
+        export.export(wanted, general_text(wanted.recipe, home), home, events)
 
 
 def test_a_merge_that_loses_the_adapter_is_told_and_kept(tmp_path, tiny_model, home, events, monkeypatch):
@@ -105,7 +106,7 @@ def test_a_merge_that_loses_the_adapter_is_told_and_kept(tmp_path, tiny_model, h
     folder = make_checkpoint(tmp_path, recipe, home, events)
     monkeypatch.setattr(merge, "merged", lambda tuned, folder: tuned.unload())
     with pytest.raises(FinetopError, match="does not say what tiny@7 says") as caught:
-        export.export(wanted_of(tmp_path, recipe, folder), home, events)
+        export.export(wanted_of(tmp_path, recipe, folder), general_text(recipe, home), home, events)
     assert caught.value.exit_code == 1
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "out.unproven" / "model.safetensors").is_file()
@@ -116,7 +117,9 @@ def test_a_full_disk_is_told_before_anything_is_loaded(tmp_path, tiny_model, hom
     monkeypatch.setattr(save.shutil, "disk_usage", lambda _: usage._replace(free=1000))
     recipe = recipe_of(tiny_model)
     with pytest.raises(EnvironmentTrouble, match="GiB free, and the model needs"):
-        export.export(wanted_of(tmp_path, recipe, tmp_path / "nothing"), home, events)
+        export.export(
+            wanted_of(tmp_path, recipe, tmp_path / "nothing"), general_text(recipe, home), home, events
+        )
 
 
 def test_numbers_that_are_none_do_not_agree():

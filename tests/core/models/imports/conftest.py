@@ -74,14 +74,6 @@ def adapter(trainer_output: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def full(tiny_model: Path, tmp_path: Path) -> Path:
-    """A full model's folder."""
-    folder = tmp_path / "full"
-    shutil.copytree(tiny_model, folder)
-    return folder
-
-
-@pytest.fixture
 def home(tmp_path: Path) -> Home:
     made = Home(tmp_path / "home")
     prepare(made)
