@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core.plugins import listed_names
+from finetop.core.plugins import REWARD_RULES
 from finetop.core.recipe.load import resolve_text
-from finetop.core.train import methods, objectives, protections, rewards
+from finetop.core.train import methods, objectives, protections
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -26,9 +26,7 @@ def test_it_names_all_that_there_is() -> None:
     assert first_column("Which weights move") == set(methods.names())
     assert first_column("What they learn from") == set(objectives.names())
     assert first_column("Against forgetting") == set(protections.names())
-    assert {name.replace("-", "_") for name in listed_names(rewards.__name__)} <= set(
-        re.findall(r"`(\w+)`", PAGE)
-    )
+    assert set(REWARD_RULES.names()) <= set(re.findall(r"`(\w+)`", PAGE))
 
 
 def test_the_readme_counts_them() -> None:

@@ -12,19 +12,18 @@ a connection of its own.
 from __future__ import annotations
 
 from functools import cache
-from importlib import import_module
 from typing import Any, Union
 
 import msgspec
 
-from finetop.core.plugins import listed_names
+from finetop.core.plugins import PluginKind
 from finetop.core.protocol.messages.limits import Large, Whole
 from finetop.core.protocol.request import Ask, Order, Question
 
 VERSION = 1
 REQUEST_LIMIT = 4 << 20  # bytes of one request
 ANSWER_LIMIT = 16 << 20
-MESSAGES = "finetop.core.protocol.messages"
+MESSAGES: PluginKind[Any] = PluginKind("module of messages", "finetop.core.protocol.messages", "_")
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,8 +55,8 @@ reply_decoder = msgspec.json.Decoder(Reply)
 
 def requests() -> list[type[Ask]]:
     """List the classes of all requests there are."""
-    for name in listed_names(MESSAGES):
-        import_module(f"{MESSAGES}.{name.replace('-', '_')}")
+    for name in MESSAGES.names():
+        MESSAGES.load(name)
     return [*Question.__subclasses__(), *Order.__subclasses__()]
 
 

@@ -167,7 +167,7 @@ def send_to(pid: int, start: str | None, number: int) -> bool:
 
 
 def user_of(link: socket.socket) -> int:
-    """Give the user id at the other end."""
+    """Return the user id at the other end."""
     if not hasattr(socket, "SO_PEERCRED"):
         return os.getuid()  # macOS: the folder's rights alone
     packed = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

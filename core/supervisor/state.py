@@ -13,7 +13,7 @@ from typing import NamedTuple
 import duckdb
 
 from finetop.core.recipe.home_settings import Settings
-from finetop.core.runtime.gpus import Seen
+from finetop.core.runtime.gpus import GpuReading
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.job_needs import Planner
@@ -55,8 +55,8 @@ class Pool:
     decided: tuple[object, ...] = ()  # what the decision was made of, if it is to stand until that changes
 
     @property
-    def seen(self) -> Seen:
-        return self.look.seen if self.look is not None else Seen()
+    def seen(self) -> GpuReading:
+        return self.look.seen if self.look is not None else GpuReading()
 
     @property
     def has_looked(self) -> bool:

@@ -12,7 +12,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core.runtime.gpus import Gpu, Looker, Seen, sees_all_processes
+from finetop.core.runtime.gpus import Gpu, GpuReading, Looker, sees_all_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ class Look:
     """What one look found, when it began (monotonic), and whose the processes are."""
 
     began: float
-    seen: Seen
+    seen: GpuReading
     owners: Mapping[int, int]  # process -> job of ours
     sees_all: bool = True
 
@@ -60,7 +60,7 @@ class Watch:
                 owners = self._launcher.owners(self.live, listed)
             except Exception as error:  # a bug, or a driver that answers nonsense: said, and tried again
                 traceback.print_exc(file=sys.stderr)
-                seen, owners = Seen(trouble=f"the GPUs can't be read: {error!r}"), {}
+                seen, owners = GpuReading(trouble=f"the GPUs can't be read: {error!r}"), {}
             self.last = Look(self.began, seen, owners, self._sees_all)
             is_well = not seen.trouble and not any(gpu.fault == "lost" for gpu in seen.gpus)
             self._wake.wait(LOOK_S if is_well else max(LOOK_S, AGAIN_S))

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import gpus as nvml
-from finetop.core.runtime.gpus import Gpu, Seen
+from finetop.core.runtime.gpus import Gpu, GpuReading
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.job_needs import Planner, want_of
@@ -94,7 +94,7 @@ def uses_of(look: Look, held: Sequence[Held]) -> dict[str, Use]:
     return {gpu.uuid: use_of(gpu, held, look.owners, sees_all=look.sees_all) for gpu in look.seen.gpus}
 
 
-def faults_of(seen: Seen) -> list[tuple[str, str]]:
+def faults_of(seen: GpuReading) -> list[tuple[str, str]]:
     return [(gpu.uuid, gpu.trouble) for gpu in seen.gpus if gpu.fault]
 
 

@@ -15,8 +15,9 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
-from finetop.core.recipe.load import check_name, recipe_from_json
-from finetop.core.recipe.references import Reference, references, replaced
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import check_name, recipe_from_mapping
+from finetop.core.recipe.references import Reference, references
 from finetop.core.runtime import secrets
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
@@ -98,7 +99,7 @@ def on_runs(stage: protocol.Stage, numbers: dict[str, int]) -> dict[str, Any]:
             )
         if reference.kind == "stage":
             one = Reference("run", str(numbers[reference.name]), reference.step)
-            recipe = replaced(recipe, key, str(one))
+            recipe = with_settings(recipe, {key: str(one)})
     return recipe
 
 
@@ -206,7 +207,7 @@ def require_run(
     secrets.require_no_setting(
         options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
     )
-    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=verb == "train")
+    read = recipe_from_mapping(recipe, to_train=verb == "train")
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
 

@@ -12,11 +12,11 @@ import msgspec
 
 from finetop.core.preflight.lint.report import Asked, Told
 from finetop.core.preflight.lint.report_text import report_lines
+from finetop.core.runtime.child import answer_lines
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line
-from finetop.tui.screens.launch.subprocess import told
 from finetop.tui.screens.pages import BACK, MOVES, TablePage
 from finetop.tui.text import counted, cut_end
 from finetop.tui.widgets.frame import Bottom
@@ -75,7 +75,9 @@ class DataLint:
         yield
         await asyncio.sleep(PAUSE_S)
         asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
-        async with aclosing(told("finetop.core.preflight.lint", homes[0].root, asked)) as lines:
+        async with aclosing(
+            answer_lines("finetop.core.preflight.lint", str(homes[0].root), asked=asked)
+        ) as lines:
             async for line in lines:
                 self.linted = taken_in(self.linted, msgspec.json.decode(line, type=Told))
                 yield

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.recipe.load import check_files, resolve_text
-from finetop.core.recipe.sweeps import Axis, Pair, Point, count_of, points, require_sense, values_of
+from finetop.core.recipe.sweeps import Axis, Pair, SweepPoint, count_of, points, require_sense, values_of
 from finetop.tui.screens.launch.form import Form, Problem, as_set, checked, edited, is_known
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def runs_of(form: Form) -> int:
         return 1
 
 
-def points_of(form: Form) -> tuple[Point, ...]:
+def points_of(form: Form) -> tuple[SweepPoint, ...]:
     """Make the recipe of each run. Raises FinetopError."""
     axes = axes_of(form)
     swept_keys = {axis.key for axis in axes}

@@ -14,7 +14,7 @@ from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
-from finetop.core.train import method_setup, objectives, trainer_args
+from finetop.core.train import objectives, trainer_args, trainer_setup
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
@@ -50,14 +50,14 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
         }
         recipe = resolve_text(json.dumps(sections)).recipe
         base = resolve.resolve_model(recipe.model, home, events)
-        method_setup.rehearse(recipe, base)
+        trainer_setup.rehearse(recipe, base)
         torch.manual_seed(1)
         loaded, tokenizer = load.load_model(base, torch.float32, "cpu")
         return Setup(
             recipe=recipe,
             base=base,
             tokenizer=tokenizer,
-            model=method_setup.prepare(recipe, base, tokenizer, loaded, ROWS, home),
+            model=trainer_setup.prepare(recipe, base, tokenizer, loaded, ROWS, home),
             dtype="float32",
             device="cpu",
             run_folder=tmp_path / "run",
@@ -75,7 +75,7 @@ def begin(tiny_model: Path, tmp_path: Path) -> Iterator[Begin]:
 def trained(setup: Setup, steps: int) -> Any:
     """Train for some steps, the model looked at before, as a run's samples and its drift probe do."""
     look(setup.model)
-    trainer = method_setup.make_trainer(objectives.load("sft"), setup)
+    trainer = trainer_setup.make_trainer(objectives.load("sft"), setup)
     trainer.args.max_steps = steps
     trainer.train()
     return trainer
