@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 from finetop.core import protocol
 from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.notices import needs_a_person
-from finetop.core.recipe import home_settings
 from finetop.core.runtime.home import find_home
 from finetop.core.text import clean_line, counted
 from finetop.tui.messages import Said, StoreChanged
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from textual.screen import Screen
 
     from finetop.core.protocol.notices import Notice
+    from finetop.core.recipe.home_settings import Settings
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Asker
     from finetop.tui.connection.machines import Machine
@@ -214,8 +214,10 @@ def sentence(news: Sequence[str]) -> str:
     return f"{news[0]} (and {counted(more, 'other')}: :messages)" if more else news[0]
 
 
-def own_settings(home: Home) -> home_settings.Settings:
+def own_settings(home: Home) -> Settings:
     """Read the settings of this machine, where the terminal is; the defaults where they can't be read."""
+    from finetop.core.recipe import home_settings  # 50 ms that starting does not pay for
+
     try:
         return home_settings.load(home if home.link is None else find_home())
     except FinetopError:

@@ -91,18 +91,13 @@ async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
     def answer(key: str, label: str, *, on: bool) -> Answer:
         return Answer(key, label, lambda: start(order(host, protocol.LookEarlier(run, on))))
 
-    each = "" if bisection.look_s is None else f", each about {long_span(bisection.look_s)}"
-    whole = (
-        ""
-        if bisection.look_s is None or bisection.most == 1
-        else f": {long_span(bisection.most * bisection.look_s)} in all"
-    )
+    about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
     words: Line = (
         (f" Find the checkpoint that lost it (bisects {count(bisection.unseen)})?", "bold"),
-        (f"  {counted(bisection.most, 'check')} at most{each}{whole}", ""),
+        (f"  {counted(bisection.most, 'check')} at most{about}", ""),
     )
-    one = [answer("o", "one check", on=False)] if bisection.most > 1 else []
-    bottom.ask(words, [answer("y", "find it", on=True), *one], leave="leave it")
+    single = [answer("o", "one check", on=False)] if bisection.most > 1 else []
+    bottom.ask(words, [answer("y", "find it", on=True), *single], leave="leave it")
 
 
 def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer) -> None:

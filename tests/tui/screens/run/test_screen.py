@@ -670,7 +670,7 @@ async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists
         assert "│ memory  38.2 GiB" in row_with(app, " GPU busy  91 %")
         assert set(asked(fake, protocol.Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
         assert row_with(app, " not available") == " not available: power, temperature, host memory"
-        assert row_with(app, "train.main").split() == [
+        assert row_with(app, "run_job").split() == [
             *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.run_job", "0012-train", "runs")
         ]
         assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
