@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sample_logs import choice_row, write_log
 
-from finetop.core import protocol
 from finetop.core.commands.main import main
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
@@ -67,7 +67,7 @@ def test_every_command_runs_in_the_order_given(rig, tiny_model, tmp_path, monkey
         if words[0] == "run":
             rig.wait_state(words[1], "finished")
             deadline = time.monotonic() + 30
-            while (row := rig.ask(protocol.GetRun(words[1])).row).check is None or row.checking is not None:
+            while (row := rig.ask(GetRun(words[1])).row).check is None or row.checking is not None:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import number, plain, print_json, print_table
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.checks import FlipRow, Flips
+from finetop.core.protocol.messages.triage import LostItem, LostItems
 from finetop.core.runtime.home import Home
 
 ABOUT = "the items that changed, with both answers"
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.kind or args.only or args.margin or args.in_runs:
         return sifted(args, home)
     with Client(home) as client:
-        found: protocol.FlipsAnswer = client.ask(protocol.Flips(args.run, args.check, args.task))
+        found = client.ask(Flips(args.run, args.check, args.task))
     if args.json:
         print_json({"check_id": found.check_id, "flips": plain(found.flips)})
         return 0
@@ -76,11 +77,11 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
         )
     if not 0 <= args.margin < 1e6:
         raise BadInput(f"--margin is {args.margin}, and must be 0 or more nats.")
-    ask = protocol.LostItems(
+    ask = LostItems(
         args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
     )
     with Client(home) as client:
-        found: protocol.LostItemsAnswer = client.ask(ask)
+        found = client.ask(ask)
     if args.json:
         print_json({"check_id": found.check_id, "matching": found.matching, "items": plain(found.items)})
         return 0
@@ -109,7 +110,7 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def item_cells(item: protocol.LostItem) -> tuple[str, ...]:
+def item_cells(item: LostItem) -> tuple[str, ...]:
     return (
         "won" if item.won else "lost",
         item.task,
@@ -124,7 +125,7 @@ def item_cells(item: protocol.LostItem) -> tuple[str, ...]:
     )
 
 
-def line(flip: protocol.FlipRow) -> tuple[str, ...]:
+def line(flip: FlipRow) -> tuple[str, ...]:
     return (
         "won" if flip.won else "lost",
         flip.task,

@@ -9,7 +9,7 @@ from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import ApproachesAnswer, ApproachRow, News, Retained, Score
+    from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, News, Retained, Score
 
 VERDICTS = {"ok": "ok", "regressed": "REGRESSED", "no_verdict": "NO VERDICT"}
 

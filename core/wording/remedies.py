@@ -11,7 +11,7 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import RemediesAnswer
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
     from finetop.core.protocol.runs import RemedyRow
 
 WORDS = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +23,9 @@ NEVER = -1
 class Listener(Protocol):
     """Who hears of the connection."""
 
-    def connected(self, hello: protocol.HelloAnswer) -> None: ...
+    def connected(self, hello: HelloAnswer) -> None: ...
 
-    def changed(self, answer: protocol.ChangesAnswer) -> None: ...
+    def changed(self, answer: ChangesAnswer) -> None: ...
 
     def lost(self) -> None: ...
 
@@ -39,10 +39,10 @@ async def follow(asker: Asker, listener: Listener, start: Callable[[], None], pa
     while True:
         try:
             if not is_connected:
-                hello = await asker.ask(protocol.Hello())
+                hello = await asker.ask(Hello())
                 is_connected, revision = True, NEVER
                 listener.connected(hello)
-            answer = await asker.ask(protocol.Changes(since=revision))
+            answer = await asker.ask(Changes(since=revision))
         except NoSupervisor:
             if not was_started:
                 was_started = True

@@ -6,9 +6,10 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.session import ChangesAnswer, HelloAnswer, Notices
 from finetop.core.protocol.notices import needs_a_person
+from finetop.core.protocol.request import Answer, Request
 from finetop.core.text import clean_line
 from finetop.tui.connection import notifications
 from finetop.tui.messages import Said, StoreChanged
@@ -39,7 +40,7 @@ class Listening(Protocol):
 
     def now(self) -> float: ...
 
-    async def ask_on(self, home: Home, ask: protocol.Ask) -> Any: ...
+    async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer: ...
 
     def say(self, text: str, style: StyleName = "") -> None: ...
 
@@ -60,14 +61,14 @@ class Heard:
     machine: Machine
     ringer: notifications.Ringer
 
-    def connected(self, hello: protocol.HelloAnswer) -> None:
+    def connected(self, hello: HelloAnswer) -> None:
         """Hear that a supervisor answers."""
         machine = self.machine
         machine.is_lost, machine.trouble, machine.refusal = False, "", ""
         machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
         self.app.say_how_it_stands()
 
-    def changed(self, answer: protocol.ChangesAnswer) -> None:
+    def changed(self, answer: ChangesAnswer) -> None:
         """Hear that a store is newer."""
         app, machine = self.app, self.machine
         if answer.trouble != machine.trouble:
@@ -97,7 +98,7 @@ class Heard:
         """Say what has happened on the machine since a notice, and ring."""
         app, machine = self.app, self.machine
         try:
-            answer = await app.ask_on(machine.home, protocol.Notices(after, notifications.AT_ONCE))
+            answer = await app.ask_on(machine.home, Notices(after, notifications.AT_ONCE))
         except FinetopError:
             machine.noticed = after  # it is heard when the connection is back
             return

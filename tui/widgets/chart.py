@@ -16,7 +16,7 @@ from finetop.core.text import clean_line
 from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import Across, Curve
+    from finetop.core.protocol.messages.runs import Across, Curve
     from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
 

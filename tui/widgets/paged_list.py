@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Generic
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.request import Ask as AnyRequest
 from finetop.tui.widgets.page_cache import (
     CHUNK,
     EMPTY,
@@ -24,7 +24,7 @@ from finetop.tui.widgets.page_cache import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Ask = Callable[[protocol.Ask], Awaitable[Any]]
+Ask = Callable[[AnyRequest], Awaitable[Any]]
 
 
 class Listed(Generic[Row]):

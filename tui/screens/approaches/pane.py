@@ -13,8 +13,12 @@ from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import ApproachesAnswer, ApproachRow, ComparisonBrief
-    from finetop.core.protocol.messages.approaches import RunBrief
+    from finetop.core.protocol.messages.approaches import (
+        ApproachesAnswer,
+        ApproachRow,
+        ComparisonBrief,
+        RunBrief,
+    )
     from finetop.tui.theme import Mark
 
 ROWS_OF_A_TEXT = 12

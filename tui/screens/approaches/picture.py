@@ -9,7 +9,7 @@ from finetop.tui.screens.approaches.row import letter_of
 from finetop.tui.widgets.scatter import Spot, scatter
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import ApproachesAnswer, ApproachRow
+    from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow
     from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 
-from finetop.core import protocol
 from finetop.core.client import compare_runs
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line, rule
@@ -30,7 +30,7 @@ from finetop.tui.widgets.table import Table
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ApproachRow
+    from finetop.core.protocol.messages.approaches import ApproachRow
     from finetop.tui.save import Sheet
 
 TALL = 34  # rows of the terminal: from there the picture has a place of its own
@@ -46,7 +46,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
     def __init__(self, comparison: str = "") -> None:
         super().__init__()
         self.comparison = comparison
-        self.found: protocol.ApproachesAnswer | None = None
+        self.found: ApproachesAnswer | None = None
         self.part: Part = "advice"
         self.of_costs = False
         self.chosen: dict[str, int] = {}  # which run of each approach
@@ -150,7 +150,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         )
         self.query_one(Bottom).offer((next_words(found, row, self.run),), keys)
 
-    def _show_part(self, found: protocol.ApproachesAnswer, width: int) -> None:
+    def _show_part(self, found: ApproachesAnswer, width: int) -> None:
         part = self.query_one("#part", Lines)
         height = max(1, part.size.height - 1)
         row = self.at
@@ -198,16 +198,16 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
     async def _load(self) -> None:
         host, name = host_of(self), self.comparison
         if not name:
-            every: protocol.ApproachesAnswer = await host.ask(protocol.Approaches())
+            every: ApproachesAnswer = await host.ask(Approaches())
             self._was_told = True
             if not every.comparisons:
                 return
             name = self.comparison = every.comparisons[0].name
-        found: protocol.ApproachesAnswer = await host.ask(protocol.Approaches(name))
+        found: ApproachesAnswer = await host.ask(Approaches(name))
         if name == self.comparison:
             self._take(found)
 
-    def _take(self, found: protocol.ApproachesAnswer) -> None:
+    def _take(self, found: ApproachesAnswer) -> None:
         """Take in an answer; the cursor stays on its approach where the order has changed."""
         row = self.at
         self.found = found

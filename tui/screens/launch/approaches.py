@@ -13,14 +13,14 @@ from finetop.tui.screens.launch.submit import require_files
 from finetop.tui.text import counted, cut_end
 
 if TYPE_CHECKING:
-    from finetop.core import protocol
+    from finetop.core.protocol.messages.approaches import SubmitApproaches
     from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
     from finetop.tui.line import Line
     from finetop.tui.screens.launch.form import Form
 
 
-async def request(host: Host, form: Form, home: Home) -> protocol.SubmitApproaches:
+async def request(host: Host, form: Form, home: Home) -> SubmitApproaches:
     """Make the runs of a comparison; nothing is queued. Raises FinetopError, for a recipe without check.target too."""
     from finetop.core.approaches._request import request as make
 
@@ -31,7 +31,7 @@ async def request(host: Host, form: Form, home: Home) -> protocol.SubmitApproach
     return ask if len(host.homes) == 1 else msgspec.structs.replace(ask, name=f"{home.label}:{ask.name}")
 
 
-def question(ask: protocol.SubmitApproaches) -> Line:
+def question(ask: SubmitApproaches) -> Line:
     """Ask whether they shall be queued, with how many runs that is and what is left out."""
     names = dict.fromkeys(run.approach for run in ask.runs)
     words: Line = (
@@ -46,7 +46,7 @@ def question(ask: protocol.SubmitApproaches) -> Line:
     return (*words, (f"  Not {cut_end(left_out, 30)}", ""))
 
 
-async def submit(host: Host, ask: protocol.SubmitApproaches) -> tuple[str, str]:
+async def submit(host: Host, ask: SubmitApproaches) -> tuple[str, str]:
     """Queue the runs. Returns the comparison's name, and what came of it in words. Raises FinetopError."""
     made: Any = await host.ask(ask)
     new = sum(not one.was_there for one in made.runs)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
+from finetop.core.protocol.messages.machine import Paths
+from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.text import clean_line
 from finetop.tui.screens.launch.form import source_of
 from finetop.tui.screens.launch.sweep import axes_of, points_of
@@ -30,7 +31,7 @@ async def submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
     if axes_of(form):
         return await _submit_sweep(host, form, home, name)
     await require_files(host, home, form.loaded)
-    one = await host.ask(protocol.Submit(sent(form.loaded, home), source_of(form), name))
+    one = await host.ask(Submit(sent(form.loaded, home), source_of(form), name))
     return one.name, f"{one.name} is queued, place {count(one.place)}."
 
 
@@ -38,8 +39,8 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
     points = await asyncio.to_thread(points_of, form)
     for point in points:
         await require_files(host, home, point.loaded)
-    runs = [protocol.SweepRun(point.name, sent(point.loaded, home)) for point in points]
-    made = await host.ask(protocol.SubmitSweep(name, runs, source_of(form)))
+    runs = [SweepRun(point.name, sent(point.loaded, home)) for point in points]
+    made = await host.ask(SubmitSweep(name, runs, source_of(form)))
     on = "" if home.link is None else f"--on {home.link.word} "
     words = f"{counted(len(made.runs), 'run')} are queued. What comes of them: finetop {on}sweep {made.sweep}"
     return made.runs[0].name, clean_line(words)
@@ -49,5 +50,5 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
     """See that the files that a run needs are on another machine. Raises FinetopError."""
     if home.link is None:
         return
-    facts = await host.ask_on(home, protocol.Paths(own_paths(loaded)))
+    facts = await host.ask_on(home, Paths(own_paths(loaded)))
     judge(loaded, facts.found, home.label)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Release
+from finetop.core.protocol.request import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import QueueRow
+    from finetop.core.protocol.messages.queue import QueueRow
     from finetop.tui.screens.queue.state import Entry
 
 LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
@@ -21,8 +22,8 @@ LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
 class Change:
     """Something that is asked for, and the requests that take it back."""
 
-    ask: protocol.Ask
-    back: tuple[protocol.Ask, ...]
+    ask: Ask
+    back: tuple[Ask, ...]
     about: str  # what it is, in words: "the order of a"
 
 
@@ -59,14 +60,12 @@ def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change
     if not further:
         return None
     wanted = further[0] if levels > 0 else further[-1]
-    return Change(
-        protocol.Prioritise(entry.name, wanted), _back(entry, line, place), f"the priority of {row.run}"
-    )
+    return Change(Prioritise(entry.name, wanted), _back(entry, line, place), f"the priority of {row.run}")
 
 
 def held(entry: Entry, *, hold: bool) -> Change:
     """Hold what waits, or release it."""
-    asks = (protocol.Hold(entry.name), protocol.Release(entry.name))
+    asks = (Hold(entry.name), Release(entry.name))
     ask, back = asks if hold else asks[::-1]
     return Change(ask, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
 
@@ -76,22 +75,20 @@ def _place(entry: Entry, line: Sequence[QueueRow]) -> int | None:
 
 
 def _moved(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
-    if before is None:
-        ask = protocol.Move(entry.name, "last")
-    else:
-        ask = protocol.Move(entry.name, "before", _named(entry, before))
+    name = entry.name
+    ask = Move(name, "last") if before is None else Move(name, "before", _named(entry, before))
     return Change(ask, _back(entry, line, place), f"the place of {entry.row.run}")
 
 
-def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[protocol.Ask, ...]:
+def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:
     """Put it where it was: before the run behind it, which gives it that one's priority; else by its own."""
     own = line[place]
     behind = line[place + 1] if place + 1 < len(line) else None
     if behind is not None and behind.priority == own.priority:
-        return (protocol.Move(entry.name, "before", _named(entry, behind)),)
+        return (Move(entry.name, "before", _named(entry, behind)),)
     if behind is None:
-        return (protocol.Prioritise(entry.name, own.priority), protocol.Move(entry.name, "last"))
-    return (protocol.Prioritise(entry.name, own.priority),)
+        return (Prioritise(entry.name, own.priority), Move(entry.name, "last"))
+    return (Prioritise(entry.name, own.priority),)
 
 
 def _named(entry: Entry, row: QueueRow) -> str:

@@ -10,8 +10,9 @@ from textual import on, work
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
@@ -243,7 +244,7 @@ class QueueScreen(Screen[None], inherit_bindings=False):
             return
         state = entry.waits.state
         if state.next_at is not None and not state.held:
-            self._do(protocol.Retry(entry.name))
+            self._do(Retry(entry.name))
         else:
             self._change(held(entry, hold=False))
 
@@ -254,14 +255,14 @@ class QueueScreen(Screen[None], inherit_bindings=False):
         if entry.waits is not None:
             self._change(held(entry, hold=not entry.waits.state.held))
         else:
-            self._do(protocol.Pause(entry.name))
+            self._do(Pause(entry.name))
 
     def action_stop(self) -> None:
         entry = self.entry
         if entry is None or entry.is_gone:
             return
         name = cut_middle(clean_line(entry.name), 32)
-        stop = protocol.Stop(entry.name)
+        stop = Stop(entry.name)
         if entry.waits is None:
             words: Line = ((f" Stop {name}?", "bold"), ("  It saves a checkpoint first.", ""))
             self.query_one(Bottom).ask(
@@ -278,13 +279,13 @@ class QueueScreen(Screen[None], inherit_bindings=False):
         machine = self.queues.machine_of(self.entry)
         on = f" of {clean_line(machine.label)}" if machine.label else ""
         if machine.queue is not None and "held" in machine.queue.stopped:
-            self._do(protocol.Release(), on_machine=True)
+            self._do(Release(), on_machine=True)
             return
         words: Line = (
             (f" Hold the whole queue{on}?", "bold"),
             ("  What runs goes on.", ""),
         )
-        hold = Answer("y", "hold it", lambda: self._do(protocol.Hold(), on_machine=True))
+        hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
         self.query_one(Bottom).ask(words, [hold], leave="leave it as it is")
 
     def action_undo(self) -> None:
@@ -331,7 +332,7 @@ class QueueScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _do(
-        self, *asks: protocol.Ask, change: Change | None = None, about: str = "", on_machine: bool = False
+        self, *asks: Ask, change: Change | None = None, about: str = "", on_machine: bool = False
     ) -> None:
         """Ask the supervisor to change something, and say what came of it."""
         host = host_of(self)

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol.messages.machine import Gpus, GpusAnswer
+from finetop.core.protocol.messages.queue import LiveRow, Queue, QueueAnswer, QueueRow
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from finetop.core.runtime.home import Home
 
-AskOn = Callable[["Home", protocol.Ask], Awaitable[Any]]
+AskOn = Callable[["Home", Ask], Awaitable[Any]]
 
 
 @dataclass(slots=True)
@@ -26,8 +28,8 @@ class OnMachine:
 
     home: Home
     label: str
-    queue: protocol.QueueAnswer | None = None
-    gpus: protocol.GpusAnswer | None = None
+    queue: QueueAnswer | None = None
+    gpus: GpusAnswer | None = None
     is_away: bool = False
 
 
@@ -36,7 +38,7 @@ class Entry:
     """A row of the list: a job that runs, or one that waits; `is_gone`: neither any more, and kept under the cursor."""
 
     label: str
-    row: protocol.LiveRow | protocol.QueueRow
+    row: LiveRow | QueueRow
     is_gone: bool = False
 
     @property
@@ -49,17 +51,17 @@ class Entry:
         return f"{self.label}:{self.row.run}" if self.label else self.row.run
 
     @property
-    def waits(self) -> protocol.QueueRow | None:
-        return self.row if isinstance(self.row, protocol.QueueRow) and not self.is_gone else None
+    def waits(self) -> QueueRow | None:
+        return self.row if isinstance(self.row, QueueRow) and not self.is_gone else None
 
     @property
-    def runs(self) -> protocol.LiveRow | None:
-        return self.row if isinstance(self.row, protocol.LiveRow) and not self.is_gone else None
+    def runs(self) -> LiveRow | None:
+        return self.row if isinstance(self.row, LiveRow) and not self.is_gone else None
 
     def heading(self) -> str:
         """Name the part of the list that it stands in."""
         on = f" on {clean_line(self.label)}" if self.label else ""
-        if isinstance(self.row, protocol.LiveRow):
+        if isinstance(self.row, LiveRow):
             return f"running{on}"
         return f"waiting{on}, first to start on top"
 
@@ -94,8 +96,8 @@ class QueueList:
             raise errors[-1]
 
     async def _load_one(self, machine: OnMachine) -> None:
-        machine.queue = await self._ask_on(machine.home, protocol.Queue())
-        machine.gpus = await self._ask_on(machine.home, protocol.Gpus())
+        machine.queue = await self._ask_on(machine.home, Queue())
+        machine.gpus = await self._ask_on(machine.home, Gpus())
 
     def lay_out(self, at: Entry | None = None) -> None:
         """Write the list anew; what was under the cursor and is gone stays where it was."""
@@ -123,10 +125,10 @@ class QueueList:
         label = "" if entry is None else entry.label
         return next((one for one in self.machines if one.label == label), self.machines[0])
 
-    def line_of(self, entry: Entry) -> list[protocol.QueueRow]:
+    def line_of(self, entry: Entry) -> list[QueueRow]:
         """Give all that waits on an entry's machine, filtered or not, one row a run."""
         queue = self.machine_of(entry).queue
-        rows: dict[int, protocol.QueueRow] = {}
+        rows: dict[int, QueueRow] = {}
         for row in () if queue is None else queue.rows:
             rows.setdefault(row.run_id, row)
         return list(rows.values())
@@ -147,6 +149,6 @@ class QueueList:
 
 def _words(entry: Entry) -> str:
     row = entry.row
-    if isinstance(row, protocol.LiveRow):
+    if isinstance(row, LiveRow):
         return f"{entry.name} {row.what} {row.on}"
     return f"{entry.name} {row.what} {row.method} {row.wants} {why(row.state, 0.0)}"

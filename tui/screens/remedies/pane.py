@@ -14,7 +14,7 @@ from finetop.tui.widgets.frame import next_line
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import RemediesAnswer, RetrainingRow
+    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
     from finetop.tui.theme import StyleName
 

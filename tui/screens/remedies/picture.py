@@ -11,7 +11,7 @@ from finetop.tui.screens.remedies.row import bar_style
 from finetop.tui.widgets.scatter import Spot, scatter
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import RemediesAnswer
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
     from finetop.tui.line import Line
 
 

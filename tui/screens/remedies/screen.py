@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 from textual import on, work
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.protocol import RetrainingRow
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.remedies import (
+    Remedies,
+    RemediesAnswer,
+    Remedy,
+    RemedyAnswer,
+    RetrainingRow,
+)
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.messages.submit import Export
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of
@@ -47,7 +56,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run = run
-        self.found: protocol.RemediesAnswer | None = None
+        self.found: RemediesAnswer | None = None
         self.metric = ""  # of the target, as the user wants to see it
         self.marked: set[str] = set()
         self.order: list[str] = []  # names of the rows as they stand
@@ -91,7 +100,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         return self.metric or (self.found.metric if self.found is not None else "")
 
     @property
-    def shown(self) -> protocol.RemediesAnswer | None:
+    def shown(self) -> RemediesAnswer | None:
         """What is held, by the metric that is shown."""
         found = self.found
         return None if found is None else msgspec.structs.replace(found, metric=self.shown_metric)
@@ -179,7 +188,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         self.action_open()
 
     async def _load(self) -> None:
-        self.found = await host_of(self).ask(protocol.Remedies(self.run))
+        self.found = await host_of(self).ask(Remedies(self.run))
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -243,7 +252,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         own = found.run.rpartition(":")[2]
         begins = tuple(f"{own}-{one.name}" for one in found.retrainings)
         try:
-            listed: protocol.RunsAnswer = await host.ask(protocol.Runs(filter=f"{own}-"))
+            listed: RunsAnswer = await host.ask(Runs(filter=f"{own}-"))
         except FinetopError as error:
             host.say(str(error), "red")
             return
@@ -277,7 +286,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         else:
             self._ask_which(found, row)
 
-    def _ask_which(self, found: protocol.RemediesAnswer, row: RemedyRow) -> None:
+    def _ask_which(self, found: RemediesAnswer, row: RemedyRow) -> None:
         """Try one; where others were not tried either, ask whether all are meant."""
         left = [one.name for one in found.rows if not one.why_not and not one.verdict]
         this = Answer("y", "this one", lambda: self._try([row.name]))
@@ -323,22 +332,22 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
 
     def _export(self, name: str, folder: str) -> None:
         assert self.found is not None
-        self._do(protocol.Export(self.run, folder.strip(), self.found.step, remedy=name))
+        self._do(Export(self.run, folder.strip(), self.found.step, remedy=name))
 
     def action_stop(self) -> None:
         if self.found is None or not self.found.is_under_way:
             host_of(self).say("nothing is being tried.")
             return
         words: Line = ((" End the trying?", "bold"), ("  What was scored is kept.", ""))
-        end = Answer("y", "end it", lambda: self._do(protocol.Stop(self.run)))
+        end = Answer("y", "end it", lambda: self._do(Stop(self.run)))
         self.query_one(Bottom).ask(words, [end], leave="let it go on")
 
     def _try(self, names: list[str]) -> None:
         self.marked = set()
-        self._do(protocol.Remedy(self.run, self.found.step if self.found else None, names))
+        self._do(Remedy(self.run, self.found.step if self.found else None, names))
 
     @work
-    async def _do(self, ask: protocol.Ask) -> None:
+    async def _do(self, ask: Ask) -> None:
         """Ask the supervisor, and say what came of it."""
         host = host_of(self)
         try:
@@ -346,7 +355,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         except FinetopError as error:
             host.say(str(error), "red")
             return
-        if isinstance(answer, protocol.RemedyAnswer):
+        if isinstance(answer, RemedyAnswer):
             host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} of {answer.run} are queued.")
         else:
             host.say(said(answer))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.charts import wanted_keys
 from finetop.tui.screens.run.head import OF_CHARTS
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 async def load(host: Host, held: Held, run: str, looks: Looks, redraw: Callable[[], object]) -> None:
     """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
     is_new = held.detail is None
-    held.detail = detail = await host.ask(protocol.GetRun(run))
+    held.detail = detail = await host.ask(GetRun(run))
     if not is_new:
         redraw()
     if looks.tab in OF_CHARTS:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
@@ -305,7 +306,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_retry(self) -> None:
         if self.detail is not None:
-            self._do(protocol.Retry(self.detail.row.name))
+            self._do(Retry(self.detail.row.name))
 
     def _ask(self, question_of: Callable[[RunDetail, Callable[[Order], object]], Question]) -> None:
         if self.detail is None:
@@ -317,7 +318,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
     @work
-    async def _do(self, ask: protocol.Ask) -> None:
+    async def _do(self, ask: Ask) -> None:
         """Ask the supervisor to act on the run, and say what came of it."""
         host = host_of(self)
         try:

@@ -15,7 +15,7 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import ProcessRow
+    from finetop.core.protocol.messages.runs import ProcessRow
     from finetop.core.protocol.runs import RunDetail
     from finetop.tui.screens.run.charts import Board, Layout
 

@@ -21,8 +21,8 @@ from finetop.tui.widgets.chart import plot_width
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import Across
     from finetop.core.protocol.check_result import TaskResult
+    from finetop.core.protocol.messages.runs import Across
     from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
     from finetop.tui.screens.run.charts import Layout
     from finetop.tui.screens.run.head import Tab

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
+from finetop.core.protocol.messages.trash import RemoveAnswer, Restore
+from finetop.core.protocol.request import Ask
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import counted
 
@@ -21,7 +23,7 @@ class Undo:
     """How the last change that can be undone is: what is asked then, and in words what it was."""
 
     words: str
-    asks: tuple[protocol.Ask, ...]
+    asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +48,20 @@ class Outcome:
 
 def _noted(answers: Sequence[Any]) -> str:
     """Say what is noted now, where nothing but tags and notes was asked for."""
-    if not all(isinstance(answer, protocol.TagAnswer | protocol.NoteAnswer) for answer in answers):
+    if not all(isinstance(answer, TagAnswer | NoteAnswer) for answer in answers):
         return ""
     if len(runs := {answer.run for answer in answers}) > 1:
         return f"noted on {len(runs)} runs. u takes it back."
     words = []
     for answer in answers:
-        if isinstance(answer, protocol.TagAnswer):
+        if isinstance(answer, TagAnswer):
             words.append(" ".join(answer.tags) or "no tags")
         else:
             words.append(f'"{answer.note}"' if answer.note else "no note")
     return f"{', '.join(runs)}: {', '.join(words)}. u takes it back."
 
 
-async def do(host: Host, asks: Sequence[protocol.Ask]) -> Outcome:
+async def do(host: Host, asks: Sequence[Ask]) -> Outcome:
     """Ask one after the other; one that is refused keeps none of the others."""
     answers, errors = [], []
     for ask in asks:
@@ -72,17 +74,17 @@ async def do(host: Host, asks: Sequence[protocol.Ask]) -> Outcome:
 
 def undo_of(outcome: Outcome) -> Undo | None:
     """Say how that is undone; None for what can't be."""
-    asks: list[protocol.Ask] = []
+    asks: list[Ask] = []
     words = ""
     for answer in outcome.answers:
         match answer:
-            case protocol.TagAnswer() if answer.added or answer.dropped:
-                asks.append(protocol.Tag(answer.run, answer.dropped, answer.added))
+            case TagAnswer() if answer.added or answer.dropped:
+                asks.append(Tag(answer.run, answer.dropped, answer.added))
                 words = words or "tags"
-            case protocol.NoteAnswer() if answer.note != answer.before:
-                asks.append(protocol.Note(answer.run, answer.before))
+            case NoteAnswer() if answer.note != answer.before:
+                asks.append(Note(answer.run, answer.before))
                 words = words or "the note"
-            case protocol.RemoveAnswer():
-                asks += [protocol.Restore(str(one.run_id)) for one in reversed(answer.runs)]
+            case RemoveAnswer():
+                asks += [Restore(str(one.run_id)) for one in reversed(answer.runs)]
                 words = f"the trash: {counted(len(answer.runs), 'run')}"
     return Undo(words, tuple(asks)) if asks else None

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.submit import Submit
 
 if TYPE_CHECKING:
     from finetop.tui.app_interface import Host
@@ -21,7 +21,7 @@ async def queue_demo(host: Host) -> None:
         for name in RECIPES:
             loaded = await asyncio.to_thread(load_recipe, name)
             check_files(loaded)
-            await host.ask(protocol.Submit(loaded.resolved, loaded.text, loaded.recipe.name))
+            await host.ask(Submit(loaded.resolved, loaded.text, loaded.recipe.name))
     except FinetopError as error:
         host.say(str(error), "red")
     else:

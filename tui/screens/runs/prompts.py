@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.trash import Remove, Removed
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.text import clean_line
 from finetop.tui.screens.run.prompts import left_of, short_name
@@ -24,7 +26,7 @@ class Choice:
 
     key: str
     label: str
-    asks: tuple[protocol.Ask, ...]
+    asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +43,16 @@ def stop(rows: Sequence[RunRow]) -> Prompt | str:
     """Ask before runs are stopped; say why where there is nothing to stop."""
     going = _going(rows)
     if len(going) != 1:
-        return _several(
-            "Stop", "stop", "leave them running", [protocol.Stop(row.name) for row in going], rows
-        )
+        return _several("Stop", "stop", "leave them running", [Stop(row.name) for row in going], rows)
     row = going[0]
     if isinstance(row.state, Queued):
         words: Line = ((f" Take {short_name(row)} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
-        return Prompt(words, (Choice("y", "take it out", (protocol.Stop(row.name),)),), "leave it there")
+        return Prompt(words, (Choice("y", "take it out", (Stop(row.name),)),), "leave it there")
     saves = f"It saves step {count(row.step)} first." if row.step else "It has made no step yet."
     words = ((f" Stop {short_name(row)}?", "bold"), (f"  {saves}", ""))
     choices = (
-        Choice("y", "stop", (protocol.Stop(row.name),)),
-        Choice("K", "kill now, saves nothing", (protocol.Kill(row.name),)),
+        Choice("y", "stop", (Stop(row.name),)),
+        Choice("K", "kill now, saves nothing", (Kill(row.name),)),
     )
     return Prompt(words, choices, "leave it running")
 
@@ -61,24 +61,22 @@ def kill(rows: Sequence[RunRow]) -> Prompt | str:
     """Ask before runs are killed; what only waits is taken out of the queue."""
     going = _going(rows)
     if len(going) != 1:
-        return _several(
-            "Kill", "kill", "leave them running", [protocol.Kill(row.name) for row in going], rows
-        )
+        return _several("Kill", "kill", "leave them running", [Kill(row.name) for row in going], rows)
     row = going[0]
     if isinstance(row.state, Queued):
         return stop(going)
     words: Line = ((f" Kill {short_name(row)}?", "bold"), ("  Steps since its last checkpoint are lost.", ""))
     choices = (
-        Choice("y", "kill", (protocol.Kill(row.name),)),
-        Choice("S", "stop, saves first", (protocol.Stop(row.name),)),
+        Choice("y", "kill", (Kill(row.name),)),
+        Choice("S", "stop, saves first", (Stop(row.name),)),
     )
     return Prompt(words, choices, "leave it running")
 
 
-def trash(going: Sequence[protocol.Removed]) -> Prompt:
+def trash(going: Sequence[Removed]) -> Prompt:
     """Ask before runs go to the trash; `going` is what the supervisor says would go."""
     size = size_word(sum(one.size_bytes for one in going))
-    asks = (protocol.Remove([str(one.run_id) for one in going]),)
+    asks = (Remove([str(one.run_id) for one in going]),)
     if len(going) == 1:
         name = cut_middle(clean_line(going[0].name), 32)
         words: Line = ((f" Move {name} to the trash?", "bold"), (f"  {size}; u brings it back.", ""))
@@ -87,9 +85,7 @@ def trash(going: Sequence[protocol.Removed]) -> Prompt:
     return Prompt(words, (Choice("", "to the trash", asks),), "leave them there", len(going))
 
 
-def _several(
-    verb: str, label: str, leave: str, asks: Sequence[protocol.Ask], rows: Sequence[RunRow]
-) -> Prompt | str:
+def _several(verb: str, label: str, leave: str, asks: Sequence[Ask], rows: Sequence[RunRow]) -> Prompt | str:
     if not asks:
         whose = f"{short_name(rows[0])} has" if len(rows) == 1 else f"all {len(rows)} have"
         return f"{whose} ended: nothing to {label}."

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on, work
 from textual.screen import Screen
 
-from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
@@ -321,7 +323,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
             self.host.say(f"{short_name(self.row)} has ended: nothing to pause.")
 
     def action_retry(self) -> None:
-        self.do([protocol.Retry(row.name) for row in self.chosen])
+        self.do([Retry(row.name) for row in self.chosen])
 
     def action_tag(self) -> None:
         if self.chosen:
@@ -341,8 +343,8 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         if not self.chosen:
             return
         try:
-            ask = protocol.Remove([row.name for row in self.chosen], only_show=True)
-            going: protocol.RemoveAnswer = await self.host.ask(ask)
+            ask = Remove([row.name for row in self.chosen], only_show=True)
+            going: RemoveAnswer = await self.host.ask(ask)
         except FinetopError as error:
             self.host.say(str(error), "red")
         else:
@@ -356,7 +358,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
             input_lines.put(self, prompt)
 
     @work
-    async def do(self, asks: Sequence[protocol.Ask], *, said: str = "") -> None:
+    async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:
         """Ask the supervisor to act on runs, and say what came of it."""
         if not asks:
             return
@@ -364,6 +366,6 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         outcome = await actions.do(host, asks)
         self.undo = actions.undo_of(outcome) or self.undo if not said else self.undo
         host.say(outcome.words if outcome.errors or not said else said, "red" if outcome.errors else "")
-        if any(isinstance(answer, protocol.RemoveAnswer) for answer in outcome.answers):
+        if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
             self.loader.anew()

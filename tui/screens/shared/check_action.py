@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, TriageRun
 from finetop.core.text import clean_line
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import count, counted, cut_end, cut_middle, long_span
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from finetop.core.protocol import TaskFacts, TriageAnswer, TriageRunAnswer
+    from finetop.core.protocol.messages.triage import TaskFacts, TriageAnswer, TriageRunAnswer
     from finetop.tui.app_interface import Host
     from finetop.tui.line import Line
     from finetop.tui.widgets.frame import Bottom
@@ -31,11 +32,11 @@ async def check(
 ) -> None:
     """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all."""
     try:
-        found: TriageRunAnswer | None = await host.ask(protocol.TriageRun(run))
+        found: TriageRunAnswer | None = await host.ask(TriageRun(run))
     except FinetopError:  # it was not checked; else the next request is refused for the same reason
         found = None
     if found is None or (found.newest if step is None else step) != found.row.step:
-        await order(host, protocol.Check(run, step))
+        await order(host, Check(run, step))
         return
     tasks = [one for one in found.tasks[1:] if one.total > one.n and one.mark != "unmeasurable"]
     if not _is_free(bottom):
@@ -48,7 +49,7 @@ async def check(
 
     def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
         label = f"{words}{price(more, found.item_s)}"
-        return Answer(key, label, lambda: start(order(host, protocol.Check(run, step, more=of))))
+        return Answer(key, label, lambda: start(order(host, Check(run, step, more=of))))
 
     own = [one for one in tasks if one.task == task]
     name = cut_end(clean_line(task), 24)
@@ -79,7 +80,7 @@ def price(tasks: list[TaskFacts], item_s: float | None) -> str:
 async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
     """Offer to look for the checkpoint that lost it, in as few looks as that needs."""
     try:
-        found: protocol.EarlierAnswer = await host.ask(protocol.Earlier(run))
+        found: EarlierAnswer = await host.ask(Earlier(run))
     except FinetopError as error:
         host.say(str(error), "red")
         return
@@ -90,7 +91,7 @@ async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
         return
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
-        return Answer(key, label, lambda: start(order(host, protocol.LookEarlier(run, on))))
+        return Answer(key, label, lambda: start(order(host, LookEarlier(run, on))))
 
     each = "" if found.look_s is None else f", each about {long_span(found.look_s)}"
     whole = (
@@ -108,7 +109,7 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, found: TriageAnswer)
     """Check the finished runs that have no check; several are asked about."""
     names = found.unchecked
     if len(names) == 1:
-        start(order(host, protocol.Check(names[0])))
+        start(order(host, Check(names[0])))
         return
     more = f" (the newest of {count(found.unchecked_total)})" if found.unchecked_total > len(names) else ""
     listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
@@ -116,12 +117,12 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, found: TriageAnswer)
 
     async def all_of_them() -> None:
         for name in names:
-            await order(host, protocol.Check(name))
+            await order(host, Check(name))
 
     bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="leave it")
 
 
-async def order(host: Host, ask: protocol.Check | protocol.LookEarlier) -> None:
+async def order(host: Host, ask: Check | LookEarlier) -> None:
     """Give an order, and say what came of it."""
     try:
         answer = await host.ask(ask)

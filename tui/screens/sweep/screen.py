@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import on
 
-from finetop.core import protocol
 from finetop.core.client import compare_runs
+from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line
@@ -154,12 +154,12 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
     async def _load(self) -> None:
         held, host = self.held, host_of(self)
         if not held.name:
-            every: protocol.SweepsAnswer = await host.ask(protocol.Sweeps())
+            every: SweepsAnswer = await host.ask(Sweeps())
             self._was_told = True
             if not every.sweeps:
                 return
             held.name = every.sweeps[0].name
-        answer: protocol.SweepsAnswer = await host.ask(protocol.Sweeps(held.name))
+        answer: SweepsAnswer = await host.ask(Sweeps(held.name))
         if held is self.held:
             held.take(answer)
 

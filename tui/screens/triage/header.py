@@ -10,7 +10,7 @@ from finetop.tui.line import Line, spread
 from finetop.tui.text import count, counted, cut_middle, long_span
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import TriageAnswer, TriageRow
+    from finetop.core.protocol.messages.triage import TriageAnswer, TriageRow
     from finetop.tui.screens.triage.state import Triaged
 
 

@@ -13,7 +13,7 @@ from finetop.tui.theme import MARKS
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import ItemAnswer, LostItem, TriageRow
+    from finetop.core.protocol.messages.triage import ItemAnswer, LostItem, TriageRow
 
 _LABEL = 11
 _KEPT = 500  # characters of an answer that a check keeps

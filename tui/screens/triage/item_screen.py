@@ -8,8 +8,8 @@ from textual import work
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.screens.triage.item import item_lines, title_line
@@ -20,7 +20,7 @@ from finetop.tui.widgets.lines import Lines
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import TriageRow
+    from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.screens.triage.items import Items
 
 
@@ -34,7 +34,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
     def __init__(self, row: TriageRow, items: Items, at: int) -> None:
         super().__init__()
         self.row, self.items, self.at = row, items, at
-        self.known: dict[int, protocol.ItemAnswer] = {}
+        self.known: dict[int, ItemAnswer] = {}
         self.top = 0  # the first row in view, where it is longer than the screen
 
     def compose(self) -> ComposeResult:
@@ -63,7 +63,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         self.query_one("#title", Lines).show((title_line(item, self.row, place, width),))
         body = self.query_one("#item", Lines)
         known = self.known.get(self.at)
-        lines = item_lines(known or protocol.ItemAnswer(item, [], [], [], [], NO_KIND), width)
+        lines = item_lines(known or ItemAnswer(item, [], [], [], [], NO_KIND), width)
         self.top = min(self.top, max(0, len(lines) - body.size.height))
         body.show(lines[self.top :])
         more = len(lines) - self.top > body.size.height
@@ -91,9 +91,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
                 self.redraw()
             item = self.items.items.get(at)
             if item is not None and at not in self.known:
-                self.known[at] = await host_of(self).ask(
-                    protocol.LookAtItem(self.row.name, item.task, item.item)
-                )
+                self.known[at] = await host_of(self).ask(LookAtItem(self.row.name, item.task, item.item))
                 self.redraw()
         except FinetopError as error:
             host_of(self).say(str(error), "red")
@@ -116,4 +114,4 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         self.dismiss()
 
 
-NO_KIND = protocol.ItemKind("", 0, 0, 0)
+NO_KIND = ItemKind("", 0, 0, 0)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.triage import LostItems, LostItemsAnswer
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.tui.line import Line, spread
 from finetop.tui.screens.triage.pane import NARROW, item_line
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from typing import Any
 
-    from finetop.core.protocol import ItemKind, LostItem, TriageRow
+    from finetop.core.protocol.messages.triage import ItemKind, LostItem, TriageRow
 
 CHUNK = 100
 _WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
 
-def asked_for(run: str, task: str, text: str) -> protocol.LostItems:
+def asked_for(run: str, task: str, text: str) -> LostItems:
     """Read a filter as it is typed: lost, won, kind:carry, margin>1, runs>2, and words in question or answers."""
-    ask = protocol.LostItems(run, task, limit=CHUNK)
+    ask = LostItems(run, task, limit=CHUNK)
     words = []
     for word in text.split():
         found = _WORD.match(word)
@@ -56,16 +57,16 @@ def _number(text: str) -> float | None:
 class Items:
     """The items of one cell, as far as they were looked at. `load` and `more` may raise NoSupervisor."""
 
-    ask: Callable[[protocol.Ask], Awaitable[Any]]
+    ask: Callable[[Ask], Awaitable[Any]]
     run: str
     task: str
     filter: str = ""
     kinds: list[ItemKind] = field(default_factory=list)
     items: dict[int, LostItem] = field(default_factory=dict)
-    answer: protocol.LostItemsAnswer | None = None  # the newest
+    answer: LostItemsAnswer | None = None  # the newest
 
     @property
-    def wanted(self) -> protocol.LostItems:
+    def wanted(self) -> LostItems:
         return asked_for(self.run, self.task, self.filter)
 
     @property

@@ -25,7 +25,7 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ItemKind, LostItem, TriageRow
+    from finetop.core.protocol.messages.triage import ItemKind, LostItem, TriageRow
 
 
 class ItemsScreen(Screen[None], inherit_bindings=False):

@@ -15,7 +15,7 @@ from finetop.tui.theme import MARKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import TaskFacts, TriageRow
+    from finetop.core.protocol.messages.triage import TaskFacts, TriageRow
     from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
 

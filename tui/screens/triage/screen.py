@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from textual import on, work
 from textual.screen import Screen
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line
@@ -38,7 +38,7 @@ from finetop.tui.widgets.table import Table
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import TriageRow, TriageRunAnswer
+    from finetop.core.protocol.messages.triage import TriageRow, TriageRunAnswer
     from finetop.tui.save import Sheet
 
 REST_S = 0.1  # the pane follows when the cursor rests so long
@@ -61,7 +61,7 @@ class TriageScreen(Screen[None], inherit_bindings=False):
         self.row_at = 0  # of the run under the cursor, whichever way the table is turned
         self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked
         self._turn: bool | None = None  # as the user wants it; None: as the width says
-        self._said: list[protocol.SetStanding] = []  # what undoes it, the newest last
+        self._said: list[SetStanding] = []  # what undoes it, the newest last
         self._columns = Columns(22, 7, 0, 0, 0, 10)
         self._is_stale = False
         self._wants_anew = True
@@ -400,8 +400,8 @@ class TriageScreen(Screen[None], inherit_bindings=False):
             actions.look(self.row, self.cell_task, self._say)
 
     @work
-    async def _say(self, row: TriageRow, task: str, standing: protocol.Standing) -> None:
-        if await actions.said_of(host_of(self), protocol.SetStanding(row.name, task, standing), self._said):
+    async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
+        if await actions.said_of(host_of(self), SetStanding(row.name, task, standing), self._said):
             self._show_at_once()
 
     @work

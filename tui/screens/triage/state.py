@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.triage import (
+    CellAnswer,
+    LookAtCell,
+    Standing,
+    Triage,
+    TriageRun,
+    TriageRunAnswer,
+)
 from finetop.tui.widgets.page_cache import CHUNK
 from finetop.tui.widgets.paged_list import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import TriageAnswer, TriageCell, TriageRow
+    from finetop.core.protocol.messages.triage import TriageAnswer, TriageCell, TriageRow
     from finetop.tui.widgets.page_cache import Pages
     from finetop.tui.widgets.paged_list import Ask
 
@@ -28,8 +35,8 @@ class Triaged(Listed["TriageRow"]):
         self.tasks: list[str] = []  # columns; they stay in their places until the table is loaded anew
         self.answer: TriageAnswer | None = None  # the newest
         self.filter = ""
-        self.cells: dict[tuple[int, str], protocol.CellAnswer] = {}  # (check, task) -> what is known of it
-        self.runs: dict[int, protocol.TriageRunAnswer] = {}  # by check
+        self.cells: dict[tuple[int, str], CellAnswer] = {}  # (check, task) -> what is known of it
+        self.runs: dict[int, TriageRunAnswer] = {}  # by check
 
     @property
     def is_empty(self) -> bool:
@@ -67,21 +74,21 @@ class Triaged(Listed["TriageRow"]):
         """Load all about a cell, if it is not known; give whether it came."""
         if (row.check_id, task) in self.cells:
             return False
-        self.cells[row.check_id, task] = await self._ask(protocol.LookAtCell(row.name, task, PANE_ITEMS))
+        self.cells[row.check_id, task] = await self._ask(LookAtCell(row.name, task, PANE_ITEMS))
         return True
 
     async def load_run(self, row: TriageRow) -> bool:
         """Load a run turned, if it is not known; give whether it came."""
         if row.check_id in self.runs:
             return False
-        self.runs[row.check_id] = await self._ask(protocol.TriageRun(row.name))
+        self.runs[row.check_id] = await self._ask(TriageRun(row.name))
         return True
 
-    def cell_of(self, row: TriageRow, task: str) -> protocol.CellAnswer | None:
+    def cell_of(self, row: TriageRow, task: str) -> CellAnswer | None:
         return self.cells.get((row.check_id, task))
 
     async def _asked(self, offset: int, limit: int) -> TriageAnswer:
-        answer: TriageAnswer = await self._ask(protocol.Triage(self.filter, offset, limit))
+        answer: TriageAnswer = await self._ask(Triage(self.filter, offset, limit))
         self.answer = answer
         return answer
 
@@ -90,7 +97,7 @@ class Triaged(Listed["TriageRow"]):
         return self._in_columns(answer.rows, answer.tasks), answer.matching
 
     async def _newer(self, row: TriageRow) -> TriageRow:
-        turned: protocol.TriageRunAnswer = await self._ask(protocol.TriageRun(row.name))
+        turned: TriageRunAnswer = await self._ask(TriageRun(row.name))
         (newer,) = self._in_columns([turned.row], turned.columns)
         return newer
 
@@ -116,6 +123,6 @@ def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> 
 
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Name the run that mends one, else the first of its base that is ok, as far as rows are held."""
-    fixed_by = row.standings.get("", protocol.Standing()).fixed_by
+    fixed_by = row.standings.get("", Standing()).fixed_by
     others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
     return fixed_by or next((one.name for one in others if one.verdict == "ok" and one.id != row.id), "")

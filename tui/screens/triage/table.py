@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.protocol import TriageCell
 from finetop.core.protocol.check_result import change
+from finetop.core.protocol.messages.triage import TriageCell
 from finetop.core.text import clean_line
 from finetop.core.wording.triage import standing_words, state_words, worst_cell
 from finetop.tui.text import cut_end, cut_middle
@@ -17,7 +17,7 @@ from finetop.tui.theme import MARKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import Standing, TriageRow
+    from finetop.core.protocol.messages.triage import Standing, TriageRow
     from finetop.tui.line import Line, Span
     from finetop.tui.theme import StyleName
 

@@ -9,8 +9,8 @@ from finetop.core.client.report.text import cut, cut_front
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol import FlipRow
     from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.checks import FlipRow
 
 TITLE = "Answers that changed"
 LOST_SHOWN, WON_SHOWN = 20, 5

@@ -7,13 +7,14 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 
-from finetop.core import protocol
 from finetop.core.client.report import Bars, Chart, formats
 from finetop.core.client.report.load import Told
 from finetop.core.client.report.run_page import page_of
 from finetop.core.client.report.svg import bars, chart, standalone, ticks
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read
+from finetop.core.protocol.messages.checks import FlipRow
+from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 
 HARMLESS = "word"
@@ -72,9 +73,9 @@ def told(text: str, *, checked: bool = True) -> Told:
         text, {text: text}, {"parameters": 1e8, "trainable_parameters": 1e6},
         data.Best(60, text), [data.Relative(1, text, text, 9)], [data.Relative(4, text, text, None)], 3,
     )  # fmt: skip
-    flip = protocol.FlipRow(text, text, False, 1.0, 0.0, text, text, -0.1, -4.0)
+    flip = FlipRow(text, text, False, 1.0, 0.0, text, text, -0.1, -4.0)
     curves = {
-        key: protocol.Curve(key, [0, 100, 239], [1.0, float("nan"), 0.5], [3.0, 2.0, 0.7], [2.0, 1.5, 0.6], 60, 0.6, 1)
+        key: Curve(key, [0, 100, 239], [1.0, float("nan"), 0.5], [3.0, 2.0, 0.7], [2.0, 1.5, 0.6], 60, 0.6, 1)
         for key in ("loss", "drift", text)
     }  # fmt: skip
     base = load_recipe("lora").resolved
