@@ -1,12 +1,7 @@
-"""Approaches to one task, side by side: prompt, examples, retrieval, training. One file each, found by listing.
+"""Approaches to one task, side by side: prompt, examples, retrieval, training.
 
-An approach is a module with
-- `ABOUT`: what it does, in one line,
-- `TRAINS`: whether weights move; without, its run is the measuring itself,
-- `UPDATES`: how it takes new facts in: "index" (anew, in seconds), "train" (a run of its own), or "" (it can't),
-- `settings(recipe)`: what is laid over the recipe, by dotted key, or why it can't be had of it.
-
-Each becomes a run like any other, tied to its comparison by the tag `approaches/NAME`. Nothing here imports torch.
+A file each, which has what `Approach` in core/plugins.py lists. Each becomes a run like any other, tied to its
+comparison by the tag `approaches/NAME`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -16,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from finetop.core import plugins
 from finetop.core.errors import BadInput, NotFound, RecipeError, did_you_mean
-from finetop.core.plugins import listed_names, load_listed
 from finetop.core.protocol.runs import NO_WEIGHT
 from finetop.core.protocol.tags import APPROACHES
-from finetop.core.recipe.load import recipe_from_json, recipe_to_mapping
-from finetop.core.recipe.merge import with_settings
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from types import ModuleType
+    from collections.abc import Mapping, Sequence
 
     from finetop.core.recipe.schema import Recipe
 
@@ -52,14 +46,7 @@ class LeftOut:
     why: str
 
 
-def names() -> tuple[str, ...]:
-    """List the approaches there are, without importing them."""
-    return listed_names(__name__)
-
-
-def load(name: str) -> ModuleType:
-    """Import one approach. Raises NotFound with a suggestion."""
-    return load_listed(__name__, name, kind="approach")
+names, load = plugins.APPROACHES.names, plugins.APPROACHES.load
 
 
 def metric_of(recipe: Recipe) -> str:
@@ -128,7 +115,7 @@ def _require_known(wanted: Sequence[str]) -> None:
             raise NotFound(f"there is no approach {name[:60]!r}.", hint=did_you_mean(name[:60], names()))
 
 
-def _runs(recipe: Recipe, approach: str, settings: dict[str, Any], seeds: int) -> list[Point]:
+def _runs(recipe: Recipe, approach: str, settings: Mapping[str, Any], seeds: int) -> list[Point]:
     """Make the runs of one approach: one for each seed where it trains, and one that learns the new facts too."""
     module, own = load(approach), recipe.approaches.settings.get(approach, {})
     if not module.TRAINS:
@@ -187,7 +174,7 @@ def _point(
     about = f"{approach}: {load(approach).ABOUT}"
     whole = {**mapping, "name": name, "about": about, "extends": None}
     try:
-        read = recipe_from_json(msgspec.json.encode(whole), "the recipe", to_train=to_train)
+        read = recipe_from_mapping(whole, to_train=to_train)
     except RecipeError as error:
         raise BadInput(f"approach {approach}: {error.message}", hint=error.hint) from error
     return Point(name, approach, seed, recipe_to_mapping(read), learns_news)

@@ -17,21 +17,20 @@ import msgspec
 from finetop.core import approaches
 from finetop.core.check.model_pair import Candidates, facts_of, open_candidates
 from finetop.core.check.scoring import cache, target
-from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt, halve_until_it_fits
 from finetop.core.check.scoring.generation import answer
-from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, packs_exactly, plan_for
+from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.data.prompts import open_asker, tell
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput
 from finetop.core.models import load, resolve
-from finetop.core.models.devices import free_memory, scoring_dtype
+from finetop.core.models.devices import scoring_dtype
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.protocol.events import ApproachMeasured, Phase, RowScore
 from finetop.core.recipe.schema import Target
-from finetop.core.runtime import failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -228,27 +227,7 @@ def kept(
             found = {score.item: score for score in scores}
         return found
 
-    return in_smaller_batches(loaded, under)
-
-
-def in_smaller_batches(
-    loaded: Loaded, under: Callable[[BatchPlan], dict[str, ItemScore]]
-) -> dict[str, ItemScore]:
-    """Score under the device's batch plan; out of memory, once more in rows half as long. Raises EnvironmentTrouble."""
-    plan = loaded.plan
-    while True:
-        try:
-            return under(plan)
-        except (RuntimeError, MemoryError) as error:
-            if not failures.is_out_of_memory(error):
-                raise
-            if plan.row_tokens <= LEAST_ROW_TOKENS:
-                hint = "Free some memory, or measure on a larger device."
-                raise EnvironmentTrouble(
-                    f"out of memory even with rows of {plan.row_tokens} tokens.", hint=hint
-                ) from error
-        free_memory(loaded.device)
-        plan = plan.halved()
+    return halve_until_it_fits(under, loaded.plan, loaded.device, or_else="measure on a larger device")
 
 
 @dataclass(frozen=True)

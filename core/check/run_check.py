@@ -15,9 +15,9 @@ from finetop.core.check.build_result import assemble
 from finetop.core.check.context import open_paper
 from finetop.core.check.model_pair import as_tuned, open_candidates
 from finetop.core.check.scoring import drift, noise_floor as noise, target
-from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
 from finetop.core.check.scoring.batches import LOOK_ITEMS, Examinee
-from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, packs_exactly, plan_for
+from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
     Pace,
     Sheet,
@@ -34,11 +34,8 @@ from finetop.core.check.scoring_passes import (
     unscored,
 )
 from finetop.core.check.statistics import conclude, plan as planning, sequential
-from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import resolve
-from finetop.core.models.devices import free_memory
 from finetop.core.protocol.events import Phase
-from finetop.core.runtime import failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -101,21 +98,14 @@ def in_smaller_batches(paper: Paper, take: Callable[[BatchPlan], Answer]) -> Ans
     plan = plan_for(device)
     if paper.candidates.reads_rows_alone:
         plan = BatchPlan("plain", plan.row_tokens)
-    while True:
-        try:
-            return take(plan)
-        except (RuntimeError, MemoryError) as error:
-            if not failures.is_out_of_memory(error):
-                raise
-            if plan.row_tokens <= LEAST_ROW_TOKENS:
-                hint = "Free some memory, or check on a larger device."
-                raise EnvironmentTrouble(
-                    f"out of memory even with rows of {plan.row_tokens} tokens.", hint=hint
-                ) from error
-        free_memory(device)
+
+    def score_again(row_tokens: int) -> None:
         paper.told.clear()
-        plan = plan.halved()
-        print(f"out of memory: both models are scored again in rows of {plan.row_tokens} tokens", flush=True)
+        print(f"out of memory: both models are scored again in rows of {row_tokens} tokens", flush=True)
+
+    return halve_until_it_fits(
+        take, plan, device, or_else="check on a larger device", before_again=score_again
+    )
 
 
 def judge(

@@ -15,7 +15,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.submit import Submit
-from finetop.core.recipe.merge import with_settings
+from finetop.core.recipe.dotted import with_settings
 from finetop.core.text import clean_line
 from finetop.core.wording import remedies as words
 

@@ -26,11 +26,11 @@ KEPT = "merged"  # below the home's models
 
 def recipe_of(run_folder: Path) -> Recipe:
     """Read the recipe that a run was made by. Raises BadInput where its folder is damaged."""
-    from finetop.core.recipe.load import recipe_from_json
+    from finetop.core.recipe.load import recipe_from_mapping
 
     try:
         facts = msgspec.json.decode((run_folder / "run.json").read_bytes())
-        return recipe_from_json(msgspec.json.encode(facts["recipe"]), "run.json", to_train=False)
+        return recipe_from_mapping(facts["recipe"], "run.json", to_train=False)
     except (OSError, msgspec.DecodeError, KeyError, TypeError) as error:
         raise BadInput(f"{run_folder}: its run.json can't be read.", hint="Pick another run.") from error
 

@@ -13,18 +13,18 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, Union
 
 import msgspec
 
-from finetop.core.plugins import listed_names
+from finetop.core.protocol import messages
 from finetop.core.protocol.messages.limits import Large, Whole
 from finetop.core.protocol.request import Ask, Order, Question
 
 VERSION = 1
 REQUEST_LIMIT = 4 << 20  # bytes of one request
 ANSWER_LIMIT = 16 << 20
-MESSAGES = "finetop.core.protocol.messages"
 
 
 class Envelope(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,8 +56,8 @@ reply_decoder = msgspec.json.Decoder(Reply)
 
 def requests() -> list[type[Ask]]:
     """List the classes of all requests there are."""
-    for name in listed_names(MESSAGES):
-        import_module(f"{MESSAGES}.{name.replace('-', '_')}")
+    for module in iter_modules(messages.__path__):
+        import_module(f"{messages.__name__}.{module.name}")
     return [*Question.__subclasses__(), *Order.__subclasses__()]
 
 

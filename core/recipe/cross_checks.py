@@ -11,6 +11,7 @@ from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.answer_rules import find_rule
+from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
 
 if TYPE_CHECKING:
@@ -43,15 +44,8 @@ def cross_problems(
         _approaches,
     ):
         for key, message, hint in rule(recipe):
-            problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
+            problems.append(RecipeError(message, place=place_of(key, places, whole), key=key, hint=hint))
     return problems
-
-
-def _place(key: str, places: Mapping[str, str], whole: str) -> str:
-    """The place of a setting, or of the nearest section around it that was written."""
-    while key and key not in places:
-        key = key.rpartition(".")[0]
-    return places.get(key, whole)
 
 
 def _method(recipe: Recipe) -> Iterator[Found]:

@@ -35,8 +35,7 @@ __all__ = [
     "load_recipe",
     "load_root",
     "paths_of",
-    "recipe_from_json",
-    "recipe_to_json",
+    "recipe_from_mapping",
     "recipe_to_mapping",
     "resolve_text",
 ]
@@ -85,7 +84,7 @@ def resolve_text(
 ) -> Loaded:
     """Load a recipe from text that is not (yet) a file; paths start from `cwd`. Raises RecipeError.
 
-    `to_train` is false where nothing is trained: see recipe_from_json.
+    `to_train` is false where nothing is trained: see recipe_from_mapping.
     """
     cwd = Path.cwd() if cwd is None else cwd
     return _resolve(text, Origin(label, cwd), None, sets, cwd, to_train=to_train)
@@ -110,29 +109,25 @@ def check_files(loaded: Loaded, look: Look | None = None) -> None:
 
 
 def recipe_to_mapping(recipe: Recipe) -> dict[str, Any]:
-    """Give a recipe as plain data in the shape of its YAML, every default written out."""
+    """Return a recipe as plain data for JSON in the shape of its YAML, every default written out."""
     mapping: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(recipe))  # tuples become lists
     for section in ("method", "objective"):
         mapping[section] = {"name": mapping[section]["name"], **mapping[section]["options"]}
     return mapping
 
 
-def recipe_to_json(recipe: Recipe) -> str:
-    """Write a recipe as one JSON object, every default written out."""
-    return msgspec.json.encode(recipe_to_mapping(recipe)).decode()
+def recipe_from_mapping(
+    mapping: Mapping[str, Any], place: str = "the recipe", *, to_train: bool = True
+) -> Recipe:
+    """Return the recipe of what recipe_to_mapping made, checked as strictly as a file. Raises RecipeError.
 
-
-def recipe_from_json(text: str | bytes, label: str = "recipe.json", *, to_train: bool = True) -> Recipe:
-    """Read what recipe_to_json wrote, checked as strictly as a file. Raises RecipeError.
-
-    `to_train` is false where nothing is trained: a check may hold weights in fewer bits, which training may not, and
-    of a model that was made elsewhere method and objective may be none of ours.
+    `place` is named where it is wrong. `to_train` is false where nothing is trained: a check may hold weights in fewer
+    bits, which training may not, and of a model that was made elsewhere method and objective may be none of ours.
     """
     try:
-        decoded = msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise RecipeError(f"is not JSON: {error}.", place=label) from error
-    root = _checked_root(from_plain(decoded, Origin(label, Path.cwd())))
+        root = _checked_root(from_plain(mapping, Origin(place, Path.cwd())))
+    except RecursionError as error:
+        raise RecipeError("is nested too deeply.", place=place) from error
     recipe, problems, _ = read_recipe(root, to_train=to_train)
     _raise_first(problems)
     assert recipe is not None

@@ -29,7 +29,9 @@ def chosen(recipe: Recipe) -> dict[str, Any]:
 def is_on(name: str, options: Any) -> bool:
     """Say if these options turn a protection on."""
     module = PROTECTIONS.load(name)
-    return bool(module.is_on(options) if hasattr(module, "is_on") else getattr(options, module.SHORT))
+    if hasattr(module, "is_on"):
+        return bool(module.is_on(options))
+    return module.SHORT is not None and bool(getattr(options, module.SHORT))
 
 
 def problems(recipe: Recipe) -> Iterator[Found]:
@@ -78,8 +80,8 @@ def with_sources(recipe: Recipe) -> Data:
     more = [
         source
         for name, options in chosen(recipe).items()
-        if hasattr(PROTECTIONS.load(name), "sources")
-        for source in PROTECTIONS.load(name).sources(options)
+        if hasattr(module := PROTECTIONS.load(name), "sources")
+        for source in module.sources(options)
     ]
     return msgspec.structs.replace(recipe.data, train=(*recipe.data.train, *more))
 
@@ -104,8 +106,8 @@ class Memory:
 def memory(recipe: Recipe, sizes: Sizes) -> Memory:
     """Add up what the protections of a recipe hold beside the training."""
     held = [
-        PROTECTIONS.load(name).memory(options, sizes)
+        module.memory(options, sizes)
         for name, options in chosen(recipe).items()
-        if hasattr(PROTECTIONS.load(name), "memory")
+        if hasattr(module := PROTECTIONS.load(name), "memory")
     ]
     return Memory(sum(part.on_device for part in held), sum(part.on_host for part in held))

@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.plugins import ALARMS, PROTECTIONS
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from finetop.core.plugins import ALARMS, PROTECTIONS, PluginKind
 
 VERSION = 1
 
@@ -348,11 +345,11 @@ class Budget(Section, frozen=True, kw_only=True):
     ] = None
 
 
-def _of_folder(name: str, package: ModuleType, about: str) -> type[msgspec.Struct]:
+def _of_folder(name: str, plugins: PluginKind[Any], about: str) -> type[msgspec.Struct]:
     """Make a section with a setting for each file of a folder: that file's Options."""
     return msgspec.defstruct(
         name,
-        [(one, package.load(one).Options, package.load(one).Options()) for one in package.names()],
+        [(key, plugins.load(key).Options, plugins.load(key).Options()) for key in plugins.names()],
         bases=(Section,),
         namespace={"__doc__": about},
         frozen=True,

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import BadInput, RecipeError, did_you_mean
+from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.find import find_recipe, origin_of, read_text
 from finetop.core.recipe.load import Loaded, load_root
 from finetop.core.recipe.merge import merge_recipes
@@ -28,7 +29,7 @@ from finetop.core.recipe.strict_yaml import Node, parse
 from finetop.core.text import plain, quoted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 STAGES = "stages"
 NAME = re.compile(r"[a-z][a-z0-9-]{0,30}", re.ASCII)
@@ -183,7 +184,7 @@ def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Se
     for key, reference in found.items():
         if reference.kind != "stage" or reference.name in before:
             continue
-        place = _place(loaded.places, key, loaded.chain[0])
+        place = place_of(key, loaded.places, loaded.chain[0])
         said = f"stage {stage}: {key}: "
         if reference.name in every:
             which = "itself" if reference.name == stage else f"{reference.name}, which comes after it"
@@ -193,9 +194,3 @@ def _require_before(loaded: Loaded, stage: str, before: Sequence[str], every: Se
         raise RecipeError(
             f"{said}there is no stage {plain(reference.name)}.", place=place, key=key, hint=hint
         )
-
-
-def _place(places: Mapping[str, str], key: str, whole: str) -> str:
-    while key and key not in places:
-        key = key.rpartition(".")[0]
-    return places.get(key, whole)

@@ -10,12 +10,12 @@ from finetop.core.train.methods import _start
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from types import ModuleType
 
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.data.examples import AnyExample
     from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
     from finetop.core.train.trainer_setup import Setup
@@ -58,7 +58,7 @@ def general_windows(recipe: Recipe, tokenizer: PreTrainedTokenizerBase, home: Ho
     return [ids[at : at + WINDOW] for at in range(0, len(ids), WINDOW)]
 
 
-def make_trainer(objective: ModuleType, setup: Setup) -> Any:
+def make_trainer(objective: Objective, setup: Setup) -> Any:
     """Let the objective build its trainer, with the method's callbacks and optimizer."""
     from finetop.core.train import cpu_lm_head
 

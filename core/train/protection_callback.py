@@ -33,19 +33,20 @@ if TYPE_CHECKING:
 
 def require(recipe: Recipe, base: ResolvedModel) -> None:
     """See that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
-    asking = [
-        (protections.load(name), options) for name, options in recipe_protections.chosen(recipe).items()
+    requires = [
+        (module.require, options)
+        for name, options in recipe_protections.chosen(recipe).items()
+        if hasattr(module := protections.load(name), "require")
     ]
-    asking = [(module, options) for module, options in asking if hasattr(module, "require")]
-    if not asking:
+    if not requires:
         return
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
         base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
     )
-    for module, options in asking:
-        module.require(config, options)
+    for require_shape, options in requires:
+        require_shape(config, options)
 
 
 def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:

@@ -17,9 +17,9 @@ from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import ModuleType
 
     from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -164,7 +164,7 @@ def train(
 
 
 def tokenizer_for(
-    objective: ModuleType, recipe: Recipe, base: ResolvedModel, rows: training_set.ReadData
+    objective: Objective, recipe: Recipe, base: ResolvedModel, rows: training_set.ReadData
 ) -> Any:
     """Load the model's tokenizer, or let the objective make one of its own from the rows."""
     if hasattr(objective, "make_tokenizer"):
@@ -178,7 +178,7 @@ def tokenizer_for(
 
 
 def load_model(
-    objective: ModuleType, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
+    objective: Objective, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
 ) -> Any:
     """Load the model that the recipe names, or what the objective makes of it."""
     kind = load.torch_dtype(dtype, device)

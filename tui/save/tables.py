@@ -10,11 +10,11 @@ from finetop.core.client import compare_runs, seed_groups
 from finetop.core.client.report import Chart, Table
 from finetop.core.client.report.sections.checkpoints import checkpoints
 from finetop.core.client.report.sections.curves import line_of
-from finetop.core.client.report.sections.recipe import flat
 from finetop.core.client.report.sections.samples import samples
 from finetop.core.client.report.sections.tasks import tasks
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import change, short_answer
+from finetop.core.recipe.dotted import flat_texts
 from finetop.core.wording import approaches as words
 from finetop.tui.save import Sheet
 
@@ -91,7 +91,7 @@ def run(
         case "samples":
             return Sheet(name, _tables(samples(detail)))
         case "recipe":
-            return Sheet(name, (Table(("setting", "value"), tuple(flat(detail.recipe))),))
+            return Sheet(name, (Table(("setting", "value"), tuple(flat_texts(detail.recipe).items())),))
         case "check":
             return Sheet(name, _tables(tasks(outcome)))
         case "steps":

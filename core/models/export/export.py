@@ -166,7 +166,9 @@ def merge(wanted: Wanted, base: ResolvedModel, tuned: Any, work: str) -> Any:
         tuned = merging.load_written_out(base, wanted.checkpoint, number_format, wanted.device)
         if wanted.remedy is not None:
             candidate = wanted.remedy.candidate
-            tuned = REMEDIES.load(candidate.remedy).change(candidate, base, wanted.checkpoint).make(tuned)
+            module = REMEDIES.load(candidate.remedy)
+            if hasattr(module, "change"):
+                tuned = module.change(candidate, base, wanted.checkpoint).make(tuned)
     return merging.merged(tuned, wanted.checkpoint)
 
 

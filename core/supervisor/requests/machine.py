@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from finetop.core.protocol.messages.machine import (
     Paths,
     PathsAnswer,
 )
+from finetop.core.runtime import child
 from finetop.core.runtime.gpus import HAS_NO_ANSWER
 from finetop.core.store import jobs
 from finetop.core.supervisor.gpus import monitor, pool
@@ -152,38 +152,19 @@ async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
 
     Raises EnvironmentTrouble where that takes too long.
     """
+    home = str(supervisor.home.root)
     asked = msgspec.json.encode({"recipe": ask.recipe, "row": ask.row})
     try:
         async with asyncio.timeout(LONGEST_S), supervisor.looking_ahead:
-            lines = await _lines(str(supervisor.home.root), asked)
+            answer = await child.answer("finetop.core.client.plan_preview", home, asked=asked)
     except TimeoutError as error:
         raise EnvironmentTrouble(
             f"a plan took longer than {LONGEST_S:g} s.", hint="Ask there: `finetop plan RECIPE`."
         ) from error
+    lines = answer.output.splitlines()
     if not lines:
         raise FinetopError("no plan could be made of this recipe.", hint="Ask there: `finetop plan RECIPE`.")
     return LookAheadAnswer([msgspec.json.decode(line) for line in lines])
-
-
-async def _lines(home: str, asked: bytes) -> list[bytes]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "finetop.core.client.plan_preview",
-        home,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    said = b""
-    try:
-        said, _ = await process.communicate(asked)
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return said.splitlines()
 
 
 ANSWERS = {Gpus: gpus, Paths: paths, LookAhead: look_ahead}

@@ -11,7 +11,7 @@ from finetop.core.models import checkpoint
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.recipe.changes import Change, changes
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import secrets
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
@@ -42,7 +42,7 @@ def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
     if ask.recipe is not None:
         secrets.require_none(msgspec.json.encode(ask.recipe).decode(), "the recipe")
-        recipe_from_json(msgspec.json.encode(ask.recipe), "the recipe")
+        recipe_from_mapping(ask.recipe)
     folder = supervisor.home.root / detail.folder
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)

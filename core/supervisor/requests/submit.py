@@ -25,8 +25,9 @@ from finetop.core.protocol.messages.submit import (
     SubmitChain,
     SubmitChainAnswer,
 )
-from finetop.core.recipe.load import check_name, recipe_from_json
-from finetop.core.recipe.references import Reference, references, replaced
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import check_name, recipe_from_mapping
+from finetop.core.recipe.references import Reference, references
 from finetop.core.runtime import secrets
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
@@ -105,7 +106,7 @@ def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
             )
         if reference.kind == "stage":
             one = Reference("run", str(numbers[reference.name]), reference.step)
-            recipe = replaced(recipe, key, str(one))
+            recipe = with_settings(recipe, {key: str(one)})
     return recipe
 
 
@@ -213,7 +214,7 @@ def require_run(
     secrets.require_no_setting(
         options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
     )
-    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=verb == "train")
+    read = recipe_from_mapping(recipe, to_train=verb == "train")
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
 

@@ -11,6 +11,7 @@ from finetop.core.protocol import tags as protocol_tags
 from finetop.core.protocol.messages.runs import SweepBrief, Sweeps, SweepsAnswer, SweptRun
 from finetop.core.protocol.messages.submit import SubmitAnswer, SubmitSweep, SubmitSweepAnswer
 from finetop.core.protocol.tags import SWEEP, require_tag
+from finetop.core.recipe.dotted import flat_settings
 from finetop.core.recipe.load import check_name
 from finetop.core.recipe.sweeps import SEED
 from finetop.core.recipe.type_words import number_words
@@ -19,8 +20,6 @@ from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import submit as orders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.supervisor.state import Supervisor
 
 
@@ -75,7 +74,7 @@ def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
         )
         raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
     why = ready.why(supervisor)
-    recipes = {number: dict(_flat(runs.recipe(supervisor.connection, number))) for number in members[name]}
+    recipes = {number: _texts(runs.recipe(supervisor.connection, number)) for number in members[name]}
     chosen = _chosen(supervisor, members[name])
     for number, values in chosen.items():
         recipes[number].update(values)
@@ -134,16 +133,16 @@ def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:
     )
 
 
-def _flat(recipe: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """List the settings of a recipe by their dotted keys, each as text."""
-    for name, value in recipe.items():
-        key = f"{before}.{name}" if before else name
-        if isinstance(value, dict):
-            yield from _flat(value, key)
-        elif isinstance(value, float):
-            yield key, number_words(value)
-        else:
-            yield key, value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _texts(recipe: dict[str, Any]) -> dict[str, str]:
+    """Write the settings of a recipe by their dotted keys."""
+    settings = flat_settings(recipe, of_item=None)
+    return {key: _text(value) for key, value in settings if value != {}}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return number_words(value)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _differing(recipes: list[dict[str, str]]) -> list[str]:

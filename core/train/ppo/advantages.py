@@ -26,6 +26,20 @@ def token_rewards(
     return rewards
 
 
+def next_coefficient(
+    coefficient: float, kl: float, target: float | None, horizon: int, answers: int
+) -> float:
+    """Return what a nat of divergence costs in the next rollout (arXiv:1909.08593, section 2.2).
+
+    kl and target in nats per answer. It grows by at most a fifth per `horizon` answers where the divergence is above
+    its target, and shrinks as slowly where it is below. Without a target it stays.
+    """
+    if target is None:
+        return coefficient
+    error = min(0.2, max(-0.2, kl / target - 1))
+    return coefficient * (1 + error * answers / horizon)
+
+
 def estimate(
     rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float
 ) -> tuple[Tensor, Tensor]:

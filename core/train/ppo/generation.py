@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.data.examples import PromptExample
+    from finetop.core.train.ppo.options import Options
     from finetop.core.train.ppo.policy import Reader, Reference, Said
-    from finetop.core.train.ppo.settings import Settings
     from finetop.core.train.ppo.values import Value
     from finetop.core.train.trainers.reward_sum import Paid, Payer
 
@@ -29,7 +29,7 @@ class Writer:
     """A policy with all that its answers are judged by."""
 
     model: Any
-    settings: Settings
+    settings: Options
     tokenizer: PreTrainedTokenizerBase
     payer: Payer
     reader: Reader
@@ -81,7 +81,9 @@ class Writer:
             reference = self.reference.logprobs(ids, attention, mask.shape[1])
         paid = torch.tensor(counted, device=ids.device)
         rewards = advantages.token_rewards(paid, said.logprobs, reference, mask, coefficient)
-        better, returns = advantages.estimate(rewards, values, mask, self.settings.gamma, self.settings.lam)
+        better, returns = advantages.estimate(
+            rewards, values, mask, self.settings.gamma, self.settings.gae_lambda
+        )
         nats = ((said.logprobs - reference) * mask).sum(1)
         return Batch(ids, attention, mask, said.logprobs * mask, values, better, returns), nats
 

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grad_norm_
 from transformers import TrainerControl, TrainerState, get_scheduler
 from transformers.trainer_callback import CallbackHandler, DefaultFlowCallback
 
-from finetop.core.train.ppo import advantages, chance, kl, longest, losses, optimizers, rollouts, scores
+from finetop.core.train.ppo import advantages, chance, longest, losses, optimizers, rollouts, scores
 from finetop.core.train.ppo.generation import Writer
 from finetop.core.train.ppo.policy import Reader, Reference, switch_dropout_off
 from finetop.core.train.ppo.rollouts import Batch
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase, TrainingArguments
 
     from finetop.core.data.examples import PromptExample
-    from finetop.core.train.ppo.settings import Settings
+    from finetop.core.train.ppo.options import Options
     from finetop.core.train.trainers.reward_sum import Payer
 
 
@@ -40,7 +40,7 @@ class PolicyTrainer:
         self,
         model: Any,
         arguments: TrainingArguments,
-        settings: Settings,
+        settings: Options,
         tokenizer: PreTrainedTokenizerBase,
         train: Sequence[PromptExample],
         evaluation: Sequence[PromptExample],
@@ -58,7 +58,7 @@ class PolicyTrainer:
         switch_dropout_off(model)
         reader = Reader(model, settings.temperature)
         width = reader.head.weight.shape[-1]
-        self.value = Value(width, separate=settings.separate_value).to(self.device)
+        self.value = Value(width, separate=settings.value == "separate").to(self.device)
         self.writer = Writer(
             model,
             settings,
@@ -224,7 +224,7 @@ class PolicyTrainer:
             "explained_variance": advantages.explained_variance(values, returns, mask),
             **{f"part/{name}": _mean(found) for name, found in paid.parts.items()},
         }
-        self.coefficient = kl.adapted(
+        self.coefficient = advantages.next_coefficient(
             self.coefficient, divergence, settings.kl_target, settings.kl_horizon, len(prompts)
         )
         return told

@@ -9,9 +9,9 @@ import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from finetop.core.train.ppo.options import Options
     from finetop.core.train.ppo.policy import Said
     from finetop.core.train.ppo.rollouts import Batch
-    from finetop.core.train.ppo.settings import Settings
 
 
 def policy_loss(
@@ -46,7 +46,7 @@ def divergence(logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
 
 
 def batch_loss(
-    said: Said, values: Tensor, batch: Batch, settings: Settings
+    said: Said, values: Tensor, batch: Batch, settings: Options
 ) -> tuple[Tensor, dict[str, float]]:
     """Sum the loss of a batch over its tokens, and what is told of it."""
     mask = batch.mask

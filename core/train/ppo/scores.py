@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Normalize = Literal["none", "batch", "running"]
+    from finetop.core.train.ppo.options import Normalize
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import ModuleType
 
     from transformers import PreTrainedTokenizerBase
 
+    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -26,7 +26,7 @@ class Base:
     recipe: Recipe
     model: Any
     tokenizer: PreTrainedTokenizerBase
-    objective: ModuleType
+    objective: Objective
     run_folder: Path
     home: Home
     events: EventLog

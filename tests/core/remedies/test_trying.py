@@ -17,7 +17,7 @@ from finetop.core.models.export import export
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.job import Job
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.remedies import _trial, intruders
 from finetop.core.remedies._job import wanted_of
 from finetop.core.runtime import event_log
@@ -210,7 +210,7 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     """What is written is what was scored, to the bit; where it is not, that is refused."""
     from safetensors.torch import load_file
 
-    recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False)
+    recipe = recipe_from_mapping(spec.recipe, "job.json", to_train=False)
     candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidate = next(one for one in candidates if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"

@@ -11,7 +11,7 @@ from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
-from finetop.core.recipe.load import Loaded, check_files, find_problems, recipe_to_json, resolve_text
+from finetop.core.recipe.load import Loaded, check_files, find_problems, resolve_text
 from finetop.core.recipe.type_words import number_words
 
 if TYPE_CHECKING:
@@ -253,7 +253,7 @@ def source_of(form: Form) -> str:
     if not known or form.loaded is None:
         return form.base.text
     changes = "".join(f"#   {as_set(form, key, form.edits[key])}\n" for key in known)
-    whole = json.dumps(json.loads(recipe_to_json(form.loaded.recipe)), indent=1)
+    whole = json.dumps(form.loaded.resolved, indent=1)
     return f"# {form.base.title}, with these settings typed over it:\n{changes}{whole}\n"
 
 

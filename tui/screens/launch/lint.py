@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.preflight.lint.report import Asked, Told
+from finetop.core.runtime.child import answer_lines
 from finetop.core.text import clean_line
 from finetop.tui.line import Line
-from finetop.tui.screens.launch.subprocess import told
 from finetop.tui.text import counted
 
 if TYPE_CHECKING:
@@ -69,7 +69,9 @@ class DataLint:
         yield
         await asyncio.sleep(PAUSE_S)
         asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
-        async with aclosing(told("finetop.core.preflight.lint", homes[0].root, asked)) as lines:
+        async with aclosing(
+            answer_lines("finetop.core.preflight.lint", str(homes[0].root), asked=asked)
+        ) as lines:
             async for line in lines:
                 self.linted = taken_in(self.linted, msgspec.json.decode(line, type=Told))
                 yield

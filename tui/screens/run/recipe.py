@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.recipe.dotted import flat_texts
 from finetop.core.text import clean_line
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import version_lines
@@ -69,8 +70,8 @@ def _built_in(name: str) -> dict[str, Any] | None:
 
 def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
     """Write the settings that are not the built-in recipe's, each with what that has."""
-    theirs = dict(_flat(base, ""))
-    own = [(key, text) for key, text in _flat(recipe, "") if key not in _OF_THE_FILE]
+    theirs = flat_texts(base)
+    own = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
     found = [(key, text) for key, text in own if theirs.get(key, "null") != text]
     if not found:
         return [((f" nothing: it is {name} as it comes", "dim"),)]
@@ -128,28 +129,12 @@ def plan_line(detail: RunDetail) -> list[Line]:
 
 def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
     """Write every setting as `section.name  value`, in the recipe's order."""
-    flat = _flat(recipe, "")
-    name_width = min(34, max((len(name) for name, _ in flat), default=0))
+    settings = flat_texts(recipe)
+    name_width = min(34, max((len(name) for name in settings), default=0))
     lines: list[Line] = []
-    for name, text in flat:
+    for name, text in settings.items():
         label = clean_line(name)
         rows = wrapped(text, width - name_width - 4, 3) or [""]
         lines.append(((f" {cut_middle(label, name_width):<{name_width}}  ", "dim"), (rows[0], "")))
         lines += [((" " * (name_width + 3), ""), (row, "")) for row in rows[1:]]
     return lines
-
-
-def _flat(node: Any, name: str) -> list[tuple[str, str]]:
-    if isinstance(node, dict) and node:
-        return [
-            pair
-            for key, value in node.items()
-            for pair in _flat(value, f"{name}.{key}" if name else str(key))
-        ]
-    if isinstance(node, list) and any(isinstance(one, dict) for one in node):
-        return [pair for at, value in enumerate(node) for pair in _flat(value, f"{name}[{at}]")]
-    if isinstance(node, bool) or node is None:
-        return [(name, {True: "true", False: "false", None: "null"}[node])]
-    if isinstance(node, list):
-        return [(name, ", ".join(str(one) for one in node) or "none")]
-    return [(name, "none" if node == {} else str(node))]

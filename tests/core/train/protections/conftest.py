@@ -11,7 +11,7 @@ import pytest
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
-from finetop.core.recipe.load import recipe_from_json, recipe_to_json, resolve_text
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping, resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
@@ -98,7 +98,7 @@ def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
             merges = name not in ("method", "objective") and isinstance(section, dict)
             whole[name] = {**whole[name], **section} if merges else section
         recipe = resolve_text(json.dumps(whole)).recipe
-        assert recipe_from_json(recipe_to_json(recipe)) == recipe
+        assert recipe_from_mapping(recipe_to_mapping(recipe)) == recipe
         return recipe
 
     return make
