@@ -17,8 +17,9 @@ from typing import Any
 import far
 import pytest
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.messages.session import Shutdown
 from finetop.core.runtime.home import Home, prepare
 
 NAME = "smollm2-135m-instruct"
@@ -96,9 +97,9 @@ def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -
                 assert time.monotonic() < deadline, "it was never written"
                 time.sleep(1)
         with Client(home, start=False) as client:
-            runs = client.ask(protocol.Runs()).rows
+            runs = client.ask(Runs()).rows
         assert {row.name for row in runs} == {"demo-lora", "demo-full-hot"}
         print(f"{len(press.pressed)} keys: {' '.join(press.pressed)}, and the folder's name")
     finally:
         with Client(home, start=False) as client:
-            client.ask(protocol.Shutdown())
+            client.ask(Shutdown())

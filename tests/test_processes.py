@@ -64,7 +64,10 @@ def test_a_supervisor_that_has_worked_has_loaded_no_torch():
     code = """
 import asyncio, sys, tempfile
 from pathlib import Path
-from finetop.core import protocol
+from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.runs import Curves, GetRun, ReadLog, Runs, Sql
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.recipe.load import resolve_text
 from finetop.core.store.database import open_store
@@ -77,10 +80,9 @@ home = Home(Path(tempfile.mkdtemp()) / "h"); prepare(home)
 s = Supervisor(home, open_store(home.database))
 loaded = resolve_text("recipe: 1\\nextends: lora\\nname: x\\n")
 async def work():
-    await dispatch.answer(s, protocol.Submit(loaded.resolved, loaded.text, "x"))
+    await dispatch.answer(s, Submit(loaded.resolved, loaded.text, "x"))
     await tick.beat(s)
-    for ask in (protocol.Hello(), protocol.Runs(), protocol.GetRun("x"), protocol.Curves("x", [], 10, 10),
-                protocol.Sql("SELECT 1"), protocol.Checks("x"), protocol.ReadLog("x")):
+    for ask in (Hello(), Runs(), GetRun("x"), Curves("x", [], 10, 10), Sql("SELECT 1"), Checks("x"), ReadLog("x")):
         await dispatch.answer(s, ask)
 asyncio.run(work())
 print(sorted({"torch", "transformers", "trl", "peft", "datasets", "textual", "pyarrow"} & set(sys.modules)))

@@ -14,8 +14,8 @@ import pytest
 from rig import SEVERAL, Rig
 from sample_logs import choice_row, write_log
 
-from finetop.core import protocol
 from finetop.core.commands.main import main, parser_of, verbs
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.load import load_recipe
 from finetop.core.runtime.home import Home
@@ -85,7 +85,7 @@ def run_on_fake_jobs(rig: Rig, words: list[str], page: str) -> None:
     if verb == "run":
         rig.wait_state(words[1], "finished")
         deadline = time.monotonic() + 30
-        while (row := rig.ask(protocol.GetRun(words[1])).row).check is None or row.checking is not None:
+        while (row := rig.ask(GetRun(words[1])).row).check is None or row.checking is not None:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from textual import work
 from textual.app import App
 
-from finetop.core import protocol
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import RunsAnswer
+from finetop.core.protocol.request import Answer, Request
 from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
@@ -120,19 +121,19 @@ class FinetopApp(App[str], inherit_bindings=False):
     def now(self) -> float:
         return self._now()
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Request[Answer]) -> Answer:
         """Ask the supervisor. Raises NoSupervisor when it is gone; the connection comes back by itself."""
         asker = self._fleet or self._askers[self.homes[0].label]
         answer = await asker.ask(ask)
-        if isinstance(answer, protocol.RunsAnswer):
+        if isinstance(answer, RunsAnswer):
             self.running = answer.running
         return answer
 
-    async def ask_on(self, home: Home, ask: protocol.Ask) -> Any:
+    async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer:
         """Ask the supervisor of one of the homes."""
         return await self._askers[home.label].ask(ask)
 
-    async def ask_aside(self, home: Home, ask: protocol.Ask) -> Any:
+    async def ask_aside(self, home: Home, ask: Request[Answer]) -> Answer:
         """Ask one of them over a connection of its own: what takes seconds keeps nothing else waiting."""
         asker = self._connect(home)
         try:

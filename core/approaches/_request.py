@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core import approaches, protocol
+from finetop.core import approaches
 from finetop.core.data import formats
 from finetop.core.data.fingerprint import fingerprint
 from finetop.core.data.jsonl import stream_rows
+from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
 from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.recipe.find import by_name
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.approaches import PlannedRun
-    from finetop.core.protocol import Priority
+    from finetop.core.protocol.messages.limits import Priority
     from finetop.core.recipe.load import Loaded
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
@@ -48,7 +49,7 @@ def request(
     seeds: int | None = None,
     held: bool = False,
     priority: Priority = PRIORITIES["normal"],
-) -> protocol.SubmitApproaches:
+) -> SubmitApproaches:
     """Make the runs of a comparison. Reads the files that the recipe names, to know whether it was measured before.
 
     Raises BadInput for a recipe that can't be compared or whose files no run could read, NotFound for an approach that
@@ -59,7 +60,7 @@ def request(
     if home.link is None:
         _require_readable(recipe, made)
     runs = [
-        protocol.ApproachRun(
+        ApproachRun(
             point.name,
             point.approach,
             point.seed,
@@ -69,7 +70,7 @@ def request(
         )
         for point in made
     ]
-    return protocol.SubmitApproaches(
+    return SubmitApproaches(
         name=recipe.name,
         subject=fingerprint(approaches.subject(recipe), home),
         metric=approaches.metric_of(recipe),

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
 from finetop.core.preflight.plan.speed import PastRun
+from finetop.core.protocol.messages.runs import Sql
 
 if TYPE_CHECKING:
     from finetop.core.runtime.home import Home
@@ -29,7 +29,7 @@ def past_runs(home: Home) -> list[PastRun]:
         return []
     try:
         with Client(home) as client:
-            answer: protocol.SqlAnswer = client.ask(protocol.Sql(PAST, limit=200))
+            answer = client.ask(Sql(PAST, limit=200))
     except FinetopError:
         return []  # a plan is made without them
     runs = []

@@ -12,7 +12,7 @@ from finetop.core.wording.verdicts import SHORT_WORDS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from finetop.core.protocol import SweptRun
+    from finetop.core.protocol.messages.runs import SweptRun
     from finetop.core.protocol.runs import RunRow
 
 SEED = "train.seed"

@@ -21,7 +21,7 @@ from finetop.core.protocol.tags import ALL, BY, ROWS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from finetop.core.protocol import SweepsAnswer
+    from finetop.core.protocol.messages.runs import SweepsAnswer
     from finetop.core.protocol.runs import RunRow
 
 EVALUATION = "evaluation loss"

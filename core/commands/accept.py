@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
 from finetop.core.commands.shared import triage_state
+from finetop.core.protocol.messages.triage import Standing
 from finetop.core.runtime.home import Home
 
 ABOUT = "accept a regression, with a reason"
@@ -22,5 +22,5 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     return triage_state.say(
-        home, args, protocol.Standing("accepted", triage_state.own_name(), reason=args.reason.strip())
+        home, args, Standing("accepted", triage_state.own_name(), reason=args.reason.strip())
     )

@@ -9,7 +9,7 @@ import time
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from finetop.core import approaches, protocol
+from finetop.core import approaches
 from finetop.core.approaches._request import request
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
@@ -17,6 +17,11 @@ from finetop.core.commands.queue import priority_of
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, did_you_mean
+from finetop.core.protocol.messages.approaches import (
+    Approaches,
+    ApproachesAnswer,
+    ApproachRow,
+)
 from finetop.core.recipe.load import check_name, load_recipe
 from finetop.core.text import clean_line
 from finetop.core.wording import approaches as wording_approaches, approaches as words
@@ -65,7 +70,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     is_file = args.what.endswith((".yaml", ".yml")) or "/" in args.what
     if not queues and not is_file:
         with Client(home) as client:
-            known = [one.name for one in client.ask(protocol.Approaches()).comparisons]
+            known = [one.name for one in client.ask(Approaches()).comparisons]
         if args.what.removeprefix(approaches.TAG) in known:
             return follow(args, home, args.what) if args.wait else tell(args, home, args.what)
     try:
@@ -91,7 +96,7 @@ def queue(args: argparse.Namespace, home: Home) -> int:
         loaded, home, source=loaded.text, only=only, seeds=args.seeds, held=args.hold, priority=priority
     )
     with Client(home) as client:
-        queued: protocol.SubmitApproachesAnswer = client.ask(ask)
+        queued = client.ask(ask)
     if args.wait:
         return follow(args, home, queued.comparison)
     if args.json:
@@ -124,7 +129,7 @@ def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
     said = ""
     while True:
         with Client(home) as client:
-            found: protocol.ApproachesAnswer = client.ask(protocol.Approaches(name))
+            found = client.ask(Approaches(name))
         brief = next(one for one in found.comparisons if one.name == found.name)
         if not any(row.state == "under way" for row in found.rows):
             return
@@ -137,7 +142,7 @@ def until_measured(args: argparse.Namespace, home: Home, name: str) -> None:
 
 def tell_all(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.ApproachesAnswer = client.ask(protocol.Approaches())
+        found = client.ask(Approaches())
     if args.json:
         print_json({"comparisons": plain(found.comparisons)})
     elif not found.comparisons:
@@ -161,7 +166,7 @@ def tell_all(args: argparse.Namespace, home: Home) -> int:
 def tell(args: argparse.Namespace, home: Home, name: str) -> int:
     """Print a comparison. The exit code is 1 where an approach failed."""
     with Client(home) as client:
-        found: protocol.ApproachesAnswer = client.ask(protocol.Approaches(name))
+        found = client.ask(Approaches(name))
     if args.json:
         print_json({"approaches": plain(found)})
     else:
@@ -169,7 +174,7 @@ def tell(args: argparse.Namespace, home: Home, name: str) -> int:
     return int(any(row.state == "failed" for row in found.rows))
 
 
-def print_all(found: protocol.ApproachesAnswer) -> None:
+def print_all(found: ApproachesAnswer) -> None:
     """Print how well each does, what it costs, and the advice."""
     better = "lower is better" if found.lower_is_better else "higher is better"
     by = metric_words(found.metric)
@@ -190,7 +195,7 @@ def print_all(found: protocol.ApproachesAnswer) -> None:
                 print(f"  {line}")
 
 
-def prices(row: protocol.ApproachRow) -> tuple[str, ...]:
+def prices(row: ApproachRow) -> tuple[str, ...]:
     """Say of an approach what it costs, in as many columns as 80 characters have room for."""
     name, setup, gpu, prompt, query, memory, news, _, spent = words.prices(row)
     return (

@@ -9,7 +9,6 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import check_curve, ci_reports, follow, imports
@@ -17,6 +16,8 @@ from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models.imports.recipe import adopted
 from finetop.core.protocol.check_result import read
+from finetop.core.protocol.messages.checks import Check, Checks
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.recipe.schema import General
 from finetop.core.recipe.type_words import type_words
 from finetop.core.runtime.home import Home
@@ -174,7 +175,7 @@ def adopt(args: argparse.Namespace, home: Home, silent: bool) -> str:
 def newest(home: Home, asked: Asked) -> dict[str, Any]:
     """Read the newest check of a run, or of the step that was asked for. Raises FinetopError if there is none."""
     with Client(home) as client:
-        found: list[dict[str, Any]] = client.ask(protocol.Checks(asked.name)).checks
+        found: list[dict[str, Any]] = client.ask(Checks(asked.name)).checks
     found = [check for check in found if asked.step in (None, check["step"])]
     if not found:
         raise FinetopError(f"{asked.text} has no check yet.", hint=f"Run `finetop check {asked.text}`.")
@@ -194,12 +195,10 @@ def check_now(home: Home, asked: Asked, *, watch: bool = False) -> None:
     """Queue a check and wait for it. Raises FinetopError with the cause when its job fails."""
     name = asked.name
     with Client(home) as client:
-        queued: protocol.CheckAnswer = client.ask(
-            protocol.Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more)
-        )
+        queued = client.ask(Check(name, asked.step, watch=watch, general=asked.settings, more=asked.more))
     follow.until_over(home, name, (lambda new: None) if asked.silent else follow.Progress(steps=False))
     with Client(home) as client:
-        jobs = client.ask(protocol.GetRun(name)).jobs
+        jobs = client.ask(GetRun(name)).jobs
     job = next(job for job in jobs if job.id == queued.job_id)
     imports.require_finished(
         job.state, f"the check of {name} ended without a verdict", f"See `finetop tail --log {name}`."

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import confirm
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.trash import Clean, CleanAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.units import size_word
 
@@ -40,11 +40,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     keep = {name: number(name, getattr(args, name)) for name in OPTIONS if getattr(args, name) is not None}
     with Client(home) as client:
-        found: protocol.CleanAnswer = client.ask(protocol.Clean(keep))
+        found = client.ask(Clean(keep))
         if not args.json:
             show(found)
         if args.yes and found.items:
-            found = client.ask(protocol.Clean(keep, [item.path for item in found.items]))
+            found = client.ask(Clean(keep, [item.path for item in found.items]))
     total = sum(item.size_bytes for item in found.items)
     if args.json:
         print_json({"items": plain(found.items), "size_bytes": total, "done": args.yes})
@@ -67,7 +67,7 @@ def number(name: str, text: str) -> float | int | None:
         ) from None
 
 
-def show(found: protocol.CleanAnswer) -> None:
+def show(found: CleanAnswer) -> None:
     if not found.items:
         print("Nothing to clean.")
         return

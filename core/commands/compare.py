@@ -6,12 +6,13 @@ import argparse
 import time
 from collections.abc import Sequence
 
-from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
             hint="Name them: finetop compare RUN RUN.",
         )
     with Client(home) as client:
-        found: list[data.RunDetail] = [client.ask(protocol.GetRun(one)) for one in wanted]
+        found: list[data.RunDetail] = [client.ask(GetRun(one)) for one in wanted]
         read = [] if args.recipe else differing_data(client, found, MANY if args.data else FEW)
     names = [one.row.name for one in found]
     differing = compare_runs.differences([one.recipe for one in found])
@@ -74,17 +75,15 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def differing_data(
-    client: Client, found: Sequence[data.RunDetail], examples: int
-) -> list[protocol.DataDifferAnswer]:
+def differing_data(client: Client, found: Sequence[data.RunDetail], examples: int) -> list[DataDifferAnswer]:
     """Ask how the data of each run differ from the first's; nothing where all have read the same."""
     if data_versions.same_data([run.sources for run in found]):
         return []
     first, *others = (run.row.name for run in found)
-    return [client.ask(protocol.DataDiffer(first, other, examples)) for other in others]
+    return [client.ask(DataDiffer(first, other, examples)) for other in others]
 
 
-def print_data(found: Sequence[data.RunDetail], read: Sequence[protocol.DataDifferAnswer]) -> None:
+def print_data(found: Sequence[data.RunDetail], read: Sequence[DataDifferAnswer]) -> None:
     """Print how the data of each run differ from the first's."""
     if not read:
         print(data_versions.same_line(found[0].sources))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.data_versions import DataVersion, DataVersions
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 from finetop.core.wording import data_versions
@@ -28,7 +28,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.DataVersionsAnswer = client.ask(protocol.DataVersions(args.path, args.limit))
+        found = client.ask(DataVersions(args.path, args.limit))
     if args.json:
         print_json({"versions": plain(found.versions), "total": found.total})
     elif not found.versions:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def _line(one: protocol.DataVersion) -> Sequence[str]:
+def _line(one: DataVersion) -> Sequence[str]:
     more = one.runs - min(len(one.names), RUNS_SHOWN)
     names = ", ".join(one.names[:RUNS_SHOWN]) + (f" and {more} more" if more > 0 else "")
     of = "" if one.number == one.newest else f" of {one.newest}"
@@ -65,5 +65,5 @@ def _line(one: protocol.DataVersion) -> Sequence[str]:
     )
 
 
-def _origin(one: protocol.DataVersion) -> list[str]:
+def _origin(one: DataVersion) -> list[str]:
     return [] if one.origin is None else [f"  {data_versions.origin_words(one.origin, one.origin_number)}"]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import number, print_json, print_table
 from finetop.core.errors import BadInput
 from finetop.core.protocol.check_result import Flip
+from finetop.core.protocol.messages.checks import Flips
+from finetop.core.protocol.messages.triage import LostItems
 from finetop.core.runtime.home import Home
 
 ABOUT = "the items that changed, with both answers"
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.kind or args.only or args.margin or args.in_runs:
         return sifted(args, home)
     with Client(home) as client:
-        found: protocol.FlipsAnswer = client.ask(protocol.Flips(args.run, args.check, args.task))
+        found = client.ask(Flips(args.run, args.check, args.task))
     if args.json:
         print_json({"check_id": found.check_id, "flips": [facts(flip) for flip in found.flips]})
         return 0
@@ -78,11 +79,11 @@ def sifted(args: argparse.Namespace, home: Home) -> int:
         )
     if not 0 <= args.margin < 1e6:
         raise BadInput(f"--margin is {args.margin}, and must be 0 or more nats.")
-    ask = protocol.LostItems(
+    ask = LostItems(
         args.run, args.task, args.kind, args.only or "", args.margin, args.in_runs, limit=args.limit
     )
     with Client(home) as client:
-        found: protocol.LostItemsAnswer = client.ask(ask)
+        found = client.ask(ask)
     if args.json:
         items = [item_facts(item) for item in found.items]
         print_json({"check_id": found.check_id, "matching": found.matching, "items": items})

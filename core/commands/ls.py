@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.merge_runs import Merged, bare
 from finetop.core.commands.shared import args as shared_args, remote
@@ -23,6 +22,7 @@ from finetop.core.commands.shared.output import (
 )
 from finetop.core.errors import BadInput
 from finetop.core.protocol import run_columns, runs as data
+from finetop.core.protocol.messages.runs import Group, Runs, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, parse, read_sort
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago, short_span
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         if more:
             require_columns(client, more)
-        page: protocol.RunsAnswer = client.ask(_ask(text, args, more))
+        page = client.ask(_ask(text, args, more))
     if args.json:
         document = {
             "runs": plain(page.rows),
@@ -144,22 +144,22 @@ def wanted(args: argparse.Namespace) -> tuple[str, Filter, tuple[str, ...]]:
     )
 
 
-def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> protocol.Runs:
-    return protocol.Runs(text, args.sort, 0, args.limit, run_columns.settings_of(more))
+def _ask(text: str, args: argparse.Namespace, more: tuple[str, ...]) -> Runs:
+    return Runs(text, args.sort, 0, args.limit, run_columns.settings_of(more))
 
 
 def require_columns(client: Client, more: tuple[str, ...]) -> None:
     """See that some run has each metric and setting that is to be a column. Raises BadInput."""
     for key in run_columns.asked_for(more):
         try:
-            client.ask(protocol.Runs(f"sort:{key}", limit=1))
+            client.ask(Runs(f"sort:{key}", limit=1))
         except BadInput as error:
             raise BadInput(
                 error.message.replace(f"sort:{key}:", f"--columns {key}:"), hint=error.hint
             ) from None
 
 
-def print_none(page: protocol.RunsAnswer, text: str) -> None:
+def print_none(page: RunsAnswer, text: str) -> None:
     """Say that a filter hides all, and which of its terms hides the most."""
     print(f"None of {page.total} runs matches {text}")
     if len(page.without) > 1:
@@ -168,7 +168,7 @@ def print_none(page: protocol.RunsAnswer, text: str) -> None:
             print(f"{matching} match without {term}")
 
 
-def headings(rows: Sequence[data.RunRow], groups: Sequence[protocol.Group], key: str) -> Mapping[int, str]:
+def headings(rows: Sequence[data.RunRow], groups: Sequence[Group], key: str) -> Mapping[int, str]:
     """Write what stands above the first row of each group."""
     if not key:
         return {}

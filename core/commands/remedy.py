@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.export import until_done
 from finetop.core.commands.shared.args import run_and_step
@@ -13,6 +12,9 @@ from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as words
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
     if args.list:
         return tell(args, home, name, step)
     with Client(home) as client:
-        queued: protocol.RemedyAnswer = client.ask(protocol.Remedy(name, step, args.only))
+        queued = client.ask(Remedy(name, step, args.only))
     if not args.wait:
         if args.json:
             print_json(
@@ -72,7 +74,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
 def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> int:
     """Print what there is and how it did. Gives 0 where one is confirmed, or where none was tried; else 1."""
     with Client(home) as client:
-        found: protocol.RemediesAnswer = client.ask(protocol.Remedies(name, step))
+        found = client.ask(Remedies(name, step))
     if args.json:
         print_json({"remedies": plain(found)})
     else:
@@ -81,7 +83,7 @@ def tell(args: argparse.Namespace, home: Home, name: str, step: int | None) -> i
     return 0 if not tried or any(row.confirmation == "ok" for row in tried) else 1
 
 
-def print_all(found: protocol.RemediesAnswer, run: str) -> None:
+def print_all(found: RemediesAnswer, run: str) -> None:
     """Print the table, the best, what needs training, and what to do next with the run, as it was named."""
     print(f"remedies for {clean_line(found.run)}@{found.step}   {words.now(found)}")
     kept = "least gain kept" if words.has_several(found) else "gain kept"
@@ -111,8 +113,8 @@ def print_all(found: protocol.RemediesAnswer, run: str) -> None:
 def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
     """Queue the same run with the settings that a remedy changes."""
     with Client(home) as client:
-        found: protocol.RemediesAnswer = client.ask(protocol.Remedies(name))
-        detail: data.RunDetail = client.ask(protocol.GetRun(name))
+        found = client.ask(Remedies(name))
+        detail = client.ask(GetRun(name))
         one = next((one for one in found.retrainings if one.name == args.rerun), None)
         if one is None:
             known = [one.name for one in found.retrainings]
@@ -125,8 +127,8 @@ def rerun(args: argparse.Namespace, home: Home, name: str) -> int:
         wanted = f"{detail.row.name.rpartition(':')[2]}-{one.name}"
         host = detail.row.name.rpartition(":")[0]
         source = f"# {detail.row.name} with {one.label}\n{detail.recipe_source}"
-        queued: protocol.SubmitAnswer = client.ask(
-            protocol.Submit({**recipe, "name": wanted}, source, f"{host}:{wanted}" if host else wanted)
+        queued = client.ask(
+            Submit({**recipe, "name": wanted}, source, f"{host}:{wanted}" if host else wanted)
         )
     if args.json:
         print_json({"run": queued.name, "run_id": queued.run_id, "settings": one.settings})

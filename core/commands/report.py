@@ -11,7 +11,6 @@ import time
 from importlib.metadata import version
 from pathlib import Path
 
-from finetop.core import protocol
 from finetop.core.approaches import TAG
 from finetop.core.client.connection import Client
 from finetop.core.client.report import Page, formats
@@ -20,6 +19,7 @@ from finetop.core.client.report.load import told_of
 from finetop.core.client.report.run_page import page_of
 from finetop.core.commands.shared.output import print_json
 from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.protocol.messages.approaches import Approaches
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.text import plain
@@ -68,7 +68,7 @@ def page_about(client: Client, name: str) -> Page:
         try:
             return page_of(told_of(client.ask, name), now, own)
         except BadInput:  # there is no such run
-            known: protocol.ApproachesAnswer = client.ask(protocol.Approaches())
+            known = client.ask(Approaches())
             if name not in {one.name for one in known.comparisons}:
                 raise
     return page_of_comparison(compared_of(client.ask, name.removeprefix(TAG)), now, own)

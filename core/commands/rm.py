@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import confirm
 from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.trash import Remove, Removed
 from finetop.core.runtime.home import Home
 from finetop.core.text import counted
 from finetop.core.wording.units import size_word
@@ -23,7 +23,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        going: protocol.RemoveAnswer = client.ask(protocol.Remove(args.runs, only_show=True))
+        going = client.ask(Remove(args.runs, only_show=True))
         total = sum(one.size_bytes for one in going.runs)
         if not args.json:
             print_table(
@@ -35,7 +35,7 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if not confirm.agreed(args, f"Move {words} to the trash?"):
             print("Nothing was done.")
             return 1
-        client.ask(protocol.Remove([str(one.run_id) for one in going.runs]))
+        client.ask(Remove([str(one.run_id) for one in going.runs]))
     if args.json:
         print_json({"removed": plain(going.runs), "size_bytes": total})
     else:
@@ -43,5 +43,5 @@ def run(args: argparse.Namespace, home: Home) -> int:
     return 0
 
 
-def line(one: protocol.Removed) -> tuple[str, ...]:
+def line(one: Removed) -> tuple[str, ...]:
     return one.name, str(one.run_id), str(one.checkpoints), str(one.files), size_word(one.size_bytes)

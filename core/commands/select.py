@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.recipe_files import require_files
 from finetop.core.commands import sweep
@@ -24,6 +23,7 @@ from finetop.core.preflight import select
 from finetop.core.preflight.select import _curve as curve
 from finetop.core.preflight.select._output import manifest_of
 from finetop.core.preflight.select._request import Ask, Doing, Selected, TooFew, Wanted, select as asked
+from finetop.core.protocol.messages.submit import SubmitSweep, SweepRun
 from finetop.core.recipe.load import check_files, check_name, load_recipe
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.home import Home, prepare
@@ -147,13 +147,10 @@ def run_curve(args: argparse.Namespace, home: Home) -> int:
         with_all=any(amount.share == 1 for amount in amounts),
     )
     runs = [
-        protocol.SweepRun(one.point.name, require_files(one.point.loaded, home), list(one.tags))
-        for one in planned
+        SweepRun(one.point.name, require_files(one.point.loaded, home), list(one.tags)) for one in planned
     ]
     with Client(home) as client:
-        queued: protocol.SubmitSweepAnswer = client.ask(
-            protocol.SubmitSweep(base.recipe.name, runs, base.text, args.hold)
-        )
+        queued = client.ask(SubmitSweep(base.recipe.name, runs, base.text, args.hold))
     if args.json:
         print_json({"sweep": queued.sweep, "runs": plain(queued.runs)})
         return 0

@@ -6,10 +6,10 @@ import argparse
 import csv
 import sys
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import args as shared_args
 from finetop.core.commands.shared.output import print_json, print_table, warn
+from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.home import Home
 
 ABOUT = "one SELECT on the store, read-only"
@@ -29,7 +29,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.SqlAnswer = client.ask(protocol.Sql(args.query, args.limit, args.timeout))
+        found = client.ask(Sql(args.query, args.limit, args.timeout))
     if args.json:
         print_json({"columns": found.columns, "rows": found.rows, "cut": found.cut})
     elif args.csv:

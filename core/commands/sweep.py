@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import textwrap
 
-from finetop.core import protocol
 from finetop.core.client import seed_groups, selection_curve
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import answer_words, plain, print_json, print_table
+from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.text import clean_line
 
@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
-        found: protocol.SweepsAnswer = client.ask(protocol.Sweeps(args.sweep))
+        found = client.ask(Sweeps(args.sweep))
     if args.json:
         curves = selection_curve.read(found)
         print_json({**plain(found), **({} if curves is None else {"curves": plain(curves)})})
@@ -66,7 +66,7 @@ def tell_curves(curves: selection_curve.Curves) -> None:
         print("\n".join(textwrap.wrap(sentence, 80)))
 
 
-def tell(found: protocol.SweepsAnswer) -> None:
+def tell(found: SweepsAnswer) -> None:
     """Print a row for each setting; where all seeds have one answer to "did it forget?", that too."""
     keys = found.keys
     rows = []

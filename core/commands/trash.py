@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import confirm
 from finetop.core.commands.shared.output import plain, print_json, print_table
+from finetop.core.protocol.messages.trash import EmptyTrash, Restore, Trash, TrashAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import ago
 from finetop.core.wording.units import size_word
@@ -26,10 +26,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace, home: Home) -> int:
     with Client(home) as client:
         if args.restore:
-            done: protocol.Done = client.ask(protocol.Restore(args.restore))
+            done = client.ask(Restore(args.restore))
             print_json({"message": done.message}) if args.json else print(done.message)
             return 0
-        found: protocol.TrashAnswer = client.ask(protocol.Trash())
+        found = client.ask(Trash())
         if not args.json:
             show(found)
         if not args.empty:
@@ -40,12 +40,12 @@ def run(args: argparse.Namespace, home: Home) -> int:
         if found.runs and not confirm.agreed(args, f"Delete {len(found.runs)} for good, {size}?"):
             print("Nothing was done.")
             return 1
-        done = client.ask(protocol.EmptyTrash([one.folder for one in found.runs]))
+        done = client.ask(EmptyTrash([one.folder for one in found.runs]))
     print_json({"message": done.message}) if args.json else print(done.message)
     return 0
 
 
-def show(found: protocol.TrashAnswer) -> None:
+def show(found: TrashAnswer) -> None:
     if not found.runs:
         print("The trash is empty.")
         return

@@ -11,7 +11,7 @@ from finetop.core.store import jobs
 if TYPE_CHECKING:
     import duckdb
 
-    from finetop.core.protocol import Across
+    from finetop.core.protocol.messages.runs import Across
 
 # A count that begins anew after a resume goes on from where it was.
 _COUNTED = (

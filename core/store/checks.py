@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import NotFound
-from finetop.core.protocol import FlipsAnswer, Standing
 from finetop.core.protocol.check_result import Flip, brief
+from finetop.core.protocol.messages.checks import FlipsAnswer
+from finetop.core.protocol.messages.triage import Standing
 from finetop.core.protocol.runs import Best, CheckBrief
 from finetop.core.store import run_records, triage_states
 

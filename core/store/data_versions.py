@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.protocol import DataVersion
 from finetop.core.protocol.data_diff import Origin
+from finetop.core.protocol.messages.data_versions import DataVersion
 from finetop.core.protocol.runs import SourceRow
 from finetop.core.store import run_records
 

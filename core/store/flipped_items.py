@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.errors import NotFound
-from finetop.core.protocol import CellAnswer, ItemAnswer, ItemKind, LostItems, LostItemsAnswer
 from finetop.core.protocol.check_result import Flip, worst_first
+from finetop.core.protocol.messages.triage import CellAnswer, ItemAnswer, ItemKind, LostItems, LostItemsAnswer
 from finetop.core.store import triage
 from finetop.core.text import clean_line
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import duckdb
 
-from finetop.core.protocol import Across, Curve, CurvesAnswer, StepRow
+from finetop.core.protocol.messages.runs import Across, Curve, CurvesAnswer, StepRow
 from finetop.core.store import chart_axis as axes
 
 WIDEST_CHART = 2000  # columns

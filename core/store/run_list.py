@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core.protocol import Group, RunsAnswer, runs as data
+from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import Group, RunsAnswer
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort, require_known
 from finetop.core.store import filter_sql, jobs, recipe_settings, runs
 

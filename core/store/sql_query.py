@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 
 from finetop.core.errors import BadInput, StoreTrouble
-from finetop.core.protocol import SqlAnswer
+from finetop.core.protocol.messages.runs import SqlAnswer
 from finetop.core.store.database import damage
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
-from finetop.core.protocol import (
+from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
+from finetop.core.protocol.messages.triage import (
     CurvePoint,
     SetStanding,
     SetStandingAnswer,
@@ -19,7 +20,6 @@ from finetop.core.protocol import (
     TriageRow,
     TriageRunAnswer,
 )
-from finetop.core.protocol.check_result import CheckResult, read, tasks_worst_first, worst_first
 from finetop.core.protocol.runs import CheckBrief
 from finetop.core.store import checks, runs, triage_states
 from finetop.core.text import clean_line
@@ -27,7 +27,7 @@ from finetop.core.text import clean_line
 if TYPE_CHECKING:
     import duckdb
 
-    from finetop.core.protocol import StandingState
+    from finetop.core.protocol.messages.triage import StandingState
 
 LONGEST = 2000  # characters of a reason or a note
 NAMED = 6  # finished runs without a check that are named

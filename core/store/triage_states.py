@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from finetop.core.protocol import Standing
+from finetop.core.protocol.messages.triage import Standing
 from finetop.core.store import run_records
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from finetop.core.protocol import StandingState
+    from finetop.core.protocol.messages.triage import StandingState
 
 NONE = 0  # runs.triage of a run that has not regressed
 PLACES: Final[Mapping[StandingState, int]] = {"new": 1, "looking": 2, "accepted": 3, "fixed": 4}

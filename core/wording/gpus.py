@@ -10,18 +10,18 @@ from finetop.core.wording.units import gib
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from finetop.core import protocol
+    from finetop.core.protocol.messages.machine import GpuProcess, GpuRow, GpusAnswer
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 FAULTS = {"lost": "LOST", "failing": "FAILS"}
 
 
-def machine_words(found: protocol.GpusAnswer) -> str:
+def machine_words(found: GpusAnswer) -> str:
     """Say what a machine without GPUs has: '2 CPU cores, 1 job at a time'."""
     return f"{counted(found.cores, 'CPU core')}, {counted(found.cpu_jobs, 'job')} at a time"
 
 
-def lines_of(gpu: protocol.GpuRow) -> Iterator[str]:
+def lines_of(gpu: GpuRow) -> Iterator[str]:
     """Say what is on a GPU, and what is the matter with it."""
     if gpu.fault:
         yield f"✗ {fault_words(gpu)}"
@@ -38,12 +38,12 @@ def lines_of(gpu: protocol.GpuRow) -> Iterator[str]:
         yield gpu.left_out
 
 
-def fault_words(gpu: protocol.GpuRow) -> str:
+def fault_words(gpu: GpuRow) -> str:
     """Say what is the matter with a GPU."""
     return f"{FAULTS.get(gpu.fault, 'not used')}: {clean_line(gpu.trouble)}"
 
 
-def stranger(one: protocol.GpuProcess) -> str:
+def stranger(one: GpuProcess) -> str:
     """Name a process that is none of ours: 'ana: python 48213'."""
     return f"{clean_line(one.user) or 'somebody'}: {clean_line(one.name) or 'process'} {one.pid}"
 

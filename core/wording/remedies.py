@@ -14,7 +14,7 @@ from finetop.core.wording.verdicts import SHORT_WORDS, change_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import RemediesAnswer
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
     from finetop.core.protocol.runs import RemedyRow
 
 WORDS = {

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol import Group
+from finetop.core.protocol.messages.runs import Group
 from finetop.core.text import clean_line, counted
 
 if TYPE_CHECKING:

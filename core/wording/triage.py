@@ -10,7 +10,13 @@ from finetop.core.text import clean_line, counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import CurvePoint, Standing, TriageAnswer, TriageCell, TriageRow
+    from finetop.core.protocol.messages.triage import (
+        CurvePoint,
+        Standing,
+        TriageAnswer,
+        TriageCell,
+        TriageRow,
+    )
 
 
 def counts_line(found: TriageAnswer) -> str:

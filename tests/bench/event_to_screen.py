@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 from rig import Rig
 from terminal import Terminal
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.home import Home
 
 JOB = Path(__file__).parents[1] / "rig" / "writing_job.py"
@@ -144,7 +144,7 @@ def main() -> int:
                 for number in range(args.runs)
             ]  # fmt: skip
             deadline = time.monotonic() + 180
-            while rig.ask(protocol.Sql("SELECT count(*) FROM jobs WHERE last_n >= 2")).rows[0][0] < args.runs:
+            while rig.ask(Sql("SELECT count(*) FROM jobs WHERE last_n >= 2")).rows[0][0] < args.runs:
                 if time.monotonic() > deadline:
                     raise TimeoutError(rig.home.log.read_text())
                 time.sleep(0.2)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "rig"))
 
 from rig import Rig
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.store import run_list
@@ -136,7 +136,7 @@ def main() -> int:
             make(home, args.runs, args.steps)
         connection = open_store(home.database)
 
-        def of_store(text: str) -> protocol.RunsAnswer:
+        def of_store(text: str) -> RunsAnswer:
             return run_list.page(
                 connection, filter=text, sort="needs_you", offset=0, limit=ROWS, revision=0, now=time.time()
             )
@@ -157,7 +157,7 @@ def main() -> int:
         rig.start(FINETOP_SPARE="0")
         try:
             rig.wait_ready(120)
-            ask = lambda text: rig.ask(protocol.Runs(text, limit=ROWS))  # noqa: E731
+            ask = lambda text: rig.ask(Runs(text, limit=ROWS))  # noqa: E731
             table("from a supervisor", {name: timed(ask, text, args.repeats) for name, text in ASKED.items()})
         finally:
             rig.stop_all()

@@ -284,7 +284,8 @@ def test_nvml_shows_the_gpu_and_this_process_on_it():
 
 def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
     """The real driver under the real supervisor, on a fake job."""
-    from finetop.core import protocol
+    from finetop.core.protocol.messages.machine import Gpus
+    from finetop.core.protocol.messages.runs import GetRun
     from finetop.core.runtime import gpus
 
     fit = [gpu for gpu in gpus.look().gpus if not gpu.fault and gpu.used_gib < 0.2]
@@ -294,8 +295,8 @@ def test_the_supervisor_gives_a_job_the_gpu_by_its_uuid(cold_rig):
     cold_rig.wait_ready()
     name = cold_rig.submit("one", budget={"memory_gib": 1.0}, steps=20)
     cold_rig.wait_state(name, "finished")
-    given = cold_rig.ask(protocol.GetRun(name)).device.split()[0]
+    given = cold_rig.ask(GetRun(name)).device.split()[0]
     assert given in {gpu.uuid for gpu in fit}
-    rows = cold_rig.ask(protocol.Gpus()).gpus
+    rows = cold_rig.ask(Gpus()).gpus
     assert given in {row.uuid for row in rows}
     assert all(row.history for row in rows)

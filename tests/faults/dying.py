@@ -12,7 +12,7 @@ import os
 import sys
 from pathlib import Path
 
-from finetop.core import protocol
+from finetop.core.protocol import wire
 from finetop.core.runtime import crash_points
 from finetop.core.runtime.home import Home
 from finetop.core.store import database
@@ -49,7 +49,7 @@ def do(home: Home, does: str, at: int) -> int:
         asyncio.run(tick.beat(supervisor))
         return 0
     answered = asyncio.run(serve.reply(supervisor, does.encode()))
-    reply = protocol.reply_decoder.decode(answered)
+    reply = wire.reply_decoder.decode(answered)
     if reply.error is not None:
         print(reply.error.message, file=sys.stderr)
     supervisor.connection.close()

@@ -20,10 +20,15 @@ from dying import MORE
 from rig import RECIPE
 from still import make_checkpoint, still
 
-from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events, runs as data, wire
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.remedies import Remedy
+from finetop.core.protocol.messages.submit import Export, Import, Resume, Stage, Submit, SubmitChain
+from finetop.core.protocol.messages.trash import Clean, EmptyTrash, Remove, Restore
+from finetop.core.protocol.request import Ask
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.crash_points import DIED
@@ -71,7 +76,7 @@ def pattern(tmp_path_factory):
     made.run("two", STEPS, size=10, losses=losses)
     made.run("gone", STEPS, size=10, losses=losses)
     made.run("long-gone", (10,), size=10)
-    trash.remove(made.supervisor, protocol.Remove(["gone", "long-gone"]))
+    trash.remove(made.supervisor, Remove(["gone", "long-gone"]))
     mark = made.home.trash / "0004-long-gone" / trash.REMOVED
     mark.write_text(json.dumps({"at": time.time() - 90 * DAY_S}))
     made.queue("waits")
@@ -79,7 +84,7 @@ def pattern(tmp_path_factory):
     return made.home
 
 
-def request(ask: protocol.Ask) -> str:
+def request(ask: Ask) -> str:
     return wire.envelope(1, ask).decode()
 
 
@@ -88,10 +93,10 @@ def recipe(**sections: dict[str, Any]) -> dict[str, Any]:
     return {**resolved, **{key: {**resolved[key], **section} for key, section in sections.items()}}
 
 
-def stages() -> list[protocol.Stage]:
+def stages() -> list[Stage]:
     return [
-        protocol.Stage("first", recipe()),
-        protocol.Stage("second", recipe(model={"id": "stage:first"})),
+        Stage("first", recipe()),
+        Stage("second", recipe(model={"id": "stage:first"})),
     ]
 
 
@@ -153,17 +158,17 @@ def deaths(pattern: Home, home: Home, dying: Dying, does: str) -> Iterator[int]:
 
 
 WHOLE = {
-    "submit": protocol.Submit(recipe(), RECIPE, "new"),
-    "chain": protocol.SubmitChain("chain", stages(), RECIPE),
-    "resume": protocol.Resume("one", step=50, recipe=recipe(train={"epochs": 9})),
-    "check": protocol.Check("one", 20),
-    "stop what waits": protocol.Stop("waits"),
-    "export": protocol.Export("one", "/nowhere/model"),
-    "remedy": protocol.Remedy("one", 20, ["interpolate"]),
-    "import": protocol.Import(recipe(), RECIPE, "adopted", "/nowhere/adapter", [1]),
-    "rm": protocol.Remove(["one"]),
-    "trash --restore": protocol.Restore("gone"),
-    "trash --empty": protocol.EmptyTrash(["0003-gone"]),
+    "submit": Submit(recipe(), RECIPE, "new"),
+    "chain": SubmitChain("chain", stages(), RECIPE),
+    "resume": Resume("one", step=50, recipe=recipe(train={"epochs": 9})),
+    "check": Check("one", 20),
+    "stop what waits": Stop("waits"),
+    "export": Export("one", "/nowhere/model"),
+    "remedy": Remedy("one", 20, ["interpolate"]),
+    "import": Import(recipe(), RECIPE, "adopted", "/nowhere/adapter", [1]),
+    "rm": Remove(["one"]),
+    "trash --restore": Restore("gone"),
+    "trash --empty": EmptyTrash(["0003-gone"]),
 }
 QUICK = {"submit"}
 
@@ -203,14 +208,14 @@ def test_of_several_each_is_done_or_not_and_asked_again_the_rest_is(pattern, tmp
     shutil.copytree(pattern.root, home.root)
     before = look(home).view
     if what == "rm":
-        does = [request(protocol.Remove(["one", "two"])), request(protocol.Remove(["one"])),
-                request(protocol.Remove(["two"]))]  # fmt: skip
+        does = [request(Remove(["one", "two"])), request(Remove(["one"])),
+                request(Remove(["two"]))]  # fmt: skip
     else:
         supervisor = Supervisor(home, open_home(home))
-        items = clean.clean(supervisor, protocol.Clean({"last": 1})).items
+        items = clean.clean(supervisor, Clean({"last": 1})).items
         supervisor.connection.close()
         assert {item.kind for item in items} == {"checkpoint", "trash"}
-        does = [request(protocol.Clean({"last": 1}, [item.path for item in items]))] * 2
+        does = [request(Clean({"last": 1}, [item.path for item in items]))] * 2
     assert dying.do(home, does[0]) == 0
     after = look(home).view
     assert before != after

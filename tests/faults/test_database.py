@@ -7,9 +7,9 @@ import pytest
 from dumping import differences, dump
 from still import Still, still
 
-from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import wire
+from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
 from finetop.core.runtime.home import Home
 from finetop.core.store import backups, run_records
 from finetop.core.supervisor import serve
@@ -49,11 +49,11 @@ async def read_all(home: Home) -> list[str]:
     refused = []
     try:
         names = [n for (n,) in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()]
-        asks = [protocol.Runs(), *(protocol.GetRun(str(n)) for n in range(1, RUNS + 1))]
-        asks += [protocol.Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
+        asks = [Runs(), *(GetRun(str(n)) for n in range(1, RUNS + 1))]
+        asks += [Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
         for ask in asks:
             line = wire.envelope(1, ask)
-            answer = protocol.reply_decoder.decode(await serve.reply(supervisor, line))
+            answer = wire.reply_decoder.decode(await serve.reply(supervisor, line))
             if answer.error is not None:
                 refused.append(f"{answer.error.message} {answer.error.hint}")
     finally:

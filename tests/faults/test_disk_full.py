@@ -9,9 +9,9 @@ from dumping import differences, dump
 from hosts import wait_until
 from rig import SEVERAL
 
-from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.session import Changes, Shutdown
 from finetop.core.supervisor.rebuild import rebuild
 
 WRITERS = 4
@@ -53,7 +53,7 @@ def fill(root):
 
 
 def trouble(rig) -> str:
-    return rig.ask(protocol.Changes(0, 0.0)).trouble
+    return rig.ask(Changes(0, 0.0)).trouble
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def whole_lines(rig, name: str) -> set[int]:
 
 def corrupt(rig) -> list[str]:
     """Name what is not whole in a home whose jobs have ended: files, and rows that the folders do not give back."""
-    rig.ask(protocol.Shutdown())
+    rig.ask(Shutdown())
     rig.processes[-1].wait()
     for file in rig.home.root.rglob("*.json"):
         json.loads(file.read_bytes())

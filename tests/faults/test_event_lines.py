@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.protocol import events
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime import event_log
 from finetop.core.store import ingest, jobs, runs
 
@@ -156,7 +156,7 @@ def test_how_many_lines_could_not_be_read_is_shown(rig, capfd):
 
     name = rig.submit(steps=30, garbage=True)
     rig.wait_state(name, "finished")
-    assert rig.ask(protocol.GetRun(name)).jobs[0].bad_lines == 8
+    assert rig.ask(GetRun(name)).jobs[0].bad_lines == 8
     assert main(["--home", str(rig.home.root), "show", name]) == 0
     assert (
         "8 lines of jobs/0001-train/events.jsonl could not be read, the first: byte" in capfd.readouterr().out

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from terminal import Terminal
 
-from finetop.core import protocol
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
+from finetop.core.protocol.messages.runs import Curves, GetRun, Sql
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.load import resolve_text
 
@@ -42,12 +42,12 @@ def test_a_loss_that_is_no_number_is_told_kept_and_drawn(cold_rig, tmp_path, sur
     row = cold_rig.wait_state(name, "failed")
     wrong = row.state.kind != "nan"
     query = "SELECT step, value, bad FROM metrics WHERE key = 'loss' ORDER BY step"
-    stored = cold_rig.ask(protocol.Sql(query)).rows
+    stored = cold_rig.ask(Sql(query)).rows
     bad = {step: flag for step, value, flag in stored if value is None}
     wrong += bad != {step: "inf" if step == 15 else "nan" for step in range(11, 21)}
-    (alarm,) = cold_rig.ask(protocol.GetRun(name)).alarms
+    (alarm,) = cold_rig.ask(GetRun(name)).alarms
     wrong += (alarm.kind, alarm.step) != ("nan", 11)
-    (curve,) = cold_rig.ask(protocol.Curves(name, ["loss"], columns=30, last=30)).curves
+    (curve,) = cold_rig.ask(Curves(name, ["loss"], columns=30, last=30)).curves
     wrong += (curve.bad, max(curve.high), len(curve.high)) != (10, 1.0, 10)
     app = Terminal([sys.executable, "-m", "finetop.tui.main"], cold_rig.home.root)
     app.wait_text("FAILED")

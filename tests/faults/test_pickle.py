@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import checkpoint, load, resolve
 from finetop.core.models.imports import inspect as adopting
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.schema import Model
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
@@ -139,7 +139,7 @@ def test_code_of_a_model_is_off_and_is_shown_where_a_recipe_allows_it(rig, capsy
     assert resolved["model"]["trust_remote_code"] is False
     trusting = {**resolved, "model": {**resolved["model"], "trust_remote_code": True}}
     for name, recipe in (("plain", resolved), ("trusting", trusting)):
-        rig.ask(protocol.Submit({**recipe, "about": '{"steps": 1}'}, RECIPE, name))
+        rig.ask(Submit({**recipe, "about": '{"steps": 1}'}, RECIPE, name))
         rig.wait_state(name, "finished")
         main(["--home", str(rig.home.root), "show", name])
     shown = capsys.readouterr().out.partition("trusting")

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import GetRun, Sql
 from finetop.core.runtime.processes import alive
 from finetop.core.wording import pulse
 
@@ -28,7 +29,7 @@ def watched(rig, then: str = "tell") -> None:
 def until(rig, name: str, is_so: Callable[[Any], bool], timeout_s: float = 30.0) -> Any:
     deadline = time.monotonic() + timeout_s
     while True:
-        row = rig.ask(protocol.GetRun(name)).row
+        row = rig.ask(GetRun(name)).row
         if is_so(row.state):
             return row
         assert time.monotonic() < deadline, row.state
@@ -48,7 +49,7 @@ def told(rig, name: str) -> tuple[int, int, int]:
     """How many steps the job wrote, and how many of them the store lacks or has twice."""
     side = [int(line) for line in (rig.job_folder(name) / "side.txt").read_text().split()]
     sql = "SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step"
-    stored = dict(rig.ask(protocol.Sql(sql, 100_000)).rows)
+    stored = dict(rig.ask(Sql(sql, 100_000)).rows)
     return len(side), len(set(side) - stored.keys()), sum(count > 1 for count in stored.values())
 
 
@@ -87,7 +88,7 @@ def test_what_is_said_of_a_silence_goes_by_itself_while_the_run_still_trains(rig
     go_on(rig, name)
     state = until(rig, name, lambda state: not state.pulse).state
     assert (state.silent_s, state.frames, state.evidence) == (0.0, [], "")
-    rig.ask(protocol.Kill(name))
+    rig.ask(Kill(name))
     rig.wait_state(name, "stopped")
 
 
@@ -110,7 +111,7 @@ STOPS = [(1, 3.0 * AFTER_S), times(20, 1.2 * AFTER_S), times(1, 120.0)]
 
 def ended(rig, name: str) -> dict[str, int]:
     """Stop a run, and count what it told."""
-    rig.ask(protocol.Stop(name))
+    rig.ask(Stop(name))
     row = rig.wait_state(name, "stopped")
     written, lost, doubled = told(rig, name)
     return {"written": written, "lost": lost, "doubled": doubled, "wrong": row.step != written}
@@ -149,7 +150,7 @@ def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hu
         rig.processes[-1].send_signal(signal.SIGSTOP)
         time.sleep(stopped_s)
         rig.processes[-1].send_signal(signal.SIGCONT)
-        state = rig.ask(protocol.GetRun(name)).row.state
+        state = rig.ask(GetRun(name)).row.state
         assert getattr(state, "pulse", "") == ""
     survived("7", f"supervisor stopped by a signal, {stopped_s:g} s", repeats=stops, **ended(rig, name))
 
@@ -161,12 +162,12 @@ def test_a_new_supervisor_still_knows_that_a_job_is_hung(cold_rig):
     watched(watched_home)
     name = cold_rig.submit(steps=50, waits_at=5)
     until(cold_rig, name, lambda state: getattr(state, "frames", []))
-    before = cold_rig.ask(protocol.GetRun(name)).row.state
+    before = cold_rig.ask(GetRun(name)).row.state
     process.kill()
     process.wait()
     cold_rig.start()
     cold_rig.wait_ready()
-    after = cold_rig.ask(protocol.GetRun(name)).row.state
+    after = cold_rig.ask(GetRun(name)).row.state
     assert (after.pulse, after.frames) == ("hung", before.frames)
     assert after.silent_s >= before.silent_s
     go_on(cold_rig, name)

@@ -11,9 +11,11 @@ import pytest
 import shim
 from hosts import wait_until
 
-from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun, Runs
+from finetop.core.protocol.messages.session import Changes
 from finetop.core.runtime import files
 from finetop.core.runtime.home import prepare
 
@@ -35,18 +37,18 @@ def live(cold_rig, made, tmp_path):
     cold_rig.start(**made.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit("long-one", steps=100_000, pause_s=0.02)
-    wait_until(lambda: cold_rig.ask(protocol.GetRun(name)).row.step > 0, "its job tells", 60)
+    wait_until(lambda: cold_rig.ask(GetRun(name)).row.step > 0, "its job tells", 60)
     return cold_rig
 
 
 def attempt(rig, name: str) -> int:
     """The attempt that goes on: a keeper that needs seconds to start, on a busy machine, leaves its job to another."""
-    return int(rig.ask(protocol.GetRun(name)).jobs[0].attempt)
+    return int(rig.ask(GetRun(name)).jobs[0].attempt)
 
 
 def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
     """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is the attempt that it was in."""
-    rig.ask(protocol.Stop(name))
+    rig.ask(Stop(name))
     state = rig.wait_state(name, "stopped", "failed", "lost", "finished", timeout_s=60).state
     told, side = rig.told_and_written(name)
     wrong = (data.word(state) != "stopped") + (attempt(rig, name) != begun)
@@ -81,7 +83,7 @@ def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
     answers = []
     for _ in range(keys):
         began = time.monotonic()
-        live.ask(protocol.Runs())
+        live.ask(Runs())
         answers.append(time.monotonic() - began)
     assert made.calls < calls + 200, "it is not slow: the test tests nothing"
     made.set()
@@ -105,10 +107,10 @@ def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, mad
     wrong, begun = 0, attempt(live, "long-one")
     for _ in range(times):
         made.set(folder=live.home.runs, **{what: number})
-        wait_until(lambda: words in live.ask(protocol.Changes(0, 0.0)).trouble, "it is said", 30)
-        wrong += data.word(live.ask(protocol.GetRun("long-one")).row.state) != "running"
+        wait_until(lambda: words in live.ask(Changes(0, 0.0)).trouble, "it is said", 30)
+        wrong += data.word(live.ask(GetRun("long-one")).row.state) != "running"
         made.set()
-        wait_until(lambda: not live.ask(protocol.Changes(0, 0.0)).trouble, "all is well again", 30)
+        wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "all is well again", 30)
     written, lost, doubled, marked = counted(live, "long-one", begun)
     survived("18", "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)", repeats=times, written=written,
              lost=lost, doubled=doubled, wrong=wrong + marked, orphans=len(live.orphans()))  # fmt: skip

@@ -9,8 +9,10 @@ import pytest
 from hosts import wait_until
 from rig import SEVERAL
 
-from finetop.core import protocol
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
 from finetop.core.runtime import crash_points, processes
 from finetop.core.runtime.crash_points import DIED, SWITCH
 
@@ -27,8 +29,8 @@ def kill_at_random_moments(rig, kills: int) -> None:
 
 
 def end(rig, name: str) -> None:
-    if data.word(rig.ask(protocol.GetRun(name)).row.state) == "running":
-        rig.ask(protocol.Stop(name))
+    if data.word(rig.ask(GetRun(name)).row.state) == "running":
+        rig.ask(Stop(name))
     rig.wait_state(name, "finished", "stopped", timeout_s=120)
 
 
@@ -53,7 +55,7 @@ def test_kills_at_random_moments_lose_and_double_nothing(cold_rig, survived, kil
         lost += len(set(side) - set(told))
         doubled += len(told) - len(set(told))
         wrong += len(set(told) - set(side))
-        wrong += cold_rig.ask(protocol.GetRun(name)).jobs[0].attempt != 1
+        wrong += cold_rig.ask(GetRun(name)).jobs[0].attempt != 1
         written += len(side)
     survived("1", f"kill -9 of the supervisor in mid-ingest, {writers} writers", repeats=kills, written=written,
              lost=lost, doubled=doubled, wrong=wrong, orphans=len(cold_rig.orphans()))  # fmt: skip
@@ -127,7 +129,7 @@ def keeper_of_spare(rig) -> int:
 
     def waits() -> bool:
         nonlocal words
-        words = rig.ask(protocol.Hello()).spare
+        words = rig.ask(Hello()).spare
         return "waits for the next" in words
 
     wait_until(waits, "a process waits")

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import Sql
 from finetop.core.runtime.crash_points import DIED, SWITCH
 
 NOTIFY = "#!/bin/sh\ncat >> {out}\n"
@@ -60,7 +60,7 @@ def test_an_alarm_is_told_whenever_the_supervisor_dies(cold_rig, tmp_path, survi
     rig.wait_state(name, "finished")
     wait_told(rig, out, 1, 60)
     deadline = time.monotonic() + 30
-    while rig.ask(protocol.Sql("SELECT count(*) FROM messages WHERE outcome IS NULL")).rows != [[0]]:
+    while rig.ask(Sql("SELECT count(*) FROM messages WHERE outcome IS NULL")).rows != [[0]]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     by_id, messages = told(out)
@@ -83,5 +83,5 @@ def test_alarms_are_all_told_whenever_the_supervisor_is_killed(cold_rig, tmp_pat
         rig.wait_ready()
     rig.wait_state(name, "finished", timeout_s=120)
     wait_told(rig, out, 200, 180)
-    assert rig.ask(protocol.Sql("SELECT count(*) FROM alarms")).rows == [[200]]
+    assert rig.ask(Sql("SELECT count(*) FROM alarms")).rows == [[200]]
     survived("1", "killed at random: alarms told", repeats=kills, written=200, lost=200 - counted(out))

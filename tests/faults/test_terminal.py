@@ -3,7 +3,8 @@
 import os
 import time
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello, Shutdown
 
 
 def test_the_app_closed_and_opened_again_shows_the_run_further_on(rig, terminal):
@@ -13,11 +14,11 @@ def test_the_app_closed_and_opened_again_shows_the_run_further_on(rig, terminal)
     first.wait_text("long-one")
     first.keys("q")
     assert os.waitstatus_to_exitcode(first.wait_end(10)) == 0
-    before = rig.ask(protocol.GetRun(name)).row.step
+    before = rig.ask(GetRun(name)).row.step
     time.sleep(1.0)
     second = terminal(columns=120, rows=40)
     second.wait_text("long-one")
-    assert rig.ask(protocol.GetRun(name)).row.step > before
+    assert rig.ask(GetRun(name)).row.step > before
 
 
 def test_hang_up_ends_the_app_and_nothing_else(rig, terminal):
@@ -27,11 +28,11 @@ def test_hang_up_ends_the_app_and_nothing_else(rig, terminal):
     app.wait_text("long-one")
     app.hang_up()
     app.wait_end(10)
-    before = rig.ask(protocol.GetRun(name)).row.step
+    before = rig.ask(GetRun(name)).row.step
     time.sleep(1.0)
-    row = rig.ask(protocol.GetRun(name)).row
+    row = rig.ask(GetRun(name)).row
     assert row.step > before
-    assert rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
+    assert rig.ask(GetRun(name)).jobs[0].attempt == 1
 
 
 def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold_rig_terminal):
@@ -42,8 +43,8 @@ def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold
     from finetop.core.client.connection import Client
 
     with Client(home, start=False) as client:
-        pid = client.ask(protocol.Hello()).pid
-        client.ask(protocol.Shutdown())
+        pid = client.ask(Hello()).pid
+        client.ask(Shutdown())
     assert pid > 1
 
 

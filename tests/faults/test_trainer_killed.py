@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hosts import wait_until
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime import processes
 
 SOON_S = 5.0
@@ -21,7 +22,7 @@ SOON_S = 5.0
 def begun(rig, **plan) -> tuple[str, dict[str, int]]:
     """Queue a run, and wait until it trains. Gives its name and its keeper's record."""
     name = rig.submit(**plan)
-    wait_until(lambda: rig.ask(protocol.GetRun(name)).row.step, "it trains", 30)
+    wait_until(lambda: rig.ask(GetRun(name)).row.step, "it trains", 30)
     return name, json.loads((rig.job_folder(name) / "keeper.json").read_text())
 
 
@@ -60,7 +61,7 @@ def test_a_stranger_in_a_keepers_place_is_never_signalled(rig, survived):
         {"pid": stranger.pid, "start": processes.start_time(stranger.pid), "boot": "of-another-boot"},
     ):
         file.write_text(json.dumps({**record, **other}))
-        rig.ask(protocol.Kill(name))
+        rig.ask(Kill(name))
         time.sleep(0.6)
         wrong += stranger.poll() is not None
         wrong += not processes.alive(record["job_pid"])

@@ -6,9 +6,13 @@ from contextlib import contextmanager
 import pytest
 from dumping import differences, dump
 
-from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
 from finetop.core.protocol import events
+from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun, ReadLog
+from finetop.core.protocol.messages.session import Changes, Shutdown
+from finetop.core.protocol.messages.submit import Resume
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.store import backups, ingest
@@ -124,14 +128,14 @@ def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
     line = {"n": 10_000, "t": 1.0, "e": {"type": "started", "format": 2}}
     with (folder / "events.jsonl").open("ab") as file:
         file.write(json.dumps(line).encode() + b"\n")
-    cold_rig.ask(protocol.Kill(name))
+    cold_rig.ask(Kill(name))
     while not (folder / "exit.json").exists():
-        cold_rig.ask(protocol.Changes(0, 0.1))
-    while "format 2" not in cold_rig.ask(protocol.Changes(0, 0.1)).trouble:
+        cold_rig.ask(Changes(0, 0.1))
+    while "format 2" not in cold_rig.ask(Changes(0, 0.1)).trouble:
         pass
-    assert cold_rig.ask(protocol.GetRun(name)).row.state.__class__.__name__ == "Running"
+    assert cold_rig.ask(GetRun(name)).row.state.__class__.__name__ == "Running"
     # the program that reads them comes: here, one for which the line is an ordinary one
-    cold_rig.ask(protocol.Shutdown())
+    cold_rig.ask(Shutdown())
     cold_rig.processes[-1].wait()
     whole = (folder / "events.jsonl").read_bytes()
     (folder / "events.jsonl").write_bytes(whole.replace(b'"format": 2', b'"format": 1'))
@@ -157,9 +161,9 @@ def test_a_home_that_moved_to_another_disk_works_there(cold_rig, tmp_path, survi
     cold_rig.wait_ready()
     done = cold_rig.submit("done", steps=20, saved=[10, 20], lost=20, check=True)
     cold_rig.wait_state(done, "finished")
-    while not cold_rig.ask(protocol.Checks(done)).checks or cold_rig.ask(protocol.GetRun(done)).row.checking:
-        cold_rig.ask(protocol.Changes(0, 0.1))
-    cold_rig.ask(protocol.Shutdown())
+    while not cold_rig.ask(Checks(done)).checks or cold_rig.ask(GetRun(done)).row.checking:
+        cold_rig.ask(Changes(0, 0.1))
+    cold_rig.ask(Shutdown())
     cold_rig.processes[-1].wait()
     old, new = cold_rig.home.root, tmp_path / "another disk" / ("deep" * 30)
     before = dump(cold_rig.home.database)
@@ -171,10 +175,10 @@ def test_a_home_that_moved_to_another_disk_works_there(cold_rig, tmp_path, survi
     assert differences(before, dump(cold_rig.home.database)) == []
     cold_rig.start()
     cold_rig.wait_ready()
-    assert cold_rig.ask(protocol.GetRun(done)).checkpoints[1].path == "checkpoints/step-000020"
-    cold_rig.ask(protocol.Resume(done, step=10, anyway=True, recipe=longer(cold_rig, done)))
+    assert cold_rig.ask(GetRun(done)).checkpoints[1].path == "checkpoints/step-000020"
+    cold_rig.ask(Resume(done, step=10, anyway=True, recipe=longer(cold_rig, done)))
     assert cold_rig.wait_state(done, "finished").step == 20
-    assert cold_rig.ask(protocol.ReadLog(done)).size >= 0
+    assert cold_rig.ask(ReadLog(done)).size >= 0
     leaks = [
         file for file in new.rglob("*")
         if file.is_file() and file.suffix in (".json", ".yaml") and str(old).encode() in file.read_bytes()
@@ -183,5 +187,5 @@ def test_a_home_that_moved_to_another_disk_works_there(cold_rig, tmp_path, survi
 
 
 def longer(rig, name):
-    recipe = rig.ask(protocol.GetRun(name)).recipe
+    recipe = rig.ask(GetRun(name)).recipe
     return {**recipe, "train": {**recipe["train"], "epochs": 9}}

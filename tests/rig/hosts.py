@@ -104,12 +104,12 @@ def wait_until(is_so: Any, what: str, timeout_s: float = 20.0) -> None:
 
 def _end_supervisor(home: Home) -> None:
     """End one that was started through the link."""
-    from finetop.core import protocol
     from finetop.core.client.connection import Client
     from finetop.core.errors import FinetopError
+    from finetop.core.protocol.messages.session import Shutdown
 
     try:
         with Client(home, start=False) as client:
-            client.ask(protocol.Shutdown())
+            client.ask(Shutdown())
     except FinetopError:
         pass

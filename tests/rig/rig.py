@@ -12,8 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun, Runs, Sql
+from finetop.core.protocol.messages.session import Hello
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import word
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
@@ -58,7 +62,7 @@ class Rig:
         while True:
             try:
                 with Client(self.home, start=False) as client:
-                    client.ask(protocol.Hello())
+                    client.ask(Hello())
             except Exception:
                 if time.monotonic() > deadline:
                     raise AssertionError(self.home.log.read_text()) from None
@@ -66,7 +70,7 @@ class Rig:
             else:
                 return
 
-    def ask(self, ask: protocol.Ask) -> Any:
+    def ask(self, ask: Ask) -> Any:
         with Client(self.home, start=False) as client:
             return client.ask(ask)
 
@@ -78,12 +82,12 @@ class Rig:
         check = {**loaded.resolved["check"], **wanted}
         recipe = {**loaded.resolved, "about": json.dumps(plan), "check": check}
         recipe["budget"] = {**recipe["budget"], **(budget or {})}
-        return str(self.ask(protocol.Submit(recipe, loaded.text, name)).name)
+        return str(self.ask(Submit(recipe, loaded.text, name)).name)
 
     def wait_state(self, name: str, *words: str, timeout_s: float = 30.0) -> Any:
         deadline = time.monotonic() + timeout_s
         while True:
-            row = self.ask(protocol.GetRun(name)).row
+            row = self.ask(GetRun(name)).row
             if word(row.state) in words:
                 return row
             if time.monotonic() > deadline:
@@ -94,7 +98,7 @@ class Rig:
         """Wait until the newest job of a verb has ended, and give it."""
         deadline = time.monotonic() + timeout_s
         while True:
-            jobs = [job for job in self.ask(protocol.GetRun(name)).jobs if job.verb == verb]
+            jobs = [job for job in self.ask(GetRun(name)).jobs if job.verb == verb]
             if jobs and not jobs[-1].is_under_way:
                 return jobs[-1]
             if time.monotonic() > deadline:
@@ -102,7 +106,7 @@ class Rig:
             time.sleep(0.05)
 
     def job_folder(self, name: str) -> Path:
-        detail = self.ask(protocol.GetRun(name))
+        detail = self.ask(GetRun(name))
         return self.home.root / detail.folder / detail.jobs[-1].folder
 
     def restart(self, **environment: str) -> subprocess.Popen[bytes]:
@@ -142,16 +146,14 @@ class Rig:
         query += f" WHERE m.key = 'loss' AND r.name = '{name}'"
         told: list[int] = []
         for first in range(0, max(side, default=0) + 50_001, 50_000):
-            rows = self.ask(
-                protocol.Sql(f"{query} AND m.step >= {first} AND m.step < {first + 50_000}", 100_000)
-            ).rows
+            rows = self.ask(Sql(f"{query} AND m.step >= {first} AND m.step < {first + 50_000}", 100_000)).rows
             told += [step for (step,) in rows]
         return told, side
 
     def kill_jobs(self) -> None:
-        for row in self.ask(protocol.Runs()).rows:
+        for row in self.ask(Runs()).rows:
             if word(row.state) == "running":
-                self.ask(protocol.Kill(row.name))
+                self.ask(Kill(row.name))
 
     def stop_all(self) -> None:
         for process in self.processes:

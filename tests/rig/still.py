@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 from rig import RECIPE
 
-from finetop.core import protocol
 from finetop.core.check.statistics.conclude import check_pairs
 from finetop.core.check.statistics.item_order import Item
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.verdict import PairedItem, TaskPlan
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home, prepare
@@ -49,7 +49,7 @@ class Still:
         recipe = dict(loaded.resolved)
         if model:
             recipe["model"] = {**recipe["model"], "id": model}
-        return submit.submit(self.supervisor, protocol.Submit(recipe, loaded.text, name)).run_id
+        return submit.submit(self.supervisor, Submit(recipe, loaded.text, name)).run_id
 
     def run(
         self,

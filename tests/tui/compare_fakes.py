@@ -8,8 +8,10 @@ import msgspec
 from run_fakes import FakeRun, make_detail, source
 from tui_fakes import NOW, make_check
 
-from finetop.core import protocol
 from finetop.core.protocol.data_diff import Difference, Example
+from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer, SourcePair
+from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Finished
 
 if TYPE_CHECKING:
@@ -24,22 +26,22 @@ class SeveralRuns(FakeRun):
         self.evil = evil
         self.details = {one.row.name: one for one in details}
 
-    async def ask(self, ask: protocol.Ask) -> Any:
-        if isinstance(ask, protocol.GetRun):
+    async def ask(self, ask: Ask) -> Any:
+        if isinstance(ask, GetRun):
             self.asked.append(ask)
             return self.details[ask.run]
-        if isinstance(ask, protocol.DataDiffer):
+        if isinstance(ask, DataDiffer):
             self.asked.append(ask)
             one, other = (self.details[name].sources[0] for name in (ask.run, ask.other))
             shown = [
                 Example("Can I pay later? -> No.", f"Can I pay later? -> Yes, in three parts.{self.evil}")
             ]
-            pair = protocol.SourcePair(one, other, Difference(374, 38, 0, 5, examples=shown, not_found=3))
-            return protocol.DataDifferAnswer(ask.run, ask.other, [pair])
+            pair = SourcePair(one, other, Difference(374, 38, 0, 5, examples=shown, not_found=3))
+            return DataDifferAnswer(ask.run, ask.other, [pair])
         answer = await super().ask(ask)
-        if isinstance(ask, protocol.Curves):
+        if isinstance(ask, Curves):
             down = 0.2 * list(self.details).index(ask.run)
-            return protocol.CurvesAnswer(
+            return CurvesAnswer(
                 [
                     msgspec.structs.replace(one, mean=[value - down for value in one.mean])
                     for one in answer.curves

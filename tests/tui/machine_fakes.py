@@ -10,9 +10,11 @@ import msgspec
 from plan_fakes import make_plan
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
-from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
 from finetop.core.preflight.plan.preview_messages import Shown
+from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer, PathFacts, Paths, PathsAnswer
+from finetop.core.protocol.messages.session import Changes
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Running
 from finetop.core.runtime.home import Home
 from finetop.tui.app import FinetopApp
@@ -60,15 +62,15 @@ class Linked(FakeSupervisor):
     def up(self) -> None:
         self.link.is_up, self.is_gone = True, False
 
-    async def ask(self, ask: protocol.Ask) -> Any:
-        if self.is_gone and not isinstance(ask, protocol.Changes):
+    async def ask(self, ask: Ask) -> Any:
+        if self.is_gone and not isinstance(ask, Changes):
             raise NoSupervisor(f"not connected to {self.link.label}: it was not asked.")
-        if isinstance(ask, protocol.Paths):
+        if isinstance(ask, Paths):
             self.asked.append(ask)
-            return protocol.PathsAnswer([protocol.PathFacts(path, "none", 0) for path in ask.paths])
-        if isinstance(ask, protocol.LookAhead):
+            return PathsAnswer([PathFacts(path, "none", 0) for path in ask.paths])
+        if isinstance(ask, LookAhead):
             self.asked.append(ask)
-            return protocol.LookAheadAnswer(
+            return LookAheadAnswer(
                 [
                     msgspec.to_builtins(Shown(plan=make_plan())),
                     {"row": [["user Hello? ", False], ["Ahoy!", True]]},

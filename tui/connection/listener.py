@@ -7,9 +7,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.protocol.messages.session import Changes, ChangesAnswer, Hello, HelloAnswer, Notices
 from finetop.core.protocol.notices import needs_a_person
+from finetop.core.protocol.request import Answer, Request
 from finetop.core.runtime.home import find_home
 from finetop.core.text import clean_line, counted
 from finetop.tui.messages import Said, StoreChanged
@@ -44,7 +45,7 @@ class ListeningApp(Protocol):
 
     def now(self) -> float: ...
 
-    async def ask_on(self, home: Home, ask: protocol.Ask) -> Any: ...
+    async def ask_on(self, home: Home, ask: Request[Answer]) -> Answer: ...
 
     def say(self, text: str, style: StyleName = "") -> None: ...
 
@@ -65,14 +66,14 @@ class MachineListener:
     machine: Machine
     ringer: Ringer
 
-    def connected(self, hello: protocol.HelloAnswer) -> None:
+    def connected(self, hello: HelloAnswer) -> None:
         """Hear that a supervisor answers."""
         machine = self.machine
         machine.is_lost, machine.trouble, machine.refusal = False, "", ""
         machine.name, machine.device = clean_line(hello.host), clean_line(hello.device)
         self.app.say_how_it_stands()
 
-    def changed(self, answer: protocol.ChangesAnswer) -> None:
+    def changed(self, answer: ChangesAnswer) -> None:
         """Hear that a store is newer."""
         app, machine = self.app, self.machine
         if answer.trouble != machine.trouble:
@@ -102,7 +103,7 @@ class MachineListener:
         """Say what has happened on the machine since a notice, and ring."""
         app, machine = self.app, self.machine
         try:
-            answer = await app.ask_on(machine.home, protocol.Notices(after, AT_ONCE))
+            answer = await app.ask_on(machine.home, Notices(after, AT_ONCE))
         except FinetopError:
             machine.noticed = after  # it is heard when the connection is back
             return
@@ -132,9 +133,9 @@ NEVER = -1
 class Listener(Protocol):
     """Who hears of the connection."""
 
-    def connected(self, hello: protocol.HelloAnswer) -> None: ...
+    def connected(self, hello: HelloAnswer) -> None: ...
 
-    def changed(self, answer: protocol.ChangesAnswer) -> None: ...
+    def changed(self, answer: ChangesAnswer) -> None: ...
 
     def lost(self) -> None: ...
 
@@ -148,10 +149,10 @@ async def follow(asker: Asker, listener: Listener, start: Callable[[], None], pa
     while True:
         try:
             if not is_connected:
-                hello = await asker.ask(protocol.Hello())
+                hello = await asker.ask(Hello())
                 is_connected, revision = True, NEVER
                 listener.connected(hello)
-            answer = await asker.ask(protocol.Changes(since=revision))
+            answer = await asker.ask(Changes(since=revision))
         except NoSupervisor:
             if not was_started:
                 was_started = True

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
     from finetop.core.client.report import Block
     from finetop.core.client.seed_groups import Setting
-    from finetop.core.protocol import ApproachesAnswer, Curve, LiveRow, QueueRow, RemediesAnswer, TriageRow
     from finetop.core.protocol.check_result import CheckResult
+    from finetop.core.protocol.messages.approaches import ApproachesAnswer
+    from finetop.core.protocol.messages.queue import LiveRow, QueueRow
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
+    from finetop.core.protocol.messages.runs import Curve
+    from finetop.core.protocol.messages.triage import TriageRow
     from finetop.core.protocol.runs import RemedyRow, RunDetail, RunRow
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import Across
+    from finetop.core.protocol.messages.runs import Across
 
 LABEL = 5  # cells of the longest label
 _LARGEST = 1e300  # values beyond are drawn at the edge

@@ -17,7 +17,7 @@ from finetop.tui.line import Line, joined
 from finetop.tui.widgets.axis import LABEL, Scale, share_of, widened, x_labels, y_labels
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import Across, Curve
+    from finetop.core.protocol.messages.runs import Across, Curve
     from finetop.tui.theme import StyleName
 
 GUTTER = LABEL + 1  # cells left of the picture, for the labels of the y axis

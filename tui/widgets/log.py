@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
 from finetop.core.text import clean_line
 from finetop.tui.widgets.wrap import wrapped
@@ -49,14 +49,14 @@ class Tail:
 EMPTY: Final = Tail()
 
 
-def request(tail: Tail, run: str, job: int | None) -> protocol.ReadLog:
+def request(tail: Tail, run: str, job: int | None) -> ReadLog:
     """Ask for what came since; for the end of the log at first."""
     if tail.offset is None:
-        return protocol.ReadLog(run, job, -FIRST_BYTES, FIRST_BYTES)
-    return protocol.ReadLog(run, job, tail.offset, PIECE_BYTES)
+        return ReadLog(run, job, -FIRST_BYTES, FIRST_BYTES)
+    return ReadLog(run, job, tail.offset, PIECE_BYTES)
 
 
-def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
+def fed(tail: Tail, answer: LogAnswer) -> Tail:
     """Take in a piece. Progress bars (carriage returns) show their newest state; a log that shrank starts anew."""
     if tail.offset is not None and answer.size < tail.offset:
         return Tail(dropped=tail.end)
@@ -71,7 +71,7 @@ def fed(tail: Tail, answer: protocol.LogAnswer) -> Tail:
     return _bounded(lines, tail.dropped, _last_state(rest)[:_LONGEST], answer.next, begin)
 
 
-def skipped(tail: Tail, answer: protocol.LogAnswer) -> Tail:
+def skipped(tail: Tail, answer: LogAnswer) -> Tail:
     """Go to the end of a log that grows faster than it is read: what lies between is not read, and that is said."""
     offset = answer.size - FIRST_BYTES
     if offset - answer.next <= PIECE_BYTES:

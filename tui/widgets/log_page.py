@@ -6,7 +6,7 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import LogAnswer, ReadLog
 from finetop.core.runtime import log_file
 from finetop.tui.widgets.log import drawn_rows, shown_line
 
@@ -27,13 +27,13 @@ class Page:
     around: int
 
 
-def requests(run: str, job: int | None, at: int) -> tuple[protocol.ReadLog, protocol.ReadLog]:
+def requests(run: str, job: int | None, at: int) -> tuple[ReadLog, ReadLog]:
     """Ask for what is in front of a line that begins at a place, and for it with what follows."""
     begin = max(0, at - HALF)
-    return protocol.ReadLog(run, job, begin, at - begin), protocol.ReadLog(run, job, at, HALF)
+    return ReadLog(run, job, begin, at - begin), ReadLog(run, job, at, HALF)
 
 
-def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> Page:
+def page_of(before: LogAnswer, behind: LogAnswer, at: int) -> Page:
     """Put the two parts together; a line that is cut in front is left out."""
     begin = max(0, at - HALF)
     lines: list[str] = []

@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.request import Ask as AskRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-Ask = Callable[[protocol.Ask], Awaitable[Any]]
+Ask = Callable[[AskRequest], Awaitable[Any]]
 CHUNK = 100  # rows of one request
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.client.remote.merge_runs import (
     merged,
     numbered,
@@ -21,6 +20,50 @@ from finetop.core.client.remote.merge_runs import (
 from finetop.core.client.remote.merge_triage import merged_table, placed_row
 from finetop.core.errors import BadInput, NoSupervisor
 from finetop.core.protocol.filter_match import holds
+from finetop.core.protocol.messages.approaches import (
+    Approaches,
+    ApproachesAnswer,
+    ComparisonBrief,
+    SubmitApproaches,
+    SubmitApproachesAnswer,
+)
+from finetop.core.protocol.messages.checks import CheckAnswer
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.notes import NoteAnswer, TagAnswer
+from finetop.core.protocol.messages.queue import Move, RetryAnswer
+from finetop.core.protocol.messages.remedies import RemediesAnswer, RemedyAnswer
+from finetop.core.protocol.messages.runs import (
+    EventsAnswer,
+    Group,
+    Runs,
+    RunsAnswer,
+    SweepBrief,
+    Sweeps,
+    SweepsAnswer,
+)
+from finetop.core.protocol.messages.submit import (
+    ExportAnswer,
+    Import,
+    ImportAnswer,
+    ResumeAnswer,
+    Submit,
+    SubmitAnswer,
+    SubmitChain,
+    SubmitChainAnswer,
+    SubmitSweep,
+    SubmitSweepAnswer,
+)
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed
+from finetop.core.protocol.messages.triage import (
+    EarlierAnswer,
+    ItemAnswer,
+    LookEarlierAnswer,
+    SetStanding,
+    Triage,
+    TriageAnswer,
+    TriageRunAnswer,
+)
+from finetop.core.protocol.request import Answer, Ask, Request
 from finetop.core.protocol.run_filter import parse, read_sort
 from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups
@@ -36,7 +79,7 @@ Begin = tuple[int, ...]  # how many rows of each machine stand before a place of
 class Asker(Protocol):
     """One connection to a supervisor; finetop.core.client.connection.AsyncClient is one."""
 
-    async def ask(self, ask: protocol.Ask) -> Any: ...
+    async def ask(self, ask: Request[Answer]) -> Answer: ...
 
     def close(self) -> None: ...
 
@@ -53,90 +96,90 @@ class Fleet:
         self._labels = list(askers)
         self._seen: dict[str, dict[int, RunRow]] = {label: {} for label in askers}
         self._places: dict[str, tuple[List, dict[int, int]]] = {}  # where each run stood in the newest list
-        self._counts: dict[str, protocol.RunsAnswer] = {}
-        self._groups: dict[str, tuple[List, dict[str, protocol.Group]]] = {}  # of that list, by their words
+        self._counts: dict[str, RunsAnswer] = {}
+        self._groups: dict[str, tuple[List, dict[str, Group]]] = {}  # of that list, by their words
         self._begins: dict[List, dict[int, Begin]] = {}
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Request[Answer]) -> Answer:
         """Ask the machine that the request is about; for the list of runs, all."""
-        if isinstance(ask, protocol.Runs):
+        answer: Answer = await self._ask(ask)
+        return answer
+
+    async def _ask(self, ask: Ask) -> Any:
+        if isinstance(ask, Runs):
             return await self._runs(ask)
-        if isinstance(ask, protocol.Triage):
+        if isinstance(ask, Triage):
             return await self._triage(ask)
         if isinstance(
             ask,
-            protocol.Submit
-            | protocol.SubmitChain
-            | protocol.SubmitSweep
-            | protocol.SubmitApproaches
-            | protocol.Import,
+            Submit | SubmitChain | SubmitSweep | SubmitApproaches | Import,
         ):
             label, name = self._split(ask.name)
             return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, name=name)))
-        if isinstance(ask, protocol.Remove):
+        if isinstance(ask, Remove):
             return await self._remove(ask)
-        if isinstance(ask, protocol.Sweeps):
+        if isinstance(ask, Sweeps):
             return await self._sweeps(ask)
-        if isinstance(ask, protocol.Approaches):
+        if isinstance(ask, Approaches):
             return await self._approaches(ask)
         about = getattr(ask, "run", None)
         if not isinstance(about, str):
             raise BadInput(f"say on which machine: {', '.join(self._labels)}.")
         label, run = self._split(about)
-        if isinstance(ask, protocol.SetStanding) and ask.standing.fixed_by:
+        if isinstance(ask, SetStanding) and ask.standing.fixed_by:
             standing = msgspec.structs.replace(ask.standing, fixed_by=self._fix(ask.standing.fixed_by, label))
             ask = msgspec.structs.replace(ask, standing=standing)
-        if isinstance(ask, protocol.Move) and ask.other:
+        if isinstance(ask, Move) and ask.other:
             ask = msgspec.structs.replace(ask, other=self._split(ask.other)[1])
         return self._named(label, await self._askers[label].ask(msgspec.structs.replace(ask, run=run)))
 
-    async def _remove(self, ask: protocol.Remove) -> protocol.RemoveAnswer:
+    async def _remove(self, ask: Remove) -> RemoveAnswer:
         """Move runs of several machines to the trash, or say what would go: each machine its own."""
         going: dict[str, list[str]] = {}
         for run in ask.runs:
             label, own = self._split(run)
             going.setdefault(label, []).append(own)
-        removed: list[protocol.Removed] = []
+        removed: list[Removed] = []
         for label, own_runs in going.items():
             own_ask = msgspec.structs.replace(ask, runs=own_runs)
-            answer: protocol.RemoveAnswer = await self._askers[label].ask(own_ask)
+            answer: RemoveAnswer = await self._askers[label].ask(own_ask)
             removed += [
                 msgspec.structs.replace(
                     one, run_id=numbered(one.run_id, self._labels, label), name=f"{label}:{one.name}"
                 )
                 for one in answer.runs
             ]
-        return protocol.RemoveAnswer(removed)
+        return RemoveAnswer(removed)
 
-    async def _sweeps(self, ask: protocol.Sweeps) -> protocol.SweepsAnswer:
+    async def _sweeps(self, ask: Sweeps) -> SweepsAnswer:
         """Give a sweep of one machine, or the names of all machines' that answer."""
         if ask.sweep:
             label, name = self._split(ask.sweep)
-            found: protocol.SweepsAnswer = await self._askers[label].ask(protocol.Sweeps(name))
+            found: SweepsAnswer = await self._askers[label].ask(Sweeps(name))
             runs = [
                 msgspec.structs.replace(one, row=placed(one.row, self._labels, label)) for one in found.runs
             ]
             return msgspec.structs.replace(found, runs=runs, sweeps=_sweeps_of(label, found))
-        every: list[protocol.SweepBrief] = []
+        every: list[SweepBrief] = []
         for label in self._labels:
             try:
                 every += _sweeps_of(label, await self._askers[label].ask(ask))
             except NoSupervisor:
                 continue
-        return protocol.SweepsAnswer(every, [], [])
+        return SweepsAnswer(every, [], [])
 
-    async def _approaches(self, ask: protocol.Approaches) -> protocol.ApproachesAnswer:
+    async def _approaches(self, ask: Approaches) -> ApproachesAnswer:
         """Give a comparison of one machine, or the names of all machines' that answer."""
         if ask.comparison:
             label, name = self._split(ask.comparison)
-            return _placed_approaches(label, await self._askers[label].ask(protocol.Approaches(name)))
-        every: list[protocol.ComparisonBrief] = []
+            return _placed_approaches(label, await self._askers[label].ask(Approaches(name)))
+        every: list[ComparisonBrief] = []
         for label in self._labels:
             try:
                 every += _placed_approaches(label, await self._askers[label].ask(ask)).comparisons
             except NoSupervisor:
                 continue
-        return protocol.ApproachesAnswer(sorted(every, key=lambda one: -one.created))
+        return ApproachesAnswer(sorted(every, key=lambda one: -one.created))
 
     def close(self) -> None:
         for asker in self._askers.values():
@@ -158,35 +201,35 @@ class Fleet:
     def _named(self, label: str, answer: Any) -> Any:
         """Write an answer's names as those of one machine among several."""
         match answer:
-            case protocol.SubmitAnswer() | protocol.ImportAnswer():
+            case SubmitAnswer() | ImportAnswer():
                 return msgspec.structs.replace(answer, name=f"{label}:{answer.name}")
-            case protocol.SubmitApproachesAnswer():
+            case SubmitApproachesAnswer():
                 return msgspec.structs.replace(answer, comparison=f"{label}:{answer.comparison}")
-            case protocol.SubmitChainAnswer():
-                return protocol.SubmitChainAnswer([self._named(label, one) for one in answer.runs])
-            case protocol.SubmitSweepAnswer():
+            case SubmitChainAnswer():
+                return SubmitChainAnswer([self._named(label, one) for one in answer.runs])
+            case SubmitSweepAnswer():
                 named = [self._named(label, one) for one in answer.runs]
                 return msgspec.structs.replace(answer, runs=named)
             case (
-                protocol.CheckAnswer()
-                | protocol.ResumeAnswer()
-                | protocol.ExportAnswer()
-                | protocol.RemedyAnswer()
-                | protocol.RemediesAnswer()
-                | protocol.RetryAnswer()
-                | protocol.TagAnswer()
-                | protocol.NoteAnswer()
+                CheckAnswer()
+                | ResumeAnswer()
+                | ExportAnswer()
+                | RemedyAnswer()
+                | RemediesAnswer()
+                | RetryAnswer()
+                | TagAnswer()
+                | NoteAnswer()
             ):
                 return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
-            case protocol.EventsAnswer():
+            case EventsAnswer():
                 return msgspec.structs.replace(answer, row=placed(answer.row, self._labels, label))
-            case protocol.Done():
-                return protocol.Done(f"{label}: {answer.message}")
-            case protocol.TriageRunAnswer():
+            case Done():
+                return Done(f"{label}: {answer.message}")
+            case TriageRunAnswer():
                 return msgspec.structs.replace(answer, row=placed_row(answer.row, self._labels, label))
-            case protocol.ItemAnswer():
+            case ItemAnswer():
                 return msgspec.structs.replace(answer, also=[f"{label}:{run}" for run in answer.also])
-            case protocol.EarlierAnswer() | protocol.LookEarlierAnswer():
+            case EarlierAnswer() | LookEarlierAnswer():
                 return msgspec.structs.replace(answer, run=f"{label}:{answer.run}")
             case RunDetail():
                 detail = placed_detail(answer, self._labels, label)
@@ -194,15 +237,15 @@ class Fleet:
                 return detail
         return answer
 
-    async def _triage(self, ask: protocol.Triage) -> protocol.TriageAnswer:
+    async def _triage(self, ask: Triage) -> TriageAnswer:
         """Merge the machines' tables of triage; one that is out of reach is left out."""
         whole = msgspec.structs.replace(ask, offset=0, limit=ask.offset + ask.limit)
         found = await asyncio.gather(
             *(self._askers[label].ask(whole) for label in self._labels), return_exceptions=True
         )
-        answers: dict[str, protocol.TriageAnswer] = {}
+        answers: dict[str, TriageAnswer] = {}
         for label, answer in zip(self._labels, found, strict=True):
-            if isinstance(answer, protocol.TriageAnswer):
+            if isinstance(answer, TriageAnswer):
                 answers[label] = answer
             elif isinstance(answer, BaseException) and not isinstance(answer, NoSupervisor):
                 raise answer
@@ -212,7 +255,7 @@ class Fleet:
 
     # --- one list ---------------------------------------------------------------------------------------
 
-    async def _runs(self, ask: protocol.Runs) -> protocol.RunsAnswer:
+    async def _runs(self, ask: Runs) -> RunsAnswer:
         """Merge the machines' lists from the nearest place before `offset` whose rows were counted."""
         line = parse(ask.filter)
         sort, kind = line.sort or read_sort(ask.sort), (ask.filter, ask.sort)
@@ -240,7 +283,7 @@ class Fleet:
             if at % CHUNK == 0:
                 begins[at] = tuple(source.taken for source in sources)
         counts = [self._counts[label] for label in self._labels if label in self._counts]
-        return protocol.RunsAnswer(
+        return RunsAnswer(
             rows=rows,
             matching=sum(source.matching for source in sources),
             total=sum(one.total for one in counts),
@@ -257,7 +300,7 @@ class Fleet:
             without=_added_up([source.without for source in sources]),
         )
 
-    def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[protocol.Group]:
+    def _groups_of(self, kind: List, rows: Sequence[RunRow]) -> list[Group]:
         """Give the groups of rows: all that a machine has told of them, on this page or one before."""
         known = [
             self._groups[label][1] for label in self._labels if self._groups.get(label, ((), {}))[0] == kind
@@ -265,10 +308,10 @@ class Fleet:
         found = {group.word: group for group in run_groups.merged([list(one.values()) for one in known])}
         return [found[word] for word in dict.fromkeys(row.group for row in rows) if word in found]
 
-    async def page(self, label: str, ask: protocol.Runs) -> protocol.RunsAnswer | None:
+    async def page(self, label: str, ask: Runs) -> RunsAnswer | None:
         """Ask one machine for a page of its list; None where it is out of reach. Raises BadInput."""
         try:
-            answer: protocol.RunsAnswer = await self._askers[label].ask(ask)
+            answer: RunsAnswer = await self._askers[label].ask(ask)
         except NoSupervisor:
             return None
         rows = [placed(row, self._labels, label) for row in answer.rows]
@@ -283,7 +326,7 @@ class Fleet:
             self._seen[label] = {row.id: row for row in rows}  # all there are: removed ones go
         return msgspec.structs.replace(answer, rows=rows)
 
-    def page_seen(self, label: str, ask: protocol.Runs) -> tuple[list[RunRow], int]:
+    def page_seen(self, label: str, ask: Runs) -> tuple[list[RunRow], int]:
         """Give a page of what was seen of a machine that is out of reach: rows, and how many match."""
         line, now = parse(ask.filter), time.time()
         rows = [row for row in self._seen[label].values() if holds(line, unplaced(row, self._labels), now)]
@@ -297,7 +340,7 @@ class Fleet:
 class _Source:
     """One machine's list, from a place on: asked for chunk by chunk as it is used up."""
 
-    def __init__(self, fleet: Fleet, label: str, ask: protocol.Runs, begin: int) -> None:
+    def __init__(self, fleet: Fleet, label: str, ask: Runs, begin: int) -> None:
         self._fleet, self._label, self._ask = fleet, label, ask
         self.taken = begin
         self.rows: list[RunRow] = []
@@ -329,12 +372,12 @@ class _Source:
             await self.more()
 
 
-def _sweeps_of(label: str, answer: protocol.SweepsAnswer) -> list[protocol.SweepBrief]:
+def _sweeps_of(label: str, answer: SweepsAnswer) -> list[SweepBrief]:
     """Name a machine's sweeps as those of one among several: lab:tone."""
     return [msgspec.structs.replace(one, name=f"{label}:{one.name}") for one in answer.sweeps]
 
 
-def _placed_approaches(label: str, found: protocol.ApproachesAnswer) -> protocol.ApproachesAnswer:
+def _placed_approaches(label: str, found: ApproachesAnswer) -> ApproachesAnswer:
     """Name a machine's comparisons and their runs as those of one among several: lab:tone."""
 
     def named(one: Any) -> Any:

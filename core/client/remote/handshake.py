@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.session import HelloAnswer
 
 LONGEST = 64 << 10  # bytes that may come before it: login scripts print things
 
@@ -13,7 +14,7 @@ LONGEST = 64 << 10  # bytes that may come before it: login scripts print things
 class Greeting(msgspec.Struct, frozen=True):
     """One line of JSON: what `finetop supervisor start --json` prints."""
 
-    supervisor: protocol.HelloAnswer
+    supervisor: HelloAnswer
     socket: str
     schema: int = 1
 
@@ -29,7 +30,7 @@ def read_greeting(said: bytes) -> Greeting | None:
     return None
 
 
-def require_understood(greeting: Greeting, label: str, own: int = protocol.VERSION) -> None:
+def require_understood(greeting: Greeting, label: str, own: int = wire.VERSION) -> None:
     """Refuse a supervisor of another protocol, in words. Raises NoSupervisor."""
     there = greeting.supervisor
     if there.protocol == own:

@@ -12,8 +12,7 @@ from finetop.core.protocol.runs import RunDetail, RunRow
 from finetop.core.wording import run_groups as groups
 
 if TYPE_CHECKING:
-    from finetop.core import protocol
-    from finetop.core.protocol import Group
+    from finetop.core.protocol.messages.runs import Group, RunsAnswer
     from finetop.core.protocol.run_filter import Sort
 
 
@@ -87,7 +86,7 @@ class Merged:
         self.matching = 0
         self.total = 0
 
-    def take(self, label: str, page: protocol.RunsAnswer) -> None:
+    def take(self, label: str, page: RunsAnswer) -> None:
         """Take in a machine's page."""
         self._pages.append([placed(row, self._labels, label) for row in page.rows])
         self._groups.append(page.groups)

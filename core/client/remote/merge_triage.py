@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.client.remote.merge_runs import numbered
-from finetop.core.protocol import TriageAnswer, TriageRow
 from finetop.core.protocol.check_result import tasks_worst_first
+from finetop.core.protocol.messages.triage import TriageAnswer, TriageRow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.protocol import Standing, TriageCell
+    from finetop.core.protocol.messages.triage import Standing, TriageCell
 
 _PLACES = ("new", "looking", "accepted", "fixed")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.machine import PathFacts, Paths
 from finetop.core.recipe.find import _is_ours, by_name
 from finetop.core.recipe.load import Loaded, check_files, paths_of
 from finetop.core.text import plain
@@ -27,7 +27,7 @@ def require_files(loaded: Loaded, home: Home) -> dict[str, Any]:
         return sent(loaded, home)
     paths = own_paths(loaded)
     with Client(home) as client:
-        found: protocol.PathsAnswer = client.ask(protocol.Paths(paths))
+        found = client.ask(Paths(paths))
     judge(loaded, found.found, home.label)
     return sent(loaded, home)
 
@@ -45,7 +45,7 @@ def own_paths(loaded: Loaded) -> list[str]:
     return sorted({path for _, path, _ in paths_of(loaded.recipe) if not _is_ours(path)})
 
 
-def judge(loaded: Loaded, found: Sequence[protocol.PathFacts], label: str) -> None:
+def judge(loaded: Loaded, found: Sequence[PathFacts], label: str) -> None:
     """Hold what lies on the machine `label` against a recipe.
 
     A file that is here too and has another size is refused: it was meant to be the same. Raises RecipeError.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.client.report import Block, Page, Points, Section, Table
 from finetop.core.client.report.load import Told, told_of
 from finetop.core.client.report.sections import approaches, data
 from finetop.core.client.report.sections.verdict import verdict
 from finetop.core.client.report.text import moment
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.core.wording import data_versions
 from finetop.core.wording.units import metric_words
 
@@ -25,13 +25,13 @@ ON_TARGET = "on this target"  # the topic of the advice that comes first
 class Compared:
     """What is known of a comparison: its table and advice, and of each approach that trains its first run whole."""
 
-    answer: protocol.ApproachesAnswer
+    answer: ApproachesAnswer
     trained: tuple[Told, ...]
 
 
 def compared_of(ask: Ask, name: str) -> Compared:
     """Ask for all that a report says of a comparison. Raises FinetopError."""
-    answer: protocol.ApproachesAnswer = ask(protocol.Approaches(name))
+    answer: ApproachesAnswer = ask(Approaches(name))
     firsts = (
         next((run for run in row.runs if not run.learns_news), None) for row in answer.rows if row.trains
     )
@@ -107,7 +107,7 @@ def _data(told: Compared) -> tuple[Block, ...]:
     return (Points(tuple(lines)), *data.blocks(first))
 
 
-def _runs(answer: protocol.ApproachesAnswer) -> tuple[Block, ...]:
+def _runs(answer: ApproachesAnswer) -> tuple[Block, ...]:
     rows = [
         (
             run.name,

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.approaches import TAG
 from finetop.core.errors import FinetopError
 from finetop.core.protocol.check_result import Flip, read
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
+from finetop.core.protocol.messages.checks import Checks, ChecksAnswer, Flips, FlipsAnswer
+from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
+from finetop.core.protocol.messages.runs import Curve, Curves, CurvesAnswer, GetRun
 from finetop.core.recipe.load import load_recipe
 
 if TYPE_CHECKING:
@@ -28,31 +31,31 @@ class Told:
     detail: RunDetail
     outcome: CheckResult | None
     flips: tuple[Flip, ...]
-    curves: dict[str, protocol.Curve]
+    curves: dict[str, Curve]
     last: int  # the step at which the charts end
     base_name: str  # of the built-in recipe that it is compared with
     base: dict[str, Any] | None
-    read: tuple[protocol.SourceFacts, ...] = ()  # the versions of its data
-    comparison: protocol.ApproachesAnswer | None = None  # that it is a run of
+    read: tuple[SourceFacts, ...] = ()  # the versions of its data
+    comparison: ApproachesAnswer | None = None  # that it is a run of
 
 
 def told_of(ask: Ask, run: str) -> Told:
     """Ask for all that a report says of a run. Raises FinetopError."""
-    detail: RunDetail = ask(protocol.GetRun(run))
+    detail: RunDetail = ask(GetRun(run))
     outcome: CheckResult | None = None
     flips: list[Flip] = []
     if detail.row.check is not None:
         number = detail.row.check.check_id
-        checks: protocol.ChecksAnswer = ask(protocol.Checks(run))
+        checks: ChecksAnswer = ask(Checks(run))
         result = next((one for one in checks.checks if one["check_id"] == number), None)
         outcome = None if result is None else read(result)
-        found: protocol.FlipsAnswer = ask(protocol.Flips(run, number))
+        found: FlipsAnswer = ask(Flips(run, number))
         flips = found.flips
     last = max(detail.row.steps, detail.row.step, 1)
     keys = sorted(detail.row.metrics)
-    answer: protocol.CurvesAnswer = ask(protocol.Curves(run, keys, COLUMNS, last))
+    answer: CurvesAnswer = ask(Curves(run, keys, COLUMNS, last))
     name, base = _base_of(detail.recipe)
-    versions: protocol.DataOfAnswer | None = ask(protocol.DataOf(run)) if detail.sources else None
+    versions: DataOfAnswer | None = ask(DataOf(run)) if detail.sources else None
     compared = next((tag for tag in detail.row.tags if tag.startswith(TAG)), None)
     return Told(
         detail=detail,
@@ -63,7 +66,7 @@ def told_of(ask: Ask, run: str) -> Told:
         base_name=name,
         base=base,
         read=() if versions is None else tuple(versions.sources),
-        comparison=None if compared is None else ask(protocol.Approaches(compared.removeprefix(TAG))),
+        comparison=None if compared is None else ask(Approaches(compared.removeprefix(TAG))),
     )
 
 

@@ -8,10 +8,11 @@ import stat
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.doctor_checks.finding import Finding
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import Sql
+from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.runtime import processes
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.locks import is_held
@@ -35,8 +36,8 @@ def supervisor(home: Home) -> Iterator[Finding]:
     held = _is_held(home.lock)
     try:
         with Client(home, start=False) as client:
-            facts: protocol.HelloAnswer = client.ask(protocol.Hello())
-            trouble = client.ask(protocol.Changes(0, 0.0)).trouble
+            facts = client.ask(Hello())
+            trouble = client.ask(Changes(0, 0.0)).trouble
     except FinetopError as error:
         if held:
             text = f"one has the lock, and does not answer: {error.message}"
@@ -122,8 +123,8 @@ def astray(home: Home, live: list[str]) -> Iterator[Finding]:
     """Tell of jobs that live though their supervisor has them as ended."""
     try:
         with Client(home, start=False) as client:
-            answer: protocol.SqlAnswer = client.ask(
-                protocol.Sql(
+            answer = client.ask(
+                Sql(
                     "SELECT split_part(r.folder, '/', 2) || '/' || split_part(j.folder, '/', 2) FROM jobs j"
                     " JOIN runs r ON r.id = j.run_id WHERE j.word = 'running'",
                     10_000,

@@ -6,13 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.check import regression_step
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import plain, print_json, print_table, warn
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read
+from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.machine import Paths
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.wording.verdicts import verdict_line
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
     while the run trains, NotFound where no checkpoint is left.
     """
     with Client(home) as client:
-        detail: data.RunDetail = client.ask(protocol.GetRun(name))
+        detail = client.ask(GetRun(name))
     if isinstance(detail.row.state, data.Queued | data.Running):
         raise Refused(
             f"{name} is {data.word(detail.row.state)}: its checkpoints are compared when it has ended.",
@@ -78,7 +80,7 @@ def run(home: Home, name: str, look: Look, *, settings: Mapping[str, Any], every
 def _results(home: Home, name: str, wanted: Mapping[str, Any]) -> dict[int, dict[str, Any]]:
     """Read the newest result of each step that was made under the wanted settings."""
     with Client(home) as client:
-        answer: protocol.ChecksAnswer = client.ask(protocol.Checks(name))
+        answer = client.ask(Checks(name))
     return regression_step.comparable(answer.checks, wanted)
 
 
@@ -90,7 +92,7 @@ def steps_there(home: Home, detail: data.RunDetail) -> set[int]:
     if home.link is None:
         return {step for folder, step in folders.items() if Path(folder).is_dir()}
     with Client(home) as client:
-        found: protocol.PathsAnswer = client.ask(protocol.Paths(list(folders)))
+        found = client.ask(Paths(list(folders)))
     return {folders[fact.path] for fact in found.found if fact.kind == "folder"}
 
 

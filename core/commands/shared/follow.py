@@ -5,16 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import queued_words
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import EventsAnswer, EventsSince, StepRow
+from finetop.core.protocol.messages.session import Changes
 from finetop.core.runtime.home import Home
 
 FAR_PACE_S = 1.0  # over a link, between two questions: each costs some 300 bytes, whatever is in it
 
 
-def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[protocol.EventsAnswer]:
+def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[EventsAnswer]:
     """Yield what is new of a run each time something changed, until nothing of it is queued or running.
 
     Goes on over a restart of the supervisor.
@@ -22,7 +23,7 @@ def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[protocol.Ev
     revision = 0
     with Client(home) as client:
         while True:
-            new: protocol.EventsAnswer = client.ask(protocol.EventsSince(name, after_step))
+            new = client.ask(EventsSince(name, after_step))
             if new.steps:
                 after_step = new.steps[-1].step
             yield new
@@ -35,14 +36,14 @@ def rows(home: Home, name: str, *, after_step: int = -1) -> Iterator[protocol.Ev
                 time.sleep(FAR_PACE_S)
                 if new.steps:
                     continue  # there are more by now: one question, not two
-            client.ask(protocol.Changes(revision, 10.0, name))
+            client.ask(Changes(revision, 10.0, name))
 
 
 def is_live(row: data.RunRow) -> bool:
     return isinstance(row.state, data.Queued | data.Running) or row.checking is not None
 
 
-def until_over(home: Home, name: str, show: Callable[[protocol.EventsAnswer], None]) -> data.RunRow:
+def until_over(home: Home, name: str, show: Callable[[EventsAnswer], None]) -> data.RunRow:
     """Follow a run to its end, showing what is new. Returns its last row."""
     last: data.RunRow | None = None
     for new in rows(home, name):
@@ -71,7 +72,7 @@ class Progress:
         self.steps = steps
         self._phase = ""
 
-    def __call__(self, new: protocol.EventsAnswer) -> None:
+    def __call__(self, new: EventsAnswer) -> None:
         for step in new.steps if self.steps else []:
             print(f"{self.prefix}{step_line(step, new.row.steps)}", flush=True)
         phase = phase_line(new.row)
@@ -80,7 +81,7 @@ class Progress:
             print(f"{self.prefix}{phase}", flush=True)
 
 
-def step_line(step: protocol.StepRow, steps: int) -> str:
+def step_line(step: StepRow, steps: int) -> str:
     values = step.values
     parts = [f"step {step.step}" + (f"/{steps}" if steps else "")]
     for key, label, form in (

@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import follow
 from finetop.core.errors import FinetopError
 from finetop.core.models.imports.recipe import Adopted, ImportRequest
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.runs import EventsAnswer, GetRun
+from finetop.core.protocol.messages.submit import Import, ImportAnswer
 from finetop.core.runtime.home import Home
 
 
@@ -56,11 +57,11 @@ def wanted(
     )
 
 
-def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> protocol.ImportAnswer:
+def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = False) -> ImportAnswer:
     """Ask for a run of a folder; with `reuse` the one that there is."""
     with Client(home) as client:
-        answer: protocol.ImportAnswer = client.ask(
-            protocol.Import(
+        return client.ask(
+            Import(
                 recipe=adopted.recipe.resolved,
                 source=adopted.recipe.text,
                 name=adopted.recipe.recipe.name,
@@ -70,20 +71,17 @@ def queue(home: Home, adopted: Adopted, *, copy: bool = False, reuse: bool = Fal
                 reuse=reuse,
             )
         )
-    return answer
 
 
 def until_adopted(home: Home, name: str, *, quiet: bool) -> data.RunDetail:
     """Wait until a folder was looked at. Raises FinetopError with the cause where it can't be adopted."""
-    show: Callable[[protocol.EventsAnswer], None] = (
-        (lambda new: None) if quiet else follow.Progress(steps=False)
-    )
+    show: Callable[[EventsAnswer], None] = (lambda new: None) if quiet else follow.Progress(steps=False)
     for new in follow.rows(home, name):
         if not isinstance(new.row.state, data.Queued | data.Running):
             break
         show(new)
     with Client(home) as client:
-        detail: data.RunDetail = client.ask(protocol.GetRun(name))
+        detail = client.ask(GetRun(name))
     require_finished(detail.row.state, f"the import of {name} failed", f"See `finetop tail --log {name}`.")
     return detail
 

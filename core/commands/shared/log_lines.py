@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import LogAnswer
 from finetop.core.runtime import log_file
 from finetop.core.text import SHOWN_BYTES, clean
 
@@ -22,7 +22,7 @@ class LogLines:
         self._shown = ""  # of the open line
         self._shown_at = now()
 
-    def feed(self, piece: protocol.LogAnswer) -> str:
+    def feed(self, piece: LogAnswer) -> str:
         """Take in a piece; give the lines that ended with it, or what is new of one that does not end."""
         before = self.end() + log_file.words_for(piece.gap) + "\n" if piece.gap else ""
         *whole, rest = (self._open + piece.text).split("\n")

@@ -6,11 +6,12 @@ import argparse
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote.connect import opened
 from finetop.core.commands.shared.output import warn
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def _has(home: Home, run: str) -> bool:
     """Ask a machine whether it has the run."""
     try:
         with Client(home) as client:
-            client.ask(protocol.GetRun(run))
+            client.ask(GetRun(run))
     except (NotFound, BadInput, NoSupervisor):
         return False
     return True
@@ -95,7 +96,7 @@ def _is_away(home: Home) -> bool:
     return home.link is not None and not home.link.is_up
 
 
-def ask_all(homes: Sequence[Home], ask: protocol.Ask) -> tuple[dict[str, Any], list[str]]:
+def ask_all(homes: Sequence[Home], ask: Ask) -> tuple[dict[str, Any], list[str]]:
     """Ask several machines the same. Gives the answers by machine, and those that gave none: stderr has said why.
 
     One that refuses (no run there has a metric of that name) is left out. Raises BadInput where all that answer do.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import getpass
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared.output import plain, print_json
+from finetop.core.protocol.messages.triage import SetStanding, Standing
 
 if TYPE_CHECKING:
     import argparse
@@ -23,10 +23,10 @@ def own_name() -> str:
         return ""
 
 
-def say(home: Home, args: argparse.Namespace, standing: protocol.Standing) -> int:
+def say(home: Home, args: argparse.Namespace, standing: Standing) -> int:
     """Keep how a regression of args.run, of args.task where one is named, is seen; and say so."""
     with Client(home) as client:
-        answer: protocol.SetStandingAnswer = client.ask(protocol.SetStanding(args.run, args.task, standing))
+        answer = client.ask(SetStanding(args.run, args.task, standing))
     if args.json:
         print_json(
             {"run": args.run, "task": args.task, "message": answer.message, "before": plain(answer.before)}

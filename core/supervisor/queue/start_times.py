@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import LiveRow
 from finetop.core.store import checks
 from finetop.core.supervisor.gpus import pool
 from finetop.core.supervisor.gpus.placement import Waiting, Want
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 REMEMBERED = 60  # ended jobs that lengths are learned from, the newest
 
 
-def live_rows(live: Sequence[Job]) -> list[protocol.LiveRow]:
+def live_rows(live: Sequence[Job]) -> list[LiveRow]:
     """List what runs, with what it has of the GPUs."""
     return [
-        protocol.LiveRow(job.run_id, job.run_name, job.verb, job.state, data.gpus_word(job.gpus))
+        LiveRow(job.run_id, job.run_name, job.verb, job.state, data.gpus_word(job.gpus))
         for job in live
         if isinstance(job.state, data.Running)
     ]

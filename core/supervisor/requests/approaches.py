@@ -6,11 +6,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finetop.core import approaches, protocol
+from finetop.core import approaches
 from finetop.core.approaches import _advice, _table
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
+from finetop.core.protocol.messages.approaches import (
+    Approaches,
+    ApproachesAnswer,
+    ApproachRun,
+    ComparisonBrief,
+    QueuedApproach,
+    SubmitApproaches,
+    SubmitApproachesAnswer,
+)
 from finetop.core.recipe.load import check_name
 from finetop.core.store import approaches as store, jobs, notes, runs
 from finetop.core.supervisor.jobs import after_job
@@ -22,7 +31,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def submit(supervisor: Supervisor, ask: protocol.SubmitApproaches) -> protocol.SubmitApproachesAnswer:
+def submit(supervisor: Supervisor, ask: SubmitApproaches) -> SubmitApproachesAnswer:
     """Queue the runs of a comparison, all or none. Raises as `orders.submit`, and BadInput for one without runs."""
     connection = supervisor.connection
     if not ask.runs:
@@ -32,7 +41,7 @@ def submit(supervisor: Supervisor, ask: protocol.SubmitApproaches) -> protocol.S
         verb = "train" if approaches.load(one.approach).TRAINS else "approach"
         orders.require_run(supervisor, one.name, one.recipe, ask.source, verb=verb)
     name = _free(connection, ask)
-    queued: list[protocol.QueuedApproach] = []
+    queued: list[QueuedApproach] = []
     with orders.made_or_gone(supervisor) as made:
         known = {one.digest: store.with_digest(connection, one.digest) for one in ask.runs}
         made_anew = {one.approach for one in ask.runs}
@@ -43,10 +52,10 @@ def submit(supervisor: Supervisor, ask: protocol.SubmitApproaches) -> protocol.S
         left_out = {**others, **ask.left_out}
         store.keep(connection, store.Comparison(name, time.time(), ask.subject, ask.metric, left_out))
     supervisor.touch()
-    return protocol.SubmitApproachesAnswer(name, queued, dict(ask.left_out))
+    return SubmitApproachesAnswer(name, queued, dict(ask.left_out))
 
 
-def _free(connection: duckdb.DuckDBPyConnection, ask: protocol.SubmitApproaches) -> str:
+def _free(connection: duckdb.DuckDBPyConnection, ask: SubmitApproaches) -> str:
     """Name the comparison: the wanted name, with a number behind it where that one is about something else."""
     subjects = {known.name: known.subject for known in store.comparisons(connection)}
     number, name = 1, ask.name
@@ -72,11 +81,11 @@ def _forget(connection: duckdb.DuckDBPyConnection, comparison: str, anew: set[st
 def _one(
     supervisor: Supervisor,
     made: list[Path],
-    ask: protocol.SubmitApproaches,
+    ask: SubmitApproaches,
     comparison: str,
-    one: protocol.ApproachRun,
+    one: ApproachRun,
     run_id: int | None,
-) -> protocol.QueuedApproach:
+) -> QueuedApproach:
     """Take the run that one of a comparison is already into it, or make it."""
     connection = supervisor.connection
     was_there = run_id is not None
@@ -106,7 +115,7 @@ def _one(
     row = runs.row(connection, run_id)
     if was_there and isinstance(row.state, data.Finished):
         _measure(connection, run_id)
-    return protocol.QueuedApproach(run_id, row.name, one.approach, was_there)
+    return QueuedApproach(run_id, row.name, one.approach, was_there)
 
 
 def _measure(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
@@ -123,13 +132,13 @@ def _tag(connection: duckdb.DuckDBPyConnection, run_id: int, comparison: str, *,
     notes.set_tags(connection, run_id, [*others, tag] if on else others)
 
 
-def listing(supervisor: Supervisor, ask: protocol.Approaches) -> protocol.ApproachesAnswer:
+def listing(supervisor: Supervisor, ask: Approaches) -> ApproachesAnswer:
     """List the comparisons; of a named one the rows and the advice too. Raises NotFound."""
     connection = supervisor.connection
     known = store.comparisons(connection)
     briefs = [_brief(connection, one) for one in known]
     if not ask.comparison:
-        return protocol.ApproachesAnswer(briefs)
+        return ApproachesAnswer(briefs)
     name = ask.comparison.removeprefix(approaches.TAG)
     found = next((one for one in known if one.name == name), None)
     if found is None:
@@ -139,7 +148,7 @@ def listing(supervisor: Supervisor, ask: protocol.Approaches) -> protocol.Approa
     members = _told(connection, name)
     rows = _table.rows(members, found.metric, found.left_out)
     target: dict[str, object] = next((one.recipe["check"]["target"] for one in members), {})
-    return protocol.ApproachesAnswer(
+    return ApproachesAnswer(
         comparisons=briefs,
         name=name,
         metric=found.metric,
@@ -179,12 +188,12 @@ def _told(connection: duckdb.DuckDBPyConnection, comparison: str) -> list[_table
     return found
 
 
-def _brief(connection: duckdb.DuckDBPyConnection, comparison: store.Comparison) -> protocol.ComparisonBrief:
+def _brief(connection: duckdb.DuckDBPyConnection, comparison: store.Comparison) -> ComparisonBrief:
     members = store.members(connection, comparison.name)
     numbers = [member.run_id for member in members]
     measured = store.count_measured(connection, numbers)
     given_up = sum(word in ("failed", "lost", "stopped") for word in runs.words_of(connection, numbers))
-    return protocol.ComparisonBrief(
+    return ComparisonBrief(
         comparison.name,
         comparison.created,
         comparison.metric,
@@ -195,4 +204,4 @@ def _brief(connection: duckdb.DuckDBPyConnection, comparison: store.Comparison) 
     )
 
 
-ANSWERS = {protocol.SubmitApproaches: submit, protocol.Approaches: listing}
+ANSWERS = {SubmitApproaches: submit, Approaches: listing}

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.check import regression_step
 from finetop.core.errors import FinetopError, Refused
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, LookEarlierAnswer
 from finetop.core.store import checks, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.io_thread import aside
@@ -47,12 +48,12 @@ class Known:
         return step != max(one for one in self.steps if self.seen.get(one) != "missing")
 
 
-async def tell(supervisor: Supervisor, ask: protocol.Earlier) -> protocol.EarlierAnswer:
+async def tell(supervisor: Supervisor, ask: Earlier) -> EarlierAnswer:
     """Say what it takes to know it. Raises Refused while the run trains."""
     run_id, name, there = await _found(supervisor, ask.run)
     known = _known(supervisor.connection, run_id, there)
     newest = next(iter(checks.results(supervisor.connection, run_id)), {})
-    return protocol.EarlierAnswer(
+    return EarlierAnswer(
         name,
         sum(step not in known.seen for step in known.steps),
         regression_step.most_looks(known.steps, known.seen),
@@ -61,21 +62,21 @@ async def tell(supervisor: Supervisor, ask: protocol.Earlier) -> protocol.Earlie
     )
 
 
-async def look(supervisor: Supervisor, ask: protocol.LookEarlier) -> protocol.LookEarlierAnswer:
+async def look(supervisor: Supervisor, ask: LookEarlier) -> LookEarlierAnswer:
     """Queue the look that says most. Raises Refused while the run trains, and what `checking.check` raises."""
     run_id, name, there = await _found(supervisor, ask.run)
     connection = supervisor.connection
     known = _known(connection, run_id, there)
     step = regression_step.next_step(known.steps, known.seen)
     if step is None:
-        return protocol.LookEarlierAnswer(name, None, f"{name}: {known.text}")
+        return LookEarlierAnswer(name, None, f"{name}: {known.text}")
     more: dict[str, Any] = {"earlier": sorted(there)} if ask.on else {}
     with transaction(connection):
-        checking.queue(connection, run_id, protocol.Check(name, step, watch=known.is_watch(step)), more)
+        checking.queue(connection, run_id, Check(name, step, watch=known.is_watch(step)), more)
     supervisor.touch()
     await record(supervisor)
     then = "the next follows by itself until it is known" if ask.on else "s looks on when that is done"
-    return protocol.LookEarlierAnswer(name, step, f"step {step:,} of {name} is looked at; {then}.")
+    return LookEarlierAnswer(name, step, f"step {step:,} of {name} is looked at; {then}.")
 
 
 def look_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) -> None:
@@ -94,7 +95,7 @@ def look_on(connection: duckdb.DuckDBPyConnection, job: Job, state: data.State) 
     step = regression_step.next_step(known.steps, known.seen)
     if step is None:
         return
-    ask = protocol.Check(job.run_name, step, watch=known.is_watch(step))
+    ask = Check(job.run_name, step, watch=known.is_watch(step))
     try:
         checking.queue(connection, job.run_id, ask, {"earlier": there})
     except FinetopError as error:  # somebody has another check under way, or the checkpoint is gone
@@ -129,4 +130,4 @@ def _known(connection: duckdb.DuckDBPyConnection, run_id: int, there: Set[int]) 
     return Known(steps, seen | {step: "missing" for step in steps if step not in seen and step not in there})
 
 
-ANSWERS = {protocol.Earlier: tell, protocol.LookEarlier: look}
+ANSWERS = {Earlier: tell, LookEarlier: look}

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.check import regression_step
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
+from finetop.core.protocol.messages.checks import Check, CheckAnswer, Checks, ChecksAnswer, Flips, FlipsAnswer
 from finetop.core.recipe.schema import General
 from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.store.database import transaction
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
+def check(supervisor: Supervisor, ask: Check) -> CheckAnswer:
     """Queue a check of a run's checkpoint, ahead of queued training.
 
     Raises NotFound without such a checkpoint, BadInput for settings that can't be, Refused while a check of this
@@ -39,9 +39,9 @@ def check(supervisor: Supervisor, ask: protocol.Check) -> protocol.CheckAnswer:
 def queue(
     connection: duckdb.DuckDBPyConnection,
     run_id: int,
-    ask: protocol.Check,
+    ask: Check,
     more: dict[str, Any] | None = None,
-) -> protocol.CheckAnswer:
+) -> CheckAnswer:
     """Queue a check inside of the caller's transaction; `more` goes into the job's args. Raises as `check`."""
     name, recipe = runs.row(connection, run_id).name, runs.recipe(connection, run_id)
     require_text(recipe, name)
@@ -58,7 +58,7 @@ def queue(
     job_id, _ = jobs.add_job(
         connection, run_id=run_id, verb="check", args={**args, **claim.args}, priority=jobs.CHECK_PRIORITY
     )
-    return protocol.CheckAnswer(job_id, name, step)
+    return CheckAnswer(job_id, name, step)
 
 
 def require_text(recipe: dict[str, Any], name: str) -> None:
@@ -101,14 +101,14 @@ def _require_more(
         raise Refused(f"every item of {what} was asked already.", hint="Another suite has others: --suite.")
 
 
-def results(supervisor: Supervisor, ask: protocol.Checks) -> protocol.ChecksAnswer:
+def results(supervisor: Supervisor, ask: Checks) -> ChecksAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    return protocol.ChecksAnswer(store.results(supervisor.connection, run_id))
+    return ChecksAnswer(store.results(supervisor.connection, run_id))
 
 
-def flips(supervisor: Supervisor, ask: protocol.Flips) -> protocol.FlipsAnswer:
+def flips(supervisor: Supervisor, ask: Flips) -> FlipsAnswer:
     run_id, _ = runs.find_run(supervisor.connection, ask.run)
     return store.flips(supervisor.connection, run_id, ask.check_id, ask.task)
 
 
-ANSWERS = {protocol.Checks: results, protocol.Flips: flips, protocol.Check: check}
+ANSWERS = {Checks: results, Flips: flips, Check: check}

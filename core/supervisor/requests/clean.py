@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput
 from finetop.core.models import checkpoint
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.trash import Clean, CleanAnswer, CleanItem
 from finetop.core.recipe import home_settings
 from finetop.core.recipe.home_settings import Keep
 from finetop.core.store import checks, jobs, run_records
@@ -50,7 +50,7 @@ class Saved:
     eval_rank: int | None  # 0 the lowest eval_loss of its run; None where it has none
 
 
-def clean(supervisor: Supervisor, ask: protocol.Clean) -> protocol.CleanAnswer:
+def clean(supervisor: Supervisor, ask: Clean) -> CleanAnswer:
     """Say what a policy would take away; with `shown`, take away what of it is among these paths.
 
     Raises BadInput for a policy that can't be.
@@ -63,15 +63,15 @@ def clean(supervisor: Supervisor, ask: protocol.Clean) -> protocol.CleanAnswer:
     connection, home = supervisor.connection, supervisor.home
     wanted = list(going(connection, home, keep))
     if ask.shown is None:
-        return protocol.CleanAnswer(wanted)
+        return CleanAnswer(wanted)
     agreed = [item for item in wanted if item.path in set(ask.shown)]
     for item in agreed:
         take_away(connection, home, item)
     supervisor.touch()
-    return protocol.CleanAnswer(agreed)
+    return CleanAnswer(agreed)
 
 
-def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iterator[protocol.CleanItem]:
+def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iterator[CleanItem]:
     """List what a policy takes away. While a job runs, what several jobs share stays."""
     yield from _checkpoints(saved(connection, home), keep)
     if not jobs.live(connection):
@@ -85,7 +85,7 @@ def going(connection: duckdb.DuckDBPyConnection, home: Home, keep: Keep) -> Iter
             age = (time.time() - one.at) / DAY_S
             if age >= keep.trash_days:
                 why = f"in the trash for {age:.0f} days"
-                yield protocol.CleanItem("trash", one.name, f"trash/{one.folder}", one.size_bytes, why)
+                yield CleanItem("trash", one.name, f"trash/{one.folder}", one.size_bytes, why)
 
 
 def saved(connection: duckdb.DuckDBPyConnection, home: Home) -> list[Saved]:
@@ -140,7 +140,7 @@ def _of_run(
     ]
 
 
-def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[protocol.CleanItem]:
+def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[CleanItem]:
     """Choose by count and age first, then, oldest first, until the rest fits."""
     why = {one.path: reason for one in there if (reason := _reason(one, keep))}
     if keep.total_gib is not None:
@@ -153,9 +153,7 @@ def _checkpoints(there: list[Saved], keep: Keep) -> Iterator[protocol.CleanItem]
                 left -= one.size_bytes
     for one in there:
         if one.path in why:
-            yield protocol.CleanItem(
-                "checkpoint", f"{one.run}@{one.step}", one.path, one.size_bytes, why[one.path]
-            )
+            yield CleanItem("checkpoint", f"{one.run}@{one.step}", one.path, one.size_bytes, why[one.path])
 
 
 def _reason(one: Saved, keep: Keep) -> str:
@@ -170,7 +168,7 @@ def _reason(one: Saved, keep: Keep) -> str:
     return ""
 
 
-def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator[protocol.CleanItem]:
+def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator[CleanItem]:
     """List what of a shared folder nobody has read or written for so long."""
     if days is None or not folder.is_dir():
         return
@@ -184,12 +182,10 @@ def _unused(home: Home, folder: Path, kind: str, days: float | None) -> Iterator
         if age >= days:
             size = sum(one.st_size for one in facts)
             why = f"not used for {age:.0f} days"
-            yield protocol.CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, why)
+            yield CleanItem(kind, entry.name, str(entry.relative_to(home.root)), size, why)
 
 
-def _selected(
-    connection: duckdb.DuckDBPyConnection, home: Home, days: float | None
-) -> Iterator[protocol.CleanItem]:
+def _selected(connection: duckdb.DuckDBPyConnection, home: Home, days: float | None) -> Iterator[CleanItem]:
     """List the rows that were selected for a curve, where no run names them any more, in the trash neither."""
     unused = _unused(home, home.root / SELECTED, "selected rows", days)
     files = [item for item in unused if item.path.endswith(ROWS)]
@@ -199,7 +195,7 @@ def _selected(
             told = _manifest(home.root / item.path)
             size = item.size_bytes + (told.stat().st_size if told.is_file() else 0)
             why = f"no run names them, {item.why}"
-            yield protocol.CleanItem(item.kind, item.what, item.path, size, why)
+            yield CleanItem(item.kind, item.what, item.path, size, why)
 
 
 def _named(connection: duckdb.DuckDBPyConnection, home: Home) -> set[str]:
@@ -219,7 +215,7 @@ def _manifest(rows: Path) -> Path:
     return rows.with_name(f"{rows.name.removesuffix(ROWS)}.manifest.json")
 
 
-def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: protocol.CleanItem) -> None:
+def take_away(connection: duckdb.DuckDBPyConnection, home: Home, item: CleanItem) -> None:
     """Take one thing away. A checkpoint leaves the store, then its files go; the rest is no part of the store.
 
     After a crash in between, its files are there and are shown again: none is promised that is not there.
@@ -253,4 +249,4 @@ def _forget(connection: duckdb.DuckDBPyConnection, home: Home, place: Path) -> N
             run_records.mark_run(connection, row[0])
 
 
-ANSWERS = {protocol.Clean: clean}
+ANSWERS = {Clean: clean}

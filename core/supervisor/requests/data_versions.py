@@ -10,11 +10,20 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.data.versions.match_sources import paired
 from finetop.core.data.versions.row_hashes import file_of
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.data_diff import Asked, File, Found, Pair
+from finetop.core.protocol.messages.data_versions import (
+    DataDiffer,
+    DataDifferAnswer,
+    DataOf,
+    DataOfAnswer,
+    DataVersions,
+    DataVersionsAnswer,
+    SourceFacts,
+    SourcePair,
+)
 from finetop.core.runtime import child
 from finetop.core.store import data_versions, runs
 
@@ -30,15 +39,15 @@ EXAMPLES = 20
 LIMIT_S = 40.0  # a client waits for a minute
 
 
-async def listing(supervisor: Supervisor, ask: protocol.DataVersions) -> protocol.DataVersionsAnswer:
+async def listing(supervisor: Supervisor, ask: DataVersions) -> DataVersionsAnswer:
     """List the versions that were seen: from a thread, as it takes 170 ms with 100,000 runs."""
     limit = max(1, min(ask.limit, PAGE_LIMIT))
     cursor = supervisor.connection.cursor()
     found, total = await asyncio.to_thread(data_versions.listing, cursor, ask.path, limit, RUNS_NAMED)
-    return protocol.DataVersionsAnswer(found, total)
+    return DataVersionsAnswer(found, total)
 
 
-async def of_run(supervisor: Supervisor, ask: protocol.DataOf) -> protocol.DataOfAnswer:
+async def of_run(supervisor: Supervisor, ask: DataOf) -> DataOfAnswer:
     """Say of each source of a run how it differs from the version before, and what lies there now. Raises NotFound."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -58,18 +67,18 @@ async def of_run(supervisor: Supervisor, ask: protocol.DataOf) -> protocol.DataO
         difference = next(differences) if known is not None else None
         file = next(now) if row.written is not None else None
         now_number = 0 if file is None else data_versions.number_of(connection, row, file.content)
-        facts.append(protocol.SourceFacts(row, number, run, difference, file, now_number))
-    return protocol.DataOfAnswer(name, facts)
+        facts.append(SourceFacts(row, number, run, difference, file, now_number))
+    return DataOfAnswer(name, facts)
 
 
-async def differ(supervisor: Supervisor, ask: protocol.DataDiffer) -> protocol.DataDifferAnswer:
+async def differ(supervisor: Supervisor, ask: DataDiffer) -> DataDifferAnswer:
     """Say how the data of two runs differ, source by source and as a whole. Raises NotFound."""
     connection = supervisor.connection
     (run_id, run), (other_id, other) = (runs.find_run(connection, one) for one in (ask.run, ask.other))
     ones, others = (data_versions.of_run(connection, one) for one in (run_id, other_id))
     unknown = [name for name, rows in ((run, ones), (other, others)) if not rows]
     if unknown:
-        return protocol.DataDifferAnswer(run, other, [], None, unknown)
+        return DataDifferAnswer(run, other, [], None, unknown)
     together = paired(ones, others)
     examples = max(0, min(ask.examples, EXAMPLES))
     pairs = [
@@ -83,10 +92,9 @@ async def differ(supervisor: Supervisor, ask: protocol.DataDiffer) -> protocol.D
     found = await _find(Asked(str(supervisor.home.root), pairs))
     differences = iter(found.pairs)
     made = [
-        protocol.SourcePair(one, another, next(differences) if one and another else None)
-        for one, another in together
+        SourcePair(one, another, next(differences) if one and another else None) for one, another in together
     ]
-    return protocol.DataDifferAnswer(run, other, made, next(differences) if has_whole else None)
+    return DataDifferAnswer(run, other, made, next(differences) if has_whole else None)
 
 
 def _pair(
@@ -126,4 +134,4 @@ async def _find(asked: Asked) -> Found:
     return msgspec.json.decode(answer.output, type=Found)
 
 
-ANSWERS = {protocol.DataVersions: listing, protocol.DataOf: of_run, protocol.DataDiffer: differ}
+ANSWERS = {DataVersions: listing, DataOf: of_run, DataDiffer: differ}

@@ -8,7 +8,7 @@ from functools import partial
 from inspect import isawaitable
 from typing import Any
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.trash import Clean, EmptyTrash
 from finetop.core.protocol.request import Answer, Ask, Request
 from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.requests import (
@@ -56,6 +56,6 @@ async def answer(supervisor: Supervisor, ask: Request[Answer]) -> Answer:
         made = await made
     elif supervisor.revision != revision:
         await record(supervisor)
-    if isinstance(ask, protocol.EmptyTrash | protocol.Clean):  # out of sight already; the files may take long
+    if isinstance(ask, EmptyTrash | Clean):  # out of sight already; the files may take long
         await aside(partial(trash.delete_discarded, supervisor.home))
     return made

@@ -12,8 +12,20 @@ from typing import TYPE_CHECKING
 import msgspec
 import psutil
 
-from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble, FinetopError
+from finetop.core.protocol.messages.machine import (
+    GpuJob,
+    GpuProcess,
+    GpuRow,
+    Gpus,
+    GpusAnswer,
+    GpuWaiting,
+    LookAhead,
+    LookAheadAnswer,
+    PathFacts,
+    Paths,
+    PathsAnswer,
+)
 from finetop.core.runtime import child
 from finetop.core.runtime.gpus import HAS_NO_ANSWER
 from finetop.core.store import jobs
@@ -35,7 +47,7 @@ LONGEST_S = 50.0  # of a plan: a client waits for a minute
 FIRST_LOOK_S = 10.0  # a driver that nobody has open may take seconds to begin
 
 
-async def gpus(supervisor: Supervisor, ask: protocol.Gpus) -> protocol.GpusAnswer:
+async def gpus(supervisor: Supervisor, ask: Gpus) -> GpusAnswer:
     """Say how the GPUs stand; right after the supervisor's start, wait for the first look."""
     deadline = time.monotonic() + FIRST_LOOK_S
     while not supervisor.pool.has_looked and time.monotonic() < deadline:
@@ -43,7 +55,7 @@ async def gpus(supervisor: Supervisor, ask: protocol.Gpus) -> protocol.GpusAnswe
     return told(supervisor)
 
 
-def told(supervisor: Supervisor) -> protocol.GpusAnswer:
+def told(supervisor: Supervisor) -> GpusAnswer:
     """Say how the GPUs stand, as the newest look found them."""
     own = supervisor.pool
     live = {job.id: job for job in jobs.live(supervisor.connection)}  # a beat may not have seen the newest
@@ -51,7 +63,7 @@ def told(supervisor: Supervisor) -> protocol.GpusAnswer:
     uses = {} if own.look is None else pool.uses_of(own.look, held)
     on_gpus = {job for job, _ in held}
     names = {job.id: job.run_name for job in supervisor.queued}
-    return protocol.GpusAnswer(
+    return GpusAnswer(
         gpus=[
             _row(supervisor, gpu, uses[gpu.uuid], [(live[job], s) for job, s in held if s.uuid == gpu.uuid])
             for gpu in own.seen.gpus
@@ -62,9 +74,7 @@ def told(supervisor: Supervisor) -> protocol.GpusAnswer:
         cores=cores(),
         cpu_jobs=supervisor.settings.slots.cpu_jobs,
         on_cpu=[_job(job, None, None) for job in live.values() if job.id not in on_gpus],
-        waiting=[
-            protocol.GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names
-        ],
+        waiting=[GpuWaiting(names[job], text) for job, text in supervisor.unplaced.items() if job in names],
         column_s=pool.KEPT_LOOKS / COLUMNS * monitor.LOOK_S,
         age_s=0.0 if own.look is None else time.monotonic() - own.look.began,
     )
@@ -75,9 +85,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, Share]]) -> protocol.GpuRow:
+def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, Share]]) -> GpuRow:
     own = supervisor.pool
-    return protocol.GpuRow(
+    return GpuRow(
         index=gpu.index,
         uuid=gpu.uuid,
         name=gpu.name,
@@ -97,17 +107,17 @@ def _row(supervisor: Supervisor, gpu: Gpu, use: Use, held: Sequence[tuple[Job, S
     )
 
 
-def _job(job: Job, gib: float | None, used_gib: float | None) -> protocol.GpuJob:
-    return protocol.GpuJob(job.id, job.run_name, job.verb, gib, used_gib)
+def _job(job: Job, gib: float | None, used_gib: float | None) -> GpuJob:
+    return GpuJob(job.id, job.run_name, job.verb, gib, used_gib)
 
 
-def process_of(one: Process) -> protocol.GpuProcess:
+def process_of(one: Process) -> GpuProcess:
     """Name a process that is none of ours, as far as this user may know it."""
     try:
         known = psutil.Process(one.pid)
-        return protocol.GpuProcess(one.pid, known.name(), known.username(), one.gib)
+        return GpuProcess(one.pid, known.name(), known.username(), one.gib)
     except (psutil.Error, KeyError, OSError):
-        return protocol.GpuProcess(one.pid, "", "", one.gib)
+        return GpuProcess(one.pid, "", "", one.gib)
 
 
 def columns(samples: Iterable[Sample]) -> list[int | None]:
@@ -119,25 +129,25 @@ def columns(samples: Iterable[Sample]) -> list[int | None]:
     return [round(sum(part) / len(part)) if part else None for part in known]
 
 
-async def paths(supervisor: Supervisor, ask: protocol.Paths) -> protocol.PathsAnswer:
-    return await aside(lambda: protocol.PathsAnswer([look_at(path) for path in ask.paths[:PATHS]]))
+async def paths(supervisor: Supervisor, ask: Paths) -> PathsAnswer:
+    return await aside(lambda: PathsAnswer([look_at(path) for path in ask.paths[:PATHS]]))
 
 
-def look_at(path: str) -> protocol.PathFacts:
+def look_at(path: str) -> PathFacts:
     """Say what lies at an absolute path. Nothing is opened."""
     try:
         if path.startswith("/"):
             facts = Path(path).stat()
             is_folder, is_file = stat.S_ISDIR(facts.st_mode), stat.S_ISREG(facts.st_mode)
             if (is_folder or is_file) and os.access(path, os.R_OK):
-                return protocol.PathFacts(path, "folder" if is_folder else "file", facts.st_size)
-            return protocol.PathFacts(path, "other", 0)
+                return PathFacts(path, "folder" if is_folder else "file", facts.st_size)
+            return PathFacts(path, "other", 0)
     except (OSError, ValueError):
         pass
-    return protocol.PathFacts(path, "none", 0)
+    return PathFacts(path, "none", 0)
 
 
-async def look_ahead(supervisor: Supervisor, ask: protocol.LookAhead) -> protocol.LookAheadAnswer:
+async def look_ahead(supervisor: Supervisor, ask: LookAhead) -> LookAheadAnswer:
     """Give the plan of a recipe, and its first row as rendered; one at a time, as it reads all of the data.
 
     Raises EnvironmentTrouble where that takes too long.
@@ -154,7 +164,7 @@ async def look_ahead(supervisor: Supervisor, ask: protocol.LookAhead) -> protoco
     lines = answer.output.splitlines()
     if not lines:
         raise FinetopError("no plan could be made of this recipe.", hint="Ask there: `finetop plan RECIPE`.")
-    return protocol.LookAheadAnswer([msgspec.json.decode(line) for line in lines])
+    return LookAheadAnswer([msgspec.json.decode(line) for line in lines])
 
 
-ANSWERS = {protocol.Gpus: gpus, protocol.Paths: paths, protocol.LookAhead: look_ahead}
+ANSWERS = {Gpus: gpus, Paths: paths, LookAhead: look_ahead}

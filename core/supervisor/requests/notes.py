@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
 from finetop.core.protocol.tags import MOST, require_note, require_tag
 from finetop.core.store import notes, runs
 from finetop.core.store.database import transaction
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def tag(supervisor: Supervisor, ask: protocol.Tag) -> protocol.TagAnswer:
+def tag(supervisor: Supervisor, ask: Tag) -> TagAnswer:
     """Put tags on a run and take some off. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -30,10 +30,10 @@ def tag(supervisor: Supervisor, ask: protocol.Tag) -> protocol.TagAnswer:
             notes.set_tags(connection, run_id, now)
         supervisor.touch([run_id])
     added = [one for one in now if one not in before]
-    return protocol.TagAnswer(name, now, added, [one for one in before if one not in now])
+    return TagAnswer(name, now, added, [one for one in before if one not in now])
 
 
-def note(supervisor: Supervisor, ask: protocol.Note) -> protocol.NoteAnswer:
+def note(supervisor: Supervisor, ask: Note) -> NoteAnswer:
     """Write a run's note. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -42,7 +42,7 @@ def note(supervisor: Supervisor, ask: protocol.Note) -> protocol.NoteAnswer:
         with transaction(connection):
             notes.set_note(connection, run_id, now)
         supervisor.touch([run_id])
-    return protocol.NoteAnswer(name, now, before)
+    return NoteAnswer(name, now, before)
 
 
-ANSWERS = {protocol.Tag: tag, protocol.Note: note}
+ANSWERS = {Tag: tag, Note: note}

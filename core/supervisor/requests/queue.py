@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, Refused
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.queue import Hold, Move, Prioritise, Queue, QueueAnswer, QueueRow, Release
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.placement import Want
@@ -24,14 +25,14 @@ if TYPE_CHECKING:
 LIMIT = 1000
 
 
-def listing(supervisor: Supervisor, ask: protocol.Queue) -> protocol.QueueAnswer:
+def listing(supervisor: Supervisor, ask: Queue) -> QueueAnswer:
     """List what waits, first to start on top, and what runs."""
     connection, now = supervisor.connection, time.time()
     found, live = jobs.line(connection, ready.why(supervisor)), jobs.live(connection)
     shown = found[: max(1, min(ask.limit, LIMIT))]
     recipes = runs.recipes(connection, [job.run_id for job in (*live, *(job for job, _ in shown))])
     starts = start_times.starts(supervisor, live, [job for job, _ in shown], recipes, now)
-    return protocol.QueueAnswer(
+    return QueueAnswer(
         [
             _row(supervisor, job, state, recipes[job.run_id], *starts.get(job.id, (None, "")))
             for job, state in shown
@@ -50,12 +51,12 @@ def _row(
     recipe: dict[str, Any],
     starts_at: float | None,
     after: str,
-) -> protocol.QueueRow:
+) -> QueueRow:
     _, _, do = state.because.partition(": ") if job.run_id in supervisor.waiting else ("", "", "")
     if job.held:
         do = f"finetop queue release {job.run_name}"
     step = job.args.get("resume", {}).get("step") if job.verb == "train" else job.args.get("step")
-    return protocol.QueueRow(
+    return QueueRow(
         run_id=job.run_id,
         run=job.run_name,
         what=job.verb,
@@ -85,7 +86,7 @@ def wants(recipe: dict[str, Any], estimate: Want | None = None) -> str:
     return size if gpus == 1 else f"{gpus} x {size}"
 
 
-def move(supervisor: Supervisor, ask: protocol.Move) -> protocol.Done:
+def move(supervisor: Supervisor, ask: Move) -> Done:
     """Put what waits of a run first, last or before another run. Raises NotFound, Refused, BadInput."""
     connection = supervisor.connection
     name, moving = waiting_of(supervisor, ask.run)
@@ -111,28 +112,26 @@ def move(supervisor: Supervisor, ask: protocol.Move) -> protocol.Done:
         else f"; its priority is {priority_word(moved.priority)} now"
     )
     held = ", and held" if moved.held else ""
-    return protocol.Done(f"{name} {where} in the queue{held}{changed}.")
+    return Done(f"{name} {where} in the queue{held}{changed}.")
 
 
-def hold(supervisor: Supervisor, ask: protocol.Hold) -> protocol.Done:
+def hold(supervisor: Supervisor, ask: Hold) -> Done:
     """Hold what waits of a run, or the whole queue. Raises NotFound, Refused."""
     connection = supervisor.connection
     if not ask.run:
         with transaction(connection):
             queue_order.hold_all(connection, held=True)
         ready.look(supervisor)
-        return protocol.Done(
-            "the queue is held: nothing starts, what runs goes on. Let it go: finetop queue release"
-        )
+        return Done("the queue is held: nothing starts, what runs goes on. Let it go: finetop queue release")
     name, held = waiting_of(supervisor, ask.run)
     with transaction(connection):
         for job in held:
             queue_order.hold(connection, job.id, held=True)
     ready.look(supervisor)
-    return protocol.Done(f"{name} is held. Let it go: finetop queue release {name}")
+    return Done(f"{name} is held. Let it go: finetop queue release {name}")
 
 
-def release(supervisor: Supervisor, ask: protocol.Release) -> protocol.Done:
+def release(supervisor: Supervisor, ask: Release) -> Done:
     """Let a held run, or the held queue, go on. Raises NotFound, Refused where nothing is held."""
     connection = supervisor.connection
     if not ask.run:
@@ -141,7 +140,7 @@ def release(supervisor: Supervisor, ask: protocol.Release) -> protocol.Done:
         with transaction(connection):
             queue_order.hold_all(connection, held=False)
         ready.look(supervisor)
-        return protocol.Done("the queue goes on.")
+        return Done("the queue goes on.")
     name, found = waiting_of(supervisor, ask.run)
     if not any(job.held for job in found):
         raise Refused(f"{name} is not held.", hint="Why it waits: finetop queue.")
@@ -150,10 +149,10 @@ def release(supervisor: Supervisor, ask: protocol.Release) -> protocol.Done:
             queue_order.hold(connection, job.id, held=False)
     ready.look(supervisor)
     still = "; the queue is held" if queue_order.is_held(connection) else ""
-    return protocol.Done(f"{name} goes on, place {jobs.place_of(connection, found[0].run_id)}{still}.")
+    return Done(f"{name} goes on, place {jobs.place_of(connection, found[0].run_id)}{still}.")
 
 
-def prioritise(supervisor: Supervisor, ask: protocol.Prioritise) -> protocol.Done:
+def prioritise(supervisor: Supervisor, ask: Prioritise) -> Done:
     """Give what waits of a run a priority. Raises NotFound, Refused."""
     connection = supervisor.connection
     name, found = waiting_of(supervisor, ask.run)
@@ -162,7 +161,7 @@ def prioritise(supervisor: Supervisor, ask: protocol.Prioritise) -> protocol.Don
             queue_order.set_priority(connection, job.id, ask.priority)
     ready.look(supervisor)
     place = jobs.place_of(connection, found[0].run_id)
-    return protocol.Done(f"{name} has priority {priority_word(ask.priority)}, place {place}.")
+    return Done(f"{name} has priority {priority_word(ask.priority)}, place {place}.")
 
 
 def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
@@ -176,9 +175,9 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
 
 
 ANSWERS = {
-    protocol.Queue: listing,
-    protocol.Move: move,
-    protocol.Hold: hold,
-    protocol.Release: release,
-    protocol.Prioritise: prioritise,
+    Queue: listing,
+    Move: move,
+    Hold: hold,
+    Release: release,
+    Prioritise: prioritise,
 }

@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol, remedies
+from finetop.core import remedies
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import read as outcome
 from finetop.core.protocol.messages import remedies as messages_remedies
+from finetop.core.protocol.messages.remedies import (
+    Remedies,
+    RemediesAnswer,
+    Remedy,
+    RemedyAnswer,
+    RetrainingRow,
+)
 from finetop.core.remedies._choice import best, gained, shares
 from finetop.core.store import checks, jobs, remedies as tried, runs
 from finetop.core.store.database import transaction
@@ -22,7 +29,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.RemediesAnswer:
+def remedies_of(supervisor: Supervisor, ask: Remedies) -> RemediesAnswer:
     """Tell what can be done about a checkpoint, and what was tried. Raises NotFound, BadInput."""
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
@@ -41,7 +48,7 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
         now = msgspec.structs.replace(now, kept=now.kept or metrics)
         rows = [_with_kept(row, base, now.target, now.kept) for row in rows]
     found = best(rows)
-    return protocol.RemediesAnswer(
+    return RemediesAnswer(
         run=name,
         step=step,
         metric=_metric(recipe, base),
@@ -58,7 +65,7 @@ def remedies_of(supervisor: Supervisor, ask: protocol.Remedies) -> protocol.Reme
     )
 
 
-def remedy(supervisor: Supervisor, ask: protocol.Remedy) -> protocol.RemedyAnswer:
+def remedy(supervisor: Supervisor, ask: Remedy) -> RemedyAnswer:
     """Queue the trying of remedies, ahead of queued training.
 
     Raises NotFound for a remedy that there is not or can't be had, Refused while one of this run is under way, or where
@@ -91,7 +98,7 @@ def remedy(supervisor: Supervisor, ask: protocol.Remedy) -> protocol.RemedyAnswe
             connection, run_id=run_id, verb="remedy", args=args, priority=jobs.CHECK_PRIORITY
         )
     supervisor.touch()
-    return protocol.RemedyAnswer(job_id, name, step, [one.name for one in picked])
+    return RemedyAnswer(job_id, name, step, [one.name for one in picked])
 
 
 def _row(candidate: messages_remedies.Candidate, known: dict[str, data.RemedyRow]) -> data.RemedyRow:
@@ -156,13 +163,13 @@ def _metric(recipe: dict[str, Any], base: dict[str, float]) -> str:
 
 def _retrainings(
     connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]
-) -> list[protocol.RetrainingRow]:
+) -> list[RetrainingRow]:
     state = runs.row(connection, run_id).state
     took = state.ended - state.since if isinstance(state, data.Finished) else None
     return [
-        protocol.RetrainingRow(one.name, one.label, dict(one.settings), one.why_not, took)
+        RetrainingRow(one.name, one.label, dict(one.settings), one.why_not, took)
         for one in remedies.retrainings(recipe)
     ]
 
 
-ANSWERS = {protocol.Remedies: remedies_of, protocol.Remedy: remedy}
+ANSWERS = {Remedies: remedies_of, Remedy: remedy}

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import Refused
 from finetop.core.models import checkpoint
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.submit import Resume, ResumeAnswer
 from finetop.core.recipe.changes import Change, changes
 from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import secrets
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 LENGTH = ("train.epochs", "train.max_steps")
 
 
-def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswer:
+def resume(supervisor: Supervisor, ask: Resume) -> ResumeAnswer:
     """Queue a job that goes on from a run's checkpoint, in the run's folder.
 
     A run that ended before its first checkpoint begins anew. Raises NotFound without such a run or step, BadInput for
@@ -59,12 +59,10 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
             connection, run_id=run_id, verb="train", args=args, priority=jobs.TRAIN_PRIORITY, undo=undo
         )
     supervisor.touch()
-    return protocol.ResumeAnswer(name, step, said, jobs.place_of(connection, run_id))
+    return ResumeAnswer(name, step, said, jobs.place_of(connection, run_id))
 
 
-def released(
-    supervisor: Supervisor, run_id: int, name: str, ask: protocol.Resume
-) -> protocol.ResumeAnswer | None:
+def released(supervisor: Supervisor, run_id: int, name: str, ask: Resume) -> ResumeAnswer | None:
     """Let a run go on that waits, paused, held or for its next try; None for one that waits for nothing of that.
 
     Raises Refused where another step or other settings are asked for.
@@ -81,7 +79,7 @@ def released(
             queue_order.hold(connection, job.id, held=False)
     supervisor.touch()
     step = max(int(job.args.get("resume", {}).get("step", 0)) for job in waiting)
-    return protocol.ResumeAnswer(name, step, [], jobs.place_of(connection, run_id))
+    return ResumeAnswer(name, step, [], jobs.place_of(connection, run_id))
 
 
 def require_ended(detail: data.RunDetail, name: str) -> None:
@@ -128,4 +126,4 @@ def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None
         )
 
 
-ANSWERS = {protocol.Resume: resume}
+ANSWERS = {Resume: resume}

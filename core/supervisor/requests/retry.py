@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Retry, RetryAnswer
+from finetop.core.protocol.messages.submit import Resume
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import resume
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def retry(supervisor: Supervisor, ask: protocol.Retry) -> protocol.RetryAnswer:
+def retry(supervisor: Supervisor, ask: Retry) -> RetryAnswer:
     """Queue once more what failed of a run, or was stopped: its training, from the newest checkpoint, else its check …
 
     Raises NotFound without such a run, Refused where nothing failed, BadInput where it can't go on.
@@ -23,13 +24,13 @@ def retry(supervisor: Supervisor, ask: protocol.Retry) -> protocol.RetryAnswer:
     connection = supervisor.connection
     run_id, name = runs.find_run(connection, ask.run)
     waiting = [job for job in jobs.queued(connection) if job.run_id == run_id]
-    if (went := resume.released(supervisor, run_id, name, protocol.Resume(ask.run))) is not None:
-        return protocol.RetryAnswer(name, waiting[0].verb, went.step, went.place)
+    if (went := resume.released(supervisor, run_id, name, Resume(ask.run))) is not None:
+        return RetryAnswer(name, waiting[0].verb, went.step, went.place)
     detail = runs.detail(connection, run_id)
     job = failed_job(detail, name)
     if job.verb == "train":
-        resumed = resume.resume(supervisor, protocol.Resume(ask.run))
-        return protocol.RetryAnswer(name, job.verb, resumed.step, resumed.place)
+        resumed = resume.resume(supervisor, Resume(ask.run))
+        return RetryAnswer(name, job.verb, resumed.step, resumed.place)
     args = {key: value for key, value in job.args.items() if key not in ("retry", "paused")}
     with transaction(connection):
         undo = None
@@ -40,7 +41,7 @@ def retry(supervisor: Supervisor, ask: protocol.Retry) -> protocol.RetryAnswer:
             connection, run_id=run_id, verb=job.verb, args=args, priority=jobs.CHECK_PRIORITY, undo=undo
         )
     supervisor.touch()
-    return protocol.RetryAnswer(name, job.verb, args.get("step") or 0, jobs.place_of(connection, run_id))
+    return RetryAnswer(name, job.verb, args.get("step") or 0, jobs.place_of(connection, run_id))
 
 
 def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
@@ -59,4 +60,4 @@ def failed_job(detail: data.RunDetail, name: str) -> data.JobRow:
     return max(found, key=lambda job: (job.verb in data.MAKES_A_RUN, job.id))
 
 
-ANSWERS = {protocol.Retry: retry}
+ANSWERS = {Retry: retry}

@@ -12,8 +12,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.session import (
+    Changes,
+    ChangesAnswer,
+    Hello,
+    HelloAnswer,
+    Notices,
+    NoticesAnswer,
+    SendTest,
+    SendTestAnswer,
+    Shutdown,
+    Tested,
+)
 from finetop.core.protocol.notices import Way
 from finetop.core.store import jobs, notices, runs, triage_states
 from finetop.core.supervisor import warm_process, watch_settings
@@ -27,10 +40,10 @@ PAGE_LIMIT = 500
 TEST_S = 45.0  # a client waits for a minute
 
 
-def hello(supervisor: Supervisor, ask: protocol.Hello) -> protocol.HelloAnswer:
-    return protocol.HelloAnswer(
+def hello(supervisor: Supervisor, ask: Hello) -> HelloAnswer:
+    return HelloAnswer(
         version=metadata.version("finetop"),
-        protocol=protocol.VERSION,
+        protocol=wire.VERSION,
         pid=os.getpid(),
         home=str(supervisor.home.root),
         host=platform.node(),
@@ -48,12 +61,12 @@ def device(supervisor: Supervisor) -> str:
     return f"{count} {kind}{'' if count == 1 else 's'}"
 
 
-def shutdown(supervisor: Supervisor, ask: protocol.Shutdown) -> protocol.Done:
+def shutdown(supervisor: Supervisor, ask: Shutdown) -> Done:
     supervisor.ending.set()
-    return protocol.Done("the supervisor ends; jobs go on.")
+    return Done("the supervisor ends; jobs go on.")
 
 
-async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.ChangesAnswer:
+async def changes(supervisor: Supervisor, ask: Changes) -> ChangesAnswer:
     """Wait for something that the client has not seen: of all, or of one run; or for a new trouble of the whole."""
     run_id = runs.find_run(supervisor.connection, ask.run)[0] if ask.run else None
     trouble, deadline = supervisor.trouble, time.monotonic() + max(0.0, min(ask.timeout_s, 50.0))
@@ -66,7 +79,7 @@ async def changes(supervisor: Supervisor, ask: protocol.Changes) -> protocol.Cha
             await asyncio.wait_for(supervisor.changed.wait(), deadline - time.monotonic())
         except TimeoutError:
             break
-    return protocol.ChangesAnswer(
+    return ChangesAnswer(
         supervisor.revision,
         supervisor.trouble,
         supervisor.teller.newest,
@@ -82,17 +95,17 @@ def _seen(supervisor: Supervisor, since: int, run_id: int | None) -> bool:
     return supervisor.revision_of(run_id) <= since <= supervisor.revision
 
 
-def noticed(supervisor: Supervisor, ask: protocol.Notices) -> protocol.NoticesAnswer:
+def noticed(supervisor: Supervisor, ask: Notices) -> NoticesAnswer:
     tell = supervisor.settings.tell
     found = {one.way: one for one in notices.outcomes(supervisor.connection)}
     ways = {way: found.get(way, Way(way)) for way in compose.ways_of(tell)} | found
     limit = max(1, min(ask.limit, PAGE_LIMIT))
-    return protocol.NoticesAnswer(
+    return NoticesAnswer(
         notices.since(supervisor.connection, ask.after, limit), list(tell.on), list(ways.values())
     )
 
 
-async def send_test(supervisor: Supervisor, ask: protocol.SendTest) -> protocol.SendTestAnswer:
+async def send_test(supervisor: Supervisor, ask: SendTest) -> SendTestAnswer:
     """Send a test by each way, at the same time; it is no notice, and is not tried again. Raises BadInput."""
     watch_settings.read(supervisor)
     if supervisor.settings_fault:
@@ -101,18 +114,18 @@ async def send_test(supervisor: Supervisor, ask: protocol.SendTest) -> protocol.
     tell = msgspec.structs.replace(own, limit_s=min(own.limit_s, TEST_S))
     ways, text = compose.ways_of(tell), body.test(supervisor.home.root, time.time())
 
-    async def one(way: str) -> protocol.Tested:
+    async def one(way: str) -> Tested:
         began = time.monotonic()
         is_through, said = await deliver.send(tell, way, text)
-        return protocol.Tested(way, is_through, said, time.monotonic() - began)
+        return Tested(way, is_through, said, time.monotonic() - began)
 
-    return protocol.SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
+    return SendTestAnswer(list(await asyncio.gather(*(one(way) for way in ways))))
 
 
 ANSWERS = {
-    protocol.Hello: hello,
-    protocol.Changes: changes,
-    protocol.Notices: noticed,
-    protocol.SendTest: send_test,
-    protocol.Shutdown: shutdown,
+    Hello: hello,
+    Changes: changes,
+    Notices: noticed,
+    SendTest: send_test,
+    Shutdown: shutdown,
 }

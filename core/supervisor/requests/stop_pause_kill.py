@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core import protocol
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.queue import Kill, Pause, Stop
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def stop(supervisor: Supervisor, ask: protocol.Stop) -> protocol.Done:
+def stop(supervisor: Supervisor, ask: Stop) -> Done:
     """Ask a run's live jobs to save and exit; take waiting ones out of the queue."""
     return _end(supervisor, ask.run, "stop")
 
 
-def kill(supervisor: Supervisor, ask: protocol.Kill) -> protocol.Done:
+def kill(supervisor: Supervisor, ask: Kill) -> Done:
     return _end(supervisor, ask.run, "kill")
 
 
-def pause(supervisor: Supervisor, asked: protocol.Pause) -> protocol.Done:
+def pause(supervisor: Supervisor, asked: Pause) -> Done:
     """Ask a run's live jobs to save and exit, then to wait in the queue, held; hold those that wait.
 
     Raises Refused where there is nothing to pause, or what runs could not go on.
@@ -47,9 +48,9 @@ def pause(supervisor: Supervisor, asked: protocol.Pause) -> protocol.Done:
     abort_at("pause-asked")
     goes_on = f"finetop resume {name}"
     if not live:
-        return protocol.Done(f"{name} is held. It goes on with: {goes_on}")
+        return Done(f"{name} is held. It goes on with: {goes_on}")
     saves = "saves a checkpoint" if live[0].verb == "train" else f"ends its {live[0].verb}"
-    return protocol.Done(f"{name} {saves}, then waits in the queue, held. It goes on with: {goes_on}")
+    return Done(f"{name} {saves}, then waits in the queue, held. It goes on with: {goes_on}")
 
 
 def require_pausable(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
@@ -75,7 +76,7 @@ def under_way(connection: duckdb.DuckDBPyConnection, run: str, what: str) -> tup
     return name, waiting, live
 
 
-def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> protocol.Done:
+def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> Done:
     connection = supervisor.connection
     name, waiting, live = under_way(connection, run, wish)
     with transaction(connection):
@@ -85,10 +86,10 @@ def _end(supervisor: Supervisor, run: str, wish: Literal["stop", "kill"]) -> pro
             _take_out(connection, job)
     supervisor.touch()
     if not live:
-        return protocol.Done(f"{name} left the queue.")
+        return Done(f"{name} left the queue.")
     if wish == "kill":
-        return protocol.Done(f"{name} is being killed.")
-    return protocol.Done(f"{name} saves a checkpoint, then stops.")
+        return Done(f"{name} is being killed.")
+    return Done(f"{name} saves a checkpoint, then stops.")
 
 
 def _take_out(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
@@ -102,4 +103,4 @@ def _take_out(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
         runs.set_state(connection, job.run_id, cancelled)
 
 
-ANSWERS = {protocol.Stop: stop, protocol.Kill: kill, protocol.Pause: pause}
+ANSWERS = {Stop: stop, Kill: kill, Pause: pause}

@@ -12,9 +12,19 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
+from finetop.core.protocol.messages.submit import (
+    Export,
+    ExportAnswer,
+    Import,
+    ImportAnswer,
+    Stage,
+    Submit,
+    SubmitAnswer,
+    SubmitChain,
+    SubmitChainAnswer,
+)
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.recipe.load import check_name, recipe_from_mapping
 from finetop.core.recipe.references import Reference, references
@@ -27,7 +37,7 @@ from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
 
 
-def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswer:
+def submit(supervisor: Supervisor, ask: Submit) -> SubmitAnswer:
     """Queue a run: its folder with the recipe, then its rows. On any trouble neither is left.
 
     Raises BadInput for a name that can't be or a suite that can't be read, NotFound for one that is not there,
@@ -43,10 +53,10 @@ def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswe
         priority=ask.priority,
         held=ask.held,
     )
-    return protocol.SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
+    return SubmitAnswer(run_id, name, jobs.place_of(supervisor.connection, run_id), ask.held)
 
 
-def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitChainAnswer:
+def chain(supervisor: Supervisor, ask: SubmitChain) -> SubmitChainAnswer:
     """Queue the runs of a chain, all or none; `first` begins on the runs that the stages before it have made.
 
     Raises as `submit`, and NotFound for a stage that is not of the chain, or was never run.
@@ -80,15 +90,12 @@ def chain(supervisor: Supervisor, ask: protocol.SubmitChain) -> protocol.SubmitC
             queued.append((numbers[stage.name], name))
     supervisor.touch()
     places, _ = jobs.places(connection)
-    return protocol.SubmitChainAnswer(
-        [
-            protocol.SubmitAnswer(run_id, name, places[run_id].place, places[run_id].held)
-            for run_id, name in queued
-        ]
+    return SubmitChainAnswer(
+        [SubmitAnswer(run_id, name, places[run_id].place, places[run_id].held) for run_id, name in queued]
     )
 
 
-def on_runs(stage: protocol.Stage, numbers: dict[str, int]) -> dict[str, Any]:
+def on_runs(stage: Stage, numbers: dict[str, int]) -> dict[str, Any]:
     """Give a stage's recipe with the numbers of the runs in place of the stages that it begins from."""
     recipe = stage.recipe
     for key, reference in references(recipe).items():
@@ -103,7 +110,7 @@ def on_runs(stage: protocol.Stage, numbers: dict[str, int]) -> dict[str, Any]:
     return recipe
 
 
-def export(supervisor: Supervisor, ask: protocol.Export) -> protocol.ExportAnswer:
+def export(supervisor: Supervisor, ask: Export) -> ExportAnswer:
     """Queue the writing of a run's checkpoint as one whole model, ahead of queued training.
 
     Raises NotFound without such a checkpoint, BadInput for a model that can't be whole or a folder that can't be
@@ -128,7 +135,7 @@ def export(supervisor: Supervisor, ask: protocol.Export) -> protocol.ExportAnswe
             connection, run_id=run_id, verb="export", args=args, priority=jobs.CHECK_PRIORITY
         )
     supervisor.touch()
-    return protocol.ExportAnswer(job_id, name, step)
+    return ExportAnswer(job_id, name, step)
 
 
 def absolute(text: str, key: str) -> Path:
@@ -142,7 +149,7 @@ def absolute(text: str, key: str) -> Path:
     return path
 
 
-def adopt(supervisor: Supervisor, ask: protocol.Import) -> protocol.ImportAnswer:
+def adopt(supervisor: Supervisor, ask: Import) -> ImportAnswer:
     """Make a run of a model that was made elsewhere, and queue the job that looks at it, ahead of training.
 
     With `reuse`, the run that the same folder was linked as before, on the same base, answers. Raises as `submit`.
@@ -151,15 +158,15 @@ def adopt(supervisor: Supervisor, ask: protocol.Import) -> protocol.ImportAnswer
     if ask.reuse:
         for run_id, name, recipe, args in jobs.imports(supervisor.connection, ask.path):
             if _is_the_same(ask, recipe, args):
-                return protocol.ImportAnswer(run_id, name, True)
+                return ImportAnswer(run_id, name, True)
     args = {"path": ask.path, "steps": ask.steps, "copy": ask.copy}
     run_id, name = _add_run(
         supervisor, ask.name, ask.recipe, ask.source, verb="import", args=args, priority=jobs.CHECK_PRIORITY
     )
-    return protocol.ImportAnswer(run_id, name, False)
+    return ImportAnswer(run_id, name, False)
 
 
-def _is_the_same(ask: protocol.Import, recipe: dict[str, Any], args: dict[str, Any]) -> bool:
+def _is_the_same(ask: Import, recipe: dict[str, Any], args: dict[str, Any]) -> bool:
     """Tell whether a folder was adopted before just so: a copy is of what it held then, so only links are."""
     return (
         not args["copy"]
@@ -274,8 +281,8 @@ def make_run(
 
 
 ANSWERS = {
-    protocol.Submit: submit,
-    protocol.SubmitChain: chain,
-    protocol.Export: export,
-    protocol.Import: adopt,
+    Submit: submit,
+    SubmitChain: chain,
+    Export: export,
+    Import: adopt,
 }

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.protocol import tags as protocol_tags
+from finetop.core.protocol.messages.runs import SweepBrief, Sweeps, SweepsAnswer, SweptRun
+from finetop.core.protocol.messages.submit import SubmitAnswer, SubmitSweep, SubmitSweepAnswer
 from finetop.core.protocol.tags import SWEEP, require_tag
 from finetop.core.recipe.dotted import flat_settings
 from finetop.core.recipe.load import check_name
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.state import Supervisor
 
 
-def submit(supervisor: Supervisor, ask: protocol.SubmitSweep) -> protocol.SubmitSweepAnswer:
+def submit(supervisor: Supervisor, ask: SubmitSweep) -> SubmitSweepAnswer:
     """Queue the runs of a sweep, all or none. Raises as `orders.submit`, and BadInput for one without runs."""
     connection = supervisor.connection
     if not ask.runs:
@@ -52,20 +53,20 @@ def submit(supervisor: Supervisor, ask: protocol.SubmitSweep) -> protocol.Submit
             queued.append((run_id, name))
     supervisor.touch()
     places, _ = jobs.places(connection)
-    return protocol.SubmitSweepAnswer(
+    return SubmitSweepAnswer(
         sweep,
-        [protocol.SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued],
+        [SubmitAnswer(run_id, name, places[run_id].place, ask.held) for run_id, name in queued],
     )
 
 
-def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnswer:
+def listing(supervisor: Supervisor, ask: Sweeps) -> SweepsAnswer:
     """List the sweeps; of a named one its runs too, with the settings that differ among them. Raises NotFound."""
     members = _members(supervisor)
     briefs = [
         _brief(supervisor, name, members[name]) for name in sorted(members, key=lambda n: -max(members[n]))
     ]
     if not ask.sweep:
-        return protocol.SweepsAnswer(briefs, [], [])
+        return SweepsAnswer(briefs, [], [])
     name = ask.sweep.removeprefix(SWEEP)
     if name not in members:
         hint = (
@@ -78,10 +79,10 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
     for number, values in chosen.items():
         recipes[number].update(values)
     keys = [protocol_tags.BY, protocol_tags.ROWS] if chosen else _differing(list(recipes.values()))
-    return protocol.SweepsAnswer(
+    return SweepsAnswer(
         briefs,
         [
-            protocol.SweptRun(
+            SweptRun(
                 runs.row(supervisor.connection, number, why),
                 {key: recipes[number].get(key, "") for key in (*keys, SEED)},
             )
@@ -122,9 +123,9 @@ def _free_sweep(wanted: str, taken: set[str]) -> str:
     return name
 
 
-def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> protocol.SweepBrief:
+def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> SweepBrief:
     states = runs.words_of(supervisor.connection, numbers)
-    return protocol.SweepBrief(
+    return SweepBrief(
         name,
         len(numbers),
         states.count("finished"),
@@ -150,4 +151,4 @@ def _differing(recipes: list[dict[str, str]]) -> list[str]:
     return [key for key in every if key not in ("name", SEED) and len({r.get(key) for r in recipes}) > 1]
 
 
-ANSWERS = {protocol.SubmitSweep: submit, protocol.Sweeps: listing}
+ANSWERS = {SubmitSweep: submit, Sweeps: listing}

@@ -15,9 +15,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.messages.trash import (
+    EmptyTrash,
+    Remove,
+    RemoveAnswer,
+    Removed,
+    Restore,
+    Trash,
+    TrashAnswer,
+    Trashed,
+)
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.home import Home
@@ -38,7 +48,7 @@ REMOVED = "removed.json"
 GOING = ".going"  # below the trash: what is being deleted
 
 
-def remove(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswer:
+def remove(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
     """Move runs to the trash, or say what would go (`only_show`).
 
     Raises NotFound, Refused for a run that lives or that another begins from, EnvironmentTrouble.
@@ -55,7 +65,7 @@ def remove(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswe
         for run_id, folder in folders.items():
             _throw_away(connection, home, run_id, folder)
         supervisor.touch()
-    return protocol.RemoveAnswer(told)
+    return RemoveAnswer(told)
 
 
 def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
@@ -90,10 +100,10 @@ def folder_of(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int) ->
     return folder
 
 
-def described(folder: Path, run_id: int, name: str) -> protocol.Removed:
+def described(folder: Path, run_id: int, name: str) -> Removed:
     sizes = list(sizes_below(folder))
     checkpoints = sum(1 for one in folder.glob("checkpoints/step-*") if one.is_dir())
-    return protocol.Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
+    return Removed(run_id, name, sum(sizes), len(sizes), checkpoints)
 
 
 def sizes_below(folder: Path) -> Iterator[int]:
@@ -136,7 +146,7 @@ def _move(folder: Path, target: Path) -> None:
     abort_at("folder-moved")
 
 
-def trashed(home: Home) -> list[protocol.Trashed]:
+def trashed(home: Home) -> list[Trashed]:
     """List what lies in the trash, newest first."""
     found = []
     for folder in home.trash.glob("*/") if home.trash.is_dir() else []:
@@ -145,7 +155,7 @@ def trashed(home: Home) -> list[protocol.Trashed]:
         number = rebuild.number_of(folder)
         at = removed_at(folder)
         found.append(
-            protocol.Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
+            Trashed(number, folder.name.partition("-")[2], folder.name, at, sum(sizes_below(folder)))
         )
     return sorted(found, key=lambda one: -one.at)
 
@@ -157,11 +167,11 @@ def removed_at(folder: Path) -> float:
         return folder.stat().st_mtime
 
 
-def trash(supervisor: Supervisor, ask: protocol.Trash) -> protocol.TrashAnswer:
-    return protocol.TrashAnswer(trashed(supervisor.home))
+def trash(supervisor: Supervisor, ask: Trash) -> TrashAnswer:
+    return TrashAnswer(trashed(supervisor.home))
 
 
-def restore(supervisor: Supervisor, ask: protocol.Restore) -> protocol.Done:
+def restore(supervisor: Supervisor, ask: Restore) -> Done:
     """Bring a run back from the trash, under a new name where its own was given away.
 
     Raises NotFound, Refused while a run that it begins from lies in the trash too, BadInput for a damaged one,
@@ -199,10 +209,10 @@ def restore(supervisor: Supervisor, ask: protocol.Restore) -> protocol.Done:
     (folder / REMOVED).unlink(missing_ok=True)
     supervisor.touch()
     other = "" if name == one.name else f" as {name}: its name was given away"
-    return protocol.Done(f"{one.name} is back{other}.")
+    return Done(f"{one.name} is back{other}.")
 
 
-def _find_trashed(home: Home, run: str) -> protocol.Trashed:
+def _find_trashed(home: Home, run: str) -> Trashed:
     there = trashed(home)
     for one in there:  # the newest first
         if run in (one.name, one.folder, str(one.run_id)):
@@ -211,13 +221,13 @@ def _find_trashed(home: Home, run: str) -> protocol.Trashed:
     raise NotFound(f"there is no {run!r} in the trash.", hint=hint)
 
 
-def empty(supervisor: Supervisor, ask: protocol.EmptyTrash) -> protocol.Done:
+def empty(supervisor: Supervisor, ask: EmptyTrash) -> Done:
     """Take from the trash, for good, those folders that were shown. They are gone from sight when this returns."""
     chosen = [one for one in trashed(supervisor.home) if one.folder in ask.folders]
     for one in chosen:
         discard(supervisor.home.trash / one.folder)
     size = sum(one.size_bytes for one in chosen)
-    return protocol.Done(f"{len(chosen)} removed for good, {size / 2**20:,.1f} MiB.")
+    return Done(f"{len(chosen)} removed for good, {size / 2**20:,.1f} MiB.")
 
 
 def discard(folder: Path) -> None:
@@ -265,7 +275,7 @@ def _was_coming_back(mark: Path) -> bool:
         return False
 
 
-async def remove_and_record(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswer:
+async def remove_and_record(supervisor: Supervisor, ask: Remove) -> RemoveAnswer:
     """Do as `remove` does, which writes records itself: nobody else may meanwhile."""
     async with supervisor.recording:
         answer = remove(supervisor, ask)
@@ -274,8 +284,8 @@ async def remove_and_record(supervisor: Supervisor, ask: protocol.Remove) -> pro
 
 
 ANSWERS = {
-    protocol.Remove: remove_and_record,
-    protocol.Trash: trash,
-    protocol.Restore: restore,
-    protocol.EmptyTrash: empty,
+    Remove: remove_and_record,
+    Trash: trash,
+    Restore: restore,
+    EmptyTrash: empty,
 }

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.triage import (
+    CellAnswer,
+    ItemAnswer,
+    LookAtCell,
+    LookAtItem,
+    LostItems,
+    LostItemsAnswer,
+    SetStanding,
+    SetStandingAnswer,
+    Triage,
+    TriageAnswer,
+    TriageRun,
+    TriageRunAnswer,
+)
 from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
 
@@ -15,7 +28,7 @@ PAGE_LIMIT = 500
 ITEM_LIMIT = 1000
 
 
-def page(supervisor: Supervisor, ask: protocol.Triage) -> protocol.TriageAnswer:
+def page(supervisor: Supervisor, ask: Triage) -> TriageAnswer:
     return triage.page(
         supervisor.connection,
         text=ask.filter,
@@ -25,30 +38,30 @@ def page(supervisor: Supervisor, ask: protocol.Triage) -> protocol.TriageAnswer:
     )
 
 
-def turned(supervisor: Supervisor, ask: protocol.TriageRun) -> protocol.TriageRunAnswer:
+def turned(supervisor: Supervisor, ask: TriageRun) -> TriageRunAnswer:
     return triage.turned(supervisor.connection, *runs.find_run(supervisor.connection, ask.run))
 
 
-def cell(supervisor: Supervisor, ask: protocol.LookAtCell) -> protocol.CellAnswer:
+def cell(supervisor: Supervisor, ask: LookAtCell) -> CellAnswer:
     found = runs.find_run(supervisor.connection, ask.run)
     return flipped_items.cell(supervisor.connection, *found, ask.task, max(0, min(ask.items, 100)))
 
 
-def items(supervisor: Supervisor, ask: protocol.LostItems) -> protocol.LostItemsAnswer:
+def items(supervisor: Supervisor, ask: LostItems) -> LostItemsAnswer:
     found = runs.find_run(supervisor.connection, ask.run)
     limit = max(1, min(ask.limit, ITEM_LIMIT))
-    bounded = protocol.LostItems(
+    bounded = LostItems(
         ask.run, ask.task, ask.kind, ask.only, ask.margin, ask.runs, ask.text, max(0, ask.offset), limit
     )
     return flipped_items.listed(supervisor.connection, *found, bounded)
 
 
-def item(supervisor: Supervisor, ask: protocol.LookAtItem) -> protocol.ItemAnswer:
+def item(supervisor: Supervisor, ask: LookAtItem) -> ItemAnswer:
     found = runs.find_run(supervisor.connection, ask.run)
     return flipped_items.one(supervisor.connection, *found, ask.task, ask.item)
 
 
-def say(supervisor: Supervisor, ask: protocol.SetStanding) -> protocol.SetStandingAnswer:
+def say(supervisor: Supervisor, ask: SetStanding) -> SetStandingAnswer:
     """Keep how a regression is seen. Raises what `triage.say` raises."""
     run_id, name = runs.find_run(supervisor.connection, ask.run)
     with transaction(supervisor.connection):
@@ -58,10 +71,10 @@ def say(supervisor: Supervisor, ask: protocol.SetStanding) -> protocol.SetStandi
 
 
 ANSWERS = {
-    protocol.Triage: page,
-    protocol.TriageRun: turned,
-    protocol.LookAtCell: cell,
-    protocol.LostItems: items,
-    protocol.LookAtItem: item,
-    protocol.SetStanding: say,
+    Triage: page,
+    TriageRun: turned,
+    LookAtCell: cell,
+    LostItems: items,
+    LookAtItem: item,
+    SetStanding: say,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 
 from finetop.core.client.seed_groups import Spread, loss, retained, settings, spread, target, words
-from finetop.core.protocol import SweptRun
+from finetop.core.protocol.messages.runs import SweptRun
 from finetop.core.protocol.runs import CheckBrief, Finished, Queued, RunRow
 
 

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from finetop.core.client import selection_curve
-from finetop.core.protocol import SweepsAnswer, SweptRun
+from finetop.core.protocol.messages.runs import SweepsAnswer, SweptRun
 from finetop.core.protocol.runs import CheckBrief, Finished, Queued, RunRow
 
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.data.versions.manifest import sha256_of
 from finetop.core.preflight.lint.report import Finding, Lengths, Report, SourceFacts, keep
+from finetop.core.protocol.messages.data_versions import DataOf, DataVersions
 
 
 def rows_of(count, edits=()):
@@ -136,9 +136,9 @@ def test_numbers_stay_when_runs_go_and_the_database_is_made_again(finetop, rig, 
     assert code == 0, err
     rig.start()
     rig.wait_ready()
-    found = rig.ask(protocol.DataVersions()).versions
+    found = rig.ask(DataVersions()).versions
     assert sorted((one.number, one.names) for one in found) == [(1, []), (2, ["two"]), (3, ["three"])]
-    (facts,) = rig.ask(protocol.DataOf("three")).sources
+    (facts,) = rig.ask(DataOf("three")).sources
     assert (facts.before, facts.difference.changed) == (2, 2)
-    (facts,) = rig.ask(protocol.DataOf("two")).sources
+    (facts,) = rig.ask(DataOf("two")).sources
     assert facts.before == 1 and "not kept any more" in facts.difference.why_not

@@ -6,13 +6,14 @@ import time
 
 import pytest
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Hold
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.runs import Queued, word
 
 
 def wait(rig, name, wanted):
     deadline = time.monotonic() + 30
-    while not wanted(row := rig.ask(protocol.GetRun(name)).row):
+    while not wanted(row := rig.ask(GetRun(name)).row):
         assert time.monotonic() < deadline, row.state
         time.sleep(0.05)
 
@@ -97,7 +98,7 @@ def served(tmp_path_factory):
     made = Rig(Home(tmp_path_factory.mktemp("queue") / "home"))
     made.start()
     made.wait_ready()
-    made.ask(protocol.Hold())
+    made.ask(Hold())
     made.submit("a", steps=1)
     yield made
     made.stop_all()

@@ -9,7 +9,7 @@ import triage_store as made
 from triage_store import add_run, take_in, told_of
 
 from finetop.core.errors import BadInput, NotFound, Refused
-from finetop.core.protocol import LostItems, SetStanding, Standing
+from finetop.core.protocol.messages.triage import LostItems, SetStanding, Standing
 from finetop.core.store import flipped_items, run_records, runs, triage, triage_states
 from finetop.core.store.database import open_store
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from finetop.core.protocol import SetStandingAnswer, StandingState, TriageAnswer
+    from finetop.core.protocol.messages.triage import SetStandingAnswer, StandingState, TriageAnswer
 
 
 @pytest.fixture

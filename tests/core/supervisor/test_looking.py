@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import Curves, FindInLog, GetRun, Processes, ReadLog
 from finetop.core.runtime.processes import alive
 
 
@@ -12,7 +13,7 @@ def test_a_live_run_tells_its_processes_and_its_log_is_searched(rig):
     name = rig.submit(steps=400, pause_s=0.05)
     rig.wait_state(name, "running")
     deadline = time.monotonic() + 30
-    while len(found := rig.ask(protocol.Processes(name)).processes) < 2 and time.monotonic() < deadline:
+    while len(found := rig.ask(Processes(name)).processes) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     keeper, job = found[:2]
     assert alive(keeper.pid) and alive(job.pid) and keeper.job == job.job
@@ -22,15 +23,15 @@ def test_a_live_run_tells_its_processes_and_its_log_is_searched(rig):
     folder = rig.job_folder(name)
     lines = ["step 1/400: loss 1", "no room: Größe 7", "step 3/400: loss 0.5", "NO ROOM again"]
     (folder / "log.txt").write_text("\n".join(lines))
-    hits = rig.ask(protocol.FindInLog(name, text="no room"))
+    hits = rig.ask(FindInLog(name, text="no room"))
     assert hits.at == [19, len("\n".join(lines[:3]).encode()) + 1] and hits.begin == 0
-    (at,) = rig.ask(protocol.FindInLog(name, step=2)).at
-    assert rig.ask(protocol.ReadLog(name, offset=at, limit=6)).text == "step 3"
+    (at,) = rig.ask(FindInLog(name, step=2)).at
+    assert rig.ask(ReadLog(name, offset=at, limit=6)).text == "step 3"
 
-    while rig.ask(protocol.GetRun(name)).row.step < 3 and time.monotonic() < deadline:
+    while rig.ask(GetRun(name)).row.step < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
-    answer = rig.ask(protocol.Curves(name, ["loss"], columns=10, last=3600, x="time"))
+    answer = rig.ask(Curves(name, ["loss"], columns=10, last=3600, x="time"))
     assert answer.newest > 0 and answer.steps is not None and answer.curves[0].column[0] == 0
-    rig.ask(protocol.Kill(name))
+    rig.ask(Kill(name))
     rig.wait_state(name, "stopped")
-    assert rig.ask(protocol.Processes(name)).processes == []
+    assert rig.ask(Processes(name)).processes == []

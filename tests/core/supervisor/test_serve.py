@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client, connect
 from finetop.core.errors import BadInput
 from finetop.core.protocol import wire
+from finetop.core.protocol.messages.runs import Runs, Sql
+from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.supervisor.serve import listen
 
 
@@ -23,13 +24,13 @@ def test_the_socket_is_for_the_owner_alone(rig):
 
 def test_two_clients_see_the_same_and_a_waiting_one_hears_of_changes(rig):
     with Client(rig.home, start=False) as one, Client(rig.home, start=False) as two:
-        before = one.ask(protocol.Runs()).revision
+        before = one.ask(Runs()).revision
         name = rig.submit(steps=1)
         began = time.monotonic()
-        assert two.ask(protocol.Changes(before, 10.0)).revision != before
+        assert two.ask(Changes(before, 10.0)).revision != before
         assert time.monotonic() - began < 5
         rig.wait_state(name, "finished")
-        assert one.ask(protocol.Runs()).rows == two.ask(protocol.Runs()).rows
+        assert one.ask(Runs()).rows == two.ask(Runs()).rows
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_nonsense_is_answered_with_an_error_and_the_supervisor_lives(rig, line):
     answer = json.loads(link.makefile("rb").readline())
     assert answer["error"]["exit"] == 2
     link.close()
-    rig.ask(protocol.Hello())
+    rig.ask(Hello())
 
 
 def test_another_protocol_is_refused_in_words(rig):
@@ -71,7 +72,7 @@ def test_a_request_over_the_limit_ends_that_connection_only(rig):
     except (BrokenPipeError, ConnectionResetError):
         pass
     link.close()
-    rig.ask(protocol.Hello())
+    rig.ask(Hello())
 
 
 @pytest.mark.parametrize(
@@ -91,18 +92,18 @@ def test_a_request_over_the_limit_ends_that_connection_only(rig):
 )
 def test_sql_reads_the_store_and_nothing_else(rig, query):
     with pytest.raises(BadInput):
-        rig.ask(protocol.Sql(query))
+        rig.ask(Sql(query))
     assert not Path("/tmp/finetop-should-not-be.csv").exists()
 
 
 def test_sql_has_a_time_limit_and_a_row_cap(rig):
-    answer = rig.ask(protocol.Sql("SELECT * FROM range(100)", 10))
+    answer = rig.ask(Sql("SELECT * FROM range(100)", 10))
     assert (len(answer.rows), answer.cut) == (10, True)
     began = time.monotonic()
     with pytest.raises(BadInput, match="took over"):
-        rig.ask(protocol.Sql("SELECT count(*) FROM range(10000000) a, range(10000000) b", 10, 0.3))
+        rig.ask(Sql("SELECT count(*) FROM range(10000000) a, range(10000000) b", 10, 0.3))
     assert time.monotonic() - began < 5
-    rig.ask(protocol.Hello())
+    rig.ask(Hello())
 
 
 def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
@@ -111,7 +112,7 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
     async def end() -> None:
         server = await listen(quiet.supervisor)
         reader, writer = await asyncio.open_unix_connection(str(quiet.home.socket))
-        ask = protocol.Changes(quiet.supervisor.revision, timeout_s=20.0)
+        ask = Changes(quiet.supervisor.revision, timeout_s=20.0)
         writer.write(wire.envelope(1, ask) + b"\n")
         before = asyncio.all_tasks()
         await asyncio.sleep(0.2)

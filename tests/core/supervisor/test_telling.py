@@ -12,8 +12,8 @@ import psutil
 import pytest
 from hook import serving
 
-from finetop.core import protocol
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.session import SendTest
 from finetop.core.runtime import event_log
 from finetop.core.store import ingest, notices
 from finetop.core.store.database import transaction
@@ -367,13 +367,13 @@ async def test_a_variable_that_is_not_there_is_named(quiet, monkeypatch):
 async def test_a_test_message_goes_all_ways_and_says_what_came_of_it(quiet, told):
     with serving() as hook:
         settings(quiet, f"tell: {{command: [/no/such/program], webhook: {{url: '{hook.address}'}}}}")
-        found = await dispatch.answer(quiet.supervisor, protocol.SendTest())
+        found = await dispatch.answer(quiet.supervisor, SendTest())
     assert [(one.way, one.is_through, one.said) for one in found.tested] == [
         ("command", False, "/no/such/program: No such file or directory"), ("webhook", True, "taken"),
     ]  # fmt: skip
     assert (hook.got[0]["kind"], hook.got[0]["run"]) == ("test", None)
     settings(quiet, "")
-    assert (await dispatch.answer(quiet.supervisor, protocol.SendTest())).tested == []
+    assert (await dispatch.answer(quiet.supervisor, SendTest())).tested == []
 
 
 async def test_a_message_that_nobody_takes_any_more_is_given_up(quiet, told):

@@ -10,13 +10,15 @@ import time
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.protocol import events
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
 from finetop.core.runtime.processes import alive
 
 
 def waiting_pid(rig):
-    found = re.search(r"process (\d+) waits", rig.ask(protocol.Hello()).spare)
+    found = re.search(r"process (\d+) waits", rig.ask(Hello()).spare)
     return int(found[1]) if found else None
 
 
@@ -45,7 +47,7 @@ def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_pl
     name = warm_rig.submit(steps=30, pause_s=0.01)
     row = warm_rig.wait_state(name, "finished")
     assert (row.step, job_pid(warm_rig, name)) == (30, first)
-    assert warm_rig.ask(protocol.GetRun(name)).jobs[0].attempt == 1
+    assert warm_rig.ask(GetRun(name)).jobs[0].attempt == 1
     exit_record = json.loads((warm_rig.job_folder(name) / "exit.json").read_text())
     assert exit_record["code"] == 0
     second = until(lambda: waiting_pid(warm_rig))
@@ -59,7 +61,7 @@ def test_kill_ends_its_whole_tree_and_a_dead_one_costs_no_job(warm_rig):
     warm_rig.wait_state(name, "running")
     file = warm_rig.job_folder(name) / "grandchild.txt"
     grandchild = int(until(lambda: file.exists() and file.read_text()))
-    warm_rig.ask(protocol.Kill(name))
+    warm_rig.ask(Kill(name))
     assert warm_rig.wait_state(name, "stopped").state.how == "kill"
     assert not alive(first)
     assert not alive(grandchild)
@@ -87,11 +89,11 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
     process.wait()
     cold_rig.start(FINETOP_SPARE="1", FINETOP_TEST_DIES="1")
     cold_rig.wait_ready()
-    until(lambda: "it died 3 times" in cold_rig.ask(protocol.Hello()).spare)
+    until(lambda: "it died 3 times" in cold_rig.ask(Hello()).spare)
     name = cold_rig.submit(steps=2)
     cold_rig.wait_state(name, "finished")
 
 
 def test_it_can_be_switched_off(rig):
     time.sleep(0.5)
-    assert rig.ask(protocol.Hello()).spare == "none (FINETOP_SPARE=0)"
+    assert rig.ask(Hello()).spare == "none (FINETOP_SPARE=0)"

@@ -1,6 +1,6 @@
 """Remedies in words: what is best and how sure that is, said the same everywhere."""
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.remedies import RemediesAnswer
 from finetop.core.protocol.runs import Finished, RemedyRow, Running
 from finetop.core.wording import remedies
 
@@ -24,9 +24,7 @@ def answer(rows, best="", job=None):
     now = row("now", 1.0, "regressed")
     base = {"nats_per_token": 3.0, "rules": 0.0}
     trying = [one.name for one in rows]
-    return protocol.RemediesAnswer(
-        "run", 1, "nats_per_token", base, 3.0, now, rows, [], best, job, 1, trying, 30.0
-    )
+    return RemediesAnswer("run", 1, "nats_per_token", base, 3.0, now, rows, [], best, job, 1, trying, 30.0)
 
 
 def test_the_best_is_said_with_how_sure_that_is():

@@ -11,7 +11,10 @@ import pytest
 from machine_fakes import Linked, app_on, two
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows, row_with, settled, text_of
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.machine import LookAhead
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.protocol.runs import Finished, Running
 from finetop.tui.connection.machines import Machine, top_words, trouble_words
 from finetop.tui.line import line_width
@@ -45,7 +48,7 @@ async def test_the_top_row_says_where_and_the_lost_link_keeps_everything_on_the_
         await settled(pilot, 0.3)
         assert "NO LINK" not in text_of(app)
         assert "reconnecting" not in text_of(app)
-        assert [ask for ask in lab.asked if isinstance(ask, protocol.Check)] == []
+        assert [ask for ask in lab.asked if isinstance(ask, Check)] == []
 
 
 async def test_a_supervisor_that_is_gone_there_is_not_a_broken_link() -> None:
@@ -97,8 +100,8 @@ async def test_keys_act_on_the_machine_of_the_run() -> None:
             await settled(pilot)
             await pilot.press("j")
             await settled(pilot)
-        assert [ask.run for ask in lab.asked if isinstance(ask, protocol.Stop)] == ["support-r16"]
-        assert [ask.run for ask in box.asked if isinstance(ask, protocol.Stop)] == ["support-r16"]
+        assert [ask.run for ask in lab.asked if isinstance(ask, Stop)] == ["support-r16"]
+        assert [ask.run for ask in box.asked if isinstance(ask, Stop)] == ["support-r16"]
         await pilot.press("enter")
         await settled(pilot)
         assert ":support-r16" in text_of(app).splitlines()[1]
@@ -136,7 +139,7 @@ async def test_a_form_for_another_machine_is_planned_there(tmp_path: Path) -> No
         shown = text_of(app)
         assert "fits: 6.2 of 80 GiB on H100" in shown and "812 rows" in shown
         assert "⟦Ahoy!⟧" in shown
-        asked = [ask for ask in lab.asked if isinstance(ask, protocol.LookAhead)]
+        asked = [ask for ask in lab.asked if isinstance(ask, LookAhead)]
         assert asked[-1].recipe["data"]["train"][0]["path"] == "/there/faq.jsonl"
         lab.down()
         await pilot.press("enter", "j", "j", "j", "enter", "1", "enter")
@@ -158,10 +161,10 @@ async def test_a_run_is_queued_on_the_machine_that_is_chosen(tmp_path: Path) -> 
         assert "1 lab   2 box   esc don't queue it" in text_of(app)
         await pilot.press("2")
         await settled(pilot, 0.2)
-        (submitted,) = [ask for ask in box.asked if isinstance(ask, protocol.Submit)]
+        (submitted,) = [ask for ask in box.asked if isinstance(ask, Submit)]
         assert ":" not in submitted.name
         assert "builtin:demo/support_train.jsonl" in json.dumps(submitted.recipe)
-        assert not [ask for ask in lab.asked if isinstance(ask, protocol.Submit)]
+        assert not [ask for ask in lab.asked if isinstance(ask, Submit)]
 
 
 async def test_data_that_is_not_there_is_refused_in_words(tmp_path: Path) -> None:
@@ -177,7 +180,7 @@ async def test_data_that_is_not_there_is_refused_in_words(tmp_path: Path) -> Non
         await pilot.press("g", "R")
         await settled(pilot, 0.2)
         assert f"lab has no {tmp_path}/rows.jsonl"[:60] in text_of(app)
-        assert not [ask for ask in lab.asked if isinstance(ask, protocol.Submit)]
+        assert not [ask for ask in lab.asked if isinstance(ask, Submit)]
 
 
 async def test_leaving_says_how_to_come_back() -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from rich.cells import cell_len
 
-from finetop.core.protocol import Curve
+from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.widgets.axis import Scale, label, scale_of, share_of, widened, x_end, x_labels, y_labels
 from finetop.tui.widgets.chart import (
     GUTTER,

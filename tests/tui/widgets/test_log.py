@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 from rich.cells import cell_len
 
-from finetop.core.protocol import LogAnswer
+from finetop.core.protocol.messages.runs import LogAnswer
 from finetop.tui.widgets.log import (
     EMPTY,
     FIRST_BYTES,

@@ -15,8 +15,12 @@ from finetop.tui.widgets.scatter import Spot, scatter
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import ApproachesAnswer, ApproachRow, ComparisonBrief
-    from finetop.core.protocol.messages.approaches import RunBrief
+    from finetop.core.protocol.messages.approaches import (
+        ApproachesAnswer,
+        ApproachRow,
+        ComparisonBrief,
+        RunBrief,
+    )
     from finetop.tui.line import Line
     from finetop.tui.theme import Mark, StyleName
 

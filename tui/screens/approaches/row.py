@@ -17,7 +17,7 @@ from finetop.tui.theme import MARKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import ApproachesAnswer, ApproachRow, Retained
+    from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Retained
     from finetop.tui.theme import StyleName
 
 NAME = 15  # cells

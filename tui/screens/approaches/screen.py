@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from finetop.core import protocol
 from finetop.core.client import compare_runs
+from finetop.core.protocol.messages.approaches import Approaches, ApproachesAnswer
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line, rule
@@ -29,7 +29,7 @@ from finetop.tui.widgets.table import Table
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ApproachRow
+    from finetop.core.protocol.messages.approaches import ApproachRow
     from finetop.tui.save import Sheet
 
 
@@ -44,7 +44,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     def __init__(self, comparison: str = "") -> None:
         super().__init__()
         self.comparison = comparison
-        self.answer: protocol.ApproachesAnswer | None = None
+        self.answer: ApproachesAnswer | None = None
         self.part: Part = "advice"
         self.of_costs = False
         self.chosen: dict[str, int] = {}  # which run of each approach
@@ -143,7 +143,7 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
         )
         self.query_one(Bottom).offer((next_words(answer, row, self.run),), keys)
 
-    def _show_part(self, answer: protocol.ApproachesAnswer, width: int) -> None:
+    def _show_part(self, answer: ApproachesAnswer, width: int) -> None:
         part = self.query_one("#part", Lines)
         height = max(1, part.size.height - 1)
         row = self.at
@@ -179,12 +179,12 @@ class ApproachesScreen(ListScreen, inherit_bindings=False):
     async def _load_list(self, run: str) -> bool:
         host, name = host_of(self), self.comparison
         if not name:
-            every: protocol.ApproachesAnswer = await host.ask(protocol.Approaches())
+            every: ApproachesAnswer = await host.ask(Approaches())
             self._was_told = True
             if not every.comparisons:
                 return True
             name = self.comparison = every.comparisons[0].name
-        answer: protocol.ApproachesAnswer = await host.ask(protocol.Approaches(name))
+        answer: ApproachesAnswer = await host.ask(Approaches(name))
         if name != self.comparison:
             return False
         row = self.at  # the cursor stays on it where the order has changed

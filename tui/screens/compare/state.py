@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.data_versions import DataDiffer, DataDifferAnswer
+from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun
 from finetop.core.protocol.runs import Running
 from finetop.core.wording.data_versions import same_data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import Curve
+    from finetop.core.protocol.messages.runs import Curve
     from finetop.core.protocol.runs import RunDetail
     from finetop.tui.app_interface import Host
 
@@ -25,7 +26,7 @@ class ComparedRuns:
 
     runs: list[RunDetail] = field(default_factory=list)
     curves: list[Curve | None] = field(default_factory=list)  # one a run; None: it has no such metric
-    data: dict[tuple[str, str], protocol.DataDifferAnswer] = field(default_factory=dict)  # of two runs
+    data: dict[tuple[str, str], DataDifferAnswer] = field(default_factory=dict)  # of two runs
     metric: str = ""  # that the curves are of
     first: float = 0
     last: float = 1
@@ -39,7 +40,7 @@ async def load_runs(host: Host, held: ComparedRuns, names: list[str]) -> None:
     for name in names:
         run = known.get(name)
         if run is None or isinstance(run.row.state, Running) or isinstance(run.row.checking, Running):
-            run = await host.ask(protocol.GetRun(name))
+            run = await host.ask(GetRun(name))
         runs.append(run)
     held.runs = runs
 
@@ -53,8 +54,8 @@ async def load_curves(
         return
     curves: list[Curve | None] = []
     for run in held.runs:
-        answer: protocol.CurvesAnswer = await host.ask(
-            protocol.Curves(run.row.name, [metric], columns=columns, last=last, first=first)
+        answer: CurvesAnswer = await host.ask(
+            Curves(run.row.name, [metric], columns=columns, last=last, first=first)
         )
         curves.append(answer.curves[0] if answer.curves else None)
     held.curves, held.metric, held.first, held.last, held._curves_of = curves, metric, first, last, request
@@ -75,4 +76,4 @@ async def load_data(host: Host, held: ComparedRuns, chosen: int) -> None:
         or same_data([first.sources, other.sources])
     ):
         return
-    held.data[names] = await host.ask(protocol.DataDiffer(*names))
+    held.data[names] = await host.ask(DataDiffer(*names))

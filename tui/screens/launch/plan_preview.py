@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.client.remote.recipe_files import sent
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.machine import LookAhead, LookAheadAnswer
 from finetop.core.runtime.child import answer_lines
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ async def look_there(
     from finetop.core.preflight.plan.preview_messages import Shown
 
     try:
-        answer: protocol.LookAheadAnswer = await host.ask_aside(home, protocol.LookAhead(dict(recipe), row))
+        answer: LookAheadAnswer = await host.ask_aside(home, LookAhead(dict(recipe), row))
     except FinetopError as error:
         yield Shown(trouble=f"no plan from {home.label}: {error}")
         return

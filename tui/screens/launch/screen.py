@@ -11,8 +11,8 @@ from textual import work
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
@@ -175,7 +175,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         """Fill the form with the settings of a run; `settings` are laid over them, with the cursor on the first."""
         host = host_of(self)
         try:
-            detail = await host.ask(protocol.GetRun(run))
+            detail = await host.ask(GetRun(run))
         except FinetopError as error:
             host.say(str(error), "red")
             return

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.approaches import SubmitApproaches
+from finetop.core.protocol.messages.machine import Paths
+from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.screens.launch.form import source_of, value_of
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
@@ -73,7 +75,7 @@ async def _submit(host: Host, form: Form, home: Home) -> tuple[str, str]:
     if axes_of(form):
         return await _submit_sweep(host, form, home, name)
     await require_files(host, home, form.loaded)
-    one = await host.ask(protocol.Submit(sent(form.loaded, home), source_of(form), name))
+    one = await host.ask(Submit(sent(form.loaded, home), source_of(form), name))
     return one.name, f"{one.name} is queued, place {count(one.place)}."
 
 
@@ -81,8 +83,8 @@ async def _submit_sweep(host: Host, form: Form, home: Home, name: str) -> tuple[
     points = await asyncio.to_thread(points_of, form)
     for point in points:
         await require_files(host, home, point.loaded)
-    runs = [protocol.SweepRun(point.name, sent(point.loaded, home)) for point in points]
-    made = await host.ask(protocol.SubmitSweep(name, runs, source_of(form)))
+    runs = [SweepRun(point.name, sent(point.loaded, home)) for point in points]
+    made = await host.ask(SubmitSweep(name, runs, source_of(form)))
     on = "" if home.link is None else f"--on {home.link.word} "
     words = f"{counted(len(made.runs), 'run')} are queued. What comes of them: finetop {on}sweep {made.sweep}"
     return made.runs[0].name, clean_line(words)
@@ -92,11 +94,11 @@ async def require_files(host: Host, home: Home, loaded: Loaded) -> None:
     """See that the files that a run needs are on another machine. Raises FinetopError."""
     if home.link is None:
         return
-    facts = await host.ask_on(home, protocol.Paths(own_paths(loaded)))
+    facts = await host.ask_on(home, Paths(own_paths(loaded)))
     judge(loaded, facts.found, home.label)
 
 
-async def _comparison(host: Host, form: Form, home: Home) -> protocol.SubmitApproaches:
+async def _comparison(host: Host, form: Form, home: Home) -> SubmitApproaches:
     """Make the runs of a comparison; nothing is queued. Raises FinetopError, for a recipe without check.target too."""
     from finetop.core.approaches._request import request
 
@@ -107,7 +109,7 @@ async def _comparison(host: Host, form: Form, home: Home) -> protocol.SubmitAppr
     return ask if len(host.homes) == 1 else msgspec.structs.replace(ask, name=f"{home.label}:{ask.name}")
 
 
-def _question(ask: protocol.SubmitApproaches) -> Line:
+def _question(ask: SubmitApproaches) -> Line:
     """Ask whether they shall be queued, with how many runs that is and what is left out."""
     names = dict.fromkeys(run.approach for run in ask.runs)
     words: Line = (
@@ -122,7 +124,7 @@ def _question(ask: protocol.SubmitApproaches) -> Line:
     return (*words, (f"  Not {cut_end(left_out, 30)}", ""))
 
 
-async def _submit_comparison(host: Host, ask: protocol.SubmitApproaches) -> tuple[str, str]:
+async def _submit_comparison(host: Host, ask: SubmitApproaches) -> tuple[str, str]:
     """Queue the runs. Returns the comparison's name, and what came of it in words. Raises FinetopError."""
     made: Any = await host.ask(ask)
     new = sum(not run.was_there for run in made.runs)

@@ -15,7 +15,7 @@ from finetop.tui.text import cut_end, cut_middle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import GpuRow, GpusAnswer
+    from finetop.core.protocol.messages.machine import GpuRow, GpusAnswer
     from finetop.tui.screens.queue.state import OnMachine
     from finetop.tui.theme import StyleName
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import LiveRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import priority_word, why
@@ -18,7 +18,7 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import QueueRow
+    from finetop.core.protocol.messages.queue import QueueRow
     from finetop.tui.screens.queue.state import Entry, QueueList
 
 
@@ -42,11 +42,11 @@ def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Lin
     """Write the pane in `height` rows: a rule with the facts, then why and when."""
     row = entry.row
     facts = [what_words(entry)]
-    if isinstance(row, protocol.QueueRow):
+    if isinstance(row, QueueRow):
         facts = [clean_line(row.method), *facts, f"priority {priority_word(row.priority)}"]
     name = cut_middle(clean_line(entry.name), 34)
     lines: list[Line] = [rule(((name, "bold"),), width, ((", ".join(facts), "dim"), (" ", "")))]
-    words = _live_words(row, now) if isinstance(row, protocol.LiveRow) else _waiting_words(row, now)
+    words = _live_words(row, now) if isinstance(row, LiveRow) else _waiting_words(row, now)
     if entry.is_gone:
         words = ["It is not in the queue any more: enter opens the run."]
     for text in words:
@@ -55,7 +55,7 @@ def pane_lines(entry: Entry, *, width: int, height: int, now: float) -> list[Lin
     return lines[:height]
 
 
-def _live_words(row: protocol.LiveRow, now: float) -> list[str]:
+def _live_words(row: LiveRow, now: float) -> list[str]:
     on = f"on {row.on}, " if row.on else ""
     return [f"runs {on}since {clock(row.state.since)}: {progress(row.state, now)}"]
 

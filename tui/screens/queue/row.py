@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core import protocol
 from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line
 from finetop.core.wording.durations import clock, short_span
 from finetop.core.wording.queue import priority_word, why
@@ -47,7 +47,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
     name = clean_line(row.run)
     if row.what != "train" and width < WHAT_FROM:
         name = f"{cut_middle(name, name_width(width) - len(row.what) - 1)} {row.what}"
-    place = str(row.state.place) if isinstance(row, protocol.QueueRow) and not entry.is_gone else ""
+    place = str(row.state.place) if isinstance(row, QueueRow) and not entry.is_gone else ""
     line: Line = (
         ("▸", "reverse") if has_cursor else (" ", ""),
         (" ", ""),
@@ -55,14 +55,14 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
         (f" {place:>3} ", ""),
         (_padded(cut_middle(name, name_width(width)), name_width(width)), "bold" if has_cursor else ""),
     )
-    wants = row.on if isinstance(row, protocol.LiveRow) else row.wants
+    wants = row.on if isinstance(row, LiveRow) else row.wants
     if width >= WHAT_FROM:
         line = (*line, (f"  {_padded(what_words(entry), WHAT)}", ""))
     if width >= WANTS_FROM:
         line = (*line, (f"  {_padded(cut_end(clean_line(wants), WANTS), WANTS)}", ""))
     if width >= PRIORITY_FROM:
         line = (*line, (f"  {_padded(_priority(entry), PRIORITY)}", ""))
-    if isinstance(row, protocol.QueueRow):
+    if isinstance(row, QueueRow):
         line = (*line, (f"  {starts_words(entry, now):<{STARTS}}", ""))
     return (*line, ("  ", ""), (cut_end(because(entry, now), width - line_width(line) - 2), ""))
 
@@ -79,7 +79,7 @@ def mark_of(entry: Entry) -> Mark:
 def what_words(entry: Entry) -> str:
     """Say what kind of job it is: 'train', 'from 400', 'check 800'."""
     row = entry.row
-    step = row.step if isinstance(row, protocol.QueueRow) else None
+    step = row.step if isinstance(row, QueueRow) else None
     if step is None:
         return row.what
     return f"from {step}" if row.what == "train" else f"{row.what} {step}"
@@ -102,8 +102,8 @@ def starts_words(entry: Entry, now: float) -> str:
 def because(entry: Entry, now: float) -> str:
     """Say why a job waits; of one that runs, how far it is and when it ends."""
     if entry.is_gone:
-        return "gone from the queue" if isinstance(entry.row, protocol.QueueRow) else "has ended"
-    if isinstance(entry.row, protocol.LiveRow):
+        return "gone from the queue" if isinstance(entry.row, QueueRow) else "has ended"
+    if isinstance(entry.row, LiveRow):
         return progress(entry.row.state, now)
     if entry.row.state.held and entry.row.state.paused_at is None:
         return "R releases it"

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.queue import Hold, Pause, Release, Retry, Stop
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
@@ -188,7 +189,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
             return
         state = entry.waits.state
         if state.next_at is not None and not state.held:
-            self._do(protocol.Retry(entry.name))
+            self._do(Retry(entry.name))
         else:
             self._change(held(entry, hold=False))
 
@@ -199,14 +200,14 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         if entry.waits is not None:
             self._change(held(entry, hold=not entry.waits.state.held))
         else:
-            self._do(protocol.Pause(entry.name))
+            self._do(Pause(entry.name))
 
     def action_stop(self) -> None:
         entry = self.entry
         if entry is None or entry.is_gone:
             return
         name = cut_middle(clean_line(entry.name), 32)
-        stop = protocol.Stop(entry.name)
+        stop = Stop(entry.name)
         if entry.waits is None:
             words: Line = ((f" Stop {name}?", "bold"), ("  It saves a checkpoint first.", ""))
             self.query_one(Bottom).ask(
@@ -223,13 +224,13 @@ class QueueScreen(ListScreen, inherit_bindings=False):
         machine = self.queues.machine_of(self.entry)
         on = f" of {clean_line(machine.label)}" if machine.label else ""
         if machine.queue is not None and "held" in machine.queue.stopped:
-            self._do(protocol.Release(), on_machine=True)
+            self._do(Release(), on_machine=True)
             return
         words: Line = (
             (f" Hold the whole queue{on}?", "bold"),
             ("  What runs goes on.", ""),
         )
-        hold = Answer("y", "hold it", lambda: self._do(protocol.Hold(), on_machine=True))
+        hold = Answer("y", "hold it", lambda: self._do(Hold(), on_machine=True))
         self.query_one(Bottom).ask(words, [hold], leave="leave it as it is")
 
     def action_undo(self) -> None:
@@ -266,7 +267,7 @@ class QueueScreen(ListScreen, inherit_bindings=False):
 
     @work
     async def _do(
-        self, *asks: protocol.Ask, change: Change | None = None, about: str = "", on_machine: bool = False
+        self, *asks: Ask, change: Change | None = None, about: str = "", on_machine: bool = False
     ) -> None:
         """Ask the supervisor to change something, and say what came of it."""
         host = host_of(self)

@@ -7,19 +7,30 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.limits import PRIORITIES
+from finetop.core.protocol.messages.machine import Gpus, GpusAnswer
+from finetop.core.protocol.messages.queue import (
+    Hold,
+    LiveRow,
+    Move,
+    Prioritise,
+    Queue,
+    QueueAnswer,
+    QueueRow,
+    Release,
+)
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import QueueRow
+    from finetop.core.protocol.messages.queue import QueueRow
     from finetop.core.runtime.home import Home
 
-AskOn = Callable[["Home", protocol.Ask], Awaitable[Any]]
+AskOn = Callable[["Home", Ask], Awaitable[Any]]
 
 
 @dataclass(slots=True)
@@ -28,8 +39,8 @@ class OnMachine:
 
     home: Home
     label: str
-    queue: protocol.QueueAnswer | None = None
-    gpus: protocol.GpusAnswer | None = None
+    queue: QueueAnswer | None = None
+    gpus: GpusAnswer | None = None
     is_away: bool = False
 
 
@@ -38,7 +49,7 @@ class Entry:
     """A row of the list: a job that runs, or one that waits; `is_gone`: neither any more, and kept under the cursor."""
 
     label: str
-    row: protocol.LiveRow | protocol.QueueRow
+    row: LiveRow | QueueRow
     is_gone: bool = False
 
     @property
@@ -51,17 +62,17 @@ class Entry:
         return f"{self.label}:{self.row.run}" if self.label else self.row.run
 
     @property
-    def waits(self) -> protocol.QueueRow | None:
-        return self.row if isinstance(self.row, protocol.QueueRow) and not self.is_gone else None
+    def waits(self) -> QueueRow | None:
+        return self.row if isinstance(self.row, QueueRow) and not self.is_gone else None
 
     @property
-    def runs(self) -> protocol.LiveRow | None:
-        return self.row if isinstance(self.row, protocol.LiveRow) and not self.is_gone else None
+    def runs(self) -> LiveRow | None:
+        return self.row if isinstance(self.row, LiveRow) and not self.is_gone else None
 
     def heading(self) -> str:
         """Name the part of the list that it stands in."""
         on = f" on {clean_line(self.label)}" if self.label else ""
-        if isinstance(self.row, protocol.LiveRow):
+        if isinstance(self.row, LiveRow):
             return f"running{on}"
         return f"waiting{on}, first to start on top"
 
@@ -96,8 +107,8 @@ class QueueList:
             raise errors[-1]
 
     async def _load_one(self, machine: OnMachine) -> None:
-        machine.queue = await self._ask_on(machine.home, protocol.Queue())
-        machine.gpus = await self._ask_on(machine.home, protocol.Gpus())
+        machine.queue = await self._ask_on(machine.home, Queue())
+        machine.gpus = await self._ask_on(machine.home, Gpus())
 
     def lay_out(self, at: Entry | None = None) -> None:
         """Write the list anew; what was under the cursor and is gone stays where it was."""
@@ -125,10 +136,10 @@ class QueueList:
         label = "" if entry is None else entry.label
         return next((machine for machine in self.machines if machine.label == label), self.machines[0])
 
-    def line_of(self, entry: Entry) -> list[protocol.QueueRow]:
+    def line_of(self, entry: Entry) -> list[QueueRow]:
         """Return all that waits on an entry's machine, filtered or not, one row a run."""
         queue = self.machine_of(entry).queue
-        rows: dict[int, protocol.QueueRow] = {}
+        rows: dict[int, QueueRow] = {}
         for row in () if queue is None else queue.rows:
             rows.setdefault(row.run_id, row)
         return list(rows.values())
@@ -149,7 +160,7 @@ class QueueList:
 
 def _words(entry: Entry) -> str:
     row = entry.row
-    if isinstance(row, protocol.LiveRow):
+    if isinstance(row, LiveRow):
         return f"{entry.name} {row.what} {row.on}"
     return f"{entry.name} {row.what} {row.method} {row.wants} {why(row.state, 0.0)}"
 
@@ -161,8 +172,8 @@ LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
 class Change:
     """Something that is asked for, and the requests that take it back."""
 
-    ask: protocol.Ask
-    back: tuple[protocol.Ask, ...]
+    ask: Ask
+    back: tuple[Ask, ...]
     about: str  # what it is, in words: "the order of a"
 
 
@@ -199,14 +210,12 @@ def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change
     if not further:
         return None
     priority = further[0] if levels > 0 else further[-1]
-    return Change(
-        protocol.Prioritise(entry.name, priority), _back(entry, line, place), f"the priority of {row.run}"
-    )
+    return Change(Prioritise(entry.name, priority), _back(entry, line, place), f"the priority of {row.run}")
 
 
 def held(entry: Entry, *, hold: bool) -> Change:
     """Hold what waits, or release it."""
-    asks = (protocol.Hold(entry.name), protocol.Release(entry.name))
+    asks = (Hold(entry.name), Release(entry.name))
     ask, back = asks if hold else asks[::-1]
     return Change(ask, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
 
@@ -216,22 +225,19 @@ def _place(entry: Entry, line: Sequence[QueueRow]) -> int | None:
 
 
 def _moved(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
-    if before is None:
-        ask = protocol.Move(entry.name, "last")
-    else:
-        ask = protocol.Move(entry.name, "before", _named(entry, before))
+    ask = Move(entry.name, "last") if before is None else Move(entry.name, "before", _named(entry, before))
     return Change(ask, _back(entry, line, place), f"the place of {entry.row.run}")
 
 
-def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[protocol.Ask, ...]:
+def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[Ask, ...]:
     """Put it where it was: before the run behind it, which gives it that one's priority; else by its own."""
     own = line[place]
     behind = line[place + 1] if place + 1 < len(line) else None
     if behind is not None and behind.priority == own.priority:
-        return (protocol.Move(entry.name, "before", _named(entry, behind)),)
+        return (Move(entry.name, "before", _named(entry, behind)),)
     if behind is None:
-        return (protocol.Prioritise(entry.name, own.priority), protocol.Move(entry.name, "last"))
-    return (protocol.Prioritise(entry.name, own.priority),)
+        return (Prioritise(entry.name, own.priority), Move(entry.name, "last"))
+    return (Prioritise(entry.name, own.priority),)
 
 
 def _named(entry: Entry, row: QueueRow) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol import RetrainingRow
+from finetop.core.protocol.messages.remedies import RetrainingRow
 from finetop.tui.keys import Key, moves
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import RemediesAnswer
+    from finetop.core.protocol.messages.remedies import RemediesAnswer
     from finetop.core.protocol.runs import RemedyRow
 
 OPEN = Key(

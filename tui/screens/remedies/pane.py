@@ -20,7 +20,7 @@ from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import RemediesAnswer, RetrainingRow
+    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
     from finetop.tui.line import Line
     from finetop.tui.theme import StyleName

@@ -12,7 +12,7 @@ from finetop.tui.text import cut_end
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import RemediesAnswer, RetrainingRow
+    from finetop.core.protocol.messages.remedies import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
     from finetop.tui.line import Line, Span
     from finetop.tui.theme import StyleName

@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING, ClassVar
 import msgspec
 from textual import work
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
-from finetop.core.protocol import RetrainingRow
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.remedies import (
+    Remedies,
+    RemediesAnswer,
+    Remedy,
+    RemedyAnswer,
+    RetrainingRow,
+)
+from finetop.core.protocol.messages.runs import Runs, RunsAnswer
+from finetop.core.protocol.messages.submit import Export
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of
@@ -54,7 +63,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run = run
-        self.answer: protocol.RemediesAnswer | None = None
+        self.answer: RemediesAnswer | None = None
         self.metric = ""  # of the target, as the user wants to see it
         self.marked: set[str] = set()
         self.order: list[str] = []  # names of the rows as they stand
@@ -94,7 +103,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         return self.metric or (self.answer.metric if self.answer is not None else "")
 
     @property
-    def shown(self) -> protocol.RemediesAnswer | None:
+    def shown(self) -> RemediesAnswer | None:
         """What is held, by the metric that is shown."""
         answer = self.answer
         return None if answer is None else msgspec.structs.replace(answer, metric=self.shown_metric)
@@ -172,7 +181,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         self.set_class(self.size.height < LOW, "-low")
 
     async def _load_list(self, run: str) -> bool:
-        self.answer = await host_of(self).ask(protocol.Remedies(self.run))
+        self.answer = await host_of(self).ask(Remedies(self.run))
         return True
 
     # --- keys -----------------------------------------------------------------------------------------
@@ -240,7 +249,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         own = answer.run.rpartition(":")[2]
         begins = tuple(f"{own}-{retraining.name}" for retraining in answer.retrainings)
         try:
-            listed: protocol.RunsAnswer = await host.ask(protocol.Runs(filter=f"{own}-"))
+            listed: RunsAnswer = await host.ask(Runs(filter=f"{own}-"))
         except FinetopError as error:
             host.say(str(error), "red")
             return
@@ -274,7 +283,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         else:
             self._ask_which(answer, row)
 
-    def _ask_which(self, answer: protocol.RemediesAnswer, row: RemedyRow) -> None:
+    def _ask_which(self, answer: RemediesAnswer, row: RemedyRow) -> None:
         """Try one; where others were not tried either, ask whether all are meant."""
         left = [one.name for one in answer.rows if not one.why_not and not one.verdict]
         this = Answer("y", "this one", lambda: self._try([row.name]))
@@ -320,22 +329,22 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
 
     def _export(self, name: str, folder: str) -> None:
         assert self.answer is not None
-        self._do(protocol.Export(self.run, folder.strip(), self.answer.step, remedy=name))
+        self._do(Export(self.run, folder.strip(), self.answer.step, remedy=name))
 
     def action_stop(self) -> None:
         if self.answer is None or not self.answer.is_under_way:
             host_of(self).say("nothing is being tried.")
             return
         words: Line = ((" End the trying?", "bold"), ("  What was scored is kept.", ""))
-        end = Answer("y", "end it", lambda: self._do(protocol.Stop(self.run)))
+        end = Answer("y", "end it", lambda: self._do(Stop(self.run)))
         self.query_one(Bottom).ask(words, [end], leave="let it go on")
 
     def _try(self, names: list[str]) -> None:
         self.marked = set()
-        self._do(protocol.Remedy(self.run, self.answer.step if self.answer else None, names))
+        self._do(Remedy(self.run, self.answer.step if self.answer else None, names))
 
     @work
-    async def _do(self, ask: protocol.Ask) -> None:
+    async def _do(self, ask: Ask) -> None:
         """Ask the supervisor, and say what came of it."""
         host = host_of(self)
         try:
@@ -343,7 +352,7 @@ class RemediesScreen(ListScreen, inherit_bindings=False):
         except FinetopError as error:
             host.say(str(error), "red")
             return
-        if isinstance(answer, protocol.RemedyAnswer):
+        if isinstance(answer, RemedyAnswer):
             host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}.")
         else:
             host.say(said(answer))

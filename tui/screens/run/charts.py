@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol import Curve
+from finetop.core.protocol.messages.runs import Curve
 from finetop.tui.line import Line, line_width
 from finetop.tui.screens.run.marks import Event, marks_in
 from finetop.tui.screens.run.metric_names import drift_limit, shown, title_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol import SourceFacts
+from finetop.core.protocol.messages.data_versions import SourceFacts
 from finetop.core.wording import data_versions
 from finetop.tui.widgets.wrap import wrapped
 

@@ -12,7 +12,7 @@ from finetop.tui.text import cut_middle
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import SourceFacts
+    from finetop.core.protocol.messages.data_versions import SourceFacts
     from finetop.core.protocol.runs import Relative, RunDetail
 
 _NAME = 40  # cells

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import FindInLog, FoundInLog, LogAnswer
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
 from finetop.tui.line import Line, line_width, rule
@@ -154,7 +154,7 @@ async def load(
     await load_log(host, held, job)
     run, step = detail.row.name, log_view.step
     if step is not None:
-        answer = await host.ask(protocol.FindInLog(run, job.id, step=step))
+        answer = await host.ask(FindInLog(run, job.id, step=step))
         if log_view.step == step:
             opened_at(log_view, None)
             log_view.at = log_view.mark = answer.at[0] if answer.at else None
@@ -175,7 +175,7 @@ async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:
     if at is None or (log_view.page is not None and not log_page.is_near_edge(log_view.page, at, 100)):
         return
     before, behind = log_page.requests(run, job, at)
-    answers = await host.ask(before) if at else protocol.LogAnswer(job, "", 0, 0), await host.ask(behind)
+    answers = await host.ask(before) if at else LogAnswer(job, "", 0, 0), await host.ask(behind)
     if log_view.at == at:
         log_view.page = log_page.page_of(*answers, at)
 
@@ -183,7 +183,7 @@ async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:
 async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
     """Look through the part in front of what was looked through."""
     end = -1 if search.begin is None else search.begin
-    answer: protocol.FoundInLog = await host.ask(protocol.FindInLog(run, job, search.text, end=end))
+    answer: FoundInLog = await host.ask(FindInLog(run, job, search.text, end=end))
     search.hits = [*answer.at, *search.hits]
     search.size = max(search.size, answer.size)
     search.begin = answer.begin if search.begin is None or answer.begin < search.begin else 0

@@ -14,7 +14,7 @@ from finetop.tui.theme import MARKS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.protocol import Curve
+    from finetop.core.protocol.messages.runs import Curve
     from finetop.core.protocol.runs import CheckBrief, RunDetail
     from finetop.tui.theme import Mark
     from finetop.tui.widgets.chart import Cell, View

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from finetop.core.protocol import Curve
+    from finetop.core.protocol.messages.runs import Curve
     from finetop.core.protocol.runs import RunRow
 
 # The order of importance: the first are charts, the next a number and a sparkline.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.text import clean_line, counted
 from finetop.tui.text import cut_middle
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunDetail, RunRow
     from finetop.tui.line import Line
 
-Order = protocol.Stop | protocol.Kill
+Order = Stop | Kill
 
 
 def short_name(row: RunRow) -> str:
@@ -33,7 +33,7 @@ def stop_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     """Ask before a run is stopped, leaves the queue, or its check ends."""
     row = detail.row
     name = short_name(row)
-    stop, kill = protocol.Stop(row.name), protocol.Kill(row.name)
+    stop, kill = Stop(row.name), Kill(row.name)
     if isinstance(row.state, Queued):
         words: Line = ((f" Take {name} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
         return Question(words, (Answer("y", "take it out", lambda: _done(do, stop)),), "leave it there")
@@ -67,8 +67,8 @@ def kill_question(detail: RunDetail, do: Callable[[Order], object]) -> Question:
     kept = f"step {saved:,} is saved" if saved else "nothing is saved"
     words: Line = ((f" Kill {short_name(row)}?", "bold"), (f"  {lost} lost: {kept}.", ""))
     answers = (
-        Answer("y", "kill", lambda: _done(do, protocol.Kill(row.name))),
-        Answer("S", "stop, saves first", lambda: _done(do, protocol.Stop(row.name))),
+        Answer("y", "kill", lambda: _done(do, Kill(row.name))),
+        Answer("S", "stop, saves first", lambda: _done(do, Stop(row.name))),
     )
     return Question(words, answers, "leave it running")
 

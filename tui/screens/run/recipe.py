@@ -18,7 +18,7 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import SourceFacts
+    from finetop.core.protocol.messages.data_versions import SourceFacts
     from finetop.core.protocol.runs import DataRow, RunDetail
 
 _LABEL = 10  # cells

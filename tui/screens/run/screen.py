@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.protocol.request import Ask
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
@@ -303,7 +304,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_retry(self) -> None:
         if self.detail is not None:
-            self._do(protocol.Retry(self.detail.row.name))
+            self._do(Retry(self.detail.row.name))
 
     def _ask(self, question_of: Callable[[RunDetail, Callable[[Order], object]], Question]) -> None:
         if self.detail is None:
@@ -314,5 +315,5 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         question = question_of(self.detail, self._do)
         self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
-    def _do(self, ask: protocol.Ask) -> None:
+    def _do(self, ask: Ask) -> None:
         self.run_worker(order(host_of(self), ask))

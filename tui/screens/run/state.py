@@ -7,8 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.protocol.check_result import CheckResult, read
+from finetop.core.protocol.messages.checks import Checks, ChecksAnswer
+from finetop.core.protocol.messages.data_versions import DataOf, DataOfAnswer, SourceFacts
+from finetop.core.protocol.messages.runs import (
+    Across,
+    Curve,
+    Curves,
+    CurvesAnswer,
+    LogAnswer,
+    Processes,
+    ProcessesAnswer,
+    ProcessRow,
+)
 from finetop.core.protocol.runs import MAKES_A_RUN, JobRow, Queued, RunDetail, Running, RunRow
 from finetop.core.wording.sparkline import sparkline
 from finetop.tui.widgets.log import EMPTY, Tail, fed, request, skipped
@@ -38,18 +49,18 @@ class RunData:
     """All that is known of a run so far. Curves carry the stretch and the bins they were asked for."""
 
     detail: RunDetail | None = None
-    curves: dict[str, protocol.Curve] = field(default_factory=dict)
-    steps: protocol.Curve | None = None  # which are in each column, on an axis of something else
-    x: protocol.Across | None = None
+    curves: dict[str, Curve] = field(default_factory=dict)
+    steps: Curve | None = None  # which are in each column, on an axis of something else
+    x: Across | None = None
     first: float = 0
     last: float = 0
     columns: int = 0
-    newest: dict[protocol.Across, float] = field(default_factory=dict)  # where on such axes the run stands
+    newest: dict[Across, float] = field(default_factory=dict)  # where on such axes the run stands
     sparks: dict[str, str] = field(default_factory=dict)
     tail: Tail = EMPTY
     checks: list[Checked] = field(default_factory=list)
-    processes: list[protocol.ProcessRow] = field(default_factory=list)
-    data: list[protocol.SourceFacts] = field(default_factory=list)
+    processes: list[ProcessRow] = field(default_factory=list)
+    data: list[SourceFacts] = field(default_factory=list)
     _processes_at: float = -1e9
     _curves_of: tuple[object, ...] = ()
     _curves_row: RunRow | None = None  # as it stood then
@@ -67,7 +78,7 @@ class RunData:
 
 
 async def load_curves(
-    host: Host, held: RunData, keys: list[str], x: protocol.Across, first: float, last: float, columns: int
+    host: Host, held: RunData, keys: list[str], x: Across, first: float, last: float, columns: int
 ) -> None:
     """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
     assert held.detail is not None
@@ -78,8 +89,8 @@ async def load_curves(
     if request == held._curves_of and not _can_be_seen(held, row, host.now()):
         return
     held._curves_at = host.now()
-    answer: protocol.CurvesAnswer = await host.ask(
-        protocol.Curves(row.name, keys, columns=columns, last=last, first=first, x=x)
+    answer: CurvesAnswer = await host.ask(
+        Curves(row.name, keys, columns=columns, last=last, first=first, x=x)
     )
     held.curves = {curve.key: curve for curve in answer.curves}
     held.steps, held.newest[x] = answer.steps, answer.newest if x != "step" else row.step
@@ -125,8 +136,8 @@ async def load_sparks(host: Host, held: RunData, keys: Sequence[str], columns: i
     ):
         return
     held._sparks_of, held._sparks_at = request, host.now()
-    answer: protocol.CurvesAnswer = await host.ask(
-        protocol.Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
+    answer: CurvesAnswer = await host.ask(
+        Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
     )
     held.sparks = {curve.key: sparkline(curve.mean, columns) for curve in answer.curves}
 
@@ -153,7 +164,7 @@ async def load_log(host: Host, held: RunData, job: JobRow | None) -> None:
     if held._log_is_whole:
         return
     for _ in range(_PIECES):
-        answer: protocol.LogAnswer = await host.ask(request(held.tail, held.detail.row.name, job.id))
+        answer: LogAnswer = await host.ask(request(held.tail, held.detail.row.name, job.id))
         if held._log_of != job.id:
             return  # another job's log was asked for meanwhile
         before = held.tail.offset
@@ -170,7 +181,7 @@ async def load_checks(host: Host, held: RunData) -> None:
     newest = max(((check.check_id, check.at) for check in held.detail.checks), default=None)
     if newest is None or newest == held._checks_of:
         return
-    answer: protocol.ChecksAnswer = await host.ask(protocol.Checks(held.detail.row.name))
+    answer: ChecksAnswer = await host.ask(Checks(held.detail.row.name))
     held.checks = [checked for plain in answer.checks if (checked := _checked(plain)) is not None]
     held._checks_of = newest
 
@@ -191,7 +202,7 @@ async def load_processes(host: Host, held: RunData) -> None:
         held.processes = []
     elif host.now() - held._processes_at >= PROCESSES_S:
         held._processes_at = host.now()
-        answer: protocol.ProcessesAnswer = await host.ask(protocol.Processes(row.name))
+        answer: ProcessesAnswer = await host.ask(Processes(row.name))
         held.processes = answer.processes
 
 
@@ -199,5 +210,5 @@ async def load_data(host: Host, held: RunData) -> None:
     """Ask which versions of its data a run read, once it has read any."""
     assert held.detail is not None
     if held.detail.sources and [facts.row for facts in held.data] != held.detail.sources:
-        answer: protocol.DataOfAnswer = await host.ask(protocol.DataOf(held.detail.row.name))
+        answer: DataOfAnswer = await host.ask(DataOf(held.detail.row.name))
         held.data = answer.sources

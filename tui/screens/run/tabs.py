@@ -30,7 +30,7 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finetop.core.protocol import ProcessRow
+    from finetop.core.protocol.messages.runs import ProcessRow
     from finetop.core.protocol.runs import RunDetail, SampleRow
     from finetop.tui.screens.run.charts import Board, Layout
     from finetop.tui.screens.run.state import RunData

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from finetop.core import protocol
 from finetop.core.protocol.check_result import worst_first
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.tui.screens.run import log_tab
 from finetop.tui.screens.run.charts import layout_of, system_layout, wanted_keys
 from finetop.tui.screens.run.head import OF_CHARTS
@@ -32,8 +32,8 @@ from finetop.tui.widgets.chart import columns_of, plot_width
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from finetop.core.protocol import Across
     from finetop.core.protocol.check_result import TaskResult
+    from finetop.core.protocol.messages.runs import Across
     from finetop.core.protocol.runs import CheckpointRow, Relative, RunDetail, RunRow
     from finetop.tui.app_interface import Host
     from finetop.tui.save import Sheet
@@ -204,7 +204,7 @@ async def load(
 ) -> None:
     """Ask how a run stands, which is shown before the rest has come, and for what the open tab needs."""
     is_new = held.detail is None
-    held.detail = detail = await host.ask(protocol.GetRun(run))
+    held.detail = detail = await host.ask(GetRun(run))
     if not is_new:
         redraw()
     if view_state.tab in OF_CHARTS:

@@ -14,7 +14,7 @@ from finetop.tui.widgets.chart import place_at
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.protocol import Across, Curve
+    from finetop.core.protocol.messages.runs import Across, Curve
     from finetop.core.protocol.runs import RunDetail
     from finetop.tui.widgets.chart import View
 

@@ -6,8 +6,12 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word
@@ -28,7 +32,7 @@ class Undo:
     """How the last change that can be undone is: what is asked then, and in words what it was."""
 
     words: str
-    asks: tuple[protocol.Ask, ...]
+    asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,20 +57,20 @@ class Outcome:
 
 def _noted(answers: Sequence[Any]) -> str:
     """Say what is noted now, where nothing but tags and notes was asked for."""
-    if not all(isinstance(answer, protocol.TagAnswer | protocol.NoteAnswer) for answer in answers):
+    if not all(isinstance(answer, TagAnswer | NoteAnswer) for answer in answers):
         return ""
     if len(runs := {answer.run for answer in answers}) > 1:
         return f"noted on {len(runs)} runs. u takes it back."
     words = []
     for answer in answers:
-        if isinstance(answer, protocol.TagAnswer):
+        if isinstance(answer, TagAnswer):
             words.append(" ".join(answer.tags) or "no tags")
         else:
             words.append(f'"{answer.note}"' if answer.note else "no note")
     return f"{', '.join(runs)}: {', '.join(words)}. u takes it back."
 
 
-async def do(host: Host, asks: Sequence[protocol.Ask]) -> Outcome:
+async def do(host: Host, asks: Sequence[Ask]) -> Outcome:
     """Ask one after the other; one that is refused keeps none of the others."""
     answers, errors = [], []
     for ask in asks:
@@ -79,18 +83,18 @@ async def do(host: Host, asks: Sequence[protocol.Ask]) -> Outcome:
 
 def undo_of(outcome: Outcome) -> Undo | None:
     """Say how that is undone; None for what can't be."""
-    asks: list[protocol.Ask] = []
+    asks: list[Ask] = []
     words = ""
     for answer in outcome.answers:
         match answer:
-            case protocol.TagAnswer() if answer.added or answer.dropped:
-                asks.append(protocol.Tag(answer.run, answer.dropped, answer.added))
+            case TagAnswer() if answer.added or answer.dropped:
+                asks.append(Tag(answer.run, answer.dropped, answer.added))
                 words = words or "tags"
-            case protocol.NoteAnswer() if answer.note != answer.before:
-                asks.append(protocol.Note(answer.run, answer.before))
+            case NoteAnswer() if answer.note != answer.before:
+                asks.append(Note(answer.run, answer.before))
                 words = words or "the note"
-            case protocol.RemoveAnswer():
-                asks += [protocol.Restore(str(run.run_id)) for run in reversed(answer.runs)]
+            case RemoveAnswer():
+                asks += [Restore(str(run.run_id)) for run in reversed(answer.runs)]
                 words = f"the trash: {counted(len(answer.runs), 'run')}"
     return Undo(words, tuple(asks)) if asks else None
 
@@ -104,7 +108,7 @@ async def queue_demo(host: Host) -> None:
         for name in RECIPES:
             loaded = await asyncio.to_thread(load_recipe, name)
             check_files(loaded)
-            await host.ask(protocol.Submit(loaded.resolved, loaded.text, loaded.recipe.name))
+            await host.ask(Submit(loaded.resolved, loaded.text, loaded.recipe.name))
     except FinetopError as error:
         host.say(str(error), "red")
     else:
@@ -117,7 +121,7 @@ class Choice:
 
     key: str
     label: str
-    asks: tuple[protocol.Ask, ...]
+    asks: tuple[Ask, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +138,16 @@ def stop(rows: Sequence[RunRow]) -> Prompt | str:
     """Ask before runs are stopped; say why where there is nothing to stop."""
     going = _going(rows)
     if len(going) != 1:
-        return _several(
-            "Stop", "stop", "leave them running", [protocol.Stop(row.name) for row in going], rows
-        )
+        return _several("Stop", "stop", "leave them running", [Stop(row.name) for row in going], rows)
     row = going[0]
     if isinstance(row.state, Queued):
         words: Line = ((f" Take {short_name(row)} out of the queue?", "bold"), (f"  {left_of(row)}", ""))
-        return Prompt(words, (Choice("y", "take it out", (protocol.Stop(row.name),)),), "leave it there")
+        return Prompt(words, (Choice("y", "take it out", (Stop(row.name),)),), "leave it there")
     saves = f"It saves step {count(row.step)} first." if row.step else "It has made no step yet."
     words = ((f" Stop {short_name(row)}?", "bold"), (f"  {saves}", ""))
     choices = (
-        Choice("y", "stop", (protocol.Stop(row.name),)),
-        Choice("K", "kill now, saves nothing", (protocol.Kill(row.name),)),
+        Choice("y", "stop", (Stop(row.name),)),
+        Choice("K", "kill now, saves nothing", (Kill(row.name),)),
     )
     return Prompt(words, choices, "leave it running")
 
@@ -154,24 +156,22 @@ def kill(rows: Sequence[RunRow]) -> Prompt | str:
     """Ask before runs are killed; what only waits is taken out of the queue."""
     going = _going(rows)
     if len(going) != 1:
-        return _several(
-            "Kill", "kill", "leave them running", [protocol.Kill(row.name) for row in going], rows
-        )
+        return _several("Kill", "kill", "leave them running", [Kill(row.name) for row in going], rows)
     row = going[0]
     if isinstance(row.state, Queued):
         return stop(going)
     words: Line = ((f" Kill {short_name(row)}?", "bold"), ("  Steps since its last checkpoint are lost.", ""))
     choices = (
-        Choice("y", "kill", (protocol.Kill(row.name),)),
-        Choice("S", "stop, saves first", (protocol.Stop(row.name),)),
+        Choice("y", "kill", (Kill(row.name),)),
+        Choice("S", "stop, saves first", (Stop(row.name),)),
     )
     return Prompt(words, choices, "leave it running")
 
 
-def trash(going: Sequence[protocol.Removed]) -> Prompt:
+def trash(going: Sequence[Removed]) -> Prompt:
     """Ask before runs go to the trash; `going` is what the supervisor says would go."""
     size = size_word(sum(removed.size_bytes for removed in going))
-    asks = (protocol.Remove([str(one.run_id) for one in going]),)
+    asks = (Remove([str(one.run_id) for one in going]),)
     if len(going) == 1:
         name = cut_middle(clean_line(going[0].name), 32)
         words: Line = ((f" Move {name} to the trash?", "bold"), (f"  {size}; u brings it back.", ""))
@@ -180,9 +180,7 @@ def trash(going: Sequence[protocol.Removed]) -> Prompt:
     return Prompt(words, (Choice("", "to the trash", asks),), "leave them there", len(going))
 
 
-def _several(
-    verb: str, label: str, leave: str, asks: Sequence[protocol.Ask], rows: Sequence[RunRow]
-) -> Prompt | str:
+def _several(verb: str, label: str, leave: str, asks: Sequence[Ask], rows: Sequence[RunRow]) -> Prompt | str:
     if not asks:
         whose = f"{short_name(rows[0])} has" if len(rows) == 1 else f"all {len(rows)} have"
         return f"{whose} ended: nothing to {label}."

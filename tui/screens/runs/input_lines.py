@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.run_columns import asked_for, read_columns
 from finetop.core.protocol.run_filter import KEYS, parse, written
 from finetop.core.protocol.tags import Noted, read_noted
@@ -56,7 +58,7 @@ class TypedLines(Protocol):
 
     def filter_by(self, text: str) -> None: ...
 
-    def do(self, asks: Sequence[protocol.Ask], *, said: str = "") -> Any: ...
+    def do(self, asks: Sequence[Ask], *, said: str = "") -> Any: ...
 
 
 NOW_NOTED = 30  # cells of what is noted already
@@ -167,14 +169,14 @@ def tag_line(screen: TypedLines) -> None:
     bottom.say_aside(((_how_to_note(rows), "dim"),))
 
 
-def noting(rows: Sequence[RunRow], noted: Noted) -> list[protocol.Ask]:
+def noting(rows: Sequence[RunRow], noted: Noted) -> list[Ask]:
     """Say what is asked of the supervisor to note that of runs."""
-    asks: list[protocol.Ask] = []
+    asks: list[Ask] = []
     for row in rows:
         if noted.add or noted.drop:
-            asks.append(protocol.Tag(row.name, list(noted.add), list(noted.drop)))
+            asks.append(Tag(row.name, list(noted.add), list(noted.drop)))
         if noted.note is not None:
-            asks.append(protocol.Note(row.name, noted.note))
+            asks.append(Note(row.name, noted.note))
     return asks
 
 
@@ -232,7 +234,7 @@ async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
     """Say which metric or setting no run has; nothing where all are known, or nobody can be asked."""
     for key in asked_for(columns):
         try:
-            await screen.host.ask(protocol.Runs(f"sort:{key}", limit=1))
+            await screen.host.ask(Runs(f"sort:{key}", limit=1))
         except BadInput as fault:
             return fault_words(fault)
         except FinetopError:

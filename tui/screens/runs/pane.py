@@ -26,8 +26,8 @@ from finetop.tui.widgets.frame import next_line
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core import protocol
     from finetop.core.errors import BadInput
+    from finetop.core.protocol.messages.runs import RunsAnswer
     from finetop.core.protocol.runs import CheckBrief, RunRow
     from finetop.tui.screens.runs.state import RunList
     from finetop.tui.theme import StyleName
@@ -158,7 +158,7 @@ def empty_lines(runs: RunList, home: str) -> list[Line]:
     ]
 
 
-def _hidden(text: str, answer: protocol.RunsAnswer) -> list[Line]:
+def _hidden(text: str, answer: RunsAnswer) -> list[Line]:
     """Say that a filter hides all runs, and which of its terms hides the most."""
     hidden = f" 0 of {counted(answer.total, 'run')} match   {clean_line(text)}"
     term, matching = max(answer.without, key=lambda pair: pair[1], default=("", 0))

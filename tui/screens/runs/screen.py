@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 
-from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.core.errors import BadInput, FinetopError
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
@@ -278,7 +280,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             self.host.say(f"{short_name(self.row)} has ended: nothing to pause.")
 
     def action_retry(self) -> None:
-        self.do([protocol.Retry(row.name) for row in self.chosen])
+        self.do([Retry(row.name) for row in self.chosen])
 
     def action_tag(self) -> None:
         if self.chosen:
@@ -298,8 +300,8 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         if not self.chosen:
             return
         try:
-            ask = protocol.Remove([row.name for row in self.chosen], only_show=True)
-            going: protocol.RemoveAnswer = await self.host.ask(ask)
+            ask = Remove([row.name for row in self.chosen], only_show=True)
+            going: RemoveAnswer = await self.host.ask(ask)
         except FinetopError as error:
             self.host.say(str(error), "red")
         else:
@@ -313,7 +315,7 @@ class RunsScreen(ListScreen, inherit_bindings=False):
             input_lines.put(self, prompt)
 
     @work
-    async def do(self, asks: Sequence[protocol.Ask], *, said: str = "") -> None:
+    async def do(self, asks: Sequence[Ask], *, said: str = "") -> None:
         """Ask the supervisor to act on runs, and say what came of it."""
         if not asks:
             return
@@ -321,6 +323,6 @@ class RunsScreen(ListScreen, inherit_bindings=False):
         outcome = await actions.do(host, asks)
         self.undo = actions.undo_of(outcome) or self.undo if not said else self.undo
         host.say(outcome.words if outcome.errors or not said else said, "red" if outcome.errors else "")
-        if any(isinstance(answer, protocol.RemoveAnswer) for answer in outcome.answers):
+        if any(isinstance(answer, RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
             self.load_anew()

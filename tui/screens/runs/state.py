@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun, Group, Runs, RunsAnswer
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
 from finetop.core.protocol.runs import Running
@@ -29,12 +29,12 @@ class RunList(PagedList["RunRow"]):
 
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask)
-        self.answer: protocol.RunsAnswer | None = None  # the newest
+        self.answer: RunsAnswer | None = None  # the newest
         self.filter = ""  # as it is typed
         self.sort = SORTS[0]
         self.listed = ("", SORTS[0])  # the filter and order of the rows that are held
         self.line = Filter(sort=Sort())  # the same, read
-        self.groups: dict[str, protocol.Group] = {}  # by their words
+        self.groups: dict[str, Group] = {}  # by their words
         self.columns: tuple[str, ...] = ()  # that were chosen, beside those that are always there
         self.marked: dict[int, RunRow] = {}  # by number, as last seen: they may be on no page that is held
         self.sparks: dict[int, str] = {}  # run's number -> its loss as blocks
@@ -67,7 +67,7 @@ class RunList(PagedList["RunRow"]):
         return answer.rows, answer.matching
 
     async def _newer(self, row: RunRow) -> RunRow:
-        detail: RunDetail = await self._ask(protocol.GetRun(str(row.id)))
+        detail: RunDetail = await self._ask(GetRun(str(row.id)))
         return detail.row
 
     async def load_spark(self, row: RunRow, now: float, *, is_far: bool = False) -> bool:
@@ -79,16 +79,14 @@ class RunList(PagedList["RunRow"]):
             if age < (FAR_SPARKS_S if is_far else SPARKS_S) or not isinstance(row.state, Running):
                 return False
         self._sparks_at[row.id] = now
-        answer: protocol.CurvesAnswer = await self._ask(
-            protocol.Curves(row.name, ["loss"], SPARK_COLUMNS, row.step)
-        )
+        answer: CurvesAnswer = await self._ask(Curves(row.name, ["loss"], SPARK_COLUMNS, row.step))
         means = [mean for curve in answer.curves[:1] for mean in curve.mean]
         self.sparks[row.id] = sparkline(means, SPARK_COLUMNS)
         return True
 
-    async def _runs(self, listed: tuple[str, str], offset: int, limit: int) -> protocol.RunsAnswer:
-        answer: protocol.RunsAnswer = await self._ask(
-            protocol.Runs(listed[0], listed[1], offset, limit, settings_of(self.columns))
+    async def _runs(self, listed: tuple[str, str], offset: int, limit: int) -> RunsAnswer:
+        answer: RunsAnswer = await self._ask(
+            Runs(listed[0], listed[1], offset, limit, settings_of(self.columns))
         )
         return answer
 
@@ -107,7 +105,7 @@ class RunList(PagedList["RunRow"]):
         if self.marked.pop(row.id, None) is None:
             self.marked[row.id] = row
 
-    def _take(self, answer: protocol.RunsAnswer) -> None:
+    def _take(self, answer: RunsAnswer) -> None:
         self.answer = answer
         self.marked |= {row.id: row for row in answer.rows if row.id in self.marked}
         self.groups |= {group.word: group for group in answer.groups}

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, TriageRun
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.tui.screens.shared.run_actions import order
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from finetop.core.protocol import TaskFacts, TriageAnswer, TriageRunAnswer
+    from finetop.core.protocol.messages.triage import TaskFacts, TriageAnswer, TriageRunAnswer
     from finetop.tui.app_interface import Host
     from finetop.tui.line import Line
     from finetop.tui.widgets.frame import Bottom
@@ -32,11 +33,11 @@ async def check(
 ) -> None:
     """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all."""
     try:
-        checked: TriageRunAnswer | None = await host.ask(protocol.TriageRun(run))
+        checked: TriageRunAnswer | None = await host.ask(TriageRun(run))
     except FinetopError:  # it was not checked; else the next request is refused for the same reason
         checked = None
     if checked is None or (checked.newest if step is None else step) != checked.row.step:
-        await order(host, protocol.Check(run, step))
+        await order(host, Check(run, step))
         return
     tasks = [one for one in checked.tasks[1:] if one.total > one.n and one.mark != "unmeasurable"]
     if not _is_free(bottom):
@@ -47,7 +48,7 @@ async def check(
 
     def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
         label = f"{words}{price(more, checked.item_s)}"
-        return Answer(key, label, lambda: start(order(host, protocol.Check(run, step, more=of))))
+        return Answer(key, label, lambda: start(order(host, Check(run, step, more=of))))
 
     own = [one for one in tasks if one.task == task]
     name = cut_end(clean_line(task), 24)
@@ -78,7 +79,7 @@ def price(tasks: list[TaskFacts], item_s: float | None) -> str:
 async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
     """Offer to find the checkpoint that lost it by bisection."""
     try:
-        bisection: protocol.EarlierAnswer = await host.ask(protocol.Earlier(run))
+        bisection: EarlierAnswer = await host.ask(Earlier(run))
     except FinetopError as error:
         host.say(str(error), "red")
         return
@@ -89,7 +90,7 @@ async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
         return
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
-        return Answer(key, label, lambda: start(order(host, protocol.LookEarlier(run, on))))
+        return Answer(key, label, lambda: start(order(host, LookEarlier(run, on))))
 
     about = "" if bisection.look_s is None else f", about {long_span(bisection.most * bisection.look_s)}"
     words: Line = (
@@ -104,7 +105,7 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer
     """Check the finished runs that have no check; several are asked about."""
     names = triage.unchecked
     if len(names) == 1:
-        start(order(host, protocol.Check(names[0])))
+        start(order(host, Check(names[0])))
         return
     more = f" (the newest of {count(triage.unchecked_total)})" if triage.unchecked_total > len(names) else ""
     listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
@@ -112,6 +113,6 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer
 
     async def all_of_them() -> None:
         for name in names:
-            await order(host, protocol.Check(name))
+            await order(host, Check(name))
 
     bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="leave it")

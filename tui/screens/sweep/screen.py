@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from finetop.core import protocol
 from finetop.core.client import compare_runs
+from finetop.core.protocol.messages.runs import Sweeps, SweepsAnswer
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
 from finetop.tui.line import Line
@@ -147,12 +147,12 @@ class SweepScreen(ListScreen, inherit_bindings=False):
     async def _load_list(self, run: str) -> bool:
         held, host = self.held, host_of(self)
         if not held.name:
-            every: protocol.SweepsAnswer = await host.ask(protocol.Sweeps())
+            every: SweepsAnswer = await host.ask(Sweeps())
             self._was_told = True
             if not every.sweeps:
                 return True
             held.name = every.sweeps[0].name
-        answer: protocol.SweepsAnswer = await host.ask(protocol.Sweeps(held.name))
+        answer: SweepsAnswer = await host.ask(Sweeps(held.name))
         if held is not self.held:
             return False
         held.take(answer)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from finetop.core.client.seed_groups import Spread
     from finetop.core.client.selection_curve import Estimate
-    from finetop.core.protocol import SweepsAnswer
+    from finetop.core.protocol.messages.runs import SweepsAnswer
     from finetop.core.protocol.runs import RunRow
 
 

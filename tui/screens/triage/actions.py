@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.triage import SetStanding, SetStandingAnswer, Standing
 from finetop.core.text import clean_line
 from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finetop.core.protocol import Standing, TriageRow
+    from finetop.core.protocol.messages.triage import Standing, TriageRow
     from finetop.tui.app_interface import Host
     from finetop.tui.widgets.frame import Bottom
 
@@ -26,7 +26,7 @@ def accept(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have the reason typed for which a regression is accepted."""
 
     def standing(text: str) -> Standing:
-        return protocol.Standing("accepted", own_name(), reason=text)
+        return Standing("accepted", own_name(), reason=text)
 
     _type(bottom, row, task, "reason for accepting?", standing, say, keep="accept it")
 
@@ -35,14 +35,14 @@ def fixed(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have the run named that fixes it."""
 
     def standing(text: str) -> Standing:
-        return protocol.Standing("fixed", own_name(), fixed_by=text)
+        return Standing("fixed", own_name(), fixed_by=text)
 
     _type(bottom, row, task, "which run fixes it?", standing, say, keep="it is fixed")
 
 
 def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     """Have a note typed; how it is seen stays."""
-    before = row.standings.get(task, protocol.Standing(by=own_name()))
+    before = row.standings.get(task, Standing(by=own_name()))
 
     def standing(text: str) -> Standing:
         return msgspec.structs.replace(before, note=text)
@@ -54,7 +54,7 @@ def look(row: TriageRow, task: str, say: Say) -> None:
     """Assign it to the user; where it is already, to nobody."""
     seen = row.standings.get(task)
     is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
-    say(row, task, protocol.Standing("new" if is_own else "looking", own_name()))
+    say(row, task, Standing("new" if is_own else "looking", own_name()))
 
 
 def _type(
@@ -82,25 +82,25 @@ def _type(
     )
 
 
-async def said_of(host: Host, ask: protocol.SetStanding, undoing: list[protocol.SetStanding]) -> bool:
+async def said_of(host: Host, ask: SetStanding, undoing: list[SetStanding]) -> bool:
     """Tell it, and keep what undoes it; returns whether it was taken."""
     try:
-        answer: protocol.SetStandingAnswer = await host.ask(ask)
+        answer: SetStandingAnswer = await host.ask(ask)
     except FinetopError as error:
         host.say(str(error), "red")
         return False
-    undoing.append(protocol.SetStanding(ask.run, ask.task, answer.before))
+    undoing.append(SetStanding(ask.run, ask.task, answer.before))
     host.say(f"{answer.message}   u takes it back")
     return True
 
 
-async def taken_back(host: Host, undoing: list[protocol.SetStanding]) -> bool:
+async def taken_back(host: Host, undoing: list[SetStanding]) -> bool:
     """Undo what was said last; returns whether something was."""
     if not undoing:
         host.say("nothing was said here that could be taken back.")
         return False
     try:
-        answer: protocol.SetStandingAnswer = await host.ask(undoing.pop())
+        answer: SetStandingAnswer = await host.ask(undoing.pop())
     except FinetopError as error:
         host.say(str(error), "red")
         return False

@@ -9,8 +9,8 @@ from textual import work
 from textual.css.query import NoMatches
 from textual.screen import Screen
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.triage import ItemKind, LookAtItem
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
@@ -25,8 +25,8 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ItemAnswer, TriageRow
     from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import ItemAnswer, TriageRow
     from finetop.tui.screens.triage.state import Items
 
 
@@ -40,7 +40,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
     def __init__(self, row: TriageRow, items: Items, at: int) -> None:
         super().__init__()
         self.row, self.items, self.at = row, items, at
-        self.known: dict[int, protocol.ItemAnswer] = {}
+        self.known: dict[int, ItemAnswer] = {}
         self.top = 0  # the first row in view, where it is longer than the screen
 
     def compose(self) -> ComposeResult:
@@ -69,7 +69,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         self.query_one("#title", Lines).show((title_line(item, self.row, place, width),))
         body = self.query_one("#item", Lines)
         known = self.known.get(self.at)
-        lines = item_lines(known or protocol.ItemAnswer(item, [], [], [], [], NO_KIND), width)
+        lines = item_lines(known or ItemAnswer(item, [], [], [], [], NO_KIND), width)
         self.top = min(self.top, max(0, len(lines) - body.size.height))
         body.show(lines[self.top :])
         more = len(lines) - self.top > body.size.height
@@ -97,9 +97,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
                 self.redraw()
             item = self.items.items.get(at)
             if item is not None and at not in self.known:
-                self.known[at] = await host_of(self).ask(
-                    protocol.LookAtItem(self.row.name, item.task, item.item)
-                )
+                self.known[at] = await host_of(self).ask(LookAtItem(self.row.name, item.task, item.item))
                 self.redraw()
         except FinetopError as error:
             host_of(self).say(str(error), "red")
@@ -122,7 +120,7 @@ class ItemScreen(Screen[None], inherit_bindings=False):
         self.dismiss()
 
 
-NO_KIND = protocol.ItemKind("", 0, 0, 0)
+NO_KIND = ItemKind("", 0, 0, 0)
 
 
 _LABEL = 11
@@ -138,7 +136,9 @@ def title_line(item: Flip, row: TriageRow, place: tuple[int, int], width: int) -
     """Say which item it is: task, kind, its place among the others."""
     at, of = place
     way = "won" if item.won else "lost"
-    path = " > ".join(filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.category), 20))))
+    path = " > ".join(
+        filter(None, (cut_end(clean_line(item.task), 20), cut_end(clean_line(item.category), 20)))
+    )
     name = cut_middle(clean_line(row.shown_name), 24)
     return (
         (f" {path}", "bold"),

@@ -24,7 +24,7 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ItemKind, TriageRow
+    from finetop.core.protocol.messages.triage import ItemKind, TriageRow
 
 
 class ItemsScreen(ListScreen, inherit_bindings=False):

@@ -11,7 +11,7 @@ from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
-    from finetop.core.protocol import CellAnswer, TriageRow
+    from finetop.core.protocol.messages.triage import CellAnswer, TriageRow
     from finetop.tui.line import Line
     from finetop.tui.screens.triage.state import TriageList
 

@@ -18,8 +18,8 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import CellAnswer, CurvePoint, TaskFacts, TriageRow
     from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import CellAnswer, CurvePoint, TaskFacts, TriageRow
     from finetop.tui.line import Span
 
 _LABEL = 10

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import bindings
@@ -36,7 +36,7 @@ from finetop.tui.widgets.table import Table, waiting_line
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import TriageRow, TriageRunAnswer
+    from finetop.core.protocol.messages.triage import TriageRow, TriageRunAnswer
     from finetop.tui.save import Sheet
 
 NARROW, MANY = 80, 12  # below so many columns, or with more tasks, one run is shown turned
@@ -59,7 +59,7 @@ class TriageScreen(ListScreen, inherit_bindings=False):
         self.row_at = 0  # of the run under the cursor, whichever way the table is turned
         self.marked: dict[int, str] = {}  # runs to be compared, in the order in which they were marked
         self._turn: bool | None = None  # as the user wants it; None: as the width says
-        self._said: list[protocol.SetStanding] = []  # what undoes it, the newest last
+        self._said: list[SetStanding] = []  # what undoes it, the newest last
         self._columns = Columns(22, 7, 0, 0, 0, 10)
 
     def compose(self) -> ComposeResult:
@@ -295,8 +295,8 @@ class TriageScreen(ListScreen, inherit_bindings=False):
             actions.look(self.row, self.cell_task, self._say)
 
     @work
-    async def _say(self, row: TriageRow, task: str, standing: protocol.Standing) -> None:
-        if await actions.said_of(host_of(self), protocol.SetStanding(row.name, task, standing), self._said):
+    async def _say(self, row: TriageRow, task: str, standing: Standing) -> None:
+        if await actions.said_of(host_of(self), SetStanding(row.name, task, standing), self._said):
             self.refresh_soon(at_once=True)
 
     @work

@@ -8,15 +8,25 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.triage import (
+    CellAnswer,
+    LookAtCell,
+    LostItems,
+    LostItemsAnswer,
+    Standing,
+    Triage,
+    TriageRun,
+    TriageRunAnswer,
+)
+from finetop.core.protocol.request import Ask as AskRequest
 from finetop.tui.widgets.paged_list import CHUNK, PagedList
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from finetop.core.protocol import ItemKind, TriageAnswer, TriageCell, TriageRow
     from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import ItemKind, TriageAnswer, TriageCell, TriageRow
     from finetop.tui.widgets.paged_list import Ask, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
@@ -30,8 +40,8 @@ class TriageList(PagedList["TriageRow"]):
         self.tasks: list[str] = []  # columns; they stay in their places until the table is loaded anew
         self.answer: TriageAnswer | None = None  # the newest
         self.filter = ""
-        self.cells: dict[tuple[int, str], protocol.CellAnswer] = {}  # (check, task) -> what is known of it
-        self.runs: dict[int, protocol.TriageRunAnswer] = {}  # by check
+        self.cells: dict[tuple[int, str], CellAnswer] = {}  # (check, task) -> what is known of it
+        self.runs: dict[int, TriageRunAnswer] = {}  # by check
 
     @property
     def is_empty(self) -> bool:
@@ -70,21 +80,21 @@ class TriageList(PagedList["TriageRow"]):
         """Load all about a cell, if it is not known; returns whether it came."""
         if (row.check_id, task) in self.cells:
             return False
-        self.cells[row.check_id, task] = await self._ask(protocol.LookAtCell(row.name, task, PANE_ITEMS))
+        self.cells[row.check_id, task] = await self._ask(LookAtCell(row.name, task, PANE_ITEMS))
         return True
 
     async def load_run(self, row: TriageRow) -> bool:
         """Load a run turned, if it is not known; returns whether it came."""
         if row.check_id in self.runs:
             return False
-        self.runs[row.check_id] = await self._ask(protocol.TriageRun(row.name))
+        self.runs[row.check_id] = await self._ask(TriageRun(row.name))
         return True
 
-    def cell_of(self, row: TriageRow, task: str) -> protocol.CellAnswer | None:
+    def cell_of(self, row: TriageRow, task: str) -> CellAnswer | None:
         return self.cells.get((row.check_id, task))
 
     async def _asked(self, offset: int, limit: int) -> TriageAnswer:
-        answer: TriageAnswer = await self._ask(protocol.Triage(self.filter, offset, limit))
+        answer: TriageAnswer = await self._ask(Triage(self.filter, offset, limit))
         self.answer = answer
         return answer
 
@@ -93,7 +103,7 @@ class TriageList(PagedList["TriageRow"]):
         return self._in_columns(answer.rows, answer.tasks), answer.matching
 
     async def _newer(self, row: TriageRow) -> TriageRow:
-        turned: protocol.TriageRunAnswer = await self._ask(protocol.TriageRun(row.name))
+        turned: TriageRunAnswer = await self._ask(TriageRun(row.name))
         (newer,) = self._in_columns([turned.row], turned.columns)
         return newer
 
@@ -119,7 +129,7 @@ def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> 
 
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
     """Name the run that fixes one, else the first of its base that is ok, as far as rows are held."""
-    fixed_by = row.standings.get("", protocol.Standing()).fixed_by
+    fixed_by = row.standings.get("", Standing()).fixed_by
     others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
     return fixed_by or next(
         (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
@@ -129,9 +139,9 @@ def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
 _WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
 
 
-def asked_for(run: str, task: str, text: str) -> protocol.LostItems:
+def asked_for(run: str, task: str, text: str) -> LostItems:
     """Read a filter as it is typed: lost, won, kind:carry, margin>1, runs>2, and words in question or answers."""
-    ask = protocol.LostItems(run, task, limit=CHUNK)
+    ask = LostItems(run, task, limit=CHUNK)
     words = []
     for word in text.split():
         match = _WORD.match(word)
@@ -160,16 +170,16 @@ def _number(text: str) -> float | None:
 class Items:
     """The items of one cell, as far as they were looked at. `load` and `more` may raise NoSupervisor."""
 
-    ask: Callable[[protocol.Ask], Awaitable[Any]]
+    ask: Callable[[AskRequest], Awaitable[Any]]
     run: str
     task: str
     filter: str = ""
     kinds: list[ItemKind] = field(default_factory=list)
     items: dict[int, Flip] = field(default_factory=dict)
-    answer: protocol.LostItemsAnswer | None = None  # the newest
+    answer: LostItemsAnswer | None = None  # the newest
 
     @property
-    def request(self) -> protocol.LostItems:
+    def request(self) -> LostItems:
         return asked_for(self.run, self.task, self.filter)
 
     @property

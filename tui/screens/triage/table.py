@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 
-from finetop.core.protocol import TriageCell
+from finetop.core.protocol.messages.triage import TriageCell
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
@@ -19,7 +19,7 @@ from finetop.tui.theme import MARKS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import Standing, TaskFacts, TriageAnswer, TriageRow
+    from finetop.core.protocol.messages.triage import Standing, TaskFacts, TriageAnswer, TriageRow
     from finetop.tui.line import Line, Span
     from finetop.tui.screens.triage.state import TriageList
     from finetop.tui.theme import StyleName

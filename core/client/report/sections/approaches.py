@@ -9,7 +9,7 @@ from finetop.core.wording import approaches
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol import ApproachesAnswer
+    from finetop.core.protocol.messages.approaches import ApproachesAnswer
 
 TITLE = "Approaches"
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol import Curve
+    from finetop.core.protocol.messages.runs import Curve
 
 TITLE = "Curves"
 SPARK = 40  # blocks

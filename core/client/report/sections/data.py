@@ -9,7 +9,7 @@ from finetop.core.wording import data_versions
 
 if TYPE_CHECKING:
     from finetop.core.client.report.load import Told
-    from finetop.core.protocol import SourceFacts
+    from finetop.core.protocol.messages.data_versions import SourceFacts
 
 TITLE = "Data"
 

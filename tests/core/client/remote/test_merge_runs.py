@@ -10,11 +10,34 @@ from hypothesis import given, strategies as st
 sys.path.insert(0, str(Path(__file__).parents[3] / "tui"))
 from tui_fakes import NOW, FakeSupervisor, make_row, mixed_rows
 
-from finetop.core import protocol
 from finetop.core.client.remote.fleet import Fleet
 from finetop.core.client.remote.merge_runs import bare, merged, numbered, order, placed, there
 from finetop.core.errors import BadInput, NoSupervisor, NotFound
-from finetop.core.protocol.messages.approaches import RunBrief
+from finetop.core.protocol.messages.approaches import (
+    Approaches,
+    ApproachesAnswer,
+    ApproachRow,
+    ComparisonBrief,
+    RunBrief,
+    SubmitApproaches,
+    SubmitApproachesAnswer,
+)
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import (
+    GetRun,
+    Runs,
+    RunsAnswer,
+    Sql,
+    SweepBrief,
+    Sweeps,
+    SweepsAnswer,
+    SweptRun,
+)
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
+from finetop.core.protocol.messages.trash import Remove, Restore
 from finetop.core.protocol.run_filter import Sort, read_sort
 from finetop.core.protocol.runs import Failed, Finished, Queued, Running
 from finetop.core.store import run_list, runs
@@ -66,48 +89,48 @@ def test_each_sort_has_an_order():
 async def test_sweeps_are_named_with_their_machine_and_one_is_asked_of_it_alone():
     class Sweeping(FakeSupervisor):
         async def ask(self, ask):
-            if self.is_gone or not isinstance(ask, protocol.Sweeps):
+            if self.is_gone or not isinstance(ask, Sweeps):
                 return await super().ask(ask)
             self.asked.append(ask)
-            runs = [protocol.SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
-            return protocol.SweepsAnswer([protocol.SweepBrief("tone", 1, 1, 0)], runs, [])
+            runs = [SweptRun(self.rows[0], {"train.seed": "1"})] if ask.sweep else []
+            return SweepsAnswer([SweepBrief("tone", 1, 1, 0)], runs, [])
 
     row = make_row(1, "tone-s1", Finished(0, NOW))
     lab, box = Sweeping([row]), Sweeping([row])
     fleet = Fleet({"lab": lab, "box": box})
-    every = await fleet.ask(protocol.Sweeps())
+    every = await fleet.ask(Sweeps())
     assert [one.name for one in every.sweeps] == ["lab:tone", "box:tone"]
     lab.leave()
-    assert [one.name for one in (await fleet.ask(protocol.Sweeps())).sweeps] == ["box:tone"]
-    found = await fleet.ask(protocol.Sweeps("box:tone"))
-    assert box.asked[-1] == protocol.Sweeps("tone")
+    assert [one.name for one in (await fleet.ask(Sweeps())).sweeps] == ["box:tone"]
+    found = await fleet.ask(Sweeps("box:tone"))
+    assert box.asked[-1] == Sweeps("tone")
     assert ([one.row.name for one in found.runs], found.sweeps[0].name) == (["box:tone-s1"], "box:tone")
 
 
 async def test_comparisons_are_named_with_their_machine_and_so_are_their_runs():
     class Comparing(FakeSupervisor):
         async def ask(self, ask):
-            if isinstance(ask, protocol.SubmitApproaches):
-                return protocol.SubmitApproachesAnswer(ask.name, [], {})
-            if self.is_gone or not isinstance(ask, protocol.Approaches):
+            if isinstance(ask, SubmitApproaches):
+                return SubmitApproachesAnswer(ask.name, [], {})
+            if self.is_gone or not isinstance(ask, Approaches):
                 return await super().ask(ask)
             self.asked.append(ask)
-            brief = protocol.ComparisonBrief("kb", self.rows[0].created, "token_f1", 1, 1, 1, 0)
+            brief = ComparisonBrief("kb", self.rows[0].created, "token_f1", 1, 1, 1, 0)
             run = RunBrief(1, "kb-prompt", "finished", 1)
-            row = protocol.ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
-            return protocol.ApproachesAnswer([brief], ask.comparison, rows=[row] if ask.comparison else [])
+            row = ApproachRow(name="prompt", about="", trains=False, state="measured", runs=[run])
+            return ApproachesAnswer([brief], ask.comparison, rows=[row] if ask.comparison else [])
 
     lab, box = (Comparing([make_row(1, "kb", Finished(0, NOW), created=at)]) for at in (NOW - 9, NOW))
     fleet = Fleet({"lab": lab, "box": box})
-    every = await fleet.ask(protocol.Approaches())
+    every = await fleet.ask(Approaches())
     assert [one.name for one in every.comparisons] == ["box:kb", "lab:kb"], "the newest first"
-    found = await fleet.ask(protocol.Approaches("lab:kb"))
-    assert lab.asked[-1] == protocol.Approaches("kb")
+    found = await fleet.ask(Approaches("lab:kb"))
+    assert lab.asked[-1] == Approaches("kb")
     assert (found.name, found.rows[0].runs[0].name) == ("lab:kb", "lab:kb-prompt")
-    made = await fleet.ask(protocol.SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
+    made = await fleet.ask(SubmitApproaches("box:kb", "", "token_f1", [], {}, ""))
     assert made.comparison == "box:kb"
     box.leave()
-    assert [one.name for one in (await fleet.ask(protocol.Approaches())).comparisons] == ["lab:kb"]
+    assert [one.name for one in (await fleet.ask(Approaches())).comparisons] == ["lab:kb"]
 
 
 def fleet_of(*sizes: int) -> tuple[Fleet, list[FakeSupervisor]]:
@@ -127,102 +150,100 @@ async def test_every_page_of_a_long_list_is_a_piece_of_one_order():
     fleet, _ = fleet_of(230, 120, 0)
     whole = []
     for offset in range(0, 400, 100):
-        page = await fleet.ask(protocol.Runs(offset=offset, limit=100))
+        page = await fleet.ask(Runs(offset=offset, limit=100))
         assert (page.matching, page.total) == (350, 350)
         whole += page.rows
     assert len({row.id for row in whole}) == len(whole) == 350
     ended = [-row.state.ended for row in whole]
     assert ended == sorted(ended)
-    again = await fleet.ask(protocol.Runs(offset=200, limit=100))
+    again = await fleet.ask(Runs(offset=200, limit=100))
     assert again.rows == whole[200:300]
 
 
 async def test_a_page_from_the_middle_without_those_before():
     fleet, _ = fleet_of(150, 150)
     whole = [
-        row
-        for offset in (0, 100, 200)
-        for row in (await fleet.ask(protocol.Runs(offset=offset, limit=100))).rows
+        row for offset in (0, 100, 200) for row in (await fleet.ask(Runs(offset=offset, limit=100))).rows
     ]
     fresh, _ = fleet_of(150, 150)
-    page = await fresh.ask(protocol.Runs(offset=200, limit=100))
+    page = await fresh.ask(Runs(offset=200, limit=100))
     assert page.rows == whole[200:]
 
 
 async def test_what_is_asked_of_a_run_goes_to_its_machine_and_comes_back_under_its_name():
     fleet, (lab, box) = fleet_of(3, 3)
-    detail = await fleet.ask(protocol.GetRun("box:run-0002"))
+    detail = await fleet.ask(GetRun("box:run-0002"))
     assert detail.row.name == "box:run-0002"
-    assert (await fleet.ask(protocol.GetRun(str(detail.row.id)))).row == detail.row
-    assert (await fleet.ask(protocol.Stop("lab:run-0001"))).message == "lab: run-0001 is being ended."
-    assert (await fleet.ask(protocol.Check("box:run-0003"))).run == "box:run-0003"
-    assert lab.asked == [protocol.Stop("run-0001")]
-    assert box.asked[-1] == protocol.Check("run-0003")
-    answer = await fleet.ask(protocol.Submit({}, "", "lab:new"))
+    assert (await fleet.ask(GetRun(str(detail.row.id)))).row == detail.row
+    assert (await fleet.ask(Stop("lab:run-0001"))).message == "lab: run-0001 is being ended."
+    assert (await fleet.ask(Check("box:run-0003"))).run == "box:run-0003"
+    assert lab.asked == [Stop("run-0001")]
+    assert box.asked[-1] == Check("run-0003")
+    answer = await fleet.ask(Submit({}, "", "lab:new"))
     assert answer.name == "lab:new"
-    assert lab.asked[-1] == protocol.Submit({}, "", "new")
-    runs = [protocol.SweepRun("new-s1", {}), protocol.SweepRun("new-s2", {})]
-    made = await fleet.ask(protocol.SubmitSweep("box:new", runs, ""))
+    assert lab.asked[-1] == Submit({}, "", "new")
+    runs = [SweepRun("new-s1", {}), SweepRun("new-s2", {})]
+    made = await fleet.ask(SubmitSweep("box:new", runs, ""))
     assert (made.sweep, [one.name for one in made.runs]) == ("new", ["box:new-s1", "box:new-s2"])
-    assert box.asked[-1] == protocol.SubmitSweep("new", runs, "")
+    assert box.asked[-1] == SubmitSweep("new", runs, "")
 
 
 async def test_tags_notes_and_the_trash_of_several_machines():
     fleet, (lab, box) = fleet_of(3, 3)
-    answer = await fleet.ask(protocol.Tag("box:run-0002", ["keep"]))
-    assert (answer.run, box.asked) == ("box:run-0002", [protocol.Tag("run-0002", ["keep"])])
-    assert (await fleet.ask(protocol.Note("lab:run-0001", "x"))).run == "lab:run-0001"
-    answer = await fleet.ask(protocol.Remove(["lab:run-0001", "box:run-0003", "lab:run-0002"]))
+    answer = await fleet.ask(Tag("box:run-0002", ["keep"]))
+    assert (answer.run, box.asked) == ("box:run-0002", [Tag("run-0002", ["keep"])])
+    assert (await fleet.ask(Note("lab:run-0001", "x"))).run == "lab:run-0001"
+    answer = await fleet.ask(Remove(["lab:run-0001", "box:run-0003", "lab:run-0002"]))
     assert [one.name for one in answer.runs] == ["lab:run-0001", "lab:run-0002", "box:run-0003"]
-    assert lab.asked[-1] == protocol.Remove(["run-0001", "run-0002"])
+    assert lab.asked[-1] == Remove(["run-0001", "run-0002"])
     for one in answer.runs:  # numbers lead back to their machine
-        await fleet.ask(protocol.Restore(str(one.run_id)))
-    assert lab.asked[-2:] == [protocol.Restore("1"), protocol.Restore("2")]
-    assert box.asked[-1] == protocol.Restore("3")
+        await fleet.ask(Restore(str(one.run_id)))
+    assert lab.asked[-2:] == [Restore("1"), Restore("2")]
+    assert box.asked[-1] == Restore("3")
 
 
 async def test_without_a_machine_nothing_is_asked():
     fleet, fakes = fleet_of(1, 1)
     for ask in (
-        protocol.Submit({}, "", "new"),
-        protocol.Stop("run-0001"),
-        protocol.Shutdown(),
-        protocol.Sql("SELECT 1"),
+        Submit({}, "", "new"),
+        Stop("run-0001"),
+        Shutdown(),
+        Sql("SELECT 1"),
     ):
         with pytest.raises(BadInput, match="on which machine"):
             await fleet.ask(ask)
     assert fakes[0].asked == fakes[1].asked == []
     with pytest.raises(NotFound):
-        await fleet.ask(protocol.GetRun("lab:nobody"))
+        await fleet.ask(GetRun("lab:nobody"))
 
 
 async def test_rows_of_a_machine_that_is_away_stay_as_they_were():
     fleet, (lab, box) = fleet_of(5, 5)
-    before = await fleet.ask(protocol.Runs())
+    before = await fleet.ask(Runs())
     lab.leave()
     box.change(box.rows[:2])
-    after = await fleet.ask(protocol.Runs())
+    after = await fleet.ask(Runs())
     assert [row for row in after.rows if row.host == "lab"] == [
         row for row in before.rows if row.host == "lab"
     ]
     assert [bare(row) for row in after.rows if row.host == "box"] == ["run-0001", "run-0002"]
-    filtered = await fleet.ask(protocol.Runs(filter="0003"))
+    filtered = await fleet.ask(Runs(filter="0003"))
     assert [row.name for row in filtered.rows] == ["lab:run-0003"]
     with pytest.raises(NoSupervisor):
-        await fleet.ask(protocol.Stop("lab:run-0001"))
+        await fleet.ask(Stop("lab:run-0001"))
     lab.is_gone = False
     lab.change(lab.rows[:1])
-    assert (await fleet.ask(protocol.Runs())).matching == 3
+    assert (await fleet.ask(Runs())).matching == 3
 
 
 async def test_rows_of_a_machine_that_is_away_keep_its_own_order():
     """However it has sorted them: else the list would say that the order has changed."""
     fleet, (lab, _) = fleet_of(5, 0)
     lab.change([lab.rows[i] for i in (3, 0, 4, 1, 2)])
-    before = await fleet.ask(protocol.Runs())
+    before = await fleet.ask(Runs())
     assert [bare(row) for row in before.rows] == [f"run-000{i}" for i in (4, 1, 5, 2, 3)]
     lab.leave()
-    assert (await fleet.ask(protocol.Runs())).rows == before.rows
+    assert (await fleet.ask(Runs())).rows == before.rows
 
 
 class Stored:
@@ -244,7 +265,7 @@ class Stored:
                     [f'{{"loss":{loss}}}', state, NOW - number, number],
                 )
 
-    async def ask(self, ask: protocol.Runs) -> protocol.RunsAnswer:
+    async def ask(self, ask: Runs) -> RunsAnswer:
         if self.is_gone:
             raise NoSupervisor("no supervisor answers.")
         return run_list.page(
@@ -270,7 +291,7 @@ def two(tmp_path):
 async def whole_of(fleet, line):
     rows, groups, offset = [], {}, 0
     while True:
-        page = await fleet.ask(protocol.Runs(line, offset=offset, limit=100))
+        page = await fleet.ask(Runs(line, offset=offset, limit=100))
         rows += page.rows
         groups |= {group.word: group for group in page.groups}
         offset += 100
@@ -298,16 +319,16 @@ async def test_two_machines_are_sorted_by_a_number_and_parted_by_a_setting_as_on
 async def test_what_only_one_machine_has_is_found_there_and_what_none_has_is_refused(two):
     fleet, lab, box = two
     lab._connection.execute("UPDATE runs SET last = '{\"kl\":1.0}' WHERE id < 4")
-    page = await fleet.ask(protocol.Runs("kl<2"))
+    page = await fleet.ask(Runs("kl<2"))
     assert {row.host for row in page.rows} == {"lab"}
     assert page.matching == 3
     with pytest.raises(BadInput, match=r"no run has a metric lss\. Did you mean loss"):
-        await fleet.ask(protocol.Runs("lss<2"))
-    page = await fleet.ask(protocol.Runs("method:lora loss>100"))
+        await fleet.ask(Runs("lss<2"))
+    page = await fleet.ask(Runs("method:lora loss>100"))
     assert dict(page.without) == {"method:lora": 0, "loss>100": 73}
     await whole_of(fleet, "method:dora sort:-loss")
     box.is_gone = True
-    page = await fleet.ask(protocol.Runs("method:dora sort:-loss loss<0.4"))
+    page = await fleet.ask(Runs("method:dora sort:-loss loss<0.4"))
     assert [row.metrics["loss"] for row in page.rows] == sorted(
         (row.metrics["loss"] for row in page.rows), reverse=True
     )

@@ -6,10 +6,18 @@ from typing import Any
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.client.remote.fleet import Fleet
 from finetop.core.errors import BadInput, NoSupervisor
-from finetop.core.protocol import Standing, TriageAnswer, TriageCell, TriageRow
+from finetop.core.protocol.messages.triage import (
+    SetStanding,
+    SetStandingAnswer,
+    Standing,
+    Triage,
+    TriageAnswer,
+    TriageCell,
+    TriageRow,
+)
+from finetop.core.protocol.request import Ask
 
 
 def row(id_: int, name: str, drop: float, cells: list[TriageCell | None], **more: Any) -> TriageRow:
@@ -24,13 +32,13 @@ class Machine:
         self.rows, self.tasks = rows, tasks
         self.asked: list[Any] = []
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Ask) -> Any:
         self.asked.append(ask)
         if self.rows is None:
             raise NoSupervisor("gone.")
-        if isinstance(ask, protocol.SetStanding):
-            return protocol.SetStandingAnswer("done", Standing())
-        assert isinstance(ask, protocol.Triage)
+        if isinstance(ask, SetStanding):
+            return SetStandingAnswer("done", Standing())
+        assert isinstance(ask, Triage)
         total = len(self.rows)
         return TriageAnswer(
             self.rows[: ask.limit], self.tasks, total, total, 1, 0, 0, 0, ["x"], 1, "bad", 5.0
@@ -57,7 +65,7 @@ def fleet(lost: bool = False) -> tuple[Fleet, dict[str, Machine]]:
 
 
 async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
-    found = await fleet()[0].ask(protocol.Triage())
+    found = await fleet()[0].ask(Triage())
     assert [one.name for one in found.rows] == ["box:worse", "lab:bad", "box:mended", "lab:good"]
     assert found.tasks == ["arc", "arith"]
     assert [len(one.cells) for one in found.rows] == [2, 2, 2, 2]
@@ -65,18 +73,18 @@ async def test_one_table_worst_first_with_the_tasks_of_all() -> None:
     assert found.rows[2].standings[""].fixed_by == "box:good"
     assert (found.new, found.total, found.unchecked) == (2, 4, ["lab:x", "box:x"])
     assert len({one.id for one in found.rows}) == 4
-    page = await fleet()[0].ask(protocol.Triage(offset=1, limit=2))
+    page = await fleet()[0].ask(Triage(offset=1, limit=2))
     assert [one.name for one in page.rows] == ["lab:bad", "box:mended"]
 
 
 async def test_a_machine_out_of_reach_is_left_out() -> None:
-    found = await fleet(lost=True)[0].ask(protocol.Triage())
+    found = await fleet(lost=True)[0].ask(Triage())
     assert [one.name for one in found.rows] == ["lab:bad", "lab:good"]
 
 
 async def test_a_fix_is_named_as_its_own_machine_knows_it() -> None:
     asked, machines = fleet()
-    await asked.ask(protocol.SetStanding("box:worse", "", Standing("fixed", fixed_by="box:good")))
-    assert machines["box"].asked[-1] == protocol.SetStanding("worse", "", Standing("fixed", fixed_by="good"))
+    await asked.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="box:good")))
+    assert machines["box"].asked[-1] == SetStanding("worse", "", Standing("fixed", fixed_by="good"))
     with pytest.raises(BadInput, match="same machine"):
-        await asked.ask(protocol.SetStanding("box:worse", "", Standing("fixed", fixed_by="lab:good")))
+        await asked.ask(SetStanding("box:worse", "", Standing("fixed", fixed_by="lab:good")))

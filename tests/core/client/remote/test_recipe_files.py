@@ -4,7 +4,7 @@ import pytest
 
 from finetop.core.client.remote.recipe_files import judge, own_paths
 from finetop.core.errors import RecipeError
-from finetop.core.protocol import PathFacts
+from finetop.core.protocol.messages.machine import PathFacts
 from finetop.core.recipe.find import by_name
 from finetop.core.recipe.load import load_recipe, recipe_from_mapping, resolve_text
 from finetop.core.supervisor.requests.machine import look_at

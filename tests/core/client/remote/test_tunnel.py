@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 from hosts import is_living, wait_until
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.client.remote import tunnel
 from finetop.core.client.remote.hosts import Place
 from finetop.core.client.remote.tunnel import PREFIX, Tunnel
 from finetop.core.errors import EnvironmentTrouble, FinetopError, NoSupervisor
+from finetop.core.protocol import wire
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.session import Hello
 from finetop.core.runtime.home import Home
 
 
@@ -40,8 +43,8 @@ def test_the_supervisor_there_answers_here_and_nothing_is_left_at_the_end(hosts,
     greeting = link.open()
     assert greeting.socket == str(lab.home.socket)
     with Client(home_of(link)) as client:
-        assert client.ask(protocol.GetRun(name)).row.name == name
-        assert client.ask(protocol.Hello()).home == str(lab.home.root)
+        assert client.ask(GetRun(name)).row.name == name
+        assert client.ask(Hello()).home == str(lab.home.root)
     folder = link.socket.parent
     assert folder.stat().st_mode & 0o777 == 0o700
     link.close()
@@ -63,7 +66,7 @@ def test_a_supervisor_is_started_where_there_is_none(hosts):
     try:
         link.open()
         with Client(home_of(link)) as client:
-            assert client.ask(protocol.Hello()).home == str(rig.home.root)
+            assert client.ask(Hello()).home == str(rig.home.root)
     finally:
         link.close()
     assert rig.home.socket.exists()
@@ -74,10 +77,10 @@ def test_a_dropped_link_comes_back_and_what_only_looks_is_asked_again(hosts, lab
     link._heard = lambda is_up, why: heard.append(is_up)
     link.open()
     with Client(home_of(link)) as client:
-        before = client.ask(protocol.Hello()).pid
+        before = client.ask(Hello()).pid
         for _ in range(2):
             hosts.drop("ana@lab")
-            assert client.ask(protocol.Hello()).pid == before
+            assert client.ask(Hello()).pid == before
     wait_until(lambda: heard == [False, True] * 2, "each drop and return is heard of")
     wait_until(lambda: len(hosts.living()) == 1, "one ssh at a time")
 
@@ -86,10 +89,10 @@ def test_what_acts_is_not_asked_twice(hosts, lab, link):
     name = lab.submit("goes-on", steps=5000, pause_s=0.02)
     link.open()
     with Client(home_of(link)) as client:
-        client.ask(protocol.Hello())
+        client.ask(Hello())
         hosts.drop("ana@lab")
         with pytest.raises(NoSupervisor, match="whether it was done is not known"):
-            client.ask(protocol.Stop(name))
+            client.ask(Stop(name))
     lab.kill_jobs()
 
 
@@ -148,7 +151,7 @@ def test_no_more_is_asked_of_a_host_that_denies(hosts, lab, link, monkeypatch):
 
 def test_what_login_scripts_print_is_passed_over(hosts, lab, link):
     hosts.behave("ana@lab", "noisy")
-    assert link.open().supervisor.protocol == protocol.VERSION
+    assert link.open().supervisor.protocol == wire.VERSION
 
 
 @pytest.mark.parametrize(
@@ -173,10 +176,10 @@ def test_a_finetop_that_does_not_answer_there_is_told_of(hosts, lab, command, sa
 def test_another_protocol_is_refused_in_words(hosts, lab, link, monkeypatch):
     from finetop.core.client.remote import handshake as greeting
 
-    monkeypatch.setattr(greeting.require_understood, "__defaults__", (protocol.VERSION + 1,))
+    monkeypatch.setattr(greeting.require_understood, "__defaults__", (wire.VERSION + 1,))
     with pytest.raises(NoSupervisor, match=r"speaks protocol 1; this one speaks 2\. Upgrade finetop there"):
         link.open()
-    monkeypatch.setattr(greeting.require_understood, "__defaults__", (protocol.VERSION - 1,))
+    monkeypatch.setattr(greeting.require_understood, "__defaults__", (wire.VERSION - 1,))
     with pytest.raises(NoSupervisor, match="Upgrade finetop here"):
         link.open()
 

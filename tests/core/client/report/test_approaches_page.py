@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from finetop.core.client.report.approaches_page import Compared, page_of_comparison
-from finetop.core.protocol import ApproachesAnswer, ApproachRow, Gap, Score
+from finetop.core.protocol.messages.approaches import ApproachesAnswer, ApproachRow, Gap, Score
 
 
 def row(name: str, gap: Gap | None) -> ApproachRow:

@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 import pytest
 from markdown_it import MarkdownIt
 
-from finetop.core import protocol
 from finetop.core.client.report import Bars, Chart, formats
 from finetop.core.client.report.load import Told
 from finetop.core.client.report.run_page import page_of
 from finetop.core.client.report.svg import bars, chart, standalone, ticks
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.check_result import Flip, read
+from finetop.core.protocol.messages.runs import Curve
 from finetop.core.recipe.load import load_recipe
 
 HARMLESS = "word"
@@ -74,7 +74,7 @@ def told(text: str, *, checked: bool = True) -> Told:
     )  # fmt: skip
     flip = Flip(text, text, "", "", "", 1.0, 0.0, text, text, base_log_prob=-0.1, tuned_log_prob=-4.0)
     curves = {
-        key: protocol.Curve(key, [0, 100, 239], [1.0, float("nan"), 0.5], [3.0, 2.0, 0.7], [2.0, 1.5, 0.6], 60, 0.6, 1)
+        key: Curve(key, [0, 100, 239], [1.0, float("nan"), 0.5], [3.0, 2.0, 0.7], [2.0, 1.5, 0.6], 60, 0.6, 1)
         for key in ("loss", "drift", text)
     }  # fmt: skip
     base = load_recipe("lora").resolved

@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.commands import doctor_checks
 from finetop.core.commands.doctor_checks import folders, machine, processes
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble
+from finetop.core.protocol.messages.queue import Kill
 from finetop.core.runtime import files as runtime_files
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.supervisor.__main__ import open_home
@@ -150,7 +150,7 @@ def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig)
     assert (found.level, "0001-fake/0001-train" in found.text) == ("warning", True)
     assert found.fix == f"If it stays so: kill {json.loads(told)['pid']}"
     (folder / "keeper.json").write_text(told)
-    rig.ask(protocol.Kill(name))
+    rig.ask(Kill(name))
     rig.wait_state(name, "stopped")
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.checks import Checks
+from finetop.core.protocol.messages.runs import GetRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,19 +37,19 @@ def test_it_looks_at_few_and_keeps_one_claim(rig: Rig, finetop: Finetop) -> None
     rows = {line.split()[0]: line.split() for line in out.splitlines() if line[:4].strip() in map(str, SAVED)}
     assert rows["8"][1:] == ["not", "looked", "at"]
     assert (rows["10"][1], rows["4"][1]) == ("REGRESSED", "OK")
-    checks = rig.ask(protocol.Checks("one")).checks
+    checks = rig.ask(Checks("one")).checks
     assert [(check["step"], check["watch"]) for check in checks] == [
         (4, True),
         (6, True),
         (2, True),
         (10, False),
     ]
-    row = rig.ask(protocol.GetRun("one")).row
+    row = rig.ask(GetRun("one")).row
     assert (row.check.step, row.check.verdict) == (10, "regressed"), "a run is known by its claim"
 
     # What is known is not asked again; the rest with --all.
     assert finetop("check", "one", "--curve")[0] == 1
-    assert len(rig.ask(protocol.Checks("one")).checks) == 4
+    assert len(rig.ask(Checks("one")).checks) == 4
     code, out, _ = finetop("check", "one", "--curve", "--all", "--json")
     document = json.loads(out)
     assert (code, document["curve"]["since"], document["curve"]["unseen"]) == (1, 6, [])
@@ -62,13 +63,13 @@ def test_a_newest_that_is_ok_needs_one_look_and_spends_the_next_claim(rig: Rig, 
     code, out, _ = finetop("check", "two", "--curve")
     assert code == 0
     assert "not regressed at step 10, the newest checkpoint (steps 4, 6 and 8 were not looked at" in out
-    found = {check["step"]: check["claim"] for check in rig.ask(protocol.Checks("two")).checks}
+    found = {check["step"]: check["claim"] for check in rig.ask(Checks("two")).checks}
     assert found == {2: 1, 10: 2}
 
 
 def test_checkpoints_that_were_removed_are_told_as_gone(rig: Rig, finetop: Finetop) -> None:
     submit(rig, "three", 6)
-    folder = rig.home.root / rig.ask(protocol.GetRun("three")).folder / "checkpoints"
+    folder = rig.home.root / rig.ask(GetRun("three")).folder / "checkpoints"
     for step in (4, 10):
         shutil.rmtree(folder / f"step-{step:06d}")
     code, out, _ = finetop("check", "three", "--curve", "--json")
@@ -91,9 +92,9 @@ def test_a_run_that_kept_its_best_is_checked_there(rig: Rig, finetop: Finetop) -
     assert finetop("tail", "five")[0] == 0, "waits for the check at the end"
     code, out, _ = finetop("check", "five")
     assert (code, "five at step 4" in out) == (0, True)
-    assert {check["step"] for check in rig.ask(protocol.Checks("five")).checks} == {4}, "at the end too"
+    assert {check["step"] for check in rig.ask(Checks("five")).checks} == {4}, "at the end too"
     assert finetop("check", "five@10")[0] == 1
-    row = rig.ask(protocol.GetRun("five")).row
+    row = rig.ask(GetRun("five")).row
     assert (row.check.step, row.check.verdict) == (4, "ok"), "a run is known by what it keeps"
     assert "best       step 4: the last one that is OK" in finetop("show", "five")[1]
 

@@ -1,7 +1,7 @@
 """A log in a terminal: whole lines, progress bars now and then, a line without end in bounded memory."""
 
 from finetop.core.commands.shared.log_lines import OPEN_S, LogLines
-from finetop.core.protocol import LogAnswer
+from finetop.core.protocol.messages.runs import LogAnswer
 
 
 class Clock:

@@ -10,8 +10,8 @@ import pytest
 from hosts import wait_until
 from rig import Rig
 
-from finetop.core import protocol
 from finetop.core.commands.main import main
+from finetop.core.protocol.messages.queue import Hold, Release, Stop
 from finetop.core.runtime.home import find_home
 
 
@@ -103,15 +103,15 @@ def q(hosts, finetop):
     made = []
     for destination, names in (("ana@lab", ("a", "both")), ("box", ("b", "both"))):
         rig = hosts.rigs[destination]
-        rig.ask(protocol.Hold())
+        rig.ask(Hold())
         made += [(rig, rig.submit(f"{q}-{name}")) for name in names]
-    hosts.rigs["box"].ask(protocol.Hold(f"{q}-b"))
+    hosts.rigs["box"].ask(Hold(f"{q}-b"))
     yield q
     hosts.forget()
     for rig, name in made:
-        rig.ask(protocol.Stop(name))
+        rig.ask(Stop(name))
     for rig in hosts.rigs.values():
-        rig.ask(protocol.Release())
+        rig.ask(Release())
 
 
 def test_queues_of_several_machines_are_one_table_and_a_change_is_for_the_machine_of_its_run(finetop, q):

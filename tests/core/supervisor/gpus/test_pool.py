@@ -10,8 +10,11 @@ import time
 import pytest
 from fake_nvml import UUIDS, Cards
 
-from finetop.core import protocol
 from finetop.core.client.connection import Client
+from finetop.core.protocol.messages.machine import Gpus
+from finetop.core.protocol.messages.queue import Kill
+from finetop.core.protocol.messages.runs import GetRun, Runs
+from finetop.core.protocol.messages.session import Changes, Hello
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.supervisor.rebuild import rebuild
 
@@ -42,12 +45,12 @@ def until(holds, what="", timeout_s=30.0):
 
 def seen_by(rig, name):
     """The GPUs in a running job's environment."""
-    return until(lambda: rig.ask(protocol.GetRun(name)).device.strip()).split()[0].split(",")
+    return until(lambda: rig.ask(GetRun(name)).device.strip()).split()[0].split(",")
 
 
 def because(rig, name, words):
     def said():
-        state = rig.ask(protocol.GetRun(name)).row.state
+        state = rig.ask(GetRun(name)).row.state
         return isinstance(state, Queued) and words in state.because
 
     until(said, f"{name}: {words}; {rig.home.log.read_text()}")
@@ -61,7 +64,7 @@ def process_of(rig, name):
 
 
 def gpus(rig):
-    return rig.ask(protocol.Gpus())
+    return rig.ask(Gpus())
 
 
 def test_two_gpus_take_two_jobs_and_the_third_waits_for_one_of_them(rig):
@@ -71,13 +74,13 @@ def test_two_gpus_take_two_jobs_and_the_third_waits_for_one_of_them(rig):
     rig.wait_state(second, "running")
     assert [seen_by(rig, first), seen_by(rig, second)] == [[UUIDS[0]], [UUIDS[1]]]
     because(rig, third, "waits for a free GPU")
-    (job,) = rig.ask(protocol.GetRun(second)).jobs
+    (job,) = rig.ask(GetRun(second)).jobs
     assert [(share.uuid, share.index, share.gib) for share in job.gpus] == [(UUIDS[1], 1, None)]
     rows = gpus(rig).gpus
     assert [[job.run for job in row.jobs] for row in rows] == [[first], [second]]
     assert [one.run for one in gpus(rig).waiting] == [third]
     assert [row.kept_for for row in rows] == [third, ""]
-    rig.ask(protocol.Kill(second))
+    rig.ask(Kill(second))
     rig.wait_state(third, "finished")
     assert seen_by(rig, third) == [UUIDS[1]]
 
@@ -89,10 +92,10 @@ def test_a_job_for_both_gpus_is_not_overtaken(rig):
     behind = rig.submit("behind", steps=2)
     because(rig, big, "wants 2 GPUs, 1 is free")
     because(rig, behind, "waits behind big, which GPU 0, 1 is kept for")
-    rig.ask(protocol.Kill(running))
+    rig.ask(Kill(running))
     rig.wait_state(big, "running")
     assert seen_by(rig, big) == UUIDS[:2]
-    rig.ask(protocol.Kill(big))
+    rig.ask(Kill(big))
     rig.wait_state(behind, "finished")
 
 
@@ -118,10 +121,10 @@ def test_small_jobs_share_a_gpu_whose_memory_is_enough_and_no_more(rig, cards):
     because(rig, names[2], "waits for 30 GiB on a GPU")
     assert [seen_by(rig, name) for name in names[:2]] == [[UUIDS[0]]] * 2
     (rig.home.root / "settings.yaml").write_text("settings: 1\ngpus: {share: false}\n")
-    rig.ask(protocol.Kill(names[0]))
+    rig.ask(Kill(names[0]))
     rig.wait_state(names[0], "stopped")
     because(rig, names[2], "waits for a free GPU")
-    rig.ask(protocol.Kill(names[1]))
+    rig.ask(Kill(names[1]))
     rig.wait_state(names[2], "running")
 
 
@@ -145,7 +148,7 @@ def test_a_new_supervisor_goes_on_with_what_jobs_have(rig, cards):
         [(first, None)],
         [(second, 50)],
     ]
-    rig.ask(protocol.Kill(first))
+    rig.ask(Kill(first))
     rig.wait_state(after, "finished")
     assert seen_by(rig, after) == [UUIDS[0]]
 
@@ -169,7 +172,7 @@ def test_a_process_of_ours_on_a_gpu_that_it_was_not_given_holds_it(rig, cards):
 
 def test_a_lost_gpu_leaves_the_pool_and_comes_back(rig, cards):
     cards.change(0, error="GPU_IS_LOST", mute=True)
-    trouble = until(lambda: rig.ask(protocol.Changes(0, 0.0)).trouble)
+    trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
     assert trouble == "GPU 0 (NVIDIA H100 80GB HBM3) is lost: GPU is lost"
     name = rig.submit("one", **LONG)
     rig.wait_state(name, "running")
@@ -177,7 +180,7 @@ def test_a_lost_gpu_leaves_the_pool_and_comes_back(rig, cards):
     pair = rig.submit("pair", budget={"gpus": 2}, steps=2)
     because(rig, pair, "wants 2 GPUs, 1 works and 1 is out of service")
     cards.change(0, error=None, mute=False)
-    until(lambda: not rig.ask(protocol.Changes(0, 0.0)).trouble)
+    until(lambda: not rig.ask(Changes(0, 0.0)).trouble)
     because(rig, pair, "wants 2 GPUs, 1 is free")
 
 
@@ -188,7 +191,7 @@ def test_a_job_on_a_failing_gpu_goes_on_and_its_failure_names_the_gpu(rig, cards
     other = rig.submit("two", **LONG)
     rig.wait_state(other, "running")
     assert seen_by(rig, other) == [UUIDS[1]]
-    assert isinstance(rig.ask(protocol.GetRun(name)).row.state, Running)
+    assert isinstance(rig.ask(GetRun(name)).row.state, Running)
     os.kill(pid, signal.SIGKILL)
     state = rig.wait_state(name, "failed").state
     assert state.cause == (
@@ -201,10 +204,10 @@ def test_a_job_on_a_failing_gpu_goes_on_and_its_failure_names_the_gpu(rig, cards
 def test_a_driver_that_hangs_holds_up_gpu_jobs_and_nobody_else(rig, cards):
     cards.told["hang_s"] = 4
     cards.write()
-    until(lambda: "does not answer" in rig.ask(protocol.Changes(0, 0.0)).trouble)
+    until(lambda: "does not answer" in rig.ask(Changes(0, 0.0)).trouble)
     name = rig.submit("one", steps=2)
     before = time.monotonic()
-    rig.ask(protocol.Runs())
+    rig.ask(Runs())
     assert time.monotonic() - before < 2
     because(rig, name, "waits: the GPU driver does not answer")
     alone = rig.submit("cpu", budget={"gpus": 0}, steps=2)
@@ -223,7 +226,7 @@ def test_settings_choose_gpus_and_a_fault_in_them_is_told(rig, cards):
     rig.wait_state(name, "running")
     assert seen_by(rig, name) == [UUIDS[1]]
     file.write_text("settings: 1\ngpus: {only: [1], shar: true}\n")
-    trouble = until(lambda: rig.ask(protocol.Changes(0, 0.0)).trouble)
+    trouble = until(lambda: rig.ask(Changes(0, 0.0)).trouble)
     assert "settings.yaml:2: gpus.shar is not an option of gpus. Did you mean share?" in trouble
     because(rig, rig.submit("two"), "waits for a free GPU")  # the settings before still hold
     file.write_text(f"settings: 1\ngpus: {{only: [{UUIDS[0][:12]}]}}\n")
@@ -234,7 +237,7 @@ def test_the_process_that_waits_is_used_where_it_can_see_the_gpu_that_was_given(
     cards = Cards(tmp_path / "nvml.json")
     cold_rig.start(FINETOP_TEST_NVML=str(cards.file), FINETOP_SPARE="1")
     cold_rig.wait_ready()
-    until(lambda: "waits for the next" in cold_rig.ask(protocol.Hello()).spare)
+    until(lambda: "waits for the next" in cold_rig.ask(Hello()).spare)
     first = cold_rig.submit("one", **LONG)
     assert seen_by(cold_rig, first) == [UUIDS[0]]
     assert process_of(cold_rig, first) == json.loads((cold_rig.home.root / "spare.json").read_text())["pid"]
@@ -248,9 +251,9 @@ def test_without_gpus_jobs_run_one_at_a_time_or_as_is_set(cold_rig):
     names = [cold_rig.submit(f"n{n}", **LONG) for n in range(3)]
     cold_rig.wait_state(names[0], "running")
     with Client(cold_rig.home, start=False) as client:
-        found = client.ask(protocol.Gpus())
+        found = client.ask(Gpus())
         assert (found.gpus, found.cpu_jobs, [job.run for job in found.on_cpu]) == ([], 1, names[:1])
-        assert client.ask(protocol.GetRun(names[1])).row.state == Queued(1, "waits for the one job slot")
+        assert client.ask(GetRun(names[1])).row.state == Queued(1, "waits for the one job slot")
     (cold_rig.home.root / "settings.yaml").write_text("settings: 1\nslots: {cpu_jobs: 2}\n")
     cold_rig.wait_state(names[1], "running")
     because(cold_rig, names[2], "waits for one of 2 jobs to end")

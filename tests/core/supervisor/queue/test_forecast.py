@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Hold, Queue, Release
 from finetop.core.protocol.runs import Share
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
@@ -69,7 +69,7 @@ def test_a_sweep_over_rates_has_runs_of_one_length_and_other_data_another(quiet)
 def listed(still):
     ready.read(still.supervisor)
     ready.ready(still.supervisor, time.time())
-    return queue.listing(still.supervisor, protocol.Queue())
+    return queue.listing(still.supervisor, Queue())
 
 
 def test_a_listing_tells_when_by_what_such_runs_took_here(quiet):
@@ -80,16 +80,16 @@ def test_a_listing_tells_when_by_what_such_runs_took_here(quiet):
     with transaction(connection):
         jobs.set_state(connection, 1, data.Finished(now - 700.0, now - 600.0))
         jobs.set_state(connection, 2, data.Running(now - 9.0, "training", 10, 20, "steps", 40.0))
-    queue.hold(quiet.supervisor, protocol.Hold("held"))
+    queue.hold(quiet.supervisor, Hold("held"))
     found = listed(quiet)
     assert [(row.run, row.what, row.state.left_s) for row in found.live] == [("going", "train", 40.0)]
     told = {row.run: (row.starts_at, row.after) for row in found.rows}
     assert told["next"][0] == pytest.approx(now + 40.0, abs=5.0)
     assert told["last"][0] == pytest.approx(now + 140.0, abs=5.0)
     assert (told["next"][1], told["last"][1], told["held"]) == ("going", "next", (None, ""))
-    queue.hold(quiet.supervisor, protocol.Hold())
+    queue.hold(quiet.supervisor, Hold())
     assert {row.starts_at for row in listed(quiet).rows} == {None}
-    queue.release(quiet.supervisor, protocol.Release())
+    queue.release(quiet.supervisor, Release())
     quiet.supervisor.quiet_until = now + 9000.0
     assert [row.starts_at for row in listed(quiet).rows if row.run != "held"] == [now + 9000.0] * 2
 

@@ -7,9 +7,10 @@ import time
 import pytest
 from still import make_checkpoint
 
-from finetop.core import protocol
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Pause, Retry as RetryRequest, Stop
+from finetop.core.protocol.messages.submit import Resume as ResumeRequest
 from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, Stopped
 from finetop.core.recipe.home_settings import Resume, Retry, Settings
 from finetop.core.store import jobs, runs
@@ -69,10 +70,10 @@ class Life:
         after_job.settle(self.still.supervisor, job, state, onward)
 
     def resume(self, **changes):
-        return going_on.resume(self.still.supervisor, protocol.Resume(self.name, **changes))
+        return going_on.resume(self.still.supervisor, ResumeRequest(self.name, **changes))
 
     def retry(self):
-        return requests_retry.retry(self.still.supervisor, protocol.Retry(self.name))
+        return requests_retry.retry(self.still.supervisor, RetryRequest(self.name))
 
 
 @pytest.fixture
@@ -167,7 +168,7 @@ def test_checkpoints_without_a_trainers_state_are_not_thrown_away_for_a_try(life
 
 def test_a_try_that_is_taken_out_or_stopped_leaves_the_run_as_it_failed(life):
     life.end(KILLED)
-    stop_pause_kill.stop(life.still.supervisor, protocol.Stop("r"))
+    stop_pause_kill.stop(life.still.supervisor, Stop("r"))
     assert life.row.state == KILLED
     assert life.row.needs_you
 
@@ -197,7 +198,7 @@ def test_a_failed_check_is_tried_again_and_nothing_that_has_not_failed(quiet):
         checkpoint="checkpoints/x",
         claim=0,
     )
-    answer = requests_retry.retry(quiet.supervisor, protocol.Retry("r"))
+    answer = requests_retry.retry(quiet.supervisor, RetryRequest("r"))
     assert (answer.what, answer.step) == ("check", 5)
     assert jobs.queued(quiet.supervisor.connection)[0].args == {
         "step": 5,
@@ -206,7 +207,7 @@ def test_a_failed_check_is_tried_again_and_nothing_that_has_not_failed(quiet):
     }
     quiet.run("fine", (5,))
     with pytest.raises(Refused, match="fine has finished: nothing of it failed"):
-        requests_retry.retry(quiet.supervisor, protocol.Retry("fine"))
+        requests_retry.retry(quiet.supervisor, RetryRequest("fine"))
 
 
 def test_a_full_disk_is_waited_for(life):
@@ -224,7 +225,7 @@ def finished(life, step=9):
     life.reach(step)
     state = Finished(1.0, 2.0)
     assert life.end(state) == state
-    stop_pause_kill.stop(life.still.supervisor, protocol.Stop("r")) if jobs.queued(life.connection) else None
+    stop_pause_kill.stop(life.still.supervisor, Stop("r")) if jobs.queued(life.connection) else None
     return state
 
 
@@ -245,7 +246,7 @@ def test_a_refused_resume_leaves_a_finished_run_finished_and_says_why(life):
     assert life.jobs[-1].state == refusal
     life.resume(recipe=longer(life))
     assert life.row.said == ""
-    stop_pause_kill.stop(life.still.supervisor, protocol.Stop("r"))
+    stop_pause_kill.stop(life.still.supervisor, Stop("r"))
     assert (life.row.state, life.row.said, life.row.needs_you) == (state, "", False)
     assert runs.recipe(life.connection, life.run_id) == before
 
@@ -283,14 +284,14 @@ def test_a_pause_lets_the_run_wait_where_it_stands_in_the_queue(life, asked):
             life.resume(step=4)
     state = life.row.state
     assert (state.held, state.paused_at, state.place) == (False, None, 1), "ahead of what was queued after it"
-    stop_pause_kill.stop(life.still.supervisor, protocol.Stop("r"))
+    stop_pause_kill.stop(life.still.supervisor, Stop("r"))
     assert life.row.state == Stopped(2.0, "stop", 1.0)
 
 
 def test_other_settings_for_a_paused_run_are_refused_with_the_way(life):
     life.reach(4)
     life.end(Stopped(2.0, "pause", 1.0))
-    stop_pause_kill.pause(life.still.supervisor, protocol.Pause("r"))
+    stop_pause_kill.pause(life.still.supervisor, Pause("r"))
     with pytest.raises(Refused, match="Take it out first: finetop stop r"):
         life.resume(recipe=longer(life))
 
@@ -301,5 +302,5 @@ def test_what_could_not_go_on_is_not_paused(life):
     runs.set_recipe(life.connection, life.run_id, {**recipe, "train": train}, "m")
     life.start()
     with pytest.raises(Refused, match=r"r could not go on: train\.resumable is false"):
-        stop_pause_kill.pause(life.still.supervisor, protocol.Pause("r"))
+        stop_pause_kill.pause(life.still.supervisor, Pause("r"))
     assert data.word(life.row.state) == "running"

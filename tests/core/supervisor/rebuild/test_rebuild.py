@@ -12,10 +12,17 @@ import pytest
 from dumping import differences, dump
 from still import verdict
 
-from finetop.core import protocol
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
 from finetop.core.protocol import events, runs as data
+from finetop.core.protocol.messages.approaches import ApproachRun, SubmitApproaches
+from finetop.core.protocol.messages.checks import Check, Checks
+from finetop.core.protocol.messages.queue import Hold, Kill, Prioritise, Queue, Release, Stop
+from finetop.core.protocol.messages.remedies import Remedy
+from finetop.core.protocol.messages.runs import EventsSince, GetRun, Sql
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.protocol.messages.submit import Import, Resume, Submit
+from finetop.core.protocol.messages.triage import SetStanding, Standing
 from finetop.core.runtime import event_log
 from finetop.core.runtime.locks import take_lock
 from finetop.core.store import approaches, backups, queue_order, run_records
@@ -37,22 +44,22 @@ def lived(rig, tmp_path):
     )
     rig.wait_state(finished, "finished")
     wait_checked(rig, finished, 1)
-    rig.ask(protocol.Check(finished, 10))  # a look, as the claim is spent
+    rig.ask(Check(finished, 10))  # a look, as the claim is spent
     wait_checked(rig, finished, 2)
-    rig.ask(protocol.Check(finished, 30, general={"margin": 5.0}))
+    rig.ask(Check(finished, 30, general={"margin": 5.0}))
     wait_checked(rig, finished, 3)
     spread = rig.submit("spread", steps=30, saved=[10, 20], every=0.5, lost={"10": 0, "20": 30}, tells=15)
     rig.wait_state(spread, "finished")
-    rig.ask(protocol.Check(spread, 20))
+    rig.ask(Check(spread, 20))
     wait_checked(rig, spread, 1)
-    rig.ask(protocol.SetStanding(spread, "", protocol.Standing("looking", "ana", note="since when?")))
-    rig.ask(protocol.Remedy(spread, only=["interpolate"]))
+    rig.ask(SetStanding(spread, "", Standing("looking", "ana", note="since when?")))
+    rig.ask(Remedy(spread, only=["interpolate"]))
     rig.wait_job(spread, "remedy")
     resumed = rig.submit("resumed", steps=30, saved=[10, 20], end="die", once=True)
     rig.wait_state(resumed, "failed")
-    rig.ask(protocol.Check(resumed, 20))
+    rig.ask(Check(resumed, 20))
     wait_checked(rig, resumed, 1)
-    rig.ask(protocol.Resume(resumed, step=10, anyway=True))
+    rig.ask(Resume(resumed, step=10, anyway=True))
     rig.wait_state(resumed, "finished")
     rig.wait_state(rig.submit("garbled", steps=30, garbage=True), "finished")
     rig.wait_state(rig.submit("broken", steps=3, end="crash"), "failed")
@@ -62,20 +69,20 @@ def lived(rig, tmp_path):
     rig.wait_state("blocker", "running")
     child(rig, "child", "finished", 30)
     rig.submit("waits", steps=3)
-    rig.ask(protocol.Stop(rig.submit("cancelled", steps=3)))
-    rig.ask(protocol.Kill("blocker"))
-    rig.ask(protocol.Stop("waits"))
+    rig.ask(Stop(rig.submit("cancelled", steps=3)))
+    rig.ask(Kill("blocker"))
+    rig.ask(Stop("waits"))
     rig.wait_state("blocker", "stopped")
     rig.wait_state("child", "finished")
     rig.submit("last", steps=50_000, pause_s=0.05)
     rig.wait_state("last", "running")
     rig.submit("queued", steps=3)
     child(rig, "grandchild", "queued", None)
-    rig.ask(protocol.Prioritise("queued", 5))
-    rig.ask(protocol.Hold("queued"))
-    rig.ask(protocol.Hold())
+    rig.ask(Prioritise("queued", 5))
+    rig.ask(Hold("queued"))
+    rig.ask(Hold())
     hold(rig, "last", signal.SIGSTOP)
-    rig.ask(protocol.Shutdown())
+    rig.ask(Shutdown())
     rig.processes[-1].wait()
     yield rig, dump(rig.home.database)
     hold(rig, "last", signal.SIGCONT)
@@ -89,9 +96,7 @@ def hold(rig, name, number):
     deadline = time.monotonic() + 30
     while number == signal.SIGSTOP:
         taken = rig.ask(
-            protocol.Sql(
-                f"SELECT j.bytes_read FROM jobs j JOIN runs r ON r.id = run_id WHERE name = '{name}'"
-            )
+            Sql(f"SELECT j.bytes_read FROM jobs j JOIN runs r ON r.id = run_id WHERE name = '{name}'")
         )
         if taken.rows == [[(folder / "events.jsonl").stat().st_size]]:
             return
@@ -101,7 +106,7 @@ def hold(rig, name, number):
 
 def wait_checked(rig, name, count):
     deadline = time.monotonic() + 60
-    while len(rig.ask(protocol.Checks(name)).checks) < count or rig.ask(protocol.GetRun(name)).row.checking:
+    while len(rig.ask(Checks(name)).checks) < count or rig.ask(GetRun(name)).row.checking:
         assert time.monotonic() < deadline, rig.home.log.read_text()
         time.sleep(0.05)
 
@@ -110,13 +115,13 @@ def adopted(rig, tmp_path):
     loaded = rig_recipe(rig, steps=3)
     folder = tmp_path / "made-elsewhere"
     folder.mkdir()
-    rig.ask(protocol.Import(loaded, "recipe: 1\n", "adopted", str(folder), [3]))
+    rig.ask(Import(loaded, "recipe: 1\n", "adopted", str(folder), [3]))
     rig.wait_state("adopted", "finished")
 
 
 def compared(rig):
-    run = protocol.ApproachRun("compared", "prompt", 1, rig_recipe(rig, f1=[0.5]), "d" * 64)
-    ask = protocol.SubmitApproaches("kb", "s", "token_f1", [run], {"lora": "no rows"}, "recipe: 1\n")
+    run = ApproachRun("compared", "prompt", 1, rig_recipe(rig, f1=[0.5]), "d" * 64)
+    ask = SubmitApproaches("kb", "s", "token_f1", [run], {"lora": "no rows"}, "recipe: 1\n")
     rig.ask(ask)
     rig.wait_state("compared", "finished")
 
@@ -124,7 +129,7 @@ def compared(rig):
 def child(rig, name, parent, step):
     recipe = rig_recipe(rig, steps=3)
     reference = f"run:{parent}" + ("" if step is None else f"@{step}")
-    rig.ask(protocol.Submit({**recipe, "model": {**recipe["model"], "id": reference}}, "recipe: 1\n", name))
+    rig.ask(Submit({**recipe, "model": {**recipe["model"], "id": reference}}, "recipe: 1\n", name))
 
 
 def rig_recipe(rig, **plan):
@@ -162,21 +167,21 @@ def goes_on_from_there(rig):
     """The new database is as good as the old: the queue goes on, and the next run has a number of its own."""
     rig.start()
     rig.wait_ready()
-    assert rig.ask(protocol.GetRun("last")).jobs[0].attempt == 1
+    assert rig.ask(GetRun("last")).jobs[0].attempt == 1
     hold(rig, "last", signal.SIGCONT)
-    rig.ask(protocol.Kill("last"))
+    rig.ask(Kill("last"))
     rig.wait_state("last", "stopped")
-    assert rig.ask(protocol.Queue()).stopped == "the queue is held"
-    rig.ask(protocol.Release())
-    assert rig.ask(protocol.GetRun("queued")).row.state.because == "held"
-    rig.ask(protocol.Release("queued"))
+    assert rig.ask(Queue()).stopped == "the queue is held"
+    rig.ask(Release())
+    assert rig.ask(GetRun("queued")).row.state.because == "held"
+    rig.ask(Release("queued"))
     rig.wait_state("queued", "finished")
     name = rig.submit("newest", steps=1)
     rig.wait_state(name, "finished")
-    rows = rig.ask(protocol.Sql("SELECT count(*), count(DISTINCT id) FROM runs")).rows
+    rows = rig.ask(Sql("SELECT count(*), count(DISTINCT id) FROM runs")).rows
     assert rows == [[15, 15]]
     rig.wait_state("grandchild", "finished")
-    rig.ask(protocol.Shutdown())
+    rig.ask(Shutdown())
     rig.processes[-1].wait()
 
 
@@ -200,7 +205,7 @@ def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
     cold_rig.start()
     cold_rig.wait_ready()
     cold_rig.wait_state(cold_rig.submit("first", steps=20), "finished")
-    cold_rig.ask(protocol.Shutdown())
+    cold_rig.ask(Shutdown())
     cold_rig.processes[-1].wait()
     process = cold_rig.start()
     cold_rig.wait_ready()
@@ -232,9 +237,9 @@ def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, caps
     cold_rig.start()
     cold_rig.wait_ready()
     assert cold_rig.wait_state(name, "finished", timeout_s=60).step == 400
-    detail = cold_rig.ask(protocol.GetRun(name))
+    detail = cold_rig.ask(GetRun(name))
     assert detail.jobs[0].attempt == 1
-    steps = cold_rig.ask(protocol.EventsSince(name)).steps
+    steps = cold_rig.ask(EventsSince(name)).steps
     assert [step.step for step in steps] == list(range(1, 401))
 
 
@@ -365,8 +370,8 @@ def test_every_row_comes_back(quiet):
         member = approaches.Member(one, "lora", 1, False)
         approaches.add_member(quiet.supervisor.connection, "kb", member, "d" * 64)
     quiet.run("child", (5,), model="run:one@1")
-    looked_at = protocol.Standing("looking", "ana", note="since when?")
-    triage.say(quiet.supervisor, protocol.SetStanding("one", "", looked_at))
+    looked_at = Standing("looking", "ana", note="since when?")
+    triage.say(quiet.supervisor, SetStanding("one", "", looked_at))
     quiet.queue("waits", model="run:one@1")
     with transaction(quiet.supervisor.connection):
         queue_order.hold_all(quiet.supervisor.connection, held=True)

@@ -5,8 +5,14 @@ import time
 
 import pytest
 
-from finetop.core import approaches, protocol
+from finetop.core import approaches
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.approaches import Approaches, ApproachRun, SubmitApproaches
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.queue import Retry
+from finetop.core.protocol.messages.runs import GetRun, Sql
+from finetop.core.protocol.messages.session import Shutdown
+from finetop.core.protocol.messages.trash import Remove
 from finetop.core.protocol.runs import word
 from finetop.core.recipe.load import resolve_text
 from finetop.core.supervisor.rebuild.rebuild import rebuild
@@ -34,7 +40,7 @@ PLANS = {
 def ask_for(plans=PLANS, digest=lambda name: f"digest of {name}", only=(), seeds=None, **changed):
     points, _ = approaches.points(resolve_text(RECIPE).recipe, only, seeds)
     runs = [
-        protocol.ApproachRun(
+        ApproachRun(
             point.name,
             point.approach,
             point.seed,
@@ -46,13 +52,13 @@ def ask_for(plans=PLANS, digest=lambda name: f"digest of {name}", only=(), seeds
         if point.approach in plans
     ]
     facts = {"name": "kb", "subject": "s", "metric": "token_f1", "left_out": {}, "source": RECIPE}
-    return protocol.SubmitApproaches(runs=runs, **{**facts, **changed})
+    return SubmitApproaches(runs=runs, **{**facts, **changed})
 
 
 def wait_measured(rig, name="kb", timeout_s=60.0):
     deadline = time.monotonic() + timeout_s
     while True:
-        found = rig.ask(protocol.Approaches(name))
+        found = rig.ask(Approaches(name))
         if all(row.state != "under way" for row in found.rows):
             return found
         assert time.monotonic() < deadline, found
@@ -67,10 +73,10 @@ def test_what_trains_is_measured_when_it_is_trained_and_a_run_is_used_again(rig)
     ]
     (row,) = wait_measured(rig).rows
     assert row.news.after.mean == pytest.approx(0.55) and row.news.seconds > 0.1
-    assert [job.verb for job in rig.ask(protocol.GetRun("kb-lora")).jobs] == ["train", "measure"]
+    assert [job.verb for job in rig.ask(GetRun("kb-lora")).jobs] == ["train", "measure"]
     again = rig.ask(ask_for({"lora": PLANS["lora"]}, only=["lora"], seeds=1, subject="another"))
     assert again.comparison == "kb-2" and all(one.was_there for one in again.runs)
-    assert rig.ask(protocol.GetRun("kb-lora")).row.tags == ["approaches/kb", "approaches/kb-2"]
+    assert rig.ask(GetRun("kb-lora")).row.tags == ["approaches/kb", "approaches/kb-2"]
 
 
 @pytest.mark.slow
@@ -104,17 +110,17 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     assert said["changing knowledge"].startswith("Either way: new facts are answered better by")
     assert "retrieval, after 0.25 s of indexing (0.00 to 0.85, by 0.85" in said["changing knowledge"]
 
-    row = rig.ask(protocol.GetRun("kb-prompt")).row
+    row = rig.ask(GetRun("kb-prompt")).row
     assert (row.method, row.objective, word(row.state), row.tags) == (
         "none",
         "none",
         "finished",
         ["approaches/kb"],
     )
-    jobs = rig.ask(protocol.GetRun("kb-lora-s1")).jobs
+    jobs = rig.ask(GetRun("kb-lora-s1")).jobs
     assert [job.verb for job in jobs] == ["train", "measure"] and jobs[1].args["step"] == 3
     with pytest.raises(FinetopError, match="moves no weight"):
-        rig.ask(protocol.Check("kb-prompt"))
+        rig.ask(Check("kb-prompt"))
 
     # the same once more makes nothing; other settings of one approach make that one anew
     again = rig.ask(ask_for())
@@ -124,21 +130,21 @@ def test_a_comparison_is_queued_measured_shown_used_again_and_made_anew_from_the
     assert [(one.name, one.was_there) for one in other.runs] == [("kb-prompt-2", False)]
     found = wait_measured(rig)
     assert [row.target.mean for row in found.rows if row.name == "prompt"] == [pytest.approx(0.3)]
-    assert rig.ask(protocol.GetRun("kb-prompt")).row.tags == []
+    assert rig.ask(GetRun("kb-prompt")).row.tags == []
     elsewhere = rig.ask(ask_for(fewer, lambda name: f"other of {name}", subject="another target"))
     assert elsewhere.comparison == "kb-2" and elsewhere.runs[0].was_there
 
     rig.wait_state("kb-prompt-2", "finished")
-    before = rig.ask(protocol.Approaches("kb"))
-    assert rig.ask(protocol.Sql("SELECT count(*) FROM measured")).rows == [[6]]
-    rig.ask(protocol.Remove(["kb-prompt"]))
-    assert rig.ask(protocol.Sql("SELECT count(*) FROM measured")).rows == [[5]]
-    rig.ask(protocol.Shutdown())
+    before = rig.ask(Approaches("kb"))
+    assert rig.ask(Sql("SELECT count(*) FROM measured")).rows == [[6]]
+    rig.ask(Remove(["kb-prompt"]))
+    assert rig.ask(Sql("SELECT count(*) FROM measured")).rows == [[5]]
+    rig.ask(Shutdown())
     rig.processes[-1].wait()
     assert rebuild(rig.home).left_out == []
     rig.start()
     rig.wait_ready()
-    found = rig.ask(protocol.Approaches("kb"))
+    found = rig.ask(Approaches("kb"))
     assert found.rows == before.rows and found.advice == before.advice
     says_why_one_failed_and_tries_it_again(rig)
 
@@ -149,6 +155,6 @@ def says_why_one_failed_and_tries_it_again(rig):
     rig.wait_state("kb-prompt", "failed")
     (row,) = wait_measured(rig, "broken").rows
     assert row.state == "failed" and "no such document" in row.said
-    assert rig.ask(protocol.Retry("kb-prompt")).what == "approach"
+    assert rig.ask(Retry("kb-prompt")).what == "approach"
     with pytest.raises(FinetopError, match="there is no comparison 'kc'"):
-        rig.ask(protocol.Approaches("kc"))
+        rig.ask(Approaches("kc"))

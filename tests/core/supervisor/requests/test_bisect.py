@@ -7,7 +7,8 @@ import time
 
 from triage_store import told_of
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.triage import Earlier, LookEarlier
 from finetop.core.protocol.runs import Failed, Finished, State, Stopped
 from finetop.core.store import jobs
 from finetop.core.supervisor.jobs import after_job
@@ -17,20 +18,20 @@ from finetop.core.supervisor.requests import bisect
 def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
     name = rig.submit("bad", steps=6, saved=[2, 4, 6], lost={"2": 0, "4": 30, "6": 30})
     rig.wait_state(name, "finished")
-    before = rig.ask(protocol.Earlier(name))
+    before = rig.ask(Earlier(name))
     assert (before.unseen, before.most, before.text) == (3, 3, "")
-    answer = rig.ask(protocol.LookEarlier(name, on=True))
+    answer = rig.ask(LookEarlier(name, on=True))
     assert (answer.step, answer.message) == (
         6, "step 6 of bad is looked at; the next follows by itself until it is known."
     )  # fmt: skip
     deadline = time.monotonic() + 90
-    while (found := rig.ask(protocol.Earlier(name))).most and time.monotonic() < deadline:
+    while (found := rig.ask(Earlier(name))).most and time.monotonic() < deadline:
         time.sleep(0.1)
     assert (found.unseen, found.text) == (0, "regressed since step 4 (all checkpoints were looked at).")
-    looks = [job for job in rig.ask(protocol.GetRun(name)).jobs if job.verb == "check"]
+    looks = [job for job in rig.ask(GetRun(name)).jobs if job.verb == "check"]
     assert [job.args["step"] for job in looks] == [6, 2, 4]
     assert [job.args["watch"] for job in looks] == [False, True, True]
-    assert rig.ask(protocol.GetRun(name)).row.check.step == 6, "what it is known by stays its own claim"
+    assert rig.ask(GetRun(name)).row.check.step == 6, "what it is known by stays its own claim"
 
 
 def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
@@ -39,7 +40,7 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
     for step, count in ((1200, 9), (300, 0)):
         told = told_of({"arith": (count, 0)}, step, suite="quick")
         quiet.job(run, "check", told, Finished(1.0, 2.0), watch=step == 300)
-    found = asyncio.run(bisect.tell(supervisor, protocol.Earlier("bad")))
+    found = asyncio.run(bisect.tell(supervisor, Earlier("bad")))
     assert (found.unseen, found.most) == (2, 2)
 
     def ends(state: State) -> list[int]:
@@ -49,7 +50,7 @@ def test_what_can_not_be_used_is_left_out_and_a_stop_ends_them(quiet) -> None:
         after_job.settle(supervisor, job, state, None)
         return [one.args["step"] for one in jobs.queued(supervisor.connection)]
 
-    begin = protocol.LookEarlier("bad", on=True)
+    begin = LookEarlier("bad", on=True)
     assert asyncio.run(bisect.look(supervisor, begin)).step == 900
     assert ends(Stopped(2.0, "stop", 1.0)) == []
 

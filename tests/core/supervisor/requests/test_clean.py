@@ -6,8 +6,8 @@ import time
 import pytest
 from dumping import differences, dump
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput
+from finetop.core.protocol.messages.trash import Clean, Remove
 from finetop.core.supervisor.rebuild.rebuild import rebuild
 from finetop.core.supervisor.requests import clean, trash
 
@@ -24,7 +24,7 @@ ALL = {
 
 
 def shown(quiet, **keep):
-    return clean.clean(quiet.supervisor, protocol.Clean({**ALL, **keep})).items
+    return clean.clean(quiet.supervisor, Clean({**ALL, **keep})).items
 
 
 def names(items):
@@ -33,7 +33,7 @@ def names(items):
 
 def done(quiet, **keep):
     paths = [item.path for item in shown(quiet, **keep)]
-    return clean.clean(quiet.supervisor, protocol.Clean({**ALL, **keep}, paths)).items
+    return clean.clean(quiet.supervisor, Clean({**ALL, **keep}, paths)).items
 
 
 def steps_of(quiet, name):
@@ -79,7 +79,7 @@ def test_only_what_was_shown_goes(quiet):
     quiet.run("one", (1, 2, 3))
     clean.clean(
         quiet.supervisor,
-        protocol.Clean({**ALL, "last": 1}, ["runs/0001-one/checkpoints/step-000001", "../../etc"]),
+        Clean({**ALL, "last": 1}, ["runs/0001-one/checkpoints/step-000001", "../../etc"]),
     )
     assert steps_of(quiet, "one") == [2, 3]
 
@@ -141,7 +141,7 @@ def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
             "UPDATE runs SET recipe = ? WHERE id = ?",
             [f'{{"data": {{"train": [{{"path": "{folder}/{name}.jsonl"}}]}}}}', number],
         )
-    trash.remove(quiet.supervisor, protocol.Remove(["length-2-bb"]))
+    trash.remove(quiet.supervisor, Remove(["length-2-bb"]))
     trashed = next(quiet.home.trash.glob("*-length-2-bb"))
     (trashed / "recipe.yaml").write_text(f"data: {{train: [{{path: {folder}/length-2-bb.jsonl}}]}}")
     (item,) = shown(quiet, selected_days=30)
@@ -160,17 +160,17 @@ def test_selected_rows_go_once_no_run_names_them_in_the_trash_neither(quiet):
 
 def test_old_trash_goes_for_good(quiet):
     quiet.run("one")
-    trash.remove(quiet.supervisor, protocol.Remove(["one"]))
+    trash.remove(quiet.supervisor, Remove(["one"]))
     assert shown(quiet, trash_days=30) == []
     assert names(shown(quiet, trash_days=0)) == ["one"]
 
 
 def test_the_home_s_own_settings_hold_and_an_option_goes_before_them(quiet):
     quiet.run("one", (1, 2, 3, 4, 5))
-    assert names(clean.clean(quiet.supervisor, protocol.Clean()).items) == ["one@2", "one@1"]
+    assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@2", "one@1"]
     (quiet.home.root / "settings.yaml").write_text("settings: 1\nkeep: {last: 4}\n")
-    assert names(clean.clean(quiet.supervisor, protocol.Clean()).items) == ["one@1"]
-    assert names(clean.clean(quiet.supervisor, protocol.Clean({"last": 2})).items) == [
+    assert names(clean.clean(quiet.supervisor, Clean()).items) == ["one@1"]
+    assert names(clean.clean(quiet.supervisor, Clean({"last": 2})).items) == [
         "one@3",
         "one@2",
         "one@1",
@@ -182,4 +182,4 @@ def test_the_home_s_own_settings_hold_and_an_option_goes_before_them(quiet):
 )
 def test_a_policy_that_can_not_be_is_refused(quiet, keep):
     with pytest.raises(BadInput, match="keep"):
-        clean.clean(quiet.supervisor, protocol.Clean(keep))
+        clean.clean(quiet.supervisor, Clean(keep))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.preflight.plan.preview_messages import Shown
+from finetop.core.protocol.messages.machine import LookAhead
 from finetop.core.recipe.load import resolve_text
 
 CONFIG = {
@@ -33,15 +33,15 @@ def test_a_plan_is_made_where_model_and_data_are(rig, tmp_path: Path) -> None:
     text = f"recipe: 1\nextends: lora\nmodel: {{id: {model}}}\ndata: {{train: [{{path: {tmp_path}/faq.jsonl}}]}}\n"
     recipe = resolve_text(text).resolved
 
-    plan, row = ask(rig, protocol.LookAhead(recipe))
+    plan, row = ask(rig, LookAhead(recipe))
     assert plan.plan is not None and plan.plan.steps is not None
     assert plan.plan.steps.rows + plan.plan.steps.eval_rows == 40 and plan.plan.need > 0
     assert row.row == []  # there is no tokenizer to render it with
 
     (model / "config.json").unlink()
-    (trouble,) = ask(rig, protocol.LookAhead(recipe))
+    (trouble,) = ask(rig, LookAhead(recipe))
     assert trouble.plan is None and str(model) in trouble.trouble
 
 
-def ask(rig, request: protocol.LookAhead) -> list[Shown]:
+def ask(rig, request: LookAhead) -> list[Shown]:
     return [msgspec.convert(one, Shown) for one in rig.ask(request).findings]

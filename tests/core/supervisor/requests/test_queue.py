@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, Queue, Release
 from finetop.core.store import jobs, run_list, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import watch_settings
@@ -23,19 +23,19 @@ def ready(still, now=NOON):
 
 def listed(still):
     ready(still)
-    return [row.run for row in queue.listing(still.supervisor, protocol.Queue()).rows]
+    return [row.run for row in queue.listing(still.supervisor, Queue()).rows]
 
 
 def move(still, run, to, other=""):
-    return queue.move(still.supervisor, protocol.Move(run, to, other)).message
+    return queue.move(still.supervisor, Move(run, to, other)).message
 
 
 def hold(still, run=""):
-    return queue.hold(still.supervisor, protocol.Hold(run)).message
+    return queue.hold(still.supervisor, Hold(run)).message
 
 
 def release(still, run=""):
-    return queue.release(still.supervisor, protocol.Release(run)).message
+    return queue.release(still.supervisor, Release(run)).message
 
 
 def because(still, run):
@@ -67,9 +67,9 @@ def test_runs_are_moved_and_start_in_the_new_order(queued):
 
 
 def test_a_priority_goes_before_the_place_and_a_check_before_both(queued):
-    say = queue.prioritise(queued.supervisor, protocol.Prioritise("c", 5)).message
+    say = queue.prioritise(queued.supervisor, Prioritise("c", 5)).message
     assert say == "c has priority high, place 1."
-    assert queue.prioritise(queued.supervisor, protocol.Prioritise("a", 20)).message.endswith("low, place 3.")
+    assert queue.prioritise(queued.supervisor, Prioritise("a", 20)).message.endswith("low, place 3.")
     assert ready(queued) == ["c", "b", "a"]
     run = queued.supervisor.connection.execute("SELECT id FROM runs WHERE name = 'a'").fetchone()[0]
     with transaction(queued.supervisor.connection):
@@ -82,7 +82,7 @@ def test_a_priority_goes_before_the_place_and_a_check_before_both(queued):
 def test_a_held_run_waits_for_its_release_and_the_others_go_ahead(queued):
     assert hold(queued, "a") == "a is held. Let it go: finetop queue release a"
     assert (ready(queued), listed(queued)) == (["b", "c"], ["b", "c", "a"])
-    row = queue.listing(queued.supervisor, protocol.Queue()).rows[-1]
+    row = queue.listing(queued.supervisor, Queue()).rows[-1]
     assert (row.state.held, row.state.because, row.do) == (True, "held", "finetop queue release a")
     assert move(queued, "a", "first") == "a is first in the queue, and held."
     assert release(queued, "a") == "a goes on, place 1."
@@ -97,7 +97,7 @@ def test_a_held_queue_starts_nothing_and_says_so_of_every_run(queued):
     hold(queued, "b")
     assert ready(queued) == []
     assert [because(queued, run) for run in ("a", "b")] == ["the queue is held", "held"]
-    assert queue.listing(queued.supervisor, protocol.Queue()).stopped == "the queue is held"
+    assert queue.listing(queued.supervisor, Queue()).stopped == "the queue is held"
     assert release(queued, "b") == "b goes on, place 2; the queue is held."
     assert release(queued) == "the queue goes on."
     assert ready(queued) == ["a", "b", "c"]
@@ -126,7 +126,7 @@ def test_order_and_holds_outlive_the_supervisor(queued):
         (lambda s: move(s, "a", "before", "done"), Refused, "done does not wait"),
         (lambda s: hold(s, "done"), Refused, "does not wait"),
         (
-            lambda s: stop_pause_kill.pause(s.supervisor, protocol.Pause("done")),
+            lambda s: stop_pause_kill.pause(s.supervisor, Pause("done")),
             Refused,
             "there is nothing to pause",
         ),

@@ -2,9 +2,12 @@
 
 import pytest
 
-from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.remedies import Remedies, Remedy
+from finetop.core.protocol.messages.runs import GetRun, Sql
+from finetop.core.protocol.messages.submit import Export
+from finetop.core.protocol.messages.trash import Remove
 
 STRENGTHS = [f"interpolate-{strength}" for strength in (0.75, 0.5, 0.25, 0.1, 0.05)]
 
@@ -14,7 +17,7 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
         "one", steps=20, saved=[10, 20], lost=30, check=True, mended=["interpolate-0.5"], check_s=0.1
     )
     rig.wait_job(name, "check")
-    found = rig.ask(protocol.Remedies(name))
+    found = rig.ask(Remedies(name))
     assert (found.run, found.step, found.margin, found.best, found.job) == ("one", 20, 3.0, "", None)
     rows = {row.name: row for row in found.rows}
     assert list(rows)[:6] == ["checkpoint-10", *STRENGTHS]
@@ -23,19 +26,19 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     assert {one.name for one in found.retrainings} == {"kl-to-base", "lower-rate", "replay"}
     assert found.now.verdict == "regressed" and found.now.drop > 20, "as its check has it"
     assert (found.metric, found.base) == ("nats_per_token", {"nats_per_token": 2.9})
-    export = protocol.Export(name, str(tmp_path / "out"), remedy="interpolate-0.5")
+    export = Export(name, str(tmp_path / "out"), remedy="interpolate-0.5")
     with pytest.raises(FinetopError, match="was not tried yet"):
         rig.ask(export)
     with pytest.raises(FinetopError, match="Did you mean"):
-        rig.ask(protocol.Export(name, str(tmp_path / "out"), remedy="interpolat"))
+        rig.ask(Export(name, str(tmp_path / "out"), remedy="interpolat"))
 
-    queued = rig.ask(protocol.Remedy(name, only=["interpolate"]))
+    queued = rig.ask(Remedy(name, only=["interpolate"]))
     assert queued.names == STRENGTHS
     with pytest.raises(FinetopError, match="being tried already"):
-        rig.ask(protocol.Remedy(name))
+        rig.ask(Remedy(name))
     job = rig.wait_job(name, "remedy")
     assert isinstance(job.state, data.Finished) and job.id == queued.job_id
-    found = rig.ask(protocol.Remedies(name))
+    found = rig.ask(Remedies(name))
     rows = {row.name: row for row in found.rows}
     assert [name for name, row in rows.items() if row.verdict] == STRENGTHS
     assert (found.best, rows["interpolate-0.5"].confirmation) == ("interpolate-0.5", "ok")
@@ -44,9 +47,9 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     assert found.trying == STRENGTHS and not found.is_under_way
 
     # tried again, one takes its own place
-    rig.ask(protocol.Remedy(name, only=["interpolate-0.5", "checkpoint"]))
+    rig.ask(Remedy(name, only=["interpolate-0.5", "checkpoint"]))
     rig.wait_job(name, "remedy")
-    again = rig.ask(protocol.Sql("SELECT name, verdict, confirmation FROM remedies ORDER BY name")).rows
+    again = rig.ask(Sql("SELECT name, verdict, confirmation FROM remedies ORDER BY name")).rows
     assert again == [
         ["checkpoint-10", "regressed", ""],
         *([one, "ok" if one == "interpolate-0.5" else "regressed", "ok" if one == "interpolate-0.5" else ""]
@@ -55,11 +58,11 @@ def test_what_can_be_done_is_tried_kept_exported_and_removed_with_the_run(rig, t
     ]  # fmt: skip
 
     rig.ask(export)
-    told = rig.ask(protocol.GetRun(name)).jobs[-1].args
+    told = rig.ask(GetRun(name)).jobs[-1].args
     assert told["remedy"]["settings"] == {"strength": 0.5} and len(told["remedy"]["weights"]) == 64
     assert told["checkpoint"] == "checkpoints/step-000020"
-    rig.ask(protocol.Export(name, str(tmp_path / "earlier"), remedy="checkpoint-10"))
-    assert rig.ask(protocol.GetRun(name)).jobs[-1].args["checkpoint"] == "checkpoints/step-000010"
+    rig.ask(Export(name, str(tmp_path / "earlier"), remedy="checkpoint-10"))
+    assert rig.ask(GetRun(name)).jobs[-1].args["checkpoint"] == "checkpoints/step-000010"
     rig.wait_job(name, "export")
-    rig.ask(protocol.Remove([name]))
-    assert rig.ask(protocol.Sql("SELECT count(*) FROM remedies")).rows == [[0]]
+    rig.ask(Remove([name]))
+    assert rig.ask(Sql("SELECT count(*) FROM remedies")).rows == [[0]]

@@ -5,21 +5,21 @@ import os
 import pytest
 from dumping import differences, dump
 
-from finetop.core import protocol
 from finetop.core.errors import EnvironmentTrouble, NotFound, Refused
+from finetop.core.protocol.messages.trash import EmptyTrash, Remove, Restore
 from finetop.core.store import run_records, runs
 from finetop.core.supervisor.__main__ import open_home
 from finetop.core.supervisor.requests import trash
 
 
 def remove(quiet, *names, only_show=False):
-    made = trash.remove(quiet.supervisor, protocol.Remove(list(names), only_show))
+    made = trash.remove(quiet.supervisor, Remove(list(names), only_show))
     run_records.write_marked(quiet.supervisor.connection, quiet.supervisor.home.root)
     return made
 
 
 def restore(quiet, name):
-    made = trash.restore(quiet.supervisor, protocol.Restore(name))
+    made = trash.restore(quiet.supervisor, Restore(name))
     run_records.write_marked(quiet.supervisor.connection, quiet.supervisor.home.root)
     return made.message
 
@@ -65,7 +65,7 @@ def test_a_number_is_never_given_twice_though_its_run_is_gone_for_good(quiet):
     quiet.run("one")
     quiet.run("two")
     remove(quiet, "two")
-    trash.empty(quiet.supervisor, protocol.EmptyTrash(["0002-two"]))
+    trash.empty(quiet.supervisor, EmptyTrash(["0002-two"]))
     assert quiet.run("three") == 3
     assert quiet.rows("SELECT max(id) FROM jobs") == [(3,)]
 
@@ -136,9 +136,7 @@ def test_for_good_takes_what_was_shown_alone_and_follows_no_link(quiet, tmp_path
     quiet.run("two")
     (quiet.home.runs / "0001-one" / "link").symlink_to(outside)
     remove(quiet, "one", "two")
-    assert trash.empty(quiet.supervisor, protocol.EmptyTrash(["0001-one", "../runs"])).message.startswith(
-        "1 "
-    )
+    assert trash.empty(quiet.supervisor, EmptyTrash(["0001-one", "../runs"])).message.startswith("1 ")
     assert [one.name for one in trash.trashed(quiet.home)] == ["two"]
     trash.delete_discarded(quiet.home)
     assert list((quiet.home.trash / trash.GOING).iterdir()) == []

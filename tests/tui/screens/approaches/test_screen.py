@@ -9,7 +9,7 @@ import pytest
 from approach_fakes import ComparingSupervisor, answer, meanwhile, measured, measured_rows
 from tui_fakes import make_app, row_with, settled, text_of
 
-from finetop.core.protocol import Advice
+from finetop.core.protocol.messages.approaches import Advice
 from finetop.tui.screens.approaches.screen import ApproachesScreen
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen

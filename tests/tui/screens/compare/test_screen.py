@@ -10,7 +10,8 @@ from compare_fakes import SeveralRuns, three
 from run_fakes import make_run_app, source
 from tui_fakes import NOW, settled, text_of
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.data_versions import DataDiffer
+from finetop.core.protocol.messages.runs import Curves, GetRun
 from finetop.core.protocol.runs import Running
 from finetop.tui.screens.compare.draw import scatter_lines, table_lines
 from finetop.tui.screens.compare.screen import CompareScreen
@@ -66,7 +67,7 @@ async def test_the_footers_keys_do_what_they_say() -> None:
         asked = len(fake.asked)
         await pilot.press("plus")
         await settled(pilot, 0.2)
-        assert any(isinstance(ask, protocol.Curves) and ask.first for ask in fake.asked[asked:])
+        assert any(isinstance(ask, Curves) and ask.first for ask in fake.asked[asked:])
         await pilot.press("0", "j", "j", "X")
         await settled(pilot, 0.2)
         assert screen.names == ["support-full-1e-4", "support-r16"] and "Compare 2 runs" in text_of(app)
@@ -90,7 +91,7 @@ async def test_how_the_data_of_two_runs_differ_is_asked_once_for_each_pair() -> 
             await pilot.press(*keys)
             await settled(pilot, 0.2)
         assert "374 in both, 38 changed, 5 only in B" in text_of(app)
-        asked = [ask for ask in fake.asked if isinstance(ask, protocol.DataDiffer)]
+        asked = [ask for ask in fake.asked if isinstance(ask, DataDiffer)]
         assert [ask.other for ask in asked] == ["support-r16", "support-full-1e-5"]
 
 
@@ -126,7 +127,7 @@ async def test_runs_that_go_on_are_asked_for_again_and_others_not() -> None:
         fake.asked.clear()
         fake.change()
         await settled(pilot, 0.3)
-        assert {ask.run for ask in fake.asked if isinstance(ask, protocol.GetRun)} == {"support-r16"}
+        assert {ask.run for ask in fake.asked if isinstance(ask, GetRun)} == {"support-r16"}
 
 
 async def test_no_text_of_a_run_reaches_the_terminal_as_a_command() -> None:

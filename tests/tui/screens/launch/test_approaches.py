@@ -9,7 +9,7 @@ import pytest
 from approach_fakes import ComparingSupervisor, measured
 from tui_fakes import make_app, settled, text_of
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.approaches import SubmitApproaches
 from finetop.tui.screens.approaches.screen import ApproachesScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
 
@@ -42,8 +42,8 @@ async def opened(pilot: Any, recipe: str) -> None:
     await settled(pilot)
 
 
-def asked_of(fake: ComparingSupervisor) -> list[protocol.SubmitApproaches]:
-    return [ask for ask in fake.asked if isinstance(ask, protocol.SubmitApproaches)]
+def asked_of(fake: ComparingSupervisor) -> list[SubmitApproaches]:
+    return [ask for ask in fake.asked if isinstance(ask, SubmitApproaches)]
 
 
 async def test_c_asks_with_how_many_runs_then_queues_them_and_shows_the_comparison(folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.load import resolve_text
 from finetop.tui.screens.launch.form import Form, builtin_bases, edited, file_base, open_form, source_of
 from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def submitted(fake: FakeSupervisor) -> list[Any]:
-    return [ask for ask in fake.asked if isinstance(ask, protocol.Submit)]
+    return [ask for ask in fake.asked if isinstance(ask, Submit)]
 
 
 async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None:

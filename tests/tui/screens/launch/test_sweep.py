@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.submit import SubmitSweep
 from finetop.core.recipe.load import load_recipe
 from finetop.tui.screens.launch.form import Form, builtin_bases, edited, file_base, open_form
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write
@@ -65,10 +65,10 @@ async def test_w_takes_several_values_and_r_queues_a_run_for_each_after_asking(f
         await settled(pilot)
         assert "Queue 6 runs in the sweep mine?" in text_of(app)
         await pilot.press("escape")
-        assert not any(isinstance(ask, protocol.SubmitSweep) for ask in fake.asked)
+        assert not any(isinstance(ask, SubmitSweep) for ask in fake.asked)
         await pilot.press("R", "y")
         await settled(pilot, 0.3)
-        (ask,) = [ask for ask in fake.asked if isinstance(ask, protocol.SubmitSweep)]
+        (ask,) = [ask for ask in fake.asked if isinstance(ask, SubmitSweep)]
         assert [run.name for run in ask.runs] == [
             f"mine-lr{rate}-s{seed}" for rate in ("2e-5", "5e-6") for seed in (1, 2, 3)
         ]

@@ -11,8 +11,9 @@ from machine_fakes import Linked, app_on
 from queue_fakes import BUSY, FAULTY, LIVE, WAITING, QueueFake, make_gpu, make_gpus, make_live, make_waiting
 from tui_fakes import NOW, make_app, row_with, settled, text_of
 
-from finetop.core import protocol
-from finetop.core.protocol import GpuJob
+from finetop.core.protocol.messages.machine import GpuJob, GpuProcess
+from finetop.core.protocol.messages.queue import Hold, Move, Pause, Prioritise, Release, Stop
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.tui.line import line_width
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.state import OnMachine
@@ -56,7 +57,7 @@ async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_
         await opened(pilot)
         await pilot.press("right_square_bracket")
         await settled(pilot, 0.1)
-        assert fake.orders() == [protocol.Move("support-dpo", "before", "support-old")]
+        assert fake.orders() == [Move("support-dpo", "before", "support-old")]
         assert "▸ ○   2 support-dpo" in text_of(app)
         await pilot.press("u")
         await settled(pilot, 0.1)
@@ -67,10 +68,10 @@ async def test_keys_change_the_order_the_cursor_stays_on_its_run_and_u_takes_it_
         assert "support-dpo is first already." in text_of(app)
         await pilot.press("j", "left_square_bracket")
         await settled(pilot, 0.1)
-        assert fake.orders()[-1] == protocol.Move(LONG, "before", "support-dpo")
+        assert fake.orders()[-1] == Move(LONG, "before", "support-dpo")
         await pilot.press("right_curly_bracket")
         await settled(pilot, 0.1)
-        assert fake.orders()[-1] == protocol.Move(LONG, "last")
+        assert fake.orders()[-1] == Move(LONG, "last")
 
 
 async def test_the_priority_goes_up_and_down_by_its_names() -> None:
@@ -80,7 +81,7 @@ async def test_the_priority_goes_up_and_down_by_its_names() -> None:
         await opened(pilot)
         await pilot.press("plus")
         await settled(pilot, 0.1)
-        assert fake.orders() == [protocol.Prioritise("support-dpo", 5)]
+        assert fake.orders() == [Prioritise("support-dpo", 5)]
         await pilot.press("plus")
         await settled(pilot)
         assert "support-dpo has the highest of the named priorities." in text_of(app)
@@ -97,20 +98,20 @@ async def test_h_holds_r_releases_and_p_does_either() -> None:
         await opened(pilot)
         await pilot.press("H")
         await settled(pilot, 0.1)
-        assert fake.orders() == [protocol.Hold("support-dpo")]
+        assert fake.orders() == [Hold("support-dpo")]
         assert "next  R  release it" not in text_of(app)  # what came of it is said first
         await pilot.press("R")
         await settled(pilot, 0.1)
-        assert fake.orders()[-1] == protocol.Release("support-dpo")
+        assert fake.orders()[-1] == Release("support-dpo")
         await pilot.press("P")
         await settled(pilot, 0.1)
-        assert fake.orders()[-1] == protocol.Hold("support-dpo")
+        assert fake.orders()[-1] == Hold("support-dpo")
         await pilot.press("u")
         await settled(pilot, 0.1)
-        assert fake.orders()[-1] == protocol.Release("support-dpo")
+        assert fake.orders()[-1] == Release("support-dpo")
         await pilot.press("k", "P")
         await settled(pilot, 0.1)
-        assert fake.orders()[-1] == protocol.Pause("support-r16")
+        assert fake.orders()[-1] == Pause("support-r16")
         await pilot.press("H")
         await settled(pilot)
         assert "support-r16 is not waiting." in text_of(app)
@@ -128,7 +129,7 @@ async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
         assert not fake.orders()
         await pilot.press("S", "y")
         await settled(pilot, 0.1)
-        assert fake.orders() == [protocol.Stop("support-old")]
+        assert fake.orders() == [Stop("support-old")]
         assert "support-old" in row_with(app, "gone from the queue")  # it stays under the cursor until a key
         await pilot.press("j")
         await settled(pilot, 0.1)
@@ -145,7 +146,7 @@ async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
         assert "next  W  let the queue go on" in text_of(app)
         await pilot.press("W")
         await settled(pilot, 0.1)
-        assert fake.orders()[-2:] == [protocol.Hold(), protocol.Release()]
+        assert fake.orders()[-2:] == [Hold(), Release()]
 
 
 async def test_the_filter_hides_rows_and_enter_opens_the_run() -> None:
@@ -162,7 +163,7 @@ async def test_the_filter_hides_rows_and_enter_opens_the_run() -> None:
         assert len(names(app)) == 4
         await pilot.press("enter")
         await settled(pilot)
-        assert protocol.GetRun("support-eval") in fake.asked
+        assert GetRun("support-eval") in fake.asked
 
 
 async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its_run() -> None:
@@ -220,11 +221,11 @@ async def test_several_machines_have_their_gpus_and_queue_under_their_names() ->
             assert words in text_of(app)
         await pilot.press(*"jj", "j", "right_square_bracket")
         await settled(pilot, 0.2)
-        assert box.orders() == [protocol.Move("alone", "last")]
+        assert box.orders() == [Move("alone", "last")]
         assert not lab.orders()
         await pilot.press("W", "y")
         await settled(pilot, 0.1)
-        assert box.orders()[-1] == protocol.Hold()
+        assert box.orders()[-1] == Hold()
         assert "box: the queue is held" in text_of(app)
         lab.down()
         await settled(pilot, 0.3)
@@ -248,7 +249,7 @@ def test_hostile_words_of_a_machine_are_cleaned() -> None:
     evil = "\x1b]0;evil\x07\u202e\x00name"
     jobs = [GpuJob(1, evil, "train", None, None)]
     found = make_gpus(
-        make_gpu(0, jobs=jobs, kept_for=evil, others=[protocol.GpuProcess(1, evil, evil, 1.0)], others_gib=1.0),
+        make_gpu(0, jobs=jobs, kept_for=evil, others=[GpuProcess(1, evil, evil, 1.0)], others_gib=1.0),
         make_gpu(1, fault="failing", trouble=evil), make_gpu(2, left_out=evil), trouble=evil,
         on_cpu=jobs,
     )  # fmt: skip

@@ -11,7 +11,9 @@ import pytest
 from remedy_fakes import RUN, MendingSupervisor, after, answer, before, meanwhile, row, tried
 from tui_fakes import NOW, make_app, make_row, row_with, settled, text_of
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.queue import Stop
+from finetop.core.protocol.messages.remedies import Remedy
+from finetop.core.protocol.messages.submit import Export
 from finetop.core.protocol.runs import Failed, Finished
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.launch.screen import LaunchScreen
@@ -61,14 +63,14 @@ async def test_what_is_marked_is_tried_else_the_one_under_the_cursor_or_all() ->
         await pilot.press("escape", "j", "R")
         await settled(pilot)
         assert "Try 3/4 of the change, or all 4 that are left?" in text_of(app)
-        assert not of(protocol.Remedy, fake)
+        assert not of(Remedy, fake)
         await pilot.press("y")
         await settled(pilot)
         await pilot.press("space", "space", "R")
         await settled(pilot)
         await pilot.press("R", "a")
         await settled(pilot)
-        assert [ask.only for ask in of(protocol.Remedy, fake)] == [
+        assert [ask.only for ask in of(Remedy, fake)] == [
             ["interpolate-0.75"],
             ["interpolate-0.5", "interpolate-0.75"],
             ["interpolate-0.75", "interpolate-0.5", "intruders", "prune-small"],
@@ -89,7 +91,7 @@ async def test_one_is_exported_to_where_it_is_said() -> None:
         assert "write half-way to the base to /nowhere/support-full-1e-4-interpolate-0.5" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
-        (export,) = of(protocol.Export, fake)
+        (export,) = of(Export, fake)
         assert (export.run, export.step, export.remedy) == (RUN, 1200, "interpolate-0.5")
         assert export.to == "/nowhere/support-full-1e-4-interpolate-0.5"
         assert "it is verified when it is written" in text_of(app)
@@ -198,10 +200,10 @@ async def test_the_trying_is_ended_only_when_that_is_meant() -> None:
     async with app.run_test(size=(80, 24)) as pilot:
         await opened(pilot)
         await pilot.press("S", "escape")
-        assert not of(protocol.Stop, fake)
+        assert not of(Stop, fake)
         await pilot.press("S", "y")
         await settled(pilot)
-        assert len(of(protocol.Stop, fake)) == 1
+        assert len(of(Stop, fake)) == 1
 
 
 async def test_why_the_trying_failed_is_said() -> None:

@@ -13,9 +13,20 @@ import pytest
 from run_fakes import FakeRun, failed, make_detail, make_result, make_run_app, regressed, source, training
 from tui_fakes import NOW, make_check, row_with, settled, text_of
 
-from finetop.core import protocol
 from finetop.core.errors import NotFound, Refused
 from finetop.core.protocol.check_result import brief
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.data_versions import DataOf
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.runs import (
+    Curve,
+    Curves,
+    FindInLog,
+    GetRun,
+    Processes,
+    ProcessRow,
+    ReadLog,
+)
 from finetop.core.protocol.runs import (
     AlarmRow,
     Best,
@@ -232,15 +243,15 @@ async def test_an_event_is_on_the_screen_within_a_second_and_only_what_is_shown_
         while "running 830" not in text_of(app):
             await pilot.pause(0.02)
             assert time.monotonic() - began < 1.0
-        assert {type(ask) for ask in fake.asked} == {protocol.GetRun, protocol.Curves, protocol.ReadLog}
-        assert asked(fake, protocol.ReadLog)[0].offset > 0  # new lines only
+        assert {type(ask) for ask in fake.asked} == {GetRun, Curves, ReadLog}
+        assert asked(fake, ReadLog)[0].offset > 0  # new lines only
         assert "step 830/1200" in text_of(app)
         await pilot.press("tab", "tab")
         await settled(pilot)
         fake.asked.clear()
         fake.train_to(831)
         await settled(pilot)
-        assert {type(ask) for ask in fake.asked} == {protocol.GetRun}
+        assert {type(ask) for ask in fake.asked} == {GetRun}
 
 
 async def test_curves_are_not_asked_for_again_when_nothing_came() -> None:
@@ -251,7 +262,7 @@ async def test_curves_are_not_asked_for_again_when_nothing_came() -> None:
         fake.asked.clear()
         fake.change()
         await settled(pilot)
-        assert {type(ask) for ask in fake.asked} == {protocol.GetRun}
+        assert {type(ask) for ask in fake.asked} == {GetRun}
 
 
 async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -> None:
@@ -271,7 +282,7 @@ async def test_curves_of_a_week_are_asked_for_when_they_would_look_different() -
         fake.change()
         await settled(pilot)
         assert f"running {step:,}" in text_of(app)
-        return sum("loss" in ask.keys for ask in asked(fake, protocol.Curves))
+        return sum("loss" in ask.keys for ask in asked(fake, Curves))
 
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot)
@@ -335,7 +346,7 @@ async def test_zoom_asks_for_the_steps_in_view() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "plus")
-        asks = asked(fake, protocol.Curves)
+        asks = asked(fake, Curves)
         assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.view_state.shown.zoom
         assert "520" in row_with(app, "1120")
         await pilot.press("minus")
@@ -405,12 +416,12 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
         assert "by tokens" in row_with(app, " loss ") and "614k tok" in row_with(app, "0 tok")
         await pilot.press("x")
         await settled(pilot)
-        asks = asked(fake, protocol.Curves)
+        asks = asked(fake, Curves)
         # 820 s have passed and 380 are left
         assert (asks[-1].x, asks[-1].last) == ("time", 1500) and "25 min" in row_with(app, "0 s ")
         fake.train_to(900)
         await settled(pilot)
-        assert asked(fake, protocol.Curves)[-1].last == 1500, "the end stands while it holds"
+        assert asked(fake, Curves)[-1].last == 1500, "the end stands while it holds"
         await pilot.press("x")
         await settled(pilot)
         assert "epoch 2" in row_with(app, "epoch 0")
@@ -430,7 +441,7 @@ async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
         assert row_with(app, "── step ").endswith(f"l log at step {step}")
         await pilot.press("plus")
         await settled(pilot)
-        ask = asked(fake, protocol.Curves)[-1]
+        ask = asked(fake, Curves)[-1]
         assert ask.x == "tokens" and ask.last - ask.first == 307_200
 
 
@@ -465,7 +476,7 @@ async def test_any_metric_can_be_made_a_chart_and_stays_one_while_the_app_is_ope
         await pilot.press("enter")
         await settled(pilot)
         assert "│▸KL to start  .13" in row_with(app, " loss ")
-        assert "kl" in asked(fake, protocol.Curves)[-2].keys
+        assert "kl" in asked(fake, Curves)[-2].keys
         await pilot.press("escape")
         await settled(pilot)
         await opened(fake, pilot)
@@ -533,7 +544,7 @@ async def test_search_covers_the_whole_log_newest_first_and_marks_what_it_finds(
         assert text_of(app).splitlines()[5].startswith("▸step 300/1200: cuda loss")
         spans = app.screen.query_one("#body", Lines).lines[1]
         assert ("cuda", "reverse") in spans
-        parts = [ask.end for ask in asked(fake, protocol.FindInLog)]
+        parts = [ask.end for ask in asked(fake, FindInLog)]
         assert len(parts) == -(-len(fake.log) // fake.part) and parts[0] == -1 and parts[-1] > 0
         await pilot.press("comma")
         await settled(pilot)
@@ -581,7 +592,7 @@ async def test_a_step_is_gone_to_by_its_number_and_from_the_charts_cursor() -> N
         fake.asked.clear()
         fake.train_to(821)
         await settled(pilot)
-        assert len(asked(fake, protocol.ReadLog)) == 1, "the log's end alone, not the part in view"
+        assert len(asked(fake, ReadLog)) == 1, "the log's end alone, not the part in view"
         for _ in range(60):
             await pilot.press("pagedown")
             await pilot.pause(0.03)
@@ -598,7 +609,7 @@ async def test_v_shows_another_jobs_log() -> None:
         await pilot.press("v")
         await settled(pilot)
         assert "log of job 15, check" in text_of(app)
-        assert asked(fake, protocol.ReadLog)[-1].job == 15
+        assert asked(fake, ReadLog)[-1].job == 15
 
 
 async def test_samples_show_start_middle_and_end_and_all_on_demand() -> None:
@@ -659,7 +670,7 @@ async def test_parents_and_children_are_a_tree_whose_runs_open() -> None:
         assert row_with(app, "next ") == " next  enter  open support-dpo"
         await pilot.press("enter")
         await settled(pilot)
-        assert app.screen is not screen and protocol.GetRun("support-dpo") in fake.asked
+        assert app.screen is not screen and GetRun("support-dpo") in fake.asked
 
 
 async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists_the_processes() -> None:
@@ -668,7 +679,7 @@ async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists
     async with app.run_test(size=LARGE) as pilot:
         await opened(fake, pilot, "shift+tab")
         assert "│ memory  38.2 GiB" in row_with(app, " GPU busy  91 %")
-        assert set(asked(fake, protocol.Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
+        assert set(asked(fake, Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
         assert row_with(app, " not available") == " not available: power, temperature, host memory"
         assert row_with(app, "run_job").split() == [
             *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.run_job", "0012-train", "runs")
@@ -676,7 +687,7 @@ async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists
         assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
         fake.change()
         await settled(pilot)
-        assert len(asked(fake, protocol.Processes)) == 1, "not at every change"
+        assert len(asked(fake, Processes)) == 1, "not at every change"
 
 
 async def test_the_recipe_marks_what_is_learned_and_counts_rows() -> None:
@@ -809,7 +820,7 @@ async def test_steps_list_checkpoints_with_what_was_found_and_check_the_chosen_o
         assert "check step 300 for forgetting" in row_with(app, "next ")
         await pilot.press("f")
         await settled(pilot)
-        assert asked(fake, protocol.Check) == [protocol.Check("support-r16", 300)]
+        assert asked(fake, Check) == [Check("support-r16", 300)]
 
 
 # --- what acts ----------------------------------------------------------------------------------------------
@@ -820,7 +831,7 @@ async def test_f_checks_the_newest_checkpoint_and_says_so() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, "f")
-        assert asked(fake, protocol.Check) == [protocol.Check("support-r16", None)]
+        assert asked(fake, Check) == [Check("support-r16", None)]
         assert "a check of support-r16 at step 820 is queued." in text_of(app)
 
 
@@ -832,10 +843,10 @@ async def test_stop_asks_names_the_run_and_says_what_is_saved() -> None:
         assert " Stop support-r16?  It saves step 820 first." in text_of(app)
         await pilot.press("escape")
         await settled(pilot)
-        assert asked(fake, protocol.Stop) == [] and isinstance(app.screen, RunScreen)
+        assert asked(fake, Stop) == [] and isinstance(app.screen, RunScreen)
         await pilot.press("S", "y")
         await settled(pilot)
-        assert asked(fake, protocol.Stop) == [protocol.Stop("support-r16")]
+        assert asked(fake, Stop) == [Stop("support-r16")]
         assert "support-r16 is being ended." in text_of(app)
 
 
@@ -847,7 +858,7 @@ async def test_kill_asks_and_counts_the_steps_that_are_lost() -> None:
         assert " Kill support-r16?  220 steps lost: step 600 is saved." in text_of(app)
         await pilot.press("y")
         await settled(pilot)
-        assert asked(fake, protocol.Kill) == [protocol.Kill("support-r16")]
+        assert asked(fake, Kill) == [Kill("support-r16")]
 
 
 async def test_a_run_that_has_ended_is_not_stopped() -> None:
@@ -975,7 +986,7 @@ async def test_no_outside_text_reaches_the_terminal_raw() -> None:
     fake.detail = msgspec.structs.replace(fake.detail, checks=[short], row=row)
     fake.checks = [{"check_id": 15, "at": NOW, **result}]
     fake.log += HOSTILE + "\n" + HOSTILE
-    fake.processes = [protocol.ProcessRow(1, 12, HOSTILE, "R", 1.0, None, None)]
+    fake.processes = [ProcessRow(1, 12, HOSTILE, "R", 1.0, None, None)]
     for size in (SMALL, (20, 5)):
         app = make_run_app(fake)
         async with app.run_test(size=size) as pilot:
@@ -1029,10 +1040,8 @@ def test_unknown_metrics_come_last_and_the_evaluation_stays_with_the_loss() -> N
 
 
 def test_the_forecast_needs_half_of_the_limit_and_a_rise() -> None:
-    def curve(*values: float) -> protocol.Curve:
-        return protocol.Curve(
-            "drift", [at * 8 for at in range(len(values))], [], [], list(values), 1, None, 0
-        )
+    def curve(*values: float) -> Curve:
+        return Curve("drift", [at * 8 for at in range(len(values))], [], [], list(values), 1, None, 0)
 
     assert drift_forecast(curve(0.0, 0.02, 0.04, 0.06), 0.1, 0, 640, 64) == 400
     assert drift_forecast(curve(0.0, 0.01, 0.02, 0.03), 0.1, 0, 640, 64) is None
@@ -1084,7 +1093,7 @@ async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> 
         await pilot.press("tab", "tab")
         await settled(pilot, 0.2)
         assert "faq.jsonl v2 (417 rows; 38 changed, 5 new since v1, of support-r8)" in text_of(app)
-        assert sum(isinstance(ask, protocol.DataOf) for ask in fake.asked) == 1
+        assert sum(isinstance(ask, DataOf) for ask in fake.asked) == 1
         await pilot.press("shift+tab", "shift+tab")
         fake.change(old)
         await settled(pilot, 0.5)

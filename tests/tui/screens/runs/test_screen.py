@@ -20,7 +20,12 @@ from tui_fakes import (
     text_of,
 )
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.notes import Note, Tag
+from finetop.core.protocol.messages.queue import Kill, Pause, Release, Retry, Stop
+from finetop.core.protocol.messages.runs import Runs
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.messages.trash import Restore
 from finetop.core.protocol.runs import Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
@@ -145,7 +150,7 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
         await pilot.press("g")
         await settled(pilot)
         assert "run-00000" in cursor_row(app)
-        assert sum(ask.limit for ask in asked(fake, protocol.Runs)) <= 6 * CHUNK
+        assert sum(ask.limit for ask in asked(fake, Runs)) <= 6 * CHUNK
 
 
 async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,7 +188,7 @@ async def test_o_sorts_another_way_and_the_headings_go() -> None:
         await pilot.press("o", "o")
         await settled(pilot)
         assert "sort: by name" in text_of(app)
-        assert asked(fake, protocol.Runs)[-1].sort == "name"
+        assert asked(fake, Runs)[-1].sort == "name"
         assert " needs you\n" not in text_of(app)
 
 
@@ -239,7 +244,7 @@ async def test_enter_without_runs_queues_the_demo() -> None:
         await settled(pilot)
         await pilot.press("enter")
         await settled(pilot, 0.5)
-        assert [ask.name for ask in asked(fake, protocol.Submit)] == ["demo-lora", "demo-full-hot"]
+        assert [ask.name for ask in asked(fake, Submit)] == ["demo-lora", "demo-full-hot"]
         assert "2 runs are queued" in text_of(app)
 
 
@@ -265,11 +270,11 @@ async def test_stop_asks_and_only_y_stops() -> None:
         assert rows[-1] == " y stop   K kill now, saves nothing   esc leave it running"
         await pilot.press("j", "x", "escape")
         await settled(pilot)
-        assert not asked(fake, protocol.Stop)
+        assert not asked(fake, Stop)
         assert "support-r16" in cursor_row(app)
         await pilot.press("S", "y")
         await settled(pilot)
-        assert asked(fake, protocol.Stop) == [protocol.Stop("support-r16")]
+        assert asked(fake, Stop) == [Stop("support-r16")]
         assert "support-r16 is being ended." in text_of(app)
         await pilot.press("k")
         await settled(pilot)
@@ -283,7 +288,7 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         await settled(pilot)
         await pilot.press("j", "j", "j", "P")
         await settled(pilot)
-        assert asked(fake, protocol.Pause) == [protocol.Pause("support-r16")]
+        assert asked(fake, Pause) == [Pause("support-r16")]
         assert "support-r16 was told." in text_of(app)
         held = [
             msgspec.structs.replace(row, state=Queued(1, held=True, paused_at=820))
@@ -299,7 +304,7 @@ async def test_P_pauses_what_runs_or_waits_and_lets_go_on_what_is_held() -> None
         assert " P go on " in text_of(app).splitlines()[-1]
         await pilot.press("P")
         await settled(pilot)
-        assert asked(fake, protocol.Release) == [protocol.Release("support-r16")]
+        assert asked(fake, Release) == [Release("support-r16")]
 
 
 async def test_T_tries_a_failed_run_again() -> None:
@@ -312,7 +317,7 @@ async def test_T_tries_a_failed_run_again() -> None:
         assert "has ended: nothing to pause." in text_of(app)
         await pilot.press("j", "T")
         await settled(pilot)
-        (order,) = asked(fake, protocol.Retry)
+        (order,) = asked(fake, Retry)
         assert f"{order.run} goes on from step 400, 2nd in the queue." in text_of(app)
 
 
@@ -326,7 +331,7 @@ async def test_kill_asks_and_offers_to_stop_in_place() -> None:
         assert "Kill support-r16?  Steps since its last checkpoint are lost." in text_of(app)
         await pilot.press("y")
         await settled(pilot)
-        assert asked(fake, protocol.Kill) == [protocol.Kill("support-r16")]
+        assert asked(fake, Kill) == [Kill("support-r16")]
 
 
 async def test_a_queued_run_is_taken_out_and_an_ended_one_is_not_asked_about() -> None:
@@ -342,7 +347,7 @@ async def test_a_queued_run_is_taken_out_and_an_ended_one_is_not_asked_about() -
         assert "Take support-r64 out of the queue?" in text_of(app)
         await pilot.press("y")
         await settled(pilot)
-        assert asked(fake, protocol.Stop) == [protocol.Stop("support-r64")]
+        assert asked(fake, Stop) == [Stop("support-r64")]
 
 
 async def test_f_queues_a_check_and_a_refusal_is_said() -> None:
@@ -352,7 +357,7 @@ async def test_f_queues_a_check_and_a_refusal_is_said() -> None:
         await settled(pilot)
         await pilot.press("f")
         await settled(pilot)
-        assert asked(fake, protocol.Check) == [protocol.Check("support-full-1e-4")]
+        assert asked(fake, Check) == [Check("support-full-1e-4")]
         assert "a check of support-full-1e-4 at step 1,200 is queued." in text_of(app)
         fake.rows = []
         await pilot.press("n")  # a run that is gone by now
@@ -469,7 +474,7 @@ async def test_the_state_row_says_filter_group_and_order_and_groups_have_heading
         await pilot.press("o")
         await settled(pilot)
         assert "by method  o sort: newest first" in text_of(app).splitlines()[1]
-        assert asked(fake, protocol.Runs)[-1].filter == "support group:method"
+        assert asked(fake, Runs)[-1].filter == "support group:method"
 
 
 async def test_the_palette_begins_to_type_an_order() -> None:
@@ -546,11 +551,11 @@ async def test_several_are_stopped_once_their_number_is_typed() -> None:
         assert text_of(app).splitlines()[-2] == " Stop 2 runs (1 other has ended)? Type 2:"
         await pilot.press("1", "enter")
         await settled(pilot)
-        assert not asked(fake, protocol.Stop)
+        assert not asked(fake, Stop)
         assert text_of(app).splitlines()[-2].endswith("2 runs: type that number")
         await pilot.press("backspace", "2", "enter")
         await settled(pilot)
-        assert asked(fake, protocol.Stop) == [protocol.Stop("legal-cpt"), protocol.Stop("support-r16")]
+        assert asked(fake, Stop) == [Stop("legal-cpt"), Stop("support-r16")]
         assert "2 of 2 done: legal-cpt is being ended." in text_of(app)
 
 
@@ -571,7 +576,7 @@ async def test_X_asks_moves_to_the_trash_and_u_brings_back() -> None:
         assert "marked" not in text_of(app).splitlines()[1]
         await pilot.press("u")
         await settled(pilot, 0.3)
-        assert asked(fake, protocol.Restore) == [protocol.Restore("2"), protocol.Restore("1")]
+        assert asked(fake, Restore) == [Restore("2"), Restore("1")]
         assert "undone: the trash: 2 runs." in text_of(app)
         await pilot.press("u")
         await settled(pilot)
@@ -590,17 +595,17 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
         assert "is no tag" in text_of(app).splitlines()[-2]
         await pilot.press("enter")
         await settled(pilot)
-        assert not asked(fake, protocol.Tag)
+        assert not asked(fake, Tag)
         await typed(pilot, 'draft "too hot"')
         await pilot.press("enter")
         await settled(pilot)
-        assert asked(fake, protocol.Tag) == [protocol.Tag("support-full-1e-4", ["keep"], ["draft"])]
-        assert asked(fake, protocol.Note) == [protocol.Note("support-full-1e-4", "too hot")]
+        assert asked(fake, Tag) == [Tag("support-full-1e-4", ["keep"], ["draft"])]
+        assert asked(fake, Note) == [Note("support-full-1e-4", "too hot")]
         assert 'support-full-1e-4: keep, "too hot". u takes it back.' in text_of(app)
         await pilot.press("u")
         await settled(pilot)
-        assert asked(fake, protocol.Tag)[-1] == protocol.Tag("support-full-1e-4", ["draft"], ["keep"])
-        assert asked(fake, protocol.Note)[-1] == protocol.Note("support-full-1e-4", "before")
+        assert asked(fake, Tag)[-1] == Tag("support-full-1e-4", ["draft"], ["keep"])
+        assert asked(fake, Note)[-1] == Note("support-full-1e-4", "before")
 
 
 async def test_columns_are_chosen_kept_and_shown_where_they_fit(
@@ -622,7 +627,7 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
         await settled(pilot)
         assert "eval_loss" in row_with(app, "did it forget?")
         assert "1.020" in cursor_row(app)
-        assert asked(fake, protocol.Runs)[-1].settings == ["method.rank"]
+        assert asked(fake, Runs)[-1].settings == ["method.rank"]
     for width, is_there in ((80, False), (120, True)):
         app = make_app(fake)
         async with app.run_test(size=(width, 24)) as pilot:

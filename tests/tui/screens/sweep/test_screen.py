@@ -9,8 +9,8 @@ import pytest
 from sweep_fakes import SweepingSupervisor, answer, by_rate, by_selector, by_word, swept
 from tui_fakes import make_app, make_check, row_with, settled, text_of
 
-from finetop.core import protocol
 from finetop.core.client import seed_groups
+from finetop.core.protocol.messages.runs import SweepBrief
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -163,7 +163,7 @@ async def test_hostile_words_draw_nothing_of_their_own(size: tuple[int, int]) ->
         msgspec.structs.replace(one, row=msgspec.structs.replace(one.row, name=HOSTILE)) for one in runs
     ]
     found = answer(hostile, [HOSTILE])
-    fake = SweepingSupervisor(msgspec.structs.replace(found, sweeps=[protocol.SweepBrief(HOSTILE, 2, 2, 0)]))
+    fake = SweepingSupervisor(msgspec.structs.replace(found, sweeps=[SweepBrief(HOSTILE, 2, 2, 0)]))
     app = make_app(fake)
     async with app.run_test(size=size) as pilot:
         app.open_sweep("")

@@ -10,9 +10,9 @@ from triage_fakes import FakeTriage, make_store
 from triage_store import add_run, take_in, told_of
 from tui_fakes import make_app, row_with, settled, text_of
 
-from finetop.core import protocol
 from finetop.core.commands.shared.triage_state import own_name
-from finetop.core.protocol import TriageCell
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.triage import LookEarlier, LostItems, SetStanding, Standing, TriageCell
 from finetop.core.store.database import open_store
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
@@ -160,7 +160,7 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "A", *"for the paper", "enter")
         assert "support-full-1e-4 is accepted: for the paper" in text_of(app)
-        (said,) = asked(fake, protocol.SetStanding)
+        (said,) = asked(fake, SetStanding)
         assert (said.standing.state, said.standing.by, said.task) == ("accepted", own_name(), "")
         await settled(pilot, 0.1)
         rows = text_of(app).splitlines()
@@ -173,7 +173,7 @@ async def test_a_reason_is_typed_the_badge_falls_and_u_takes_it_back(
         await pilot.press("u")
         await settled(pilot, 0.1)
         assert "2 Triage 3" in text_of(app).splitlines()[0]
-        assert asked(fake, protocol.SetStanding)[-1].standing == protocol.Standing()
+        assert asked(fake, SetStanding)[-1].standing == Standing()
 
 
 async def test_esc_leaves_a_reason_unsaid_and_no_reason_is_none(store: duckdb.DuckDBPyConnection) -> None:
@@ -181,7 +181,7 @@ async def test_esc_leaves_a_reason_unsaid_and_no_reason_is_none(store: duckdb.Du
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "A", "x", "escape", "A", "enter")
-        assert not asked(fake, protocol.SetStanding)
+        assert not asked(fake, SetStanding)
 
 
 async def test_o_owns_it_and_gives_it_back_f_names_the_fix_t_notes(store: duckdb.DuckDBPyConnection) -> None:
@@ -257,10 +257,10 @@ async def test_items_begin_with_their_kinds_and_a_filter_sifts_them(store: duckd
 
 
 def test_a_filter_of_items_is_read_word_by_word() -> None:
-    wanted = protocol.LostItems("r", "t", "two digits", "lost", 1.5, 3, "7 + 5")
+    wanted = LostItems("r", "t", "two digits", "lost", 1.5, 3, "7 + 5")
     assert asked_for("r", "t", "lost kind:two+digits margin>1.5 runs>2 7 + 5") == wanted
     for odd in ("margin>x", "runs>", "kind:", "margin>-1", "margin>nan"):
-        assert asked_for("r", "t", odd) == protocol.LostItems("r", "t", text=odd)
+        assert asked_for("r", "t", odd) == LostItems("r", "t", text=odd)
 
 
 async def test_an_item_says_when_it_was_lost_and_where_else(store: duckdb.DuckDBPyConnection) -> None:
@@ -297,10 +297,10 @@ async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
         shown = text_of(app).splitlines()
         assert "Find the checkpoint that lost it (bisects 7)?  3 checks at most, about 2 min" in shown[-2]
         assert "y find it   o one check   esc leave it" in shown[-1]
-        assert asked(fake, protocol.LookEarlier) == []
+        assert asked(fake, LookEarlier) == []
         await pilot.press("y")
         await settled(pilot)
-        assert asked(fake, protocol.LookEarlier) == [protocol.LookEarlier("support-full-1e-4", on=True)]
+        assert asked(fake, LookEarlier) == [LookEarlier("support-full-1e-4", on=True)]
         assert "step 900 of support-full-1e-4 is looked at." in text_of(app)
 
 
@@ -317,13 +317,13 @@ async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckD
         assert "y 80 of arith, about 40 s   a all 560, about 4 min   esc leave it" in shown[-1]
         await pilot.press("y")
         await settled(pilot)
-        assert asked(fake, protocol.Check) == [protocol.Check("support-full-1e-4", more=["arith"])]
+        assert asked(fake, Check) == [Check("support-full-1e-4", more=["arith"])]
         await pilot.press("left", "f")
         await settled(pilot)
         assert "y all 560, about 4 min   esc leave it" in text_of(app)
         await pilot.press("y")
         await settled(pilot)
-        assert asked(fake, protocol.Check)[-1] == protocol.Check("support-full-1e-4", more=[])
+        assert asked(fake, Check)[-1] == Check("support-full-1e-4", more=[])
 
 
 async def test_c_compares_what_is_marked_else_with_a_run_that_is_ok(store: duckdb.DuckDBPyConnection) -> None:
@@ -363,7 +363,7 @@ async def test_nothing_to_triage_says_so_and_checks_what_has_no_check(tmp_path: 
         assert "Check 2 runs?  support-r3, support-r2" in text_of(app)
         await pilot.press("y")
         await settled(pilot)
-        assert [ask.run for ask in asked(fake, protocol.Check)] == ["support-r3", "support-r2"]
+        assert [ask.run for ask in asked(fake, Check)] == ["support-r3", "support-r2"]
     connection.close()
 
 
@@ -448,11 +448,11 @@ def open_evil(folder: Path, evil: str) -> duckdb.DuckDBPyConnection:
     connection.execute(
         "UPDATE checks SET result = replace(result, 'carry', ?)", [repr(evil)[1:-1].replace("\\x", "\\u00")]
     )
-    standing = protocol.Standing("accepted", evil, reason=evil, note=evil)
+    standing = Standing("accepted", evil, reason=evil, note=evil)
     fake: Any = FakeTriage(connection)
     from finetop.core.supervisor.requests import triage
 
-    triage.say(fake._own, protocol.SetStanding(str(run), "", standing))
+    triage.say(fake._own, SetStanding(str(run), "", standing))
     return connection
 
 
