@@ -112,6 +112,9 @@ async def _judge(
     tree = processes.below(int(known["pid"]), seen)
     main = seen.get(int(known["job_pid"]))
     is_stopped = main is not None and main.state == processes.STOPPED
+    if vital.stopped_s and not is_stopped:  # it goes on, and its next step may take minutes: a silence of its own
+        vital.silent_s, vital.asked_at = 0.0, None
+        vital.uses.clear()
     vital.stopped_s = vital.stopped_s + passed if is_stopped else 0.0
     moved = processes.bytes_moved(process.pid for process in tree)
     vital.uses.append(Use(vital.silent_s, sum(process.cpu_s for process in tree), moved))

@@ -3,9 +3,12 @@
 import time
 from collections import deque
 
+import msgspec
 import pytest
 
-from finetop.core import run as data
+from finetop.core import processes, run as data
+from finetop.core.processes import Process
+from finetop.core.settings import Hung
 from finetop.core.store import jobs
 from finetop.core.store.open import transaction
 from finetop.core.supervisor.life import vitals
@@ -65,14 +68,53 @@ def test_a_gpu_that_works_is_no_idleness():
     )
 
 
-async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
-    """A machine that slept, a supervisor that was stopped, a clock that was set: none makes a job hung."""
-    run_id = quiet.queue("one")
-    supervisor = quiet.supervisor
+def live_job(supervisor):
+    """Let the job that is queued run, as the store has it."""
     (job,) = jobs.queued(supervisor.connection)
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, data.Running(since=time.time()))
     supervisor.live = jobs.live(supervisor.connection)
+    return supervisor.live[0]
+
+
+async def look_after(supervisor, seconds, size=0):
+    supervisor.vitals_at = time.monotonic() - seconds
+    (job,) = supervisor.live
+    await vitals.look(supervisor, {job.id: size})
+    return jobs.state_of(supervisor.connection, job.id).pulse
+
+
+async def test_what_was_told_while_the_supervisor_did_not_look_is_no_silence(quiet):
+    quiet.queue("one")
+    supervisor = quiet.supervisor
+    job = live_job(supervisor)
+    for size in (0, 500, 900):
+        await look_after(supervisor, 3600.0, size)
+        assert supervisor.vitals[job.id].silent_s == 0.0
+
+
+async def test_who_was_stopped_and_goes_on_has_all_the_time_again(quiet, monkeypatch):
+    """It is not killed as hung before its first step behind the stop."""
+    quiet.queue("one")
+    supervisor = quiet.supervisor
+    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="kill"))
+    job = live_job(supervisor)
+    process = Process(11, 10, processes.STOPPED, 1.0)
+    monkeypatch.setattr(vitals.local, "record", lambda *_: {"pid": 10, "job_pid": 11})
+    monkeypatch.setattr(processes, "look", lambda: {10: process._replace(pid=10, parent=1), 11: process})
+    seen = [await look_after(supervisor, 5.0) for _ in range(5)]
+    assert seen[-1] == "stopped"
+    process = process._replace(state="S")
+    assert await look_after(supervisor, 5.0) == ""
+    assert [await look_after(supervisor, 5.0) for _ in range(12)][-1] == "hung"
+    assert supervisor.vitals[job.id].asked_at is not None
+
+
+async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
+    """A machine that slept, a supervisor that was stopped, a clock that was set: none makes a job hung."""
+    run_id = quiet.queue("one")
+    supervisor = quiet.supervisor
+    job = live_job(supervisor)
     supervisor.vitals_at = time.monotonic() - 60
     await vitals.look(supervisor, {job.id: 0})
     for days in (1, 2, 3):
