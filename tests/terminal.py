@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pyte
+from waiting import wait_until
 
 UNFINISHED = re.compile(rb"(?:\x1b(?:\[[?0-9;]*|\][^\x07\x1b]*\x1b?)?)?\Z")
 
@@ -83,29 +84,25 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.screen.display)
 
-    def wait_text(self, wanted: str, timeout_s: float = 20.0) -> str:
-        deadline = time.monotonic() + timeout_s
-        while wanted not in self.text():
-            assert time.monotonic() < deadline, f"{wanted!r} never came:\n{self.text()}"
-            self.pump(0.1)
+    def wait_text(self, wanted: str) -> str:
+        wait_until(lambda: self.pump(0.1) or wanted in self.text(), lambda: f"{wanted!r} in\n{self.text()}")
         return self.text()
 
     def keys(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def wait_end(self, timeout_s: float) -> int:
+    def wait_end(self) -> int:
         """Wait until the program is gone. Returns its wait status."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return status
-            assert time.monotonic() < deadline, f"still there after {timeout_s} s:\n{self.text()}"
+
+        def status_then() -> tuple[int, int] | None:
             if self.master >= 0:
                 self.pump(0.05)
-            else:
-                time.sleep(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            return (pid, status) if pid else None
+
+        _, status = wait_until(status_then, lambda: f"its end; it shows\n{self.text()}")
+        self.pid = 0
+        return status
 
     def hang_up(self) -> None:
         """Pull the cable: the terminal is gone, the kernel sends SIGHUP."""

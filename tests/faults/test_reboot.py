@@ -6,10 +6,10 @@ import json
 import os
 import random
 import signal
-import time
 
 import pytest
 from rig import ALONE
+from waiting import wait_until
 
 from finetop.core import protocol
 from finetop.core.processes import alive
@@ -36,11 +36,12 @@ def reboot(rig):
 
 def wait(rig, name, wanted):
     """Wait for what is wanted of a run; gives all about it."""
-    deadline = time.monotonic() + 60
-    while not wanted(detail := rig.ask(protocol.GetRun(name))):
-        assert time.monotonic() < deadline, (detail.row.state, rig.home.log.read_text())
-        time.sleep(0.02)
-    return detail
+
+    def detail_then():
+        detail = rig.ask(protocol.GetRun(name))
+        return detail if wanted(detail) else None
+
+    return wait_until(detail_then, lambda: rig.about(name))
 
 
 def side(rig, detail, job):

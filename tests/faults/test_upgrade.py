@@ -47,7 +47,7 @@ def test_an_upgrade_with_a_run_live_goes_on_reading_where_the_old_one_stopped(
     old_home(cold_rig.home.root, monkeypatch, 2, live=True)
     cold_rig.start()
     cold_rig.wait_ready()
-    cold_rig.wait_state("old", "lost", "failed", "finished", timeout_s=60)
+    cold_rig.wait_state("old", "lost", "failed", "finished")
     rows = cold_rig.ask(protocol.Sql("SELECT step, value FROM metrics ORDER BY step")).rows
     cold_rig.ask(protocol.Shutdown())
     cold_rig.processes[-1].wait()

@@ -87,7 +87,7 @@ def test_a_terminal_rings_and_its_picture_stays(rig, text) -> None:
         app.pump(0.5)
         bells = app.bells
         name = rig.submit(steps=400, pause_s=0.1, alarms={str(at): [["spike", False]] for at in (2, 3, 4)})
-        shown = app.wait_text(f"{name}: spike at step", 30)
+        shown = app.wait_text(f"{name}: spike at step")
         app.pump(1.5)
         assert app.bells - bells == ("bell: true" in text)
         wanted = b"\x1b]9;finetop: fake: spike at step"

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from hosts import is_living, wait_until
+from hosts import is_living
+from waiting import wait_until
 
 from finetop.core import protocol
 from finetop.core.client import Client
