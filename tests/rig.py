@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,6 @@ from waiting import LIMIT_S, wait_until
 from finetop.core import protocol
 from finetop.core.client import Client
 from finetop.core.home import Home, prepare
-from finetop.core.processes import alive
 from finetop.core.recipe.load import resolve_text
 from finetop.core.run import word
 
@@ -176,21 +176,8 @@ class Rig:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        pids = [json.loads(file.read_text())["pid"] for file in self.home.runs.glob("*/jobs/*/keeper.json")]
-        living = [
-            pid for pid in pids if signalled(pid, signal.SIGUSR1)
-        ]  # keepers, which end all of their job
-        enough = time.monotonic() + 2.0
-        while any(map(alive, living)) and time.monotonic() < enough:
+        while left := self.descendants():  # a keeper that has just begun stands in no record yet
+            for pid in (int(words.split()[0]) for words in left):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
             time.sleep(0.01)
-        for pid in living:
-            signalled(pid, signal.SIGKILL)
-
-
-def signalled(pid: int, number: int) -> bool:
-    """Send a signal; says whether there is such a process."""
-    try:
-        os.kill(pid, number)
-    except ProcessLookupError:
-        return False
-    return True

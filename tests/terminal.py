@@ -84,6 +84,14 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.screen.display)
 
+    def rest(self, *others: int) -> None:
+        """Feed the emulator until the program, and others that work for it, have nothing more to do or to say."""
+        looks = 0
+        while looks < 3:
+            seen = self.bytes
+            self.pump(0.01)
+            looks = looks + 1 if self.bytes == seen and all(map(sleeps, (self.pid, *others))) else 0
+
     def wait_text(self, wanted: str) -> str:
         wait_until(lambda: self.pump(0.1) or wanted in self.text(), lambda: f"{wanted!r} in\n{self.text()}")
         return self.text()
@@ -115,6 +123,15 @@ class Terminal:
             os.waitpid(self.pid, 0)
         if self.master >= 0:
             os.close(self.master)
+
+
+def sleeps(pid: int) -> bool:
+    """Say whether all threads of a process wait for something, and it is not only starved by others."""
+    try:
+        stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return True  # it ends just now
+    return all(stat.rpartition(")")[2].split()[0] in "STtZX" for stat in stats)
 
 
 def clean(data: bytes) -> bytes:

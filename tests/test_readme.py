@@ -6,11 +6,11 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from sample_logs import choice_row, write_log
+from waiting import wait_until
 
 from finetop.core import protocol, settings
 from finetop.core.commands.main import main
@@ -65,10 +65,10 @@ def test_every_command_runs_in_the_order_given(rig, tiny_model, tmp_path, monkey
             rig.wait_state("to-pause", "queued")
         if words[0] == "run":
             rig.wait_state(words[1], "finished")
-            deadline = time.monotonic() + 30
-            while (row := rig.ask(protocol.GetRun(words[1])).row).check is None or row.checking is not None:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+            wait_until(
+                lambda: (row := rig.ask(protocol.GetRun(words[1])).row).check and row.checking is None,  # noqa: B023
+                lambda: rig.about(words[1]),  # noqa: B023
+            )
 
 
 def test_the_recipe_loads(tmp_path):

@@ -76,15 +76,15 @@ async def test_the_first_start_brings_a_supervisor_up_and_keys_never_wait_for_it
     may_start = threading.Event()
 
     def start(home: Home) -> None:
-        may_start.wait(5)
+        may_start.wait()
         fake.is_gone = False
 
     app = make_app(fake, start=start)
     async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+        await settled(pilot, but_threads=True)
         assert "asking the supervisor" in text_of(app)
         await pilot.press("question_mark")  # the app answers while the start takes its time
-        await settled(pilot)
+        await settled(pilot, but_threads=True)
         assert isinstance(app.screen, HelpScreen)
         await pilot.press("escape")
         may_start.set()

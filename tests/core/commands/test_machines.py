@@ -210,7 +210,7 @@ def test_this_machine_stands_beside_others(finetop, hosts):
 
 def test_a_run_acts_where_it_is(finetop, hosts):
     rig = hosts.rigs["box"]
-    rig.submit("long", steps=5000, pause_s=0.02)
+    rig.submit("long", waits_at=2)
     rig.wait_state("long", "running")
     assert finetop("kill", "long", "--on", "box")[:2] == (0, "long is being killed.\n")
     rig.wait_state("long", "stopped")

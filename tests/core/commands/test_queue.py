@@ -2,19 +2,16 @@
 
 import json
 import re
-import time
 
 import pytest
+from waiting import wait_until
 
 from finetop.core import protocol
 from finetop.core.run import Queued, word
 
 
 def wait(rig, name, wanted):
-    deadline = time.monotonic() + 30
-    while not wanted(row := rig.ask(protocol.GetRun(name)).row):
-        assert time.monotonic() < deadline, row.state
-        time.sleep(0.05)
+    wait_until(lambda: wanted(rig.ask(protocol.GetRun(name)).row), lambda: rig.about(name))
 
 
 def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):
