@@ -16,6 +16,7 @@ from typing import Any
 
 import far
 import pytest
+from waiting import wait_until
 
 from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.runs import Runs
@@ -92,10 +93,7 @@ def test_from_nothing_to_a_better_model_over_a_link_that_drops(tmp_path: Path) -
                 app.key("ctrl+u")
                 app.type(str(written))
                 press(app, "enter", "export|writ|queued")
-            deadline = time.monotonic() + WRITTEN_S
-            while not (written / "model.safetensors").exists():
-                assert time.monotonic() < deadline, "it was never written"
-                time.sleep(1)
+            wait_until((written / "model.safetensors").exists, "it is written", WRITTEN_S)
         with Client(home, start=False) as client:
             runs = client.ask(Runs()).rows
         assert {row.name for row in runs} == {"demo-lora", "demo-full-hot"}

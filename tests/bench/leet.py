@@ -134,7 +134,7 @@ def look(command: list[str], home: Path, all_of_it: object, beside: list[int]) -
     pids = session_of(terminal.pid)
     taken = Look(first, whole, cpu_of(pids) + cpu_of(beside) - before, memory_of(pids))
     os.killpg(terminal.pid, signal.SIGKILL)
-    terminal.wait_end(10)
+    terminal.wait_end()
     return taken
 
 
@@ -154,7 +154,7 @@ def enter(home: Path, steps: int) -> list[float]:
             terminal.pump(0.05)
         terminal.pump(0.5)
     os.killpg(terminal.pid, signal.SIGKILL)
-    terminal.wait_end(10)
+    terminal.wait_end()
     return taken
 
 

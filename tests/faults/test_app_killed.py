@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from hosts import wait_until
 from terminal import Terminal
+from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import GetRun
@@ -52,10 +52,7 @@ def words_of(pid: int) -> str:
 def answers(shell: Terminal) -> bool:
     """Say if a command that is typed, with enter at its end, is shown and done."""
     shell.keys("echo back-$((40 + 2))\r")
-    deadline = time.monotonic() + 5
-    while "back-42" not in shell.text() and time.monotonic() < deadline:
-        shell.pump(0.1)
-    return "back-42" in shell.text() and "echo back-" in shell.text()
+    return "echo back-" in shell.wait_text("back-42")
 
 
 @pytest.mark.parametrize(("shell", "kills"), CASES, indirect=["shell"])
@@ -79,12 +76,14 @@ def test_killed_while_it_draws_the_app_leaves_all_as_it_was_and_reset_mends_the_
             app = start_app(shell)
             shell.keys("q")
             wait_until(lambda: shell.pump(0.05) or not processes.alive(app), "the app has gone")  # noqa: B023
-            shell.pump(0.05)
-            assert SCREEN not in shell.modes
+            wait_until(
+                lambda: shell.pump(0.05) or SCREEN not in shell.modes, "the screen is the shell's again"
+            )
         else:
-            shell.keys("\nreset\n")  # blindly: enter is no line's end now, and nothing is echoed
-            wait_until(lambda: shell.pump(0.05) or SCREEN not in shell.modes, "the terminal is reset")
-            shell.pump(1.5)
+            # blindly: enter is no line's end now, and nothing is echoed
+            shell.keys("\nreset; echo done-$((1 + 1))\n")
+            shell.wait_text("done-2")
+            assert SCREEN not in shell.modes, "the terminal is reset"
         wrong += [f"{number}: modes {shell.modes}"] if shell.modes & MOUSE else []
         wrong += [] if answers(shell) else [f"{number}: {shell.text()}"]
         wrong += [] if rig.ask(Hello()).pid == supervisor else [f"{number}: another supervisor"]

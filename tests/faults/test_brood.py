@@ -6,7 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from hosts import wait_until
+from waiting import wait_until
 
 from finetop.core.protocol import runs as data
 from finetop.core.protocol.messages.queue import Kill
@@ -72,12 +72,12 @@ def test_nothing_is_left_of_a_job_however_it_ends(cold_rig, survived, repeats):
         wrong = orphans = 0
         for _ in range(repeats):
             name = cold_rig.submit(then=then, bomb=BOMB)
-            wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun", 30)  # noqa: B023
+            wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun")  # noqa: B023
             end(cold_rig, name)
-            state = cold_rig.wait_state(name, "stopped", "finished", "failed", "lost", timeout_s=60).state
+            state = cold_rig.wait_state(name, "stopped", "finished", "failed", "lost").state
             said = getattr(state, "how", "") or getattr(state, "kind", "") or getattr(state, "cause", "")
             wrong += data.word(state) != word or how not in (said, getattr(state, "cause", ""))
-            orphans += len(cold_rig.orphans(5.0))
+            orphans += len(cold_rig.orphans())
         survived("34", f"children, sessions, a bomb: {what}", repeats=repeats, wrong=wrong, orphans=orphans)
 
 
@@ -87,7 +87,7 @@ def test_a_large_bomb_is_put_out(cold_rig, survived):
     cold_rig.wait_ready()
     for _ in range(3):
         name = cold_rig.submit(then="wait", bomb=3000)
-        wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun", 30)  # noqa: B023
+        wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it has begun")  # noqa: B023
         cold_rig.ask(Kill(name))
         assert cold_rig.wait_state(name, "stopped").state.how == "kill"
-    survived("34", "3,000 generations of children", repeats=3, orphans=len(cold_rig.orphans(5.0)))
+    survived("34", "3,000 generations of children", repeats=3, orphans=len(cold_rig.orphans()))

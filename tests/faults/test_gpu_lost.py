@@ -8,18 +8,11 @@ import time
 
 import pytest
 from fake_nvml import UUIDS, Cards
+from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import GetRun, Sql
 from finetop.core.runtime.processes import alive
-
-
-def until(holds, timeout_s=30.0):
-    deadline = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def steps_of(rig, name):
@@ -41,11 +34,15 @@ def test_a_lost_gpu_takes_its_own_job_and_no_other(cold_rig, tmp_path, survived,
     cold_rig.wait_ready()
     written = lost = doubled = wrong = orphans = 0
     for number in range(repeats):
-        names = [cold_rig.submit(f"{which}-{number}", steps=4000, pause_s=0.01) for which in ("hit", "well")]
+        names = [
+            cold_rig.submit(f"{which}-{number}", steps=1_000_000, pause_s=0.01) for which in ("hit", "well")
+        ]
         folders = [cold_rig.job_folder(name) for name in names]
         for name, folder in zip(names, folders, strict=True):
             cold_rig.wait_state(name, "running")
-            until(lambda folder=folder: (folder / "side.txt").exists() and (folder / "keeper.json").exists())
+            wait_until(
+                lambda folder=folder: (folder / "side.txt").exists() and (folder / "keeper.json").exists()
+            )
         pid = json.loads((folders[0] / "keeper.json").read_text())["job_pid"]
         time.sleep(moments.uniform(0.0, 0.3))
         cards.change(0, error=error, mute=moments.random() < 0.5)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import re
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -40,18 +39,13 @@ ELSEWHERE = ["3", "j", "\x1b[6~", "]", "[", "4", "j", "\r", "\t", "\x1b", "\x1b"
 class Watched:
     """The app in a terminal; all that it writes is looked through after each key."""
 
-    def __init__(self, app: Terminal) -> None:
-        self.app, self.looks, self.seen = app, 0, ""
+    def __init__(self, app: Terminal, supervisor: int) -> None:
+        self.app, self.supervisor, self.looks, self.seen = app, supervisor, 0, ""
 
     def press(self, keys: list[str]) -> None:
         for key in keys:
-            before, until = self.app.bytes, time.monotonic() + 0.15
             self.app.keys(key)
-            while self.app.bytes == before and time.monotonic() < until:
-                self.app.pump(0.03)
-            while self.app.bytes > before:  # until it is silent
-                before = self.app.bytes
-                self.app.pump(0.05)
+            self.app.rest(self.supervisor)
             self.looks += 1
         self.look(keys)
 
@@ -61,7 +55,7 @@ class Watched:
         self.press(["/", f"\x1b[200~{inside}\x1b[201~", "\x1b"])
 
     def look(self, keys: list[str]) -> None:
-        self.app.pump(0.1)
+        self.app.rest(self.supervisor)
         whole = UNFINISHED.search(self.app.sent).start()  # a sequence may be cut between two reads
         sent = self.app.sent[:whole].decode("utf-8", "replace")
         del self.app.sent[:whole]
@@ -106,9 +100,10 @@ def app_over(tmp_path: Path) -> Iterator[Callable[[int], Watched]]:
         opened.append(Terminal(command, rig.home.root, 120, 40))
         opened[-1].wait_text("finetop")
         opened[-1].wait_text("in all")
-        opened[-1].pump(0.5)
+        supervisor = rig.processes[-1].pid
+        opened[-1].rest(supervisor)
         del opened[-1].sent[:]
-        return Watched(opened[-1])
+        return Watched(opened[-1], supervisor)
 
     yield start
     for one in opened:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hosts import wait_until
+from waiting import wait_until
 
 from finetop.core.protocol import events, runs as data
 from finetop.core.protocol.messages.runs import GetRun
@@ -56,7 +56,7 @@ def test_what_the_kernel_killed_for_want_of_memory_says_so_and_what_somebody_kil
         wrong += "lower train.batch_size" not in state.hint
         # right after it, in the same group: somebody's own kill -9
         name = cold_rig.submit(steps=100_000, pause_s=0.01)
-        wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it trains", 30)  # noqa: B023
+        wait_until(lambda: cold_rig.ask(GetRun(name)).row.step, "it trains")  # noqa: B023
         record = json.loads((cold_rig.job_folder(name) / "keeper.json").read_text())
         os.kill(record["job_pid"], signal.SIGKILL)
         state = cold_rig.wait_state(name, "failed").state

@@ -1,7 +1,7 @@
 """Fault 11: twenty supervisors started at once: one has the home, nineteen say so and go."""
 
 import pytest
-from hosts import wait_until
+from waiting import wait_until
 
 from finetop.core.protocol.messages.session import Hello
 
@@ -15,7 +15,7 @@ def test_of_twenty_started_at_once_one_stays_and_the_others_say_why_not(cold_rig
         cold_rig.home.log.unlink(missing_ok=True)
         started = [cold_rig.start() for _ in range(AT_ONCE)]
         cold_rig.wait_ready()
-        wait_until(lambda: sum(one.poll() is None for one in started) == 1, "all but one have gone", 60)  # noqa: B023
+        wait_until(lambda: sum(one.poll() is None for one in started) == 1, "all but one have gone")  # noqa: B023
         said = cold_rig.home.log.read_text().count("another supervisor has this home.")
         left = [one for one in started if one.poll() is None]
         wrong += said != AT_ONCE - 1

@@ -23,6 +23,7 @@ import pytest
 from dumping import differences, dump
 from rig import SEVERAL, Rig
 from terminal import Terminal
+from waiting import LIMIT_S, wait_until
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol import events, runs as data
@@ -82,7 +83,7 @@ class World:
         """Wait until whoever was to die is dead, and another answers."""
         if self.killer is not None:
             self.killer.join()
-        self.rig.wait_ready(60)
+        self.rig.wait_ready()
 
 
 def all_rows(rig: Rig) -> list[data.RunRow]:
@@ -242,17 +243,21 @@ def live(world: World, duration_s: float) -> None:
     world.wait_supervisor()
 
 
-def settle(world: World, timeout_s: float = 180.0) -> None:
+def settle(world: World) -> None:
     """Let all that lives or waits come to its end."""
     world.rig.restart()
     world.ask(Release())
-    deadline = time.monotonic() + timeout_s
-    while left := [row for row in all_rows(world.rig) if row.checking or data.word(row.state) in LIVE]:
-        for row in left:
+
+    def left() -> list[data.RunRow]:
+        return [row for row in all_rows(world.rig) if row.checking or data.word(row.state) in LIVE]
+
+    def is_settled() -> bool:
+        for row in left():
             if isinstance(row.state, data.Queued) and row.state.held:
                 world.rig.ask(Release(row.name))
-        assert time.monotonic() < deadline, left
-        time.sleep(0.5)
+        return not left()
+
+    wait_until(is_settled, lambda: f"{left()}", 3 * LIMIT_S)
 
 
 @dataclass
@@ -333,7 +338,8 @@ def compare(world: World) -> dict[str, list[str]]:
 
 
 @pytest.mark.slow
-def test_whatever_dies_whenever_nothing_is_lost_doubled_wrong_or_left_behind(cold_rig, survived):
+def test_whatever_dies_whenever_nothing_is_lost_doubled_wrong_or_left_behind(cold_rig, survived, monkeypatch):
+    monkeypatch.setenv("FINETOP_TEST_GRACE_S", "2")  # keepers die, too
     cold_rig.settings = SEVERAL
     cold_rig.start()
     cold_rig.wait_ready()

@@ -6,10 +6,10 @@ import json
 import os
 import random
 import signal
-import time
 
 import pytest
 from rig import ALONE
+from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Hold, Move, Queue, Retry, Stop
 from finetop.core.protocol.messages.runs import GetRun
@@ -37,11 +37,12 @@ def reboot(rig):
 
 def wait(rig, name, wanted):
     """Wait for what is wanted of a run; gives all about it."""
-    deadline = time.monotonic() + 60
-    while not wanted(detail := rig.ask(GetRun(name))):
-        assert time.monotonic() < deadline, (detail.row.state, rig.home.log.read_text())
-        time.sleep(0.02)
-    return detail
+
+    def detail_then():
+        detail = rig.ask(GetRun(name))
+        return detail if wanted(detail) else None
+
+    return wait_until(detail_then, lambda: rig.about(name))
 
 
 def side(rig, detail, job):

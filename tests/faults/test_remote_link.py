@@ -5,14 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import far
 import pytest
-from hosts import wait_until
 from terminal import Terminal
+from waiting import LIMIT_S, wait_until
 
 from finetop.core.protocol.messages.queue import Stop
 from finetop.core.protocol.messages.runs import EventsSince, GetRun
@@ -48,11 +47,8 @@ def steps_told(rig, run: str) -> list[int]:
         found += [row.step for row in rows]
 
 
-def wait_gone(app: Terminal, words: str, timeout_s: float = 40.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while words in app.text():
-        assert time.monotonic() < deadline, app.text()
-        app.pump(0.1)
+def wait_gone(app: Terminal, words: str) -> None:
+    wait_until(lambda: app.pump(0.1) or words not in app.text(), app.text)
 
 
 @pytest.mark.slow
@@ -71,17 +67,17 @@ def test_the_app_lives_through_drops_and_leaves_no_ssh_behind(hosts, terminal, s
         app.keys("R")
         wait_gone(app, "NO LINK")
     app.keys("q")
-    app.wait_end(20)
+    app.wait_end()
     wait_until(lambda: not hosts.living(), "ssh is gone after q")
     killed = terminal("--on", "lab")
     killed.wait_text("long-one")
     os.kill(killed.pid, signal.SIGKILL)
-    killed.wait_end(10)
+    killed.wait_end()
     wait_until(lambda: not hosts.living(), "ssh is gone after kill -9")
     hung_up = terminal("--on", "lab")
     hung_up.wait_text("long-one")
     hung_up.hang_up()
-    hung_up.wait_end(20)
+    hung_up.wait_end()
     wait_until(lambda: not hosts.living(), "ssh is gone after a hang-up")
     assert rig.ask(GetRun(name)).jobs[0].attempt == 1
     rig.ask(Stop(name))
@@ -109,7 +105,7 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         name = host.rig.submit("far-one", steps=100_000, pause_s=0.1, start=1)
         host.rig.wait_state(name, "running")
         app = terminal(*host.words)
-        app.wait_text("far-one", 60)
+        app.wait_text("far-one")
         command = [
             sys.executable,
             "-m",
@@ -123,24 +119,24 @@ def test_over_a_real_link_with_loss_a_drop_loses_nothing(tmp_path, monkeypatch, 
         ]
         with (tmp_path / "tail.txt").open("w") as out:
             tail = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
-        wait_until(lambda: (tmp_path / "tail.txt").stat().st_size > 0, "the tail has begun", 60)
+        wait_until(lambda: (tmp_path / "tail.txt").stat().st_size > 0, "the tail has begun")
         host.link.down()
-        app.wait_text("NO LINK to far-box", 60)
+        app.wait_text("NO LINK to far-box")
         assert "far-one" in app.text()
         host.link.up()
         app.keys("R")
-        wait_gone(app, "NO LINK", 60)
+        wait_gone(app, "NO LINK")
         host.server.drop()
-        app.wait_text("reconnecting", 60)
-        wait_gone(app, "NO LINK", 60)
+        app.wait_text("reconnecting")
+        wait_gone(app, "NO LINK")
         host.rig.ask(Stop(name))
-        assert tail.wait(90) == 0
+        assert tail.wait(LIMIT_S) == 0
         told = [json.loads(line)["step"]["step"] for line in (tmp_path / "tail.txt").read_text().splitlines()]
         wrote = steps_there(host.rig, name)
         assert wrote == list(range(1, len(wrote) + 1))
         assert host.rig.ask(GetRun(name)).jobs[0].attempt == 1
         app.keys("q")
-        app.wait_end(30)
+        app.wait_end()
         wait_until(lambda: not ssh_of(host), "no ssh is left here")
         survived(
             "5",

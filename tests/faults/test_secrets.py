@@ -2,11 +2,11 @@
 
 import json
 import os
-import time
 from pathlib import Path
 
 import pytest
 from dumping import dump
+from waiting import wait_until
 
 from finetop.core.commands.main import main
 from finetop.core.errors import BadInput
@@ -25,7 +25,7 @@ def test_secrets_of_the_environment_are_nowhere_to_be_found(cold_rig, tmp_path, 
     cold_rig.wait_ready()
     for name, value in SECRETS.items():
         monkeypatch.setenv(name, value)
-    live = cold_rig.submit("lives", steps=3000, pause_s=0.02, grandchild=True)
+    live = cold_rig.submit("lives", waits_at=2, grandchild=True)
     cold_rig.wait_state(live, "running")
     arguments = [
         p.read_bytes()
@@ -68,10 +68,7 @@ def readable(path: Path) -> bool:
 
 
 def wait_file(path: Path) -> str:
-    deadline = time.monotonic() + 30
-    while not path.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(path.exists, str(path))
     return path.read_text()
 
 

@@ -12,28 +12,47 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rig import SEVERAL, Rig
+from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Kill, Stop
-from finetop.core.protocol.messages.runs import GetRun, Sql
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.runtime.processes import alive
 from finetop.core.wording import pulse
 
 AFTER_S = 1
+NOT_SOON_S = 60  # longer than a busy machine keeps a job that does something from telling it
 
 
-def watched(rig, then: str = "tell") -> None:
-    hung = f"hung: {{after_s: {AFTER_S}, then: {then}}}\n"
+@pytest.fixture
+def rig(cold_rig: Rig) -> Rig:
+    """A supervisor that lets several jobs run."""
+    cold_rig.settings = SEVERAL
+    cold_rig.start()
+    cold_rig.wait_ready()
+    return cold_rig
+
+
+def watched(rig, then: str = "tell", after_s: int = AFTER_S) -> None:
+    hung = f"hung: {{after_s: {after_s}, then: {then}}}\n"
     (rig.home.root / "settings.yaml").write_text(rig.settings + hung)
 
 
-def until(rig, name: str, is_so: Callable[[Any], bool], timeout_s: float = 30.0) -> Any:
-    deadline = time.monotonic() + timeout_s
-    while True:
+def waiting(rig, at: int = 5, **plan: Any) -> str:
+    """Queue a run that waits before a step, and give its name when it does."""
+    name = rig.submit(waits_at=at, **plan)
+    rig.wait_step(name, at - 1)
+    return name
+
+
+def until(rig, name: str, is_so: Callable[[Any], bool]) -> Any:
+    """Wait until the state of a run is so, and give its row."""
+
+    def row_then() -> Any:
         row = rig.ask(GetRun(name)).row
-        if is_so(row.state):
-            return row
-        assert time.monotonic() < deadline, row.state
-        time.sleep(0.05)
+        return row if is_so(row.state) else None
+
+    return wait_until(row_then, lambda: rig.about(name))
 
 
 def finetop(rig, *words: str) -> str:
@@ -47,16 +66,14 @@ def go_on(rig, name: str) -> None:
 
 def told(rig, name: str) -> tuple[int, int, int]:
     """How many steps the job wrote, and how many of them the store lacks or has twice."""
-    side = [int(line) for line in (rig.job_folder(name) / "side.txt").read_text().split()]
-    sql = "SELECT step, count(*) FROM metrics WHERE key = 'loss' GROUP BY step"
-    stored = dict(rig.ask(Sql(sql, 100_000)).rows)
-    return len(side), len(set(side) - stored.keys()), sum(count > 1 for count in stored.values())
+    stored, side = rig.told_and_written(name)
+    return len(side), len(set(side) - set(stored)), len(stored) - len(set(stored))
 
 
 @pytest.mark.parametrize("spins", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes_on(rig, survived, spins):
+    name = waiting(rig, steps=50, spins=spins, grandchild=True)
     watched(rig)
-    name = rig.submit(steps=50, waits_at=5, spins=spins, grandchild=True)
     row = until(rig, name, lambda state: getattr(state, "frames", []))
     state = row.state
     assert (state.pulse, row.needs_you, row.step) == ("hung", True, 4)
@@ -65,7 +82,10 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     assert "usual " in pulse.words(state)
     log = (rig.job_folder(name) / "log.txt").read_text()
     assert log.count("finetop: stacks of process") == 1
-    time.sleep(3 * AFTER_S)
+    another = waiting(rig)
+    until(
+        rig, another, lambda state: getattr(state, "frames", [])
+    )  # meanwhile it was looked at for as long again
     log = (rig.job_folder(name) / "log.txt").read_text()
     assert log.count("finetop: stacks of process") == 1, "more than one dump in one silence"
     grandchild = int((rig.job_folder(name) / "grandchild.txt").read_text())
@@ -76,14 +96,16 @@ def test_a_job_that_sleeps_in_step_5_is_hung_says_where_and_is_well_when_it_goes
     go_on(rig, name)
     row = rig.wait_state(name, "finished")
     assert not row.needs_you
+    rig.ask(Kill(another))
+    rig.wait_state(another, "stopped")
     written, lost, doubled = told(rig, name)
     what = "hung trainer, busy" if spins else "hung trainer, asleep"
     survived("16", what, written=written, lost=lost, doubled=doubled, wrong=row.step != 50)
 
 
 def test_what_is_said_of_a_silence_goes_by_itself_while_the_run_still_trains(rig):
+    name = waiting(rig, steps=100_000, pause_s=0.02)
     watched(rig)
-    name = rig.submit(steps=2000, waits_at=5, pause_s=0.02)
     until(rig, name, lambda state: getattr(state, "pulse", "") == "hung")
     go_on(rig, name)
     state = until(rig, name, lambda state: not state.pulse).state
@@ -93,8 +115,8 @@ def test_what_is_said_of_a_silence_goes_by_itself_while_the_run_still_trains(rig
 
 
 def test_a_hung_job_is_killed_where_the_settings_say_so(rig, survived):
+    name = waiting(rig, steps=50)
     watched(rig, "kill")
-    name = rig.submit(steps=50, waits_at=5)
     state = rig.wait_state(name, "failed").state
     assert state.kind == "hung"
     assert state.cause.startswith("hung: no step for ")
@@ -106,7 +128,7 @@ def times(stops: int, stopped_s: float) -> Any:
     return pytest.param(stops, stopped_s, marks=pytest.mark.slow, id=f"{stops}-{stopped_s:g}s")
 
 
-STOPS = [(1, 3.0 * AFTER_S), times(20, 1.2 * AFTER_S), times(1, 120.0)]
+STOPS = [(1, 0.0), times(20, 0.0), times(1, 120.0)]
 
 
 def ended(rig, name: str) -> dict[str, int]:
@@ -119,7 +141,6 @@ def ended(rig, name: str) -> dict[str, int]:
 
 @pytest.mark.parametrize(("stops", "stopped_s"), STOPS)
 def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig, survived, stops, stopped_s):
-    watched(rig, "kill")
     moments = random.Random(7)
     name = rig.submit(steps=100_000, pause_s=0.02)
     until(rig, name, lambda state: getattr(state, "done", None))
@@ -127,11 +148,15 @@ def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig,
     for _ in range(stops):
         time.sleep(moments.uniform(0.0, 0.3))
         os.kill(job, signal.SIGSTOP)
+        watched(rig, "kill")
         row = until(rig, name, lambda state: state.pulse == "stopped")
         assert row.needs_you
         assert pulse.words(row.state).startswith("stopped by a signal")
+        another = waiting(rig)  # is hung after as long, and this one is not
+        assert rig.wait_state(another, "failed").state.kind == "hung"
         time.sleep(stopped_s)
         assert alive(job)
+        watched(rig, "kill", NOT_SOON_S)
         os.kill(job, signal.SIGCONT)
         until(rig, name, lambda state: not state.pulse)
     survived("7", f"trainer stopped by a signal, {stopped_s:g} s", repeats=stops, **ended(rig, name))
@@ -141,26 +166,29 @@ def test_a_stopped_trainer_is_said_to_be_stopped_and_is_never_killed_for_it(rig,
 def test_a_supervisor_that_was_stopped_reads_what_it_missed_and_calls_nothing_hung(
     rig, survived, stops, stopped_s
 ):
-    watched(rig, "kill")
+    watched(rig, "kill", NOT_SOON_S)
     moments = random.Random(8)
     name = rig.submit(steps=100_000, pause_s=0.02)
     until(rig, name, lambda state: getattr(state, "done", None))
     for _ in range(stops):
         time.sleep(moments.uniform(0.0, 0.3))
         rig.processes[-1].send_signal(signal.SIGSTOP)
+        side = next(rig.home.runs.glob(f"*-{name}/jobs/*")) / "side.txt"
+        written = len(side.read_text().split())
+        wait_until(lambda: len(side.read_text().split()) > written + 20, "the job goes on")  # noqa: B023
         time.sleep(stopped_s)
         rig.processes[-1].send_signal(signal.SIGCONT)
+        rig.wait_step(name, written + 20)
         state = rig.ask(GetRun(name)).row.state
         assert getattr(state, "pulse", "") == ""
     survived("7", f"supervisor stopped by a signal, {stopped_s:g} s", repeats=stops, **ended(rig, name))
 
 
 def test_a_new_supervisor_still_knows_that_a_job_is_hung(cold_rig):
-    watched_home = cold_rig
     process = cold_rig.start()
     cold_rig.wait_ready()
-    watched(watched_home)
-    name = cold_rig.submit(steps=50, waits_at=5)
+    name = waiting(cold_rig, steps=50)
+    watched(cold_rig)
     until(cold_rig, name, lambda state: getattr(state, "frames", []))
     before = cold_rig.ask(GetRun(name)).row.state
     process.kill()
@@ -175,8 +203,10 @@ def test_a_new_supervisor_still_knows_that_a_job_is_hung(cold_rig):
 
 
 def test_of_deadlocked_ranks_the_one_that_the_others_wait_for_is_named(rig, survived):
+    name = waiting(rig, steps=50, ranks=2)
+    for rank in range(2):
+        wait_until((rig.job_folder(name) / f"waits-{rank}").exists, f"rank {rank} waits")
     watched(rig)
-    name = rig.submit(steps=50, waits_at=5, ranks=2)
     frames = until(rig, name, lambda state: len(getattr(state, "frames", [])) == 3).state.frames
     assert frames[0] == "the others wait for rank 1"
     assert frames[1].startswith("rank 0: in wait (")
@@ -192,7 +222,7 @@ def test_a_deadlock_of_two_gloo_ranks_is_found_and_the_late_one_is_named(cold_ri
     cold_rig.start(FINETOP_TEST_JOB=str(Path(__file__).with_name("gloo_job.py")))
     cold_rig.wait_ready()
     name = cold_rig.submit()
-    until(cold_rig, name, lambda state: getattr(state, "done", 0) == 4, 120.0)
+    until(cold_rig, name, lambda state: getattr(state, "done", 0) == 4)
     watched(cold_rig)
     state = until(cold_rig, name, lambda state: len(getattr(state, "frames", [])) == 3).state
     assert state.pulse == "hung"

@@ -1,15 +1,13 @@
-"""Fault 18: the file system of the run folders takes seconds for each call, is stale, or has no locks."""
+"""Fault 18: the file system of the run folders answers no call, is stale, or has no locks."""
 
 import errno
 import os
-import statistics
 import subprocess
 import sys
-import time
 
 import pytest
 import shim
-from hosts import wait_until
+from waiting import LIMIT_S, wait_until
 
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol import runs as data
@@ -20,8 +18,7 @@ from finetop.core.runtime import files
 from finetop.core.runtime.home import prepare
 
 needs_shim = pytest.mark.skipif(bool(shim.missing()), reason=shim.missing() or "all is here")
-DELAY_S = 5.0
-NOTICED_S = 0.1  # what a person takes for at once
+DELAY_MS = 3_600_000  # of each call: who is answered did not wait for one
 
 
 @pytest.fixture
@@ -37,7 +34,7 @@ def live(cold_rig, made, tmp_path):
     cold_rig.start(**made.environment)
     cold_rig.wait_ready()
     name = cold_rig.submit("long-one", steps=100_000, pause_s=0.02)
-    wait_until(lambda: cold_rig.ask(GetRun(name)).row.step > 0, "its job tells", 60)
+    wait_until(lambda: cold_rig.ask(GetRun(name)).row.step > 0, "its job tells")
     return cold_rig
 
 
@@ -49,52 +46,40 @@ def attempt(rig, name: str) -> int:
 def counted(rig, name: str, begun: int) -> tuple[int, int, int, int]:
     """Stop a run, and count: written, lost, doubled, wrongly marked; `begun` is the attempt that it was in."""
     rig.ask(Stop(name))
-    state = rig.wait_state(name, "stopped", "failed", "lost", "finished", timeout_s=60).state
+    state = rig.wait_state(name, "stopped", "failed", "lost", "finished").state
     told, side = rig.told_and_written(name)
     wrong = (data.word(state) != "stopped") + (attempt(rig, name) != begun)
     return len(side), len(set(side) - set(told)), len(told) - len(set(told)), wrong
 
 
-def key_to_cell(app, key: str) -> float:
-    """Press a key, and give the seconds until the terminal was sent anything."""
+def press(app, key: str) -> None:
+    """Press a key, and wait until the terminal was sent anything."""
     app.pump(0.2)
-    seen, began = app.bytes, time.monotonic()
+    seen = app.bytes
     app.keys(key)
-    while app.bytes == seen:
-        assert time.monotonic() < began + 20, f"nothing happened: {app.text()}"
-        app.pump(0.002)
-    return time.monotonic() - began
+    wait_until(lambda: app.pump(0.05) or app.bytes > seen, app.text)
 
 
 @needs_shim
 @pytest.mark.slow
 @pytest.mark.parametrize("keys", [40])
-def test_while_each_call_takes_seconds_the_app_and_its_questions_are_answered(
+def test_while_no_call_returns_the_app_and_its_questions_are_answered(
     live, made, terminal_of, survived, keys
 ):
     begun = attempt(live, "long-one")
     app = terminal_of(live)
     app.wait_text("long-one")
-    before = statistics.median(key_to_cell(app, "?") for _ in range(keys))
-    made.set(folder=live.home.runs, delay_ms=int(DELAY_S * 1000))
+    made.set(folder=live.home.runs, delay_ms=DELAY_MS)
     calls = made.calls
-    wait_until(lambda: made.calls > calls, "the supervisor has met the slow file system", 30)
-    lags = [key_to_cell(app, "?") for _ in range(keys)]
-    answers = []
+    wait_until(lambda: made.calls > calls, "the supervisor has met the slow file system")
     for _ in range(keys):
-        began = time.monotonic()
+        press(app, "?")
         live.ask(Runs())
-        answers.append(time.monotonic() - began)
     assert made.calls < calls + 200, "it is not slow: the test tests nothing"
     made.set()
-    print(f"key to cell {before * 1000:.0f} ms, then {statistics.median(lags) * 1000:.0f} (worst {max(lags):.2f} s);"
-          f" an answer {statistics.median(answers) * 1000:.0f} ms (worst {max(answers):.2f} s)")  # fmt: skip
-    slow = sum(lag > max(NOTICED_S, 5 * before) for lag in lags) > keys // 2
-    slow += max(lags) > DELAY_S / 2
-    slow += max(answers) > DELAY_S / 2
     written, lost, doubled, wrong = counted(live, "long-one", begun)
-    survived("18", "each call takes 5 s", repeats=2 * keys, written=written, lost=lost, doubled=doubled,
-             wrong=wrong + slow, orphans=len(live.orphans()))  # fmt: skip
+    survived("18", "no call returns", repeats=2 * keys, written=written, lost=lost, doubled=doubled,
+             wrong=wrong, orphans=len(live.orphans()))  # fmt: skip
 
 
 @needs_shim
@@ -107,10 +92,10 @@ def test_a_file_system_that_is_stale_or_has_lost_its_locks_ends_no_run(live, mad
     wrong, begun = 0, attempt(live, "long-one")
     for _ in range(times):
         made.set(folder=live.home.runs, **{what: number})
-        wait_until(lambda: words in live.ask(Changes(0, 0.0)).trouble, "it is said", 30)
+        wait_until(lambda: words in live.ask(Changes(0, 0.0)).trouble, "it is said")
         wrong += data.word(live.ask(GetRun("long-one")).row.state) != "running"
         made.set()
-        wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "all is well again", 30)
+        wait_until(lambda: not live.ask(Changes(0, 0.0)).trouble, "all is well again")
     written, lost, doubled, marked = counted(live, "long-one", begun)
     survived("18", "stale (ESTALE)" if what == "error" else "no locks (ENOLCK)", repeats=times, written=written,
              lost=lost, doubled=doubled, wrong=wrong + marked, orphans=len(live.orphans()))  # fmt: skip
@@ -126,7 +111,7 @@ def test_a_home_that_can_not_be_locked_is_refused_in_words(cold_rig, made, survi
         env={**os.environ, **made.environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
     )
     said = ended.stderr.strip()
     assert (ended.returncode, "\n" in said) == (EnvironmentTrouble.exit_code, False)

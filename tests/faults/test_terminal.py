@@ -1,37 +1,32 @@
 """The app comes and goes; the run goes on. In a real pseudo-terminal, on the real supervisor."""
 
 import os
-import time
 
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.session import Hello, Shutdown
 
 
 def test_the_app_closed_and_opened_again_shows_the_run_further_on(rig, terminal):
-    name = rig.submit("long-one", steps=4000, pause_s=0.02)
+    name = rig.submit("long-one", steps=100_000, pause_s=0.02)
     rig.wait_state(name, "running")
     first = terminal()
     first.wait_text("long-one")
     first.keys("q")
-    assert os.waitstatus_to_exitcode(first.wait_end(10)) == 0
+    assert os.waitstatus_to_exitcode(first.wait_end()) == 0
     before = rig.ask(GetRun(name)).row.step
-    time.sleep(1.0)
     second = terminal(columns=120, rows=40)
     second.wait_text("long-one")
-    assert rig.ask(GetRun(name)).row.step > before
+    rig.wait_step(name, before + 1)
 
 
 def test_hang_up_ends_the_app_and_nothing_else(rig, terminal):
-    name = rig.submit("long-one", steps=4000, pause_s=0.02)
+    name = rig.submit("long-one", steps=100_000, pause_s=0.02)
     rig.wait_state(name, "running")
     app = terminal()
     app.wait_text("long-one")
     app.hang_up()
-    app.wait_end(10)
-    before = rig.ask(GetRun(name)).row.step
-    time.sleep(1.0)
-    row = rig.ask(GetRun(name)).row
-    assert row.step > before
+    app.wait_end()
+    rig.wait_step(name, rig.ask(GetRun(name)).row.step + 1)
     assert rig.ask(GetRun(name)).jobs[0].attempt == 1
 
 
@@ -39,7 +34,7 @@ def test_hang_up_of_the_shell_that_started_everything_leaves_the_supervisor(cold
     home, app = cold_rig_terminal
     app.wait_text("No runs yet")
     app.hang_up()
-    app.wait_end(10)
+    app.wait_end()
     from finetop.core.client.connection import Client
 
     with Client(home, start=False) as client:
@@ -52,7 +47,7 @@ def test_two_apps_at_once_both_follow(rig, terminal):
     one, two = terminal(), terminal(columns=120, rows=40)
     one.wait_text("No runs yet")
     two.wait_text("No runs yet")
-    name = rig.submit("seen-by-both", steps=4000, pause_s=0.02)
+    name = rig.submit("seen-by-both", waits_at=2)
     one.wait_text(name)
     two.wait_text(name)
 
@@ -66,7 +61,7 @@ def test_a_dead_supervisor_is_said_and_the_app_lives(rig, terminal):
     rig.start()
     rig.wait_ready()
     rig.submit("after-the-break", steps=1)
-    app.wait_text("after-the-break", 30)
+    app.wait_text("after-the-break")
 
 
 def test_a_dumb_terminal_is_refused_with_the_way_out(rig, terminal):

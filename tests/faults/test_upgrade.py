@@ -122,7 +122,7 @@ def test_a_run_of_newer_events_is_never_wrongly_marked(cold_rig):
     """An old supervisor meets a trainer of a newer finetop: it says so, and leaves the run as it is."""
     cold_rig.start()
     cold_rig.wait_ready()
-    name = cold_rig.submit(steps=400, pause_s=0.02)
+    name = cold_rig.submit(waits_at=2)
     cold_rig.wait_state(name, "running")
     folder = cold_rig.job_folder(name)
     line = {"n": 10_000, "t": 1.0, "e": {"type": "started", "format": 2}}

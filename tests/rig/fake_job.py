@@ -6,12 +6,13 @@ What it does stands in the recipe's `about`: JSON with steps, pause_s, end ("ok"
 "hang", or what an Ended event says; with `once` in the first attempt alone), `ends`: one for each training job of the
 run, and the step `until` which those come that do not end well, `refuses`: what a job that is to go on says at once,
 garbage, `saved`: steps that get a checkpoint's folder (or each of `saves_every`), `best`: the one that is kept, and
-for its checks `check_s`: how long they take, `lost`: how many items of each task the tuned model lost, a number or one
-for each step; of its remedies those that are `mended` are OK, and the first of them is confirmed. Measured as an
-approach, each row of the target scores what `f1` says, each about new facts what `news` says. `waits_at`: a step
-before which it waits until there is a file `go` in its folder, with `ranks` as so many processes that wait, of which
-the last is elsewhere; with `spins` it is busy meanwhile. `alarms`: of a step, or of `each` other: kind, and whether it
-is over. `reads`: files that it reads as training data, as the real job does; `tested`: one that its check would read.
+for its checks `lost`: how many items of each task the tuned model lost, a number or one for each step; of its remedies
+those that are `mended` are OK, and the first of them is confirmed. Measured as an approach, each row of the target
+scores what `f1` says, each about new facts what `news` says. `waits_at`: a step before which it waits until there is a
+file `go` in its folder, with `ranks` as so many processes that wait, of which the last is elsewhere; with `spins` it
+is busy meanwhile. `holds`: verbs whose jobs wait until there is a file `go-VERB` in the run's folder. `until_file`: a
+file at which it is done. `alarms`: of a step, or of `each` other: kind, and whether it is over. `reads`: files that it
+reads as training data, as the real job does; `tested`: one that its check would read.
 """
 
 import faulthandler
@@ -47,8 +48,10 @@ def main() -> int:
     stopping = []
     signal.signal(signal.SIGTERM, lambda *_: stopping.append(1))
     log = event_log.EventLog(folder / "events.jsonl")
+    let_go = run_folder_of(folder) / f"go-{spec.verb}"
+    while spec.verb in plan.get("holds", ()) and not let_go.exists() and not stopping:
+        time.sleep(0.01)
     if spec.verb == "check":
-        time.sleep(plan.get("check_s", 0.0))
         if stopping:
             log.write(events.Ended("stopped", "asked to stop; what was scored is kept", kind="asked"))
             return 0
@@ -85,9 +88,14 @@ def main() -> int:
                 wait_with(folder / "go", plan)
             lost = log.lost
             log.write(events.metrics(step, {"loss": 1.0 / step, "tokens": float(step), **more(step, plan)}))
-            if log.lost == lost:  # else the disk is full, and it knows
+            if log.lost == lost:
                 side.write(f"{step}\n")
                 side.flush()
+            else:  # the disk is full, and it knows
+                side_file(folder).with_suffix(".lost").touch()
+            if "until_file" in plan and Path(plan["until_file"]).exists():
+                side_file(folder).with_suffix(".done").touch()
+                break
             if plan.get("garbage") and step % 7 == 0:
                 with (folder / "events.jsonl").open("ab") as raw:
                     raw.write(b'{"n": broken\n\xff\xfe\n')
@@ -281,7 +289,6 @@ def remedy(log: event_log.EventLog, plan: dict[str, Any], args: dict[str, Any]) 
     mended = [name for name in names if name in plan.get("mended", ())]
     for at, name in enumerate(["now", *names]):
         log.write(events.Phase(f"{labels[name]}: scoring tuned", 10, 336, "items", 5.0))
-        time.sleep(plan.get("check_s", 0.0))
         log.write(
             events.RemedyTried(
                 step=args["step"],

@@ -1,6 +1,6 @@
 """NVML for tests: the functions of nvidia-ml-py that finetop calls, answered from a JSON file that a test edits.
 
-The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hang_s": 3}. Of a GPU: uuid, name,
+The file: {"gpus": [{…}], "driver": "580.1", "init": "LIB_RM_VERSION_MISMATCH", "hangs": true}. Of a GPU: uuid, name,
 total and used (GiB), busy, celsius, watts, processes ([[pid, GiB or null], …], or null: not told), error (every
 question about it fails so: "GPU_IS_LOST"), mute (it does not say its name either), ecc, remap_failed, parts (GPUs that
 it is divided into). What is left out is not supported, as on many cards.
@@ -36,6 +36,10 @@ class FakeNvml:
         told: dict[str, Any] = json.loads(self._file.read_text())
         return told
 
+    def _hang(self) -> None:
+        while self._read().get("hangs"):
+            time.sleep(0.02)
+
     def _fail(self, error: str) -> Any:
         raise pynvml.NVMLError(getattr(pynvml, f"NVML_ERROR_{error}"))
 
@@ -52,7 +56,7 @@ class FakeNvml:
 
     def nvmlInit(self) -> None:
         told = self._read()
-        time.sleep(told.get("hang_s", 0))
+        self._hang()
         if told.get("init"):
             self._fail(told["init"])
         self._is_open = True
@@ -68,7 +72,7 @@ class FakeNvml:
 
     def nvmlDeviceGetCount(self) -> int:
         told = self._read()
-        time.sleep(told.get("hang_s", 0))
+        self._hang()
         if not self._is_open:
             self._fail("UNINITIALIZED")
         return len(told["gpus"])

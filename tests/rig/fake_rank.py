@@ -2,7 +2,7 @@
 
     RANK=0 WORLD_SIZE=2 python fake_rank.py FILE
 
-Ends when there is the file.
+Ends when there is the file. Beside it, `waits-RANK` says that it waits.
 """
 
 import faulthandler
@@ -22,6 +22,7 @@ def reads_data() -> None:
 
 
 def wait() -> None:
+    Path(sys.argv[1]).with_name(f"waits-{os.environ['RANK']}").touch()
     while not Path(sys.argv[1]).exists():
         time.sleep(0.01)
 

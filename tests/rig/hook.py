@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +18,7 @@ class Hook:
     address: str = ""
     answers: list[int] = field(default_factory=lambda: [200])
     location: str = ""  # for a redirect
-    waits_s: float = 0.0
+    may_answer: threading.Event = field(default_factory=threading.Event)  # set, until a test clears it
     body: bytes = b"ok"
     got: list[dict[str, Any]] = field(default_factory=list)
     heads: list[dict[str, str]] = field(default_factory=list)
@@ -28,12 +27,13 @@ class Hook:
 @contextmanager
 def serving(path: str = "/hook") -> Iterator[Hook]:
     hook = Hook()
+    hook.may_answer.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             hook.heads.append(dict(self.headers.items()))
             hook.got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            time.sleep(hook.waits_s)
+            hook.may_answer.wait()
             self.send_response(hook.answers.pop(0) if len(hook.answers) > 1 else hook.answers[0])
             if hook.location:
                 self.send_header("Location", hook.location)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -93,13 +92,6 @@ def is_living(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
-
-
-def wait_until(is_so: Any, what: str, timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline, f"not after {timeout_s} s: {what}"
-        time.sleep(0.02)
 
 
 def _end_supervisor(home: Home) -> None:

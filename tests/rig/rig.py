@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from waiting import LIMIT_S, wait_until
 
 from finetop.core.client.connection import Client
 from finetop.core.protocol.messages.queue import Kill
@@ -57,18 +60,16 @@ class Rig:
     def side_setting(self) -> dict[str, str]:
         return {} if self.side is None else {"FINETOP_TEST_SIDE": str(self.side)}
 
-    def wait_ready(self, timeout_s: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            try:
-                with Client(self.home, start=False) as client:
-                    client.ask(Hello())
-            except Exception:
-                if time.monotonic() > deadline:
-                    raise AssertionError(self.home.log.read_text()) from None
-                time.sleep(0.02)
-            else:
-                return
+    def wait_ready(self) -> None:
+        wait_until(self.answers, self.home.log.read_text)
+
+    def answers(self) -> bool:
+        """Say whether a supervisor answers."""
+        try:
+            self.ask(Hello())
+        except Exception:
+            return False
+        return True
 
     def ask(self, ask: Ask) -> Any:
         with Client(self.home, start=False) as client:
@@ -84,26 +85,39 @@ class Rig:
         recipe["budget"] = {**recipe["budget"], **(budget or {})}
         return str(self.ask(Submit(recipe, loaded.text, name)).name)
 
-    def wait_state(self, name: str, *words: str, timeout_s: float = 30.0) -> Any:
-        deadline = time.monotonic() + timeout_s
-        while True:
-            row = self.ask(GetRun(name)).row
-            if word(row.state) in words:
-                return row
-            if time.monotonic() > deadline:
-                raise AssertionError(f"{name} is {row.state}; {self.home.log.read_text()}")
-            time.sleep(0.05)
+    def wait_state(self, name: str, *words: str, limit_s: float = LIMIT_S) -> Any:
+        """Wait until a run is in one of these states, and give its row."""
 
-    def wait_job(self, name: str, verb: str, timeout_s: float = 30.0) -> Any:
+        def row_then() -> Any:
+            row = self.ask(GetRun(name)).row
+            return row if word(row.state) in words else None
+
+        return wait_until(row_then, lambda: self.about(name), limit_s)
+
+    def wait_step(self, name: str, step: int = 1) -> int:
+        """Wait until a run has come so far, and give its step."""
+        return wait_until(
+            lambda: (now := self.ask(GetRun(name)).row.step) >= step and now,
+            lambda: f"step {step}; {self.about(name)}",
+        )
+
+    def wait_job(self, name: str, verb: str) -> Any:
         """Wait until the newest job of a verb has ended, and give it."""
-        deadline = time.monotonic() + timeout_s
-        while True:
+
+        def newest_then() -> Any:
             jobs = [job for job in self.ask(GetRun(name)).jobs if job.verb == verb]
-            if jobs and not jobs[-1].is_under_way:
-                return jobs[-1]
-            if time.monotonic() > deadline:
-                raise AssertionError(f"the {verb} of {name}: {jobs}; {self.home.log.read_text()}")
-            time.sleep(0.05)
+            return jobs[-1] if jobs and not jobs[-1].is_under_way else None
+
+        return wait_until(newest_then, lambda: f"its {verb} ended; {self.about(name)}")
+
+    def about(self, name: str) -> str:
+        """Say how a run stands, and what its supervisor wrote."""
+        detail = self.ask(GetRun(name))
+        return f"{name} is {detail.row.state}, its jobs {detail.jobs}; {self.home.log.read_text()}"
+
+    def let_go(self, name: str, verb: str) -> None:
+        """Let a run's jobs of a verb go on that its plan holds."""
+        (self.home.root / self.ask(GetRun(name)).folder / f"go-{verb}").touch()
 
     def job_folder(self, name: str) -> Path:
         detail = self.ask(GetRun(name))
@@ -130,12 +144,16 @@ class Rig:
                 continue
         return found
 
-    def orphans(self, timeout_s: float = 20.0) -> list[str]:
-        """Name what is still there of jobs, when all have ended: a keeper's last moments do not count."""
-        deadline = time.monotonic() + timeout_s
-        while (found := self.descendants()) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        return found
+    def orphans(self) -> list[str]:
+        """Wait until nothing is left of jobs, when all have ended: a keeper's last moments do not count.
+
+        Gives those that are left for good, by name.
+        """
+        try:
+            wait_until(lambda: not self.descendants())
+        except AssertionError:
+            return self.descendants()
+        return []
 
     def told_and_written(self, name: str) -> tuple[list[int], list[int]]:
         """Give the steps that the store tells of a run's loss, one a row, and those that its job wrote on its own."""
@@ -160,11 +178,8 @@ class Rig:
             if process.poll() is None:
                 process.kill()
             process.wait()
-        for record in self.home.runs.glob("*/jobs/*/keeper.json"):
-            pid = json.loads(record.read_text())["pid"]
-            for number in (signal.SIGUSR1, signal.SIGKILL):
-                try:
-                    os.kill(pid, number)
-                except ProcessLookupError:
-                    break
-                time.sleep(0.05)
+        while left := self.descendants():  # a keeper that has just begun stands in no record yet
+            for pid in (int(words.split()[0]) for words in left):
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)

@@ -53,8 +53,8 @@ static int below(int at, const char *path) {
 static int refused(void) {
     struct control *c = control();
     __atomic_fetch_add(&c->calls, 1, __ATOMIC_RELAXED);
-    struct timespec left = {c->delay_ms / 1000, (c->delay_ms % 1000) * 1000000L};
-    while (c->delay_ms && syscall(SYS_nanosleep, &left, &left) && errno == EINTR) {}
+    struct timespec slice = {0, 10000000L};
+    for (int32_t slept = 0; slept < c->delay_ms; slept += 10) syscall(SYS_nanosleep, &slice, NULL); /* until set anew */
     if (c->error) errno = c->error;
     return c->error;
 }

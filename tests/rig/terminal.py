@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pyte
+from waiting import wait_until
 
 UNFINISHED = re.compile(rb"(?:\x1b(?:\[[?0-9;]*|\][^\x07\x1b]*\x1b?)?)?\Z")
 
@@ -83,29 +84,33 @@ class Terminal:
     def text(self) -> str:
         return "\n".join(self.screen.display)
 
-    def wait_text(self, wanted: str, timeout_s: float = 20.0) -> str:
-        deadline = time.monotonic() + timeout_s
-        while wanted not in self.text():
-            assert time.monotonic() < deadline, f"{wanted!r} never came:\n{self.text()}"
-            self.pump(0.1)
+    def rest(self, *others: int) -> None:
+        """Feed the emulator until the program, and others that work for it, have nothing more to do or to say."""
+        looks = 0
+        while looks < 3:
+            seen = self.bytes
+            self.pump(0.01)
+            looks = looks + 1 if self.bytes == seen and all(map(sleeps, (self.pid, *others))) else 0
+
+    def wait_text(self, wanted: str) -> str:
+        wait_until(lambda: self.pump(0.1) or wanted in self.text(), lambda: f"{wanted!r} in\n{self.text()}")
         return self.text()
 
     def keys(self, text: str) -> None:
         os.write(self.master, text.encode())
 
-    def wait_end(self, timeout_s: float) -> int:
+    def wait_end(self) -> int:
         """Wait until the program is gone. Returns its wait status."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.pid = 0
-                return status
-            assert time.monotonic() < deadline, f"still there after {timeout_s} s:\n{self.text()}"
+
+        def status_then() -> tuple[int, int] | None:
             if self.master >= 0:
                 self.pump(0.05)
-            else:
-                time.sleep(0.05)
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            return (pid, status) if pid else None
+
+        _, status = wait_until(status_then, lambda: f"its end; it shows\n{self.text()}")
+        self.pid = 0
+        return status
 
     def hang_up(self) -> None:
         """Pull the cable: the terminal is gone, the kernel sends SIGHUP."""
@@ -118,6 +123,15 @@ class Terminal:
             os.waitpid(self.pid, 0)
         if self.master >= 0:
             os.close(self.master)
+
+
+def sleeps(pid: int) -> bool:
+    """Say whether all threads of a process wait for something, and it is not only starved by others."""
+    try:
+        stats = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/stat")]
+    except OSError:
+        return True  # it ends just now
+    return all(stat.rpartition(")")[2].split()[0] in "STtZX" for stat in stats)
 
 
 def clean(data: bytes) -> bytes:

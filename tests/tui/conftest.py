@@ -7,12 +7,22 @@ import time
 from pathlib import Path
 
 import pytest
-from textual import _wait
+import textual.app
+import textual.pilot
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-# After each key a pilot sleeps until the app has been idle for 20 ms, twice: two thirds of what these tests took.
-_wait.SLEEP_GRANULARITY, _wait.SLEEP_IDLE = 0.005, 0.0005
+from at_rest import at_rest
+
+
+async def wait_for_idle(*_: float) -> None:
+    """After each key: until it was obeyed, and the screen drawn."""
+    await at_rest(hops=0, but_threads=True)
+
+
+# Textual's own sleeps until the process has used little of the processor: so has one that is starved by others.
+for module in (textual.app, textual.pilot):
+    module.wait_for_idle = wait_for_idle  # type: ignore[attr-defined]
 
 
 @pytest.fixture(autouse=True)
@@ -22,6 +32,11 @@ def clocks_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def cursors_rest_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pane follows the cursor when that rests: for a test, which waits for it hundreds of times, after less."""
+def soon_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What rests, pauses or waits for its turn does so for less: tests wait for it hundreds of times.
+
+    No process looks at a form's data, however long a test takes.
+    """
     monkeypatch.setattr("finetop.tui.widgets.list_screen.REST_S", 0.02)
+    monkeypatch.setattr("finetop.tui.screens.launch.plan_preview.PAUSE_S", 0.02)
+    monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 3600.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
@@ -10,10 +11,11 @@ from pathlib import Path
 import pytest
 from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, text_of
 
-from finetop.core.errors import NoSupervisor
+from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.protocol.messages.session import ChangesAnswer, HelloAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span, short_span
-from finetop.tui.connection.listener import MachineListener
+from finetop.tui.connection.listener import follow
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.pages import KeysPage
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -75,15 +77,15 @@ async def test_the_first_start_brings_a_supervisor_up_and_keys_never_wait_for_it
     may_start = threading.Event()
 
     def start(home: Home) -> None:
-        may_start.wait(5)
+        may_start.wait()
         fake.is_gone = False
 
     app = make_app(fake, start=start)
     async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
+        await settled(pilot, but_threads=True)
         assert "asking the supervisor" in text_of(app)
         await pilot.press("question_mark")  # the app answers while the start takes its time
-        await settled(pilot)
+        await settled(pilot, but_threads=True)
         assert isinstance(app.screen, KeysPage)
         await pilot.press("escape")
         may_start.set()
@@ -111,18 +113,42 @@ async def test_a_supervisor_that_will_not_start_says_why_and_R_tries_again() -> 
         assert "the disk is full. Make room." in text_of(app)
 
 
-async def test_changes_are_told_at_most_once_a_pace(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake = FakeSupervisor(mixed_rows())
-    app = make_app(fake)
-    app._pace_s = 0.2
-    async with app.run_test(size=SIZE) as pilot:
-        await settled(pilot)
-        heard = []
-        monkeypatch.setattr(MachineListener, "changed", lambda self, answer: heard.append(answer.revision))
+class Hears:
+    """Keeps what the connection tells."""
+
+    def __init__(self) -> None:
+        self.revisions: list[int] = []
+
+    def connected(self, hello: HelloAnswer) -> None: ...
+
+    def changed(self, answer: ChangesAnswer) -> None:
+        self.revisions.append(answer.revision)
+
+    def lost(self) -> None: ...
+
+    def refused(self, error: FinetopError) -> None: ...
+
+
+async def test_changes_are_told_at_most_once_a_pace() -> None:
+    fake, hears = FakeSupervisor(mixed_rows()), Hears()
+    paused: asyncio.Queue[float] = asyncio.Queue()
+    is_over: asyncio.Queue[None] = asyncio.Queue()
+
+    async def pause(seconds: float) -> None:
+        paused.put_nowait(seconds)
+        await is_over.get()
+
+    following = asyncio.create_task(follow(fake, hears, lambda: None, 0.2, pause))
+    expected = []
+    for _ in range(3):
+        assert await paused.get() == 0.2
+        expected.append(fake.revision)
         for _ in range(50):
             fake.change()
-            await pilot.pause(0.01)
-        assert 1 <= len(heard) <= 6
+            await asyncio.sleep(0)
+        assert hears.revisions == expected
+        is_over.put_nowait(None)
+    following.cancel()
 
 
 async def test_places_by_number_help_and_commands() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from at_rest import at_rest
 
 from finetop.core.errors import NoSupervisor, NotFound
 from finetop.core.protocol import wire
@@ -327,7 +328,9 @@ def row_with(app: FinetopApp, words: str) -> str:
     return next((row for row in text_of(app).splitlines() if words in row), "")
 
 
-async def settled(pilot: Any, seconds: float = 0.0) -> None:
-    """Wait until what was asked is answered and drawn, and the pane has followed the cursor."""
-    await pilot.pause(0.06 + seconds)
+async def settled(pilot: Any, seconds: float = 0.0, *, but_threads: bool = False) -> None:
+    """Wait until what was asked is answered and drawn, the pane has followed the cursor, and timers until then."""
+    await at_rest(seconds, but_threads=but_threads)
+    await pilot.pause()
+    await at_rest(but_threads=but_threads)
     await pilot.pause()

@@ -17,7 +17,7 @@ from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.text import cut_end
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from textual.screen import Screen
 
@@ -142,7 +142,13 @@ class Listener(Protocol):
     def refused(self, error: FinetopError) -> None: ...
 
 
-async def follow(asker: Asker, listener: Listener, start: Callable[[], None], pace_s: float = PACE_S) -> None:
+async def follow(
+    asker: Asker,
+    listener: Listener,
+    start: Callable[[], None],
+    pace_s: float = PACE_S,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> None:
     """Follow the store for ever. Where no supervisor runs at first, `start` is called once, in a thread."""
     revision, trouble = NEVER, ""
     is_connected, was_started = False, False
@@ -167,7 +173,7 @@ async def follow(asker: Asker, listener: Listener, start: Callable[[], None], pa
             if (answer.revision, answer.trouble) != (revision, trouble):
                 revision, trouble = answer.revision, answer.trouble
                 listener.changed(answer)
-        await asyncio.sleep(pace_s if is_connected else min(pace_s, AGAIN_S))
+        await pause(pace_s if is_connected else min(pace_s, AGAIN_S))
 
 
 async def _start(start: Callable[[], None], listener: Listener) -> None:

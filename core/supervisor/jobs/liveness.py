@@ -86,6 +86,11 @@ async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
 
 async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, passed: float) -> None:
     """Say by what its processes use what has become of a silent job."""
+    if (
+        vital.stopped_s and not usage.is_stopped
+    ):  # it goes on, and its next step may take minutes: a silence of its own
+        vital.silent_s, vital.asked_at = 0.0, None
+        vital.uses.clear()
     vital.stopped_s = vital.stopped_s + passed if usage.is_stopped else 0.0
     vital.uses.append(ProcessUse(vital.silent_s, usage.cpu_s, usage.bytes_moved))
     evidence = evidence_of(vital.uses, waits=usage.waits_for_device, gpu=gpu_busy(supervisor, job))

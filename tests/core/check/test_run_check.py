@@ -6,11 +6,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
+from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core.protocol import check_result, events
 from finetop.core.runtime import event_log
@@ -101,7 +101,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     checkpoint = home / "runs" / "0001-run" / "checkpoints" / "step-000020"
     save_adapter(checkpoint, 0.0)
     first = make_job(home, tiny_model, 1)
-    assert start(first).wait(timeout=120) == 0, (first / "log.txt").read_text()
+    assert start(first).wait(TORCH_LIMIT_S) == 0, (first / "log.txt").read_text()
     found = told(first)
     assert isinstance(found[0], events.Started)
     assert found[-1] == events.Ended("finished")
@@ -123,7 +123,7 @@ def test_a_check_from_job_to_verdict(suite_folder: Path, tiny_model: Path, save_
     # An adapter that ruins the model, against a base that is known by now; asked all that there is to ask.
     save_adapter(checkpoint, BROKEN)
     second = make_job(home, tiny_model, 2, more=[])
-    assert start(second).wait(timeout=120) == 0, (second / "log.txt").read_text()
+    assert start(second).wait(TORCH_LIMIT_S) == 0, (second / "log.txt").read_text()
     found = told(second)
     ruined = check_result.read(of(events.Verdict, found)[0].result)
     assert ruined.items_used == ruined.items_total == 40 + 30
@@ -155,7 +155,7 @@ def test_a_full_checkpoint_that_is_the_base_shares_its_scores(suite_folder: Path
     checkpoint.parent.mkdir(parents=True)
     checkpoint.symlink_to(tiny_model)
     folder = make_job(home, tiny_model, 1, {"method": {"name": "full"}})
-    assert start(folder).wait(timeout=120) == 0, (folder / "log.txt").read_text()
+    assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
     found = told(folder)
     assert check_result.read(of(events.Verdict, found)[0].result).drop == 0.0
     assert len({s.key for s in of(events.Scores, found)}) == 3  # one a task
@@ -165,7 +165,7 @@ def test_failures_say_cause_and_hint(suite_folder: Path, tiny_model: Path) -> No
     home = suite_folder.parent
     (home / "runs" / "0001-run" / "checkpoints" / "step-000020").mkdir(parents=True)
     folder = make_job(home, tiny_model, 1, {"check": {"general": {"suite": "tinny"}}})
-    assert start(folder).wait(timeout=60) == 2
+    assert start(folder).wait(TORCH_LIMIT_S) == 2
     ended = told(folder)[-1]
     assert isinstance(ended, events.Ended)
     assert (ended.status, ended.exit_code) == ("failed", 2)
@@ -180,11 +180,9 @@ def test_sigterm_stops_and_keeps_scores(
     save_adapter(checkpoint, 0.0)
     folder = make_job(home, tiny_model, 1)
     process = start(folder)
-    deadline = time.monotonic() + 90
-    while not list((home / "scores").glob("*.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_until(lambda: any((home / "scores").glob("*.jsonl")), "scores are written", TORCH_LIMIT_S)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(TORCH_LIMIT_S) == 0
     ended = told(folder)[-1]
     assert ended.status in ("stopped", "finished")  # it may have been quicker
     assert list((home / "scores").glob("*.jsonl"))
@@ -245,7 +243,7 @@ def test_a_check_in_fewer_bits(
     save_adapter(checkpoint, 0.0)
     model = {"id": str(tiny_model), "dtype": "float32", "quantize": quantize}
     folder = make_job(home, tiny_model, 1, {"model": model})
-    assert start(folder).wait(timeout=120) == 0, (folder / "log.txt").read_text()
+    assert start(folder).wait(TORCH_LIMIT_S) == 0, (folder / "log.txt").read_text()
     found = told(folder)
     outcome = check_result.read(of(events.Verdict, found)[0].result)
     assert (outcome.verdict, outcome.drop, outcome.lost, outcome.won) == ("ok", 0.0, 0, 0), outcome.reason
@@ -257,7 +255,7 @@ def test_a_check_in_fewer_bits(
 
     # The same in all bits has other scores, and other drift.
     plain = make_job(home, tiny_model, 2)
-    assert start(plain).wait(timeout=120) == 0, (plain / "log.txt").read_text()
+    assert start(plain).wait(TORCH_LIMIT_S) == 0, (plain / "log.txt").read_text()
     of_plain = told(plain)
     whole = check_result.read(of(events.Verdict, of_plain)[0].result)
     assert whole.drift is not None and whole.drift.base != outcome.drift.base

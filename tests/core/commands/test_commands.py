@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -131,9 +130,8 @@ def test_a_run_that_asks_for_it_is_checked_at_its_end_before_queued_training(rig
 
 
 def test_stop_and_kill(finetop, rig):
-    rig.submit("long", steps=5000, pause_s=0.02)
-    rig.wait_state("long", "running")
-    time.sleep(0.3)
+    rig.submit("long", steps=100_000, pause_s=0.02)
+    rig.wait_step("long")
     assert finetop("stop", "long")[:2] == (0, "long saves a checkpoint, then stops.\n")
     rig.wait_state("long", "stopped")
     code, _, err = finetop("kill", "long")

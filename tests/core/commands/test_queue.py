@@ -2,9 +2,9 @@
 
 import json
 import re
-import time
 
 import pytest
+from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Hold
 from finetop.core.protocol.messages.runs import GetRun
@@ -12,10 +12,7 @@ from finetop.core.protocol.runs import Queued, word
 
 
 def wait(rig, name, wanted):
-    deadline = time.monotonic() + 30
-    while not wanted(row := rig.ask(GetRun(name)).row):
-        assert time.monotonic() < deadline, row.state
-        time.sleep(0.05)
+    wait_until(lambda: wanted(rig.ask(GetRun(name)).row), lambda: rig.about(name))
 
 
 def test_what_waits_is_listed_and_changed_as_typed(rig, finetop, tmp_path):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from triage_store import told_of
+from waiting import wait_until
 
 from finetop.core.commands.shared.triage_state import own_name
 from finetop.core.errors import Refused
@@ -48,10 +48,7 @@ def checked(rig: Rig) -> Rig:
         rig.submit(name, steps=3, lost=lost)
         rig.wait_state(name, "finished")
         rig.ask(Check(name))
-    deadline = time.monotonic() + 60
-    while any(row.check is None or row.checking is not None for row in rig.ask(Runs()).rows):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(lambda: all(row.check and row.checking is None for row in rig.ask(Runs()).rows))
     return rig
 
 

@@ -1,7 +1,5 @@
 """Many jobs' events into the store at once: one transaction for all, each its share, none in another's way."""
 
-import time
-
 import duckdb
 import msgspec
 import pytest
@@ -164,9 +162,7 @@ async def test_a_beat_of_a_flood_leaves_clients_their_turn(quiet):
     with (folder / "events.jsonl").open("wb") as file:
         for n in range(1, 100_001):
             file.write(encoded(events.Line(n, 1.0, line)) + b"\n")
-    began = time.monotonic()
     assert not await take_in(supervisor, live)
-    assert time.monotonic() - began < 5.0  # 0.2 on a quiet machine; all of it would take ten times as long
     taken = quiet.rows("SELECT last_n FROM jobs")[0][0]
     assert 0 < taken < 100_000
 

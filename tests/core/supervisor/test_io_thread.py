@@ -7,13 +7,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from waiting import LIMIT_S
 
 from finetop.core.supervisor.io_thread import aside
 
 
 async def test_who_waits_for_files_lets_others_go_on():
     goes_on = threading.Event()
-    waiting = asyncio.create_task(aside(lambda: goes_on.wait(20)))
+    waiting = asyncio.create_task(aside(lambda: goes_on.wait(LIMIT_S)))
     assert await aside(lambda: 7) == 7
     assert not waiting.done()
     goes_on.set()
@@ -36,5 +37,5 @@ async def live():
 asyncio.run(live())
 print("ended")
 """
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=LIMIT_S)
     assert (ended.stdout, ended.stderr) == ("ended\n", "")

@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import time
 
 import pytest
+from waiting import wait_until
 
 from finetop.core.errors import BadInput, NotFound, Refused
 from finetop.core.protocol.messages.queue import Kill, Stop
 from finetop.core.protocol.messages.runs import Curves, EventsSince, GetRun, Runs
-from finetop.core.protocol.messages.session import Changes
 from finetop.core.runtime.processes import alive
 
 
@@ -28,7 +27,7 @@ def test_a_run_goes_from_queued_to_finished_with_its_numbers(rig):
 
 
 def test_runs_wait_for_the_one_slot_and_start_in_order(rig):
-    first = rig.submit("first", steps=1000, pause_s=0.05)
+    first = rig.submit("first", waits_at=1)
     second, third = rig.submit("second", steps=1), rig.submit("third", steps=1)
     rig.wait_state(first, "running")
     page = rig.ask(Runs())
@@ -41,21 +40,16 @@ def test_runs_wait_for_the_one_slot_and_start_in_order(rig):
 
 
 def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
-    name = rig.submit(steps=2000, pause_s=0.02)
-    rig.wait_state(name, "running")
-    while not rig.ask(GetRun(name)).row.step:
-        rig.ask(Changes(0, 0.1))
+    name = rig.submit(steps=100_000, pause_s=0.02)
+    rig.wait_step(name)
     rig.ask(Stop(name))
     row = rig.wait_state(name, "stopped")
     assert row.state.how == "stop"
     assert len(rig.ask(GetRun(name)).checkpoints) == 1
 
-    other = rig.submit(steps=2000, pause_s=0.02, grandchild=True)
-    rig.wait_state(other, "running")
+    other = rig.submit(waits_at=1, grandchild=True)
     file = rig.job_folder(other) / "grandchild.txt"
-    while not (file.exists() and file.read_text()):
-        time.sleep(0.02)
-    grandchild = int(file.read_text())
+    grandchild = int(wait_until(lambda: file.exists() and file.read_text(), "its grandchild"))
     assert alive(grandchild)
     rig.ask(Kill(other))
     assert rig.wait_state(other, "stopped").state.how == "kill"
@@ -63,7 +57,7 @@ def test_stop_saves_a_checkpoint_and_kill_ends_grandchildren(rig):
 
 
 def test_a_queued_run_leaves_the_queue_and_an_ended_one_can_not_be_stopped(rig):
-    busy = rig.submit("busy", steps=1000, pause_s=0.05)
+    busy = rig.submit("busy", waits_at=1)
     waiting = rig.submit("waiting", steps=1)
     rig.wait_state(busy, "running")
     rig.ask(Stop(waiting))
@@ -99,32 +93,30 @@ def test_garbage_between_events_is_counted_and_left_out(rig):
 def test_a_running_job_outlives_its_supervisor_and_is_adopted(cold_rig):
     process = cold_rig.start()
     cold_rig.wait_ready()
-    name = cold_rig.submit(steps=150, pause_s=0.03)
-    deadline = time.monotonic() + 30
-    while not cold_rig.ask(GetRun(name)).row.step and time.monotonic() < deadline:
-        time.sleep(0.02)
+    name = cold_rig.submit(steps=40, pause_s=0.01, waits_at=20)
+    cold_rig.wait_step(name)
     attempt = cold_rig.ask(GetRun(name)).jobs[0].attempt  # a keeper that needed seconds has a second one
     process.send_signal(signal.SIGKILL)
     process.wait()
     cold_rig.start()
     cold_rig.wait_ready()
+    (cold_rig.job_folder(name) / "go").touch()
     row = cold_rig.wait_state(name, "finished")
-    assert row.step == 150
+    assert row.step == 40
     assert cold_rig.ask(GetRun(name)).jobs[0].attempt == attempt
 
 
 def test_a_process_that_vanished_with_its_keeper_is_lost_and_no_stranger_is_signalled(rig):
-    name = rig.submit(steps=5000, pause_s=0.02)
+    name = rig.submit(waits_at=1)
     rig.wait_state(name, "running")
     folder = rig.job_folder(name)
-    while not (folder / "keeper.json").exists():
-        time.sleep(0.02)
+    wait_until((folder / "keeper.json").exists, "its keeper")
     facts = json.loads((folder / "keeper.json").read_text())
     os.kill(facts["pid"], signal.SIGKILL)
     os.kill(facts["job_pid"], signal.SIGKILL)
     # the pid now belongs to a stranger: this very test
     (folder / "keeper.json").write_text(json.dumps({**facts, "pid": os.getpid()}))
-    row = rig.wait_state(name, "lost", timeout_s=30)
+    row = rig.wait_state(name, "lost")
     (folder / "keeper.json").unlink()
     assert "vanished" in row.state.cause
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import time
+from waiting import wait_until
 
 from finetop.core.protocol.messages.queue import Kill
-from finetop.core.protocol.messages.runs import Curves, FindInLog, GetRun, Processes, ReadLog
+from finetop.core.protocol.messages.runs import Curves, FindInLog, Processes, ProcessRow, ReadLog
 from finetop.core.runtime.processes import alive
 
 
 def test_a_live_run_tells_its_processes_and_its_log_is_searched(rig):
-    name = rig.submit(steps=400, pause_s=0.05)
+    name = rig.submit(steps=400, waits_at=4)
     rig.wait_state(name, "running")
-    deadline = time.monotonic() + 30
-    while len(found := rig.ask(Processes(name)).processes) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
-    keeper, job = found[:2]
+
+    def both() -> list[ProcessRow]:
+        found = rig.ask(Processes(name)).processes[:2]
+        return found if len(found) == 2 else []
+
+    keeper, job = wait_until(both, "the keeper and its job")
     assert alive(keeper.pid) and alive(job.pid) and keeper.job == job.job
     assert "keeper" in keeper.command and "/" not in job.command
     assert job.memory_gib is not None and 0.005 < job.memory_gib < 4 and job.threads
@@ -28,8 +30,7 @@ def test_a_live_run_tells_its_processes_and_its_log_is_searched(rig):
     (at,) = rig.ask(FindInLog(name, step=2)).at
     assert rig.ask(ReadLog(name, offset=at, limit=6)).text == "step 3"
 
-    while rig.ask(GetRun(name)).row.step < 3 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    rig.wait_step(name, 3)
     answer = rig.ask(Curves(name, ["loss"], columns=10, last=3600, x="time"))
     assert answer.newest > 0 and answer.steps is not None and answer.curves[0].column[0] == 0
     rig.ask(Kill(name))

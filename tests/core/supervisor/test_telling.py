@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import waiting
 from hook import serving
 
 from finetop.core.protocol import events, runs as data
@@ -65,13 +66,9 @@ def alarms(quiet, run_id: int, count: int = 1, kind: str = "spike") -> None:
     quiet.supervisor.touch()
 
 
-async def until(quiet, is_so, *, timeout_s: float = 30.0) -> None:
+async def until(quiet, is_so) -> None:
     """Let the supervisor tell until something is so."""
-    deadline = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline
-        notify.tend(quiet.supervisor, time.time())
-        await asyncio.sleep(0.02)
+    await waiting.until(lambda: is_so() or notify.tend(quiet.supervisor, time.time()))
 
 
 def all_settled(quiet) -> bool:
@@ -134,22 +131,35 @@ async def test_a_command_that_hangs_is_ended_with_all_it_started_and_the_supervi
         tmp_path / "hangs",
         f"#!/bin/sh\nsetsid sh -c 'echo $$ >> {pids}; sleep 600' &\necho begins\necho $$ >> {pids}\nsleep 600\n",
     )
-    settings(quiet, f"tell: {{command: [{script}], limit_s: 1}}")
     alarms(quiet, quiet.queue("one"))
-    longest = 0.0
-    while not quiet.rows("SELECT tries FROM messages") or quiet.supervisor.teller.on_their_way:
-        began = time.monotonic()
-        notify.tend(quiet.supervisor, time.time())
-        longest = max(longest, time.monotonic() - began)
-        await asyncio.sleep(0.02)
-    started = [int(pid) for pid in pids.read_text().split()]
+    tries, went_on = 0, False
+    for limit_s in (1, 5, 25, 125):  # on a busy machine both may have had no time to begin within the first
+        settings(quiet, f"tell: {{command: [{script}], limit_s: {limit_s}}}")
+        quiet.supervisor.connection.execute("UPDATE messages SET due = 0")
+        quiet.supervisor.teller.looked.clear()
+        pids.unlink(missing_ok=True)
+        tries += 1
+        while quiet.rows("SELECT tries FROM messages") != [(tries,)] or quiet.supervisor.teller.on_their_way:
+            notify.tend(quiet.supervisor, time.time())
+            went_on |= any(map(lives, pids_in(pids)))  # it never waited for the command
+            await asyncio.sleep(0.02)
+        if len(started := pids_in(pids)) == 2:
+            break
     assert len(started) == 2
-    deadline = time.monotonic() + 10
-    while any(psutil.pid_exists(pid) and psutil.Process(pid).status() != "zombie" for pid in started):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
-    assert longest < 0.9  # it never waited for the command
-    assert quiet.rows("SELECT tries, outcome FROM messages") == [(1, None)]
+    await waiting.until(lambda: not any(map(lives, started)), "both are gone")
+    assert went_on
+    assert quiet.rows("SELECT tries, outcome FROM messages") == [(tries, None)]
+
+
+def pids_in(file: Path) -> list[int]:
+    return [int(pid) for pid in file.read_text().split()] if file.exists() else []
+
+
+def lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != "zombie"
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_what_a_command_says_at_its_end_is_in_the_log(quiet, tmp_path, capsys):
@@ -186,7 +196,7 @@ async def test_a_flood_of_one_run_is_one_message(quiet, told):
 
 
 async def test_what_comes_soon_after_waits_and_is_told_as_one(quiet, told):
-    run = quiet.queue("one")
+    run, began = quiet.queue("one"), time.time()
     alarms(quiet, run, 1)
     await until(quiet, lambda: len(lines(told)) == 1)
     alarms(quiet, run, 5)
@@ -194,23 +204,24 @@ async def test_what_comes_soon_after_waits_and_is_told_as_one(quiet, told):
     await until(quiet, lambda: len(lines(told)) == 2)
     assert quiet.rows("SELECT count(*) FROM notices WHERE NOT told") == [(5,)]
     later = quiet.supervisor.teller.gather_at
-    assert later == pytest.approx(time.time() + 300, abs=30)
+    assert began + 300 <= later <= time.time() + 300
     compose.gather(quiet.supervisor, later + 1)
     assert messages(quiet) == [("spike", 0), ("nan", 0), ("spike", 4)]
 
 
 async def test_a_night_in_which_all_fails_is_ten_messages(quiet, told):
+    now = time.time()
     for number in range(15):
         alarms(quiet, quiet.queue(f"run-{number}"))
-    compose.gather(quiet.supervisor, time.time())
+    compose.gather(quiet.supervisor, now)
     sent = [json.loads(body) for (body,) in quiet.rows("SELECT body FROM messages ORDER BY made, id")]
     assert [one["run"] for one in sent] == [f"run-{number}" for number in range(9)] + [None]
     assert sent[-1]["text"] == "and 6 more of 6 runs: 6 spike"
     assert (sent[-1]["kind"], sent[-1]["more"]) == ("many", 6)
     alarms(quiet, quiet.queue("late"))
-    compose.gather(quiet.supervisor, time.time())
+    compose.gather(quiet.supervisor, now + 20)
     assert len(messages(quiet)) == 10
-    assert quiet.supervisor.teller.gather_at == pytest.approx(time.time() + 60, abs=30)
+    assert quiet.supervisor.teller.gather_at == pytest.approx(now + 60)
 
 
 async def test_in_quiet_hours_nothing_is_told_and_all_of_it_afterwards(quiet, told):
@@ -269,13 +280,12 @@ async def test_a_redirect_to_another_host_is_refused_and_to_the_same_is_followed
 
 async def test_a_server_that_does_not_answer_is_left_after_the_limit(quiet):
     with serving() as hook:
-        hook.waits_s = 5.0
+        hook.may_answer.clear()
         settings(quiet, f"tell: {{webhook: {{url: '{hook.address}'}}, limit_s: 1}}")
-        began = time.monotonic()
         is_through, said = await deliver.send(quiet.supervisor.settings.tell, "webhook", "{}")
+        hook.may_answer.set()  # only now
     assert not is_through
     assert said in ("127.0.0.1: timed out", "it took longer than 1 s")
-    assert time.monotonic() - began < 5.0
 
 
 async def test_a_certificate_that_nobody_trusts_is_refused(quiet, tmp_path):

@@ -6,9 +6,9 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
+from waiting import wait_until as until
 
 from finetop.core.protocol import events
 from finetop.core.protocol.messages.queue import Kill
@@ -20,14 +20,6 @@ from finetop.core.runtime.processes import alive
 def waiting_pid(rig):
     found = re.search(r"process (\d+) waits", rig.ask(Hello()).spare)
     return int(found[1]) if found else None
-
-
-def until(holds, timeout_s=15.0):
-    deadline = time.monotonic() + timeout_s
-    while not (found := holds()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
 
 
 def job_pid(rig, name):
@@ -57,7 +49,7 @@ def test_the_next_job_is_done_by_the_process_that_waits_and_another_takes_its_pl
 
 def test_kill_ends_its_whole_tree_and_a_dead_one_costs_no_job(warm_rig):
     first = until(lambda: waiting_pid(warm_rig))
-    name = warm_rig.submit(steps=5000, pause_s=0.02, grandchild=True)
+    name = warm_rig.submit(waits_at=1, grandchild=True)
     warm_rig.wait_state(name, "running")
     file = warm_rig.job_folder(name) / "grandchild.txt"
     grandchild = int(until(lambda: file.exists() and file.read_text()))
@@ -95,5 +87,6 @@ def test_it_goes_when_nobody_is_there_and_is_given_up_when_it_keeps_dying(cold_r
 
 
 def test_it_can_be_switched_off(rig):
-    time.sleep(0.5)
+    rig.wait_state(rig.submit(steps=1), "finished")
+    assert not (rig.home.root / "spare.json").exists()
     assert rig.ask(Hello()).spare == "none (FINETOP_SPARE=0)"

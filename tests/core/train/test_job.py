@@ -7,11 +7,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from typing import Any
 
 import msgspec
 import pytest
+from waiting import TORCH_LIMIT_S, wait_until
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
@@ -101,7 +101,7 @@ def start(job, code=JOB):
 
 def finish(job, code=JOB):
     process = start(job, code)
-    log, _ = process.communicate(timeout=300)
+    log, _ = process.communicate(timeout=TORCH_LIMIT_S)
     return process.returncode, log, read_events(job)
 
 
@@ -192,15 +192,15 @@ def test_sigterm_saves_a_checkpoint_and_ends_as_stopped(tmp_path, tiny_model):
         drift={"every": None},
     )
     process = start(job)
-    deadline = time.monotonic() + 200
-    while (
-        b'"metrics"' not in (job / "events.jsonl").read_bytes() if (job / "events.jsonl").exists() else True
-    ):
+    told = job / "events.jsonl"
+
+    def has_begun() -> bool:
         assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        return told.exists() and b'"metrics"' in told.read_bytes()
+
+    wait_until(has_begun, "it trains", TORCH_LIMIT_S)
     process.send_signal(signal.SIGTERM)
-    log, _ = process.communicate(timeout=60)
+    log, _ = process.communicate(timeout=TORCH_LIMIT_S)
     assert process.returncode == 0, log
     happened = read_events(job)
     last_step = max(curve("loss", happened))

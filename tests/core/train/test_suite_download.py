@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from waiting import LIMIT_S
 
 from finetop.core.errors import NotFound
 from finetop.core.protocol import events
@@ -29,7 +30,8 @@ def look(tmp_path: Path, asked: Recipe) -> list[events.Alarm] | None:
     looking = train.look_ahead(asked, Home(tmp_path), event_log.EventLog(log))
     if looking is None:
         return None
-    looking.join(60)
+    looking.join(LIMIT_S)
+    assert not looking.is_alive(), "it still looks"
     told = [events.decode(line).e for line in log.read_bytes().splitlines()]
     return [event for event in told if isinstance(event, events.Alarm)]
 

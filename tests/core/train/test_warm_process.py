@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+from waiting import LIMIT_S
+
 # As the real one, but for the imports (10 s) and the training: tests/bench/warm_start.py has both.
 PROGRAM = """
 import sys
@@ -27,7 +29,7 @@ def wait_with(told, tmp_path):
         input=told,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
         check=False,
     )
 

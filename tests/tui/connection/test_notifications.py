@@ -7,7 +7,9 @@ import sys
 import pytest
 from terminal import Terminal
 from tui_fakes import NOW, FakeSupervisor, make_app, mixed_rows, settled, text_of
+from waiting import wait_until
 
+from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.notices import Notice
 from finetop.tui.connection import listener
 
@@ -84,11 +86,12 @@ def test_a_terminal_rings_and_its_picture_stays(rig, text) -> None:
     app = Terminal([sys.executable, "-m", "finetop.tui.main"], rig.home.root)
     try:
         app.wait_text("No runs yet")
-        app.pump(0.5)
+        app.rest()
         bells = app.bells
-        name = rig.submit(steps=400, pause_s=0.1, alarms={str(at): [["spike", False]] for at in (2, 3, 4)})
-        shown = app.wait_text(f"{name}: spike at step", 30)
-        app.pump(1.5)
+        name = rig.submit(waits_at=3, alarms={"2": [["spike", False]] * 3})
+        shown = app.wait_text(f"{name}: spike at step")
+        wait_until(lambda: len(rig.ask(GetRun(name)).alarms) == 3, "all are told")
+        app.rest(rig.processes[-1].pid)
         assert app.bells - bells == ("bell: true" in text)
         wanted = b"\x1b]9;finetop: fake: spike at step"
         assert [one for one in app.notifications if one.startswith(wanted)] == app.notifications

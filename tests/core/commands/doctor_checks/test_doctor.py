@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from waiting import wait_until
 
 from finetop.core.commands import doctor_checks
 from finetop.core.commands.doctor_checks import folders, machine, processes
@@ -138,11 +139,10 @@ def test_an_open_socket_is_trouble(rig):
 
 
 def test_jobs_that_live_are_counted_and_a_keeper_without_its_job_is_told_of(rig):
-    name = rig.submit(steps=5000, pause_s=0.05)
+    name = rig.submit(waits_at=1)
     rig.wait_state(name, "running")
     folder = rig.job_folder(name)
-    while not (folder / "keeper.json").exists():
-        time.sleep(0.02)
+    wait_until((folder / "keeper.json").exists, "its keeper")
     assert by_subject(processes.keepers(rig.home))["keepers"].text == "1 job live"
     told = (folder / "keeper.json").read_text()
     (folder / "keeper.json").write_text(json.dumps({**json.loads(told), "job_pid": 2**22 + 1}))

@@ -116,7 +116,7 @@ def test_words_that_do_not_go_together(
 
 
 def test_a_run_that_trains_is_not_compared_yet(rig: Rig, finetop: Finetop) -> None:
-    rig.wait_state(rig.submit("busy", steps=10_000, pause_s=0.05), "running")
+    rig.wait_state(rig.submit("busy", waits_at=1), "running")
     code, _, err = finetop("check", "busy", "--curve")
     assert (code, "when it has ended" in err) == (1, True)
     rig.kill_jobs()

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from hosts import wait_until
 from rig import Rig
+from waiting import wait_until
 
 from finetop.core.commands.main import main
 from finetop.core.protocol.messages.queue import Hold, Release, Stop
@@ -210,7 +210,7 @@ def test_this_machine_stands_beside_others(finetop, hosts):
 
 def test_a_run_acts_where_it_is(finetop, hosts):
     rig = hosts.rigs["box"]
-    rig.submit("long", steps=5000, pause_s=0.02)
+    rig.submit("long", waits_at=2)
     rig.wait_state("long", "running")
     assert finetop("kill", "long", "--on", "box")[:2] == (0, "long is being killed.\n")
     rig.wait_state("long", "stopped")
@@ -226,7 +226,7 @@ def test_a_curve_over_a_link_looks_at_checkpoints_there(finetop, hosts):
 
 def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
     rig = hosts.rigs["box"]
-    rig.submit("tailed", steps=60, pause_s=0.05)
+    rig.submit("tailed", steps=60, waits_at=31)
     rig.wait_state("tailed", "running")
     tail = subprocess.Popen(
         [sys.executable, "-m", "finetop.tui.main", "--on", "box", "tail", "tailed", "--json", "-n", "99"],
@@ -237,14 +237,16 @@ def test_a_tail_goes_on_over_a_dropped_link(hosts, finetop):
     )
     assert tail.stdout is not None and tail.stderr is not None
     with tail:
-        first = tail.stdout.readline()
+        before = tail.stdout.readline()
         hosts.drop("box")
+        said = [tail.stderr.readline(), tail.stderr.readline()]
+        (rig.job_folder("tailed") / "go").touch()  # the second half comes after the drop
         # communicate() would miss what readline() has read ahead
         rest, err = tail.stdout.read(), tail.stderr.read()
-    steps = [json.loads(line)["step"]["step"] for line in (first + rest).splitlines()]
+    steps = [json.loads(line)["step"]["step"] for line in (before + rest).splitlines()]
     assert steps == list(range(1, 61))
-    assert "finetop: box is out of reach (" in err
-    assert "finetop: box is back." in err
+    assert said[0].startswith("finetop: box is out of reach (")
+    assert [*said[1:], err] == ["finetop: box is back.\n", ""]
     assert tail.returncode == 0
     wait_until(lambda: not hosts.living(), "no ssh is left behind")
 

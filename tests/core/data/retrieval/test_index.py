@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import TORCH_LIMIT_S
 
 from finetop.core.data import retrieval
 from finetop.core.errors import BadInput
@@ -163,5 +164,5 @@ def test_it_needs_no_torch(manuals: Path, tmp_path: Path) -> None:
         "print(*({'torch', 'transformers', 'duckdb', 'model2vec'} & set(sys.modules)))"
     )
     words = [sys.executable, "-c", code, str(manuals), str(tmp_path / "home")]
-    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=TORCH_LIMIT_S)
     assert done.stdout.strip() == ""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 import pytest
+from work import calls_of
 
 from finetop.core.preflight.plan.estimate import Known, estimate
 from finetop.core.preflight.plan.extras import EXTRAS
@@ -182,12 +182,7 @@ def test_answers_that_are_written_have_keys_and_values(llama_8b, card):
 def test_it_is_quick_enough_for_a_form(llama_8b, card):
     full = recipe("full")
     estimate(full, llama_8b, card, SHORT)
-    spent = []
-    for _ in range(5):
-        before = time.process_time()
-        estimate(full, llama_8b, card, SHORT)
-        spent.append(time.process_time() - before)
-    assert min(spent) < 0.005
+    assert calls_of(lambda: estimate(full, llama_8b, card, SHORT)) < 10_000  # 3,094: 2 ms
 
 
 def test_an_unknown_family_is_said(llama_8b, card):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
+import threading
 
 import pytest
+from waiting import LIMIT_S, wait_until
 
 from finetop.core.recipe.load import resolve_text
 from finetop.core.store import jobs
@@ -17,6 +18,12 @@ LLAMA = {
     "model_type": "llama", "hidden_size": 4096, "num_hidden_layers": 32, "num_attention_heads": 32,
     "num_key_value_heads": 8, "intermediate_size": 14336, "vocab_size": 128256, "torch_dtype": "bfloat16",
 }  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch):
+    """However busy the machine is, a plan is waited for."""
+    monkeypatch.setattr(job_needs, "PATIENCE_S", LIMIT_S)
 
 
 @pytest.fixture
@@ -40,11 +47,7 @@ def want(quiet, recipe, verb="train"):
     (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
     connection.execute("UPDATE jobs SET verb = ? WHERE id = ?", [verb, job.id])
     (job,) = [one for one in jobs.queued(connection) if one.run_id == run_id]
-    deadline = time.monotonic() + 30
-    while (found := job_needs.want_of(planner, connection, job, 80.0)) is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return found
+    return wait_until(lambda: job_needs.want_of(planner, connection, job, 80.0))
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,8 @@ def test_a_config_that_is_none_gets_a_gpu_alone(quiet, tmp_path):
 
 
 def test_a_plan_that_never_comes_is_not_waited_for(quiet, model, monkeypatch):
-    monkeypatch.setattr(job_needs, "PATIENCE_S", 0.2)
-    monkeypatch.setattr(job_needs, "estimate", lambda *about: time.sleep(3))
+    goes_on = threading.Event()
+    monkeypatch.setattr(job_needs, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(job_needs, "estimate", lambda *about: goes_on.wait())
     assert want(quiet, resolved(model)).gib is None
+    goes_on.set()

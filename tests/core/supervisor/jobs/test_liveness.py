@@ -3,12 +3,15 @@
 import time
 from collections import deque
 
+import msgspec
 import pytest
 
 from finetop.core.protocol import runs as data
+from finetop.core.recipe.home_settings import Hung
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import liveness
+from finetop.core.supervisor.jobs.launcher import Usage
 from finetop.core.supervisor.jobs.liveness import evidence_of, judge, usual_s
 from finetop.core.supervisor.state import ProcessUse
 
@@ -66,14 +69,52 @@ def test_a_gpu_that_works_is_no_idleness():
     )
 
 
-async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
-    """A machine that slept, a supervisor that was stopped, a clock that was set: none makes a job hung."""
-    run_id = quiet.queue("one")
-    supervisor = quiet.supervisor
+def live_job(supervisor):
+    """Let the job that is queued run, as the store has it."""
     (job,) = jobs.queued(supervisor.connection)
     with transaction(supervisor.connection):
         jobs.set_state(supervisor.connection, job.id, data.Running(since=time.time()))
     supervisor.live = jobs.live(supervisor.connection)
+    return supervisor.live[0]
+
+
+async def look_after(supervisor, seconds, size=0):
+    supervisor.vitals_at = time.monotonic() - seconds
+    (job,) = supervisor.live
+    await liveness.look(supervisor, {job.id: size})
+    return jobs.state_of(supervisor.connection, job.id).pulse
+
+
+async def test_what_was_told_while_the_supervisor_did_not_look_is_no_silence(quiet):
+    quiet.queue("one")
+    supervisor = quiet.supervisor
+    job = live_job(supervisor)
+    for size in (0, 500, 900):
+        await look_after(supervisor, 3600.0, size)
+        assert supervisor.vitals[job.id].silent_s == 0.0
+
+
+async def test_who_was_stopped_and_goes_on_has_all_the_time_again(quiet, monkeypatch):
+    """It is not killed as hung before its first step behind the stop."""
+    quiet.queue("one")
+    supervisor = quiet.supervisor
+    supervisor.settings = msgspec.structs.replace(supervisor.settings, hung=Hung(after_s=8.0, then="kill"))
+    job = live_job(supervisor)
+    usage = Usage(1.0, 0, is_stopped=True, waits_for_device=False)
+    monkeypatch.setattr(supervisor.launcher, "usage", lambda attempts: {job.id: usage})
+    seen = [await look_after(supervisor, 5.0) for _ in range(5)]
+    assert seen[-1] == "stopped"
+    usage = Usage(1.0, 0, is_stopped=False, waits_for_device=False)
+    assert await look_after(supervisor, 5.0) == ""
+    assert [await look_after(supervisor, 5.0) for _ in range(12)][-1] == "hung"
+    assert supervisor.vitals[job.id].asked_at is not None
+
+
+async def test_time_in_which_the_supervisor_did_not_look_is_no_silence(quiet):
+    """A machine that slept, a supervisor that was stopped, a clock that was set: none makes a job hung."""
+    run_id = quiet.queue("one")
+    supervisor = quiet.supervisor
+    job = live_job(supervisor)
     supervisor.vitals_at = time.monotonic() - 60
     await liveness.look(supervisor, {job.id: 0})
     for days in (1, 2, 3):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import time
 
 from rig import ALONE
+from waiting import LIMIT_S, wait_until
 
 from finetop.core.errors import NoSupervisor
 from finetop.core.protocol.messages.queue import Pause, Release, Stop
@@ -16,12 +16,12 @@ from finetop.core.protocol.runs import Queued, word
 POINTS = ("", "pause-asked", "end-noticed", "end-settled")
 
 
-def wait(rig, name, wanted, timeout_s=40.0):
-    deadline = time.monotonic() + timeout_s
-    while not wanted(row := rig.ask(GetRun(name)).row):
-        assert time.monotonic() < deadline, (row.state, rig.home.log.read_text())
-        time.sleep(0.02)
-    return row
+def wait(rig, name, wanted):
+    def row_then():
+        row = rig.ask(GetRun(name)).row
+        return row if wanted(row) else None
+
+    return wait_until(row_then, lambda: rig.about(name))
 
 
 def told(rig, name):
@@ -54,7 +54,7 @@ def test_paused_and_resumed_while_the_supervisor_dies_no_step_is_lost_or_doubled
         with contextlib.suppress(NoSupervisor):
             cold_rig.ask(Pause(name))
         if point:
-            assert process.wait(30) == 99
+            assert process.wait(LIMIT_S) == 99
             process = cold_rig.start()
             cold_rig.wait_ready()
         state = wait(cold_rig, name, lambda row: isinstance(row.state, Queued)).state
@@ -77,7 +77,9 @@ def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig)
     )
     cold_rig.start()
     cold_rig.wait_ready()
-    name = cold_rig.submit(steps=9, saved=[2, 4, 8], ends=["die", "die"], until=6, check=True, check_s=0.7)
+    name = cold_rig.submit(
+        steps=9, saved=[2, 4, 8], ends=["die", "die"], until=6, check=True, holds=["check"]
+    )
     wait(cold_rig, name, lambda row: word(row.state) == "finished")
     steps, counts, sides = told(cold_rig, name)
     assert (steps, counts, sides) == (
@@ -87,5 +89,6 @@ def test_a_killed_run_goes_on_by_itself_and_a_check_that_is_paused_too(cold_rig)
     cold_rig.ask(Pause(name))
     row = wait(cold_rig, name, lambda row: isinstance(row.checking, Queued))
     assert (row.checking.held, row.checking.because, word(row.state)) == (True, "held", "finished")
+    cold_rig.let_go(name, "check")
     cold_rig.ask(Release(name))
     assert wait(cold_rig, name, lambda row: row.check is not None).check.step == 8

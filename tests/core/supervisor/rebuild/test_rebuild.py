@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from dumping import differences, dump
 from still import verdict
+from waiting import wait_until
 
 from finetop.core.commands.main import main
 from finetop.core.errors import EnvironmentTrouble, StoreTrouble
@@ -93,22 +94,17 @@ def hold(rig, name, number):
     folder = next(rig.home.runs.glob(f"*-{name}/jobs/*"))
     with contextlib.suppress(ProcessLookupError):
         os.kill(json.loads((folder / "keeper.json").read_text())["job_pid"], number)
-    deadline = time.monotonic() + 30
-    while number == signal.SIGSTOP:
-        taken = rig.ask(
-            Sql(f"SELECT j.bytes_read FROM jobs j JOIN runs r ON r.id = run_id WHERE name = '{name}'")
-        )
-        if taken.rows == [[(folder / "events.jsonl").stat().st_size]]:
-            return
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    query = f"SELECT j.bytes_read FROM jobs j JOIN runs r ON r.id = run_id WHERE name = '{name}'"
+    if number == signal.SIGSTOP:
+        written = folder / "events.jsonl"
+        wait_until(lambda: rig.ask(Sql(query)).rows == [[written.stat().st_size]], lambda: rig.about(name))
 
 
 def wait_checked(rig, name, count):
-    deadline = time.monotonic() + 60
-    while len(rig.ask(Checks(name)).checks) < count or rig.ask(GetRun(name)).row.checking:
-        assert time.monotonic() < deadline, rig.home.log.read_text()
-        time.sleep(0.05)
+    wait_until(
+        lambda: len(rig.ask(Checks(name)).checks) >= count and not rig.ask(GetRun(name)).row.checking,
+        lambda: rig.about(name),
+    )
 
 
 def adopted(rig, tmp_path):
@@ -230,13 +226,14 @@ def test_a_lost_wal_is_noticed_and_what_it_held_comes_back(cold_rig):
 def test_a_rebuild_while_a_job_runs_leaves_it_alone_and_adopts_it(cold_rig, capsys):
     cold_rig.start()
     cold_rig.wait_ready()
-    name = cold_rig.submit(steps=400, pause_s=0.02)
+    name = cold_rig.submit(steps=400, pause_s=0.02, waits_at=200)
     cold_rig.wait_state(name, "running")
     assert main(["--home", str(cold_rig.home.root), "rebuild"]) == 0
     assert "1 runs, 1 jobs" in capsys.readouterr().out
     cold_rig.start()
     cold_rig.wait_ready()
-    assert cold_rig.wait_state(name, "finished", timeout_s=60).step == 400
+    (cold_rig.job_folder(name) / "go").touch()
+    assert cold_rig.wait_state(name, "finished").step == 400
     detail = cold_rig.ask(GetRun(name))
     assert detail.jobs[0].attempt == 1
     steps = cold_rig.ask(EventsSince(name)).steps

@@ -1,9 +1,9 @@
 """Comparisons of approaches asked of the supervisor: queued, measured, used again, shown, and kept."""
 
 import json
-import time
 
 import pytest
+from waiting import wait_until
 
 from finetop.core import approaches
 from finetop.core.errors import FinetopError
@@ -55,14 +55,12 @@ def ask_for(plans=PLANS, digest=lambda name: f"digest of {name}", only=(), seeds
     return SubmitApproaches(runs=runs, **{**facts, **changed})
 
 
-def wait_measured(rig, name="kb", timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while True:
+def wait_measured(rig, name="kb"):
+    def measured():
         found = rig.ask(Approaches(name))
-        if all(row.state != "under way" for row in found.rows):
-            return found
-        assert time.monotonic() < deadline, found
-        time.sleep(0.1)
+        return found if all(row.state != "under way" for row in found.rows) else None
+
+    return wait_until(measured, lambda: str(rig.ask(Approaches(name))))
 
 
 def test_what_trains_is_measured_when_it_is_trained_and_a_run_is_used_again(rig):

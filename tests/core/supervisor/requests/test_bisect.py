@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 from triage_store import told_of
+from waiting import wait_until
 
 from finetop.core.protocol.messages.runs import GetRun
 from finetop.core.protocol.messages.triage import Earlier, LookEarlier
@@ -24,9 +24,7 @@ def test_one_order_finds_the_checkpoint_that_lost_it(rig) -> None:
     assert (answer.step, answer.message) == (
         6, "step 6 of bad is looked at; the next follows by itself until it is known."
     )  # fmt: skip
-    deadline = time.monotonic() + 90
-    while (found := rig.ask(Earlier(name))).most and time.monotonic() < deadline:
-        time.sleep(0.1)
+    found = wait_until(lambda: not (now := rig.ask(Earlier(name))).most and now, lambda: rig.about(name))
     assert (found.unseen, found.text) == (0, "regressed since step 4 (all checkpoints were looked at).")
     looks = [job for job in rig.ask(GetRun(name)).jobs if job.verb == "check"]
     assert [job.args["step"] for job in looks] == [6, 2, 4]

@@ -64,7 +64,7 @@ def test_what_can_not_be_is_refused_with_what_to_do(rig):
     longer = recipe_of(rig, name, epochs=9.0)
     assert rig.ask(Resume(name, recipe=longer)).step == 6
     rig.wait_state(name, "finished")
-    busy = rig.submit("busy", steps=1000, pause_s=0.05)
+    busy = rig.submit("busy", waits_at=1)
     rig.wait_state(busy, "running")
     with pytest.raises(FinetopError, match="busy is running"):
         rig.ask(Resume(busy))

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
+from waiting import TORCH_LIMIT_S
 
 from finetop.core.preflight.lint.report import Finding, Lengths, Progress, Report, Told, Trouble
 from finetop.core.recipe.load import resolve_text
@@ -18,6 +19,8 @@ from finetop.tui.theme import Look
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import pytest
 
 ROW = (
     '{"messages": [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Ahoy there!"}]}\n'
@@ -56,7 +59,10 @@ def test_a_report_is_of_the_data_as_they_lie_there_now(tmp_path: Path) -> None:
     assert key_of(resolve_text(text, (), tmp_path).resolved) != before
 
 
-async def test_the_pane_sums_up_and_the_page_reads_all(tmp_path: Path) -> None:
+async def test_the_pane_sums_up_and_the_page_reads_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finetop.tui.screens.launch.lint.PAUSE_S", 0.0)
     (tmp_path / "faq.jsonl").write_text(ROW * 40 + ROW.replace("Ahoy there!", ""))
     (tmp_path / "mine.yaml").write_text("recipe: 1\nextends: lora\ndata: {train: [{path: faq.jsonl}]}\n")
     home = Home(tmp_path / "home")
@@ -68,11 +74,11 @@ async def test_the_pane_sums_up_and_the_page_reads_all(tmp_path: Path) -> None:
     )  # fmt: skip
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("4", "k")
-        await settled(pilot)
+        await settled(pilot, but_threads=True)
         await pilot.press("L")
-        await settled(pilot)
+        await settled(pilot, but_threads=True)
         assert isinstance(app.screen, LaunchScreen)
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(TORCH_LIMIT_S):
             while "L reads all" not in text_of(app):
                 await settled(pilot, 0.2)
         assert "1 error" in text_of(app)

@@ -11,6 +11,7 @@ import psutil
 import pytest
 from plan_fakes import make_plan
 from tui_fakes import NOW, FakeSupervisor, settled, text_of
+from waiting import TORCH_LIMIT_S, until
 
 from finetop.core.preflight.plan.preview_messages import Shown
 from finetop.core.preflight.plan.result import Fix
@@ -110,9 +111,7 @@ async def test_the_process_ends_with_whoever_listens(tmp_path: Path) -> None:
 
     before = set(children())
     task = asyncio.create_task(listen())
-    async with asyncio.timeout(30):
-        while not set(children()) - before:
-            await asyncio.sleep(0.01)
+    await until(lambda: set(children()) - before, "a process begins")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -139,9 +138,9 @@ async def test_the_app_finds_out_what_a_run_comes_to_without_waiting_for_it(
     )  # fmt: skip
     async with app.run_test(size=(100, 30)) as pilot:
         await pilot.press("4", "k")
-        await settled(pilot)
+        await settled(pilot, but_threads=True)
         assert "⟦" not in text_of(app)
-        async with asyncio.timeout(120):
+        async with asyncio.timeout(TORCH_LIMIT_S):
             while "⟦Ahoy there!" not in text_of(app):
                 await settled(pilot, 0.3)
         assert "40 rows" in text_of(app)

@@ -14,6 +14,7 @@ from finetop.tui.screens.launch.screen import PAUSE_S, LaunchScreen
 from finetop.tui.screens.runs.screen import RunsScreen
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 SIZE = (80, 24)
@@ -71,7 +72,15 @@ async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
         assert "tone is queued, place 3." in text_of(app)
 
 
-async def test_errors_show_beside_the_field_when_typing_pauses(folder: Path) -> None:
+async def test_errors_show_beside_the_field_when_typing_pauses(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_timer, pauses = LaunchScreen.set_timer, []
+
+    def paused(screen: LaunchScreen, delay: float, callback: Callable[[], None]) -> Any:
+        return pauses.append(callback) if delay == PAUSE_S else set_timer(screen, delay, callback)
+
+    monkeypatch.setattr(LaunchScreen, "set_timer", paused)
     app = make_app(FakeSupervisor(mixed_rows()), folder)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("4", "j", "j", "tab")
@@ -80,12 +89,15 @@ async def test_errors_show_beside_the_field_when_typing_pauses(folder: Path) -> 
         assert isinstance(screen, LaunchScreen)
         screen._put_cursor_on("train.batch_size")
         await pilot.press("enter", "ctrl+u", "0")
+        await settled(pilot)
         assert "must be 1 or more" not in text_of(app)
-        await settled(pilot, PAUSE_S)
+        pauses[-1]()
+        await settled(pilot)
         assert "must be 1 or more" in row_with(app, "batch  ")
         assert "train.batch_size is 0, and must be a whole number, 1 or more." in text_of(app)
         await pilot.press("ctrl+u", "8")
-        await settled(pilot, PAUSE_S)
+        pauses[-1]()
+        await settled(pilot)
         assert "must be" not in row_with(app, "batch  ")
         assert "recipe: 4" in row_with(app, "batch  ")
 

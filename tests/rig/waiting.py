@@ -1,0 +1,38 @@
+"""Waits of tests: for something to be so, never for a time. The limit is wide, as only a wait in vain comes to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+LIMIT_S = 120.0  # what takes 1 s on a quiet machine may take 20 beside other work
+TORCH_LIMIT_S = 600.0  # for a process that imports torch, which takes 10
+LOOK_S = 0.02  # between two looks
+
+Seen = TypeVar("Seen")
+
+
+def wait_until(
+    is_so: Callable[[], Seen], what: str | Callable[[], str] = "", limit_s: float = LIMIT_S
+) -> Seen:
+    """Look until something is so, and give what was seen. Fails at the limit, and says what never came."""
+    deadline = time.monotonic() + limit_s
+    while not (seen := is_so()):
+        assert time.monotonic() < deadline, in_vain(what)
+        time.sleep(LOOK_S)
+    return seen
+
+
+async def until(is_so: Callable[[], Seen], what: str | Callable[[], str] = "") -> Seen:
+    """The same, while others in this thread go on."""
+    deadline = time.monotonic() + LIMIT_S
+    while not (seen := is_so()):
+        assert time.monotonic() < deadline, in_vain(what)
+        await asyncio.sleep(LOOK_S)
+    return seen
+
+
+def in_vain(what: str | Callable[[], str]) -> str:
+    return f"it never came: {what if isinstance(what, str) else what()}"
