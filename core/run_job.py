@@ -62,3 +62,7 @@ def work(spec: JobSpec, job_folder: Path, events: EventLog, stop: Stop) -> Ended
     except StopAsked:
         return Ended("stopped", str(module.IF_STOPPED), kind="asked")
     return ended
+
+
+if __name__ == "__main__":
+    sys.exit(main())
