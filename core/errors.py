@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 # Why a run failed or was lost, as a closed set: what can be done about it depends on this alone, never on the words.
 Kind = Literal[
-    "",  # an older finetop wrote it down
+    "",  # not told
     "out_of_memory",  # of the machine, or of what it may use of it
     "gpu_out_of_memory",
     "gpu_taken",  # its memory, by others

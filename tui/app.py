@@ -15,10 +15,8 @@ from finetop.core import protocol
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean, clean_line, counted
-from finetop.tui.connection import notifications
-from finetop.tui.connection.follow import FAR_PACE_S, PACE_S, follow
-from finetop.tui.connection.listener import Heard
-from finetop.tui.connection.machines import Machine, mend_words, top_words, trouble_words
+from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
+from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words
 from finetop.tui.keys import Key, bindings
 from finetop.tui.messages import Said, StoreChanged
 from finetop.tui.modes import EVERYWHERE, MESSAGES, PLACES
@@ -83,7 +81,7 @@ class FinetopApp(App[str], inherit_bindings=False):
         self.messages: list[Said] = []
         self.large: tuple[str, ...] = ()
         self.running = 0
-        self._ringer = notifications.Ringer()
+        self._ringer = Ringer()
         self._now, self._pace_s = now, pace_s
         self._first_run = run
         self._start, self._connect = start, connect
@@ -106,14 +104,14 @@ class FinetopApp(App[str], inherit_bindings=False):
         return any(machine.is_lost for machine in self.machines)
 
     @property
-    def mend(self) -> str:
-        return mend_words(self.machines)
+    def restart(self) -> str:
+        return restart_words(self.machines)
 
     def where(self, width: int) -> Line:
         return top_words(self.machines, width)
 
     def places(self) -> Sequence[tuple[str, str, int]]:
-        """Give key, name and number of each place."""
+        """Return key, name and number of each place."""
         return [
             (place.key, place.name, sum(place.counted(machine) for machine in self.machines))
             for place in PLACES
@@ -223,7 +221,9 @@ class FinetopApp(App[str], inherit_bindings=False):
     async def _follow(self, watcher: Asker, machine: Machine) -> None:
         pace_s = PACE_S if machine.home.link is None else FAR_PACE_S
         pace_s = pace_s if self._pace_s is None else self._pace_s
-        await follow(watcher, Heard(self, machine, self._ringer), lambda: self._begin(machine), pace_s)
+        await follow(
+            watcher, MachineListener(self, machine, self._ringer), lambda: self._begin(machine), pace_s
+        )
 
     def _begin(self, machine: Machine) -> None:
         """Start a machine's supervisor where none answers. Runs in a thread. Raises FinetopError."""
@@ -277,28 +277,28 @@ class FinetopApp(App[str], inherit_bindings=False):
             self.switch_mode(mode)
 
     def action_help(self) -> None:
-        from finetop.tui.screens.help import HelpScreen
+        from finetop.tui.screens.pages import KeysPage
 
-        if not isinstance(self.screen, HelpScreen):
-            self.push_screen(HelpScreen(self.screen.title or "", self._screen_keys()))
+        if not isinstance(self.screen, KeysPage):
+            self.push_screen(KeysPage(self.screen.title or "", self._screen_keys()))
 
     def action_palette(self) -> None:
-        from finetop.tui.screens.palette import PaletteScreen
+        from finetop.tui.screens.pages import CommandsPage
 
         behind = self.screen
-        if isinstance(behind, PaletteScreen):
+        if isinstance(behind, CommandsPage):
             return
 
         async def chosen(key: Key | None) -> None:
             if key is not None:
                 await self.run_action(key.action, self if key in (*EVERYWHERE, MESSAGES) else behind)
 
-        self.push_screen(PaletteScreen([*self._screen_keys(), *EVERYWHERE, MESSAGES]), chosen)
+        self.push_screen(CommandsPage([*self._screen_keys(), *EVERYWHERE, MESSAGES]), chosen)
 
     def action_messages(self) -> None:
-        from finetop.tui.screens.messages import SaidScreen
+        from finetop.tui.screens.pages import MessagesPage
 
-        self.push_screen(SaidScreen())
+        self.push_screen(MessagesPage())
 
     def _screen_keys(self) -> tuple[Key, ...]:
         keys = getattr(self.screen, "keys", None)

@@ -36,7 +36,7 @@ class Host(Protocol):
     messages: list[Said]
     homes: Sequence[Home]  # on one machine or several
     home_shown: str
-    mend: str  # what R does while something is lost
+    restart: str  # what R does while something is lost
     large: tuple[str, ...]  # metrics that the user made charts of, on every run's screen
     folder: Path  # where `finetop` was started: recipes are found here
 
@@ -78,5 +78,5 @@ class Host(Protocol):
 
 
 def host_of(node: DOMNode) -> Host:
-    """Give the app around a widget or screen."""
+    """Return the app around a widget or screen."""
     return cast("Host", node.app)

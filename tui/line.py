@@ -9,18 +9,26 @@ from rich.cells import cell_len
 from finetop.tui.theme import StyleName
 
 if TYPE_CHECKING:
-    pass
-
+    from collections.abc import Iterable
 
 Span: TypeAlias = tuple[str, StyleName]
-
-
 Line: TypeAlias = tuple[Span, ...]
 
 
 def line_width(line: Line) -> int:
     """Count the cells of a line."""
     return sum(cell_len(text) for text, _ in line)
+
+
+def joined(spans: Iterable[Span]) -> Line:
+    """Join spans that stand beside each other in one style."""
+    line: list[Span] = []
+    for text, style in spans:
+        if line and line[-1][1] == style:
+            line[-1] = (line[-1][0] + text, style)
+        else:
+            line.append((text, style))
+    return tuple(line)
 
 
 def spread(left: Line, right: Line, width: int) -> Line:

@@ -128,7 +128,7 @@ def require_theme(name: str) -> None:
 
 @lru_cache(maxsize=64)
 def style(look: Look, name: StyleName) -> Style:
-    """Give the terminal style of a style's name."""
+    """Return the terminal style of a style's name."""
     if name == "dim":
         grey = _GREY.get(look.colours.rpartition(" ")[2])
         return Style(color=grey) if grey else Style(dim=True)

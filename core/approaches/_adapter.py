@@ -21,7 +21,7 @@ def is_adapter(recipe: Recipe) -> bool:
 
 
 def adapter(recipe: Recipe, quantize: str) -> dict[str, Any]:
-    """Give the recipe's own adapter where it has one that goes on these weights, else LoRA, with its rate."""
+    """Return the recipe's own adapter where it has one that goes on these weights, else LoRA, with its rate."""
     name, own = recipe.method.name, is_adapter(recipe)
     fits = own and quantize in methods.load(name).QUANTIZED
     options = msgspec.to_builtins(recipe.method.options) if fits else {}
@@ -34,6 +34,6 @@ def adapter(recipe: Recipe, quantize: str) -> dict[str, Any]:
 
 
 def full(recipe: Recipe) -> dict[str, Any]:
-    """Give full tuning: at a tenth of the rate where the recipe's is an adapter's."""
+    """Return the settings of full tuning: a tenth of the rate where the recipe's is an adapter's."""
     rate = recipe.train.learning_rate * (FULL_RATE if is_adapter(recipe) else 1.0)
     return {"method": {"name": "full"}, "model.quantize": "none", "train.learning_rate": rate}

@@ -179,7 +179,7 @@ def _vocabulary(done: Sequence[ApproachRow], metric: str) -> str:
 
 
 def _by_metric(row: ApproachRow, wanted: str, metric: str) -> tuple[Score | None, Gap | None]:
-    """Give a row's score by a metric, and its paired difference to the one that is best by it."""
+    """Return a row's score by a metric, and its paired difference to the one that is best by it."""
     if wanted == metric:
         return row.target, row.gap
     return row.others.get(wanted), row.other_gaps.get(wanted)

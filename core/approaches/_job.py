@@ -23,20 +23,20 @@ def work(job: Job) -> Ended:
     quiet()
     device = devices.pick_device()
     job.started(devices.describe_device(device), job.dtype, PACKAGES)
-    measured = _measure.measure(wanted_of(job, device), job.home, job.events, job.run_folder)
+    measured = _measure.measure(request_of(job, device), job.home, job.events, job.run_folder)
     job.events.write(measured)
     print(_measure.words(measured), flush=True)
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> _measure.Wanted:
+def request_of(job: Job, device: str) -> _measure.MeasureRequest:
     """Read what is measured: a checkpoint, or without one the base as it is. Raises BadInput."""
     name, step = job.args.get("approach"), job.args.get("step")
     if not isinstance(name, str) or name not in approaches.names():
         hint = f"It is one of {', '.join(approaches.names())}."
         raise BadInput(f"job.json: args.approach is {name!r}.", hint=hint)
     trains = job.spec.verb == "measure"
-    return _measure.Wanted(
+    return _measure.MeasureRequest(
         approach=name,
         recipe=job.recipe(),
         step=step if isinstance(step, int) else None,

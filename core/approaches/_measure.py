@@ -17,21 +17,20 @@ import msgspec
 from finetop.core import approaches
 from finetop.core.check.model_pair import ModelPair, facts_of, open_pair
 from finetop.core.check.scoring import cache, target
-from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt
+from finetop.core.check.scoring.batch_plan import BatchPlan, Prompt, halve_until_it_fits
 from finetop.core.check.scoring.generation import answer
-from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, packs_exactly, plan_for
+from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.data.prompts import open_asker, tell
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput
 from finetop.core.models import load, resolve
-from finetop.core.models.devices import free_memory, scoring_dtype
+from finetop.core.models.devices import scoring_dtype
 from finetop.core.models.forward import longest_input
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.protocol.events import ApproachMeasured, Phase, RowScore
 from finetop.core.recipe.schema import Target
-from finetop.core.runtime import failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from transformers import PreTrainedTokenizerBase
@@ -54,7 +53,7 @@ Scores = dict[str, list[RowScore]]
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MeasureRequest:
     """What is measured: the base as it is, or a checkpoint of a run that trains."""
 
     approach: str
@@ -77,20 +76,20 @@ class Loaded:
     device: str
 
 
-def measure(wanted: Wanted, home: Home, events: EventLog, run_folder: Path) -> ApproachMeasured:
+def measure(request: MeasureRequest, home: Home, events: EventLog, run_folder: Path) -> ApproachMeasured:
     """Measure, and give what is to be told; which version of the test was read is kept with the run.
 
     Raises BadInput for a recipe, rows or documents that can't be used, EnvironmentTrouble where even the smallest
     batch does not fit the memory.
     """
-    recipe = wanted.recipe
+    recipe = request.recipe
     if recipe.check.target is None:
         raise BadInput("check.target is not set.", hint="Approaches are compared by their score on it.")
     if recipe.ask.documents or recipe.ask.shots:
         events.write(Phase("indexing"))
     asker = open_asker(recipe.ask, recipe.data.train, home)
     tell(asker)
-    loaded = open_approach(wanted, home, events)
+    loaded = open_approach(request, home, events)
     rows = target.read_rows(
         recipe.check.target, loaded.tokenizer, home, loaded.longest, asker, events.write, run_folder
     )
@@ -99,18 +98,18 @@ def measure(wanted: Wanted, home: Home, events: EventLog, run_folder: Path) -> A
     said = _of_documents(asker)
     events.write(Phase("timing queries"))
     latency, timed = time_queries(loaded, rows, recipe.check.target, asker)
-    memory = peak_memory(wanted.device)
+    memory = peak_memory(request.device)
     scores = score_all(loaded, rows, recipe.check.target, home, events, "target")
-    news = measure_news(wanted, loaded, asker, home, events)
+    news = measure_news(request, loaded, asker, home, events)
     return ApproachMeasured(
-        approach=wanted.approach,
-        step=wanted.step,
+        approach=request.approach,
+        step=request.step,
         scores=scores,
         prompt_tokens=statistics.fmean(len(row.prompt) for row in rows),
         latency_s=latency,
         timed=timed,
         memory_gib=memory,
-        memory_of="GPU" if wanted.device.startswith("cuda") else "host",
+        memory_of="GPU" if request.device.startswith("cuda") else "host",
         index_s=asker.seconds if asker is not None else 0.0,
         passages=len(asker.index.chunks) if asker is not None and asker.index is not None else 0,
         news=news.before,
@@ -136,38 +135,38 @@ def _of_documents(asker: Asker | None) -> list[str]:
     return told
 
 
-def open_approach(wanted: Wanted, home: Home, events: EventLog) -> Loaded:
+def open_approach(request: MeasureRequest, home: Home, events: EventLog) -> Loaded:
     """Load the base, or the checkpoint. Raises BadInput."""
     events.write(Phase("loading model"))
-    recipe, device = wanted.recipe, wanted.device
+    recipe, device = request.recipe, request.device
     base = resolve.resolve_model(recipe.model, home, events)
-    if wanted.checkpoint is None:
+    if request.checkpoint is None:
         kind = scoring_dtype(recipe.model.dtype, base.path, device)
         pair = ModelPair(base, None, kind, device)
         model, tokenizer = load.load_model(base, load.torch_dtype(kind, device), device)
     else:
-        pair = open_pair(base, wanted.checkpoint, recipe.model.dtype, device)
+        pair = open_pair(base, request.checkpoint, recipe.model.dtype, device)
         dtype = load.torch_dtype(pair.dtype, device)
-        model, tokenizer = load_checkpoint(base, wanted.checkpoint, dtype, device)
+        model, tokenizer = load_checkpoint(base, request.checkpoint, dtype, device)
         if recipe.objective.name != "pretrain":  # which may have made a tokenizer of its own
             tokenizer = load.load_tokenizer(base)
     model.eval()
     plan = plan_for(device)
-    alone = wanted.checkpoint is not None and pair.reads_rows_alone
+    alone = request.checkpoint is not None and pair.reads_rows_alone
     if alone or not packs_exactly(model):
         plan = BatchPlan("plain", plan.row_tokens)
-    facts = facts_of(pair, "base" if wanted.checkpoint is None else "tuned", tokenizer, home)
+    facts = facts_of(pair, "base" if request.checkpoint is None else "tuned", tokenizer, home)
     return Loaded(model, tokenizer, facts, plan, longest_input(model.config, tokenizer), device)
 
 
 def time_queries(
-    loaded: Loaded, rows: Sequence[TargetRow], wanted: Target, asker: Asker | None
+    loaded: Loaded, rows: Sequence[TargetRow], settings: Target, asker: Asker | None
 ) -> tuple[float | None, int]:
     """Answer some rows one at a time, spread over all of them; give the median of seconds, looking up included.
 
     What is looked up was timed as the rows were read.
     """
-    most = target.longest_answer(rows, wanted)
+    most = target.longest_answer(rows, settings)
     count = min(TIMED + 1, len(rows))
     chosen = [rows[at * len(rows) // count] for at in range(count)]
     spent: list[float] = []
@@ -183,7 +182,7 @@ def time_queries(
 
 
 def peak_memory(device: str) -> float:
-    """Give the most memory so far, in GiB: of the GPU, or of this process."""
+    """Return the most memory so far, in GiB: of the GPU, or of this process."""
     if device.startswith("cuda"):
         import torch
 
@@ -192,14 +191,14 @@ def peak_memory(device: str) -> float:
 
 
 def score_all(
-    loaded: Loaded, rows: Sequence[TargetRow], wanted: Target, home: Home, events: EventLog, what: str
+    loaded: Loaded, rows: Sequence[TargetRow], settings: Target, home: Home, events: EventLog, what: str
 ) -> Scores:
     """Score the rows by every metric of the target, from the cache as far as that goes."""
     found: Scores = {}
-    for metric in wanted.metrics:
-        asked = target.rows_for(metric, rows, loaded.device, wanted)
+    for metric in settings.metrics:
+        asked = target.rows_for(metric, rows, loaded.device, settings)
         events.write(Phase(f"{what}: {metric}", done=0.0, total=float(len(asked)), unit="rows"))
-        scores = kept(loaded, asked, metric, wanted, home)
+        scores = kept(loaded, asked, metric, settings, home)
         found[metric] = [
             RowScore(
                 row.item,
@@ -213,42 +212,22 @@ def score_all(
 
 
 def kept(
-    loaded: Loaded, rows: Sequence[TargetRow], metric: Metric, wanted: Target, home: Home
+    loaded: Loaded, rows: Sequence[TargetRow], metric: Metric, settings: Target, home: Home
 ) -> dict[str, ItemScore]:
     """Take scores from the cache if all are there, else score the rows and keep that: a check has the same key."""
     prompts = {row.item: row.prompt_hash for row in rows}
 
     def under(plan: BatchPlan) -> dict[str, ItemScore]:
         facts = {**loaded.facts, "layout": plan.layout, "row_tokens": plan.row_tokens}
-        key = cache.score_key(facts, target.task_facts(metric, rows, wanted))
+        key = cache.score_key(facts, target.task_facts(metric, rows, settings))
         found = cache.read(home.scores, key, prompts)
         if len(found) < len(prompts):
-            scores = target.score_rows(metric, rows, wanted, loaded.model, loaded.tokenizer, plan)
+            scores = target.score_rows(metric, rows, settings, loaded.model, loaded.tokenizer, plan)
             cache.append(home.scores, key, scores, prompts)
             found = {score.item: score for score in scores}
         return found
 
-    return in_smaller_batches(loaded, under)
-
-
-def in_smaller_batches(
-    loaded: Loaded, under: Callable[[BatchPlan], dict[str, ItemScore]]
-) -> dict[str, ItemScore]:
-    """Score under the device's batch plan; out of memory, once more in rows half as long. Raises EnvironmentTrouble."""
-    plan = loaded.plan
-    while True:
-        try:
-            return under(plan)
-        except (RuntimeError, MemoryError) as error:
-            if not failures.is_out_of_memory(error):
-                raise
-            if plan.row_tokens <= LEAST_ROW_TOKENS:
-                hint = "Free some memory, or measure on a larger device."
-                raise EnvironmentTrouble(
-                    f"out of memory even with rows of {plan.row_tokens} tokens.", hint=hint
-                ) from error
-        free_memory(loaded.device)
-        plan = plan.halved()
+    return halve_until_it_fits(under, loaded.plan, loaded.device, or_else="measure on a larger device")
 
 
 @dataclass(frozen=True)
@@ -261,10 +240,10 @@ class NewsScores:
 
 
 def measure_news(
-    wanted: Wanted, loaded: Loaded, asker: Asker | None, home: Home, events: EventLog
+    request: MeasureRequest, loaded: Loaded, asker: Asker | None, home: Home, events: EventLog
 ) -> NewsScores:
     """Ask about the new facts; then put them where this approach looks things up, and ask again."""
-    recipe = wanted.recipe
+    recipe = request.recipe
     update, asked = recipe.approaches.update, recipe.check.target
     if update is None or asked is None:
         return NewsScores({}, {}, None)
@@ -275,7 +254,7 @@ def measure_news(
         return score_all(loaded, rows, questions, home, events, what) if rows else {}
 
     before = ask_by(asker, "new facts, before")
-    grown = with_news(wanted)
+    grown = with_news(request)
     if grown is None:
         return NewsScores(before, {}, None)
     events.write(Phase("indexing the new facts"))
@@ -287,11 +266,11 @@ def measure_news(
     return NewsScores(before, ask_by(anew, "new facts, after"), max(spent, anew.seconds))
 
 
-def with_news(wanted: Wanted) -> Ask | None:
-    """Give how the model is asked once the new facts are where it looks; None where it looks nothing of them up."""
-    recipe = wanted.recipe
+def with_news(request: MeasureRequest) -> Ask | None:
+    """Return how the model is asked once the new facts are where it looks; None where it looks nothing of them up."""
+    recipe = request.recipe
     ask, update = recipe.ask, recipe.approaches.update
-    if update is None or wanted.learns_news or approaches.load(wanted.approach).UPDATES != "index":
+    if update is None or request.learns_news or approaches.load(request.approach).UPDATES != "index":
         return None
     if ask.documents and update.documents:
         return msgspec.structs.replace(ask, documents=(*ask.documents, *update.documents))

@@ -15,14 +15,14 @@ from finetop.core.recipe.find import by_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.approaches import Point
+    from finetop.core.approaches import PlannedRun
     from finetop.core.protocol import Priority
     from finetop.core.recipe.load import Loaded
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.home import Home
 
 
-def _require_readable(recipe: Recipe, made: Sequence[Point]) -> None:
+def _require_readable(recipe: Recipe, made: Sequence[PlannedRun]) -> None:
     """Look at the first row of each file, and for a document: what no run could read is told before any is queued."""
     update = recipe.approaches.update
     sources = [*recipe.data.train, *(update.train if update is not None else ())]

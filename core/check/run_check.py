@@ -18,9 +18,9 @@ from finetop.core.check.context import open_context
 from finetop.core.check.flips import categories_of, flips_of
 from finetop.core.check.model_pair import as_tuned, open_pair
 from finetop.core.check.scoring import drift, noise_floor as noise, target
-from finetop.core.check.scoring.batch_plan import BatchPlan
+from finetop.core.check.scoring.batch_plan import BatchPlan, halve_until_it_fits
 from finetop.core.check.scoring.batches import LOOK_ITEMS, ScoredModel
-from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, packs_exactly, plan_for
+from finetop.core.check.scoring.scorer import packs_exactly, plan_for
 from finetop.core.check.scoring_passes import (
     ModelScores,
     Pace,
@@ -37,12 +37,9 @@ from finetop.core.check.scoring_passes import (
     with_model,
 )
 from finetop.core.check.statistics import conclude, plan as planning, sequential
-from finetop.core.errors import EnvironmentTrouble
 from finetop.core.models import resolve
-from finetop.core.models.devices import free_memory
 from finetop.core.protocol.check_result import Contamination, Drift, NoiseFloor
 from finetop.core.protocol.events import Phase
-from finetop.core.runtime import failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -110,21 +107,14 @@ def in_smaller_batches(context: CheckContext, take: Callable[[BatchPlan], Answer
     plan = plan_for(device)
     if context.pair.reads_rows_alone:
         plan = BatchPlan("plain", plan.row_tokens)
-    while True:
-        try:
-            return take(plan)
-        except (RuntimeError, MemoryError) as error:
-            if not failures.is_out_of_memory(error):
-                raise
-            if plan.row_tokens <= LEAST_ROW_TOKENS:
-                hint = "Free some memory, or check on a larger device."
-                raise EnvironmentTrouble(
-                    f"out of memory even with rows of {plan.row_tokens} tokens.", hint=hint
-                ) from error
-        free_memory(device)
+
+    def score_again(row_tokens: int) -> None:
         context.reported.clear()
-        plan = plan.halved()
-        print(f"out of memory: both models are scored again in rows of {plan.row_tokens} tokens", flush=True)
+        print(f"out of memory: both models are scored again in rows of {row_tokens} tokens", flush=True)
+
+    return halve_until_it_fits(
+        take, plan, device, or_else="check on a larger device", before_again=score_again
+    )
 
 
 def score_until_decided(

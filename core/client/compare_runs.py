@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import MAKES_A_RUN, Running
+from finetop.core.recipe.dotted import flat_settings
 from finetop.core.text import clean_line, counted
 from finetop.core.wording.data_versions import TESTS_DIFFER, source_words, tests_differ
 from finetop.core.wording.durations import long_span
@@ -51,7 +52,10 @@ class Trade:
 
 def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
     """List the settings that are not the same in all recipes, in the recipes' order."""
-    flat = [dict(_settings(recipe, "")) for recipe in recipes]
+    flat = [
+        {key: value for key, value in flat_settings(recipe, of_item=_numbered) if value != {}}
+        for recipe in recipes
+    ]
     keys = list(dict.fromkeys(key for one in flat for key in one))
     return [
         Difference(key, tuple(_said(one[key]) if key in one else NOT_SET for one in flat))
@@ -59,6 +63,10 @@ def differences(recipes: Sequence[Mapping[str, Any]]) -> list[Difference]:
         if key.partition(".")[0] not in SAYS_NOTHING
         and any(key not in one or one[key] != flat[0].get(key) for one in flat)
     ]
+
+
+def _numbered(key: str, at: int) -> str:
+    return f"{key}.{at + 1}"
 
 
 def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
@@ -73,21 +81,6 @@ def data_differences(runs: Sequence[RunDetail]) -> list[Difference]:
         for name, use in keys
         if len({one.get((name, use)) for one in read}) > 1
     ]
-
-
-def _settings(tree: Mapping[str, Any], above: str) -> list[tuple[str, Any]]:
-    """Write a tree of settings as a list; a list of sections is one section per entry."""
-    found: list[tuple[str, Any]] = []
-    for name, value in tree.items():
-        key = f"{above}.{name}" if above else name
-        if isinstance(value, dict):
-            found += _settings(value, key)
-        elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-            for number, one in enumerate(value, 1):
-                found += _settings(one, f"{key}.{number}")
-        else:
-            found.append((key, value))
-    return found
 
 
 def _said(value: Any) -> str:

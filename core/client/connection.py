@@ -11,14 +11,15 @@ import socket
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from finetop.core import protocol
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoSupervisor, NoVerdict
+from finetop.core.protocol import wire
 from finetop.core.protocol.patch import DoesNotFit
 from finetop.core.protocol.patch_cache import Heard
+from finetop.core.protocol.request import Answer, Ask, Question, Request, answer_type
 from finetop.core.runtime.environment import require_readable
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.runtime.processes import require_own
@@ -66,8 +67,8 @@ class Client:
         self._socket.close()
         self._is_closed = True
 
-    def ask(self, ask: protocol.Ask) -> Any:
-        """Send one request and return its answer, of the type in protocol.ANSWERS.
+    def ask(self, ask: Request[Answer]) -> Answer:
+        """Send one request and return its answer.
 
         To another machine, what only looks is asked again when the link drops, for as long as it takes; what acts is
         not: whether it was done is not known.
@@ -75,7 +76,7 @@ class Client:
         link = self.home.link
         return self._ask(ask) if link is None else self._ask_over(link, ask)
 
-    def _ask_over(self, link: Link, ask: protocol.Ask) -> Any:
+    def _ask_over(self, link: Link, ask: Request[Answer]) -> Answer:
         attempts = 0
         while True:
             try:
@@ -84,7 +85,7 @@ class Client:
                 return self._ask(ask)
             except NoSupervisor as error:
                 self.close()
-                if not isinstance(ask, protocol.LOOKS):
+                if not isinstance(ask, Question):
                     raise broken(link.label) from error
                 attempts = attempts + 1 if link.is_up else 0  # it may not be known yet that it is down
                 if attempts >= ATTEMPTS:
@@ -94,7 +95,7 @@ class Client:
             time.sleep(0.3)
             link.wait()
 
-    def _ask(self, ask: protocol.Ask) -> Any:
+    def _ask(self, ask: Request[Answer]) -> Answer:
         self._number += 1
         try:
             self._socket.sendall(encode(self._number, ask, self._heard))
@@ -117,7 +118,7 @@ class AsyncClient:
         self._number = 0
         self._heard = None if home.link is None else Heard()
 
-    async def ask(self, ask: protocol.Ask) -> Any:
+    async def ask(self, ask: Request[Answer]) -> Answer:
         """Send one request and return its answer. Connects again after a break; raises NoSupervisor without one."""
         link = self.home.link
         async with self._lock:
@@ -127,7 +128,7 @@ class AsyncClient:
             try:
                 if self._writer is None:
                     self._reader, self._writer = await asyncio.open_unix_connection(
-                        str(self.home.socket), limit=protocol.ANSWER_LIMIT
+                        str(self.home.socket), limit=wire.ANSWER_LIMIT
                     )
                     require_own(self._writer.get_extra_info("socket"))
                 assert self._reader is not None
@@ -143,7 +144,7 @@ class AsyncClient:
                 raise
             if not line:
                 self._drop()
-                if link is not None and not isinstance(ask, protocol.LOOKS):
+                if link is not None and not isinstance(ask, Question):
                     raise broken(link.label)
                 raise NoSupervisor("the supervisor went away.")
             return decode(line, ask, self._heard)
@@ -167,32 +168,33 @@ def broken(label: str) -> NoSupervisor:
     )
 
 
-def encode(number: int, ask: protocol.Ask, heard: Heard | None = None) -> bytes:
+def encode(number: int, ask: Ask, heard: Heard | None = None) -> bytes:
     """Write a request as its line. Raises BadInput for one that is too long, or holds what is no text."""
     try:
         held = None if heard is None else heard.number(ask)
-        line = protocol.encoder.encode(protocol.Request(protocol.VERSION, number, ask, held)) + b"\n"
+        line = wire.envelope(number, ask, held) + b"\n"
     except UnicodeEncodeError as error:  # a word of the command line that is not UTF-8
         raise BadInput(
             f"{error.object!a:.60} is not UTF-8 text.", hint="Type it again, or rename the file."
         ) from error
-    if len(line) > protocol.REQUEST_LIMIT:
+    if len(line) > wire.REQUEST_LIMIT:
         raise BadInput(
-            f"the request is {len(line) / 2**20:.1f} MiB, and may be {protocol.REQUEST_LIMIT >> 20}.",
+            f"the request is {len(line) / 2**20:.1f} MiB, and may be {wire.REQUEST_LIMIT >> 20}.",
             hint="Put less into it.",
         )
     return line
 
 
-def decode(line: bytes, ask: protocol.Ask, heard: Heard | None = None) -> Any:
+def decode(line: bytes, ask: Request[Answer], heard: Heard | None = None) -> Answer:
     """Read an answer, or raise the error that it is. Raises NoSupervisor for what is none of a supervisor's."""
     if not line:
         raise NoSupervisor("the supervisor went away.", hint="The next command starts it again.")
     try:
-        reply = protocol.reply_decoder.decode(line)
+        reply = wire.reply_decoder.decode(line)
         if reply.error is None:
             whole = reply.answer if heard is None else heard.answer(ask, reply)
-            return msgspec.json.decode(whole, type=protocol.ANSWERS[type(ask)])
+            answer: Answer = msgspec.json.decode(whole, type=answer_type(type(ask)))
+            return answer
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DoesNotFit) as error:
         raise NoSupervisor(
             f"the supervisor's answer can't be read: {error}.",

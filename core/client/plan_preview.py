@@ -17,7 +17,7 @@ from finetop.core.client.past_runs import past_runs
 from finetop.core.errors import FinetopError
 from finetop.core.preflight.plan import inputs, preview
 from finetop.core.preflight.plan.preview_messages import Asked, Shown
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime.home import Home
 
 
@@ -25,7 +25,7 @@ def main() -> int:
     os.nice(5)
     asked = msgspec.json.decode(sys.stdin.buffer.read(), type=Asked)
     home = Home(Path(sys.argv[1]))
-    recipe = recipe_from_json(msgspec.json.encode(asked.recipe), "the form")
+    recipe = recipe_from_mapping(asked.recipe, "the form")
     try:
         found = inputs.find_config(recipe.model, home)
     except FinetopError as error:

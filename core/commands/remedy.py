@@ -13,7 +13,7 @@ from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
-from finetop.core.recipe.merge import with_settings
+from finetop.core.recipe.dotted import with_settings
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as words
 from finetop.core.wording.durations import long_span

@@ -71,8 +71,6 @@ def print_run(found: data.RunDetail, home: Home, read: Sequence[protocol.SourceF
         print(f"  version    {data_versions.version_line(one)}")
         for line in data_versions.beside(one):
             print(f"             {line}")
-    if found.data and not found.sources:
-        print(f"  version    {data_versions.NO_ROWS}")
     for checkpoint in found.checkpoints:
         size = checkpoint.size_bytes / 1e6
         print(f"  checkpoint {checkpoint.step}: {checkpoint.path} ({checkpoint.kind}, {size:.1f} MB)")

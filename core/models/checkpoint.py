@@ -130,7 +130,7 @@ def complete(run_folder: Path) -> list[Path]:
 
 
 def is_complete(folder: Path) -> bool:
-    """Tell whether every file that the manifest names is there in its size."""
+    """Return whether every file that the manifest names is there in its size."""
     return not fault_of(folder)
 
 
@@ -173,7 +173,7 @@ def _read_manifest(folder: Path) -> Manifest:
 
 
 def weights_hash_of(folder: Path) -> str | None:
-    """Give the hash of the base's weights that a checkpoint was trained from; None where it does not say."""
+    """Return the hash of the base's weights that a checkpoint was trained from; None where it does not say."""
     told = _told_by(folder)
     return None if told is None else told.base.weights_hash
 
@@ -201,7 +201,7 @@ def likely_bytes(model: Any, *, with_state: bool) -> float:
 
 
 def is_resumable(folder: Path) -> bool:
-    """Tell whether a checkpoint is complete and training can go on from it."""
+    """Return whether a checkpoint is complete and training can go on from it."""
     return (folder / STATE).is_dir() and is_complete(folder)
 
 

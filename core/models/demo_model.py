@@ -38,7 +38,7 @@ DOWNLOAD_S = 900
 
 
 def find(revision: str | None, home: Home, events: EventLog) -> tuple[Path, str | None, str]:
-    """Give the folder, the hub's commit (None for the packaged copy) and where it is from, in words.
+    """Return the folder, the hub's commit (None for the packaged copy) and where it is from, in words.
 
     Raises EnvironmentTrouble if neither the hub nor the package index can be reached.
     """

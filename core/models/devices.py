@@ -34,7 +34,7 @@ def device_kind(device: str) -> str:
 
 
 def free_memory(device: str) -> None:
-    """Give freed memory back to the device."""
+    """Release freed memory to the device."""
     import gc
 
     import torch

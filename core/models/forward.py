@@ -51,7 +51,7 @@ def has_virtual_tokens(model: Any) -> bool:
 
 
 def logits_at(model: Any, ids: Tensor, kept: Tensor, cache: Any = None, **inputs: Any) -> Tensor:
-    """Give the logits [batch, kept, vocabulary] at some places of the input; the head runs there alone if it can.
+    """Return the logits [batch, kept, vocabulary] at some places of the input; the head runs there alone if it can.
 
     ids [batch, tokens], kept [places].
     """
@@ -100,7 +100,7 @@ def mask_for(model: Any, visible: Tensor) -> Tensor:
 
 
 def longest_input(model_config: Any, tokenizer: Any = None) -> int:
-    """Give the most tokens that a model reads at once, found as the harness finds it."""
+    """Return the most tokens that a model reads at once, found as the harness finds it."""
     config = model_config.get_text_config()
     known = [getattr(config, name, None) for name in LENGTHS]
     if tokenizer is not None and tokenizer.model_max_length < 10**9:
@@ -109,7 +109,7 @@ def longest_input(model_config: Any, tokenizer: Any = None) -> int:
 
 
 def longest_packed(model_config: Any) -> int:
-    """Give the length up to which a sequence reads the same behind any mask of ours.
+    """Return the length up to which a sequence reads the same behind any mask of ours.
 
     A window of attention is not in our masks, and angles that depend on the longest position would depend on
     the neighbours.

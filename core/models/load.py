@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.data.weight_files import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
@@ -97,7 +97,7 @@ def load_tokenizer(resolved: ResolvedModel) -> PreTrainedTokenizerBase:
 
 
 def has_plain_template(tokenizer: PreTrainedTokenizerBase) -> bool:
-    """Tell whether a tokenizer came without a chat template and got the plain one."""
+    """Return whether a tokenizer came without a chat template and got the plain one."""
     return str(tokenizer.chat_template).endswith(PLAIN_TEMPLATE)
 
 
@@ -130,7 +130,7 @@ def load_model(
             raise
         raise EnvironmentTrouble(
             f"model.quantize: {resolved.quantize} can't be had here: {str(error).strip().splitlines()[0][:300]}",
-            hint="Set model.quantize to none (--quantize none), or mend bitsandbytes.",
+            hint="Set model.quantize to none (--quantize none), or fix bitsandbytes.",
         ) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise _unusable(resolved, "model", error) from error
@@ -181,3 +181,29 @@ def _unusable(resolved: ResolvedModel, part: str, error: Exception) -> BadInput 
         f"model.id: can't load the {part} of {resolved.id}: {lines[0][:300]}",
         hint="Its files may be damaged: download it again, or give another model.",
     )
+
+
+def answer_in_kind(wrapped: Any) -> None:
+    """See to it in every adapted layer of a wrapped model whose weights are in 8 or 4 bits."""
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+    from peft.tuners.shira.layer import ShiraLayer
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    for module in wrapped.modules():
+        base = module.get_base_layer() if isinstance(module, BaseTunerLayer) else None
+        if isinstance(base, Linear4bit | Linear8bitLt):
+            _watch(module, widened=isinstance(module, ShiraLayer) and isinstance(base, Linear8bitLt))
+
+
+def _watch(module: Any, *, widened: bool) -> None:
+    kinds: list[Any] = []  # a layer may be entered again (activation checkpointing) only after it was left
+
+    def enter(module: Any, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        kinds.append(given[0].dtype)
+        return (given[0].float(), *given[1:]) if widened else given
+
+    def leave(module: Any, given: tuple[Any, ...], answer: Any) -> Any:
+        return answer.to(kinds.pop())
+
+    module.register_forward_pre_hook(enter)
+    module.register_forward_hook(leave)

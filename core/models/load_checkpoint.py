@@ -35,7 +35,7 @@ def load_checkpoint(
     from peft import PeftModel
     from safetensors import SafetensorError
 
-    from finetop.core.models.adapter_dtype import answer_in_kind
+    from finetop.core.models.load import answer_in_kind
 
     model, tokenizer = load.load_model(base, dtype, device)
     try:
@@ -66,7 +66,7 @@ def load_checkpoint(
 
 
 def _unround(tuned: Any, file: Path) -> None:
-    """Give an adapter's matrices the numbers that the file has.
+    """Fill an adapter's matrices with the numbers of the file.
 
     AdaLoRA's are rounded to the base's format on the way when they are cut to their ranks: that moved a logit of
     SmolLM2-135M in bfloat16 by 0.81 after 12 steps, and by 0.25 without, which is the base's own rounding.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.models import load
-from finetop.core.models.adapter_dtype import answer_in_kind
+from finetop.core.models.load import answer_in_kind
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def is_adapter(folder: Path) -> bool:
-    """Tell an adapter's folder from a whole model's."""
+    """Return whether a folder holds an adapter, not a whole model."""
     return (folder / "adapter_config.json").is_file()
 
 

@@ -51,7 +51,7 @@ def require_absent(target: Path) -> None:
 
 @contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """Give a folder beside the target to write to; it goes if the block fails.
+    """Yield a folder beside the target to write to; it goes if the block fails.
 
     Raises EnvironmentTrouble where it can't be made, or the disk is full.
     """

@@ -10,8 +10,6 @@ in order, except `changes`, which waits; so a client that waits for changes open
 
 from __future__ import annotations
 
-import msgspec
-
 from finetop.core.protocol.messages.approaches import (
     Advice as Advice,
     Approaches as Approaches,
@@ -186,189 +184,14 @@ from finetop.core.protocol.messages.triage import (
     TriageRun as TriageRun,
     TriageRunAnswer as TriageRunAnswer,
 )
-from finetop.core.protocol.runs import RunDetail
-
-VERSION = 1
-REQUEST_LIMIT = 4 << 20  # bytes of one request
-ANSWER_LIMIT = 16 << 20
-
-Ask = (
-    Hello
-    | Submit
-    | SubmitChain
-    | SubmitSweep
-    | Sweeps
-    | SubmitApproaches
-    | Approaches
-    | Resume
-    | Export
-    | Import
-    | Runs
-    | GetRun
-    | Curves
-    | ReadLog
-    | FindInLog
-    | Processes
-    | EventsSince
-    | Checks
-    | Flips
-    | Check
-    | Remedies
-    | Remedy
-    | Stop
-    | Kill
-    | Pause
-    | Retry
-    | Queue
-    | Move
-    | Hold
-    | Release
-    | Prioritise
-    | Tag
-    | Note
-    | Remove
-    | Trash
-    | Restore
-    | EmptyTrash
-    | Clean
-    | Sql
-    | Changes
-    | Notices
-    | SendTest
-    | Paths
-    | LookAhead
-    | Gpus
-    | Triage
-    | TriageRun
-    | LookAtCell
-    | LostItems
-    | LookAtItem
-    | SetStanding
-    | Earlier
-    | LookEarlier
-    | DataVersions
-    | DataOf
-    | DataDiffer
-    | Shutdown
+from finetop.core.protocol.request import Ask as Ask
+from finetop.core.protocol.wire import (
+    ANSWER_LIMIT as ANSWER_LIMIT,
+    REQUEST_LIMIT as REQUEST_LIMIT,
+    VERSION as VERSION,
+    Envelope as Envelope,
+    Error as Error,
+    Reply as Reply,
+    encoder as encoder,
+    reply_decoder as reply_decoder,
 )
-
-ANSWERS: dict[type, type] = {
-    Hello: HelloAnswer,
-    Submit: SubmitAnswer,
-    SubmitChain: SubmitChainAnswer,
-    SubmitSweep: SubmitSweepAnswer,
-    Sweeps: SweepsAnswer,
-    SubmitApproaches: SubmitApproachesAnswer,
-    Approaches: ApproachesAnswer,
-    Resume: ResumeAnswer,
-    Export: ExportAnswer,
-    Import: ImportAnswer,
-    Runs: RunsAnswer,
-    GetRun: RunDetail,
-    Curves: CurvesAnswer,
-    ReadLog: LogAnswer,
-    FindInLog: FoundInLog,
-    Processes: ProcessesAnswer,
-    EventsSince: EventsAnswer,
-    Checks: ChecksAnswer,
-    Flips: FlipsAnswer,
-    Check: CheckAnswer,
-    Remedies: RemediesAnswer,
-    Remedy: RemedyAnswer,
-    Stop: Done,
-    Kill: Done,
-    Pause: Done,
-    Retry: RetryAnswer,
-    Queue: QueueAnswer,
-    Move: Done,
-    Hold: Done,
-    Release: Done,
-    Prioritise: Done,
-    Tag: TagAnswer,
-    Note: NoteAnswer,
-    Remove: RemoveAnswer,
-    Trash: TrashAnswer,
-    Restore: Done,
-    EmptyTrash: Done,
-    Clean: CleanAnswer,
-    Sql: SqlAnswer,
-    Changes: ChangesAnswer,
-    Notices: NoticesAnswer,
-    SendTest: SendTestAnswer,
-    Paths: PathsAnswer,
-    LookAhead: LookAheadAnswer,
-    Gpus: GpusAnswer,
-    Triage: TriageAnswer,
-    TriageRun: TriageRunAnswer,
-    LookAtCell: CellAnswer,
-    LostItems: LostItemsAnswer,
-    LookAtItem: ItemAnswer,
-    SetStanding: SetStandingAnswer,
-    Earlier: EarlierAnswer,
-    LookEarlier: LookEarlierAnswer,
-    DataVersions: DataVersionsAnswer,
-    DataOf: DataOfAnswer,
-    DataDiffer: DataDifferAnswer,
-    Shutdown: Done,
-}
-
-# What only looks: it may be asked again where a connection broke before the answer came.
-LOOKS = (
-    Hello,
-    Runs,
-    GetRun,
-    Curves,
-    ReadLog,
-    FindInLog,
-    Processes,
-    EventsSince,
-    Checks,
-    Flips,
-    Remedies,
-    Sql,
-    Changes,
-    Paths,
-    LookAhead,
-    Trash,
-    Gpus,
-    Queue,
-    Notices,
-    Sweeps,
-    Approaches,
-    Triage,
-    TriageRun,
-    LookAtCell,
-    LostItems,
-    LookAtItem,
-    DataVersions,
-    DataOf,
-    DataDiffer,
-    Earlier,
-)
-
-
-class Request(msgspec.Struct, frozen=True, omit_defaults=True):
-    v: Whole
-    id: Large
-    ask: Ask
-    held: Large | None = None  # the request whose answer the client holds: what has changed since is enough
-
-
-class Error(msgspec.Struct, frozen=True):
-    exit: int
-    message: str
-    hint: str = ""
-
-
-class Reply(msgspec.Struct, frozen=True):
-    id: int
-    answer: msgspec.Raw = msgspec.Raw(b"null")
-    error: Error | None = None
-    patch: msgspec.Raw = msgspec.Raw(
-        b""
-    )  # of the answer that the client holds (delta.py), in place of `answer`
-
-
-request_decoder = msgspec.json.Decoder(Request)
-reply_decoder = msgspec.json.Decoder(Reply)
-encoder = msgspec.json.Encoder()

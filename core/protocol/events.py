@@ -139,10 +139,7 @@ class Resumed(msgspec.Struct, tag="resumed", frozen=True):
 
 
 class Alarm(msgspec.Struct, tag="alarm", frozen=True):
-    """Something that a person may want to know; with `over`, that what was told under this kind has ended.
-
-    A finetop that does not know `over` takes the line for an alarm: its text says that it is over.
-    """
+    """Something that a person may want to know; with `over`, that what was told under this kind has ended."""
 
     kind: Words  # a file of core/alarms, or "regressed", "check", "suite"
     step: Step

@@ -11,14 +11,16 @@ from typing import Any
 
 import msgspec
 
-from finetop.core import protocol
+from finetop.core.protocol.messages.runs import Curves, EventsSince, GetRun, Runs
 from finetop.core.protocol.patch import DoesNotFit, difference, patched
+from finetop.core.protocol.request import Ask
+from finetop.core.protocol.wire import Envelope, Reply, encoder
 
-VERBS = (protocol.Runs, protocol.GetRun, protocol.Curves, protocol.EventsSince)  # asked for again and again
+VERBS = (Runs, GetRun, Curves, EventsSince)  # asked for again and again
 FEW = 2  # answers of a verb: the charts of a run and its sparklines
 LARGEST = 1 << 20  # bytes of an answer that is held
 
-_encode = protocol.encoder.encode
+_encode = encoder.encode
 
 
 class Told:
@@ -27,13 +29,13 @@ class Told:
     def __init__(self) -> None:
         self._answers: dict[type, dict[int, Any]] = {}
 
-    def reply(self, request: protocol.Request, answer: bytes) -> dict[str, Any]:
-        """Give the reply to a request, from its whole answer."""
-        number, held = request.id, request.held
+    def reply(self, envelope: Envelope, ask: Ask, answer: bytes) -> dict[str, Any]:
+        """Make the reply to a request, from its whole answer."""
+        number, held = envelope.id, envelope.held
         whole = {"id": number, "answer": msgspec.Raw(answer)}
-        if held is None or not isinstance(request.ask, VERBS):
+        if held is None or not isinstance(ask, VERBS):
             return whole
-        before = self._answers.setdefault(type(request.ask), {})
+        before = self._answers.setdefault(type(ask), {})
         known = held in before
         old = before.pop(held, None)
         if len(answer) > LARGEST:
@@ -51,13 +53,13 @@ class Heard:
     def __init__(self) -> None:
         self._answers: dict[type, dict[bytes, tuple[int, Any]]] = {}
 
-    def number(self, ask: protocol.Ask) -> int | None:
+    def number(self, ask: Ask) -> int | None:
         """Say which earlier request's answer is held; 0 where none is, None where none is of use."""
         if not isinstance(ask, VERBS):
             return None
         return self._answers.get(type(ask), {}).get(_question(ask), (0, None))[0]
 
-    def answer(self, ask: protocol.Ask, reply: protocol.Reply) -> bytes:
+    def answer(self, ask: Ask, reply: Reply) -> bytes:
         """Give the whole answer, and hold it. Raises DoesNotFit, and msgspec.DecodeError."""
         if not isinstance(ask, VERBS):
             return bytes(reply.answer)
@@ -82,7 +84,7 @@ class Heard:
         self._answers.clear()
 
 
-def _question(ask: protocol.Ask) -> bytes:
-    if isinstance(ask, protocol.EventsSince):  # whichever steps: the run's own row is the same
+def _question(ask: Ask) -> bytes:
+    if isinstance(ask, EventsSince):  # whichever steps: the run's own row is the same
         ask = msgspec.structs.replace(ask, after_step=0)
     return _encode(ask)

@@ -137,7 +137,7 @@ class JobSpec(msgspec.Struct, frozen=True):
     run_id: int
     run_name: str
     verb: Verb
-    recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_json
+    recipe: dict[str, Any]  # resolved; see finetop.core.recipe.load.recipe_from_mapping
     # check: {"checkpoint": "checkpoints/step-000120", "step": 120}, import: {"path": "/models/x", "copy": false}
     # train: {} or {"resume": {"step": 120, "checkpoint": "checkpoints/step-000120", "anyway": false}, "changes": […]}
     # export: {"checkpoint": …, "step": 120, "to": "/models/y", "dtype": "bfloat16"}; of a remedy also {"remedy": {…}}

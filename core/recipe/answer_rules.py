@@ -210,17 +210,17 @@ WANTED: Mapping[ValueKind, str] = {
 
 
 def is_number(value: object) -> bool:
-    """Tell whether the value is a finite number; true and false are not."""
+    """Return whether the value is a finite number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_texts(value: object) -> bool:
-    """Tell whether the value is a list of texts, none of them blank."""
+    """Return whether the value is a list of texts, none of them blank."""
     return isinstance(value, list | tuple) and all(isinstance(text, str) and text.strip() for text in value)
 
 
 def fits(value: object, kind: ValueKind) -> bool:
-    """Tell whether a rule's value is of the kind it takes."""
+    """Return whether a rule's value is of the kind it takes."""
     if kind == "nothing":
         return value is None
     if kind == "text":
@@ -238,7 +238,7 @@ def fits(value: object, kind: ValueKind) -> bool:
 
 
 def compiles(pattern: str) -> bool:
-    """Tell whether the text is a regular expression."""
+    """Return whether the text is a regular expression."""
     try:
         re.compile(pattern)
     except re.error:
@@ -266,7 +266,7 @@ def find_rule(rule: Mapping[str, object]) -> tuple[Rule, Any]:
 
 
 def check_rules(text: str, rules: Sequence[Mapping[str, object]]) -> bool:
-    """Tell whether the text keeps every rule; all rules are validated first, so a faulty one always raises.
+    """Return whether the text keeps every rule; all rules are validated first, so a faulty one always raises.
 
     Raises BadInput for an unknown rule, an empty list, or a value that is missing or of the wrong kind.
     """

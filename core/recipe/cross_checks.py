@@ -11,14 +11,14 @@ from finetop.core.errors import BadInput, RecipeError, did_you_mean
 from finetop.core.plugins import APPROACHES, FORMATS, METHODS, OBJECTIVES
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.recipe.answer_rules import find_rule
+from finetop.core.recipe.dotted import place_of
 from finetop.core.recipe.names import check_name
+from finetop.core.recipe.protections import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from finetop.core.recipe.schema import Recipe, Source
-
-Found = tuple[str, str, str]  # key, message, hint
 
 
 def cross_problems(
@@ -43,18 +43,11 @@ def cross_problems(
         _approaches,
     ):
         for key, message, hint in rule(recipe):
-            problems.append(RecipeError(message, place=_place(key, places, whole), key=key, hint=hint))
+            problems.append(RecipeError(message, place=place_of(key, places, whole), key=key, hint=hint))
     return problems
 
 
-def _place(key: str, places: Mapping[str, str], whole: str) -> str:
-    """The place of a setting, or of the nearest section around it that was written."""
-    while key and key not in places:
-        key = key.rpartition(".")[0]
-    return places.get(key, whole)
-
-
-def _method(recipe: Recipe) -> Iterator[Found]:
+def _method(recipe: Recipe) -> Iterator[Problem]:
     """What the method itself can't do: it says so as data."""
     name, quantize, key = recipe.method.name, recipe.model.quantize, "model.quantize"
     method = METHODS.load(name)
@@ -69,13 +62,13 @@ def _method(recipe: Recipe) -> Iterator[Found]:
 
 
 def _value(recipe: Recipe, key: str) -> object:
-    """Give a setting by its dotted key; None where the recipe's objective has none of that name."""
+    """Return a setting by its dotted key; None where the recipe's objective has none of that name."""
     section, _, name = key.partition(".")
     found = getattr(recipe, section)
     return getattr(getattr(found, "options", found), name, None)
 
 
-def _objective(recipe: Recipe) -> Iterator[Found]:
+def _objective(recipe: Recipe) -> Iterator[Problem]:
     """What the objective itself can't do; and what can't be asked of a model that it makes."""
     objective = OBJECTIVES.load(recipe.objective.name)
     if hasattr(objective, "limits"):
@@ -86,12 +79,12 @@ def _objective(recipe: Recipe) -> Iterator[Found]:
         yield "check.general", said, "Set check.general to null."
 
 
-def _train(recipe: Recipe) -> Iterator[Found]:
+def _train(recipe: Recipe) -> Iterator[Problem]:
     if recipe.train.epochs is None and recipe.train.max_steps is None:
         yield "train.epochs", "nothing says how long to train.", "Set train.epochs or train.max_steps."
 
 
-def _data(recipe: Recipe) -> Iterator[Found]:
+def _data(recipe: Recipe) -> Iterator[Problem]:
     for i, source in enumerate(recipe.data.train):
         yield from _source(source, f"data.train[{i}]")
     if isinstance(recipe.data.eval, tuple):
@@ -108,7 +101,7 @@ def _data(recipe: Recipe) -> Iterator[Found]:
         yield "data.train", f"the shares of data.train add up to {sum(shares):g}.", "Keep their sum below 1."
 
 
-def _source(source: Source, key: str) -> Iterator[Found]:
+def _source(source: Source, key: str) -> Iterator[Problem]:
     if source.format != "auto" and source.format not in FORMATS.names():
         hint = did_you_mean(source.format, FORMATS.names())
         yield f"{key}.format", f"{key}.format: there is no format {source.format[:60]!r}.", hint
@@ -125,7 +118,7 @@ def _source(source: Source, key: str) -> Iterator[Found]:
                 )
 
 
-def _check(recipe: Recipe) -> Iterator[Found]:
+def _check(recipe: Recipe) -> Iterator[Problem]:
     check = recipe.check
     if check.every is not None and check.general is None:
         hint = "Set check.general, or leave check.every out."
@@ -138,7 +131,7 @@ def _check(recipe: Recipe) -> Iterator[Found]:
         )
 
 
-def _target(recipe: Recipe) -> Iterator[Found]:
+def _target(recipe: Recipe) -> Iterator[Problem]:
     target = recipe.check.target
     if target is None:
         return
@@ -157,7 +150,7 @@ def _target(recipe: Recipe) -> Iterator[Found]:
             yield name, f"{name}: {getattr(error, 'message', error)}", hint
 
 
-def _ask(recipe: Recipe) -> Iterator[Found]:
+def _ask(recipe: Recipe) -> Iterator[Problem]:
     ask = recipe.ask
     if ask.documents and ask.search == "dense" and ask.embedder is None:
         hint = "Name a static model, such as minishlab/potion-retrieval-32M, or take bm25."
@@ -167,7 +160,7 @@ def _ask(recipe: Recipe) -> Iterator[Found]:
         yield "ask.overlap_words", said, "It must be less."
 
 
-def _approaches(recipe: Recipe) -> Iterator[Found]:
+def _approaches(recipe: Recipe) -> Iterator[Problem]:
     wanted, target = recipe.approaches, recipe.check.target
     if wanted.only or wanted.settings:
         for key, names in (("approaches.only", wanted.only), ("approaches.settings", tuple(wanted.settings))):

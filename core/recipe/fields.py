@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from finetop.core.errors import NotFound, did_you_mean
 from finetop.core.plugins import METHODS, OBJECTIVES
 from finetop.core.recipe.schema import Method, Objective, Recipe
 from finetop.core.recipe.type_words import choices, type_words
 from finetop.core.recipe.validate import arms, is_struct, struct_fields
-from finetop.core.text import quoted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,25 +37,6 @@ def fields(method: str = "lora", objective: str = "sft") -> tuple[Field, ...]:
     Settings of a list's items (data.train, rules) are `data.train[].path`. Raises NotFound.
     """
     return tuple(_walk(Recipe, "", method, objective))
-
-
-def find_field(key: str, method: str = "lora", objective: str = "sft") -> Field:
-    """Find one setting by its dotted key; `data.train[0].path` finds that of any item. Raises NotFound."""
-    general = "[]".join(part.lstrip("0123456789]") if i else part for i, part in enumerate(key.split("[")))
-    known = {field.key: field for field in fields(method, objective)}
-    if general not in known:
-        raise NotFound(f"there is no setting {quoted(key)}.", hint=_nearest(general[:100], known))
-    return known[general]
-
-
-def _nearest(key: str, known: dict[str, Field]) -> str:
-    """Suggest from the section that the key names, if there is one; else from all."""
-    section = key.rpartition(".")[0]
-    beside = [name for name in known if name.rpartition(".")[0] == section]
-    hint = did_you_mean(key, beside or known)
-    if hint.startswith("Did you mean") or beside:
-        return hint
-    return did_you_mean(key, {name.split(".")[0] for name in known})
 
 
 def _walk(kind: type[msgspec.Struct], key: str, method: str, objective: str) -> Iterator[Field]:

@@ -12,7 +12,7 @@ _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt"
 
 
 def check_name(name: str, place: str) -> str:
-    """Give back the name of a run or recipe if it is safe as a folder name and on a command line.
+    """Return the name of a run or recipe if it is safe as a folder name and on a command line.
 
     1 to 80 letters, digits, `.`, `_`, `-`; not first `.` or `-`; no number alone (that is a run's number); no
     device name of Windows. Raises RecipeError at `place`.

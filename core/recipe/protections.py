@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Data, Recipe
 
 
-Found = tuple[str, str, str]  # key, message, hint
+Problem = tuple[str, str, str]  # key, message, hint
 
 
 OWN_STEPS = ("ppo",)  # objectives whose trainer is none of transformers
 
 
 def chosen(recipe: Recipe) -> dict[str, Any]:
-    """Give the options of every protection that a recipe turns on, by name, in the order of names()."""
+    """Return the options of every protection that a recipe turns on, by name, in the order of names()."""
     return {
         name: options for name in PROTECTIONS.names() if is_on(name, options := getattr(recipe.protect, name))
     }
@@ -29,10 +29,12 @@ def chosen(recipe: Recipe) -> dict[str, Any]:
 def is_on(name: str, options: Any) -> bool:
     """Say if these options turn a protection on."""
     module = PROTECTIONS.load(name)
-    return bool(module.is_on(options) if hasattr(module, "is_on") else getattr(options, module.SHORT))
+    if hasattr(module, "is_on"):
+        return bool(module.is_on(options))
+    return module.SHORT is not None and bool(getattr(options, module.SHORT))
 
 
-def problems(recipe: Recipe) -> Iterator[Found]:
+def problems(recipe: Recipe) -> Iterator[Problem]:
     """Find what the protections of a recipe can't do with its model, method and objective."""
     objective = OBJECTIVES.load(recipe.objective.name)
     yield from _idle(recipe)
@@ -50,7 +52,7 @@ def problems(recipe: Recipe) -> Iterator[Found]:
             yield from module.limits(recipe, options)
 
 
-def _idle(recipe: Recipe) -> Iterator[Found]:
+def _idle(recipe: Recipe) -> Iterator[Problem]:
     """Refuse options of a protection that is off: whoever writes them thinks that it is on."""
     for name in PROTECTIONS.names():
         options, short = getattr(recipe.protect, name), PROTECTIONS.load(name).SHORT
@@ -72,14 +74,14 @@ def paths(recipe: Recipe) -> Iterator[tuple[str, str]]:
 
 
 def with_sources(recipe: Recipe) -> Data:
-    """Give the recipe's data with the rows that a protection mixes in."""
+    """Return the recipe's data with the rows that a protection mixes in."""
     import msgspec
 
     more = [
         source
         for name, options in chosen(recipe).items()
-        if hasattr(PROTECTIONS.load(name), "sources")
-        for source in PROTECTIONS.load(name).sources(options)
+        if hasattr(module := PROTECTIONS.load(name), "sources")
+        for source in module.sources(options)
     ]
     return msgspec.structs.replace(recipe.data, train=(*recipe.data.train, *more))
 
@@ -104,8 +106,8 @@ class Memory:
 def memory(recipe: Recipe, sizes: Sizes) -> Memory:
     """Add up what the protections of a recipe hold beside the training."""
     held = [
-        PROTECTIONS.load(name).memory(options, sizes)
+        module.memory(options, sizes)
         for name, options in chosen(recipe).items()
-        if hasattr(PROTECTIONS.load(name), "memory")
+        if hasattr(module := PROTECTIONS.load(name), "memory")
     ]
     return Memory(sum(part.on_device for part in held), sum(part.on_host for part in held))

@@ -16,7 +16,7 @@ DAYS: tuple[str, ...] = get_args(Day)  # by datetime's weekday()
 
 
 def until(quiet: QuietHours | Hours, now: float, zone: tzinfo | None = None) -> float | None:
-    """Give the moment at which the quiet hours around `now` end; None where it is not quiet.
+    """Return the moment at which the quiet hours around `now` end; None where it is not quiet.
 
     Where they lie end to end, it is the end of the last; of an hour that a clock shows twice, the second. `zone` is
     this machine's own if None.
@@ -42,7 +42,7 @@ def _end_around(quiet: QuietHours | Hours, now: float, zone: tzinfo | None) -> f
 
 
 def _moments(day: date, at: str, zone: tzinfo | None) -> tuple[float, float]:
-    """Give the moments at which a clock shows this on that day, which differ on two days of the year.
+    """Return the moments at which a clock shows this on that day, which differ on two days of the year.
 
     Where it is put back both are true, the earlier first. Where it is put forward none is: the first is as long after
     the last hour before as it should be.

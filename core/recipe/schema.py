@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from finetop.core.plugins import ALARMS, PROTECTIONS
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from finetop.core.plugins import ALARMS, PROTECTIONS, PluginKind
 
 VERSION = 1
 
@@ -71,14 +68,14 @@ class Model(Section, frozen=True, kw_only=True):
 
 
 class Method(Section, frozen=True, kw_only=True):
-    """Which weights move: the name of a file in core/methods, and that method's own Options."""
+    """Which weights move: the name of a file in core/train/methods, and that method's own Options."""
 
     name: Annotated[str, says("Which weights move.")] = "lora"
     options: Any = None
 
 
 class Objective(Section, frozen=True, kw_only=True):
-    """What they learn from: the name of a file in core/objectives, and that objective's own Options."""
+    """What they learn from: the name of a file in core/train/objectives, and that objective's own Options."""
 
     name: Annotated[str, says("What the weights learn from.")] = "sft"
     options: Any = None
@@ -200,7 +197,8 @@ class Train(Section, frozen=True, kw_only=True):
     ] = False
     max_grad_norm: Annotated[Positive, says("Longer gradients are scaled down to this length.")] = 1.0
     stop_on_nan: Annotated[
-        Count | None, says("Stop after N steps in a row whose loss or gradient is no number; null for never.")
+        Count | None,
+        says("Stop after N steps in a row whose loss or gradient is NaN or infinite; null for never."),
     ] = 10
     seed: Annotated[int, Meta(ge=0, lt=2**32), says("Start of all random numbers of the run.")] = 1
     eval_every: Annotated[Pace, says("Evaluate every N steps (50) or share of the run (0.25).")] = 0.25
@@ -348,11 +346,11 @@ class Budget(Section, frozen=True, kw_only=True):
     ] = None
 
 
-def _of_folder(name: str, package: ModuleType, about: str) -> type[msgspec.Struct]:
+def _of_folder(name: str, plugins: PluginKind[Any], about: str) -> type[msgspec.Struct]:
     """Make a section with a setting for each file of a folder: that file's Options."""
     return msgspec.defstruct(
         name,
-        [(one, package.load(one).Options, package.load(one).Options()) for one in package.names()],
+        [(key, plugins.load(key).Options, plugins.load(key).Options()) for key in plugins.names()],
         bases=(Section,),
         namespace={"__doc__": about},
         frozen=True,

@@ -77,7 +77,7 @@ def from_plain(value: Any, origin: Origin) -> Node:
 
 
 def to_plain(node: Node) -> Any:
-    """Give back the tree as plain data, without places."""
+    """Return the tree as plain data, without places."""
     if isinstance(node.value, dict):
         return {key: to_plain(item) for key, item in node.value.items()}
     if isinstance(node.value, list):

@@ -82,7 +82,7 @@ def gained(reached: Mapping[Any, TargetScore]) -> dict[str, float]:
 def shares(
     reached: Mapping[Any, float], base: Mapping[Any, float], now: Mapping[str, float], metrics: Iterable[str]
 ) -> dict[str, float]:
-    """Give the share that is kept of what tuning gained by each metric, 1 at where the model is now."""
+    """Return the share that is kept of what tuning gained by each metric, 1 at where the model is now."""
     return {
         metric: (reached[metric] - base[metric]) / (now[metric] - base[metric])
         for metric in metrics
@@ -97,7 +97,7 @@ def ranked(rows: Sequence[RemedyRow]) -> list[RemedyRow]:
 
 
 def best(rows: Sequence[RemedyRow]) -> RemedyRow | None:
-    """Give the one that is confirmed, else the best so far: the first that was not refuted on fresh items."""
+    """Return the one that is confirmed, else the best so far: the first that was not refuted on fresh items."""
     order = ranked(rows)
     confirmed = [row for row in order if row.confirmation == "ok"]
     return next(

@@ -20,7 +20,7 @@ from finetop.core.check.scoring_passes import rows_of, score_target, with_model
 from finetop.core.check.statistics import conclude, sequential
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.models import resolve
-from finetop.core.models.fingerprint import fingerprint
+from finetop.core.models.hashes import fingerprint
 from finetop.core.protocol.check_result import worst_first
 from finetop.core.protocol.events import ItemScore, Phase, RemedyConfirmed, RemedyTried
 from finetop.core.protocol.messages import remedies as messages_remedies
@@ -46,7 +46,7 @@ NOW = messages_remedies.Candidate("now", "now", "now", 0, {})
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RemedyRequest:
     """Which candidates of which checkpoint are tried, and where the checkpoints lie that they are made of."""
 
     recipe: Recipe
@@ -60,7 +60,7 @@ class Wanted:
 class Trial:
     """What all candidates share: the context, the base's scores, and the items for choosing and for confirming."""
 
-    wanted: Wanted
+    request: RemedyRequest
     context: CheckContext
     base: BaseScores
     before: Scoring
@@ -69,29 +69,29 @@ class Trial:
     events: EventLog
 
 
-def try_all(wanted: Wanted, home: Home, events: EventLog) -> list[RemedyRow]:
+def try_all(request: RemedyRequest, home: Home, events: EventLog) -> list[RemedyRow]:
     """Try the candidates, confirm the best, and tell both in events. Gives what was tried, in the order given.
 
     Raises BadInput, EnvironmentTrouble as a check does; what one candidate can't do is told of that one.
     """
     events.write(Phase("loading model"))
-    base = resolve.resolve_model(wanted.recipe.model, home, events)
-    candidates = open_pair(base, wanted.checkpoint, wanted.recipe.model.dtype, wanted.device)
-    context = replace(open_context(wanted.recipe, candidates, home, events), reports_scores=False)
-    return checking.in_smaller_batches(context, lambda plan: _try_under(wanted, context, plan))
+    base = resolve.resolve_model(request.recipe.model, home, events)
+    pair = open_pair(base, request.checkpoint, request.recipe.model.dtype, request.device)
+    context = replace(open_context(request.recipe, pair, home, events), reports_scores=False)
+    return checking.in_smaller_batches(context, lambda plan: _try_under(request, context, plan))
 
 
-def _try_under(wanted: Wanted, context: CheckContext, plan: BatchPlan) -> list[RemedyRow]:
+def _try_under(request: RemedyRequest, context: CheckContext, plan: BatchPlan) -> list[RemedyRow]:
     """Try all under one batch plan: scores under different ones are not compared."""
     base = checking.score_base(context, plan)
     before = checking.base_scoring(context, base)
     whole = checking.plan_of(context, before)
-    trial = Trial(wanted, context, base, before, *parts(whole, remedies.most()), context.events)
-    now = try_one(trial, NOW, wanted.checkpoint, None)
+    trial = Trial(request, context, base, before, *parts(whole, remedies.most()), context.events)
+    now = try_one(trial, NOW, request.checkpoint, None)
     put_away(context.pair)
     tried: list[tuple[RemedyRow, messages_remedies.Candidate, Path]] = []
-    for number, (candidate, folder) in enumerate(wanted.candidates, 1):
-        print(f"{number} of {len(wanted.candidates)}: {candidate.label}", flush=True)
+    for number, (candidate, folder) in enumerate(request.candidates, 1):
+        print(f"{number} of {len(request.candidates)}: {candidate.label}", flush=True)
         tried.append((try_one(trial, candidate, folder, now), candidate, folder))
     confirm(trial, tried)
     return [row for row, _, _ in tried]
@@ -146,11 +146,11 @@ def try_one(
 
 def _who(trial: Trial, candidate: messages_remedies.Candidate) -> dict[str, Any]:
     return {
-        "step": trial.wanted.step,
+        "step": trial.request.step,
         "name": candidate.name,
         "remedy": candidate.remedy,
         "label": candidate.label,
-        "made_of": candidate.step or trial.wanted.step,
+        "made_of": candidate.step or trial.request.step,
         "settings": dict(candidate.settings),
     }
 
@@ -201,7 +201,7 @@ def remembered(change: Change, context: CheckContext) -> Change:
 
 
 def kept_words(context: CheckContext) -> tuple[str, str]:
-    """Give the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
+    """Return the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
     if context.pair.change is None:
         return "", ""
     key, prompts = _weights_key(context)
@@ -229,7 +229,7 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, messages_remedies.Can
             reason = f"not confirmed: {NO_ITEMS}, all {len(trial.choosing.order):,} were needed to choose."
             trial.events.write(
                 RemedyConfirmed(
-                    step=trial.wanted.step, name=row.name, verdict="no_items", reason=reason, alpha=0.0
+                    step=trial.request.step, name=row.name, verdict="no_items", reason=reason, alpha=0.0
                 )
             )
             return
@@ -239,7 +239,7 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, messages_remedies.Can
         put_away(context.pair)
         trial.events.write(
             RemedyConfirmed(
-                step=trial.wanted.step,
+                step=trial.request.step,
                 name=row.name,
                 verdict=result.verdict,
                 reason=result.reason,
@@ -252,7 +252,7 @@ def confirm(trial: Trial, tried: Sequence[tuple[RemedyRow, messages_remedies.Can
 
 
 def _row(told: RemedyTried) -> RemedyRow:
-    """Give what choosing needs of what was told."""
+    """Return what choosing needs of what was told."""
     return RemedyRow(
         name=told.name,
         remedy=told.remedy,

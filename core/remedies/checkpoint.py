@@ -15,7 +15,7 @@ MOST = 3
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """Give up to three, spread over the way there, the newest first."""
+    """Return up to three, spread over the way there, the newest first."""
     steps = subject.earlier
     if not steps:
         return [Candidate("checkpoint", "checkpoint", "earlier checkpoint", subject.step, {}, "none is kept")]

@@ -30,7 +30,7 @@ COSINE = 0.5
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """Give one: all of them gone."""
+    """Return one: all of them gone."""
     settings = {"scale": 0.0, "top": TOP, "cosine": COSINE}
     return [
         Candidate("intruders", "intruders", "intruders removed", subject.step, settings, subject.no_weights)

@@ -27,7 +27,7 @@ KEPT = 0.5
 
 
 def candidates(subject: Subject) -> list[Candidate]:
-    """Give two: by size and at random."""
+    """Return two: by size and at random."""
     return [
         Candidate(f"prune-{by}", "prune", label, subject.step, {"by": by, "kept": KEPT}, subject.no_weights)
         for by, label in (("small", "small half pruned"), ("random", "random half pruned"))

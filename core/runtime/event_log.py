@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from finetop.core.protocol.events import Event, Line, Unreadable, decode
-from finetop.core.runtime.files import patiently
+from finetop.core.runtime.files import retry_file_work
 
 
 class EventLog:
@@ -22,12 +22,12 @@ class EventLog:
 
     def __init__(self, path: Path) -> None:
         flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._file = patiently(lambda: os.open(path, flags, 0o600))
+        self._file = retry_file_work(lambda: os.open(path, flags, 0o600))
         self._encoder = msgspec.json.Encoder()
         self._buffer = bytearray()
         self.lost = 0
         self._torn = False  # the last line was cut by a crash, or by a full disk
-        self._number = patiently(self._resume)
+        self._number = retry_file_work(self._resume)
         self._turn = threading.Lock()  # what goes on beside the work tells its events, too
 
     def _resume(self) -> int:

@@ -51,7 +51,7 @@ def ended(error: BaseException, what_to_lower: str = LESS) -> Ended:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell a lack of memory, of the GPU or of the machine."""
+    """Return whether an error is a lack of memory, of the GPU or of the machine."""
     names = {kind.__name__ for kind in type(error).__mro__}
     text = str(error)
     return (
@@ -62,12 +62,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def is_of_gpu(error: BaseException) -> bool:
-    """Tell a lack of the GPU's memory from one of the machine's."""
+    """Return whether a lack of memory is one of the GPU, not of the machine."""
     return "CUDA" in str(error) or type(error).__name__ == "OutOfMemoryError"
 
 
 def is_disk_full(error: BaseException | None) -> bool:
-    """Tell a full disk or quota, also where a library wrapped it in an error of its own."""
+    """Return whether the disk or a quota is full, also where a library wrapped it in an error of its own."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             return True

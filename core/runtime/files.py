@@ -1,4 +1,4 @@
-"""Folders and small files that appear whole or not at all: written aside, synced, renamed."""
+"""Folders and small files that appear whole or not at all; which file system holds them, and work that it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ from finetop.core.runtime.crash_points import abort_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+
+Result = TypeVar("Result")
+PASSING_ERRORS = (errno.ESTALE, errno.ENOLCK, errno.EIO, errno.ETIMEDOUT)  # of a network file system
+PATIENCE_S = 60.0
+AGAIN_S = 0.2
+MOUNTS = Path("/proc/self/mounts")
+NETWORK = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "ocfs2"}
+)  # fmt: skip
+LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk or a container's layers
 
 
 def publish(aside: Path, target: Path) -> None:
@@ -81,42 +91,19 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-Made = TypeVar("Made")
-
-
-PASSES = (errno.ESTALE, errno.ENOLCK, errno.EIO, errno.ETIMEDOUT)
-
-
-PATIENCE_S = 60.0
-
-
-AGAIN_S = 0.2
-
-
-def patiently(work: Callable[[], Made]) -> Made:
+def retry_file_work(work: Callable[[], Result]) -> Result:
     """Do some work with files, again and again for a minute while that is refused. Raises OSError."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             return work()
         except OSError as error:
-            if error.errno not in PASSES or time.monotonic() > deadline:
+            if error.errno not in PASSING_ERRORS or time.monotonic() > deadline:
                 raise
         time.sleep(AGAIN_S)
 
 
-MOUNTS = Path("/proc/self/mounts")
-
-
-NETWORK = frozenset(
-    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "lustre", "beegfs", "gpfs", "glusterfs", "ocfs2"}
-)  # fmt: skip
-
-
-LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs"})  # a local disk or a container's layers
-
-
-def kind_of(folder: Path, mounts: Path | None = None) -> str:
+def file_system_of(folder: Path, mounts: Path | None = None) -> str:
     """Name the file system of a folder by the longest mount point above it; empty where that is not known."""
     best, kind = "", ""
     try:
@@ -134,7 +121,7 @@ def kind_of(folder: Path, mounts: Path | None = None) -> str:
     return kind
 
 
-def why_not(kind: str) -> str:
+def why_not_for_database(kind: str) -> str:
     """Say why a database can't lie on such a file system; empty where it can."""
     if kind in NETWORK:
         return f"is on {kind}, a network file system: two machines could write the database at once"
@@ -145,8 +132,16 @@ def why_not(kind: str) -> str:
 
 def require_local(root: Path) -> None:
     """Refuse a home whose database would lie on a network file system, or on FUSE. Raises EnvironmentTrouble."""
-    if why := why_not(kind_of(root)):
+    if why := why_not_for_database(file_system_of(root)):
         raise EnvironmentTrouble(
             f"{root} {why}.",
             hint="Put the home on a local disk (--home or FINETOP_HOME); models and data may stay where they are.",
         )
+
+
+def size_of(file: Path) -> int:
+    """Say how large a file is, 0 without one. Raises OSError."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0

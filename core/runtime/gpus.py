@@ -24,7 +24,7 @@ HAS_NO_ANSWER = "the GPU driver does not answer"
 
 # lost: it is off the bus, or wants a reset; failing: its memory is damaged; unreadable: not for us, or undivided MIG
 Fault = Literal["", "lost", "failing", "unreadable"]
-Told = TypeVar("Told")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Seen:
+class GpuReading:
     """All GPUs at one moment; `trouble` is why there is nothing to see, where a driver should be there."""
 
     gpus: tuple[Gpu, ...] = ()
@@ -64,7 +64,7 @@ class Seen:
 
 
 def load() -> Any | None:
-    """Give NVML's functions; None where no driver is installed, which then costs nothing.
+    """Return NVML's functions; None where no driver is installed, which then costs nothing.
 
     The bindings alone hold 17 MB and take 0.05 s, also where there is no driver.
     """
@@ -77,12 +77,12 @@ def load() -> Any | None:
     return pynvml
 
 
-def look(wait_s: float = 20.0) -> Seen:
+def look(wait_s: float = 20.0) -> GpuReading:
     """Look once, for at most so long."""
     nvml = load()
     if nvml is None:
-        return Seen()
-    found: list[Seen] = []
+        return GpuReading()
+    found: list[GpuReading] = []
 
     def once() -> None:
         looker = Looker(nvml)
@@ -92,7 +92,7 @@ def look(wait_s: float = 20.0) -> Seen:
     thread = threading.Thread(target=once, name="gpus", daemon=True)
     thread.start()
     thread.join(wait_s)
-    return found[0] if found else Seen(trouble=f"{HAS_NO_ANSWER}: nothing in {wait_s:.0f} s")
+    return found[0] if found else GpuReading(trouble=f"{HAS_NO_ANSWER}: nothing in {wait_s:.0f} s")
 
 
 def sees_all_processes() -> bool:
@@ -114,7 +114,7 @@ class Looker:
         self._known = {gpu.uuid: gpu for gpu in known}
         self._is_open = False
 
-    def look(self) -> Seen:
+    def look(self) -> GpuReading:
         """Look at all GPUs. A driver that fails as a whole is told as `trouble`."""
         nvml = self._nvml
         try:
@@ -126,8 +126,8 @@ class Looker:
             self.close()
             absent = (nvml.NVML_ERROR_DRIVER_NOT_LOADED, nvml.NVML_ERROR_LIBRARY_NOT_FOUND)
             if error.value in absent and not self._known:
-                return Seen()  # a driver is installed, and no card is there
-            return Seen(trouble=f"{HAS_NO_ANSWER}: {words_of(error)}")
+                return GpuReading()  # a driver is installed, and no card is there
+            return GpuReading(trouble=f"{HAS_NO_ANSWER}: {words_of(error)}")
         if any(gpu.fault == "lost" for gpu in seen.gpus):
             self.close()  # an open NVML does not notice that a GPU was reset
         return seen
@@ -141,7 +141,7 @@ class Looker:
             except self._nvml.NVMLError:
                 pass
 
-    def _look(self) -> Seen:
+    def _look(self) -> GpuReading:
         nvml = self._nvml
         found = [gpu for index in range(nvml.nvmlDeviceGetCount()) for gpu in self._gpus(index)]
         there = {gpu.uuid for gpu in found}
@@ -160,7 +160,7 @@ class Looker:
         self._known |= {gpu.uuid: gpu for gpu in named if gpu.uuid}
         named.sort(key=lambda gpu: (gpu.index, gpu.fault == "lost"))
         version = self._told(nvml.nvmlSystemGetCudaDriverVersion_v2)
-        return Seen(
+        return GpuReading(
             gpus=tuple(named),
             driver=self._told(nvml.nvmlSystemGetDriverVersion) or "",
             cuda="" if version is None else f"{version // 1000}.{version % 1000 // 10}",
@@ -234,7 +234,7 @@ class Looker:
             return "failing", f"damaged pages of its memory wait to be retired: {reset}"
         return "", ""
 
-    def _told(self, ask: Callable[..., Told], *words: Any) -> Told | None:
+    def _told(self, ask: Callable[..., Answer], *words: Any) -> Answer | None:
         """Ask for what not every GPU or driver tells: None then. Raises NVMLError where the GPU is lost."""
         try:
             return ask(*words)
@@ -249,7 +249,7 @@ class Looker:
 
 
 def words_of(error: Any) -> str:
-    """Give NVML's own words without the full stop that some have."""
+    """Return NVML's own words without the full stop that some have."""
     return str(error).rstrip(".")
 
 

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from finetop.core.protocol.runs import JobSpec
-from finetop.core.runtime.files import patiently
+from finetop.core.runtime.files import retry_file_work
 
 if TYPE_CHECKING:
     pass
 
 
 def read_spec(job_folder: Path) -> JobSpec:
-    content = patiently((job_folder / "job.json").read_bytes)
+    content = retry_file_work((job_folder / "job.json").read_bytes)
     return msgspec.json.decode(content, type=JobSpec)
 
 

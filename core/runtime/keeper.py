@@ -6,9 +6,8 @@
 It holds JOB_FOLDER/lock as long as it lives (that, not a pid, says that a job runs), writes keeper.json (pid,
 start time, boot id, attempt), starts the command with its output in log.txt, waits, ends what the command left
 behind, and writes exit.json atomically. SIGTERM asks the job to stop (it saves a checkpoint), SIGUSR1 kills the
-whole tree, SIGUSR2 lets each process that can write its stacks into the log. Which of these it understands stands in
-keeper.json: a supervisor may be newer than it. It keeps the log from filling the disk (see job_log.py). Standard
-library alone: it starts in 30 ms and holds 10 MB.
+whole tree, SIGUSR2 lets each process that can write its stacks into the log. It keeps the log from filling the disk
+(see log_file.py). Standard library alone: it starts in 30 ms and holds 10 MB.
 
 If it is killed itself, the kernel kills the job: with nobody to keep it, it could be started twice. All that a job
 starts carries its keeper's mark in the environment, by which a supervisor finds what is left even then.
@@ -36,7 +35,7 @@ from typing import Any
 from finetop.core.runtime import log_file
 from finetop.core.runtime.cgroup_memory import memory_limit_kib, oom_kills
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import patiently
+from finetop.core.runtime.files import retry_file_work
 from finetop.core.runtime.processes import boot_id, catches, descendants, environment_of, kill, start_time
 
 PR_SET_PDEATHSIG = 1
@@ -57,8 +56,8 @@ def main() -> int:
     if sys.argv[1] == "--spare":
         return spare(sys.argv[2:])
     folder, attempt, command = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
-    lock = patiently(lambda: take_lock(folder / "lock"))
-    if lock is None or patiently(lambda: wanted_attempt(folder)) != attempt:
+    lock = retry_file_work(lambda: take_lock(folder / "lock"))
+    if lock is None or retry_file_work(lambda: wanted_attempt(folder)) != attempt:
         return 3  # another keeper has this job, or this attempt was given up
     abort_at("keeper-locked")
     become_subreaper()
@@ -67,7 +66,7 @@ def main() -> int:
 
 def start(command: list[str], folder: Path, attempt: int) -> int:
     """Start a job whose lock is held, its output in its log, and keep it."""
-    log = patiently(lambda: no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    log = retry_file_work(lambda: no_link(str(folder / "log.txt"), os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     try:
         job = subprocess.Popen(
             command,
@@ -105,8 +104,8 @@ def spare(command: list[str]) -> int:
         return 0
     folder, attempt = Path(told["folder"]), int(told["attempt"])
     abort_at("keeper-told")
-    lock = patiently(lambda: take_lock(folder / "lock"))
-    if lock is None or patiently(lambda: wanted_attempt(folder)) != attempt:
+    lock = retry_file_work(lambda: take_lock(folder / "lock"))
+    if lock is None or retry_file_work(lambda: wanted_attempt(folder)) != attempt:
         end_all()
         return 3
     abort_at("keeper-locked")
@@ -167,7 +166,6 @@ def keep(job: subprocess.Popen[bytes], folder: Path, attempt: int) -> int:
             "job_pid": job.pid,
             "start": start_time(os.getpid()),
             "boot": boot_id(),
-            "understands": list(SIGNALS),
             "mark": mark(),
         },
     )
@@ -238,7 +236,7 @@ def mark() -> str:
 
 
 def marked() -> dict[str, str]:
-    """Give the environment that a job's processes are started in."""
+    """Return the environment that a job's processes are started in."""
     return {**os.environ, MARK: mark()}
 
 
@@ -270,7 +268,7 @@ def become_subreaper() -> None:
 
 
 def die_with(keeper: int) -> Callable[[], None]:
-    """Give what a child does before its program begins: have the kernel kill it when its keeper dies (Linux only)."""
+    """Return what a child does before its program begins: have the kernel kill it when its keeper dies (Linux only)."""
     libc = ctypes.CDLL(None, use_errno=True)
 
     def tie() -> None:

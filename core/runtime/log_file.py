@@ -64,7 +64,7 @@ def read(descriptor: int, offset: int, limit: int) -> Piece:
 
 
 def _data_from(descriptor: int, offset: int, size: int) -> int:
-    """Give the first place from here on that is not in a hole."""
+    """Return the first place from here on that is not in a hole."""
     if offset >= size:
         return size
     try:
@@ -74,7 +74,7 @@ def _data_from(descriptor: int, offset: int, size: int) -> int:
 
 
 def _data_until(descriptor: int, offset: int, end: int) -> int:
-    """Give the place at which a hole begins, `end` at the latest."""
+    """Return the place at which a hole begins, `end` at the latest."""
     if offset >= end:
         return end
     try:
@@ -97,7 +97,7 @@ SMALL = 1 << 14  # bytes that are read to see a step
 _STEP = re.compile(rb"(?:^|[\n\0])step (\d{1,12})[/:]")
 
 
-class Found(NamedTuple):
+class LogMatches(NamedTuple):
     """Where lines begin that have a text, in a part of a log; `begin` and `size` say which part, and of how much."""
 
     at: list[int]
@@ -105,7 +105,7 @@ class Found(NamedTuple):
     size: int
 
 
-def find(descriptor: int, text: str, begin: int, end: int, most: int) -> Found:
+def find(descriptor: int, text: str, begin: int, end: int, most: int) -> LogMatches:
     """Find the lines that begin in a part of a log and have a text; ASCII letters of either case are the same.
 
     Of more than `most` the last are given, and the part begins with them. A negative `end` is the log's. Of a line only
@@ -129,10 +129,10 @@ def find(descriptor: int, text: str, begin: int, end: int, most: int) -> Found:
             found.append(start + line)
         passed = raw.find(b"\n", at)
         at = raw.find(wanted, passed) if passed >= 0 else -1
-    return Found(list(found), found[0] if is_full else begin, size)
+    return LogMatches(list(found), found[0] if is_full else begin, size)
 
 
-def find_step(descriptor: int, step: int) -> Found:
+def find_step(descriptor: int, step: int) -> LogMatches:
     """Find the first line of a step or of one behind it, as the trainer writes them: `step 820/1200: …`.
 
     The steps of a log only grow: it is halved until what is left is small.
@@ -149,7 +149,7 @@ def find_step(descriptor: int, step: int) -> Found:
     lines = _steps_of(descriptor, low, high - low + 2 * SMALL)
     behind = [at for own, at in lines if own >= step]
     last = [at for _, at in lines[-1:]]
-    return Found(behind[:1] or last, low, size)
+    return LogMatches(behind[:1] or last, low, size)
 
 
 def _steps_of(descriptor: int, begin: int, length: int) -> list[tuple[int, int]]:

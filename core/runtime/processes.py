@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TICKS_S = os.sysconf("SC_CLK_TCK")
+COMMAND = 200  # characters
 STOPPED, WAITS_FOR_DEVICE = "T", "D"  # states, as `ps` names them
 
 
@@ -58,14 +59,29 @@ def descendants(root: int) -> list[int]:
     return [process.pid for process in below(root, look())]
 
 
+def status(pid: int) -> dict[str, str]:
+    """Read what /proc says of a process, by its words: Threads, VmRSS …; nothing of one that is gone."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def command(pid: int) -> str:
+    """Name what a process runs: the module or program, without the paths in front."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return ""
+    if "-m" in words[:4]:
+        words = words[words.index("-m") + 1 :]
+    return " ".join(word.rpartition("/")[2] for word in words or [""]).strip()[:COMMAND]
+
+
 def catches(pid: int, number: int) -> bool:
     """Say if a process has a handler of its own for a signal."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return False
-    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
-    return bool(int(caught, 16) >> (number - 1) & 1)
+    return bool(int(status(pid).get("SigCgt", "0"), 16) >> (number - 1) & 1)
 
 
 def environment_of(pid: int) -> dict[str, str]:
@@ -151,7 +167,7 @@ def send_to(pid: int, start: str | None, number: int) -> bool:
 
 
 def user_of(link: socket.socket) -> int:
-    """Give the user id at the other end."""
+    """Return the user id at the other end."""
     if not hasattr(socket, "SO_PEERCRED"):
         return os.getuid()  # macOS: the folder's rights alone
     packed = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))

@@ -48,21 +48,21 @@ def find(text: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Secret:
     """A secret in a text: its line, from 1, and what it is in words that do not repeat it."""
 
     line: int
     what: str
 
 
-def locate(text: str) -> Found | None:
+def locate(text: str) -> Secret | None:
     """Find a secret in a text: of a known shape, or the value of one in the environment."""
     for what, shape in _SHAPES.items():
         if seen := shape.search(text):
-            return Found(_line(text, seen.start()), f"what looks like {what}")
+            return Secret(_line(text, seen.start()), f"what looks like {what}")
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and is_secret_name(name) and value in text:
-            return Found(_line(text, text.index(value)), f"the value of {name}")
+            return Secret(_line(text, text.index(value)), f"the value of {name}")
     return None
 
 

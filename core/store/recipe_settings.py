@@ -5,87 +5,53 @@ With 100,000 runs one setting of all takes 13 ms of CPU this way, and 126 ms rea
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from finetop.core.protocol.run_columns import word_of
 from finetop.core.protocol.run_filter import is_setting
-from finetop.core.store.database import transaction
+from finetop.core.recipe.dotted import flat_settings
 
 if TYPE_CHECKING:
     import duckdb
 
 LONGEST = 1000  # characters of a word: a chat template is not what one filters by
-BATCH = 1000  # runs
+UNSET: tuple[Any, ...] = (None, "", {})  # an empty text says as much as none
 NEWEST = 200  # runs whose settings and metrics are known names
 
 
 def flat(recipe: dict[str, Any]) -> dict[str, float | str]:
     """List a recipe's settings by their dotted names. Values of a list's items are one word, in their order."""
-    found: dict[str, list[float | str]] = {}
-    for key, value in _walk("", recipe):
+    words: dict[str, list[float | str]] = {}
+    for key, value in flat_settings(recipe, of_item=lambda key, _: key):
         if is_setting(key):
-            found.setdefault(key, []).append(value)
+            values = [
+                _word(item) for item in (value if isinstance(value, list) else [value]) if item not in UNSET
+            ]
+            words.setdefault(key, []).extend(values)
     return {
         key: values[0] if len(values) == 1 else ", ".join(map(word_of, values))[:LONGEST]
-        for key, values in found.items()
+        for key, values in words.items()
+        if values
     }
 
 
-def _walk(key: str, value: Any) -> Iterator[tuple[str, float | str]]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _walk(f"{key}.{name}" if key else name, inner)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _walk(key, item)
-    elif isinstance(value, bool):
-        yield key, "true" if value else "false"
-    elif isinstance(value, int | float):
-        yield key, float(value)
-    elif value not in (None, ""):  # an empty text says as much as none
-        yield key, str(value)[:LONGEST]
+def _word(value: Any) -> float | str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return float(value) if isinstance(value, int | float) else str(value)[:LONGEST]
 
 
 def note(connection: duckdb.DuckDBPyConnection, run_id: int, recipe: dict[str, Any]) -> None:
     """Keep the settings of a run's recipe, in place of those that were kept of it."""
     connection.execute("DELETE FROM settings WHERE run_id = ?", [run_id])
-    _append(connection, [(run_id, recipe)])
-
-
-def _append(connection: duckdb.DuckDBPyConnection, recipes: Sequence[tuple[int, dict[str, Any]]]) -> None:
     rows = [
         (run_id, key, word_of(value), value if isinstance(value, float) else None)
-        for run_id, recipe in recipes
         for key, value in flat(recipe).items()
     ]
     if rows:
         with connection.appender("settings") as appender:
             appender.append_rows(rows)
-
-
-def fill(
-    connection: duckdb.DuckDBPyConnection, most: int | None = None, of: Sequence[int] | None = None
-) -> bool:
-    """Keep the settings of runs of an older finetop, the newest first: `most` of them, or `of` some; else of all.
-
-    Returns whether it did any. 100,000 runs take 20 s of CPU: a list that asks for no setting does not wait for them.
-    """
-    only, values = ("", []) if of is None else (" WHERE id IN (SELECT unnest(?::INTEGER[]))", [list(of)])
-    wanted = f"SELECT id FROM settings_to_fill{only} ORDER BY id DESC LIMIT ?"
-    missing = [run_id for (run_id,) in connection.execute(wanted, [*values, most or 2**31]).fetchall()]
-    for first in range(0, len(missing), BATCH):
-        batch = missing[first : first + BATCH]
-        found = connection.execute(
-            "SELECT id, recipe FROM runs WHERE id IN (SELECT unnest(?)) ORDER BY id", [batch]
-        ).fetchall()
-        with transaction(connection):
-            for table, column in (("settings", "run_id"), ("settings_to_fill", "id")):
-                connection.execute(f"DELETE FROM {table} WHERE {column} IN (SELECT unnest(?))", [batch])
-            _append(connection, [(run_id, msgspec.json.decode(text)) for run_id, text in found])
-    return bool(missing)
 
 
 def of_runs(

@@ -43,8 +43,6 @@ def page(
     line, by_key = parse(filter), read_sort(sort)
     line = line if line.sort is not None else replace(line, sort=by_key)
     total, need, running, queued = counts(connection)
-    if line.settings:
-        recipe_settings.fill(connection)
     if total and (line.settings or line.metrics):
         require_known(
             line,
@@ -58,8 +56,6 @@ def page(
     rows = runs.rows(connection, [one.run_id for one in found], waiting, waiting_checks)
     keys = tuple(dict.fromkeys([*line.settings, *wanted]))
     shown = [row.id for row in rows]
-    if keys:
-        recipe_settings.fill(connection, of=shown)
     own = recipe_settings.of_runs(connection, shown, keys)
     return RunsAnswer(
         rows=[

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-FORMAT = 2  # of run.json; 1 had no "store"
+FORMAT = 1  # of run.json
 STORE = "store.json"
 
 # Tables and columns that events tell, or the recipe: `rebuild` makes them again.
@@ -52,11 +52,8 @@ DERIVED = {
         }
     ),
 }
-OF_THE_FILE = (
-    frozenset(  # about the database file, not about runs; what was not told yet is told by this one alone
-        {"migrations", "unrecorded", "recorded", "notices", "messages", "settings_to_fill"}
-    )
-)
+# About the database file, not about runs; what was not told yet is told by this one alone.
+OF_THE_FILE = frozenset({"migrations", "unrecorded", "recorded", "notices", "messages"})
 
 _json = msgspec.json.Encoder()
 _state = msgspec.json.Decoder(data.State)

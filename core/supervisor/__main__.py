@@ -16,7 +16,7 @@ from finetop.core.errors import FinetopError, StoreTrouble
 from finetop.core.runtime import files
 from finetop.core.runtime.home import Home, find_home, prepare
 from finetop.core.runtime.locks import take_lock
-from finetop.core.store import recipe_settings, run_records
+from finetop.core.store import run_records
 from finetop.core.store.database import open_store, reason
 from finetop.core.supervisor import warm_process
 from finetop.core.supervisor.gpus import pool
@@ -33,8 +33,6 @@ TROUBLE_BEAT_S = 2.0
 FULL_BYTES = 256 << 10
 SLOW_S = 5.0  # a beat takes 10 ms
 END_S = 2.0  # that a beat which is under way gets when the supervisor ends
-FILL_RUNS = 100  # of an older finetop, whose settings are read from their recipes: 20 ms of CPU
-FILL_PAUSE_S = 0.1
 SLOW = "the disk of the run folders is slow: what runs tell comes late. They go on."
 
 
@@ -83,7 +81,6 @@ async def live(supervisor: Supervisor) -> None:
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     server = await listen(supervisor)
     left = asyncio.create_task(aside(partial(trash.delete_discarded, supervisor.home)))
-    filling = asyncio.create_task(fill_settings(supervisor))
     print(f"{time.strftime('%F %T')} supervisor {os.getpid()} for {supervisor.home.root}", file=sys.stderr)
     try:
         while not supervisor.ending.is_set() and supervisor.home.lock.exists():
@@ -105,20 +102,10 @@ async def live(supervisor: Supervisor) -> None:
                 pass
     finally:
         left.cancel()
-        filling.cancel()
         warm_process.let_go(supervisor)
         server.close()
         supervisor.home.socket.unlink(missing_ok=True)
         supervisor.connection.close()
-
-
-async def fill_settings(supervisor: Supervisor) -> None:
-    """Keep the settings of runs of an older finetop, a few at a time: the others are answered in between."""
-    try:
-        while recipe_settings.fill(supervisor.connection, FILL_RUNS):
-            await asyncio.sleep(FILL_PAUSE_S)
-    except duckdb.Error:
-        pass  # the beat says what is wrong with the store; the next supervisor goes on
 
 
 async def watched(supervisor: Supervisor, beating: asyncio.Task[None]) -> bool:

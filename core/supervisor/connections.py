@@ -11,7 +11,7 @@ import resource
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from finetop.core import protocol
+from finetop.core.protocol import wire
 from finetop.core.protocol.patch_cache import Told
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ async def lines(callers: Callers, caller: Caller) -> AsyncIterator[bytes]:
         waiting += piece
         for line in _whole(waiting, seen):
             yield line
-        if len(waiting) > protocol.REQUEST_LIMIT:
-            raise TooMuch(f"a request is longer than {protocol.REQUEST_LIMIT >> 20} MiB.")
+        if len(waiting) > wire.REQUEST_LIMIT:
+            raise TooMuch(f"a request is longer than {wire.REQUEST_LIMIT >> 20} MiB.")
         callers.hold(caller, len(waiting))
 
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
-import subprocess
 import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
 from finetop.core.recipe.home_settings import Settings
-from finetop.core.runtime.gpus import Seen
+from finetop.core.runtime.gpus import GpuReading
 from finetop.core.runtime.home import Home
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.gpus.job_needs import Planner
 from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Want
 from finetop.core.supervisor.gpus.usage import Use
+from finetop.core.supervisor.jobs.launch_local import LocalLauncher
+from finetop.core.supervisor.jobs.launcher import Attempt, Launcher
 from finetop.core.supervisor.notify.state import Teller
 from finetop.core.train.alarms.disk import Disk
 
@@ -56,8 +55,8 @@ class Pool:
     decided: tuple[object, ...] = ()  # what the decision was made of, if it is to stand until that changes
 
     @property
-    def seen(self) -> Seen:
-        return self.look.seen if self.look is not None else Seen()
+    def seen(self) -> GpuReading:
+        return self.look.seen if self.look is not None else GpuReading()
 
     @property
     def has_looked(self) -> bool:
@@ -91,27 +90,6 @@ class Vital:
     asked_at: float | None = None  # seconds of silence at which its stacks were asked for
     log_size: int = 0  # then
     shown_s: float = 0.0  # the silence that is shown
-
-
-@dataclass
-class Spare:
-    """A process that waits: its keeper, the environment that it was started in, and where it says that it is ready."""
-
-    keeper: subprocess.Popen[bytes]
-    environment: dict[str, str]
-    file: Path
-
-    def pid(self) -> int | None:
-        """The process itself, once it is ready."""
-        try:
-            return int(json.loads(self.file.read_text(encoding="utf-8"))["pid"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def end(self) -> None:
-        """Let it go: the keeper ends it when the pipe closes."""
-        if self.keeper.stdin is not None:
-            self.keeper.stdin.close()
 
 
 @dataclass
@@ -154,7 +132,6 @@ class Supervisor:
     )  # jobs whose events only a newer finetop reads: in words
     read_to: dict[int, int] = field(default_factory=dict)  # job -> size of its events when all were taken in
     behind: list[int] = field(default_factory=list)  # jobs that told more than a beat takes in, next first
-    keepers: list[subprocess.Popen[bytes]] = field(default_factory=list)  # ours, to be reaped
     signalled: set[tuple[int, int, str]] = field(default_factory=set)  # (job, attempt, what) that was sent
     settings: Settings = field(default_factory=Settings)
     settings_seen: tuple[int, int] = (0, 0)  # when the file was changed, and its size
@@ -166,9 +143,7 @@ class Supervisor:
     )  # (job, attempt) -> since when it is to end
     missed: dict[tuple[int, int], float] = field(
         default_factory=dict
-    )  # (job, attempt) -> when its keeper was first looked for in vain, by a clock that nobody sets
-    spare: Spare | None = None  # the process that waits for the next training job
-    spare_failures: int = 0  # in a row
+    )  # (job, attempt) -> when it was first looked for in vain, by a clock that nobody sets
     asked_at: float = field(default_factory=time.monotonic)  # when somebody last asked anything
     busy_at: float = field(default_factory=time.monotonic)  # when a job last ran or waited
     looked_at: float = 0.0  # at the memory
@@ -176,8 +151,15 @@ class Supervisor:
     room: Room = field(default_factory=Room)  # on the home's disk
     pool: Pool = field(default_factory=Pool)  # the GPUs, and who is on them
 
+    launcher: Launcher = field(init=False)  # what runs the jobs
+
     def __post_init__(self) -> None:
         self.changed_at = self.revision
+        self.launcher = LocalLauncher(self.home.root)
+
+    def attempt(self, job: Job) -> Attempt:
+        """Name a job's newest attempt, as launchers know it."""
+        return Attempt(job.id, self.home.root / job.folder, job.attempt)
 
     def touch(self, runs: Iterable[int] | None = None) -> None:
         """Tell waiting clients that something changed: of these runs alone, else perhaps of any."""

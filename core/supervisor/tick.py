@@ -10,7 +10,6 @@ import msgspec
 
 from finetop.core.errors import EnvironmentTrouble, FinetopError
 from finetop.core.protocol import runs as data
-from finetop.core.runtime import processes
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import make_inside, write_whole
 from finetop.core.store import jobs, runs
@@ -21,13 +20,12 @@ from finetop.core.supervisor.io_thread import aside
 from finetop.core.supervisor.jobs import (
     after_job,
     disk_watch,
-    escalate_kill,
     exit_reason,
-    launch_local,
     liveness,
 )
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
-from finetop.core.supervisor.queue import quieting, ready as waiting
+from finetop.core.supervisor.jobs.launcher import Attempt, Exit, Look, Signal
+from finetop.core.supervisor.queue import ready as queue_ready, ready as waiting
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.supervisor.save_records import record
 
@@ -38,8 +36,9 @@ if TYPE_CHECKING:
     from finetop.core.supervisor.gpus.placement import Placement
     from finetop.core.supervisor.state import Supervisor
 
-START_GRACE_S = 10.0  # a keeper takes its lock within 50 ms; a machine under load may need more
-MOST_STARTS = 3  # of a job whose keeper never comes to life
+START_GRACE_S = 10.0  # a job comes to life within 50 ms; a machine under load may need more
+KILLS = ("kill", exit_reason.HUNG)  # asked of a job that is to end at once
+MOST_STARTS = 3  # of a job that never comes to life
 
 
 async def beat(supervisor: Supervisor) -> None:
@@ -49,10 +48,11 @@ async def beat(supervisor: Supervisor) -> None:
     """
     now = time.time()
     watch_settings.read(supervisor)
-    supervisor.keepers[:] = [process for process in supervisor.keepers if process.poll() is None]
+    if supervisor.launcher.tend():
+        supervisor.touch()
     read(supervisor)
     pool.tend(supervisor)
-    quieting.keep(supervisor, now)
+    queue_ready.keep(supervisor, now)
     began = time.monotonic()
     try:
         looks = await _look(supervisor)
@@ -65,7 +65,7 @@ async def beat(supervisor: Supervisor) -> None:
     read(supervisor)
     for job in supervisor.live:
         await _pass_on(supervisor, job)
-        await escalate_kill.insist(supervisor, job)
+        await _insist(supervisor, job)
     await liveness.look(supervisor, sizes)
     ended = [job for job in supervisor.live if await _ended(supervisor, job, looks[job.id], took_s)]
     read(supervisor)
@@ -87,16 +87,14 @@ def read(supervisor: Supervisor) -> None:
         waiting.read(supervisor)
 
 
-async def _look(supervisor: Supervisor) -> dict[int, launch_local.Look]:
-    """Look at the folders of all live jobs. Raises OSError."""
-    live, root = supervisor.live, supervisor.home.root
-    if not live:
-        return {}
-    return await aside(lambda: {job.id: launch_local.look(root / job.folder, job.attempt) for job in live})
+async def _look(supervisor: Supervisor) -> dict[int, Look]:
+    """Look at all live jobs. Raises OSError."""
+    attempts = [supervisor.attempt(job) for job in supervisor.live]
+    return await aside(partial(supervisor.launcher.list, attempts)) if attempts else {}
 
 
 async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
-    """Start a job on its GPUs: folder, then store, then keeper; so a crash in between starts it once, later."""
+    """Start a job on its GPUs: folder, then store, then launcher; so a crash in between starts it once, later."""
     folder = supervisor.home.root / job.folder
     try:
         with transaction(supervisor.connection):
@@ -115,17 +113,9 @@ async def start(supervisor: Supervisor, job: Job, gpus: Placement) -> None:
             runs.set_state(supervisor.connection, job.run_id, state)
     supervisor.touch()
     abort_at("supervisor-committed")
-    if await aside(partial(launch_local.claim, folder, attempt)):
-        abort_at("supervisor-claimed")
-        own, environment = (
-            launch_local.job_command(folder),
-            warm_process.environment(supervisor, gpus),
-        )
-        spared = None
-        if job.verb == "train":
-            spared = warm_process.hand_over(supervisor, folder, attempt, own, environment)
-        process = spared or launch_local.submit(folder, attempt, environment)
-        supervisor.keepers.append(process)
+    environment = warm_process.environment(supervisor, gpus)
+    begins = partial(supervisor.launcher.submit, Attempt(job.id, folder, attempt), environment)
+    await aside(partial(begins, may_be_warm=job.verb == "train"))
     abort_at("supervisor-spawned")
 
 
@@ -158,7 +148,7 @@ def _is_to_start(supervisor: Supervisor, job: Job) -> bool:
 
 
 async def _start_again(supervisor: Supervisor, job: Job) -> None:
-    """Start a job whose keeper never came to life; end it after some tries."""
+    """Start a job that never came to life; end it after some tries."""
     tries = sum(1 for number, _ in supervisor.missed if number == job.id)
     if tries < MOST_STARTS:
         await start(supervisor, job, job.gpus)
@@ -177,49 +167,58 @@ async def _fail(supervisor: Supervisor, job: Job, error: FinetopError) -> None:
         after_job.settle(supervisor, job, state, onward)
 
 
-async def _ended(supervisor: Supervisor, job: Job, look: launch_local.Look, took_s: float) -> bool:
+async def _ended(supervisor: Supervisor, job: Job, look: Look, took_s: float) -> bool:
     """Notice how a live job ended, if it did, and write that down. `took_s` is how long a look takes just now."""
     if look.is_alive:
         return False
     folder, facts, size, rebooted = supervisor.home.root / job.folder, look.exit, look.size, False
     if facts is None:
-        known = await aside(partial(launch_local.record, folder, job.attempt))
+        attempt = supervisor.attempt(job)
+        trace = await aside(partial(supervisor.launcher.trace, attempt))
         missed_at = supervisor.missed.setdefault((job.id, job.attempt), time.monotonic())
-        if known is None and time.monotonic() - missed_at < START_GRACE_S + took_s:
+        if trace == "none" and time.monotonic() - missed_at < START_GRACE_S + took_s:
             return False
-        if known is None:
+        if trace == "none":
             since_start = await aside(partial(SinceStart.read, folder / "events.jsonl"))
             if since_start.attempt != job.attempt:
                 await _start_again(supervisor, job)  # it never came to life
                 return False
-        rebooted = known is not None and known["boot"] != processes.boot_id()
-        size = await aside(partial(launch_local.end_left_behind, folder, known))
+        rebooted = trace == "restarted"
+        size = await aside(partial(supervisor.launcher.clear, attempt))
         await ingest.take_in(supervisor, [job], {job.id: size})
     if supervisor.read_to.get(job.id) != size:
         return False  # more events than one beat takes; end it when all are in
-    log = await aside(partial(exit_reason.last_lines, folder, facts))
+    log = await aside(partial(exit_reason.last_lines, supervisor.launcher.logs(folder), facts))
     onward = await aside(partial(after_job.onward, supervisor.home.root, job))
     read(supervisor)
     job = next(one for one in supervisor.live if one.id == job.id)  # as it is asked for now
     said, told_at = jobs.last_word(supervisor.connection, job.id)
-    if facts is None and said is not None:  # only its keeper was killed, after its last word
-        facts = launch_local.Exit(said.exit_code, None, told_at, 0)
+    if facts is None and said is not None:  # only who watched it was killed, after its last word
+        facts = Exit(said.exit_code, None, told_at, 0)
     state = exit_reason.ending(job, facts, said, log, rebooted=facts is None and rebooted)
     after_job.settle(supervisor, job, pool.ending_of(job, state), onward)
     return True
 
 
 async def _pass_on(supervisor: Supervisor, job: Job) -> None:
-    """Send what is asked of a job to its keeper, once: to pause it is to stop it with a checkpoint, too.
+    """Pass on what is asked of a job, once: to pause it is to stop it with a checkpoint, too.
 
     One whose GPU is lost, and which does not end by itself, is killed; that is sent until it ends.
     """
-    folder = supervisor.home.root / job.folder
+    attempt = supervisor.attempt(job)
     if pool.is_given_up(supervisor, job):
-        await aside(partial(launch_local.send, folder, job.attempt, "kill"))
+        await aside(partial(supervisor.launcher.signal, attempt, "kill"))
     mark = (job.id, job.attempt, job.asked)
     if not job.asked or mark in supervisor.signalled:
         return
-    what: launch_local.Signal = "kill" if job.asked in ("kill", exit_reason.HUNG) else "stop"
-    if await aside(partial(launch_local.send, folder, job.attempt, what)):
+    what: Signal = "kill" if job.asked in KILLS else "stop"
+    if await aside(partial(supervisor.launcher.signal, attempt, what)):
         supervisor.signalled.add(mark)
+
+
+async def _insist(supervisor: Supervisor, job: Job) -> None:
+    """See that a job that is to be killed ends, whatever becomes of the signal."""
+    if job.asked in KILLS:
+        now = time.monotonic()
+        waited_s = now - supervisor.killing.setdefault((job.id, job.attempt), now)
+        await aside(partial(supervisor.launcher.cancel, supervisor.attempt(job), waited_s))

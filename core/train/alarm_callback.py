@@ -1,4 +1,4 @@
-"""Feeds what a run measures to its alarms (core/alarms), and tells what they say: in events and in the log."""
+"""Feeds what a run measures to its alarms (core/train/alarms), and tells what they say: in events and in the log."""
 
 from __future__ import annotations
 

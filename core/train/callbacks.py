@@ -204,7 +204,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
     """Decides after every step what is due: evaluation, drift, samples, a checkpoint, the end."""
 
     def __init__(
-        self, job: Job, meter: Meter, events: EventLog, stop: Stop, way: check_callback.OnTheWay | None
+        self, job: Job, meter: Meter, events: EventLog, stop: Stop, way: check_callback.TrainingChecks | None
     ) -> None:
         self.job = job
         self.way = way
@@ -285,7 +285,7 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
             self.way.eval_losses[state.global_step] = float(kwargs["metrics"]["eval_loss"])
         self.meter.handed_back = time.monotonic()
 
-    def _check(self, way: check_callback.OnTheWay, step: int) -> None:
+    def _check(self, way: check_callback.TrainingChecks, step: int) -> None:
         """Check the checkpoint that was just written, while its model is in memory."""
         self._now_does("checking")
         folder = checkpoint.folder_of(self.job.run_folder, step)
@@ -335,8 +335,8 @@ class Pacer(TrainerCallback):  # type: ignore[misc]
         A full disk is an alarm here: hours of work may yet be kept.
         """
         self._now_does("writing a checkpoint")
-        if not nan_guard.are_numbers(model):
-            print(f"step {step}: no checkpoint: the weights are no numbers", flush=True)
+        if not nan_guard.are_finite(model):
+            print(f"step {step}: no checkpoint: the weights are NaN", flush=True)
             return False
         try:
             folder = checkpoint.write(

@@ -43,13 +43,13 @@ if TYPE_CHECKING:
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.resume.resume_point import Point
+    from finetop.core.train.resume.resume_point import ResumePoint
 
 Forwards = dict[torch.nn.Module, Any]  # of each module, the forward it carries itself; none for its class's
 
 
 @dataclass
-class OnTheWay:
+class TrainingChecks:
     """The checks of one training run: what they work with, and what they have said so far."""
 
     check: Check
@@ -81,7 +81,7 @@ def begin(
     dtype: str,
     device: str,
     run_folder: Path,
-) -> OnTheWay | None:
+) -> TrainingChecks | None:
     """Score the base, before the trainer wraps the model: full weights as loaded, all items; or the adapter off.
 
     None without check.every. Raises BadInput for a suite or target that can't be used, StopAsked, and
@@ -103,60 +103,62 @@ def begin(
     pair.loaded_name = "tuned"
     seconds = time.monotonic() - began
     print(f"check: the base is scored on {len(side.scores.items)} items, {seconds:.1f} s", flush=True)
-    return OnTheWay(recipe.check, model, context, side, plain, stop, events, began, seconds)
+    return TrainingChecks(recipe.check, model, context, side, plain, stop, events, began, seconds)
 
 
-def go_on(way: OnTheWay | None, point: Point | None) -> None:
+def go_on(checks: TrainingChecks | None, point: ResumePoint | None) -> None:
     """Let a resumed run's checks know what those before said: their claims are spent, their best may stay the best."""
-    if way is None or point is None:
+    if checks is None or point is None:
         return
-    told = point.told
-    kept = {step: result for step, result in told.verdicts.items() if step <= point.step}
-    way.outcomes = {step: read(result) for step, result in sorted(kept.items())}
-    way.eval_losses = {step: loss for step, loss in told.eval_losses.items() if step <= point.step}
-    way.gone_claims = max(0, told.claims - len(way.outcomes))
+    earlier = point.earlier
+    kept = {step: result for step, result in earlier.verdicts.items() if step <= point.step}
+    checks.outcomes = {step: read(result) for step, result in sorted(kept.items())}
+    checks.eval_losses = {step: loss for step, loss in earlier.eval_losses.items() if step <= point.step}
+    checks.gone_claims = max(0, earlier.claims - len(checks.outcomes))
 
 
-def is_due(way: OnTheWay, step: int, total: int) -> bool:
+def is_due(checks: TrainingChecks, step: int, total: int) -> bool:
     """Say whether to check at this step.
 
     The last is left to the check at the end, unless the best is kept: the last may be it.
     """
-    assert way.check.every is not None
-    if step == total and way.check.at_end:
-        return way.keeps_best
-    return step % steps_between(way.check.every, total) == 0
+    assert checks.check.every is not None
+    if step == total and checks.check.at_end:
+        return checks.keeps_best
+    return step % steps_between(checks.check.every, total) == 0
 
 
-def look(way: OnTheWay, step: int, checkpoint: str) -> CheckResult | None:
+def look(checks: TrainingChecks, step: int, checkpoint: str) -> CheckResult | None:
     """Check the model in memory as the next claim, and tell its verdict with the checkpoint of this step.
 
     None where a wish to stop came in between, or where the memory did not suffice.
     """
     began = time.monotonic()
-    device = way.context.pair.device
-    way.context.step = step
-    way.context.reported = {(name, key) for name, key in way.context.reported if name != "tuned"}
-    claim = way.gone_claims + len(way.outcomes.keys() - {step}) + 1
+    device = checks.context.pair.device
+    checks.context.step = step
+    checks.context.reported = {(name, key) for name, key in checks.context.reported if name != "tuned"}
+    claim = checks.gone_claims + len(checks.outcomes.keys() - {step}) + 1
     free_memory(device)
     try:
-        with undisturbed(way.model, way.plain):
+        with undisturbed(checks.model, checks.plain):
             result = interruptible(
-                way.stop,
-                lambda: run_check.in_smaller_batches(way.context, lambda plan: _judge(way, plan, claim)),
+                checks.stop,
+                lambda: run_check.in_smaller_batches(
+                    checks.context, lambda plan: _judge(checks, plan, claim)
+                ),
             )
     except (EnvironmentTrouble, OutOfReach) as error:
-        way.events.write(Alarm("check", step, f"CHECK of step {step} failed: {error}"))
+        checks.events.write(Alarm("check", step, f"CHECK of step {step} failed: {error}"))
         print(f"alarm: the check of step {step} failed: {error}", flush=True)
         result = None
     free_memory(device)
     seconds = time.monotonic() - began
-    way.spent_s += seconds
+    checks.spent_s += seconds
     if result is None:
         return None
     result = msgspec.structs.replace(result, step=step, checkpoint=checkpoint, seconds=round(seconds, 1))
-    way.events.write(Verdict(step, msgspec.to_builtins(result)))
-    way.outcomes[step] = result
+    checks.events.write(Verdict(step, msgspec.to_builtins(result)))
+    checks.outcomes[step] = result
     print(f"check at step {step}: {verdict_line(result)}; {seconds:.1f} s", flush=True)
     return result
 
@@ -177,13 +179,13 @@ class OutOfReach(Exception):
     """A base that was tuned in place can't be scored again once it has moved."""
 
 
-def _judge(way: OnTheWay, plan: BatchPlan, claim: int) -> CheckResult:
+def _judge(checks: TrainingChecks, plan: BatchPlan, claim: int) -> CheckResult:
     """Judge in the batches that the base was scored in; in smaller ones after the base is scored so again."""
-    if plan.row_tokens < way.base.plan.row_tokens:
-        if way.base.whole:
+    if plan.row_tokens < checks.base.plan.row_tokens:
+        if checks.base.whole:
             raise OutOfReach("out of memory, and the base is not in memory any more to be scored anew.")
-        way.base = run_check.score_base(way.context, plan)
-    return run_check.score_until_decided(way.context, way.base, claim=claim)
+        checks.base = run_check.score_base(checks.context, plan)
+    return run_check.score_until_decided(checks.context, checks.base, claim=claim)
 
 
 def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | None:
@@ -201,62 +203,64 @@ def interruptible(stop: Stop, work: Callable[[], CheckResult]) -> CheckResult | 
         return None
 
 
-def react(way: OnTheWay, step: int, outcome: CheckResult) -> None:
+def react(checks: TrainingChecks, step: int, outcome: CheckResult) -> None:
     """Do what check.on_fail says of a REGRESSED: an alarm, an alarm and the end, or nothing yet (keep-best)."""
-    if outcome.verdict != "regressed" or way.keeps_best:
+    if outcome.verdict != "regressed" or checks.keeps_best:
         return
     words = verdict_line(outcome).partition("  ")[2]
     text = f"REGRESSED at step {step}: {words}"
-    if way.check.on_fail == "stop":
-        way.stop.reason = way.stop.reason or f"{text} (check.on_fail is stop)"
+    if checks.check.on_fail == "stop":
+        checks.stop.reason = checks.stop.reason or f"{text} (check.on_fail is stop)"
         text = f"{text}; training stops"
-    way.events.write(Alarm("regressed", step, text))
+    checks.events.write(Alarm("regressed", step, text))
     print(f"alarm: {text}", flush=True)
 
 
-def best_step(way: OnTheWay) -> int | None:
+def best_step(checks: TrainingChecks) -> int | None:
     """Choose the checkpoint to keep: of those that are OK the one with the lowest evaluation loss.
 
     The last of equals; without evaluation losses, the last that is OK. None if none is.
     """
-    fine = [step for step, outcome in sorted(way.outcomes.items()) if outcome.verdict == "ok"]
-    measured = [step for step in fine if math.isfinite(way.eval_losses.get(step, math.nan))]
+    fine = [step for step, outcome in sorted(checks.outcomes.items()) if outcome.verdict == "ok"]
+    measured = [step for step in fine if math.isfinite(checks.eval_losses.get(step, math.nan))]
     if measured:
-        return min(measured, key=lambda step: (way.eval_losses[step], -step))
+        return min(measured, key=lambda step: (checks.eval_losses[step], -step))
     return fine[-1] if fine else None
 
 
-def spared(way: OnTheWay | None) -> set[int]:
+def spared(checks: TrainingChecks | None) -> set[int]:
     """Name the checkpoints that must not be removed: the best so far, and an OK one whose loss is not known yet."""
-    if way is None or not way.keeps_best:
+    if checks is None or not checks.keeps_best:
         return set()
-    best = best_step(way)
-    newest = max((step for step, outcome in way.outcomes.items() if outcome.verdict == "ok"), default=None)
+    best = best_step(checks)
+    newest = max((step for step, outcome in checks.outcomes.items() if outcome.verdict == "ok"), default=None)
     return {step for step in (best, newest) if step is not None}
 
 
-def finish(way: OnTheWay | None, last_step: int) -> None:
+def finish(checks: TrainingChecks | None, last_step: int) -> None:
     """Tell which checkpoint is the best, or that none is OK, and what the checks cost."""
-    if way is None:
+    if checks is None:
         return
-    share = 100 * way.spent_s / max(time.monotonic() - way.began, 1e-9)
-    cost = f"{way.spent_s:.0f} s with the base, {share:.0f} % of the time"
-    print(f"checks on the way: {len(way.outcomes)}, {cost}", flush=True)
-    if not way.keeps_best or not way.outcomes:
+    share = 100 * checks.spent_s / max(time.monotonic() - checks.began, 1e-9)
+    cost = f"{checks.spent_s:.0f} s with the base, {share:.0f} % of the time"
+    print(f"checks on the way: {len(checks.outcomes)}, {cost}", flush=True)
+    if not checks.keeps_best or not checks.outcomes:
         return
-    best = best_step(way)
+    best = best_step(checks)
     if best is None:
-        text = f"NO CHECKPOINT is OK: none of the {len(way.outcomes)} that were checked; the newest is kept"
-        way.events.write(Alarm("check", last_step, text))
+        text = (
+            f"NO CHECKPOINT is OK: none of the {len(checks.outcomes)} that were checked; the newest is kept"
+        )
+        checks.events.write(Alarm("check", last_step, text))
         print(f"alarm: {text}", flush=True)
         return
-    fine = sum(outcome.verdict == "ok" for outcome in way.outcomes.values())
-    loss = way.eval_losses.get(best)
+    fine = sum(outcome.verdict == "ok" for outcome in checks.outcomes.values())
+    loss = checks.eval_losses.get(best)
     if loss is None:
         text = f"step {best}: the last one that is OK, of {fine}"
     else:
         text = f"step {best}: OK, with the lowest evaluation loss ({loss:.4f}) of {fine} that are OK"
-    way.events.write(Best(best, text))
+    checks.events.write(Best(best, text))
     print(f"kept as the best: {text}", flush=True)
 
 

@@ -46,7 +46,7 @@ def start(model: Any, tokenizer: PreTrainedTokenizerBase, text: str, device: str
 
 
 def measure(model: Any, probe: Probe) -> dict[str, float]:
-    """Give drift and kl against the start, in nats per token."""
+    """Return drift and kl against the start, in nats per token."""
     nats, log_probs = _score(model, probe.windows)
     before = probe.log_probs.float()
     kl = (before.exp() * (before - log_probs.float())).sum(-1).mean()

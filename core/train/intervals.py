@@ -24,7 +24,7 @@ class Ration:
     began: float = field(default_factory=time.monotonic)
 
     def asks(self, step: int, now: float) -> bool:
-        """Tell whether to look at this step; a look that can't be afforded yet stays due."""
+        """Return whether to look at this step; a look that can't be afforded yet stays due."""
         self.is_due = self.is_due or step % self.every == 0
         return self.is_due and self.spent_s + self.last_s <= LARGEST_SHARE * (now - self.began)
 

@@ -35,7 +35,7 @@ class DoesNotFit(FinetopError):
 
 
 def is_wanted(recipe: Recipe, device: str) -> bool:
-    """Tell whether to try: as the recipe says, or where it leaves it open, on anything but the CPU."""
+    """Return whether to try: as the recipe says, or where it leaves it open, on anything but the CPU."""
     said = recipe.train.try_worst_batch
     return device != "cpu" if said == "auto" else said
 
@@ -226,7 +226,7 @@ def _own_state(trainer: Any) -> dict[str, Any]:
 
 
 def _plain(holder: Any) -> dict[str, Any]:
-    """Give the attributes that are plain values."""
+    """Return the attributes that are plain values."""
     return {
         name: value
         for name, value in vars(holder).items()

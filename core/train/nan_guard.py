@@ -1,4 +1,4 @@
-"""Ends a run whose loss is no number any more, and keeps weights that are none out of its checkpoints."""
+"""Ends a run whose loss is NaN or infinite, and keeps weights that are none out of its checkpoints."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from finetop.core.recipe.schema import Recipe
 
 
-class NoNumbers(FinetopError):
+class NotFinite(FinetopError):
     """What was learned is lost since some step; exit code 1."""
 
     kind: Kind = "nan"
 
 
 class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
-    """Counts the steps in a row whose loss or gradient is no number, and stops training after so many.
+    """Counts the steps in a row whose loss or gradient is NaN or infinite, and stops training after so many.
 
     Not at the first: in float16 a gradient overflows now and then, and that step is left out.
     """
@@ -50,14 +50,14 @@ class Numbers(TrainerCallback):  # type: ignore[misc]  # the library is untyped
             self.is_over = control.should_training_stop = True
 
 
-def are_numbers(model: Any) -> bool:
+def are_finite(model: Any) -> bool:
     """Say if all weights that move are numbers."""
     return all(bool(one.isfinite().all()) for one in model.parameters() if one.requires_grad)
 
 
 def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> None:
-    """See that what was learned can be kept. Raises NoNumbers that names the last good checkpoint."""
-    if not watch.is_over and are_numbers(model):
+    """See that what was learned can be kept. Raises NotFinite that names the last good checkpoint."""
+    if not watch.is_over and are_finite(model):
         return
     since = watch.since
     steps = [checkpoint.step_of(one) for one in checkpoint.complete(run_folder)]
@@ -69,5 +69,5 @@ def require(watch: Numbers, model: Any, recipe: Recipe, run_folder: Path) -> Non
         hint += ", and begin anew: there is no checkpoint from before."
     else:
         hint += f": finetop resume {name}@{good} --set train.learning_rate={rate / 3:.2g}"
-    words = "the weights are no numbers" if since is None else f"the loss is no number since step {since}"
-    raise NoNumbers(f"{words}: nothing can be learned any more.", hint=hint)
+    words = "the weights are NaN" if since is None else f"the loss is NaN since step {since}"
+    raise NotFinite(f"{words}: nothing can be learned any more.", hint=hint)

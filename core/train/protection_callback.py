@@ -33,23 +33,24 @@ if TYPE_CHECKING:
 
 def require(recipe: Recipe, base: ResolvedModel) -> None:
     """See that the protections fit the model's shape, before its weights are loaded. Raises BadInput."""
-    asking = [
-        (protections.load(name), options) for name, options in recipe_protections.chosen(recipe).items()
+    requires = [
+        (module.require, options)
+        for name, options in recipe_protections.chosen(recipe).items()
+        if hasattr(module := protections.load(name), "require")
     ]
-    asking = [(module, options) for module, options in asking if hasattr(module, "require")]
-    if not asking:
+    if not requires:
         return
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(
         base.path, trust_remote_code=base.trust_remote_code, local_files_only=True
     )
-    for module, options in asking:
-        module.require(config, options)
+    for require_shape, options in requires:
+        require_shape(config, options)
 
 
 def rows(base: Base, train: list[AnyExample]) -> list[AnyExample]:
-    """Give the examples to train on, after each protection has looked at them with the base. Raises BadInput."""
+    """Return the examples to train on, after each protection has looked at them with the base. Raises BadInput."""
     for name, options in recipe_protections.chosen(base.recipe).items():
         module = protections.load(name)
         if hasattr(module, "rows"):
@@ -81,13 +82,13 @@ def begin(setup: Setup, trainer: Any) -> None:
         print(f"protect.{name}: {made.about}; {time.monotonic() - began:.1f} s", flush=True)
         acting.append(made)
     if acting:
-        watch = Protecting(acting, trainer, setup.events)
+        watch = ProtectionCallback(acting, trainer, setup.events)
         trainer.add_callback(watch)
         trainer.training_step = watch.around(trainer.training_step)
 
 
 @dataclass
-class Spent:
+class StepCost:
     """What a step's protections took, and said."""
 
     seconds: float = 0.0
@@ -95,14 +96,14 @@ class Spent:
     values: dict[str, Any] = field(default_factory=dict)
 
 
-class Protecting(TrainerCallback):  # type: ignore[misc]  # the library is untyped
+class ProtectionCallback(TrainerCallback):  # type: ignore[misc]  # the library is untyped
     """Calls every protection at its place in a step, and writes its metrics and cost."""
 
     def __init__(self, acting: Sequence[Acting], trainer: Any, events: EventLog) -> None:
         self.acting = acting
         self.trainer = trainer
         self.events = events
-        self.step = Spent()
+        self.step = StepCost()
         self.rates: list[float] = []  # of the optimizer's groups, while they are lowered
         self.spent_s = 0.0
         self.began = time.monotonic()
@@ -142,7 +143,7 @@ class Protecting(TrainerCallback):  # type: ignore[misc]  # the library is untyp
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        self.step = Spent()
+        self.step = StepCost()
 
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

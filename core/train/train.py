@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import threading
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from finetop.core.check.tasks import download
+from finetop.core.check.tasks.suite import find_suite
 from finetop.core.data import training_set
 from finetop.core.data.prompts import open_asker, tell
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import devices, load, resolve
-from finetop.core.protocol.events import Ended, Phase
+from finetop.core.protocol.events import Alarm, Ended, Phase
 from finetop.core.recipe import protections as recipe_protections
 from finetop.core.runtime.job_process import quiet
-from finetop.core.train import methods, objectives, suite_download
+from finetop.core.train import methods, objectives
 from finetop.core.train.trainer_setup import Setup
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import ModuleType
 
+    from finetop.core.check.tasks.suite import Suite
     from finetop.core.models.resolved import ResolvedModel
+    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.stop_signal import Stop
-    from finetop.core.train.resume.resume_point import Point
+    from finetop.core.train.resume.resume_point import ResumePoint
 
 
 def train(
@@ -34,7 +40,7 @@ def train(
     device: str,
     events: EventLog,
     stop: Stop,
-    point: Point | None = None,
+    point: ResumePoint | None = None,
 ) -> Ended:
     """Do all that a training job does, from the data to the final checkpoint; with `point`, on from a checkpoint.
 
@@ -69,7 +75,7 @@ def train(
         events,
     )
 
-    suite_download.look_ahead(recipe, home, events)
+    look_ahead(recipe, home, events)
 
     from finetop.core.check.tasks import general_text
     from finetop.core.models import checkpoint
@@ -79,11 +85,11 @@ def train(
         callbacks,
         check_callback,
         longest_batch,
-        method_setup,
         nan_guard,
         protection_callback,
         samples,
         trainer_args,
+        trainer_setup,
     )
     from finetop.core.train.protections._step import Base
     from finetop.core.train.resume import random_state, resume
@@ -93,7 +99,7 @@ def train(
         resume.require_same(base, point)
     checkpoint.clear_leftovers(run_folder)
     common = trainer_args.common(recipe, dtype, device, run_folder / "checkpoints")
-    method_setup.rehearse(recipe, base)
+    trainer_setup.rehearse(recipe, base)
     protection_callback.require(recipe, base)
     events.write(Phase("loading the model"))
     random_state.seed(recipe.train.seed)
@@ -101,7 +107,7 @@ def train(
     loaded = load_model(objective, recipe, base, tokenizer, dtype, device)
     at_start = Base(recipe, loaded, tokenizer, objective, run_folder, home, events)
     examples = training_set.Examples(protection_callback.rows(at_start, examples.train), examples.eval)
-    model = method_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
+    model = trainer_setup.prepare(recipe, base, tokenizer, loaded, examples.train, home)
     protection_callback.hold(recipe, model)
     way = check_callback.begin(
         recipe, base, model, home, events, stop, dtype=dtype, device=device, run_folder=run_folder
@@ -122,7 +128,7 @@ def train(
         tokens_per_epoch=sum(example.tokens for example in examples.train),
     )
     events.write(Phase("preparing the trainer"))
-    spent_s = 0.0 if point is None else point.told.spent_s
+    spent_s = 0.0 if point is None else point.earlier.spent_s
     meter = callbacks.Meter(events, device, objective.METRICS, alarm_callback.Alarms(recipe, events), spent_s)
     pacer = callbacks.Pacer(job, meter, events, stop, way)
     watch = nan_guard.Numbers(recipe.train.stop_on_nan)
@@ -141,7 +147,7 @@ def train(
         arguments=common,
         hooks=[meter, budget_callback.Budget(recipe.budget, meter, stop), pacer, watch],
     )
-    trainer = method_setup.make_trainer(objective, setup)
+    trainer = trainer_setup.make_trainer(objective, setup)
     protection_callback.begin(setup, trainer)
     copies = objective.copies(recipe.objective.options) if hasattr(objective, "copies") else 1
     trainer.args.max_steps = trainer_args.limit_steps(recipe, len(trainer.train_dataset) * copies)
@@ -164,7 +170,7 @@ def train(
 
 
 def tokenizer_for(
-    objective: ModuleType, recipe: Recipe, base: ResolvedModel, rows: training_set.ReadData
+    objective: Objective, recipe: Recipe, base: ResolvedModel, rows: training_set.ReadData
 ) -> Any:
     """Load the model's tokenizer, or let the objective make one of its own from the rows."""
     if hasattr(objective, "make_tokenizer"):
@@ -178,7 +184,7 @@ def tokenizer_for(
 
 
 def load_model(
-    objective: ModuleType, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
+    objective: Objective, recipe: Recipe, base: ResolvedModel, tokenizer: Any, dtype: str, device: str
 ) -> Any:
     """Load the model that the recipe names, or what the objective makes of it."""
     kind = load.torch_dtype(dtype, device)
@@ -219,3 +225,38 @@ def require_device(recipe: Recipe, device: str) -> None:
         raise EnvironmentTrouble(
             f"budget.gpus is {recipe.budget.gpus}, and no GPU can be used here.", hint=hint
         )
+
+
+def look_ahead(recipe: Recipe, home: Home, events: EventLog) -> threading.Thread | None:
+    """Open the suite's tasks beside the training, so that their data is fetched; an alarm says which can't be reached.
+
+    None where there is nothing to fetch, or where a check on the way opens them before the first step. Raises
+    NotFound or BadInput for a suite that can't be read.
+    """
+    general = recipe.check.general
+    if general is None or not recipe.check.at_end:
+        return None
+    suite = find_suite(general.suite, home)
+    if recipe.check.every is not None or all(task.data is not None for task in suite.tasks):
+        return None
+    looking = threading.Thread(target=_fetch, args=(general.suite, suite, home, events), daemon=True)
+    looking.start()
+    return looking
+
+
+def _fetch(name: str, suite: Suite, home: Home, events: EventLog) -> None:
+    """Run the fetching in a process of its own: its libraries would stay in the trainer's memory."""
+    done = subprocess.run(
+        download.command(name, home),
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    failed = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("✗")]
+    what = ", ".join(failed) or (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+    text = f"the check at the end can't open {suite.name}: {what} (see `finetop suites {name} --fetch`)"
+    events.write(Alarm("suite", 0, text))
+    print(f"alarm: {text}", flush=True)

@@ -101,7 +101,7 @@ SCHEDULES = {"constant": "constant_with_warmup", "linear": "linear", "cosine": "
 
 
 def common(recipe: Recipe, dtype: str, device: str, output: Path) -> dict[str, Any]:
-    """Give the arguments that every trainer of transformers takes, as the recipe says.
+    """Return the arguments that every trainer of transformers takes, as the recipe says.
 
     Raises BadInput for an optimizer that this device has not.
     """

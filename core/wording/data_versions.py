@@ -205,7 +205,7 @@ def same_data(read: Sequence[Sequence[SourceRow]]) -> bool:
 
 
 def tests_differ(read: Sequence[Sequence[SourceRow]]) -> bool:
-    """Say if several runs are known to have been measured on different tests; of older runs that is not known."""
+    """Say if several runs are known to have been measured on different tests."""
     tests = [[row.content for row in rows if row.use == "test"] for rows in read]
     known = [one for one in tests if one]
     return any(one != known[0] for one in known)

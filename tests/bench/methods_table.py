@@ -51,15 +51,15 @@ print("PEAK", torch.cuda.max_memory_reserved() if on_gpu else resource.getrusage
 raise SystemExit(code)
 """
 BACK = """
-import sys
+import json, sys
 from pathlib import Path
 import torch
 from finetop.core.models import devices, load, resolve
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home
-from finetop.core.recipe.load import recipe_from_json
-recipe = recipe_from_json(Path(sys.argv[1]).read_text())
+from finetop.core.recipe.load import recipe_from_mapping
+recipe = recipe_from_mapping(json.loads(Path(sys.argv[1]).read_text()))
 base = resolve.resolve_model(recipe.model, Home(Path(sys.argv[2])), EventLog(Path(sys.argv[2]) / "back.jsonl"))
 device = devices.pick_device()
 dtype = load.torch_dtype(devices.number_format(recipe.model.dtype, base.path, device), device)

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 from dumping import differences, dump
-from old_homes import old_home
+from dying import MORE
 from rig import RECIPE
 from still import make_checkpoint, still
 
 from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
 from finetop.core.models import checkpoint
-from finetop.core.protocol import events, runs as data
+from finetop.core.protocol import events, runs as data, wire
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.crash_points import DIED
@@ -80,7 +80,7 @@ def pattern(tmp_path_factory):
 
 
 def request(ask: protocol.Ask) -> str:
-    return protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask)).decode()
+    return wire.envelope(1, ask).decode()
 
 
 def recipe(**sections: dict[str, Any]) -> dict[str, Any]:
@@ -300,19 +300,19 @@ def test_a_rebuild_that_is_killed_leaves_the_old_database_or_the_new_one(pattern
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 3])
-def test_a_migration_that_is_killed_goes_on_from_there(tmp_path, monkeypatch, dying, survived, count):
-    pattern = old_home(tmp_path / "pattern", monkeypatch, count)
+def test_a_migration_that_is_killed_goes_on_from_there(pattern, tmp_path, monkeypatch, dying, survived):
+    known = [*migrations(), MORE]
+    monkeypatch.setattr("finetop.core.store.database.migrations", lambda: known)
     home = Home(tmp_path / "home")
     shutil.copytree(pattern.root, home.root)
     open_home(home).close()
     before = dump(home.database)
     lost, copies, repeats = [], 0, 0
-    for at in deaths(pattern, home, dying, "open"):
+    for at in deaths(pattern, home, dying, "migrate"):
         repeats += 1
         open_home(home).close()
         lost += [f"{at}: {row}" for row in differences(before, dump(home.database))]
-        copies += any(home.root.glob(f"{home.database.name}.before-{migrations()[count][0][:-4]}"))
+        copies += any(home.root.glob(f"{home.database.name}.before-{MORE[0][:-4]}"))
     print(*lost, sep="\n")
-    survived("2", f"killed between two effects: migration from {count}", repeats=repeats, lost=len(lost),
+    survived("2", "killed between two effects: migration", repeats=repeats, lost=len(lost),
              written=sum(map(len, before.values())), wrong=repeats - copies)  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
-from finetop.core.supervisor.requests import resume
+from finetop.core.supervisor.jobs import resume_point
 
 WRITER = Path(__file__).with_name("half_writer.py")
 
@@ -55,7 +55,7 @@ def test_kill_9_in_a_save_leaves_no_half_checkpoint_to_go_on_from(tmp_path, nurs
         there = checkpoint.complete(tmp_path)
         wrong += sum(not is_whole(folder) for folder in there)
         told = {int(line) for line in side.read_text().split()}
-        step, place = resume.choose(tmp_path, "one", None)
+        step, place = resume_point.choose(tmp_path, "one", None)
         wrong += place is None or not is_whole(place)
         lost += max(told) > step
     assert half, "it was never killed in a save: the test tests nothing"

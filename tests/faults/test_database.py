@@ -9,6 +9,7 @@ from still import Still, still
 
 from finetop.core import protocol
 from finetop.core.errors import StoreTrouble
+from finetop.core.protocol import wire
 from finetop.core.runtime.home import Home
 from finetop.core.store import backups, run_records
 from finetop.core.supervisor import serve
@@ -51,7 +52,7 @@ async def read_all(home: Home) -> list[str]:
         asks = [protocol.Runs(), *(protocol.GetRun(str(n)) for n in range(1, RUNS + 1))]
         asks += [protocol.Sql(f"SELECT * FROM {name} ORDER BY ALL", 100_000) for name in names]
         for ask in asks:
-            line = protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask))
+            line = wire.envelope(1, ask)
             answer = protocol.reply_decoder.decode(await serve.reply(supervisor, line))
             if answer.error is not None:
                 refused.append(f"{answer.error.message} {answer.error.hint}")

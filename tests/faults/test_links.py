@@ -67,7 +67,7 @@ async def test_links_pipes_and_devices_in_a_job_s_folder_are_not_followed(quiet,
             with contextlib.suppress(OSError):
                 launch_local.claim(folder, 1)
             await ingest.take_in(quiet.supervisor, [job], {job.id: 1})
-            exit_reason.last_lines(folder, None)
+            exit_reason.last_lines(folder / "log.txt", None)
             assert submit.read_piece(folder / "log.txt", 1, 0, 100).text == ""
             assert launch_local.exit_of(folder, 1) is None
             assert target.read_text() == "precious", name

@@ -113,7 +113,11 @@ def test_a_limit_of_address_space_is_told_as_no_memory(tmp_path, survived, progr
     object.__setattr__(job, "state", data.Running(since=time.time()))
     object.__setattr__(job, "asked", "")
     state = exit_reason.ending(
-        job, facts, said[-1] if said else None, exit_reason.last_lines(folder, facts), rebooted=False
+        job,
+        facts,
+        said[-1] if said else None,
+        exit_reason.last_lines(folder / "log.txt", facts),
+        rebooted=False,
     )
     assert isinstance(state, data.Failed), state
     survived("14", f"ulimit -v {limit >> 10}: {cause}", wrong=not state.cause.startswith(cause))

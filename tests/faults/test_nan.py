@@ -29,7 +29,7 @@ for step in range(1, 21):
     if step == 11:
         log.write(events.Alarm("nan", step, f"loss is nan at step {step}: lower train.learning_rate"))
     log.write(events.Phase("training", step, 30, "steps", 1.0))
-log.write(events.Ended("failed", "the loss is no number since step 11", "Lower it.", 1, "nan"))
+log.write(events.Ended("failed", "the loss is NaN since step 11", "Lower it.", 1, "nan"))
 raise SystemExit(1)
 """
 
@@ -95,7 +95,7 @@ def test_the_last_good_checkpoint_of_a_real_training_is_kept_and_named(tmp_path,
     last = told[-1]
     assert isinstance(last, events.Ended), done.stderr
     assert (last.kind, done.returncode) == ("nan", 1), done.stderr
-    assert last.cause == "the loss is no number since step 13: nothing can be learned any more."
+    assert last.cause == "the loss is NaN since step 13: nothing can be learned any more."
     assert "finetop resume tiny@10 --set train.learning_rate=" in last.hint
     kept = [checkpoint.step_of(one) for one in checkpoint.complete(job.parent.parent)]
     steps = [one.step for one in told if isinstance(one, events.Metrics) and "loss" in one.values]

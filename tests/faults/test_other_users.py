@@ -12,6 +12,7 @@ import pytest
 from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.errors import FinetopError
+from finetop.core.protocol import wire
 from finetop.core.runtime.home import Home, prepare
 
 NOBODY = 65_534
@@ -70,7 +71,7 @@ def test_another_user_is_not_answered_even_on_an_open_socket(rig, survived):
         with contextlib.suppress(OSError):
             folder.chmod(folder.stat().st_mode | 0o011)
     rig.home.socket.chmod(0o666)
-    line = protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, protocol.Hello())) + b"\n"
+    line = wire.envelope(1, protocol.Hello()) + b"\n"
     program = (
         f"import os, socket, sys; os.setgid({NOBODY}); os.setuid({NOBODY}); s = socket.socket(socket.AF_UNIX);"
         f"s.settimeout(10); s.connect({str(rig.home.socket)!r}); s.sendall({line!r}); print(s.recv(100))"

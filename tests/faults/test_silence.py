@@ -186,24 +186,6 @@ def test_of_deadlocked_ranks_the_one_that_the_others_wait_for_is_named(rig, surv
     survived("16", "two ranks that wait for each other", written=50, lost=50 - row.step)
 
 
-def test_a_keeper_of_an_older_finetop_is_not_sent_what_would_kill_it(rig):
-    watched(rig)
-    name = rig.submit(steps=50, waits_at=5)
-    folder = rig.job_folder(name)
-    while not (folder / "keeper.json").exists():
-        time.sleep(0.02)
-    facts = json.loads((folder / "keeper.json").read_text())
-    (folder / "keeper.json").write_text(
-        json.dumps({key: value for key, value in facts.items() if key != "understands"})
-    )
-    until(rig, name, lambda state: getattr(state, "pulse", "") == "hung")
-    time.sleep(AFTER_S)
-    assert alive(facts["pid"])
-    assert "stacks" not in (folder / "log.txt").read_text()
-    go_on(rig, name)
-    rig.wait_state(name, "finished")
-
-
 @pytest.mark.slow  # two processes import torch
 def test_a_deadlock_of_two_gloo_ranks_is_found_and_the_late_one_is_named(cold_rig, survived):
     cold_rig.start(FINETOP_TEST_JOB=str(Path(__file__).with_name("gloo_job.py")))

@@ -29,7 +29,7 @@ import msgspec
 
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log
-from finetop.core.runtime.files import patiently
+from finetop.core.runtime.files import retry_file_work
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.job_folder import home_of, read_spec, run_folder_of
 
@@ -60,7 +60,7 @@ def main() -> int:
     if spec.verb in ("approach", "measure"):
         return measure(log, plan, spec.args)
     with side_file(folder).open("a") as side:
-        attempt = int(patiently((folder / "attempt").read_text))
+        attempt = int(retry_file_work((folder / "attempt").read_text))
         gpus = os.environ.get("CUDA_VISIBLE_DEVICES", "cpu")
         log.write(events.Started(1, attempt, os.getpid(), gpus, "float32", {"fake": "1"}))
         begun = spec.args.get("resume", {}).get("step")

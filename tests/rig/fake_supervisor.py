@@ -20,7 +20,7 @@ FAKE = os.environ.get("FINETOP_TEST_JOB", str(Path(__file__).with_name("fake_job
 
 def main() -> int:
     launch_local.job_command = lambda folder: [sys.executable, FAKE, str(folder)]
-    warm_process.command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
+    launch_local.warm_command = lambda file: [sys.executable, FAKE, "--wait", str(file)]
     warm_process.LOOK_S = warm_process.SETTLE_S = 0.1
     warm_process.IDLE_S = float(os.environ.get("FINETOP_TEST_IDLE_S", warm_process.IDLE_S))
     tick.START_GRACE_S = 2.0
@@ -36,10 +36,8 @@ def main() -> int:
 
 def let_first_keeper_die(place: str | None) -> None:
     """Have the first keeper die at a place between two effects, and no other."""
-    submit, first = launch_local.submit, iter([{SWITCH: place}] if place else [])
-    launch_local.submit = lambda folder, attempt, verb, own: submit(
-        folder, attempt, verb, {**own, **next(first, {})}
-    )
+    start, first = launch_local.start_keeper, iter([{SWITCH: place}] if place else [])
+    launch_local.start_keeper = lambda attempt, own: start(attempt, {**own, **next(first, {})})
 
 
 def fake_nvml() -> Any | None:

@@ -24,5 +24,4 @@ def clocks_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def cursors_rest_soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pane follows the cursor when that rests: for a test, which waits for it hundreds of times, after less."""
-    for screen in ("runs", "triage"):
-        monkeypatch.setattr(f"finetop.tui.screens.{screen}.screen.REST_S", 0.02)
+    monkeypatch.setattr("finetop.tui.widgets.list_screen.REST_S", 0.02)

@@ -9,6 +9,7 @@ from tui_fakes import NOW, FakeSupervisor
 
 from finetop.core import protocol
 from finetop.core.protocol import GpuJob, GpuProcess, GpuRow, GpusAnswer, LiveRow, QueueRow
+from finetop.core.protocol.request import Order
 from finetop.core.protocol.runs import Queued, Running
 
 
@@ -95,7 +96,7 @@ class QueueFake(FakeSupervisor):
 
     def orders(self) -> list[protocol.Ask]:
         """List what was asked for that changes something."""
-        return [ask for ask in self.asked if not isinstance(ask, protocol.LOOKS)]
+        return [ask for ask in self.asked if isinstance(ask, Order)]
 
     async def ask(self, ask: protocol.Ask) -> Any:
         match ask:

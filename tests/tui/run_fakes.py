@@ -254,7 +254,7 @@ class FakeRun:
         self.asked: list[protocol.Ask] = []
         self.processes = [
             protocol.ProcessRow(4100, 12, "finetop.core.runtime.keeper 0012-train", "S", 0.2, 0.012, 1),
-            protocol.ProcessRow(4101, 12, "finetop.core.train.main 0012-train", "R", 790.5, 6.41, 38),
+            protocol.ProcessRow(4101, 12, "finetop.core.run_job 0012-train", "R", 790.5, 6.41, 38),
         ]
         self.part = 1 << 14  # bytes of the log that are searched at a time
         self.refuses: FinetopError | None = None

@@ -13,9 +13,9 @@ from tui_fakes import FakeSupervisor, make_app, mixed_rows, row_with, settled, t
 from finetop.core.errors import NoSupervisor
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span, short_span
-from finetop.tui.connection.listener import Heard
-from finetop.tui.screens.help import HelpScreen
+from finetop.tui.connection.listener import MachineListener
 from finetop.tui.screens.launch.screen import LaunchScreen
+from finetop.tui.screens.pages import KeysPage
 from finetop.tui.screens.runs.screen import RunsScreen
 from finetop.tui.text import cut_middle, of_steps, value
 from finetop.tui.theme import Look, find_look, to_look
@@ -27,7 +27,7 @@ HEAVY = ("torch", "duckdb", "transformers", "datasets", "trl", "peft", "pandas",
 
 def test_the_app_loads_nothing_heavy() -> None:
     code = (
-        "import sys, finetop.tui.app, finetop.tui.screens.launch.screen, finetop.tui.screens.help\n"
+        "import sys, finetop.tui.app, finetop.tui.screens.launch.screen, finetop.tui.screens.pages\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -84,7 +84,7 @@ async def test_the_first_start_brings_a_supervisor_up_and_keys_never_wait_for_it
         assert "asking the supervisor" in text_of(app)
         await pilot.press("question_mark")  # the app answers while the start takes its time
         await settled(pilot)
-        assert isinstance(app.screen, HelpScreen)
+        assert isinstance(app.screen, KeysPage)
         await pilot.press("escape")
         may_start.set()
         await settled(pilot, 0.3)
@@ -118,7 +118,7 @@ async def test_changes_are_told_at_most_once_a_pace(monkeypatch: pytest.MonkeyPa
     async with app.run_test(size=SIZE) as pilot:
         await settled(pilot)
         heard = []
-        monkeypatch.setattr(Heard, "changed", lambda self, answer: heard.append(answer.revision))
+        monkeypatch.setattr(MachineListener, "changed", lambda self, answer: heard.append(answer.revision))
         for _ in range(50):
             fake.change()
             await pilot.pause(0.01)
@@ -255,8 +255,8 @@ def test_words_are_short_and_numbers_are_never_cut() -> None:
 
 
 def test_outside_a_terminal_it_says_so() -> None:
-    imports = "from finetop.tui.run_app import run_app; from finetop.core.runtime.home import find_home"
-    code = f"{imports}; run_app(find_home('/x'))"
+    imports = "from finetop.tui.main import open_app; from finetop.core.runtime.home import find_home"
+    code = f"{imports}; open_app([find_home('/x')])"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )

@@ -1,1 +1,1 @@
-"""The machines that are looked at, and what is heard of each."""
+"""The machines whose runs are shown, and the live connection to each."""

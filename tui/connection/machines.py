@@ -106,7 +106,7 @@ def _trouble(machine: Machine, *, several: bool) -> str:
     return f"NO SUPERVISOR{where} since {since}, numbers are from then. Runs go on without it."
 
 
-def mend_words(machines: Sequence[Machine]) -> str:
+def restart_words(machines: Sequence[Machine]) -> str:
     """Say what R does while something is lost."""
     return (
         "try now"

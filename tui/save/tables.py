@@ -10,10 +10,10 @@ from finetop.core.client import compare_runs, seed_groups
 from finetop.core.client.report import Chart, Table
 from finetop.core.client.report.sections.checkpoints import checkpoints
 from finetop.core.client.report.sections.curves import line_of
-from finetop.core.client.report.sections.recipe import flat
 from finetop.core.client.report.sections.samples import samples
 from finetop.core.client.report.sections.tasks import tasks
 from finetop.core.protocol import runs as data
+from finetop.core.recipe.dotted import flat_texts
 from finetop.core.wording import approaches as words
 from finetop.core.wording.verdicts import change, short_answer
 from finetop.tui.save import Sheet
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def runs(rows: Sequence[RunRow]) -> Sheet:
-    """Give the list of runs with every metric that any of them has."""
+    """Return the list of runs with every metric that any of them has."""
     keys = sorted({key for row in rows for key in row.metrics})
     settings = sorted({key for row in rows for key in row.settings})
     head = ("run", "model", "method", "objective", "state", "created", "step", "steps")
@@ -71,7 +71,7 @@ def run(
     stretch: tuple[str, float, float, int],
     outcome: CheckResult | None,
 ) -> Sheet:
-    """Give what a tab of a run shows.
+    """Return what a tab of a run shows.
 
     `drawn` are its charts, `stretch` what they are over, from where to where, and in how many columns.
     """
@@ -87,7 +87,7 @@ def run(
         case "samples":
             return Sheet(name, _tables(samples(detail)))
         case "recipe":
-            return Sheet(name, (Table(("setting", "value"), tuple(flat(detail.recipe))),))
+            return Sheet(name, (Table(("setting", "value"), tuple(flat_texts(detail.recipe).items())),))
         case "check":
             return Sheet(name, _tables(tasks(outcome)))
         case "steps":
@@ -101,7 +101,7 @@ def compare(
     curves: Sequence[Curve | None],
     stretch: tuple[float, float, int],
 ) -> Sheet:
-    """Give the curves over each other, what came out, and what differs in the recipes."""
+    """Return the curves over each other, what came out, and what differs in the recipes."""
     first, last, columns = stretch
     lines = [
         (detail.row.name, line_of(curve, first, last, columns))
@@ -116,8 +116,11 @@ def compare(
     return Sheet(
         "compare",
         (
-            Table(("what came out", *names), tuple((one.label, *one.cells) for one in outcomes)),
-            Table(("what differs", *names), tuple((one.key, *one.values) for one in differences)),
+            Table(("what came out", *names), tuple((outcome.label, *outcome.cells) for outcome in outcomes)),
+            Table(
+                ("what differs", *names),
+                tuple((difference.key, *difference.values) for difference in differences),
+            ),
             Table(("data", *names), tuple((one.key, *one.values) for one in data_differences)),
         ),
         (Chart(metric, named, last, first=first),) if named else (),
@@ -125,7 +128,7 @@ def compare(
 
 
 def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
-    """Give what runs and what waits; each with its name as requests need it."""
+    """Return what runs and what waits; each with its name as requests need it."""
     rows = []
     for name, row in entries:
         waits = getattr(row, "wants", None) is not None
@@ -146,45 +149,45 @@ def queue(entries: Sequence[tuple[str, LiveRow | QueueRow]]) -> Sheet:
 
 
 def sweep(name: str, keys: Sequence[str], settings: Sequence[Setting]) -> Sheet:
-    """Give the settings of a sweep, each number as mean and standard deviation over its runs."""
+    """Return the settings of a sweep, each number as mean and standard deviation over its runs."""
     numbers = (
         ("loss", seed_groups.loss),
         (seed_groups.metric(run for one in settings for run in one.runs) or "target", seed_groups.target),
         ("retained", seed_groups.retained),
     )
     rows = []
-    for one in settings:
-        cells = [*(one.values or (one.runs[0].name,)), str(len(one.runs)), str(one.finished)]
+    for setting in settings:
+        cells = [*(setting.values or (setting.runs[0].name,)), str(len(setting.runs)), str(setting.finished)]
         for _, value in numbers:
-            found = seed_groups.spread(one.runs, value)
-            cells += ["", ""] if found is None else [_number(found.mean), _number(found.deviation)]
-        cells.append(", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(one.runs)))
+            estimate = seed_groups.spread(setting.runs, value)
+            cells += ["", ""] if estimate is None else [_number(estimate.mean), _number(estimate.deviation)]
+        cells.append(", ".join(f"{count} {word}" for count, _, word in seed_groups.verdicts(setting.runs)))
         rows.append(tuple(cells))
     head = [column for title, _ in numbers for column in (title, f"{title} ±")]
     titles = (*(keys or ("run",)), "runs", "finished", *head, "did it forget?")
     return Sheet(f"sweep-{_file_name(name)}", (Table(titles, tuple(rows)),))
 
 
-def approaches(found: ApproachesAnswer) -> Sheet:
-    """Give how well each approach does, what it costs, and the advice."""
-    done = [row for row in found.rows if row.target is not None]
-    left = [row for row in found.rows if row.target is None]
+def approaches(answer: ApproachesAnswer) -> Sheet:
+    """Return how well each approach does, what it costs, and the advice."""
+    done = [row for row in answer.rows if row.target is not None]
+    left = [row for row in answer.rows if row.target is None]
     return Sheet(
-        f"approaches-{_file_name(found.name)}",
+        f"approaches-{_file_name(answer.name)}",
         (
-            Table(words.head(found), tuple(words.cells(row) for row in done)),
+            Table(words.head(answer), tuple(words.cells(row) for row in done)),
             Table(words.PRICE_HEAD, tuple(words.prices(row) for row in done)),
             Table(
                 ("not measured", "how it stands", "why"),
                 tuple((row.name, row.state, row.said) for row in left),
             ),
-            Table(("what for", "advice"), tuple((one.topic, one.text) for one in found.advice)),
+            Table(("what for", "advice"), tuple((line.topic, line.text) for line in answer.advice)),
         ),
     )
 
 
 def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
-    """Give the matrix of triage: a run a row, a task a column, changes in points."""
+    """Return the matrix of triage: a run a row, a task a column, changes in points."""
     lines = tuple(
         (
             *(row.shown_name, row.model, row.method, row.verdict, row.standing.state if row.standing else ""),
@@ -197,11 +200,11 @@ def triage(rows: Iterable[TriageRow], names: Sequence[str]) -> Sheet:
     return Sheet("triage", (Table(head, lines),))
 
 
-def remedies(found: RemediesAnswer | None) -> Sheet:
-    """Give what was tried of a run, a remedy a row: what it reaches, keeps and forgets, and on how many items."""
-    if found is None:
+def remedies(answer: RemediesAnswer | None) -> Sheet:
+    """Return what was tried of a run, a remedy a row: what it reaches, keeps and forgets, and on how many items."""
+    if answer is None:
         return Sheet("remedies")
-    metrics = list(found.base)
+    metrics = list(answer.base)
     head = (
         *("remedy", "name", "settings", "forgot?", *metrics),
         *(f"gain kept by {metric}" for metric in metrics),
@@ -217,10 +220,10 @@ def remedies(found: RemediesAnswer | None) -> Sheet:
         ),
         *("fresh items", "alpha", "why not"),
     )
-    now = [] if found.now is None else [found.now]
+    now = [] if answer.now is None else [answer.now]
     return Sheet(
-        f"{_file_name(found.run)}-remedies",
-        (Table(head, tuple(_remedy(row, metrics) for row in (*now, *found.rows))),),
+        f"{_file_name(answer.run)}-remedies",
+        (Table(head, tuple(_remedy(row, metrics) for row in (*now, *answer.rows))),),
     )
 
 

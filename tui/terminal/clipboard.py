@@ -27,7 +27,7 @@ _COMMAND: Final = re.compile(r"(?:^|: |`)(finetop [^`]+?)[`.]*$")
 
 
 def copying(text: str) -> str:
-    """Give the sequence that copies a text: cleaned, as it may be pasted into a shell, and cut at LIMIT bytes."""
+    """Return the sequence that copies a text: cleaned, as it may be pasted into a shell, and cut at LIMIT bytes."""
     data = (
         clean(text, limit=LIMIT)
         .strip("\n")
@@ -67,17 +67,17 @@ def to_copy(before: Copied, seen: Said | None, screen: Screen[Any], on: str) -> 
         return Copied(before.texts, (before.at + 1) % len(before.texts))
     give = getattr(screen, "to_copy", None)
     of_message = None if seen is None else _COMMAND.search(seen.text)
-    found = (
+    texts = (
         "" if of_message is None else of_message[1],
         give() if give is not None else "",
         next_command(screen),
     )
-    commands = (found[0], f"finetop{on}{found[2].removeprefix('finetop')}" if found[2] else "")
-    return Copied([text for text in dict.fromkeys((commands[0], found[1], commands[1])) if text])
+    commands = (texts[0], f"finetop{on}{texts[2].removeprefix('finetop')}" if texts[2] else "")
+    return Copied([text for text in dict.fromkeys((commands[0], texts[1], commands[1])) if text])
 
 
 def next_command(screen: Screen[Any]) -> str:
-    """Give the command that does what is offered as next, for what the cursor is on; nothing where there is none."""
+    """Return the command that does what is offered as next, for what the cursor is on; nothing where there is none."""
     own = getattr(screen, "to_run", None)
     if own is not None:
         return str(own())
@@ -94,11 +94,11 @@ def next_command(screen: Screen[Any]) -> str:
 def filled(command: str, words: Mapping[str, str]) -> str:
     """Put what is known in place of a command's words in capitals; what is in [ ] goes where one of them is not."""
 
-    def part(found: re.Match[str]) -> str:
-        return found[1] + found[2] if all(words.get(word) for word in _WORD.findall(found[2])) else ""
+    def part(match: re.Match[str]) -> str:
+        return match[1] + match[2] if all(words.get(word) for word in _WORD.findall(match[2])) else ""
 
-    def word(found: re.Match[str]) -> str:
-        known = words.get(found[0])
-        return shlex.quote(clean_line(known)) if known else found[0]
+    def word(match: re.Match[str]) -> str:
+        known = words.get(match[0])
+        return shlex.quote(clean_line(known)) if known else match[0]
 
     return _WORD.sub(word, _PART.sub(part, command))

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich.traceback import Traceback
 from textual import events
+from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.events import Key
 
 from finetop.tui.terminal.cells import Cells, apply_frame, blank_cells, resized
-from finetop.tui.terminal.keyboard import Keyboard
 from finetop.tui.terminal.link_state import way_of
 from finetop.tui.terminal.screen_diff import Pen, difference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from textual.app import App
     from textual.message import Message
@@ -318,8 +319,36 @@ class DifferenceDriver(LinuxDriver):
 
 
 def for_a_shell(settings: list[Any] | None) -> list[Any] | None:
-    """Give the settings to leave a terminal with: its own, unless an app that was killed there has left it unusable."""
+    """Return the settings to leave a terminal with: its own, unless an app killed there has left it unusable."""
     if settings is not None and not settings[tty.LFLAG] & termios.ICANON:
         settings[tty.LFLAG] |= termios.ICANON | termios.ECHO | termios.IEXTEN | termios.ISIG
         settings[tty.IFLAG] |= termios.ICRNL | termios.IXON
     return settings
+
+
+_ESC = "\x1b"
+
+
+# What a terminal's own sequences start with; and words back and forth, as Macs send them for Option and an arrow.
+_MORE_TO_COME = frozenset("[O]P_^X")
+
+
+_WORDS = frozenset("bf")
+
+
+class Keyboard(XTermParser):
+    """Textual's parser, but for alt: a terminal sends Esc and a letter for it.
+
+    So does a person who presses Esc and then the letter, where a link brings them together (within ESCAPE_DELAY, .1 s).
+    No key of the app has alt, so it is always the person; Textual knows `alt+j`, `¡` for a 1, `ctrl+right` for an f.
+    """
+
+    def _sequence_to_key_events(self, sequence: str, alt: bool = False) -> Iterable[Key]:
+        first, behind = sequence[:1], sequence[1:]
+        is_key = len(behind) == 1 and behind.isprintable() and behind not in _MORE_TO_COME | _WORDS
+        if first == _ESC and is_key:
+            yield Key("escape", _ESC)
+            sequence = behind
+        elif alt:
+            yield Key("escape", _ESC)
+        yield from super()._sequence_to_key_events(sequence)

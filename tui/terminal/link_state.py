@@ -39,12 +39,14 @@ class Way:
 
 def way_of(environment: Mapping[str, str]) -> Way | None:
     """Find the connection of the session that the app runs in; None where something stands between, or none is told."""
-    told = environment.get("SSH_CONNECTION", "").split()
-    if len(told) != 4 or environment.get("TMUX") or environment.get("STY"):  # those outlive the connection
+    connection = environment.get("SSH_CONNECTION", "").split()
+    if (
+        len(connection) != 4 or environment.get("TMUX") or environment.get("STY")
+    ):  # those outlive the connection
         return None
     try:
-        address = ipaddress.ip_address(told[0].partition("%")[0])
-        there, here = (f":{int(port):04X}" for port in (told[1], told[3]))
+        address = ipaddress.ip_address(connection[0].partition("%")[0])
+        there, here = (f":{int(port):04X}" for port in (connection[1], connection[3]))
     except ValueError:
         return None
     forms = [address.packed]
@@ -59,7 +61,7 @@ def _written(address: bytes) -> str:
 
 
 def sent_again(way: Way, table: str) -> int:
-    """Give how often the oldest unanswered bytes were sent again, from the kernel's table of connections."""
+    """Return how often the oldest unanswered bytes were sent again, from the kernel's table of connections."""
     for line in table.splitlines()[1:]:
         fields = line.split()
         if len(fields) > 6 and fields[1].endswith(way.here) and fields[2] in way.there:

@@ -223,7 +223,7 @@ class Bottom(Lines, can_focus=True):
         if host.said is not None:
             return [((f" {host.said.text}", host.said.style),)]
         if host.supervisor_is_lost:
-            return [next_line("R", host.mend)]
+            return [next_line("R", host.restart)]
         return self.next or [()]
 
     def _footer(self) -> Line:

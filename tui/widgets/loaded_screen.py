@@ -1,7 +1,4 @@
-"""The loop of a screen that asks for what it shows; what changes while it asks is asked for once.
-
-LoadedScreen is such a screen that shows one thing as a whole.
-"""
+"""A screen that asks for what it shows; what changes while it asks is asked for once."""
 
 from __future__ import annotations
 
@@ -19,44 +16,13 @@ from finetop.tui.messages import StoreChanged
 from finetop.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from textual.dom import DOMNode
-
-
-async def load_for_ever(
-    screen: DOMNode,
-    wake: asyncio.Event,
-    load: Callable[[], Awaitable[None]],
-    tell: Callable[[str], None],
-    redraw: Callable[[], None],
-    least_s: float = 0.0,
-) -> None:
-    """Load whenever somebody wakes it, then draw, until the screen is taken down; `least_s` lie between two loads.
-
-    `tell` hears what went wrong, cleaned, and "" when all went well.
-    """
-    while True:
-        await wake.wait()
-        wake.clear()
-        try:
-            await load()
-            tell("")
-        except NoSupervisor:
-            continue  # the app says so on its own row, and a StoreChanged comes when it is back
-        except FinetopError as error:
-            tell(clean_line(str(error)))
-        except NoMatches:
-            return  # an answer came while the screen is taken down
-        if screen.is_attached and screen.children:
-            redraw()
-        await asyncio.sleep(least_s)
+    from finetop.tui.keys import Key
 
 
 class LoadedScreen(Screen[None], inherit_bindings=False):
     """Asks for what it shows when it opens, when it is come back to, and whenever the store has changed."""
 
-    LEAST_S: ClassVar = 0.0  # between two questions, however much changes
+    KEYS: ClassVar[tuple[Key, ...]] = ()
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,8 +39,12 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
         raise NotImplementedError
 
     async def _load(self) -> None:
-        """Ask for what is shown. Raises FinetopError."""
+        """Ask for what is shown, and draw what came. Raises FinetopError."""
         raise NotImplementedError
+
+    def keys(self) -> tuple[Key, ...]:
+        """All keys of this screen, for the help."""
+        return self.KEYS
 
     def on_mount(self) -> None:
         self.redraw()
@@ -82,10 +52,18 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
         self._load_for_ever()
 
     def on_screen_resume(self) -> None:
+        self.resume()
+
+    def resume(self) -> None:
+        """Bring up to date what is come back to."""
         self._wake.set()
 
     @on(StoreChanged)
     def _store_changed(self) -> None:
+        self.refresh_soon()
+
+    def refresh_soon(self) -> None:
+        """Ask again, as the store has changed."""
         self._wake.set()
 
     @on(Lines.Resized)
@@ -95,10 +73,19 @@ class LoadedScreen(Screen[None], inherit_bindings=False):
 
     @work
     async def _load_for_ever(self) -> None:
-        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw, self.LEAST_S)
-
-    def _tell(self, trouble: str) -> None:
-        """Hear what went wrong with what was asked for; once something is shown, it is said below it."""
-        self._trouble = trouble
-        if trouble and self.has_shown:
-            host_of(self).say(trouble, "red")
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._load()
+                self._trouble = ""
+            except NoSupervisor:
+                continue  # the app says so on its own row, and a StoreChanged comes when it is back
+            except FinetopError as error:
+                self._trouble = clean_line(str(error))
+                if self.has_shown:
+                    host_of(self).say(self._trouble, "red")
+                elif self.is_attached and self.children:
+                    self.redraw()
+            except NoMatches:
+                return  # an answer came while the screen is taken down

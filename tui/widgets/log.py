@@ -92,24 +92,24 @@ def _bounded(lines: tuple[str, ...], dropped: int, rest: str, offset: int | None
 
 
 def _last_state(line: str) -> str:
-    """Give the newest state of a line that writes over itself, with a return that ends it."""
+    """Return the newest state of a line that writes over itself, with a return that ends it."""
     body = line.rstrip("\r")
     return body.rpartition("\r")[2] + line[len(body) :][:1]
 
 
 def shown_line(line: str) -> str:
-    """Give a line as it is shown: clean, and of one that writes over itself the newest state."""
+    """Return a line as it is shown: clean, and of one that writes over itself the newest state."""
     return clean_line(_last_state(line).rstrip("\r"))
 
 
 def last_rows(tail: Tail, height: int) -> list[Line]:
-    """Give the last lines, one a row."""
+    """Return the last lines, one a row."""
     shown = tail.shown
     return [_styled(line) for line in shown[max(0, len(shown) - height) :]] if height > 0 else []
 
 
 def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "") -> list[Line]:
-    """Give the rows in view: from line number `first` on, or the end; long lines go on in the next row.
+    """Return the rows in view: from line number `first` on, or the end; long lines go on in the next row.
 
     `wanted` is a text that is marked where it stands.
     """
@@ -129,7 +129,7 @@ def view(tail: Tail, width: int, height: int, first: int | None, wanted: str = "
 
 
 def scrolled(tail: Tail, first: int | None, by: int, height: int) -> int | None:
-    """Give the line that the view starts with after scrolling; None when it is at the end and follows it again."""
+    """Return the line that the view starts with after scrolling; None when it is at the end and follows it again."""
     last_first = max(tail.dropped, tail.end - height)
     at = (last_first if first is None else first) + by
     return None if at >= last_first else max(tail.dropped, at)

@@ -60,14 +60,14 @@ def page_of(before: protocol.LogAnswer, behind: protocol.LogAnswer, at: int) -> 
 
 
 def index_of(page: Page, at: int) -> int:
-    """Give the line that begins at a place, or the next behind it."""
+    """Return the line that begins at a place, or the next behind it."""
     return min(bisect_left(page.begins, at), max(0, len(page.lines) - 1))
 
 
 def view(
     page: Page, at: int, width: int, height: int, wanted: str = "", mark: int | None = None
 ) -> list[Line]:
-    """Give the rows from a place on, and at the log's end a full view; what was searched for is marked.
+    """Return the rows from a place on, and at the log's end a full view; what was searched for is marked.
 
     `mark` is the place of a line that was gone to: the cursor stands before it.
     """
@@ -94,7 +94,7 @@ def _rows(page: Page, place: int, width: int, wanted: str, mark: int | None) -> 
 
 
 def scrolled(page: Page, at: int, by: int, height: int) -> int | None:
-    """Give the place that the view begins at after scrolling; None at the log's end, which is followed then."""
+    """Return the place that the view begins at after scrolling; None at the log's end, which is followed then."""
     index = index_of(page, at) + by
     if page.end >= page.size and index >= len(page.lines) - height:
         return None
@@ -113,12 +113,12 @@ def is_near_edge(page: Page, at: int, height: int) -> bool:
 
 
 def place_before(places: list[int], at: int) -> int | None:
-    """Give the nearest place before one."""
+    """Return the nearest place before one."""
     index = bisect_left(places, at)
     return places[index - 1] if index else None
 
 
 def place_behind(places: list[int], at: int) -> int | None:
-    """Give the nearest place behind one."""
+    """Return the nearest place behind one."""
     index = bisect_right(places, at)
     return places[index] if index < len(places) else None

@@ -21,6 +21,11 @@ DrawRow = Callable[[int, bool, int], Line]  # index, whether the cursor is on it
 HeadingOf = Callable[[int], str]  # the heading that a row stands under; "" for none
 
 
+def waiting_line(*, has_cursor: bool) -> Line:
+    """Draw a row that was asked for and did not come yet."""
+    return (("▸", "reverse") if has_cursor else (" ", ""), ("   …", "dim"))
+
+
 class Table(Widget):
     """Rows drawn by the screen, with headings between them. Nothing moves but by a key.
 
@@ -100,7 +105,7 @@ class Table(Widget):
         self.post_message(self.Moved(index))
 
     def rows_in_view(self) -> tuple[int, int]:
-        """Give the first row in view and the one behind the last."""
+        """Return the first row in view and the one behind the last."""
         rows = [entry for entry in self._laid_out if isinstance(entry, int)]
         return (rows[0], rows[-1] + 1) if rows else (self.first, self.first)
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 ROW_TOKENS = {"cpu": 512}  # read at once; more hardly speeds a CPU up
 ROW_TOKENS_GPU = 4096
 ROW = 256  # nodes of a row: 2 x 256 takes 0.86 of the time of 1 x 512, as fewer strangers are looked at
-LEAST_ROW_TOKENS = 64
 # A text that is scored as a whole shares little with others, and is run as the harness runs it: attention to a
 # first token without a context is ill-conditioned, and in rows of trees such texts were off by 2e-4 nats.
 WHOLE = 1

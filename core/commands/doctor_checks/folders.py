@@ -59,8 +59,8 @@ def listed(names: list[str]) -> str:
 
 
 def file_system(root: Path) -> Finding:
-    kind = files.kind_of(root)
-    if why := files.why_not(kind):
+    kind = files.file_system_of(root)
+    if why := files.why_not_for_database(kind):
         return Finding("trouble", "file system", f"it {why}", "Put --home on a local disk.")
     return Finding("ok", "file system", kind or "not known")
 

@@ -14,7 +14,7 @@ from finetop.core.runtime import gpus
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from finetop.core.runtime.gpus import Gpu, Seen
+    from finetop.core.runtime.gpus import Gpu, GpuReading
 
 RELOAD = "After a driver's update reboot, or load it anew: modprobe -r nvidia_uvm nvidia && modprobe nvidia."
 WHOLE = (
@@ -43,7 +43,7 @@ def look() -> Iterator[Finding]:
         yield Finding("ok", "GPU", f"none seen; {os.cpu_count()} CPU cores")
 
 
-def words(seen: Seen) -> str:
+def words(seen: GpuReading) -> str:
     """Sum up which GPUs there are: '2 x NVIDIA H100 80GB HBM3 (80 GiB), driver 580.65.06 for CUDA up to 13.0'."""
     kinds = Counter(f"{gpu.name or 'GPU'} ({gpu.total_gib:.0f} GiB)" for gpu in seen.gpus)
     named = ", ".join(f"{count} x {kind}" if count > 1 else kind for kind, count in kinds.items())
@@ -59,7 +59,7 @@ def unfit(gpu: Gpu) -> Finding:
     )
 
 
-def torch_fits(seen: Seen) -> Iterator[Finding]:
+def torch_fits(seen: GpuReading) -> Iterator[Finding]:
     """Say if the torch that is installed can't use this driver: by the versions of packages, nothing is imported."""
     version = version_of("torch")
     if "+cpu" in version:

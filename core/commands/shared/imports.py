@@ -11,7 +11,7 @@ from finetop.core import protocol
 from finetop.core.client.connection import Client
 from finetop.core.commands.shared import follow
 from finetop.core.errors import FinetopError
-from finetop.core.models.imports.recipe import Adopted, Wanted
+from finetop.core.models.imports.recipe import Adopted, ImportRequest
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.home import Home
 
@@ -42,9 +42,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def wanted(
     args: argparse.Namespace, path: str, *, general: Mapping[str, Any] | None = None, at_end: bool = False
-) -> Wanted:
+) -> ImportRequest:
     """Gather what the words say of the folder at `path`."""
-    return Wanted(
+    return ImportRequest(
         path=path,
         cwd=Path.cwd(),
         base=args.base,

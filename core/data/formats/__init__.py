@@ -1,23 +1,17 @@
-"""Shapes that rows of data come in: one file a shape, found by listing this folder.
-
-A format module has `ABOUT` (one line, with an example), `KIND` (what its rows are), `matches(row)`, and
-`read(row, place)`, which gives a record of that kind or raises BadData that names the place, the key and the fix.
-"""
+"""Shapes that rows of data come in: a file a shape, which has what `Format` in core/plugins.py lists."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from finetop.core.errors import BadData
-from finetop.core.plugins import listed_names, load_listed
+from finetop.core.plugins import FORMATS, Format
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import ModuleType
 
 Role = Literal["system", "user", "assistant", "tool"]
 ASKING = (
@@ -114,15 +108,7 @@ class Prompt:
 Record = Conversation | Text | Preference | Labelled | Prompt
 
 
-def names() -> tuple[str, ...]:
-    """List the formats there are, without importing them."""
-    return listed_names(__name__)
-
-
-@cache
-def load(name: str) -> ModuleType:
-    """Import one format by its name, listing the folder once: it is asked for with every row. Raises NotFound."""
-    return load_listed(__name__, name, kind="format")
+names, load = FORMATS.names, FORMATS.load
 
 
 def detect(row: Mapping[str, Any], place: str, kinds: Sequence[Kind] = ("conversation",)) -> str:
@@ -151,7 +137,7 @@ def _renamed(row: Mapping[str, Any]) -> str:
     return f"Rename {' and '.join(f'{key} to {name}' for key, name in pairs if key != name)}."
 
 
-def _of_kind(kind: Kind) -> list[tuple[str, ModuleType]]:
+def _of_kind(kind: Kind) -> list[tuple[str, Format]]:
     return [(name, module) for name in names() if kind == (module := load(name)).KIND]
 
 

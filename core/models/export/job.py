@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.models import devices
-from finetop.core.models.export.export import Remedied, Wanted, export
+from finetop.core.models.export.export import ExportRequest, Remedied, export
 from finetop.core.protocol.events import Ended
 from finetop.core.recipe.job import candidate_of
 from finetop.core.runtime.job_process import quiet
@@ -27,18 +27,18 @@ def work(job: Job, general_text: Callable[[Recipe, Home], str | None]) -> Ended:
     """Say who runs on what, then export; `general_text` finds what both models are asked to continue."""
     quiet()
     device = devices.pick_device()
-    wanted = wanted_of(job, device)
-    job.started(devices.describe_device(device), wanted.dtype, PACKAGES)
-    export(wanted, general_text(wanted.recipe, job.home), job.home, job.events)
+    request = request_of(job, device)
+    job.started(devices.describe_device(device), request.dtype, PACKAGES)
+    export(request, general_text(request.recipe, job.home), job.home, job.events)
     return Ended("finished")
 
 
-def wanted_of(job: Job, device: str) -> Wanted:
+def request_of(job: Job, device: str) -> ExportRequest:
     """Read what is exported and to where. Raises BadInput."""
     step = job.args.get("step")
     if not isinstance(step, int):
         raise BadInput(f"job.json: args.step is {step!r}.", hint="Give a checkpoint's step.")
-    return Wanted(
+    return ExportRequest(
         recipe=job.recipe(),
         run_name=job.spec.run_name,
         step=step,

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from finetop.core.data import weight_files
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models import resolve
 from finetop.core.models.checkpoint import clear_leftovers, folder_of
 from finetop.core.models.imports.compatibility import require_fit
-from finetop.core.models.imports.inspect import CONFIGS, Found, Weights, look, read_json
-from finetop.core.models.imports.trainer_history import read_history
+from finetop.core.models.imports.inspect import CONFIGS, FolderModel, ModelFolder, look, read_json
 from finetop.core.models.safetensors_header import tensors
 from finetop.core.protocol.events import Best, Checkpoint, Phase, Planned, metrics
+from finetop.core.protocol.metric_names import METRICS, NAMES
 from finetop.core.runtime.files import publish
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from finetop.core.models.resolved import ResolvedModel
@@ -30,10 +31,10 @@ NEEDED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenCheckpoints:
     """The models of a folder that become checkpoints, in order of steps, and which of them is the folder's own."""
 
-    checkpoints: tuple[Weights, ...]
+    checkpoints: tuple[FolderModel, ...]
     best: int | None  # the step that the folder's own model is of, where that is not the newest
 
 
@@ -77,7 +78,7 @@ def adopt(recipe: Recipe, path: Path, *, copy: bool, run_folder: Path, home: Hom
         events.write(Best(chosen.best, f"step {chosen.best}: the folder's own model is this checkpoint"))
 
 
-def _own(found: Found) -> tuple[Weights, ...]:
+def _own(found: ModelFolder) -> tuple[FolderModel, ...]:
     return () if found.own is None else (found.own,)
 
 
@@ -95,7 +96,7 @@ def find_base(recipe: Recipe, home: Home, events: EventLog) -> ResolvedModel:
     return base
 
 
-def choose(found: Found, home: Home) -> Chosen:
+def choose(found: ModelFolder, home: Home) -> ChosenCheckpoints:
     """Choose what becomes a checkpoint: all that there are, and the folder's own model once.
 
     A Trainer saves its model into the output folder too: mostly its last checkpoint again, or the best one. Where it is
@@ -103,18 +104,18 @@ def choose(found: Found, home: Home) -> Chosen:
     """
     own, others = found.own, found.checkpoints
     if own is None or not others:
-        return Chosen((own,) if own is not None else others, None)
+        return ChosenCheckpoints((own,) if own is not None else others, None)
     twin = next((one for one in reversed(others) if is_same(one, own, home)), None)
     if twin is not None:
-        return Chosen(others, None if twin == others[-1] else twin.step)
+        return ChosenCheckpoints(others, None if twin == others[-1] else twin.step)
     if own.step == others[-1].step:
         print(f"the model of {own.folder} is none of its checkpoints: it takes the place of step {own.step}")
         others = others[:-1]
-    return Chosen((*others, own), None)
+    return ChosenCheckpoints((*others, own), None)
 
 
-def is_same(one: Weights, other: Weights, home: Home) -> bool:
-    """Tell whether two folders hold the same weights, with the same settings of an adapter."""
+def is_same(one: FolderModel, other: FolderModel, home: Home) -> bool:
+    """Return whether two folders hold the same weights, with the same settings of an adapter."""
     if one.kind != other.kind or fingerprint(one, home) != fingerprint(other, home):
         return False
     if one.kind == "full":
@@ -123,12 +124,12 @@ def is_same(one: Weights, other: Weights, home: Home) -> bool:
     return here == there
 
 
-def fingerprint(one: Weights, home: Home) -> str:
+def fingerprint(one: FolderModel, home: Home) -> str:
     """Compute the sha256 over a folder's weights; remembered by size and time of the files."""
     return weight_files.weights_hash(one.folder, home)
 
 
-def place(one: Weights, run_folder: Path, *, copy: bool) -> None:
+def place(one: FolderModel, run_folder: Path, *, copy: bool) -> None:
     """Put a model where the run's checkpoint of its step belongs: a link, or with `copy` its files.
 
     Raises EnvironmentTrouble where the disk refuses.
@@ -162,3 +163,44 @@ def needed(folder: Path) -> list[Path]:
 def size_of(folder: Path) -> int:
     """Add up the sizes of the files that a model needs, in bytes."""
     return sum(file.stat().st_size for file in needed(folder))
+
+
+@dataclass(frozen=True)
+class History:
+    """What a trainer wrote down: planned steps and epochs (0: it does not say), and values by step, in order."""
+
+    steps: int = 0
+    epochs: float = 0.0
+    values: tuple[tuple[int, dict[str, float]], ...] = ()
+
+
+def read_history(file: Path | None) -> History:
+    """Read trainer_state.json; lines that are none of a log are left out. Raises BadInput for what is no JSON."""
+    if file is None:
+        return History()
+    read = read_json(file)
+    log = read.get("log_history")
+    by_step: dict[int, dict[str, float]] = {}
+    for step, values in _lines(log if isinstance(log, list) else []):
+        by_step.setdefault(step, {}).update(values)
+    return History(
+        steps=int(_number(read.get("max_steps")) or 0),
+        epochs=_number(read.get("num_train_epochs")) or 0.0,
+        values=tuple(sorted(by_step.items())),
+    )
+
+
+def _lines(log: list[Any]) -> Iterator[tuple[int, dict[str, float]]]:
+    for line in log:
+        step = _number(line.get("step")) if isinstance(line, dict) else None
+        if step is None or not 0 <= step < 2**31:
+            continue
+        named = {NAMES.get(key, key): _number(value) for key, value in line.items()}
+        values = {key: value for key, value in named.items() if key in METRICS and value is not None}
+        if values.keys() - {"epoch"}:
+            yield int(step), values
+
+
+def _number(value: object) -> float | None:
+    """Take a number, infinities and NaN too; None for anything else."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from finetop.core.models.imports.inspect import Weights
+    from finetop.core.models.imports.inspect import FolderModel
 
 PREFIX = "base_model.model."  # PEFT's wrapper around the model
 SHARED = ("base_model.vera_A", "base_model.vera_B")  # an adapter's own, of no module
@@ -27,7 +27,7 @@ SAME = ("model_type", "hidden_size", "num_hidden_layers", "n_embd", "n_layer")
 ASK_BASE = "Give the base that it was trained on: --base ID|FOLDER."
 
 
-def require_fit(one: Weights, base: Path) -> int:
+def require_fit(one: FolderModel, base: Path) -> int:
     """Refuse weights that can't have been trained on the base, and broken ones. Raises BadInput.
 
     Returns how many numbers they hold.

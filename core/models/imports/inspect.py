@@ -27,7 +27,7 @@ UNSCORED = ("MULTITASK_PROMPT_TUNING", "CPT", "CARTRIDGE", "POLY", "XLORA")
 
 
 @dataclass(frozen=True)
-class Weights:
+class FolderModel:
     """One model: its folder, and the optimizer step that it is of (0 where nothing says it)."""
 
     step: int
@@ -36,16 +36,16 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelFolder:
     """What a folder holds: checkpoints in folders of their own, in order of steps, and a model of its own."""
 
     path: Path
-    checkpoints: tuple[Weights, ...]
-    own: Weights | None
+    checkpoints: tuple[FolderModel, ...]
+    own: FolderModel | None
     state: Path | None  # trainer_state.json of the newest
 
     @property
-    def newest(self) -> Weights:
+    def newest(self) -> FolderModel:
         """The folder's own model, which is what training ended with; else its last checkpoint."""
         return self.own if self.own is not None else self.checkpoints[-1]
 
@@ -71,12 +71,12 @@ class AdapterConfig:
         return "dora" if self.settings.get("use_dora") else self.peft_type.lower().replace("_", "-")
 
 
-def look(path: Path) -> Found:
+def look(path: Path) -> ModelFolder:
     """Tell what a folder holds. Raises BadInput if that is nothing which can be checked."""
     _require_folder(path)
     inside = [(int(match[1]), folder) for folder, match in _checkpoint_folders(path)]
     checkpoints = tuple(
-        Weights(step, folder, kind)
+        FolderModel(step, folder, kind)
         for step, folder in sorted(inside)
         if (kind := kind_of(folder)) is not None
     )
@@ -90,9 +90,9 @@ def look(path: Path) -> Found:
         require_weights(one)
     own = None
     if kind is not None:
-        own = Weights(_step_of(path, after=checkpoints[-1].step if checkpoints else 0), path, kind)
+        own = FolderModel(_step_of(path, after=checkpoints[-1].step if checkpoints else 0), path, kind)
         require_weights(own)
-    return Found(path, checkpoints, own, _state_of(path, checkpoints))
+    return ModelFolder(path, checkpoints, own, _state_of(path, checkpoints))
 
 
 def _require_folder(path: Path) -> None:
@@ -124,7 +124,7 @@ def kind_of(folder: Path) -> Kind | None:
     return next((kind for kind, name in CONFIGS.items() if (folder / name).is_file()), None)
 
 
-def require_weights(one: Weights) -> None:
+def require_weights(one: FolderModel) -> None:
     """Refuse a folder whose weights are pickled or missing. Raises BadInput."""
     wanted = "adapter_model.safetensors" if one.kind == "adapter" else "*.safetensors"
     if any(one.folder.glob(wanted)):
@@ -188,7 +188,7 @@ def read_json(file: Path) -> dict[str, Any]:
     return read
 
 
-def _state_of(path: Path, checkpoints: tuple[Weights, ...]) -> Path | None:
+def _state_of(path: Path, checkpoints: tuple[FolderModel, ...]) -> Path | None:
     """Find the trainer's state with the longest history: the folder's own, or the newest checkpoint's."""
     own = path / STATE
     newest = (file for one in reversed(checkpoints) if (file := one.folder / STATE).is_file())

@@ -18,7 +18,7 @@ from finetop.core.text import plain
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from finetop.core.models.imports.inspect import Found
+    from finetop.core.models.imports.inspect import ModelFolder
 
 OBJECTIVE = "imported"  # what the weights learned from is not known
 ADALORA = {"rank": "target_r", "first_rank": "init_r", "alpha": "lora_alpha", "dropout": "lora_dropout"}
@@ -33,7 +33,7 @@ LORA = {  # our option: PEFT's
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ImportRequest:
     """How a folder is to be adopted. Paths are taken from `cwd`; empty texts are not given."""
 
     path: str
@@ -50,20 +50,20 @@ class Wanted:
 class Adopted:
     """A folder that was looked at, with the recipe of its run."""
 
-    found: Found
+    found: ModelFolder
     recipe: Loaded
 
 
-def adopted(wanted: Wanted) -> Adopted:
+def adopted(request: ImportRequest) -> Adopted:
     """Look at a folder and write the recipe of its run. Raises BadInput for what can't be adopted, and says why."""
-    path = (wanted.cwd / Path(wanted.path).expanduser()).resolve()
+    path = (request.cwd / Path(request.path).expanduser()).resolve()
     found = look(path)
     adapter = read_adapter(found.newest.folder) if found.newest.kind == "adapter" else None
-    base, revision = base_of(wanted, found, adapter)
-    name = wanted.name or name_of(path)
-    model = {"id": base, "revision": revision, "dtype": "auto", "quantize": wanted.quantize}
-    check: dict[str, Any] = {"at_end": wanted.at_end, "general": dict(wanted.general)}
-    data = {"train": [{"path": rows_file(file, wanted.cwd)} for file in wanted.data]}
+    base, revision = base_of(request, found, adapter)
+    name = request.name or name_of(path)
+    model = {"id": base, "revision": revision, "dtype": "auto", "quantize": request.quantize}
+    check: dict[str, Any] = {"at_end": request.at_end, "general": dict(request.general)}
+    data = {"train": [{"path": rows_file(file, request.cwd)} for file in request.data]}
     sections = {
         "recipe": 1,
         "name": name,
@@ -77,25 +77,27 @@ def adopted(wanted: Wanted) -> Adopted:
     }
     lines = [f"{key}: {msgspec.json.encode(value).decode()}" for key, value in sections.items()]
     text = "\n".join(("# A model that was made elsewhere: nothing here was trained by finetop.", *lines, ""))
-    return Adopted(found, resolve_text(text, cwd=wanted.cwd, label="import", to_train=False))
+    return Adopted(found, resolve_text(text, cwd=request.cwd, label="import", to_train=False))
 
 
-def base_of(wanted: Wanted, found: Found, adapter: AdapterConfig | None) -> tuple[str, str | None]:
+def base_of(
+    request: ImportRequest, found: ModelFolder, adapter: AdapterConfig | None
+) -> tuple[str, str | None]:
     """Name the base model, as an absolute folder or an id of the hub, and its revision. Raises BadInput."""
     place = plain(str(found.newest.folder))
-    if wanted.base:
-        folder = wanted.cwd / Path(wanted.base).expanduser()
-        if hub.is_local(wanted.base) or folder.is_dir():
+    if request.base:
+        folder = request.cwd / Path(request.base).expanduser()
+        if hub.is_local(request.base) or folder.is_dir():
             require_model(folder, "--base")
             return str(folder.resolve()), None
-        return wanted.base, None
+        return request.base, None
     if adapter is None:
         raise BadInput(
             f"{place} is a full model, and does not say what it was tuned from.", hint="Add --base ID|FOLDER."
         )
     if adapter.base is None:
         raise BadInput(f"{place}: adapter_config.json names no base model.", hint="Add --base ID|FOLDER.")
-    folder = wanted.cwd / Path(adapter.base).expanduser()
+    folder = request.cwd / Path(adapter.base).expanduser()
     if folder.is_dir():
         require_model(folder, "adapter_config.json")
         return str(folder.resolve()), None
@@ -140,7 +142,7 @@ def spelling_of(method: str) -> Mapping[str, str]:
 
 
 def rows_file(file: str, cwd: Path) -> str:
-    """Give the absolute path of a file of training rows. Raises BadInput if it is not there."""
+    """Return the absolute path of a file of training rows. Raises BadInput if it is not there."""
     path = (cwd / Path(file).expanduser()).absolute()
     if not path.is_file():
         raise BadInput(f"--data: there is no file {plain(str(path))}.", hint="Give a .jsonl file.")

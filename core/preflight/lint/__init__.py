@@ -37,23 +37,9 @@ says which. `--only` and `--skip` leave out files by name; theirs are neither im
 
 from __future__ import annotations
 
-from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
-from finetop.core.plugins import listed_names, load_listed
+from finetop.core.plugins import PluginKind
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-FINDINGS = f"{__name__}.findings"
-
-
-def names() -> tuple[str, ...]:
-    """List the findings there are, without importing them."""
-    return listed_names(FINDINGS)
-
-
-@cache
-def load(name: str) -> ModuleType:
-    """Import one finding by its name; the folder is listed once, since every block asks. Raises NotFound."""
-    return load_listed(FINDINGS, name, kind="finding")
+FINDINGS: PluginKind[Any] = PluginKind("finding", f"{__name__}.findings")
+names, load = FINDINGS.names, FINDINGS.load

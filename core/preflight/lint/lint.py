@@ -25,7 +25,7 @@ from finetop.core.preflight.lint.tally import Tally
 from finetop.core.preflight.lint.worker import Looker, Setup
 from finetop.core.preflight.lint.worker_pool import hands
 from finetop.core.preflight.plan import inputs
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.recipe.schema import Model, Source
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run(asked: Asked, home: Home, say: Callable[[str, float, float], None]) -> R
     names = chosen(asked)
     if "loss" in asked.options and asked.recipe is None and asked.model is None:
         raise BadInput("--loss needs a model.", hint="Name a recipe, or --model ID.")
-    recipe = None if asked.recipe is None else recipe_from_json(_json(asked.recipe), "the recipe")
+    recipe = None if asked.recipe is None else recipe_from_mapping(asked.recipe)
     reads = [lines.opened(source, role, asked.most_rows) for source, role in _sources(asked, recipe)]
     _tell_apart(reads)
     if asked.fix is not None:

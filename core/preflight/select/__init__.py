@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
 from finetop.core.errors import BadInput
-from finetop.core.plugins import listed_names, load_listed
-
-if TYPE_CHECKING:
-    from types import ModuleType
+from finetop.core.plugins import PluginKind
 
 CONTROL = "random"  # what every other selector is held against
 
@@ -40,14 +37,8 @@ class Choice:
     may: str = ""  # of those that may be taken: "have an instruction that helps"
 
 
-def names() -> tuple[str, ...]:
-    """List the selectors there are, without importing them."""
-    return listed_names(__name__)
-
-
-def load(name: str) -> ModuleType:
-    """Import one selector by its name. Raises NotFound with a suggestion."""
-    return load_listed(__name__, name, kind="selector")
+SELECTORS: PluginKind[Any] = PluginKind("selector", __name__)
+names, load = SELECTORS.names, SELECTORS.load
 
 
 def read_options(name: str, typed: dict[str, str]) -> Any:

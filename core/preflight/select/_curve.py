@@ -18,7 +18,7 @@ from finetop.core.preflight import select
 from finetop.core.preflight.select._request import Selected, TooFew, Wanted
 from finetop.core.protocol.tags import ALL, BY, ROWS
 from finetop.core.recipe.schema import EvalShare
-from finetop.core.recipe.sweeps import MOST, NAME, Point, seeds_of
+from finetop.core.recipe.sweeps import MOST, NAME, SweepPoint, seeds_of
 from finetop.core.text import quoted
 from finetop.core.train.trainer_args import limit_steps
 
@@ -45,7 +45,7 @@ class Amount:
 class Planned:
     """A run of a curve; `tags` say which selectors chose its rows, and how many they are."""
 
-    point: Point
+    point: SweepPoint
     tags: tuple[str, ...]
 
 
@@ -151,7 +151,7 @@ def points(
         sets = [*fixed, f"train.seed={one.seed}", f'name="{name}"']
         sets += [f"data.train[{at}].path={msgspec.json.encode(one.path).decode()}"] * bool(one.path)
         try:
-            point = Point(name, load(sets))
+            point = SweepPoint(name, load(sets))
         except RecipeError as error:
             raise BadInput(f"the run {quoted(name)}: {error.message}", hint=error.hint) from error
         found.append(Planned(point, (*(f"{BY}/{by}" for by in one.by), f"{ROWS}/{one.rows}")))

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 from finetop.core.check.scoring import cache
 from finetop.core.check.scoring.packing import TokenSequence
 from finetop.core.data import formats
-from finetop.core.errors import BadInput, EnvironmentTrouble
+from finetop.core.errors import BadInput
 from finetop.core.protocol.events import ItemScore
-from finetop.core.runtime.failures import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,25 +85,18 @@ class Scorer:
 
     def _score(self, sequences: Sequence[TokenSequence], tell: Tell) -> list[float]:
         """Score some, in smaller batches where memory runs out. Raises EnvironmentTrouble if none is small enough."""
-        from finetop.core.check.scoring.scorer import LEAST_ROW_TOKENS, score
-        from finetop.core.models.devices import free_memory
+        from finetop.core.check.scoring.batch_plan import halve_until_it_fits
+        from finetop.core.check.scoring.scorer import score
 
         if self.model is None:
             self._load(tell)
-        while True:
-            assert self.plan is not None
-            try:
-                return [one.log_prob for one in score(self.model, sequences, self.plan)]
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if self.plan.row_tokens <= LEAST_ROW_TOKENS:
-                    raise EnvironmentTrouble(
-                        f"out of memory even with {self.plan.row_tokens} tokens at once.",
-                        hint="Free some memory, or give a smaller --model.",
-                    ) from error
-            free_memory(self.device)
-            self.plan = self.plan.halved()
+
+        def score_under(plan: BatchPlan) -> list[float]:
+            self.plan = plan
+            return [one.log_prob for one in score(self.model, sequences, plan)]
+
+        assert self.plan is not None
+        return halve_until_it_fits(score_under, self.plan, self.device, or_else="give a smaller --model")
 
     def _load(self, tell: Tell) -> None:
         from finetop.core.check.scoring.batch_plan import BatchPlan

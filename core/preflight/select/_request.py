@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
 import tempfile
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError, NoVerdict
+from finetop.core.runtime import child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from finetop.core.runtime.home import Home
-
-ENDS_S = 2.0  # what is written is then taken away; a batch under way is not waited for
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -81,39 +77,24 @@ _told = msgspec.json.Decoder(Told)
 
 def select(ask: Ask, home: Home) -> Iterator[Doing | Selected | TooFew]:
     """Have rows selected in a process of its own, which ends when nobody listens. Raises FinetopError."""
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "finetop.core.preflight.select", str(home.root)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=said,
-            start_new_session=True,  # ctrl+c is for us, and we end it
-        )
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(msgspec.json.encode(ask))
-                process.stdin.close()
-            for line in process.stdout:
-                told = _told.decode(line)
-                if isinstance(told, Trouble):
-                    raise error_of(told)
-                yield told
-            if process.wait() != 0:
-                said.seek(0)
-                last = (said.read().decode("utf-8", "replace").strip().splitlines() or ["no word"])[-1]
-                raise EnvironmentTrouble(
-                    f"the process that selects ended with {process.returncode}: {last[:300]}",
-                    hint="If memory ran out: select from fewer rows, or with a smaller --model.",
-                )
-        finally:
-            process.terminate()
-            try:
-                process.wait(ENDS_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            process.stdout.close()
+    home_folder, asked = str(home.root), msgspec.json.encode(ask)
+    with (
+        tempfile.TemporaryFile() as errors,
+        child.asked_child(
+            "finetop.core.preflight.select", home_folder, asked=asked, errors=errors, own_session=True
+        ) as (process, lines),
+    ):
+        for line in lines:
+            told = _told.decode(line)
+            if isinstance(told, Trouble):
+                raise error_of(told)
+            yield told
+        if process.wait() != 0:
+            errors.seek(0)
+            raise EnvironmentTrouble(
+                f"the process that selects ended with {process.returncode}: {child.last_line(errors.read())}",
+                hint="If memory ran out: select from fewer rows, or with a smaller --model.",
+            )
 
 
 def error_of(told: Trouble) -> FinetopError:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from finetop.core.protocol.messages.limits import PRIORITIES, Large, Priority
+from finetop.core.protocol.request import Order, Question
 
 State = Literal["measured", "under way", "failed", "left out"]
 Updates = Literal["index", "train", ""]
@@ -126,7 +127,20 @@ class ApproachRun(msgspec.Struct, frozen=True):
     learns_news: bool = False
 
 
-class SubmitApproaches(msgspec.Struct, tag_field="verb", tag="submit-approaches", frozen=True):
+class QueuedApproach(msgspec.Struct, frozen=True):
+    run_id: int
+    name: str
+    approach: str
+    was_there: bool  # of an earlier comparison, and is used again
+
+
+class SubmitApproachesAnswer(msgspec.Struct, frozen=True):
+    comparison: str
+    runs: list[QueuedApproach]
+    left_out: dict[str, str]
+
+
+class SubmitApproaches(Order[SubmitApproachesAnswer], tag="submit-approaches", frozen=True):
     """Queue the runs of a comparison, all or none; runs of the same recipe on the same data are used again.
 
     A comparison of this name on the same `subject` takes them in, in place of what it has of these approaches.
@@ -142,25 +156,6 @@ class SubmitApproaches(msgspec.Struct, tag_field="verb", tag="submit-approaches"
     priority: Priority = PRIORITIES["normal"]
 
 
-class QueuedApproach(msgspec.Struct, frozen=True):
-    run_id: int
-    name: str
-    approach: str
-    was_there: bool  # of an earlier comparison, and is used again
-
-
-class SubmitApproachesAnswer(msgspec.Struct, frozen=True):
-    comparison: str
-    runs: list[QueuedApproach]
-    left_out: dict[str, str]
-
-
-class Approaches(msgspec.Struct, tag_field="verb", tag="approaches", frozen=True):
-    """The comparisons; of a named one its rows and the advice too."""
-
-    comparison: str = ""
-
-
 class ApproachesAnswer(msgspec.Struct, frozen=True):
     comparisons: list[ComparisonBrief]  # the newest first
     name: str = ""
@@ -170,3 +165,9 @@ class ApproachesAnswer(msgspec.Struct, frozen=True):
     target: str = ""  # the target's file, by its name
     rows: list[ApproachRow] = []  # measured ones best first, then the others
     advice: list[Advice] = []
+
+
+class Approaches(Question[ApproachesAnswer], tag="approaches", frozen=True):
+    """The comparisons; of a named one its rows and the advice too."""
+
+    comparison: str = ""

@@ -8,22 +8,17 @@ import msgspec
 
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.limits import Whole
-
-
-class Checks(msgspec.Struct, tag_field="verb", tag="checks", frozen=True):
-    """The whole results of a run's checks, newest first."""
-
-    run: str
+from finetop.core.protocol.request import Order, Question
 
 
 class ChecksAnswer(msgspec.Struct, frozen=True):
     checks: list[dict[str, Any]]  # each: {"check_id", "at", "step", **result}
 
 
-class Flips(msgspec.Struct, tag_field="verb", tag="flips", frozen=True):
+class Checks(Question[ChecksAnswer], tag="checks", frozen=True):
+    """The whole results of a run's checks, newest first."""
+
     run: str
-    check_id: Whole | None = None  # None: the newest
-    task: str = ""
 
 
 class FlipsAnswer(msgspec.Struct, frozen=True):
@@ -31,7 +26,19 @@ class FlipsAnswer(msgspec.Struct, frozen=True):
     flips: list[Flip]  # lost first
 
 
-class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):
+class Flips(Question[FlipsAnswer], tag="flips", frozen=True):
+    run: str
+    check_id: Whole | None = None  # None: the newest
+    task: str = ""
+
+
+class CheckAnswer(msgspec.Struct, frozen=True):
+    job_id: int
+    run: str
+    step: int
+
+
+class Check(Order[CheckAnswer], tag="check", frozen=True):
     """Queue a check of a run's checkpoint (None: the best it kept, else the newest), ahead of queued training."""
 
     run: str
@@ -40,9 +47,3 @@ class Check(msgspec.Struct, tag_field="verb", tag="check", frozen=True):
     general: dict[str, Any] = {}  # settings of check.general for this check alone: suite, margin, seed
     # go on once it is decided, until every item of these tasks was asked ([]: of all): the same claim, on more
     more: list[str] | None = None
-
-
-class CheckAnswer(msgspec.Struct, frozen=True):
-    job_id: int
-    run: str
-    step: int

@@ -6,14 +6,8 @@ import msgspec
 
 from finetop.core.protocol.data_diff import Difference, Now, Origin
 from finetop.core.protocol.messages.limits import Whole
+from finetop.core.protocol.request import Question
 from finetop.core.protocol.runs import SourceRow
-
-
-class DataVersions(msgspec.Struct, tag_field="verb", tag="data-versions", frozen=True):
-    """List the versions of data that were seen, those that were read last first; of paths with this in them."""
-
-    path: str = ""
-    limit: Whole = 50
 
 
 class DataVersion(msgspec.Struct, frozen=True):
@@ -39,10 +33,11 @@ class DataVersionsAnswer(msgspec.Struct, frozen=True):
     total: int
 
 
-class DataOf(msgspec.Struct, tag_field="verb", tag="data-of", frozen=True):
-    """What a run read: how it differs from the version before, and what lies there now."""
+class DataVersions(Question[DataVersionsAnswer], tag="data-versions", frozen=True):
+    """List the versions of data that were seen, those that were read last first; of paths with this in them."""
 
-    run: str
+    path: str = ""
+    limit: Whole = 50
 
 
 class SourceFacts(msgspec.Struct, frozen=True):
@@ -59,12 +54,10 @@ class DataOfAnswer(msgspec.Struct, frozen=True):
     sources: list[SourceFacts]
 
 
-class DataDiffer(msgspec.Struct, tag_field="verb", tag="data-differ", frozen=True):
-    """How the data of two runs differ, source by source, with a few examples of each kind of difference."""
+class DataOf(Question[DataOfAnswer], tag="data-of", frozen=True):
+    """What a run read: how it differs from the version before, and what lies there now."""
 
     run: str
-    other: str
-    examples: Whole = 2
 
 
 class SourcePair(msgspec.Struct, frozen=True):
@@ -81,3 +74,11 @@ class DataDifferAnswer(msgspec.Struct, frozen=True):
     pairs: list[SourcePair]
     whole: Difference | None = None  # of all rows that are trained on; None where one pair says it
     unknown: list[str] = []  # of the two, those that told nothing of their data
+
+
+class DataDiffer(Question[DataDifferAnswer], tag="data-differ", frozen=True):
+    """How the data of two runs differ, source by source, with a few examples of each kind of difference."""
+
+    run: str
+    other: str
+    examples: Whole = 2

@@ -6,11 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
-
-class Paths(msgspec.Struct, tag_field="verb", tag="paths", frozen=True):
-    """Ask what lies at absolute paths on the supervisor's machine: a client elsewhere can't look itself."""
-
-    paths: list[str]
+from finetop.core.protocol.request import Question
 
 
 class PathFacts(msgspec.Struct, frozen=True):
@@ -23,7 +19,17 @@ class PathsAnswer(msgspec.Struct, frozen=True):
     found: list[PathFacts]
 
 
-class LookAhead(msgspec.Struct, tag_field="verb", tag="look-ahead", frozen=True):
+class Paths(Question[PathsAnswer], tag="paths", frozen=True):
+    """Ask what lies at absolute paths on the supervisor's machine: a client elsewhere can't look itself."""
+
+    paths: list[str]
+
+
+class LookAheadAnswer(msgspec.Struct, frozen=True):
+    findings: list[dict[str, Any]]  # each a finetop.core.preflight.plan.preview_messages.Shown
+
+
+class LookAhead(Question[LookAheadAnswer], tag="look-ahead", frozen=True):
     """Ask what a resolved recipe would come to on the supervisor's machine: its plan, and its first row as rendered.
 
     It takes seconds: ask it on a connection of its own.
@@ -31,14 +37,6 @@ class LookAhead(msgspec.Struct, tag_field="verb", tag="look-ahead", frozen=True)
 
     recipe: dict[str, Any]
     row: bool = True  # whether the first row is wanted
-
-
-class LookAheadAnswer(msgspec.Struct, frozen=True):
-    findings: list[dict[str, Any]]  # each a finetop.core.preflight.plan.preview_messages.Shown
-
-
-class Gpus(msgspec.Struct, tag_field="verb", tag="gpus", frozen=True):
-    """The GPUs of the supervisor's machine, what is on them, and who waits for them."""
 
 
 class GpuJob(msgspec.Struct, frozen=True):
@@ -93,3 +91,7 @@ class GpusAnswer(msgspec.Struct, frozen=True):
     waiting: list[GpuWaiting]  # for GPUs, or for a job to end
     column_s: float  # what one number of a history stands for
     age_s: float  # of the look
+
+
+class Gpus(Question[GpusAnswer], tag="gpus", frozen=True):
+    """The GPUs of the supervisor's machine, what is on them, and who waits for them."""

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-
-class Tag(msgspec.Struct, tag_field="verb", tag="tag", frozen=True):
-    """Put tags on a run, and take some off."""
-
-    run: str
-    add: list[str] = []
-    drop: list[str] = []
+from finetop.core.protocol.request import Order
 
 
 class TagAnswer(msgspec.Struct, frozen=True):
@@ -20,14 +14,22 @@ class TagAnswer(msgspec.Struct, frozen=True):
     dropped: list[str]
 
 
-class Note(msgspec.Struct, tag_field="verb", tag="note", frozen=True):
-    """Write a run's note, in place of the one that it has; an empty one takes it away."""
+class Tag(Order[TagAnswer], tag="tag", frozen=True):
+    """Put tags on a run, and take some off."""
 
     run: str
-    text: str
+    add: list[str] = []
+    drop: list[str] = []
 
 
 class NoteAnswer(msgspec.Struct, frozen=True):
     run: str
     note: str
     before: str
+
+
+class Note(Order[NoteAnswer], tag="note", frozen=True):
+    """Write a run's note, in place of the one that it has; an empty one takes it away."""
+
+    run: str
+    text: str

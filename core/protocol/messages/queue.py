@@ -6,33 +6,25 @@ from typing import Literal
 
 import msgspec
 
-from finetop.core.protocol.messages.limits import Priority, Whole
+from finetop.core.protocol.messages.limits import Done, Priority, Whole
+from finetop.core.protocol.request import Order, Question
 from finetop.core.protocol.runs import Queued, Running
 
 
-class Stop(msgspec.Struct, tag_field="verb", tag="stop", frozen=True):
+class Stop(Order[Done], tag="stop", frozen=True):
     """Save a checkpoint, then exit. A queued run leaves the queue."""
 
     run: str
 
 
-class Kill(msgspec.Struct, tag_field="verb", tag="kill", frozen=True):
+class Kill(Order[Done], tag="kill", frozen=True):
     """End the whole process tree at once."""
 
     run: str
 
 
-class Pause(msgspec.Struct, tag_field="verb", tag="pause", frozen=True):
+class Pause(Order[Done], tag="pause", frozen=True):
     """Save a checkpoint, exit, and wait in the queue, held, to go on from it. A queued run is held."""
-
-    run: str
-
-
-class Retry(msgspec.Struct, tag_field="verb", tag="retry", frozen=True):
-    """Queue once more what failed of a run: its training from the newest checkpoint, else its check, its export …
-
-    A run that waits for its next try has it now.
-    """
 
     run: str
 
@@ -44,10 +36,13 @@ class RetryAnswer(msgspec.Struct, frozen=True):
     place: int
 
 
-class Queue(msgspec.Struct, tag_field="verb", tag="queue", frozen=True):
-    """What waits, first to start on top."""
+class Retry(Order[RetryAnswer], tag="retry", frozen=True):
+    """Queue once more what failed of a run: its training from the newest checkpoint, else its check, its export …
 
-    limit: Whole = 200
+    A run that waits for its next try has it now.
+    """
+
+    run: str
 
 
 class QueueRow(msgspec.Struct, frozen=True):
@@ -81,7 +76,13 @@ class QueueAnswer(msgspec.Struct, frozen=True):
     live: list[LiveRow] = []  # what runs now
 
 
-class Move(msgspec.Struct, tag_field="verb", tag="move", frozen=True):
+class Queue(Question[QueueAnswer], tag="queue", frozen=True):
+    """What waits, first to start on top."""
+
+    limit: Whole = 200
+
+
+class Move(Order[Done], tag="move", frozen=True):
     """Put what waits of a run first in the queue, last, or before another run."""
 
     run: str
@@ -89,19 +90,19 @@ class Move(msgspec.Struct, tag_field="verb", tag="move", frozen=True):
     other: str = ""
 
 
-class Hold(msgspec.Struct, tag_field="verb", tag="hold", frozen=True):
+class Hold(Order[Done], tag="hold", frozen=True):
     """Let a waiting run not start until it is released; without a run the whole queue."""
 
     run: str = ""
 
 
-class Release(msgspec.Struct, tag_field="verb", tag="release", frozen=True):
+class Release(Order[Done], tag="release", frozen=True):
     """Let a held run, or the whole queue, go on."""
 
     run: str = ""
 
 
-class Prioritise(msgspec.Struct, tag_field="verb", tag="prioritise", frozen=True):
+class Prioritise(Order[Done], tag="prioritise", frozen=True):
     """Give what waits of a run a priority; in it, it stands where it came."""
 
     run: str

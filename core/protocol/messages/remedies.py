@@ -7,17 +7,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.protocol.messages.limits import Whole
+from finetop.core.protocol.request import Order, Question
 from finetop.core.protocol.runs import Queued, RemedyRow, Running, State
 
 if TYPE_CHECKING:
     pass
-
-
-class Remedies(msgspec.Struct, tag_field="verb", tag="remedies", frozen=True):
-    """What can be done about a run's checkpoint (None: the best it kept, else the newest), and what was tried."""
-
-    run: str
-    step: Whole | None = None
 
 
 class RetrainingRow(msgspec.Struct, frozen=True):
@@ -53,12 +47,11 @@ class RemediesAnswer(msgspec.Struct, frozen=True):
         return isinstance(self.job, Queued | Running)
 
 
-class Remedy(msgspec.Struct, tag_field="verb", tag="remedy", frozen=True):
-    """Queue the trying of remedies, ahead of queued training: those named, or all that can be had."""
+class Remedies(Question[RemediesAnswer], tag="remedies", frozen=True):
+    """What can be done about a run's checkpoint (None: the best it kept, else the newest), and what was tried."""
 
     run: str
     step: Whole | None = None
-    only: list[str] = []
 
 
 class RemedyAnswer(msgspec.Struct, frozen=True):
@@ -66,6 +59,14 @@ class RemedyAnswer(msgspec.Struct, frozen=True):
     run: str
     step: int
     names: list[str]
+
+
+class Remedy(Order[RemedyAnswer], tag="remedy", frozen=True):
+    """Queue the trying of remedies, ahead of queued training: those named, or all that can be had."""
+
+    run: str
+    step: Whole | None = None
+    only: list[str] = []
 
 
 class Candidate(msgspec.Struct, frozen=True):

@@ -7,15 +7,8 @@ from typing import Any, Literal
 import msgspec
 
 from finetop.core.protocol.messages.limits import Large, Place, Whole
-from finetop.core.protocol.runs import RunRow
-
-
-class Runs(msgspec.Struct, tag_field="verb", tag="runs", frozen=True):
-    filter: str = ""  # a line of finetop.core.client
-    sort: str = "needs_you"  # newest, name, loss, -drop …; `sort:` in the filter goes before it
-    offset: Whole = 0
-    limit: Whole = 50
-    settings: list[str] = []  # of the recipes, to come with the rows
+from finetop.core.protocol.request import Question
+from finetop.core.protocol.runs import RunDetail, RunRow
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -42,10 +35,12 @@ class RunsAnswer(msgspec.Struct, frozen=True):
     without: list[tuple[str, int]] = []  # where nothing matches: a term, and how many match without it
 
 
-class Sweeps(msgspec.Struct, tag_field="verb", tag="sweeps", frozen=True):
-    """The sweeps; of a named one its runs with the settings that differ among them."""
-
-    sweep: str = ""
+class Runs(Question[RunsAnswer], tag="runs", frozen=True):
+    filter: str = ""  # a line of finetop.core.client
+    sort: str = "needs_you"  # newest, name, loss, -drop …; `sort:` in the filter goes before it
+    offset: Whole = 0
+    limit: Whole = 50
+    settings: list[str] = []  # of the recipes, to come with the rows
 
 
 class SweepBrief(msgspec.Struct, frozen=True):
@@ -68,25 +63,17 @@ class SweepsAnswer(msgspec.Struct, frozen=True):
     ]  # what differs among the runs, seed aside; of selected rows: see finetop.core.client.selection_curve
 
 
-class GetRun(msgspec.Struct, tag_field="verb", tag="run", frozen=True):
+class Sweeps(Question[SweepsAnswer], tag="sweeps", frozen=True):
+    """The sweeps; of a named one its runs with the settings that differ among them."""
+
+    sweep: str = ""
+
+
+class GetRun(Question[RunDetail], tag="run", frozen=True):
     run: str  # name or number
 
 
 Across = Literal["step", "tokens", "time", "epoch"]  # what curves are drawn over; time is seconds of training
-
-
-class Curves(msgspec.Struct, tag_field="verb", tag="curves", frozen=True):
-    """Ask for charts: per key, min and max in each of `columns` equal bins of [first, last], in steps unless `x` says.
-
-    Without keys: the newest values of all keys in few columns, for sparklines.
-    """
-
-    run: str
-    keys: list[str]
-    columns: Whole
-    last: Place  # the x axis's end: the planned last step
-    first: Place = 0
-    x: Across = "step"
 
 
 class Curve(msgspec.Struct, frozen=True):
@@ -106,13 +93,18 @@ class CurvesAnswer(msgspec.Struct, frozen=True):
     newest: float = 0.0  # where on such an axis the run stands
 
 
-class ReadLog(msgspec.Struct, tag_field="verb", tag="log", frozen=True):
-    """Read a job's log by byte offset; a negative offset counts from the end."""
+class Curves(Question[CurvesAnswer], tag="curves", frozen=True):
+    """Ask for charts: per key, min and max in each of `columns` equal bins of [first, last], in steps unless `x` says.
+
+    Without keys: the newest values of all keys in few columns, for sparklines.
+    """
 
     run: str
-    job: Whole | None = None  # None: the newest job
-    offset: Large = -4096
-    limit: Whole = 65536
+    keys: list[str]
+    columns: Whole
+    last: Place  # the x axis's end: the planned last step
+    first: Place = 0
+    x: Across = "step"
 
 
 class LogAnswer(msgspec.Struct, frozen=True):
@@ -123,15 +115,13 @@ class LogAnswer(msgspec.Struct, frozen=True):
     gap: int = 0  # bytes in front of the text that are not kept: the log grew too long
 
 
-class FindInLog(msgspec.Struct, tag_field="verb", tag="find", frozen=True):
-    """Find the lines of a job's log that have a text, in a part of it; or the first line of a step, in all of it."""
+class ReadLog(Question[LogAnswer], tag="log", frozen=True):
+    """Read a job's log by byte offset; a negative offset counts from the end."""
 
     run: str
     job: Whole | None = None  # None: the newest job
-    text: str = ""
-    step: Whole | None = None
-    begin: Large = 0  # bytes; the part ends at `end`, or at the log's end where that is negative
-    end: Large = -1
+    offset: Large = -4096
+    limit: Whole = 65536
 
 
 class FoundInLog(msgspec.Struct, frozen=True):
@@ -140,10 +130,15 @@ class FoundInLog(msgspec.Struct, frozen=True):
     size: int
 
 
-class Processes(msgspec.Struct, tag_field="verb", tag="processes", frozen=True):
-    """Ask which processes a run's jobs have now."""
+class FindInLog(Question[FoundInLog], tag="find", frozen=True):
+    """Find the lines of a job's log that have a text, in a part of it; or the first line of a step, in all of it."""
 
     run: str
+    job: Whole | None = None  # None: the newest job
+    text: str = ""
+    step: Whole | None = None
+    begin: Large = 0  # bytes; the part ends at `end`, or at the log's end where that is negative
+    end: Large = -1
 
 
 class ProcessRow(msgspec.Struct, frozen=True):
@@ -160,12 +155,10 @@ class ProcessesAnswer(msgspec.Struct, frozen=True):
     processes: list[ProcessRow]  # the keeper of each job first, then what is below it
 
 
-class EventsSince(msgspec.Struct, tag_field="verb", tag="events", frozen=True):
-    """Follow a run: its metrics rows and state since a revision of the store (for `tail` and `run --wait`)."""
+class Processes(Question[ProcessesAnswer], tag="processes", frozen=True):
+    """Ask which processes a run's jobs have now."""
 
     run: str
-    after_step: Whole = -1
-    limit: Whole = 1000
 
 
 class StepRow(msgspec.Struct, frozen=True):
@@ -180,13 +173,21 @@ class EventsAnswer(msgspec.Struct, frozen=True):
     revision: int
 
 
-class Sql(msgspec.Struct, tag_field="verb", tag="sql", frozen=True):
-    query: str
+class EventsSince(Question[EventsAnswer], tag="events", frozen=True):
+    """Follow a run: its metrics rows and state since a revision of the store (for `tail` and `run --wait`)."""
+
+    run: str
+    after_step: Whole = -1
     limit: Whole = 1000
-    timeout_s: float = 10.0
 
 
 class SqlAnswer(msgspec.Struct, frozen=True):
     columns: list[str]
     rows: list[list[Any]]
     cut: bool  # there were more rows than the limit
+
+
+class Sql(Question[SqlAnswer], tag="sql", frozen=True):
+    query: str
+    limit: Whole = 1000
+    timeout_s: float = 10.0

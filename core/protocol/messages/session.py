@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from finetop.core.protocol.messages.limits import Large
+from finetop.core.protocol.messages.limits import Done, Large
 from finetop.core.protocol.notices import Notice, Way
-
-
-class Hello(msgspec.Struct, tag_field="verb", tag="hello", frozen=True):
-    pass
+from finetop.core.protocol.request import Order, Question
 
 
 class HelloAnswer(msgspec.Struct, frozen=True):
@@ -23,12 +20,8 @@ class HelloAnswer(msgspec.Struct, frozen=True):
     spare: str = ""  # the process that waits for the next job, in words
 
 
-class Changes(msgspec.Struct, tag_field="verb", tag="changes", frozen=True):
-    """Wait until the store is newer than `since`, or what it says of one run, or for `timeout_s`."""
-
-    since: Large
-    timeout_s: float = 20.0
-    run: str = ""  # name or number; without it, of all
+class Hello(Question[HelloAnswer], tag="hello", frozen=True):
+    pass
 
 
 class ChangesAnswer(msgspec.Struct, frozen=True):
@@ -39,11 +32,12 @@ class ChangesAnswer(msgspec.Struct, frozen=True):
     to_triage: int = 0  # runs whose regression nobody has looked at
 
 
-class Notices(msgspec.Struct, tag_field="verb", tag="notices", frozen=True):
-    """What has happened that a person may want to hear of, newer than a number."""
+class Changes(Question[ChangesAnswer], tag="changes", frozen=True):
+    """Wait until the store is newer than `since`, or what it says of one run, or for `timeout_s`."""
 
-    after: int = 0
-    limit: int = 50
+    since: Large
+    timeout_s: float = 20.0
+    run: str = ""  # name or number; without it, of all
 
 
 class NoticesAnswer(msgspec.Struct, frozen=True):
@@ -52,8 +46,11 @@ class NoticesAnswer(msgspec.Struct, frozen=True):
     ways: list[Way] = []  # those that it asks for, and those that messages went before
 
 
-class SendTest(msgspec.Struct, tag_field="verb", tag="send-test", frozen=True):
-    """Send a test message by every way that settings.yaml names, and wait for what comes of it."""
+class Notices(Question[NoticesAnswer], tag="notices", frozen=True):
+    """What has happened that a person may want to hear of, newer than a number."""
+
+    after: int = 0
+    limit: int = 50
 
 
 class Tested(msgspec.Struct, frozen=True):
@@ -67,5 +64,9 @@ class SendTestAnswer(msgspec.Struct, frozen=True):
     tested: list[Tested]
 
 
-class Shutdown(msgspec.Struct, tag_field="verb", tag="shutdown", frozen=True):
+class SendTest(Order[SendTestAnswer], tag="send-test", frozen=True):
+    """Send a test message by every way that settings.yaml names, and wait for what comes of it."""
+
+
+class Shutdown(Order[Done], tag="shutdown", frozen=True):
     """End the supervisor. Jobs go on; the next client starts another that adopts them."""

@@ -7,16 +7,7 @@ from typing import Any
 import msgspec
 
 from finetop.core.protocol.messages.limits import PRIORITIES, Priority, Whole
-
-
-class Submit(msgspec.Struct, tag_field="verb", tag="submit", frozen=True):
-    """Queue a run. `recipe` is resolved (all defaults), `source` the text it came from."""
-
-    recipe: dict[str, Any]
-    source: str
-    name: str  # wanted; a number is added when it is taken
-    held: bool = False  # until it is released
-    priority: Priority = PRIORITIES["normal"]
+from finetop.core.protocol.request import Order
 
 
 class SubmitAnswer(msgspec.Struct, frozen=True):
@@ -26,6 +17,16 @@ class SubmitAnswer(msgspec.Struct, frozen=True):
     held: bool = False
 
 
+class Submit(Order[SubmitAnswer], tag="submit", frozen=True):
+    """Queue a run. `recipe` is resolved (all defaults), `source` the text it came from."""
+
+    recipe: dict[str, Any]
+    source: str
+    name: str  # wanted; a number is added when it is taken
+    held: bool = False  # until it is released
+    priority: Priority = PRIORITIES["normal"]
+
+
 class Stage(msgspec.Struct, frozen=True):
     """One run of a chain. Its recipe may name another stage as a model: `stage:NAME`."""
 
@@ -33,7 +34,11 @@ class Stage(msgspec.Struct, frozen=True):
     recipe: dict[str, Any]
 
 
-class SubmitChain(msgspec.Struct, tag_field="verb", tag="chain", frozen=True):
+class SubmitChainAnswer(msgspec.Struct, frozen=True):
+    runs: list[SubmitAnswer]
+
+
+class SubmitChain(Order[SubmitChainAnswer], tag="chain", frozen=True):
     """Queue the runs of a chain, each named NAME.STAGE; one starts when those that it begins from have finished."""
 
     name: str  # wanted; a number is added when a stage's name is taken
@@ -44,10 +49,6 @@ class SubmitChain(msgspec.Struct, tag_field="verb", tag="chain", frozen=True):
     priority: Priority = PRIORITIES["normal"]
 
 
-class SubmitChainAnswer(msgspec.Struct, frozen=True):
-    runs: list[SubmitAnswer]
-
-
 class SweepRun(msgspec.Struct, frozen=True):
     """One run of a sweep."""
 
@@ -56,7 +57,12 @@ class SweepRun(msgspec.Struct, frozen=True):
     tags: list[str] = []  # of its own: `select.by/random`, `rows/200` of a curve over selected rows
 
 
-class SubmitSweep(msgspec.Struct, tag_field="verb", tag="submit-sweep", frozen=True):
+class SubmitSweepAnswer(msgspec.Struct, frozen=True):
+    sweep: str
+    runs: list[SubmitAnswer]
+
+
+class SubmitSweep(Order[SubmitSweepAnswer], tag="submit-sweep", frozen=True):
     """Queue the runs of a sweep, all or none; the tag `sweep/NAME` ties them together."""
 
     name: str  # wanted; a number is added when there is such a sweep
@@ -66,12 +72,14 @@ class SubmitSweep(msgspec.Struct, tag_field="verb", tag="submit-sweep", frozen=T
     priority: Priority = PRIORITIES["normal"]
 
 
-class SubmitSweepAnswer(msgspec.Struct, frozen=True):
-    sweep: str
-    runs: list[SubmitAnswer]
+class ResumeAnswer(msgspec.Struct, frozen=True):
+    run: str
+    step: int  # 0: it begins anew, as there is no checkpoint
+    changes: list[str]  # what was changed in the recipe, in words
+    place: int
 
 
-class Resume(msgspec.Struct, tag_field="verb", tag="resume", frozen=True):
+class Resume(Order[ResumeAnswer], tag="resume", frozen=True):
     """Queue a run to go on from one of its checkpoints (None: the newest), in the same folder."""
 
     run: str
@@ -80,14 +88,13 @@ class Resume(msgspec.Struct, tag_field="verb", tag="resume", frozen=True):
     anyway: bool = False  # also with other data, and where later checkpoints are lost
 
 
-class ResumeAnswer(msgspec.Struct, frozen=True):
+class ExportAnswer(msgspec.Struct, frozen=True):
+    job_id: int
     run: str
-    step: int  # 0: it begins anew, as there is no checkpoint
-    changes: list[str]  # what was changed in the recipe, in words
-    place: int
+    step: int
 
 
-class Export(msgspec.Struct, tag_field="verb", tag="export", frozen=True):
+class Export(Order[ExportAnswer], tag="export", frozen=True):
     """Queue the writing of a run's checkpoint as one whole model (step None: the best it kept, else the newest)."""
 
     run: str
@@ -97,13 +104,13 @@ class Export(msgspec.Struct, tag_field="verb", tag="export", frozen=True):
     remedy: str = ""  # what this remedy made of the checkpoint, in place of it
 
 
-class ExportAnswer(msgspec.Struct, frozen=True):
-    job_id: int
-    run: str
-    step: int
+class ImportAnswer(msgspec.Struct, frozen=True):
+    run_id: int
+    name: str
+    reused: bool
 
 
-class Import(msgspec.Struct, tag_field="verb", tag="import", frozen=True):
+class Import(Order[ImportAnswer], tag="import", frozen=True):
     """Adopt a model that was made elsewhere as a run. `recipe`, `source` and `name` as in Submit."""
 
     recipe: dict[str, Any]
@@ -113,9 +120,3 @@ class Import(msgspec.Struct, tag_field="verb", tag="import", frozen=True):
     steps: list[Whole]  # of the checkpoints that the folder holds now
     copy: bool = False  # its weights into the home; else they are linked
     reuse: bool = False  # answer with the run that this folder was adopted as before, if there is one
-
-
-class ImportAnswer(msgspec.Struct, frozen=True):
-    run_id: int
-    name: str
-    reused: bool

@@ -6,12 +6,8 @@ from typing import Any
 
 import msgspec
 
-
-class Remove(msgspec.Struct, tag_field="verb", tag="remove", frozen=True):
-    """Move runs to the home's trash; `only_show` says what would go."""
-
-    runs: list[str]
-    only_show: bool = False
+from finetop.core.protocol.messages.limits import Done
+from finetop.core.protocol.request import Order, Question
 
 
 class Removed(msgspec.Struct, frozen=True):
@@ -26,8 +22,11 @@ class RemoveAnswer(msgspec.Struct, frozen=True):
     runs: list[Removed]
 
 
-class Trash(msgspec.Struct, tag_field="verb", tag="trash", frozen=True):
-    """What lies in the trash."""
+class Remove(Order[RemoveAnswer], tag="remove", frozen=True):
+    """Move runs to the home's trash; `only_show` says what would go."""
+
+    runs: list[str]
+    only_show: bool = False
 
 
 class Trashed(msgspec.Struct, frozen=True):
@@ -42,26 +41,20 @@ class TrashAnswer(msgspec.Struct, frozen=True):
     runs: list[Trashed]  # the newest first
 
 
-class Restore(msgspec.Struct, tag_field="verb", tag="restore", frozen=True):
+class Trash(Question[TrashAnswer], tag="trash", frozen=True):
+    """What lies in the trash."""
+
+
+class Restore(Order[Done], tag="restore", frozen=True):
     """Bring a run back from the trash."""
 
     run: str  # name or number
 
 
-class EmptyTrash(msgspec.Struct, tag_field="verb", tag="empty-trash", frozen=True):
+class EmptyTrash(Order[Done], tag="empty-trash", frozen=True):
     """Remove for good what lies in the trash, of it these folders alone: those that a person has seen."""
 
     folders: list[str]
-
-
-class Clean(msgspec.Struct, tag_field="verb", tag="clean", frozen=True):
-    """What of checkpoints and caches goes by the home's settings; `keep` overrides them (see recipe/home_settings.py).
-
-    Without `shown` nothing is touched; with it, what goes and is among these paths is taken away.
-    """
-
-    keep: dict[str, Any] = {}
-    shown: list[str] | None = None
 
 
 class CleanItem(msgspec.Struct, frozen=True):
@@ -74,3 +67,13 @@ class CleanItem(msgspec.Struct, frozen=True):
 
 class CleanAnswer(msgspec.Struct, frozen=True):
     items: list[CleanItem]
+
+
+class Clean(Order[CleanAnswer], tag="clean", frozen=True):
+    """What of checkpoints and caches goes by the home's settings; `keep` overrides them (see recipe/home_settings.py).
+
+    Without `shown` nothing is touched; with it, what goes and is among these paths is taken away.
+    """
+
+    keep: dict[str, Any] = {}
+    shown: list[str] | None = None

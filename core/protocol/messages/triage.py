@@ -11,6 +11,7 @@ import msgspec
 
 from finetop.core.protocol.check_result import Flip
 from finetop.core.protocol.messages.limits import Whole
+from finetop.core.protocol.request import Order, Question
 
 StandingState = Literal["new", "looking", "accepted", "fixed"]
 Kind = Literal["", "lost", "won"]
@@ -68,14 +69,6 @@ class TriageRow(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.name if is_last else f"{self.name}@{self.step}"
 
 
-class Triage(msgspec.Struct, tag_field="verb", tag="triage", frozen=True, omit_defaults=True):
-    """A page of the table of triage: new regressions first, worst first, then those that people know of."""
-
-    filter: str = ""
-    offset: int = 0
-    limit: int = 100
-
-
 class TriageAnswer(msgspec.Struct, frozen=True):
     rows: list[TriageRow]
     tasks: list[str]  # of these rows, the worst first
@@ -90,6 +83,14 @@ class TriageAnswer(msgspec.Struct, frozen=True):
     newest: str = ""  # the run that was checked last, and when
     newest_at: float = 0.0
     revision: int = 0
+
+
+class Triage(Question[TriageAnswer], tag="triage", frozen=True, omit_defaults=True):
+    """A page of the table of triage: new regressions first, worst first, then those that people know of."""
+
+    filter: str = ""
+    offset: int = 0
+    limit: int = 100
 
 
 class TaskFacts(msgspec.Struct, frozen=True):
@@ -117,12 +118,6 @@ class CurvePoint(msgspec.Struct, frozen=True, array_like=True):
     mark: str  # lost, kept, open; of the whole: lost where it is REGRESSED, kept where it is OK
 
 
-class TriageRun(msgspec.Struct, tag_field="verb", tag="triage-run", frozen=True):
-    """One run turned: a task a row."""
-
-    run: str
-
-
 class TriageRunAnswer(msgspec.Struct, frozen=True):
     row: TriageRow
     columns: list[str]  # the tasks in the order of its cells
@@ -131,6 +126,12 @@ class TriageRunAnswer(msgspec.Struct, frozen=True):
     not_looked_at: list[int]  # checkpoints that were never checked
     item_s: float | None = None  # what an item took in that check, all in all; None where it is not known
     newest: int | None = None  # the step that a check of the run looks at; None where no checkpoint is kept
+
+
+class TriageRun(Question[TriageRunAnswer], tag="triage-run", frozen=True):
+    """One run turned: a task a row."""
+
+    run: str
 
 
 class ItemKind(msgspec.Struct, frozen=True):
@@ -143,14 +144,6 @@ class ItemKind(msgspec.Struct, frozen=True):
     task: str = ""
 
 
-class LookAtCell(msgspec.Struct, tag_field="verb", tag="triage-cell", frozen=True):
-    """Everything about one cell of the table; task "" is the run as a whole."""
-
-    run: str
-    task: str = ""
-    items: int = 6
-
-
 class CellAnswer(msgspec.Struct, frozen=True):
     facts: TaskFacts
     kinds: list[ItemKind]  # most lost first; of the whole, its tasks
@@ -161,7 +154,24 @@ class CellAnswer(msgspec.Struct, frozen=True):
     not_looked_at: list[int]  # checkpoints that were never checked
 
 
-class LostItems(msgspec.Struct, tag_field="verb", tag="lost-items", frozen=True, omit_defaults=True):
+class LookAtCell(Question[CellAnswer], tag="triage-cell", frozen=True):
+    """Everything about one cell of the table; task "" is the run as a whole."""
+
+    run: str
+    task: str = ""
+    items: int = 6
+
+
+class LostItemsAnswer(msgspec.Struct, frozen=True):
+    check_id: int
+    items: list[Flip]
+    matching: int
+    lost: int  # of the task, whatever the filter
+    won: int
+    kinds: list[ItemKind]
+
+
+class LostItems(Question[LostItemsAnswer], tag="lost-items", frozen=True, omit_defaults=True):
     """Items that flipped, both ways, lost ones first, the surest on top."""
 
     run: str
@@ -175,16 +185,16 @@ class LostItems(msgspec.Struct, tag_field="verb", tag="lost-items", frozen=True,
     limit: int = 100
 
 
-class LostItemsAnswer(msgspec.Struct, frozen=True):
-    check_id: int
-    items: list[Flip]
-    matching: int
-    lost: int  # of the task, whatever the filter
-    won: int
-    kinds: list[ItemKind]
+class ItemAnswer(msgspec.Struct, frozen=True):
+    item: Flip
+    choices: list[str]  # none: it was answered in words
+    steps: list[tuple[int | None, bool]]  # checked steps at which it was asked, and whether it was lost there
+    also: list[str]  # a few of the other runs of the same base that lost it
+    methods: list[tuple[str, int, int]]  # method, other runs that lost it, other runs that were asked it
+    of_kind: ItemKind
 
 
-class LookAtItem(msgspec.Struct, tag_field="verb", tag="lost-item", frozen=True):
+class LookAtItem(Question[ItemAnswer], tag="lost-item", frozen=True):
     """One item whole."""
 
     run: str
@@ -192,32 +202,17 @@ class LookAtItem(msgspec.Struct, tag_field="verb", tag="lost-item", frozen=True)
     item: str
 
 
-class ItemAnswer(msgspec.Struct, frozen=True):
-    item: Flip
-    choices: list[str]  # none: it was answered in words, or checked before choices were kept
-    steps: list[tuple[int | None, bool]]  # checked steps at which it was asked, and whether it was lost there
-    also: list[str]  # a few of the other runs of the same base that lost it
-    methods: list[tuple[str, int, int]]  # method, other runs that lost it, other runs that were asked it
-    of_kind: ItemKind
-
-
-class SetStanding(msgspec.Struct, tag_field="verb", tag="set-standing", frozen=True):
-    """Say how a regression is seen: it is looked at, accepted for a reason, fixed by a run, or new again."""
-
-    run: str
-    task: str = ""
-    standing: Standing = Standing()
-
-
 class SetStandingAnswer(msgspec.Struct, frozen=True):
     message: str
     before: Standing  # what to set to undo it
 
 
-class Earlier(msgspec.Struct, tag_field="verb", tag="earlier", frozen=True):
-    """What it takes to tell since which checkpoint a run has regressed: see check/curve.py."""
+class SetStanding(Order[SetStandingAnswer], tag="set-standing", frozen=True):
+    """Say how a regression is seen: it is looked at, accepted for a reason, fixed by a run, or new again."""
 
     run: str
+    task: str = ""
+    standing: Standing = Standing()
 
 
 class EarlierAnswer(msgspec.Struct, frozen=True):
@@ -228,14 +223,20 @@ class EarlierAnswer(msgspec.Struct, frozen=True):
     look_s: float | None = None  # what one took; None where nobody knows
 
 
-class LookEarlier(msgspec.Struct, tag_field="verb", tag="look-earlier", frozen=True):
-    """Queue the look at the checkpoint that tells most about since when a run has regressed."""
+class Earlier(Question[EarlierAnswer], tag="earlier", frozen=True):
+    """What it takes to tell since which checkpoint a run has regressed: see check/curve.py."""
 
     run: str
-    on: bool = False  # and when that has ended the next, until it is known
 
 
 class LookEarlierAnswer(msgspec.Struct, frozen=True):
     run: str
     step: Whole | None  # None: nothing is to be looked at any more
     message: str
+
+
+class LookEarlier(Order[LookEarlierAnswer], tag="look-earlier", frozen=True):
+    """Queue the look at the checkpoint that tells most about since when a run has regressed."""
+
+    run: str
+    on: bool = False  # and when that has ended the next, until it is known

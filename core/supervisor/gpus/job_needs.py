@@ -14,10 +14,9 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.errors import FinetopError
-from finetop.core.recipe.references import references, replaced
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.references import references
 from finetop.core.store import runs
 from finetop.core.supervisor.gpus.placement import Want
 
@@ -98,7 +97,7 @@ def on_base(connection: duckdb.DuckDBPyConnection, recipe: dict[str, Any]) -> di
         parent = references({"model": recipe["model"], "objective": {}}).get("model.id")
         if parent is None or parent.kind != "run" or not parent.name.isdecimal():
             break
-        recipe = replaced(recipe, "model.id", runs.recipe(connection, int(parent.name))["model"]["id"])
+        recipe = with_settings(recipe, {"model.id": runs.recipe(connection, int(parent.name))["model"]["id"]})
     return recipe
 
 
@@ -110,9 +109,9 @@ def estimate(home: Home, verb: str, resolved: dict[str, Any], card_gib: float) -
     from finetop.core.preflight.plan import inputs
     from finetop.core.preflight.plan.estimate import estimate as plan
     from finetop.core.preflight.plan.machine import Machine
-    from finetop.core.recipe.load import recipe_from_json
+    from finetop.core.recipe.load import recipe_from_mapping
 
-    recipe = recipe_from_json(msgspec.json.encode(resolved), "the recipe", to_train=False)
+    recipe = recipe_from_mapping(resolved, to_train=False)
     config = inputs.find_config(recipe.model, home).config
     made = plan(recipe, config, Machine("gpu", "a GPU", card_gib * GIB), gpus=1)
     match verb:

@@ -16,11 +16,11 @@ from msgspec.structs import replace
 
 from finetop.core.protocol import runs as data
 from finetop.core.runtime import gpus as nvml
-from finetop.core.runtime.gpus import Gpu, Seen
+from finetop.core.runtime.gpus import Gpu, GpuReading
 from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.gpus.job_needs import Planner, want_of
-from finetop.core.supervisor.gpus.monitor import Live, Look, Watch
+from finetop.core.supervisor.gpus.monitor import Look, Watch
 from finetop.core.supervisor.gpus.placement import Decision, Placement, Rules, Waiting, Want, decide, place
 from finetop.core.supervisor.gpus.usage import Use, card_of, uninvited, use_of
 from finetop.core.supervisor.state import TRY_AGAIN_S, Pool, Sample
@@ -51,8 +51,8 @@ def tend(supervisor: Supervisor) -> None:
         functions = nvml.load()
         if functions is None:
             return
-        pool.watch = Watch(functions, known_of(supervisor.live))
-    live = tuple(Live(job.id, supervisor.home.root / job.folder, job.attempt) for job in supervisor.live)
+        pool.watch = Watch(functions, supervisor.launcher, known_of(supervisor.live))
+    live = tuple(supervisor.attempt(job) for job in supervisor.live)
     if {one.job for one in pool.watch.live} - {one.job for one in live}:
         pool.stale_until = now
         pool.watch.soon()
@@ -94,7 +94,7 @@ def uses_of(look: Look, held: Sequence[Held]) -> dict[str, Use]:
     return {gpu.uuid: use_of(gpu, held, look.owners, sees_all=look.sees_all) for gpu in look.seen.gpus}
 
 
-def faults_of(seen: Seen) -> list[tuple[str, str]]:
+def faults_of(seen: GpuReading) -> list[tuple[str, str]]:
     return [(gpu.uuid, gpu.trouble) for gpu in seen.gpus if gpu.fault]
 
 

@@ -58,7 +58,7 @@ def use_of(gpu: Gpu, held: Sequence[Held], owners: Mapping[int, int], *, sees_al
 
 
 def uninvited(gpus: Iterable[Gpu], held: Sequence[Held], owners: Mapping[int, int]) -> list[Held]:
-    """List GPUs that our jobs use without having been given them: those of an older finetop. They count as whole."""
+    """List GPUs that our jobs use without having been given them. They count as whole."""
     given = {(job, share.uuid) for job, share in held}
     return [
         (job, Share(gpu.uuid, gpu.index, gpu.name, None))

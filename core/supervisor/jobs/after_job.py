@@ -14,8 +14,9 @@ from finetop.core.runtime import job_folder
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import approaches, checks, claims, jobs, notices, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs import resume_point
 from finetop.core.supervisor.queue import retry as retrying
-from finetop.core.supervisor.requests import bisect, resume
+from finetop.core.supervisor.requests import bisect
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +44,7 @@ def onward(root: Path, job: Job) -> Onward | None:
     if job.verb != "train":
         return None
     try:
-        return resume.choose(job_folder.run_folder_of(root / job.folder), job.run_name, None)
+        return resume_point.choose(job_folder.run_folder_of(root / job.folder), job.run_name, None)
     except FinetopError:  # its checkpoints have no trainer's state
         return None
 
@@ -103,7 +104,7 @@ def _onward_args(supervisor: Supervisor, job: Job, onward: Onward | None) -> dic
         return own
     if onward is None:
         return None
-    return resume.resume_args(job_folder.run_folder_of(supervisor.home.root / job.folder), *onward)
+    return resume_point.resume_args(job_folder.run_folder_of(supervisor.home.root / job.folder), *onward)
 
 
 def _largest_checkpoint(connection: duckdb.DuckDBPyConnection, run_id: int) -> int:

@@ -1,4 +1,4 @@
-"""How a job ended, in words: from the keeper's record, the job's own last word, its log, and what was asked of it."""
+"""How a job ended, in words: from its exit record, the job's own last word, its log, and what was asked of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol import events
     from finetop.core.store.jobs import Job
-    from finetop.core.supervisor.jobs.launch_local import Exit
+    from finetop.core.supervisor.jobs.launcher import Exit
 
 HUNG = "hung"  # what is asked of a job that is to be killed because it hangs
 LINES, LINE_LIMIT = 8, 200  # of the log's end that are kept with the state
@@ -29,13 +29,13 @@ NEAR = 0.9  # of the memory that may be used: who held so much may have been kil
 def ending(
     job: Job, facts: Exit | None, said: events.Ended | None, log: list[str], *, rebooted: bool
 ) -> data.State:
-    """Name how a job ended. Without the keeper's record it is lost.
+    """Name how a job ended. Without an exit record it is lost.
 
     Where the clock was set while it ran, its beginning is moved: what it ran for stays true.
     """
     assert isinstance(job.state, data.Running)
     since = job.state.since if facts is None or facts.ran_s is None else facts.ended - facts.ran_s
-    if facts is None and job.asked == "kill":  # its keeper did not answer, and was killed with it
+    if facts is None and job.asked == "kill":  # who watched it did not answer, and was killed with it
         return data.Stopped(ended=time.time(), how="kill", since=since)
     if facts is None:
         if rebooted:
@@ -130,13 +130,13 @@ def _of_signal(facts: Exit, log: list[str]) -> failures.Cause:
     return failures.Cause("killed", f"killed by signal {facts.signal}", hint)
 
 
-def last_lines(folder: Path, facts: Exit | None) -> list[str]:
+def last_lines(log: Path, facts: Exit | None) -> list[str]:
     """Read the last few lines of a job's log, each cut; of a progress bar, what it showed last.
 
     Of a crash in native code, where Python was: the frames of the thread that crashed, innermost first.
     """
     try:
-        with open_regular(folder / "log.txt") as file:
+        with open_regular(log) as file:
             file.seek(max(0, file.seek(0, 2) - READ_BYTES))
             lines = file.read().decode("utf-8", "replace").strip().split("\n")
     except OSError:

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from finetop.core.protocol import runs as data
-from finetop.core.runtime import processes, stack_dumps
-from finetop.core.runtime.files import open_regular
+from finetop.core.runtime import stack_dumps
+from finetop.core.runtime.files import open_regular, size_of
 from finetop.core.store import jobs, notices, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.io_thread import aside
-from finetop.core.supervisor.jobs import launch_local
 from finetop.core.supervisor.jobs.exit_reason import HUNG
 from finetop.core.supervisor.state import ProcessUse, Vital
 from finetop.core.wording import pulse
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finetop.core.store.jobs import Job
+    from finetop.core.supervisor.jobs.launcher import Usage
     from finetop.core.supervisor.state import Supervisor
 
 LOOK_S = 2.0  # between two looks
@@ -51,7 +51,7 @@ STACKS_S = 15.0  # in which the stacks of all ranks are written, or never
 def adopt(supervisor: Supervisor) -> None:
     """Take over what the last supervisor saw: of a job that has told nothing since, the silence goes on."""
     for job in jobs.live(supervisor.connection):
-        size = launch_local.size_of(supervisor.home.root / job.folder / "events.jsonl")
+        size = size_of(supervisor.home.root / job.folder / "events.jsonl")
         if isinstance(job.state, data.Running) and size == jobs.bytes_read(supervisor.connection, job.id):
             supervisor.vitals[job.id] = Vital(job.attempt, size, job.state.silent_s)
 
@@ -64,7 +64,7 @@ async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
     if passed < min(LOOK_S, wanted.after_s / 5):
         return
     supervisor.vitals_at = now
-    seen: dict[int, processes.Process] = {}
+    silent: list[tuple[Job, Vital]] = []
     for job in supervisor.live:
         vital, size = supervisor.vitals.get(job.id), sizes[job.id]
         if vital is None or (vital.attempt, vital.size) != (job.attempt, size):
@@ -73,28 +73,22 @@ async def look(supervisor: Supervisor, sizes: Mapping[int, int]) -> None:
             continue
         vital.silent_s += min(passed, MOST_S)
         if vital.silent_s >= min(10 * LOOK_S, wanted.after_s / 4):
-            seen = seen or processes.look()
-            await _judge(supervisor, job, vital, seen, min(passed, MOST_S))
+            silent.append((job, vital))
+    if silent:
+        attempts = [supervisor.attempt(job) for job, _ in silent]
+        usages = await aside(partial(supervisor.launcher.usage, attempts))
+        for job, vital in silent:
+            if (usage := usages.get(job.id)) is not None:
+                await _judge(supervisor, job, vital, usage, min(passed, MOST_S))
     for gone in supervisor.vitals.keys() - {job.id for job in supervisor.live}:
         del supervisor.vitals[gone]
 
 
-async def _judge(
-    supervisor: Supervisor, job: Job, vital: Vital, seen: dict[int, processes.Process], passed: float
-) -> None:
-    """Look at a silent job's processes, and say what has become of it."""
-    folder = supervisor.home.root / job.folder
-    known = await aside(partial(launch_local.record, folder, job.attempt))
-    if known is None or int(known["pid"]) not in seen:
-        return  # it has no keeper yet, or no more
-    tree = processes.below(int(known["pid"]), seen)
-    main = seen.get(int(known["job_pid"]))
-    is_stopped = main is not None and main.state == processes.STOPPED
-    vital.stopped_s = vital.stopped_s + passed if is_stopped else 0.0
-    moved = processes.bytes_moved(process.pid for process in tree)
-    vital.uses.append(ProcessUse(vital.silent_s, sum(process.cpu_s for process in tree), moved))
-    waits = main is not None and main.state == processes.WAITS_FOR_DEVICE
-    evidence = evidence_of(vital.uses, waits=waits, gpu=gpu_busy(supervisor, job))
+async def _judge(supervisor: Supervisor, job: Job, vital: Vital, usage: Usage, passed: float) -> None:
+    """Say by what its processes use what has become of a silent job."""
+    vital.stopped_s = vital.stopped_s + passed if usage.is_stopped else 0.0
+    vital.uses.append(ProcessUse(vital.silent_s, usage.cpu_s, usage.bytes_moved))
+    evidence = evidence_of(vital.uses, waits=usage.waits_for_device, gpu=gpu_busy(supervisor, job))
     state = jobs.state_of(supervisor.connection, job.id)
     if not isinstance(state, data.Running):
         return
@@ -103,7 +97,7 @@ async def _judge(
     found = judge(usual, vital.silent_s, vital.stopped_s, is_idle=evidence == IDLE, after_s=wanted.after_s)
     frames = state.frames
     if found == "hung":
-        frames = await _stacks_of(folder, job, vital) or frames
+        frames = await _stacks_of(supervisor, job, vital) or frames
     state = msgspec.structs.replace(state, pulse=found, usual_s=usual, evidence=evidence, frames=frames)
     _show(supervisor, job, vital, state)
     if found == "hung" and wanted.then == "kill" and not job.asked:
@@ -165,12 +159,13 @@ def evidence_of(uses: deque[ProcessUse], *, waits: bool, gpu: float | None = Non
     return f"its processes use {100 * share:.0f} % of a core{of_gpu}"
 
 
-async def _stacks_of(folder: Path, job: Job, vital: Vital) -> list[str]:
+async def _stacks_of(supervisor: Supervisor, job: Job, vital: Vital) -> list[str]:
     """Have a hung job write its stacks into its log, once; and read where it is, as soon as that is written."""
-    log = folder / "log.txt"
+    attempt = supervisor.attempt(job)
+    log = supervisor.launcher.logs(attempt.folder)
     if vital.asked_at is None:
-        vital.asked_at, vital.log_size = vital.silent_s, await aside(partial(launch_local.size_of, log))
-        await aside(partial(launch_local.send, folder, job.attempt, "stacks"))
+        vital.asked_at, vital.log_size = vital.silent_s, await aside(partial(size_of, log))
+        await aside(partial(supervisor.launcher.signal, attempt, "stacks"))
         return []
     if vital.silent_s > vital.asked_at + STACKS_S:
         return []

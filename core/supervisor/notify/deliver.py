@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from finetop.core.errors import BadInput, EnvironmentTrouble, FinetopError
-from finetop.core.runtime import processes
+from finetop.core.runtime import child
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.runtime.files import open_regular
 from finetop.core.runtime.webhook_url import is_fine
@@ -91,32 +91,16 @@ async def send(tell: Tell, way: str, text: str) -> tuple[bool, str]:
         asked |= {"command": tell.command} if way == "command" else {"address": of(tell)}
     except FinetopError as error:
         return False, str(error)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "finetop.core.supervisor.notify.send",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    said = b""
     try:
         async with asyncio.timeout(tell.limit_s + GRACE_S):
-            said, _ = await process.communicate(msgspec.json.encode(asked) + b"\n")
-    except TimeoutError:
-        pass
-    finally:
-        if process.returncode is None:
             # it is the parent of all that it has started, or took them up
-            processes.kill([*processes.descendants(process.pid), process.pid])
-            await process.wait()
-            if process.stdout is not None:
-                await process.stdout.read()  # to its end, which closes the pipe
-    words = said.decode("utf-8", "replace").strip()[-SAID:]
-    if process.returncode == 0:
-        return True, words
-    return False, words or f"it took longer than {tell.limit_s:g} s"
+            answer = await child.answer(
+                "finetop.core.supervisor.notify.send", asked=msgspec.json.encode(asked) + b"\n"
+            )
+    except TimeoutError:
+        return False, f"it took longer than {tell.limit_s:g} s"
+    words = (answer.output + answer.errors).decode("utf-8", "replace").strip()[-SAID:]
+    return answer.code == 0, words or ("" if answer.code == 0 else f"it took longer than {tell.limit_s:g} s")
 
 
 def of(tell: Tell) -> str:

@@ -1,4 +1,4 @@
-"""Which waiting jobs may start now, first on top; why the others may not, in words."""
+"""Which waiting jobs may start now, first on top, and why the others may not, in words; quiet hours are kept."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import time
 from typing import TYPE_CHECKING
 
 from finetop.core.protocol.messages.limits import HELD
+from finetop.core.recipe import quiet_hours
 from finetop.core.recipe.quiet_hours import clock
 from finetop.core.store import jobs, parents, queue_order
+from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs import ask_job
 from finetop.core.wording.queue import QUEUE_HELD
 from finetop.core.wording.units import gib_of
 
@@ -77,3 +80,16 @@ def free_bytes(folder: Path) -> int:
 def why(supervisor: Supervisor) -> dict[int, str]:
     """Say of waiting jobs why they do: by the queue's own rules, else for want of a place to run."""
     return {**supervisor.unplaced, **supervisor.why}
+
+
+def keep(supervisor: Supervisor, now: float) -> None:
+    """Note when the quiet hours around now end; let what runs rest in them, if it is to."""
+    quiet = supervisor.settings.quiet_hours
+    supervisor.quiet_until = None if quiet is None else quiet_hours.until(quiet, now)
+    if supervisor.quiet_until is None or quiet is None or not quiet.pause:
+        return
+    for job in supervisor.live:
+        if not job.asked and ask_job.goes_on_later(supervisor.connection, job):
+            with transaction(supervisor.connection):
+                ask_job.ask(supervisor.connection, job, "rest")
+            supervisor.touch()

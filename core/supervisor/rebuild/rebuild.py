@@ -23,7 +23,6 @@ from finetop.core.runtime.locks import take_lock
 from finetop.core.store import backups, checks, delete_run, ingest, jobs, recipe_settings, run_records, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor.jobs.attempt_events import SinceStart
-from finetop.core.supervisor.rebuild import legacy_records
 
 if TYPE_CHECKING:
     import duckdb
@@ -83,8 +82,7 @@ def rebuild(home: Home) -> Rebuilt:
         connection = open_store(fresh)
         try:
             _take_globals(connection, home)
-            # an older finetop's runs last: their checks get numbers that no other has
-            for folder in sorted(run_folders(home), key=is_older):
+            for folder in run_folders(home):
                 try:
                     made.jobs += take_run(connection, home, folder)
                 except FinetopError as error:
@@ -114,14 +112,6 @@ def run_folders(home: Home) -> list[Path]:
     return sorted(found, key=lambda folder: (number_of(folder), folder.name))
 
 
-def is_older(folder: Path) -> bool:
-    """Say if a run's folder was made by a finetop that wrote no record."""
-    try:
-        return b'"store":' not in (folder / "run.json").read_bytes()
-    except OSError:
-        return False
-
-
 def was_never_queued(folder: Path) -> bool:
     """Say if finetop was killed while it made this folder: it holds nothing yet but what a run begins with."""
     try:
@@ -129,8 +119,8 @@ def was_never_queued(folder: Path) -> bool:
         if "run.json" not in names:
             return names <= {"recipe.yaml"}
         record = msgspec.json.decode((folder / "run.json").read_bytes())
-        return names == {"recipe.yaml", "run.json"} and record["format"] > 1 and "store" not in record
-    except (OSError, msgspec.DecodeError, TypeError, KeyError):
+        return names == {"recipe.yaml", "run.json"} and "store" not in record
+    except (OSError, msgspec.DecodeError, TypeError):
         return False
 
 
@@ -144,7 +134,7 @@ def take_run(connection: duckdb.DuckDBPyConnection, home: Home, folder: Path) ->
 
     Raises BadInput when its run.json can't be used; nothing of it is in the store then.
     """
-    record = read_record(home, folder)
+    record = read_record(folder)
     store = record["store"]
     with transaction(connection):
         _insert(connection, "runs", _run_row(record, folder, home))
@@ -177,8 +167,8 @@ def _take_events(connection: duckdb.DuckDBPyConnection, job_id: int, file: Path)
             return
 
 
-def read_record(home: Home, folder: Path) -> dict[str, Any]:
-    """Read a run's run.json, or make up what an older finetop did not write there.
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read a run's run.json.
 
     Raises BadInput: it is damaged, of another folder, of a newer finetop, or of a run that was never queued.
     """
@@ -190,12 +180,10 @@ def read_record(home: Home, folder: Path) -> dict[str, Any]:
         record["recipe"]["model"]["id"]
     except (OSError, msgspec.DecodeError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadInput(f"its run.json can't be read ({error}).") from error
-    if format_ > run_records.FORMAT:
-        raise BadInput(f"its run.json is of format {format_}; this finetop reads up to {run_records.FORMAT}.")
+    if format_ != run_records.FORMAT:
+        raise BadInput(f"its run.json is of format {format_}; this finetop reads {run_records.FORMAT}.")
     if number != number_of(folder):
         raise BadInput(f"its run.json is of run {number}.")
-    if format_ == 1:
-        return legacy_records.record_of(home, folder, record)
     if "store" not in record:
         raise BadInput("it was never queued: finetop was killed while it made the folder.")
     return dict(record)
@@ -247,8 +235,6 @@ def _finish(connection: duckdb.DuckDBPyConnection, record: dict[str, Any], folde
     connection.execute("UPDATE runs SET brief = ? WHERE id = ?", [brief, run_id])
     runs.show_state(connection, run_id, _state_of(connection, record))
     connection.execute("DELETE FROM unrecorded WHERE run_id = ?", [run_id])
-    if record["format"] < run_records.FORMAT:
-        run_records.mark_run(connection, run_id)
 
 
 def _settle_live(

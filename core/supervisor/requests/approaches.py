@@ -193,3 +193,6 @@ def _brief(connection: duckdb.DuckDBPyConnection, comparison: store.Comparison) 
         measured,
         max(0, len(members) - measured - given_up),
     )
+
+
+ANSWERS = {protocol.SubmitApproaches: submit, protocol.Approaches: listing}

@@ -127,3 +127,6 @@ def _known(connection: duckdb.DuckDBPyConnection, run_id: int, there: Set[int]) 
     steps = sorted(kept | set(results))
     seen: dict[int, regression_step.Seen] = {step: result["verdict"] for step, result in results.items()}
     return Known(steps, seen | {step: "missing" for step in steps if step not in seen and step not in there})
+
+
+ANSWERS = {protocol.Earlier: tell, protocol.LookEarlier: look}

@@ -10,7 +10,7 @@ from finetop.core import protocol
 from finetop.core.check import regression_step
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.recipe.schema import General
-from finetop.core.store import checks, claims, jobs, runs
+from finetop.core.store import checks as store, claims, jobs, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import parent_runs
 from finetop.core.text import clean_line
@@ -45,7 +45,7 @@ def queue(
     """Queue a check inside of the caller's transaction; `more` goes into the job's args. Raises as `check`."""
     name, recipe = runs.row(connection, run_id).name, runs.recipe(connection, run_id)
     require_text(recipe, name)
-    step, path = checks.newest_checkpoint(connection, run_id, ask.step)
+    step, path = store.newest_checkpoint(connection, run_id, ask.step)
     if any(job.verb == "check" and job.is_under_way for job in jobs.of_run(connection, run_id)):
         raise Refused(f"{name} is being checked already.", hint=f"See `finetop show {name}`.")
     args: dict[str, Any] = {"step": step, "checkpoint": path, **(more or {})}
@@ -87,7 +87,7 @@ def _require_more(
     connection: duckdb.DuckDBPyConnection, run_id: int, step: int, wanted: dict[str, Any], more: list[str]
 ) -> None:
     """See that a check that is gone on with has items left to ask, as far as one was made. Raises NotFound, Refused."""
-    made = regression_step.comparable(checks.results(connection, run_id), wanted).get(step)
+    made = regression_step.comparable(store.results(connection, run_id), wanted).get(step)
     if made is None:
         return
     tasks = {task["task"]: task for task in made["tasks"] if task["mark"] != "unmeasurable"}
@@ -99,3 +99,16 @@ def _require_more(
     if all(tasks[name]["n"] >= tasks[name]["total"] for name in more or tasks):
         what = ", ".join(more) or "the suite"
         raise Refused(f"every item of {what} was asked already.", hint="Another suite has others: --suite.")
+
+
+def results(supervisor: Supervisor, ask: protocol.Checks) -> protocol.ChecksAnswer:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return protocol.ChecksAnswer(store.results(supervisor.connection, run_id))
+
+
+def flips(supervisor: Supervisor, ask: protocol.Flips) -> protocol.FlipsAnswer:
+    run_id, _ = runs.find_run(supervisor.connection, ask.run)
+    return store.flips(supervisor.connection, run_id, ask.check_id, ask.task)
+
+
+ANSWERS = {protocol.Checks: results, protocol.Flips: flips, protocol.Check: check}

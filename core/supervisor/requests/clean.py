@@ -251,3 +251,6 @@ def _forget(connection: duckdb.DuckDBPyConnection, home: Home, place: Path) -> N
                 "DELETE FROM checkpoints WHERE run_id = ? AND job_id = ? AND step = ? AND time = ?", row
             )
             run_records.mark_run(connection, row[0])
+
+
+ANSWERS = {protocol.Clean: clean}

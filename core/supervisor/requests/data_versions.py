@@ -6,7 +6,6 @@ Rows are compared in a process of its own (core/versions): a file of a million t
 from __future__ import annotations
 
 import asyncio
-import sys
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -16,6 +15,7 @@ from finetop.core.data.versions.match_sources import paired
 from finetop.core.data.versions.row_hashes import file_of
 from finetop.core.errors import EnvironmentTrouble
 from finetop.core.protocol.data_diff import Asked, File, Found, Pair
+from finetop.core.runtime import child
 from finetop.core.store import data_versions, runs
 
 if TYPE_CHECKING:
@@ -114,25 +114,16 @@ def _file(row: SourceRow) -> File:
 
 async def _find(asked: Asked) -> Found:
     """Let it be found in a process of its own. Raises EnvironmentTrouble."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "finetop.core.data.versions"),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
     try:
         async with asyncio.timeout(LIMIT_S):
-            said, error = await process.communicate(msgspec.json.encode(asked))
+            answer = await child.answer("finetop.core.data.versions", asked=msgspec.json.encode(asked))
     except TimeoutError as late:
         raise EnvironmentTrouble(
             f"comparing the rows took longer than {LIMIT_S:.0f} s.", hint="Try again when the disk is free."
         ) from late
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode:
-        last = (error.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise EnvironmentTrouble(f"the rows could not be compared: {last[:300]}")
-    return msgspec.json.decode(said, type=Found)
+    if answer.code:
+        raise EnvironmentTrouble(f"the rows could not be compared: {answer.last_error}")
+    return msgspec.json.decode(answer.output, type=Found)
+
+
+ANSWERS = {protocol.DataVersions: listing, protocol.DataOf: of_run, protocol.DataDiffer: differ}

@@ -43,3 +43,6 @@ def note(supervisor: Supervisor, ask: protocol.Note) -> protocol.NoteAnswer:
             notes.set_note(connection, run_id, now)
         supervisor.touch([run_id])
     return protocol.NoteAnswer(name, now, before)
+
+
+ANSWERS = {protocol.Tag: tag, protocol.Note: note}

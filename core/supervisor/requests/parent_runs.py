@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from finetop.core.errors import BadInput, FinetopError, NotFound, Refused
 from finetop.core.protocol import runs as data
-from finetop.core.recipe.load import recipe_from_json
-from finetop.core.recipe.references import Reference, references, replaced
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import recipe_from_mapping
+from finetop.core.recipe.references import Reference, references
 from finetop.core.store import checks, parents, runs
 from finetop.core.store.parents import Parent
 from finetop.core.train import methods
@@ -35,7 +34,7 @@ def resolve(
         except NotFound as error:
             raise NotFound(f"{key}: {error.message}", hint=error.hint) from error
         found.append(parent)
-        recipe = replaced(recipe, key, str(Reference("run", str(parent.run_id), parent.step)))
+        recipe = with_settings(recipe, {key: str(Reference("run", str(parent.run_id), parent.step))})
     return recipe, found
 
 
@@ -87,7 +86,7 @@ def require_whole(recipe: dict[str, Any], name: str) -> None:
 def _merges(recipe: dict[str, Any]) -> bool:
     """Say if what a run has learned can be added into its base; of a method that is none of ours, try it."""
     try:
-        method = recipe_from_json(msgspec.json.encode(recipe), to_train=False).method
+        method = recipe_from_mapping(recipe, to_train=False).method
         return methods.merges(method.name, method.options)
     except FinetopError:
         return True
@@ -109,6 +108,6 @@ def pin(connection: duckdb.DuckDBPyConnection, run_id: int) -> None:
             continue
         step, _ = checks.newest_checkpoint(connection, parent.run_id, None)
         reference = Reference("run", str(parent.run_id), step)
-        recipe = replaced(runs.recipe(connection, run_id), parent.setting, str(reference))
+        recipe = with_settings(runs.recipe(connection, run_id), {parent.setting: str(reference)})
         parents.pin(connection, run_id, parent.setting, step)
         runs.set_recipe(connection, run_id, recipe, shown(connection, recipe))

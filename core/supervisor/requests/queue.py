@@ -173,3 +173,12 @@ def waiting_of(supervisor: Supervisor, run: str) -> tuple[str, list[Job]]:
     if not found:
         raise Refused(f"{name} does not wait in the queue.", hint="What does: finetop queue.")
     return name, found
+
+
+ANSWERS = {
+    protocol.Queue: listing,
+    protocol.Move: move,
+    protocol.Hold: hold,
+    protocol.Release: release,
+    protocol.Prioritise: prioritise,
+}

@@ -163,3 +163,6 @@ def _retrainings(
         protocol.RetrainingRow(one.name, one.label, dict(one.settings), one.why_not, took)
         for one in remedies.retrainings(recipe)
     ]
+
+
+ANSWERS = {protocol.Remedies: remedies_of, protocol.Remedy: remedy}

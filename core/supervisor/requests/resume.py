@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core import protocol
-from finetop.core.errors import BadInput, NotFound, Refused
+from finetop.core.errors import Refused
 from finetop.core.models import checkpoint
 from finetop.core.protocol import runs as data
 from finetop.core.recipe.changes import Change, changes
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import secrets
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs.resume_point import choose, resume_args
 from finetop.core.supervisor.requests import parent_runs as ancestry
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
     changed = [] if ask.recipe is None else changes(detail.recipe, ask.recipe)
     if ask.recipe is not None:
         secrets.require_none(msgspec.json.encode(ask.recipe).decode(), "the recipe")
-        recipe_from_json(msgspec.json.encode(ask.recipe), "the recipe")
+        recipe_from_mapping(ask.recipe)
     folder = supervisor.home.root / detail.folder
     step, place = choose(folder, name, ask.step)
     require_work(detail, name, step, changed)
@@ -59,14 +60,6 @@ def resume(supervisor: Supervisor, ask: protocol.Resume) -> protocol.ResumeAnswe
         )
     supervisor.touch()
     return protocol.ResumeAnswer(name, step, said, jobs.place_of(connection, run_id))
-
-
-def resume_args(
-    folder: Path, step: int, place: Path | None, *, anyway: bool = False, changes: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Tell a training job where it goes on from, and what was changed in its recipe."""
-    path = None if place is None else str(place.relative_to(folder))
-    return {"resume": {"step": step, "checkpoint": path, "anyway": anyway}, "changes": list(changes)}
 
 
 def released(
@@ -106,36 +99,6 @@ def require_ended(detail: data.RunDetail, name: str) -> None:
         raise Refused(f"{said}.", hint=f"Wait for its end, or `finetop stop {name}` first.")
 
 
-def choose(folder: Path, name: str, step: int | None) -> tuple[int, Path | None]:
-    """Find the checkpoint to go on from: step and folder; 0 and none where there is none yet.
-
-    Raises NotFound naming those that there are, BadInput for one that lacks the trainer's state.
-    """
-    there = {checkpoint.step_of(one): one for one in checkpoint.complete(folder)}
-    if step is None:
-        step = max((at for at, one in there.items() if checkpoint.is_resumable(one)), default=None)
-        if step is None and not there:
-            return 0, None
-        if step is None:
-            step = max(there)
-    if step not in there:
-        damaged = checkpoint.folder_of(folder, step)
-        if damaged.exists():
-            hint = (
-                f"The newest that is whole: {name}@{max(there)}."
-                if there
-                else "None is whole: begin a new run."
-            )
-            raise NotFound(f"{name}@{step} is not whole: {checkpoint.fault_of(damaged)}.", hint=hint)
-        steps = ", ".join(str(at) for at in sorted(there))
-        hint = f"It has {steps}." if there else f"It has none: `finetop resume {name}` begins anew."
-        raise NotFound(f"{name} has no checkpoint at step {step}.", hint=hint)
-    if not checkpoint.is_resumable(there[step]):
-        said = f"{name}@{step} has no trainer's state: train.resumable was off, or an older finetop wrote it"
-        raise BadInput(f"{said}.", hint=f"Train on from its weights: model.id: run:{name}@{step}.")
-    return step, there[step]
-
-
 def left_out(folder: Path, step: int) -> list[str]:
     """Say which later checkpoints are not gone on from, as they are not whole, and why."""
     return [
@@ -163,3 +126,6 @@ def require_no_loss(folder: Path, name: str, step: int, *, anyway: bool) -> None
         raise Refused(
             f"going on from step {step} removes the later checkpoints of {name}: {steps}.", hint=hint
         )
+
+
+ANSWERS = {protocol.Resume: resume}

@@ -5,39 +5,19 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
-
 from finetop.core import protocol
 from finetop.core.errors import Refused
 from finetop.core.protocol import runs as data
 from finetop.core.runtime.crash_points import abort_at
 from finetop.core.store import jobs, queue_order, runs
 from finetop.core.store.database import transaction
+from finetop.core.supervisor.jobs.ask_job import CAN_PAUSE, ask, goes_on_later
 
 if TYPE_CHECKING:
     import duckdb
 
     from finetop.core.store.jobs import Job
     from finetop.core.supervisor.state import Supervisor
-
-Wish = Literal["stop", "kill", "pause", "rest"]  # a rest is the pause of quiet hours
-CAN_PAUSE = (
-    "train",
-    "check",
-    "remedy",
-    "approach",
-    "measure",
-)  # go on where they were; an import or export is soon over
-
-
-def ask(connection: duckdb.DuckDBPyConnection, job: Job, wish: Wish) -> None:
-    """Ask a live job for something, and show that it was: the next beat passes it on."""
-    assert isinstance(job.state, data.Running)
-    jobs.ask(connection, job.id, wish)
-    state = msgspec.structs.replace(job.state, asked="pause" if wish == "rest" else wish)
-    jobs.set_state(connection, job.id, state)
-    if job.verb in data.MAKES_A_RUN:
-        runs.set_state(connection, job.run_id, state)
 
 
 def stop(supervisor: Supervisor, ask: protocol.Stop) -> protocol.Done:
@@ -84,13 +64,6 @@ def require_pausable(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
         raise Refused(f"{job.run_name} could not go on: train.resumable is false.", hint=hint)
 
 
-def goes_on_later(connection: duckdb.DuckDBPyConnection, job: Job) -> bool:
-    """Say whether a job that is stopped now can go on where it was."""
-    if job.verb == "train":
-        return bool(runs.recipe(connection, job.run_id).get("train", {}).get("resumable", True))
-    return job.verb in CAN_PAUSE
-
-
 def under_way(connection: duckdb.DuckDBPyConnection, run: str, what: str) -> tuple[str, list[Job], list[Job]]:
     """Find a run's name, its jobs that wait and those that run. Raises NotFound, Refused where there are none."""
     run_id, name = runs.find_run(connection, run)
@@ -127,3 +100,6 @@ def _take_out(connection: duckdb.DuckDBPyConnection, job: Job) -> None:
         runs.put_back(connection, job.run_id, before)
     elif job.verb in data.MAKES_A_RUN:
         runs.set_state(connection, job.run_id, cancelled)
+
+
+ANSWERS = {protocol.Stop: stop, protocol.Kill: kill, protocol.Pause: pause}

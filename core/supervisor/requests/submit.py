@@ -15,19 +15,16 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.check.tasks.suite import find_suite
 from finetop.core.errors import BadInput, EnvironmentTrouble, NotFound, Refused, did_you_mean
-from finetop.core.recipe.load import check_name, recipe_from_json
-from finetop.core.recipe.references import Reference, references, replaced
-from finetop.core.runtime import log_file, secrets
+from finetop.core.recipe.dotted import with_settings
+from finetop.core.recipe.load import check_name, recipe_from_mapping
+from finetop.core.recipe.references import Reference, references
+from finetop.core.runtime import secrets
 from finetop.core.runtime.crash_points import abort_at
-from finetop.core.runtime.files import open_regular
 from finetop.core.store import checks, jobs, parents as store_parents, remedies, run_records, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.requests import parent_runs as ancestry
 from finetop.core.supervisor.state import Supervisor
 from finetop.core.text import quoted
-
-FIND_BYTES = 16 << 20  # of a log that are looked through for one answer
-FIND_MOST = 5000  # lines of one answer
 
 
 def submit(supervisor: Supervisor, ask: protocol.Submit) -> protocol.SubmitAnswer:
@@ -102,7 +99,7 @@ def on_runs(stage: protocol.Stage, numbers: dict[str, int]) -> dict[str, Any]:
             )
         if reference.kind == "stage":
             one = Reference("run", str(numbers[reference.name]), reference.step)
-            recipe = replaced(recipe, key, str(one))
+            recipe = with_settings(recipe, {key: str(one)})
     return recipe
 
 
@@ -210,7 +207,7 @@ def require_run(
     secrets.require_no_setting(
         options if isinstance(options := recipe.get("trainer_args"), dict) else {}, "trainer_args"
     )
-    read = recipe_from_json(msgspec.json.encode(recipe), "the recipe", to_train=verb == "train")
+    read = recipe_from_mapping(recipe, to_train=verb == "train")
     if read.check.general is not None:
         find_suite(read.check.general.suite, supervisor.home)
 
@@ -276,34 +273,9 @@ def make_run(
     return run_id
 
 
-def log_of(supervisor: Supervisor, ask: protocol.ReadLog | protocol.FindInLog) -> tuple[int, Path]:
-    """Find a job of a run and its log. Raises NotFound, Refused."""
-    run_id, _ = runs.find_run(supervisor.connection, ask.run)
-    found = jobs.folder_of(supervisor.connection, run_id, ask.job)
-    if found is None:
-        raise Refused(f"this run has no job {ask.job}.")
-    job_id, folder = found
-    return job_id, supervisor.home.root / folder / "log.txt"
-
-
-def find_in(file: Path, ask: protocol.FindInLog) -> protocol.FoundInLog:
-    """Find a text or a step in a log; at most FIND_BYTES of it at a time, the last of the part: 50 ms."""
-    try:
-        with open_regular(file) as opened:
-            if ask.step is not None:
-                return protocol.FoundInLog(*log_file.find_step(opened.fileno(), ask.step))
-            size = os.fstat(opened.fileno()).st_size
-            end = size if ask.end < 0 else min(ask.end, size)
-            begin = max(ask.begin, end - FIND_BYTES)
-            return protocol.FoundInLog(*log_file.find(opened.fileno(), ask.text, begin, end, FIND_MOST))
-    except OSError:
-        return protocol.FoundInLog([], 0, 0)
-
-
-def read_piece(file: Path, job: int, offset: int, limit: int) -> protocol.LogAnswer:
-    try:
-        with open_regular(file) as opened:
-            piece = log_file.read(opened.fileno(), offset, limit)
-    except OSError:
-        return protocol.LogAnswer(job, "", 0, 0)
-    return protocol.LogAnswer(job, piece.text, piece.next, piece.size, piece.gap)
+ANSWERS = {
+    protocol.Submit: submit,
+    protocol.SubmitChain: chain,
+    protocol.Export: export,
+    protocol.Import: adopt,
+}

@@ -10,6 +10,7 @@ from finetop.core import protocol
 from finetop.core.errors import BadInput, NotFound, did_you_mean
 from finetop.core.protocol import tags as protocol_tags
 from finetop.core.protocol.tags import SWEEP, require_tag
+from finetop.core.recipe.dotted import flat_settings
 from finetop.core.recipe.load import check_name
 from finetop.core.recipe.sweeps import SEED
 from finetop.core.recipe.type_words import number_words
@@ -18,8 +19,6 @@ from finetop.core.supervisor.queue import ready
 from finetop.core.supervisor.requests import submit as orders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from finetop.core.supervisor.state import Supervisor
 
 
@@ -74,7 +73,7 @@ def listing(supervisor: Supervisor, ask: protocol.Sweeps) -> protocol.SweepsAnsw
         )
         raise NotFound(f"there is no sweep {name[:80]!r}.", hint=hint)
     why = ready.why(supervisor)
-    recipes = {number: dict(_flat(runs.recipe(supervisor.connection, number))) for number in members[name]}
+    recipes = {number: _texts(runs.recipe(supervisor.connection, number)) for number in members[name]}
     chosen = _chosen(supervisor, members[name])
     for number, values in chosen.items():
         recipes[number].update(values)
@@ -133,19 +132,22 @@ def _brief(supervisor: Supervisor, name: str, numbers: list[int]) -> protocol.Sw
     )
 
 
-def _flat(recipe: dict[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
-    """List the settings of a recipe by their dotted keys, each as text."""
-    for name, value in recipe.items():
-        key = f"{before}.{name}" if before else name
-        if isinstance(value, dict):
-            yield from _flat(value, key)
-        elif isinstance(value, float):
-            yield key, number_words(value)
-        else:
-            yield key, value if isinstance(value, str) else msgspec.json.encode(value).decode()
+def _texts(recipe: dict[str, Any]) -> dict[str, str]:
+    """Write the settings of a recipe by their dotted keys."""
+    settings = flat_settings(recipe, of_item=None)
+    return {key: _text(value) for key, value in settings if value != {}}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return number_words(value)
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
 def _differing(recipes: list[dict[str, str]]) -> list[str]:
     """Name the settings in which recipes differ, seed and name aside, in their order."""
     every = dict.fromkeys(key for recipe in recipes for key in recipe)
     return [key for key in every if key not in ("name", SEED) and len({r.get(key) for r in recipes}) > 1]
+
+
+ANSWERS = {protocol.SubmitSweep: submit, protocol.Sweeps: listing}

@@ -23,8 +23,8 @@ from finetop.core.runtime.files import write_whole
 from finetop.core.runtime.home import Home
 from finetop.core.store import delete_run, parents, run_records, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.jobs import launch_local
 from finetop.core.supervisor.rebuild import rebuild
+from finetop.core.supervisor.save_records import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +46,7 @@ def remove(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswe
     connection, home = supervisor.connection, supervisor.home
     chosen = dict(runs.find_run(connection, run) for run in ask.runs)
     for run_id, name in chosen.items():
-        require_ended(connection, home, run_id, name)
+        require_ended(supervisor, run_id, name)
         require_childless(connection, run_id, name, chosen)
     folders = {run_id: folder_of(connection, home, run_id) for run_id in chosen}
     told = [described(folders[run_id], run_id, name) for run_id, name in chosen.items()]
@@ -58,12 +58,12 @@ def remove(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswe
     return protocol.RemoveAnswer(told)
 
 
-def require_ended(connection: duckdb.DuckDBPyConnection, home: Home, run_id: int, name: str) -> None:
+def require_ended(supervisor: Supervisor, run_id: int, name: str) -> None:
     """Refuse a run of which a job runs or waits. Raises Refused."""
-    detail = runs.detail(connection, run_id)
+    detail = runs.detail(supervisor.connection, run_id)
     for job in detail.jobs:
-        held = launch_local.is_alive(home.root / detail.folder / job.folder)
-        if held or job.is_under_way:
+        lives = supervisor.launcher.is_alive(supervisor.home.root / detail.folder / job.folder)
+        if lives or job.is_under_way:
             hint = f"End it first: finetop stop {name}."
             raise Refused(f"the {job.verb} of {name} is {data.word(job.state)}.", hint=hint)
 
@@ -170,7 +170,7 @@ def restore(supervisor: Supervisor, ask: protocol.Restore) -> protocol.Done:
     connection, home = supervisor.connection, supervisor.home
     one = _find_trashed(home, ask.run)
     place = home.trash / one.folder
-    record = rebuild.read_record(home, place)
+    record = rebuild.read_record(place)
     for row in record["store"]["tables"].get("parents", ()):
         if not connection.execute("SELECT 1 FROM runs WHERE id = ?", [row["parent_id"]]).fetchone():
             hint = f"Bring that back first: finetop trash --restore {row['parent_id']}."
@@ -263,3 +263,19 @@ def _was_coming_back(mark: Path) -> bool:
         return bool(msgspec.json.decode(mark.read_bytes()).get("back"))
     except (OSError, msgspec.DecodeError, AttributeError):
         return False
+
+
+async def remove_and_record(supervisor: Supervisor, ask: protocol.Remove) -> protocol.RemoveAnswer:
+    """Do as `remove` does, which writes records itself: nobody else may meanwhile."""
+    async with supervisor.recording:
+        answer = remove(supervisor, ask)
+    await record(supervisor)
+    return answer
+
+
+ANSWERS = {
+    protocol.Remove: remove_and_record,
+    protocol.Trash: trash,
+    protocol.Restore: restore,
+    protocol.EmptyTrash: empty,
+}

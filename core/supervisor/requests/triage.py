@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core import protocol
-from finetop.core.store import flipped_items, runs, triage, triage_states
+from finetop.core.store import flipped_items, runs, triage
 from finetop.core.store.database import transaction
 
 if TYPE_CHECKING:
@@ -48,11 +48,6 @@ def item(supervisor: Supervisor, ask: protocol.LookAtItem) -> protocol.ItemAnswe
     return flipped_items.one(supervisor.connection, *found, ask.task, ask.item)
 
 
-def to_triage(supervisor: Supervisor) -> int:
-    """Count the runs whose regression nobody has looked at."""
-    return triage_states.to_triage(supervisor.connection)
-
-
 def say(supervisor: Supervisor, ask: protocol.SetStanding) -> protocol.SetStandingAnswer:
     """Keep how a regression is seen. Raises what `triage.say` raises."""
     run_id, name = runs.find_run(supervisor.connection, ask.run)
@@ -60,3 +55,13 @@ def say(supervisor: Supervisor, ask: protocol.SetStanding) -> protocol.SetStandi
         answer = triage.say(supervisor.connection, run_id, name, ask)
     supervisor.touch([run_id])
     return answer
+
+
+ANSWERS = {
+    protocol.Triage: page,
+    protocol.TriageRun: turned,
+    protocol.LookAtCell: cell,
+    protocol.LostItems: items,
+    protocol.LookAtItem: item,
+    protocol.SetStanding: say,
+}

@@ -1,23 +1,14 @@
-"""Alarms of a run that trains: one file each, found by listing this folder.
-
-A setting of a recipe's `alarms:` is the name of a file here. Such a module has
-- `ABOUT` (one line), `Options` (a frozen struct; its `on` turns the alarm on or off, `spike: false` is short for it),
-- `watch(options, run)`: what looks at the numbers of that run, or None where they say nothing of the kind.
-
-A watch is pure: it knows what it is fed, step by step, and no clock, no file and no library of training. It speaks
-once when something begins, and once when it is over; in between it is silent.
-"""
+"""Alarms of a run that trains: a file each, which has what `Alarm` in core/plugins.py lists."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from finetop.core.plugins import listed_names, load_listed
+from finetop.core.plugins import ALARMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
 
     from finetop.core.recipe.schema import Recipe
 
@@ -32,7 +23,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class AlarmNote:
     """What has begun, in words that stand alone; with `is_over`, that it has ended."""
 
     text: str
@@ -42,19 +33,12 @@ class Said:
 class Watch(Protocol):
     """Looks at the numbers of one run, in their order."""
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         """Take in what was measured at a step and a moment of the monotonic clock; not all of it at every step."""
         ...
 
 
-def names() -> tuple[str, ...]:
-    """List the alarms there are, without importing them, as a recipe writes them: dead_gradient."""
-    return tuple(name.replace("-", "_") for name in listed_names(__name__))
-
-
-def load(name: str) -> ModuleType:
-    """Import one alarm by its name. Raises NotFound with a suggestion."""
-    return load_listed(__name__, name.replace("_", "-"), kind="alarm")
+names, load = ALARMS.names, ALARMS.load
 
 
 def watches(recipe: Recipe, run: Run) -> dict[str, Watch]:

@@ -40,6 +40,6 @@ class Window:
 
 
 def middle(ascending: list[float]) -> float:
-    """Give the median of sorted values."""
+    """Return the median of sorted values."""
     half = len(ascending) // 2
     return ascending[half] if len(ascending) % 2 else (ascending[half - 1] + ascending[half]) / 2

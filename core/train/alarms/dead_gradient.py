@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Said
+from finetop.core.train.alarms import AlarmNote
 from finetop.core.train.alarms._window import Window
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class DeadGradient:
     alive: int = 0
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         norm = values.get("grad_norm", math.nan)
         if not math.isfinite(norm):
             return None
@@ -55,14 +55,14 @@ class DeadGradient:
                 self.before.add(norm)
             elif self.alive >= BACK:
                 self.is_on = False
-                return Said(f"the gradient is back: grad_norm {norm:.3g}", is_over=True)
+                return AlarmNote(f"the gradient is back: grad_norm {norm:.3g}", is_over=True)
             return None
         self.dead, self.alive = self.dead + 1, 0
         if self.is_on or self.dead < self.options.steps:
             return None
         self.is_on = True
         was = f", {usual:.3g} before" if usual else ""
-        return Said(f"no gradient for {self.dead} steps: grad_norm {norm:.3g}{was}")
+        return AlarmNote(f"no gradient for {self.dead} steps: grad_norm {norm:.3g}{was}")
 
 
 def watch(options: Options, run: Run) -> DeadGradient:

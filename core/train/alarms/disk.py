@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Said
+from finetop.core.train.alarms import AlarmNote
 from finetop.core.wording.units import gib_of
 
 if TYPE_CHECKING:
@@ -36,24 +36,24 @@ class Disk:
     is_on: bool = False
     is_unwritten: bool = False  # the last checkpoint could not be written
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         unwritten, free = values.get("unwritten"), values.get("free_bytes")
         if unwritten is not None:
             self.is_unwritten = unwritten > 0
             if self.is_unwritten:
                 self.is_on = True
                 text = f"disk full: the checkpoint of step {step} could not be written; training goes on"
-                return Said(text)
+                return AlarmNote(text)
         if free is None:
             return None
         need = values.get("checkpoint_bytes", 0.0)
         limit = wanted(values.get("disk_bytes", 0.0), need)
         if not self.is_on and free < limit:
             self.is_on = True
-            return Said(f"disk {words(free, need)}")
+            return AlarmNote(f"disk {words(free, need)}")
         if self.is_on and not self.is_unwritten and free > BACK * limit:
             self.is_on = False
-            return Said(f"the disk has room again: {gib_of(free)} GiB free", is_over=True)
+            return AlarmNote(f"the disk has room again: {gib_of(free)} GiB free", is_over=True)
         return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Said
+from finetop.core.train.alarms import AlarmNote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,16 +30,16 @@ class Drift:
     limit: float
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         drift = values.get("drift")
         if drift is None:
             return None
         if not self.is_on and drift > self.limit:
             self.is_on = True
-            return Said(f"drift {drift:.2f} nats/token on general text is over {self.limit:g}")
+            return AlarmNote(f"drift {drift:.2f} nats/token on general text is over {self.limit:g}")
         if self.is_on and drift < BACK * self.limit:
             self.is_on = False
-            return Said(f"drift is back at {drift:.2f} nats/token, under {self.limit:g}", is_over=True)
+            return AlarmNote(f"drift is back at {drift:.2f} nats/token, under {self.limit:g}", is_over=True)
         return None
 
 

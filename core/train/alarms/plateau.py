@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Said
+from finetop.core.train.alarms import AlarmNote
 from finetop.core.train.alarms._window import middle
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Plateau:
     peak: float = 0.0
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         loss, rate = values.get("loss", math.nan), values.get("learning_rate", self.peak)
         if not math.isfinite(loss) or loss <= 0:
             return None
@@ -79,7 +79,7 @@ class Plateau:
         self.blocks.clear()
         self.firsts.clear()
 
-    def _judge(self) -> Said | None:
+    def _judge(self) -> AlarmNote | None:
         half = BLOCKS // 2
         before, after = list(self.blocks)[:half], list(self.blocks)[half:]
         fall = fmean(before) - fmean(after)
@@ -87,12 +87,12 @@ class Plateau:
         level = math.exp(fmean(after))
         if self.is_on and fall > max(SIGMAS * error, self.options.least / 2):
             self.is_on = False
-            return Said(f"the loss falls again: {level:.3g}", is_over=True)
+            return AlarmNote(f"the loss falls again: {level:.3g}", is_over=True)
         can_tell = SIGMAS * error < self.options.least
         if self.is_on or not can_tell or fall > error:
             return None
         self.is_on = True
-        return Said(f"plateau: the loss has not fallen since step {self.firsts[0]}, it is {level:.3g}")
+        return AlarmNote(f"plateau: the loss has not fallen since step {self.firsts[0]}, it is {level:.3g}")
 
 
 def watch(options: Options, run: Run) -> Plateau | None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Said
+from finetop.core.train.alarms import AlarmNote
 from finetop.core.train.alarms._window import Window
 from finetop.core.wording.durations import exact_span
 
@@ -68,7 +68,7 @@ class SlowDown:
     slow_since: tuple[int, float] | None = None  # step and moment
     is_on: bool = False
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         step_s = values.get("step_s")
         if step_s is None:
             return None
@@ -84,7 +84,7 @@ class SlowDown:
             self.token.add(step_s / made, keep=keep)
         return self._judge(step, seconds)
 
-    def _judge(self, step: int, seconds: float) -> Said | None:
+    def _judge(self, step: int, seconds: float) -> AlarmNote | None:
         times = self.step.times()
         if len(self.token.recent):
             times = min(times, self.token.times())
@@ -94,14 +94,14 @@ class SlowDown:
             if not self.is_on:
                 return None
             self.is_on = False
-            return Said(f"steps take {exact_span(self.step.recent.median())} again", is_over=True)
+            return AlarmNote(f"steps take {exact_span(self.step.recent.median())} again", is_over=True)
         if self.slow_since is None:
             self.slow_since = (step, seconds)
         if self.is_on or seconds - self.slow_since[1] < self.options.seconds:
             return None
         self.is_on = True
         now, before = self.step.recent.median(), self.step.before.median()
-        return Said(
+        return AlarmNote(
             f"slow: {exact_span(now)} a step since step {self.slow_since[0]}, {exact_span(before)} before"
         )
 

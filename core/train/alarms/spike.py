@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import Meta
 
-from finetop.core.train.alarms import Said
+from finetop.core.train.alarms import AlarmNote
 from finetop.core.train.alarms._window import Window
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Spike:
     def __post_init__(self) -> None:
         self.by = self.recent  # whose median was so far
 
-    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> Said | None:
+    def look(self, step: int, seconds: float, values: Mapping[str, float]) -> AlarmNote | None:
         loss = values.get("loss", math.nan)
         if not math.isfinite(loss):
             return None
@@ -83,7 +83,7 @@ class Spike:
             return None
         self.is_on, self.far = True, short or long
         self.by = self.recent if short else self.longer
-        return Said(f"spike: the loss rose to {_loss(self.by.median())}, from {_loss(self.lowest)}")
+        return AlarmNote(f"spike: the loss rose to {_loss(self.by.median())}, from {_loss(self.lowest)}")
 
     def _settle(self, value: float) -> None:
         """Take a step that is no longer recent into the level."""
@@ -93,19 +93,19 @@ class Spike:
         self.level.add(value)
 
     def _far(self, window: Window, more: float) -> float:
-        """Give how far a rise counts, where the window's median has risen so far; else 0."""
+        """Return how far a rise counts, where the window's median has risen so far; else 0."""
         if not window.is_full:
             return 0.0
         wavers = DEVIATION * self.changes.median() * OF_MEDIAN / math.sqrt(len(window))
         far = max(math.log1p(self.options.rise), more * self.options.deviations * wavers)
         return far if window.median() - self.lowest >= far else 0.0
 
-    def _over(self) -> Said | None:
+    def _over(self) -> AlarmNote | None:
         if self.by.median() - self.lowest > self.far / 2:
             return None
         self.is_on, self.held = False, 0
         self.longer.clear()  # it may still be full of the spike
-        return Said(f"the loss is back at {_loss(self.recent.median())}", is_over=True)
+        return AlarmNote(f"the loss is back at {_loss(self.recent.median())}", is_over=True)
 
 
 def _loss(level: float) -> str:

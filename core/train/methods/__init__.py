@@ -1,78 +1,16 @@
-"""Which weights move: a file a method, found by listing this folder, and a table where PEFT's class alone differs.
-
-A method (a module, or a row of `_table.py`) has what `Method` lists, and may have two hooks more: `optimizer(model,
-options, arguments)`, which gives a torch optimizer in place of the trainer's, and `callbacks(options)`, which gives
-callbacks of transformers. Heavy imports stay inside functions, so that listing methods never imports torch.
-"""
+"""Which weights move: a file a method, and a table where PEFT's class alone differs (`Method` in core/plugins.py)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any
 
-from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.plugins import listed_names, load_listed
-from finetop.core.train.methods._start import Quantize, Start
+from finetop.core.plugins import METHODS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    import msgspec
-    from transformers import PreTrainedModel
 
-
-class Method(Protocol):
-    """What a module of this folder, or a row of the table, offers."""
-
-    @property
-    def ABOUT(self) -> str:
-        """One line: what moves, and what for."""
-
-    @property
-    def Options(self) -> type[msgspec.Struct]:
-        """A frozen struct: the settings under `method:` in a recipe."""
-
-    @property
-    def QUANTIZED(self) -> tuple[Quantize, ...]:
-        """Which of model.quantize it can train on."""
-
-    @property
-    def KEEPS_BASE(self) -> bool:
-        """Whether the base is in memory still when the adapter is off; full and freeze have no adapter."""
-
-    @property
-    def MERGES(self) -> bool:
-        """Whether what it learned can be added into the base's weights."""
-
-    @property
-    def REFUSES(self) -> Mapping[str, str]:
-        """Settings of a recipe that it does not go with when they are on, by dotted key, and why."""
-
-    def prepare(self, model: PreTrainedModel, options: Any, start: Start) -> Any:
-        """Give the model with the right weights trainable. Raises BadInput for an option that does not fit it."""
-
-
-def names() -> tuple[str, ...]:
-    """List the methods there are: the files, without importing them, and the rows of the table."""
-    from finetop.core.train.methods._table import ROWS
-
-    return tuple(sorted({*listed_names(__name__), *ROWS}))
-
-
-def load(name: str) -> Method:
-    """Give one method by its name. Raises NotFound with a suggestion."""
-    from finetop.core.train.methods._table import ROWS
-
-    if name in ROWS:
-        return ROWS[name]
-    if name not in names():
-        raise NotFound(f"there is no method {name[:60]!r}.", hint=did_you_mean(name[:60], names()))
-    return cast("Method", load_listed(__name__, name, kind="method"))
-
-
-def why_not_quantized(method: Method) -> str:
-    """Say why a method can't train on every kind of quantised weights; nothing if it says nothing."""
-    return str(getattr(method, "NOT_QUANTIZED", ""))
+names, load = METHODS.names, METHODS.load
 
 
 def merges(name: str, options: Any) -> bool:

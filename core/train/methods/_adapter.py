@@ -7,12 +7,12 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import BadInput, did_you_mean
-from finetop.core.models.adapter_dtype import answer_in_kind
+from finetop.core.models.load import answer_in_kind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from peft import PeftConfig, PeftModel
+    from peft import LoraConfig, PeftConfig, PeftModel
     from transformers import PreTrainedModel
 
 
@@ -54,7 +54,7 @@ def is_classifier(model: PreTrainedModel) -> bool:
 
 
 def head_of(model: PreTrainedModel) -> Any:
-    """Give the output layer: the one that writes, or a reward model's score."""
+    """Return the output layer: the one that writes, or a reward model's score."""
     if is_classifier(model):
         return getattr(model, "score", None) or getattr(model, "classifier", None)
     return model.get_output_embeddings()
@@ -127,8 +127,26 @@ def require_divisor(model: PreTrainedModel, size: int, target_modules: str | tup
 
 
 def widths(module: Any) -> tuple[int, int]:
-    """Give a linear layer's inputs and outputs, however its weight is held."""
+    """Return a linear layer's inputs and outputs, however its weight is held."""
     if hasattr(module, "in_features"):
         return int(module.in_features), int(module.out_features)
     inputs, outputs = module.weight.shape  # GPT-2's Conv1D
     return int(inputs), int(outputs)
+
+
+def lora_config(options: Any, **more: Any) -> LoraConfig:
+    """Build PEFT's configuration from the settings that every kind of LoRA has; `more` are PEFT's own, and win."""
+    from peft import LoraConfig
+
+    settings: dict[str, Any] = {
+        "r": options.rank,
+        "lora_alpha": options.alpha,  # typed as int, but only ever divided
+        "lora_dropout": options.dropout,
+        "target_modules": _listed(options.target_modules),
+        "modules_to_save": list(options.modules_to_save) or None,
+    }
+    return LoraConfig(task_type="CAUSAL_LM", **{**settings, **more})
+
+
+def _listed(target_modules: str | tuple[str, ...]) -> str | list[str]:
+    return target_modules if isinstance(target_modules, str) else list(target_modules)

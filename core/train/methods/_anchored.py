@@ -15,8 +15,7 @@ import torch
 from torch import nn
 
 from finetop.core.errors import BadInput
-from finetop.core.train.methods._adapter import adapted, require_modules, widths, wrap
-from finetop.core.train.methods._lora import lora_config
+from finetop.core.train.methods._adapter import adapted, lora_config, require_modules, widths, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,7 +99,7 @@ def _factors(layer: Any, rank: int, begin: Callable[[Any], None]) -> tuple[Tenso
 
 
 def _whole(base: Any) -> Tensor:
-    """Give a layer's weight as plain numbers, also where it is held in fewer bits."""
+    """Return a layer's weight as plain numbers, also where it is held in fewer bits."""
     if base.weight.is_floating_point():
         whole: Tensor = base.weight.data
         return whole

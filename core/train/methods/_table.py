@@ -1,7 +1,7 @@
 """Methods that differ by PEFT's configuration class and its settings alone: a row each.
 
 A row says which class, how our settings are spelled there, and what it does not go with. What was seen of the
-quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; tests/core/methods/test_table.py sees it again.
+quantised kinds with PEFT 0.21.2 and bitsandbytes 0.50.2 is in the rows; test_table.py sees it again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Row:
+class TableMethod:
     """A method as its configuration: `Method` of this package says what the capitals mean."""
 
     ABOUT: str
@@ -148,8 +148,8 @@ def _network(model: PreTrainedModel, options: PTuningOptions, start: Start) -> d
     return {"encoder_reparameterization_type": options.encoder.upper(), "encoder_dropout": options.dropout}
 
 
-ROWS: dict[str, Row] = {
-    "dora": Row(
+ROWS: dict[str, TableMethod] = {
+    "dora": TableMethod(
         ABOUT="LoRA that learns length and direction of the weights apart; slower, often better at low ranks",
         Options=DoraOptions,
         config="LoraConfig",
@@ -158,14 +158,14 @@ ROWS: dict[str, Row] = {
         QUANTIZED=("none", "nf4"),
         NOT_QUANTIZED="PEFT can't read the lengths of int8 weights",
     ),
-    "rslora": Row(
+    "rslora": TableMethod(
         ABOUT="LoRA scaled for high ranks, which then learn more",
         Options=RsloraOptions,
         config="LoraConfig",
         spelled=LORA,
         fixed={"use_rslora": True},  # arXiv:2312.03732
     ),
-    "oft": Row(
+    "oft": TableMethod(
         ABOUT="rotations of blocks of each layer's inputs: angles between neurons stay",
         Options=OftOptions,
         config="OFTConfig",  # arXiv:2306.07280
@@ -173,7 +173,7 @@ ROWS: dict[str, Row] = {
         more=lambda model, options, start: {"use_cayley_neumann": not options.exact},
         check=_blocks,
     ),
-    "boft": Row(
+    "boft": TableMethod(
         ABOUT="rotations by butterfly factors: few numbers turn many inputs",
         Options=BoftOptions,
         config="BOFTConfig",  # arXiv:2311.06243
@@ -185,13 +185,13 @@ ROWS: dict[str, Row] = {
         },
         check=_butterflies,
     ),
-    "ia3": Row(
+    "ia3": TableMethod(
         ABOUT="one learned scale a channel: the fewest weights, little new behaviour",
         Options=Ia3Options,
         config="IA3Config",  # arXiv:2205.05638
         spelled={**WHERE, "feedforward_modules": "feedforward_modules"},
     ),
-    "vera": Row(
+    "vera": TableMethod(
         ABOUT="learned scales around random matrices that all layers share: tiny checkpoints",
         Options=VeraOptions,
         config="VeraConfig",  # arXiv:2310.11454
@@ -199,7 +199,7 @@ ROWS: dict[str, Row] = {
         fixed={"save_projection": True},
         more=_seeded("projection_prng_key"),
     ),
-    "osf": Row(
+    "osf": TableMethod(
         ABOUT="moves only the small singular directions of each matrix: made against forgetting",
         Options=OsfOptions,
         config="OSFConfig",  # arXiv:2504.07097
@@ -207,14 +207,14 @@ ROWS: dict[str, Row] = {
         QUANTIZED=("none",),
         NOT_QUANTIZED="it takes each matrix apart, which needs whole numbers",
     ),
-    "shira": Row(
+    "shira": TableMethod(
         ABOUT="a random few of the weights themselves move: high rank, few numbers",
         Options=ShiraOptions,
         config="ShiraConfig",  # arXiv:2406.13175
         spelled={**WHERE, "rank": "r"},
         more=_seeded("random_seed"),
     ),
-    "hra": Row(
+    "hra": TableMethod(
         ABOUT="reflections of each layer's inputs: between LoRA and rotations",
         Options=HraOptions,
         config="HRAConfig",  # arXiv:2405.17484
@@ -222,14 +222,14 @@ ROWS: dict[str, Row] = {
         QUANTIZED=("none",),
         NOT_QUANTIZED="PEFT multiplies the weights themselves, and reads quantised ones wrongly",
     ),
-    "layernorm": Row(
+    "layernorm": TableMethod(
         ABOUT="only the norms' scales move: a tiny change",
         Options=LayernormOptions,
         config="LNTuningConfig",  # arXiv:2312.11420
         spelled={"modules_to_save": "modules_to_save"},
         more=_norms,
     ),
-    "prompt-tuning": Row(
+    "prompt-tuning": TableMethod(
         ABOUT="learned tokens in front of every text; no weight of the model moves",
         Options=PromptTuningOptions,
         config="PromptTuningConfig",  # arXiv:2104.08691
@@ -238,7 +238,7 @@ ROWS: dict[str, Row] = {
         MERGES=False,
         REFUSES=TOKENS_FIRST,
     ),
-    "p-tuning": Row(
+    "p-tuning": TableMethod(
         ABOUT="learned tokens that a small network writes; no weight of the model moves",
         Options=PTuningOptions,
         config="PromptEncoderConfig",  # arXiv:2103.10385
@@ -247,7 +247,7 @@ ROWS: dict[str, Row] = {
         MERGES=False,
         REFUSES=TOKENS_FIRST,
     ),
-    "prefix-tuning": Row(
+    "prefix-tuning": TableMethod(
         ABOUT="learned keys and values in front of every layer's; no weight of the model moves",
         Options=PrefixTuningOptions,
         config="PrefixTuningConfig",  # arXiv:2101.00190

@@ -133,7 +133,7 @@ SUMS = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # of each weight, how much it has 
 
 
 def kept(model: Any) -> dict[str, Any]:
-    """Give what the moving of ranks goes by, for a checkpoint that is resumed from."""
+    """Return what the moving of ranks goes by, for a checkpoint that is resumed from."""
     allocator = model.base_model.rankallocator
     return {
         **{name: getattr(allocator, name) for name in SUMS},

@@ -58,9 +58,8 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     """
     from peft.tuners.lora.config import CordaConfig
 
-    from finetop.core.train.methods._adapter import names_of
+    from finetop.core.train.methods._adapter import lora_config, names_of
     from finetop.core.train.methods._anchored import NAME, anchor
-    from finetop.core.train.methods._lora import lora_config
 
     require(model, options)
     texts = list(texts_of(options, start))[: options.texts]
@@ -104,7 +103,7 @@ def begin(model: PreTrainedModel, config: LoraConfig, texts: Sequence[Sequence[i
 
 
 def texts_of(options: Options, start: Start) -> Sequence[Sequence[int]]:
-    """Give the texts to look at: the suite's general text, or the training rows."""
+    """Return the texts to look at: the suite's general text, or the training rows."""
     return start.general() if options.keep == "knowledge" else start.examples
 
 

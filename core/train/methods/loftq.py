@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-ABOUT = "LoRA on nf4 weights that begins by mending what their rounding took away"
+ABOUT = "LoRA on nf4 weights that begins by restoring what their rounding took away"
 QUANTIZED: tuple[Quantize, ...] = ("nf4",)
-NOT_QUANTIZED = "it mends what nf4 takes away"
+NOT_QUANTIZED = "it restores what nf4 takes away"
 KEEPS_BASE = True
 MERGES = False  # the adapter holds what nf4 took away: whole weights have that already
 REFUSES: Mapping[str, str] = {}
@@ -54,8 +54,7 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     """
     import torch
 
-    from finetop.core.train.methods._adapter import wrap
-    from finetop.core.train.methods._lora import lora_config
+    from finetop.core.train.methods._adapter import lora_config, wrap
 
     require(model, options)
     wrapped = wrap(model, lora_config(options))
@@ -63,14 +62,14 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
     whole = Whole(start.base_path, inner.base_model_prefix)
     for path, layer in inner.named_modules():
         if "default" in getattr(layer, "lora_A", ()) and not layer.weight.is_floating_point():
-            first, second = mend(layer.get_base_layer(), whole.weight(path), options.rank)
+            first, second = restored(layer.get_base_layer(), whole.weight(path), options.rank)
             with torch.no_grad():
                 layer.lora_A["default"].weight.copy_(first / layer.scaling["default"])
                 layer.lora_B["default"].weight.copy_(second)
     return wrapped
 
 
-def mend(base: Any, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+def restored(base: Any, weight: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Compute A [rank, in] and B [out, rank] so that B A comes closest to weight - base, in float32."""
     import torch
     from peft.utils.integrations import dequantize_module_weight

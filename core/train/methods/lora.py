@@ -48,8 +48,7 @@ def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel
 
     Raises BadInput if a named module is not in the model.
     """
-    from finetop.core.train.methods._adapter import wrap
-    from finetop.core.train.methods._lora import lora_config
+    from finetop.core.train.methods._adapter import lora_config, wrap
 
     require(model, options)
     return wrap(model, lora_config(options, use_rslora=options.rslora))

@@ -47,8 +47,7 @@ def require(model: PreTrainedModel, options: Options) -> None:
 
 def prepare(model: PreTrainedModel, options: Options, start: Start) -> PeftModel:
     """Wrap the model with a fresh adapter: it alone is trainable. Raises BadInput."""
-    from finetop.core.train.methods._adapter import wrap
-    from finetop.core.train.methods._lora import lora_config
+    from finetop.core.train.methods._adapter import lora_config, wrap
 
     require(model, options)
     return wrap(model, lora_config(options))

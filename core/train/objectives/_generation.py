@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
@@ -59,7 +59,8 @@ def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
 
 
 def group_limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse steps whose rows are not whole groups of answers to one prompt."""
+    """Refuse rewards that can't be, and steps whose rows are not whole groups of answers to one prompt."""
+    yield from limits(recipe)
     train, generations = recipe.train, recipe.objective.options.generations
     rows = train.batch_size * train.grad_accumulation
     if rows % generations:
@@ -75,15 +76,21 @@ def group_limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
         yield "objective.generations", said, hint
 
 
+def group_copies(options: Any) -> int:
+    """Return how many rows of steps each prompt makes."""
+    copies: int = options.generations * options.passes
+    return copies
+
+
 def examples(
-    rows: Sequence[Row], reward: Reward, tokenizer: PreTrainedTokenizerBase
+    rows: Sequence[Row], options: Any, tokenizer: PreTrainedTokenizerBase, max_tokens: int
 ) -> list[list[AnyExample]]:
     """Render each prompt up to where the answer begins. Raises BadInput where a rule lacks the row's answer."""
     from finetop.core.data.examples import PromptExample
     from finetop.core.data.formats import as_prompt
     from finetop.core.data.render import prompt_ids
 
-    needy = next((rule.rule for rule in reward.rules if rewards.load(rule.rule).needs_answer), None)
+    needy = next((rule.rule for rule in options.reward.rules if rewards.load(rule.rule).needs_answer), None)
     made: list[list[AnyExample]] = []
     for row in rows:
         asked = as_prompt(row.record)

@@ -122,7 +122,7 @@ def load_teacher(setup: Setup, options: Options) -> Any:
 def distilled(
     model: Any, teacher: Any, inputs: dict[str, Any], options: Options
 ) -> tuple[Tensor, float, float]:
-    """Give the loss of a batch in nats per learned token, and its two parts: divergence and cross-entropy.
+    """Return the loss of a batch in nats per learned token, and its two parts: divergence and cross-entropy.
 
     inputs: input_ids, attention_mask and labels [batch, tokens].
     """

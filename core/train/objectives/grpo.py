@@ -20,13 +20,6 @@ from finetop.core.train.rewards import Reward
 from finetop.core.train.trainers.groups import METRICS as OF_GROUPS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from transformers import PreTrainedTokenizerBase
-
-    from finetop.core.data.examples import AnyExample
-    from finetop.core.data.sources import Row
-    from finetop.core.recipe.schema import Recipe
     from finetop.core.train.trainer_setup import Setup
 
 ABOUT = "be paid for own answers, scaled within each prompt's group; usual for rules that verify"
@@ -38,6 +31,7 @@ OWN = {
     "mask_truncated_completions": "objective.skip_unfinished",
 }
 LOSS_FALLS = False  # what it is paid rises; the loss is what is left of it after a comparison, about 0
+limits, copies, examples = _generation.group_limits, _generation.group_copies, _generation.examples
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -70,24 +64,6 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     skip_unfinished: Annotated[
         bool, Meta(description="Learn nothing from answers that did not end in max_new_tokens.")
     ] = False
-
-
-def limits(recipe: Recipe) -> Iterator[tuple[str, str, str]]:
-    """Refuse steps that do not hold whole groups, and rewards that can't be."""
-    yield from _generation.limits(recipe)
-    yield from _generation.group_limits(recipe)
-
-
-def copies(options: Options) -> int:
-    """Say how many rows of steps each prompt makes."""
-    return options.generations * options.passes
-
-
-def examples(
-    rows: Sequence[Row], options: Options, tokenizer: PreTrainedTokenizerBase, max_tokens: int
-) -> list[list[AnyExample]]:
-    """Render each prompt up to where the answer begins. Raises BadInput."""
-    return _generation.examples(rows, options.reward, tokenizer)
 
 
 def make_trainer(setup: Setup) -> Any:

@@ -124,6 +124,6 @@ def make_trainer(setup: Setup) -> Any:
 
 
 def _mismatched(batch: dict[str, Any]) -> dict[str, Any]:
-    """Give each prompt the answer of its neighbour, from which the divergence is estimated (TRL's own way)."""
+    """Pair each prompt with its neighbour's answer, from which the divergence is estimated (TRL's own way)."""
     answers = batch["completion_ids"]
     return {**batch, "KL_completion_ids": [answers[-1], *answers[:-1]]}

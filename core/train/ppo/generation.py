@@ -18,10 +18,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from finetop.core.data.examples import PromptExample
-    from finetop.core.train.ppo.policy import Reader, Reference, Said
-    from finetop.core.train.ppo.settings import Settings
-    from finetop.core.train.ppo.values import Value
-    from finetop.core.train.trainers.reward_sum import Paid, Payer
+    from finetop.core.train.ppo.options import Options
+    from finetop.core.train.ppo.policy import AnswerReading, Reader, Reference, Value
+    from finetop.core.train.trainers.reward_sum import RewardScores, RewardSum
 
 
 @dataclass
@@ -29,9 +28,9 @@ class Writer:
     """A policy with all that its answers are judged by."""
 
     model: Any
-    settings: Settings
+    settings: Options
     tokenizer: PreTrainedTokenizerBase
-    payer: Payer
+    payer: RewardSum
     reader: Reader
     value: Value
     reference: Reference
@@ -55,7 +54,7 @@ class Writer:
                 seed=seed,
             )
 
-    def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> Paid:
+    def pay(self, prompts: Sequence[PromptExample], answers: Sequence[Sequence[int]]) -> RewardScores:
         """Have answers paid. Raises BadInput if the reward model gives no number."""
         texts = [str(self.tokenizer.decode(list(answer), skip_special_tokens=True)) for answer in answers]
         return self.payer.pay([one.prompt for one in prompts], texts, [one.answer for one in prompts])
@@ -81,11 +80,13 @@ class Writer:
             reference = self.reference.logprobs(ids, attention, mask.shape[1])
         paid = torch.tensor(counted, device=ids.device)
         rewards = advantages.token_rewards(paid, said.logprobs, reference, mask, coefficient)
-        better, returns = advantages.estimate(rewards, values, mask, self.settings.gamma, self.settings.lam)
+        better, returns = advantages.estimate(
+            rewards, values, mask, self.settings.gamma, self.settings.gae_lambda
+        )
         nats = ((said.logprobs - reference) * mask).sum(1)
         return Batch(ids, attention, mask, said.logprobs * mask, values, better, returns), nats
 
-    def read(self, batch: Batch) -> tuple[Said, Tensor]:
+    def read(self, batch: Batch) -> tuple[AnswerReading, Tensor]:
         """Say what the policy finds of a batch's answers now, and the values, with gradients."""
         with self._mixed():
             said = self.reader.read(

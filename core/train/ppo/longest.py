@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from finetop.core.train.ppo.generation import Writer
+    from finetop.core.train.ppo.options import Options
     from finetop.core.train.ppo.rollouts import Batch
-    from finetop.core.train.ppo.settings import Settings
 
 
 class Trainer(Protocol):
@@ -31,7 +31,7 @@ class Trainer(Protocol):
     train_dataset: Any
     eval_dataset: Any
     writer: Writer
-    settings: Settings
+    settings: Options
     coefficient: float
 
     def make_optimizers(self) -> None: ...

@@ -31,7 +31,7 @@ class Divergence(torch.autograd.Function):  # type: ignore[misc]  # the library 
 
     @staticmethod
     def backward(context: Any, *given: Tensor) -> tuple[Tensor, None]:
-        """Give (softmax(logits) - p) / positions."""
+        """Return (softmax(logits) - p) / positions."""
         logits, base = context.saved_tensors
         found = torch.empty_like(logits)
         for at in range(0, len(logits), POSITIONS):
@@ -42,6 +42,6 @@ class Divergence(torch.autograd.Function):  # type: ignore[misc]  # the library 
 
 
 def divergence(logits: Tensor, base: Tensor) -> Tensor:
-    """Give KL(base || now) in nats a token: logits and the base's log-probabilities, both [positions, vocabulary]."""
+    """Return KL(base || now) in nats a token: logits and the base's log-probabilities, both [positions, vocabulary]."""
     found: Tensor = Divergence.apply(logits, base)
     return found

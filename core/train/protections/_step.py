@@ -10,10 +10,10 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-    from types import ModuleType
 
     from transformers import PreTrainedTokenizerBase
 
+    from finetop.core.plugins import Objective
     from finetop.core.recipe.schema import Recipe
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
@@ -26,7 +26,7 @@ class Base:
     recipe: Recipe
     model: Any
     tokenizer: PreTrainedTokenizerBase
-    objective: ModuleType
+    objective: Objective
     run_folder: Path
     home: Home
     events: EventLog
@@ -46,7 +46,7 @@ class Acting:
 
 
 def zero_if_none(weight: torch.Tensor) -> torch.Tensor:
-    """Give a weight's gradient, made of zeros where the loss did not reach it."""
+    """Return a weight's gradient, made of zeros where the loss did not reach it."""
     if weight.grad is None:
         weight.grad = torch.zeros_like(weight)
     return weight.grad

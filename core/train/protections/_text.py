@@ -85,7 +85,7 @@ def log_probs(model: Any, ids: Sequence[int]) -> Tensor:
 def surprise(
     model: Any, rows: Sequence[Sequence[int]], pad_token_id: int, events: EventLog, doing: str
 ) -> list[Tensor]:
-    """Give of each row the nats of every token but the first: -log p(token | those before it) [tokens - 1].
+    """Return for each row the nats of every token but the first: -log p(token | those before it) [tokens - 1].
 
     Rows of like length are read together; progress is told once a second as the phase `doing`.
     """

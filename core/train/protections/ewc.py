@@ -69,7 +69,7 @@ def paths(options: Options) -> Iterator[tuple[str, str]]:
 
 
 def memory(options: Options, sizes: Sizes) -> Memory:
-    """Give the bytes of the weights' copies and of their Fisher information."""
+    """Return the bytes of the weights' copies and of their Fisher information."""
     return Memory(on_device=sizes.moving * (sizes.weight_bytes + FISHER_BYTES))
 
 

@@ -65,7 +65,7 @@ def paths(options: Options) -> Iterator[tuple[str, str]]:
 
 
 def memory(options: Options, sizes: Sizes) -> Memory:
-    """Give the bytes of the pool, and of one window's logits and their gradient."""
+    """Return the bytes of the pool, and of one window's logits and their gradient."""
     window = options.tokens * sizes.vocabulary
     return Memory(on_device=window * (2 * sizes.weight_bytes + 2), on_host=2.0 * window * options.windows)
 

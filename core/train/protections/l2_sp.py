@@ -49,7 +49,7 @@ class Pair:
 
 
 def memory(options: Options, sizes: Sizes) -> Memory:
-    """Give the bytes of the weights' copies; LoRA needs none, and has the less of them."""
+    """Return the bytes of the weights' copies; LoRA needs none, and has the less of them."""
     return Memory(on_device=sizes.moving * sizes.weight_bytes)
 
 

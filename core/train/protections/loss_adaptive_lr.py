@@ -49,7 +49,7 @@ def limits(recipe: Recipe, options: Options) -> Iterator[tuple[str, str, str]]:
 
 
 def rate(loss: float, tau: float) -> float:
-    """Give the factor of a step's learning rate; 1 for a loss that is no number, which has its own alarm."""
+    """Return the factor of a step's learning rate; 1 for a loss that is NaN, which has its own alarm."""
     return min(1.0, math.exp(1.0 - loss / tau)) if math.isfinite(loss) else 1.0
 
 

@@ -113,7 +113,7 @@ def paths(options: Options) -> Iterator[tuple[str, str]]:
 
 
 def sources(options: Options) -> tuple[Source, ...]:
-    """Give the file as a source of training rows."""
+    """Return the file as a source of training rows."""
     from finetop.core.recipe.schema import Source
 
     return (Source(path=options.path, share=options.share, role="replay"),) if options.path else ()
@@ -197,7 +197,7 @@ def write(options: Options, base: Base, file: Path) -> None:
 
 
 def _asked(options: Options, base: Base) -> list[list[int]]:
-    """Give the prompts of the file as tokens, drawn by the seed, all before one comes again; none without a file."""
+    """Return the prompts of the file as tokens, drawn by the seed, all before one comes again; none without a file."""
     if options.prompts is None:
         return []
     from finetop.core.data import sources
@@ -228,7 +228,7 @@ def _questions(base: Base, count: int) -> list[list[int]]:
 
 
 def _opening(tokenizer: Any) -> str:
-    """Give what a chat template writes before a user's words."""
+    """Return what a chat template writes before a user's words."""
     from finetop.core.data.formats import Message
     from finetop.core.data.render import render_prompt
 

@@ -16,7 +16,7 @@ MARKS = (b'"type":"data"', b'"type":"verdict"', b'"type":"resumed"', b'"eval_los
 
 
 @dataclass
-class Told:
+class EarlierJobs:
     """What still holds of it: steps behind one that was resumed from are of a run that is no more."""
 
     data: dict[str, str] = field(default_factory=dict)  # source -> fingerprint, of the newest training job
@@ -26,9 +26,9 @@ class Told:
     claims: int = 0  # claims made so far, also of checkpoints that are no more
 
 
-def told_before(run_folder: Path, job_folder: Path) -> Told:
+def read_earlier_jobs(run_folder: Path, job_folder: Path) -> EarlierJobs:
     """Read what the jobs of a run told before the one in `job_folder` began."""
-    told = Told()
+    earlier = EarlierJobs()
     for folder in sorted((run_folder / "jobs").glob("*")):
         if folder.name >= job_folder.name:
             break
@@ -38,14 +38,14 @@ def told_before(run_folder: Path, job_folder: Path) -> Told:
             if isinstance(event, events.DataRead):
                 data[event.source] = event.fingerprint
             else:
-                _add(told, event, is_training)
+                _add(earlier, event, is_training)
         if is_training and data:
-            told.data = data
-    return told
+            earlier.data = data
+    return earlier
 
 
 def fingerprints(job_folder: Path) -> dict[str, str]:
-    """Give the fingerprints of the data that a job has read, by source."""
+    """Return the fingerprints of the data that a job has read, by source."""
     return {
         event.source: event.fingerprint
         for event in _events(job_folder / "events.jsonl")
@@ -53,19 +53,19 @@ def fingerprints(job_folder: Path) -> dict[str, str]:
     }
 
 
-def _add(told: Told, event: events.Event, is_training: bool) -> None:
+def _add(earlier: EarlierJobs, event: events.Event, is_training: bool) -> None:
     if isinstance(event, events.Resumed):
-        told.verdicts = {step: result for step, result in told.verdicts.items() if step <= event.step}
-        told.eval_losses = {step: loss for step, loss in told.eval_losses.items() if step <= event.step}
+        earlier.verdicts = {step: result for step, result in earlier.verdicts.items() if step <= event.step}
+        earlier.eval_losses = {step: loss for step, loss in earlier.eval_losses.items() if step <= event.step}
     elif isinstance(event, events.Verdict):
         if not event.result.get("watch"):
-            told.claims = max(told.claims, int(event.result.get("claim", 0)))
+            earlier.claims = max(earlier.claims, int(event.result.get("claim", 0)))
         if is_training and event.step is not None:
-            told.verdicts[event.step] = event.result
+            earlier.verdicts[event.step] = event.result
     elif isinstance(event, events.Phase):
-        told.spent_s = event.spent_s or told.spent_s
+        earlier.spent_s = event.spent_s or earlier.spent_s
     elif isinstance(event, events.Metrics) and (loss := event.values.get("eval_loss")) is not None:
-        told.eval_losses[event.step] = loss
+        earlier.eval_losses[event.step] = loss
 
 
 def _events(file: Path) -> Iterator[events.Event]:

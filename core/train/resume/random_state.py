@@ -17,7 +17,7 @@ def seed(number: int) -> None:
 
 
 def now() -> dict[str, Any]:
-    """Give where all generators stand, as a tree that core/train/resume/state_files.py can keep."""
+    """Return where all generators stand, as a tree that core/train/resume/state_files.py can keep."""
     kind, keys, *rest = numpy.random.get_state(legacy=True)
     return {
         "python": random.getstate(),

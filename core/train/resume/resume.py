@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from finetop.core.models.resolved import ResolvedModel
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.train.callbacks import Meter
-    from finetop.core.train.resume.resume_point import Point
+    from finetop.core.train.resume.resume_point import ResumePoint
 
 STATE = checkpoint.STATE
 FORMAT = 1
@@ -101,7 +101,7 @@ def _save_counts(trainer: Any, file: Path) -> None:
 
 
 def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
-    """Give an adapter's weights and buffers as they are held; None where the model has none.
+    """Return an adapter's weights and buffers as they are held; None where the model has none.
 
     Its saved form may be another: ranks that are cut out, halves put together, numbers rounded.
     """
@@ -112,7 +112,7 @@ def adapter_tensors(model: Any) -> dict[str, Tensor] | None:
     return held | {key: one for key, one in model.named_buffers() if name in key.split(".")}
 
 
-def require_same(base: ResolvedModel, point: Point) -> None:
+def require_same(base: ResolvedModel, point: ResumePoint) -> None:
     """See that base and rows are those that the run has begun with. Raises BadInput."""
     if point.folder is None:
         return
@@ -122,7 +122,7 @@ def require_same(base: ResolvedModel, point: Point) -> None:
             f"model.id: the weights of {base.id} are not those that the run began with.",
             hint=f"They were sha256 {known[:16]}, and are {base.weights_hash[:16]}: put them back.",
         )
-    require_same_data(point.told.data, fingerprints(point.job_folder), anyway=point.anyway)
+    require_same_data(point.earlier.data, fingerprints(point.job_folder), anyway=point.anyway)
 
 
 def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyway: bool) -> None:
@@ -138,7 +138,7 @@ def require_same_data(before: Mapping[str, str], now: Mapping[str, str], *, anyw
     print(f"{said}; it goes on with them", flush=True)
 
 
-def announce(point: Point | None, run_folder: Path, last: int, events: EventLog) -> None:
+def announce(point: ResumePoint | None, run_folder: Path, last: int, events: EventLog) -> None:
     """Say from where the run goes on, and remove the checkpoints behind that: they are of a run that is no more.
 
     Raises BadInput where nothing is left to do until the step `last`.
@@ -195,7 +195,7 @@ class SeededByEpoch(Sampler[int]):  # type: ignore[misc]  # the library is untyp
         self.epoch = epoch
 
 
-def train(trainer: Any, point: Point | None, meter: Meter) -> None:
+def train(trainer: Any, point: ResumePoint | None, meter: Meter) -> None:
     """Train from the beginning, or on from a checkpoint; `meter` learns how many tokens were seen.
 
     Raises EnvironmentTrouble where its state can't be read or is not of this model.
@@ -308,13 +308,13 @@ def fitting(what: str, folder: Path) -> Iterator[None]:
 
 
 def restore_random(tree: Mapping[str, Any], folder: Path) -> None:
-    """Give the generators their state."""
+    """Set the generators to their saved state."""
     with fitting("the generators' state", folder):
         random_state.put_back(tree["random"])
 
 
 def restore_optimizer(trainer: Any, tree: Mapping[str, Any], folder: Path) -> None:
-    """Give the optimizer its numbers and the schedule its place; rates and decay are the recipe's of now."""
+    """Restore the optimizer's numbers and the schedule's place; rates and decay are the recipe's of now."""
     with fitting("the optimizer's numbers", folder):
         _restore_optimizer(trainer, tree)
 

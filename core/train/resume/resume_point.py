@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput
 from finetop.core.runtime.job_folder import run_folder_of
-from finetop.core.train.resume.earlier_jobs import Told, told_before
+from finetop.core.train.resume.earlier_jobs import EarlierJobs, read_earlier_jobs
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import JobSpec
 
 
 @dataclass(frozen=True)
-class Point:
+class ResumePoint:
     """A step of the run, and its checkpoint; no checkpoint means the run's beginning, once more."""
 
     step: int
     folder: Path | None  # of the checkpoint
     job_folder: Path  # of the job that goes on
     anyway: bool = False  # also with other data
-    told: Told = field(default_factory=Told)
+    earlier: EarlierJobs = field(default_factory=EarlierJobs)
 
 
-def point_of(spec: JobSpec, job_folder: Path) -> Point | None:
+def point_of(spec: JobSpec, job_folder: Path) -> ResumePoint | None:
     """Read where a job goes on from; None for the first one of a run. Raises BadInput."""
     given = spec.args.get("resume")
     if given is None:
@@ -40,5 +40,5 @@ def point_of(spec: JobSpec, job_folder: Path) -> Point | None:
         )
     run_folder = run_folder_of(job_folder)
     folder = None if path is None else run_folder / path
-    told = told_before(run_folder, job_folder)
-    return Point(step, folder, job_folder, given.get("anyway") is True, told)
+    earlier = read_earlier_jobs(run_folder, job_folder)
+    return ResumePoint(step, folder, job_folder, given.get("anyway") is True, earlier)

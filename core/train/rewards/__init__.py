@@ -1,7 +1,6 @@
 """Verifiable rewards: what an answer earns by rules, a file each found by listing this folder; and their settings.
 
-A rule module has `ABOUT` (one line), `TAKES` (the kind of `value` it takes, as in core/recipe/answer_rules.py),
-`NEEDS_ANSWER` (whether the row must say the right answer), and `score(text, value, answer)`, from 0 to 1. The rules of
+A rule has what `RewardRule` in core/plugins.py lists. The rules of
 suites are rewards too: 1 where they hold, else 0. A rule is data; no recipe brings code.
 """
 
@@ -14,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from finetop.core.errors import NotFound, did_you_mean
-from finetop.core.plugins import listed_names, load_listed
+from finetop.core.plugins import REWARD_RULES
 from finetop.core.recipe import answer_rules as suite_rules
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class Reward(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 @dataclass(frozen=True, slots=True)
-class FoundRule:
+class RuleByName:
     """A rule by its name: how an answer is scored, and what it needs for that."""
 
     name: str
@@ -68,20 +67,19 @@ class FoundRule:
 
 def names() -> tuple[str, ...]:
     """List the rules there are: the files, without importing them, and those of suites."""
-    own = (name.replace("-", "_") for name in listed_names(__name__))
-    return tuple(sorted({*own, *suite_rules.RULES}))
+    return tuple(sorted({*REWARD_RULES.names(), *suite_rules.RULES}))
 
 
-def load(name: str) -> FoundRule:
+def load(name: str) -> RuleByName:
     """Find a rule by its name; a dash is as good as an underscore. Raises NotFound with a suggestion."""
     plain = name.replace("-", "_")
-    if plain.replace("_", "-") in listed_names(__name__):
-        module = load_listed(__name__, plain.replace("_", "-"), kind="rule")
-        return FoundRule(plain, module.TAKES, module.NEEDS_ANSWER, module.score)
+    if plain in REWARD_RULES.names():
+        module = REWARD_RULES.load(plain)
+        return RuleByName(plain, module.TAKES, module.NEEDS_ANSWER, module.score)
     if plain not in suite_rules.RULES:
         raise NotFound(f"there is no rule {name[:60]!r}.", hint=did_you_mean(plain[:60], names()))
     rule = suite_rules.RULES[plain]
-    return FoundRule(plain, rule.takes, False, lambda text, value, answer: float(rule.holds(text, value)))
+    return RuleByName(plain, rule.takes, False, lambda text, value, answer: float(rule.holds(text, value)))
 
 
 def problems(reward: Reward) -> Iterator[tuple[str, str, str]]:

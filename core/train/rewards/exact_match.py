@@ -15,5 +15,5 @@ NEEDS_ANSWER = True
 
 
 def score(text: str, value: None, answer: str | None) -> float:
-    """Give 1 if both are the same, normalised."""
+    """Return 1 if both are the same, normalised."""
     return float(exact(text, answer or ""))

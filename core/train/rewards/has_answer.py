@@ -15,5 +15,5 @@ NEEDS_ANSWER = True
 
 
 def score(text: str, value: None, answer: str | None) -> float:
-    """Give 1 if the answer's words stand in the text in a row."""
+    """Return 1 if the answer's words stand in the text in a row."""
     return float(contains(text, answer or ""))

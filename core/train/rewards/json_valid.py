@@ -16,7 +16,7 @@ NEEDS_ANSWER = False
 
 
 def score(text: str, value: None, answer: str | None) -> float:
-    """Give 1 if the text is JSON."""
+    """Return 1 if the text is JSON."""
     if len(text) > LONGEST_JSON_TEXT:
         return 0.0
     try:

@@ -17,7 +17,7 @@ NEEDS_ANSWER = False
 
 
 def score(text: str, value: Sequence[float], answer: str | None) -> float:
-    """Give 1 within the range, words / value[0] below it, and value[1] / words above it."""
+    """Return 1 within the range, words / value[0] below it, and value[1] / words above it."""
     count, (least, most) = len(words(text)), value
     if count < least:
         return count / least

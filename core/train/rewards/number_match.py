@@ -15,6 +15,6 @@ NEEDS_ANSWER = True
 
 
 def score(text: str, value: None, answer: str | None) -> float:
-    """Give 1 if both have numbers, and the last ones are equal."""
+    """Return 1 if both have numbers, and the last ones are equal."""
     found, wanted = numbers_in(text), numbers_in(answer or "")
     return float(bool(found and wanted) and found[-1] == wanted[-1])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from finetop.core.data.examples import PromptExample
     from finetop.core.train.trainer_setup import Setup
-    from finetop.core.train.trainers.reward_sum import Payer
+    from finetop.core.train.trainers.reward_sum import RewardSum
 
 METRICS = {
     "reward": "reward",
@@ -99,7 +99,7 @@ def require_prompts(setup: Setup) -> None:
         )
 
 
-def paying(payer: Payer, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
+def paying(payer: RewardSum, rows: Sequence[PromptExample]) -> Callable[..., list[float]]:
     """Make what TRL calls a reward function; `rows` are numbered by the data set's column `row`."""
 
     def reward(completions: Sequence[str], row: Sequence[int], log_metric: Any, **_: Any) -> list[float]:

@@ -8,7 +8,7 @@ import pytest
 
 from finetop.core import approaches
 from finetop.core.approaches import _measure
-from finetop.core.approaches._job import wanted_of
+from finetop.core.approaches._job import request_of
 from finetop.core.errors import FinetopError
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
@@ -57,7 +57,7 @@ approaches: {{update: {{documents: [new.md], train: [{{path: news.jsonl}}], test
     home = Home(folder / "home")
     (folder / "home" / "runs").mkdir(parents=True, exist_ok=True)
     log = event_log.EventLog(folder / "events.jsonl")
-    found = _measure.measure(wanted_of(Job(spec, folder, log, Stop()), device), home, log, folder)
+    found = _measure.measure(request_of(Job(spec, folder, log, Stop()), device), home, log, folder)
     return told.decode(msgspec.json.encode({"n": 1, "t": 1.0, "e": found})).e
 
 
@@ -97,7 +97,7 @@ def test_what_cant_be_measured_says_why(folder, tiny_model):
         measure(folder, tiny_model, "retrieval")
     spec = JobSpec(1, 1, 1, "kb", "approach", {}, {"approach": "guess"})
     with pytest.raises(FinetopError, match=r"args\.approach is 'guess'"):
-        wanted_of(Job(spec, folder, event_log.EventLog(folder / "events.jsonl"), Stop()), "cpu")
+        request_of(Job(spec, folder, event_log.EventLog(folder / "events.jsonl"), Stop()), "cpu")
 
 
 @pytest.mark.gpu

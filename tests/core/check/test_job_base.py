@@ -14,7 +14,7 @@ from finetop.core.check.context import open_context
 from finetop.core.check.model_pair import open_pair
 from finetop.core.models import resolve
 from finetop.core.protocol import check_result, events
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 
@@ -79,7 +79,7 @@ def recipe_of(tiny_model: Path, margin: float = 10.0, method: str = "lora") -> R
         "objective": {"name": "sft"},
         "check": {"general": {"suite": "large", "margin": margin}},
     }
-    return recipe_from_json(msgspec.json.encode(whole), "job.json", to_train=False)
+    return recipe_from_mapping(whole, "job.json", to_train=False)
 
 
 def checked(home: Home, recipe: Recipe, checkpoint: Path, name: str = "events") -> tuple[Any, list[Any]]:

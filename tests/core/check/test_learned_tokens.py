@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,7 +11,7 @@ from finetop.core.check import run_check
 from finetop.core.check.scoring import drift
 from finetop.core.models import checkpoint, load, resolve, resolved
 from finetop.core.models.load_checkpoint import load_checkpoint
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.runtime.event_log import EventLog
 from finetop.core.runtime.home import Home, prepare
 from finetop.core.train import methods
@@ -36,7 +35,7 @@ def recipe_of(tiny_model: Path, method: str) -> Any:
         "objective": {"name": "sft"},
         "check": {"general": {"suite": "tiny", "margin": 10.0}},
     }
-    return recipe_from_json(json.dumps(sections))
+    return recipe_from_mapping(sections)
 
 
 def save(recipe: Any, base: resolved.ResolvedModel, folder: Path) -> None:

@@ -200,7 +200,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
 
     from finetop.core.check import run_check, scoring_passes
     from finetop.core.check.scoring import batches
-    from finetop.core.recipe.load import recipe_from_json
+    from finetop.core.recipe.load import recipe_from_mapping
     from finetop.core.runtime.home import Home
     from finetop.core.runtime.job_folder import read_spec
 
@@ -225,7 +225,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
 
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     log = event_log.EventLog(folder / "events.jsonl")
-    recipe = recipe_from_json(msgspec.json.encode(read_spec(folder).recipe), "job.json")
+    recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
     found = run_check.check(recipe, checkpoint, Home(home), "cpu", log)
     assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
     assert {("base", 256), ("tuned", 256)} <= set(used)

@@ -6,6 +6,7 @@ import pytest
 from finetop.core import protocol
 from finetop.core.client import connection
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol import wire
 from finetop.core.protocol.patch_cache import FEW, Heard, Told
 from finetop.core.protocol.runs import Running, RunRow
 
@@ -30,8 +31,8 @@ class Line:
     def ask(self, ask: protocol.Ask, made: protocol.RunsAnswer) -> protocol.RunsAnswer:
         self.number += 1
         sent = connection.encode(self.number, ask, self.heard)
-        request = protocol.request_decoder.decode(sent)
-        line = protocol.encoder.encode(self.told.reply(request, protocol.encoder.encode(made)))
+        envelope = wire.envelope_decoder.decode(sent)
+        line = protocol.encoder.encode(self.told.reply(envelope, ask, protocol.encoder.encode(made)))
         self.bytes = len(line)
         return connection.decode(line, ask, self.heard)
 
@@ -81,13 +82,11 @@ def test_a_list_that_is_all_new_comes_whole():
     assert line.ask(protocol.Runs(), moved) == moved
 
 
-def test_an_older_supervisor_answers_whole_and_an_older_client_is_answered_so():
-    heard, ask = Heard(), protocol.Runs()
-    whole = protocol.encoder.encode({"id": 1, "answer": answer(1.5)})
-    assert connection.decode(whole, ask, heard) == answer(1.5)
-    plain = protocol.request_decoder.decode(connection.encode(1, ask))
+def test_a_client_that_holds_nothing_is_answered_whole():
+    ask = protocol.Runs()
+    plain = wire.envelope_decoder.decode(connection.encode(1, ask))
     assert plain.held is None
-    assert set(Told().reply(plain, protocol.encoder.encode(answer(1.5)))) == {"id", "answer"}
+    assert set(Told().reply(plain, ask, wire.encoder.encode(answer(1.5)))) == {"id", "answer"}
     assert b"held" not in connection.encode(1, ask)
 
 

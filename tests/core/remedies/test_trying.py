@@ -17,9 +17,9 @@ from finetop.core.models.export import export
 from finetop.core.protocol import events as told
 from finetop.core.protocol.runs import JobSpec
 from finetop.core.recipe.job import Job
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.recipe.load import recipe_from_mapping
 from finetop.core.remedies import _trial, intruders
-from finetop.core.remedies._job import wanted_of
+from finetop.core.remedies._job import request_of
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
@@ -138,7 +138,7 @@ def run_job(home, spec):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "events.jsonl").unlink(missing_ok=True)
     log = event_log.EventLog(folder / "events.jsonl")
-    _trial.try_all(wanted_of(Job(spec, folder, log, Stop()), "cpu"), home, log)
+    _trial.try_all(request_of(Job(spec, folder, log, Stop()), "cpu"), home, log)
     log.close()
     return [told.decode(line).e for line in (folder / "events.jsonl").read_bytes().splitlines()]
 
@@ -210,11 +210,11 @@ def export_it(home, tiny_model, tmp_path, spec, tried):
     """What is written is what was scored, to the bit; where it is not, that is refused."""
     from safetensors.torch import load_file
 
-    recipe = recipe_from_json(msgspec.json.encode(spec.recipe), "job.json", to_train=False)
+    recipe = recipe_from_mapping(spec.recipe, "job.json", to_train=False)
     candidates = remedies.candidates(remedies.Subject(20, False, True, False, "none", (10,)))
     candidate = next(one for one in candidates if one.name == tried.name)
     checkpoint = home.runs / "0001-run" / "checkpoints" / "step-000020"
-    wanted = export.Wanted(
+    wanted = export.ExportRequest(
         recipe,
         "run",
         20,

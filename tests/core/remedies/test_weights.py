@@ -12,11 +12,11 @@ from safetensors.torch import load_file, save_file
 from finetop.core import remedies
 from finetop.core.errors import FinetopError
 from finetop.core.models import load, resolve, resolved
-from finetop.core.models.fingerprint import fingerprint
+from finetop.core.models.hashes import fingerprint
 from finetop.core.models.load_checkpoint import load_checkpoint
 from finetop.core.recipe.load import resolve_text
-from finetop.core.remedies._adapters import has_scale
 from finetop.core.remedies._weights import Unchanged, changed
+from finetop.core.remedies.interpolate import has_scale
 from finetop.core.remedies.intruders import without_intruders
 from finetop.core.remedies.prune import drawn, largest
 
@@ -221,7 +221,7 @@ def test_a_scaled_adapter_on_a_base_in_fewer_bits_is_written_as_it_was_scored(ti
     model, _ = load_checkpoint(base, folder, torch.float32, "cpu")
     made_once = remedies.load("interpolate").change(candidate, base, folder).make(model)
     remedied = export.Remedied(candidate, fingerprint(made_once))
-    wanted = export.Wanted(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
+    wanted = export.ExportRequest(recipe, "t", 7, folder, tmp_path / "out", "float32", "cpu", remedied)
     agreements = export.export(wanted, home, EventLog(tmp_path / "events.jsonl"))
     assert all(one.holds for one in agreements)
     written = load_file(tmp_path / "out" / "model.safetensors")

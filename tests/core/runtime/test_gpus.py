@@ -6,7 +6,7 @@ import pytest
 from fake_nvml import UUIDS, Cards, FakeNvml
 
 from finetop.core.runtime import gpus
-from finetop.core.runtime.gpus import Gpu, Looker, Process, Seen
+from finetop.core.runtime.gpus import Gpu, GpuReading, Looker, Process
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_driver_without_a_card_is_no_trouble_until_there_was_one(cards, error)
     own = looker(cards)
     cards.told["init"] = error
     cards.write()
-    assert own.look() == Seen()
+    assert own.look() == GpuReading()
     cards.told["init"] = None
     cards.write()
     assert len(own.look().gpus) == 2
@@ -129,4 +129,4 @@ def test_one_look_has_an_end_also_where_the_driver_has_none(cards, monkeypatch):
 def test_without_a_driver_nothing_is_loaded(monkeypatch):
     monkeypatch.setattr(gpus, "LIBRARY", "libno-such-library.so.1")
     assert gpus.load() is None
-    assert gpus.look() == Seen()
+    assert gpus.look() == GpuReading()

@@ -4,18 +4,18 @@ import errno
 
 import pytest
 
-from finetop.core.runtime.files import PASSES, patiently
+from finetop.core.runtime.files import PASSING_ERRORS, retry_file_work
 
 
 def test_what_passes_is_waited_for():
-    refusals = [OSError(number, "refused") for number in PASSES]
+    refusals = [OSError(number, "refused") for number in PASSING_ERRORS]
 
     def work():
         if refusals:
             raise refusals.pop()
         return 7
 
-    assert patiently(work) == 7
+    assert retry_file_work(work) == 7
 
 
 @pytest.mark.parametrize("number", [errno.ENOENT, errno.EACCES, errno.ENOSPC, errno.ELOOP])
@@ -27,5 +27,5 @@ def test_what_does_not_pass_by_itself_is_raised_at_once(number):
         raise OSError(number, "refused")
 
     with pytest.raises(OSError, match="refused"):
-        patiently(work)
+        retry_file_work(work)
     assert len(tries) == 1

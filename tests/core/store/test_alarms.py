@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from finetop.core.protocol import events, runs as data
@@ -81,21 +80,6 @@ def test_a_run_needs_a_person_as_long_as_an_alarm_is_not_over(connection, tmp_pa
     take(connection, path, [alarm("nan", 10)])
     runs.set_state(connection, 1, data.Finished(since=1.0, ended=2.0))
     assert not runs.row(connection, 1).needs_you
-
-
-def test_an_older_finetop_reads_the_line_as_an_alarm_whose_text_says_that_it_is_over(tmp_path):
-    class Alarm(msgspec.Struct, tag="alarm", frozen=True):
-        kind: str
-        step: int
-        text: str
-
-    log = event_log.EventLog(tmp_path / "e.jsonl")
-    log.write(events.Alarm("spike", 9, "the loss is back at 1.2", over=True))
-    line = msgspec.json.decode((tmp_path / "e.jsonl").read_bytes())
-    assert msgspec.convert(line["e"], Alarm) == Alarm("spike", 9, "the loss is back at 1.2")
-    assert events.Alarm("spike", 9, "x") == msgspec.json.decode(
-        b'{"type":"alarm","kind":"spike","step":9,"text":"x"}', type=events.Alarm
-    )
 
 
 def test_a_flood_is_kept_and_listed_from_its_end(connection, tmp_path):

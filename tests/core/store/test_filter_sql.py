@@ -202,36 +202,9 @@ def test_which_term_hides_all(connection):
     assert page.without == [("method:lora", 0), ("name:zzz", 1), ("-name:a", 0)]
 
 
-def test_a_changed_recipe_and_runs_of_an_older_store_are_found_by_their_settings(connection):
+def test_a_run_of_a_changed_recipe_is_found_by_its_settings(connection):
     fill(connection, [])
     run_id = add(connection, "a")
     recipe = {"model": {"id": "m"}, "method": {"name": "lora", "rank": 64}}
     runs.set_recipe(connection, run_id, recipe, "m")
     assert [row.settings for row in asked(connection, "method.rank:64").rows] == [{"method.rank": 64.0}]
-    as_an_older_store(connection)
-    assert asked(connection, "").total == 1
-    assert connection.execute("SELECT count(*) FROM settings").fetchone() == (0,), (
-        "no list waits for what it needs not"
-    )
-    assert asked(connection, "method.rank=64 method.name:lora").matching == 1
-
-
-def as_an_older_store(connection):
-    connection.execute("DELETE FROM settings")
-    connection.execute("INSERT INTO settings_to_fill SELECT id FROM runs")
-
-
-def test_settings_of_an_older_store_are_kept_a_few_at_a_time_the_newest_first(connection):
-    fill(connection, [])
-    ids = [add(connection, name) for name in "abcde"]
-    as_an_older_store(connection)
-    runs.set_recipe(connection, ids[4], {"model": {"id": "m"}, "method": {"name": "lora", "rank": 64}}, "m")
-    assert recipe_settings.fill(connection, 2)
-    filled = "SELECT run_id, count(*) FILTER (key = 'model.id') FROM settings GROUP BY 1 ORDER BY 1"
-    assert connection.execute(filled).fetchall() == [(ids[3], 1), (ids[4], 1)]
-    assert recipe_settings.fill(connection, of=[ids[0], 999])
-    assert [one for one, _ in connection.execute(filled).fetchall()] == [ids[0], *ids[3:]]
-    assert recipe_settings.fill(connection, 100)
-    assert not recipe_settings.fill(connection, 100)
-    assert connection.execute(filled).fetchall() == [(one, 1) for one in ids]
-    assert asked(connection, "method.rank=64").matching == 1

@@ -7,11 +7,10 @@ import msgspec
 import pytest
 
 from finetop.core.protocol import events, runs as data
-from finetop.core.runtime import event_log
+from finetop.core.runtime import event_log, files as runtime_files
 from finetop.core.store import event_batch, ingest, jobs, metrics, runs
 from finetop.core.store.database import open_store, transaction
 from finetop.core.supervisor import ingest as taking_in
-from finetop.core.supervisor.jobs import launch_local
 
 RECIPE = {"model": {"id": "tiny"}, "method": {"name": "lora"}, "objective": {"name": "sft"}}
 
@@ -39,7 +38,7 @@ def add(connection, name, verb="train", run_id=None):
 async def take_in(supervisor, live):
     """One beat's share. Returns whether that was all."""
     folders = {job.id: supervisor.home.root / job.folder for job in live}
-    sizes = {number: launch_local.size_of(folder / "events.jsonl") for number, folder in folders.items()}
+    sizes = {number: runtime_files.size_of(folder / "events.jsonl") for number, folder in folders.items()}
     await taking_in.take_in(supervisor, live, sizes)
     return not supervisor.behind
 

@@ -12,6 +12,7 @@ import pytest
 from finetop.core import protocol
 from finetop.core.client.connection import Client, connect
 from finetop.core.errors import BadInput
+from finetop.core.protocol import wire
 from finetop.core.supervisor.serve import listen
 
 
@@ -111,7 +112,7 @@ def test_a_caller_that_stays_keeps_no_supervisor_from_ending(quiet):
         server = await listen(quiet.supervisor)
         reader, writer = await asyncio.open_unix_connection(str(quiet.home.socket))
         ask = protocol.Changes(quiet.supervisor.revision, timeout_s=20.0)
-        writer.write(protocol.encoder.encode(protocol.Request(protocol.VERSION, 1, ask)) + b"\n")
+        writer.write(wire.envelope(1, ask) + b"\n")
         before = asyncio.all_tasks()
         await asyncio.sleep(0.2)
         talks = [task for task in asyncio.all_tasks() if task not in before and "talk" in repr(task)]

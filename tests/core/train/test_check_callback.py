@@ -407,7 +407,9 @@ def way_with(
     recipe = resolve_text(
         json.dumps({"recipe": 1, "name": "x", "check": {"every": 2, "on_fail": on_fail, **more}})
     ).recipe
-    way = check_callback.OnTheWay(recipe.check, None, None, None, {}, stop_signal.Stop(), None, 0.0, 0.0)  # type: ignore[arg-type]
+    way = check_callback.TrainingChecks(
+        recipe.check, None, None, None, {}, stop_signal.Stop(), None, 0.0, 0.0
+    )  # type: ignore[arg-type]
     way.outcomes = {step: read({"verdict": word, **plain}) for step, word in outcomes.items()}
     way.eval_losses = losses
     return way

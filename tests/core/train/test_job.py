@@ -31,12 +31,12 @@ NAN_JOB = """
 import msgspec
 from finetop.core import run_job as job
 from finetop.core.recipe import job as recipe_job
-read = recipe_job.recipe_from_json
+read = recipe_job.recipe_from_mapping
 def hot(text, label, *, to_train=True):
     recipe = read(text, label, to_train=to_train)
     train = msgspec.structs.replace(recipe.train, learning_rate=1e30)
     return msgspec.structs.replace(recipe, train=train)
-recipe_job.recipe_from_json = hot
+recipe_job.recipe_from_mapping = hot
 raise SystemExit(job.main())
 """
 ROWS = [
@@ -227,7 +227,7 @@ def test_a_loss_that_is_no_number_is_one_alarm_kept_as_null_and_ends_the_run(tmp
     assert all(event.values[key] is None for event in bad for key in event.bad)
     last = happened[-1]
     assert (last.status, last.kind) == ("failed", "nan")
-    assert last.cause == f"the loss is no number since step {bad[0].step}: nothing can be learned any more."
+    assert last.cause == f"the loss is NaN since step {bad[0].step}: nothing can be learned any more."
     assert "Lower train.learning_rate" in last.hint
     assert max(curve("learning_rate", happened)) == bad[0].step + 2
     assert not of(events.Checkpoint, happened), "what is kept must be numbers"

@@ -115,11 +115,11 @@ def test_a_run_is_the_same_to_the_bit_with_it_and_without(settings, tiny_model, 
 def test_answers_are_as_long_as_they_may_be_and_are_paid(objective, tiny_model, tmp_path, monkeypatch):
     from transformers import GenerationMixin
 
-    from finetop.core.train.trainers.reward_sum import Payer
+    from finetop.core.train.trainers.reward_sum import RewardSum
 
     written: list[tuple[int, list[list[int]]]] = []
     paid: list[int] = []
-    generate, pay = GenerationMixin.generate, Payer.pay
+    generate, pay = GenerationMixin.generate, RewardSum.pay
 
     def generating(model: Any, **given: Any) -> Any:
         made = generate(model, **given)
@@ -132,7 +132,7 @@ def test_answers_are_as_long_as_they_may_be_and_are_paid(objective, tiny_model, 
         return pay(payer, prompts, answers, right)
 
     monkeypatch.setattr(GenerationMixin, "generate", generating)
-    monkeypatch.setattr(Payer, "pay", paying)
+    monkeypatch.setattr(RewardSum, "pay", paying)
     trainer, _ = prepared(tmp_path, tiny_model, monkeypatch, objective=objective, rows=PROMPTS, name="full")
     ends = set(trainer.writer.ends if objective == "ppo" else trainer.eos_token_ids)
     assert [len(answers) for _, answers in written] == paid == [8, 8 if objective == "ppo" else 4]

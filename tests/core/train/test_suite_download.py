@@ -11,7 +11,7 @@ from finetop.core.protocol import events
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
-from finetop.core.train import suite_download
+from finetop.core.train import train
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,7 +26,7 @@ def recipe(suite: str, more: str = "") -> Recipe:
 
 def look(tmp_path: Path, asked: Recipe) -> list[events.Alarm] | None:
     log = tmp_path / "events.jsonl"
-    looking = suite_download.look_ahead(asked, Home(tmp_path), event_log.EventLog(log))
+    looking = train.look_ahead(asked, Home(tmp_path), event_log.EventLog(log))
     if looking is None:
         return None
     looking.join(60)

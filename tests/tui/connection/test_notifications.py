@@ -9,7 +9,7 @@ from terminal import Terminal
 from tui_fakes import NOW, FakeSupervisor, make_app, mixed_rows, settled, text_of
 
 from finetop.core.protocol.notices import Notice
-from finetop.tui.connection import notifications
+from finetop.tui.connection import listener
 
 SIZE = (80, 24)
 
@@ -56,7 +56,7 @@ async def test_a_run_that_has_finished_is_not_news() -> None:
 
 
 def test_the_bell_rings_at_most_once_in_ten_seconds() -> None:
-    ringer = notifications.Ringer()
+    ringer = listener.Ringer()
     assert [ringer.may_ring(at) for at in (100.0, 101.0, 109.9, 110.0, 119.0, 50.0)] == [
         True, False, False, True, False, True,
     ]  # fmt: skip
@@ -65,17 +65,17 @@ def test_the_bell_rings_at_most_once_in_ten_seconds() -> None:
 def test_a_notification_holds_no_sequence_of_anybody_elses() -> None:
     evil = "x\x07\x1b]52;c;aGk=\x07;y\x9d\u202e" + "z" * 500
     for how, head in (("osc9", "\x1b]9;finetop: "), ("osc777", "\x1b]777;notify;finetop;")):
-        sequence = notifications.notification(how, evil)
+        sequence = listener.notification(how, evil)
         inside = sequence.removeprefix(head).removesuffix("\x07")
-        assert len(inside) <= notifications.NOTIFICATION
+        assert len(inside) <= listener.NOTIFICATION
         assert inside.isprintable() and ";" not in inside
-    assert notifications.notification("none", "x") == ""
+    assert listener.notification("none", "x") == ""
 
 
 def test_a_machine_is_named_where_there_are_several() -> None:
-    assert notifications.words(notice(1), "") == "support-r16: spike: the loss rose"
-    assert notifications.words(notice(1), "lab") == "lab:support-r16: spike: the loss rose"
-    assert notifications.words(notice(1, run="", text="disk almost full"), "lab") == "lab: disk almost full"
+    assert listener.words(notice(1), "") == "support-r16: spike: the loss rose"
+    assert listener.words(notice(1), "lab") == "lab:support-r16: spike: the loss rose"
+    assert listener.words(notice(1, run="", text="disk almost full"), "lab") == "lab: disk almost full"
 
 
 @pytest.mark.parametrize("text", ["bell: true\nnotify: osc9\n", "bell: false\n"])

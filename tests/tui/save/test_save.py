@@ -16,7 +16,7 @@ from tui_fakes import FakeSupervisor, make_app, make_row, mixed_rows, row_with, 
 from finetop.core.client.report import Chart, Line, Table
 from finetop.core.protocol.runs import Finished
 from finetop.tui.save import Sheet
-from finetop.tui.save.formats import written
+from finetop.tui.save.prompt import written
 from finetop.tui.terminal.clipboard import LIMIT, copying, filled
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def test_the_list_is_saved_whole_and_never_written_over_unasked(tmp_path: 
         await settled(pilot)
         await pilot.press("e")
         await settled(pilot)
-        assert "save as runs.csv" in text_of(app) and "save; .csv, .md, .png, .svg say how" in text_of(app)
+        assert "save as runs.csv" in text_of(app) and "save; the extension sets the format" in text_of(app)
         await pilot.press("enter")
         await settled(pilot)
         assert row_with(app, "saved: ").split()[1][:10] == str(tmp_path)[:10]
@@ -128,7 +128,7 @@ async def test_the_screen_itself_is_a_picture_without_an_address(tmp_path: Path)
         await pilot.press("enter")
         text = (tmp_path / "keys.svg").read_text()
         ET.fromstring(text)
-        assert "@font-face" not in text and "url(http" not in text and "mends" in text
+        assert "@font-face" not in text and "url(http" not in text and "retraining" in text
 
 
 async def test_copying_happens_on_the_key_alone() -> None:

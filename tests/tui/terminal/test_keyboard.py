@@ -7,7 +7,7 @@ import time
 import pytest
 from textual import constants
 
-from finetop.tui.terminal.keyboard import Keyboard
+from finetop.tui.terminal.driver import Keyboard
 from finetop.tui.widgets.entry import Entry, typed
 
 

@@ -16,7 +16,6 @@ def drawn(*spots: Spot, limit: float | None = -3.0, width: int = 70, height: int
         limit=limit,
         x_words=lambda number: f"{number:.0f}",
         y_words=lambda number: f"{number:.2f}",
-        x_name="retained",
     )
     return ["".join(text for text, _ in line) for line in lines]
 
@@ -59,7 +58,6 @@ def test_it_fits_whatever_it_shows(spots: list[Spot], limit: float | None, width
         limit=limit,
         x_words=lambda number: f"{number:.0f}"[:8],
         y_words=lambda number: f"{number:.0f}"[:6],
-        x_name="kept",
     )
     assert len(lines) == height
     assert all(line_width(line) in (0, width) for line in lines), GUTTER

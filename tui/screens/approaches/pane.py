@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line, counted
 from finetop.tui.line import Line, spread
+from finetop.tui.screens.approaches.row import letter_of
 from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.scatter import Spot, scatter
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol import ApproachesAnswer, ApproachRow, ComparisonBrief
     from finetop.core.protocol.messages.approaches import RunBrief
-    from finetop.tui.theme import Mark
+    from finetop.tui.line import Line
+    from finetop.tui.theme import Mark, StyleName
 
 ROWS_OF_A_TEXT = 12
 _MARKS = {
@@ -28,9 +31,9 @@ _MARKS = {
 }
 
 
-def brief_of(found: ApproachesAnswer) -> ComparisonBrief | None:
-    """Give the line of the comparison that is shown."""
-    return next((one for one in found.comparisons if one.name == found.name), None)
+def brief_of(answer: ApproachesAnswer) -> ComparisonBrief | None:
+    """Return the line of the comparison that is shown."""
+    return next((comparison for comparison in answer.comparisons if comparison.name == answer.name), None)
 
 
 def has_failed(run: RunBrief) -> bool:
@@ -38,38 +41,38 @@ def has_failed(run: RunBrief) -> bool:
     return not run.is_measured and run.state in ("failed", "lost", "stopped")
 
 
-def title_lines(found: ApproachesAnswer, width: int) -> list[Line]:
+def title_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     """Say which comparison, how far it is, and what it is by."""
-    name = cut_middle(clean_line(found.name), max(12, width - 56))
+    name = cut_middle(clean_line(answer.name), max(12, width - 56))
     left: Line = ((" Approaches ", ""), (name, "bold"))
-    brief = brief_of(found)
+    brief = brief_of(answer)
     if brief is not None:
         left = (*left, (f"   {brief.measured} of {counted(brief.runs, 'run')} measured", ""))
-        if failed := sum(has_failed(run) for row in found.rows for run in row.runs):
+        if failed := sum(has_failed(run) for row in answer.rows for run in row.runs):
             left = (*left, (f", {failed} failed", "red"))
-    names = [one.name for one in found.comparisons]
+    names = [comparison.name for comparison in answer.comparisons]
     right: Line = ()
-    if len(names) > 1 and found.name in names:
-        right = ((f"comparison {names.index(found.name) + 1} of {len(names)} ", "dim"),)
-    better = "lower" if found.lower_is_better else "higher"
-    model = cut_middle(clean_line(found.model).rstrip("/").rpartition("/")[2], 30)
-    target = cut_middle(clean_line(found.target), 24)
+    if len(names) > 1 and answer.name in names:
+        right = ((f"comparison {names.index(answer.name) + 1} of {len(names)} ", "dim"),)
+    better = "lower" if answer.lower_is_better else "higher"
+    model = cut_middle(clean_line(answer.model).rstrip("/").rpartition("/")[2], 30)
+    target = cut_middle(clean_line(answer.target), 24)
     notes = f" {model} on {target}, {better} is better"
-    if any(row.gap is not None and row.gap.is_open for row in found.rows):
+    if any(row.gap is not None and row.gap.is_open for row in answer.rows):
         notes += "; = not told apart"
     return [spread(left, right, width), ((cut_end(notes, width - 1), "dim"),)]
 
 
-def advice_lines(found: ApproachesAnswer, width: int) -> list[Line]:
+def advice_lines(answer: ApproachesAnswer, width: int) -> list[Line]:
     """Write the advice: each topic with its sentences, wrapped."""
-    if not found.advice:
+    if not answer.advice:
         return [((" The advice follows from the numbers: two approaches must be measured.", "dim"),)]
     lines: list[Line] = []
-    for topic, texts in groupby(found.advice, key=lambda one: one.topic):
+    for topic, texts in groupby(answer.advice, key=lambda one: one.topic):
         lines.append(((f" {clean_line(topic)}", "bold"),))
-        for one in texts:
+        for piece in texts:
             lines += [
-                ((f"   {text}", ""),) for text in wrapped(clean_line(one.text), width - 4, ROWS_OF_A_TEXT)
+                ((f"   {text}", ""),) for text in wrapped(clean_line(piece.text), width - 4, ROWS_OF_A_TEXT)
             ]
     return lines
 
@@ -105,12 +108,12 @@ def _standing(run: RunBrief) -> str:
     return f"{state}: {said}" if said else state
 
 
-def next_words(found: ApproachesAnswer, row: ApproachRow | None, run: str) -> Line:
+def next_words(answer: ApproachesAnswer, row: ApproachRow | None, run: str) -> Line:
     """Say what to do next: open a run; which is best, or how many are to come."""
-    brief = brief_of(found)
+    brief = brief_of(answer)
     to_come = "" if brief is None or not brief.to_come else f"; {counted(brief.to_come, 'run')} to come"
-    best = next((one for one in found.rows if one.is_best), None)
-    level = [one for one in found.rows if one.gap is not None and one.gap.is_open]
+    best = next((one for one in answer.rows if one.is_best), None)
+    level = [one for one in answer.rows if one.gap is not None and one.gap.is_open]
     said = ""
     if best is not None:
         others = [clean_line(one.name) for one in level]
@@ -137,3 +140,50 @@ def empty_lines(trouble: str) -> list[Line]:
         ((" check.target. On the command line:", ""),),
         (("   finetop approaches RECIPE", ""),),
     ]
+
+
+LEAST = 4  # rows
+
+
+def picture_lines(
+    answer: ApproachesAnswer, chosen: ApproachRow | None, *, width: int, height: int
+) -> list[Line]:
+    """Draw the picture in `height` rows; what has no place in it is said."""
+    spots: list[Spot] = []
+    absent: list[str] = []
+    for index, row in enumerate(answer.rows):
+        if row.target is None:
+            continue
+        if row.retained is None or row.retained.drop is None:
+            absent.append(letter_of(answer, index))
+            continue
+        spots.append(
+            Spot(
+                letter_of(answer, index),
+                -row.retained.drop,
+                row.target.mean,
+                "reverse" if row is chosen else _style(row),
+            )
+        )
+    if len(spots) < 2 or height < LEAST:
+        return [((" A picture needs two approaches that are measured and checked.", "dim"),)]
+    rows = height - 1 if absent else height
+    kept = [row.retained for row in answer.rows if row.retained is not None]
+    drawn = scatter(
+        spots,
+        width=width,
+        height=rows,
+        limit=next((-retained.margin for retained in kept if retained.margin is not None), None),
+        x_words=lambda x: f"{x:+.1f}" if round(x, 1) else "0.0",
+        lower_is_better=answer.lower_is_better,
+    )
+    if absent:
+        drawn.append(((f" Not in it, as it was not checked: {', '.join(absent)}", "dim"),))
+    return drawn
+
+
+def _style(row: ApproachRow) -> StyleName:
+    assert row.retained is not None
+    if "regressed" in row.retained.verdicts:
+        return "red"
+    return "bold" if row.is_best else ""

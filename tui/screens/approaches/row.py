@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches, approaches as words
+from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
 from finetop.tui.line import Line, line_width
@@ -38,10 +38,10 @@ class Column:
     is_right: bool = True
 
 
-def columns_of(found: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Column]:
+def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[Column]:
     """Choose the columns that fit: those that are asked for first, then the others."""
-    metric = cut_end(metric_words(found.metric), 20)
-    done = [row for row in found.rows if row.target is not None]
+    metric = cut_end(metric_words(answer.metric), 20)
+    done = [row for row in answer.rows if row.target is not None]
 
     def plain(title: str, cell: Callable[[ApproachRow], str]) -> Column:
         cells = max([len(title), *(len(cell(row)) for row in done)]) + 1
@@ -55,7 +55,7 @@ def columns_of(found: ApproachesAnswer, width: int, *, of_costs: bool) -> list[C
         plain("over seeds", lambda row: words.cells(row)[2]),
     ]
     costs = [
-        plain("set-up", lambda row: approaches.seconds(row.setup_s)),
+        plain("set-up", lambda row: words.seconds(row.setup_s)),
         plain("a query", lambda row: words.prices(row)[4]),
         plain("prompt", lambda row: words.prices(row)[3]),
         plain("memory", lambda row: words.prices(row)[5]),
@@ -128,20 +128,20 @@ def state_words(row: ApproachRow, room: int) -> Line:
 def _retained_and_mark(row: ApproachRow) -> Line:
     """Write what was retained with the mark of the worst verdict, where there is no room for words."""
     number = words.retained(row.retained)[0]
-    found = [] if row.retained is None else row.retained.verdicts
-    worst = next((key for key in words.WORST_FIRST if key in found), "")
+    answer = [] if row.retained is None else row.retained.verdicts
+    worst = next((key for key in words.WORST_FIRST if key in answer), "")
     return ((number, ""), (f" {MARKS[worst].mark}", _style(worst))) if worst else ((f"{number}  ", ""),)
 
 
 def _verdicts(row: ApproachRow) -> Line:
     """Count the verdicts, the worst first: so that what is cut is not what matters."""
-    found: Retained | None = row.retained
-    if found is None or found.same_weights or not found.verdicts:
-        return ((words.retained(found)[1], "dim"),)
+    answer: Retained | None = row.retained
+    if answer is None or answer.same_weights or not answer.verdicts:
+        return ((words.retained(answer)[1], "dim"),)
     line: Line = ()
-    several = len(found.verdicts) > 1
+    several = len(answer.verdicts) > 1
     for key in words.WORST_FIRST:
-        if number := found.verdicts.count(key):
+        if number := answer.verdicts.count(key):
             word = SHORT_WORDS[key]
             text = f"{number} {_SHORT.get(word, word) if several else word}" if several else word
             line = (*line, (", ", ""), (text, _style(key))) if line else ((text, _style(key)),)
@@ -149,11 +149,11 @@ def _verdicts(row: ApproachRow) -> Line:
 
 
 def _style(verdict: str) -> StyleName:
-    found: dict[str, StyleName] = {"ok": "green", "regressed": "red", "no_verdict": "amber"}
-    return found[verdict]
+    answer: dict[str, StyleName] = {"ok": "green", "regressed": "red", "no_verdict": "amber"}
+    return answer[verdict]
 
 
-def letter_of(found: ApproachesAnswer, index: int) -> str:
-    """Give the letter of a measured approach, which is its letter in the picture."""
-    row = found.rows[index]
+def letter_of(answer: ApproachesAnswer, index: int) -> str:
+    """Return the letter of a measured approach, which is its letter in the picture."""
+    row = answer.rows[index]
     return LETTERS[index % len(LETTERS)] if row.target is not None else ""

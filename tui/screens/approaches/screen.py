@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
-
 from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.approaches.keys import KEYS, PARTS, Part, footer_keys
 from finetop.tui.screens.approaches.pane import (
@@ -17,14 +15,15 @@ from finetop.tui.screens.approaches.pane import (
     empty_lines,
     has_failed,
     next_words,
+    picture_lines,
     run_lines,
     title_lines,
 )
-from finetop.tui.screens.approaches.picture import picture_lines, title_of
 from finetop.tui.screens.approaches.row import Column, approach_line, columns_of, head_line, letter_of
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.list_screen import TALL, ListScreen
+from finetop.tui.widgets.scatter import scatter_rule, scatter_title
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -33,20 +32,19 @@ if TYPE_CHECKING:
     from finetop.core.protocol import ApproachRow
     from finetop.tui.save import Sheet
 
-TALL = 34  # rows of the terminal: from there the picture has a place of its own
 
-
-class ApproachesScreen(LoadedScreen, inherit_bindings=False):
+class ApproachesScreen(ListScreen, inherit_bindings=False):
     """One comparison; without a name the newest."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Approaches"
 
     def __init__(self, comparison: str = "") -> None:
         super().__init__()
         self.comparison = comparison
-        self.found: protocol.ApproachesAnswer | None = None
+        self.answer: protocol.ApproachesAnswer | None = None
         self.part: Part = "advice"
         self.of_costs = False
         self.chosen: dict[str, int] = {}  # which run of each approach
@@ -64,15 +62,11 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         yield Lines(id="part")
         yield Bottom()
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
-
     async def to_save(self) -> Sheet:
-        """Give both tables and the advice, for a file."""
+        """Return both tables and the advice, for a file."""
         from finetop.tui.save import Sheet, tables
 
-        return Sheet("approaches") if self.found is None else tables.approaches(self.found)
+        return Sheet("approaches") if self.answer is None else tables.approaches(self.answer)
 
     def to_copy(self) -> str:
         return self.run
@@ -82,7 +76,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
     @property
     def at(self) -> ApproachRow | None:
         """The approach under the cursor."""
-        rows = [] if self.found is None else self.found.rows
+        rows = [] if self.answer is None else self.answer.rows
         cursor = self.query_one(Table).cursor
         return rows[cursor] if cursor < len(rows) else None
 
@@ -97,60 +91,59 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         return self.size.height >= TALL
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
-        assert self.found is not None
+        assert self.answer is not None
         return approach_line(
-            self.found.rows[index],
+            self.answer.rows[index],
             self._columns,
-            letter_of(self.found, index),
+            letter_of(self.answer, index),
             has_cursor=has_cursor,
             width=width,
         )
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
-        found, width = self.found, self.size.width
-        self.set_class(found is None, "-empty")
+        answer, width = self.answer, self.size.width
+        self.set_class(answer is None, "-empty")
         title = self.query_one("#title", Lines)
-        if found is None:
+        if answer is None:
             title.show((((" Approaches", "bold"),),))
             words = self._trouble or ("" if self._was_told else "asking the supervisor …")
             self.query_one("#part", Lines).show(empty_lines(words))
             keys = footer_keys(rows=0, runs=0, others=0, of_costs=False, has_more=False)
             self.query_one(Bottom).offer((), keys)
             return
-        self._columns = columns_of(found, width, of_costs=self.of_costs)
-        title.show(title_lines(found, width))
+        self._columns = columns_of(answer, width, of_costs=self.of_costs)
+        title.show(title_lines(answer, width))
         self.query_one("#head", Lines).show((head_line(self._columns),))
         table = self.query_one(Table)
-        rows = max(1, min(len(found.rows), self.size.height - 14))
+        rows = max(1, min(len(answer.rows), self.size.height - 14))
         if table.styles.height is None or table.styles.height.value != rows:
             table.styles.height = rows
-        table.show(len(found.rows))
-        self.show_below()
+        table.show(len(answer.rows))
+        self.show_pane()
 
-    def show_below(self) -> None:
+    def show_pane(self) -> None:
         """Write what is below the table, the next step and the footer."""
-        found, width = self.found, self.size.width
-        if found is None:
+        answer, width = self.answer, self.size.width
+        if answer is None:
             return
         picture = self.query_one("#picture", Lines)
         if self.is_tall:
             height = picture.size.height - 1
-            better: Line = (("better is up and to the right ", "dim"),)
-            drawn = picture_lines(found, self.at, width=width, height=height)
-            picture.show([rule(((title_of(found), ""),), width, better), *drawn])
-        self._show_part(found, width)
+            drawn = picture_lines(answer, self.at, width=width, height=height)
+            picture.show([scatter_rule(answer.metric, width), *drawn])
+        self._show_part(answer, width)
         row = self.at
         keys = footer_keys(
-            rows=len(found.rows),
+            rows=len(answer.rows),
             runs=0 if row is None else len(row.runs),
-            others=len(found.comparisons),
+            others=len(answer.comparisons),
             of_costs=self.of_costs,
             has_more=self._has_more,
         )
-        self.query_one(Bottom).offer((next_words(found, row, self.run),), keys)
+        self.query_one(Bottom).offer((next_words(answer, row, self.run),), keys)
 
-    def _show_part(self, found: protocol.ApproachesAnswer, width: int) -> None:
+    def _show_part(self, answer: protocol.ApproachesAnswer, width: int) -> None:
         part = self.query_one("#part", Lines)
         height = max(1, part.size.height - 1)
         row = self.at
@@ -158,8 +151,8 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         where = ""
         match self.part:
             case "picture" if not self.is_tall:
-                title = title_of(found)
-                lines = picture_lines(found, row, width=width, height=height)
+                title = scatter_title(answer.metric)
+                lines = picture_lines(answer, row, width=width, height=height)
             case "runs" if row is not None:
                 title = f"runs of {row.name}"
                 chosen = next((at for at, run in enumerate(row.runs) if run.name == self.run), 0)
@@ -168,7 +161,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
                 lines = lines[first:]
             case _:
                 title = "advice, from these numbers alone"
-                lines = advice_lines(found, width)
+                lines = advice_lines(answer, width)
                 self._has_more = len(lines) > height
                 self._first = max(0, min(self._first, len(lines) - height))
                 if self._has_more:
@@ -179,54 +172,37 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
 
     @property
     def has_shown(self) -> bool:
-        return self.found is not None
+        return self.answer is not None
 
     # --- what happens ---------------------------------------------------------------------------------
 
-    def on_resize(self) -> None:
-        self.set_class(self.is_tall, "-tall")
-        self.call_after_refresh(self.redraw)
-
-    @on(Table.Moved)
-    def _moved(self) -> None:
-        self.show_below()
-
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
-
-    async def _load(self) -> None:
+    async def _load_list(self, run: str) -> bool:
         host, name = host_of(self), self.comparison
         if not name:
             every: protocol.ApproachesAnswer = await host.ask(protocol.Approaches())
             self._was_told = True
             if not every.comparisons:
-                return
+                return True
             name = self.comparison = every.comparisons[0].name
-        found: protocol.ApproachesAnswer = await host.ask(protocol.Approaches(name))
-        if name == self.comparison:
-            self._take(found)
-
-    def _take(self, found: protocol.ApproachesAnswer) -> None:
-        """Take in an answer; the cursor stays on its approach where the order has changed."""
-        row = self.at
-        self.found = found
-        names = [one.name for one in found.rows]
+        answer: protocol.ApproachesAnswer = await host.ask(protocol.Approaches(name))
+        if name != self.comparison:
+            return False
+        row = self.at  # the cursor stays on it where the order has changed
+        self.answer = answer
+        names = [one.name for one in answer.rows]
         if row is not None and row.name in names:
             self.query_one(Table).show(len(names), names.index(row.name))
+        return True
 
     # --- keys -----------------------------------------------------------------------------------------
-
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
 
     def action_page(self, direction: int) -> None:
         """Read on in the advice; where it is seen whole, move in the table."""
         if self.part != "advice":
-            self.query_one(Table).page(direction)
+            super().action_page(direction)
             return
         self._first += direction * max(1, self.query_one("#part").size.height - 2)
-        self.show_below()
+        self.show_pane()
 
     def action_view(self) -> None:
         self.of_costs = not self.of_costs
@@ -236,7 +212,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         parts = [part for part in PARTS if part != "picture" or not self.is_tall]
         at = parts.index(self.part) if self.part in parts else 0
         self.part = parts[(at + by) % len(parts)]
-        self.show_below()
+        self.show_pane()
 
     def action_choose(self, by: int) -> None:
         """Choose another run of the approach, and show its runs."""
@@ -246,7 +222,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
         names = [run.name for run in row.runs]
         self.chosen[row.name] = (names.index(self.run) + by) % len(names)
         self.part = "runs"
-        self.show_below()
+        self.show_pane()
 
     def action_open(self) -> None:
         if self.run:
@@ -256,7 +232,7 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
 
     def action_compare(self) -> None:
         """Compare a run of each approach that has one."""
-        rows = [] if self.found is None else self.found.rows
+        rows = [] if self.answer is None else self.answer.rows
         runs = [run for run in (_run_of(row, self.chosen) for row in rows) if run]
         if len(runs) < 2:
             host_of(self).say("two runs are the fewest that can be compared.")
@@ -265,19 +241,16 @@ class ApproachesScreen(LoadedScreen, inherit_bindings=False):
 
     def action_other(self, by: int) -> None:
         """Show the next comparison."""
-        if self.found is None:
+        if self.answer is None:
             return  # it is not known yet whether there are others
-        names = [one.name for one in self.found.comparisons]
+        names = [comparison.name for comparison in self.answer.comparisons]
         if len(names) < 2:
             host_of(self).say("there is no other comparison.")
             return
         at = names.index(self.comparison) if self.comparison in names else -1
         self.comparison = names[(at + by) % len(names)]
         self._first = 0
-        self._wake.set()
-
-    def action_back(self) -> None:
-        self.dismiss()
+        self.load_anew()
 
 
 def _run_of(row: ApproachRow, chosen: dict[str, int]) -> str:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from finetop.core.client import compare_runs
 from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.text import clean_line, count
+from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
+from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.compare.keys import TABS, Tab
-from finetop.tui.screens.compare.state import LETTERS
+from finetop.tui.screens.compare.state import LETTERS, against
 from finetop.tui.screens.shared.run_status import verdict_words
 from finetop.tui.text import cut_end, cut_middle, value
 from finetop.tui.widgets.scatter import Spot, scatter
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from finetop.core.client.compare_runs import Trade
     from finetop.core.protocol.runs import RunDetail, SampleRow
+    from finetop.tui.screens.compare.state import ComparedRuns
     from finetop.tui.theme import StyleName
 
 LABEL, WIDE_LABEL, WIDE = 21, 32, 110  # cells of a setting's name; from so many columns on more
@@ -68,11 +71,14 @@ def table_lines(runs: Sequence[RunDetail], chosen: int, width: int, now: float) 
     differing = compare_runs.differences([run.recipe for run in runs])
     if not differing:
         lines.append((("   nothing: only chance, or the machine, tells them apart", "dim"),))
-    for one in differing:
+    for difference in differing:
         lines.append(
             (
-                (f" {cut_end(one.key, label):<{label}}", ""),
-                *((f" {cut_end(one.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown),
+                (f" {cut_end(difference.key, label):<{label}}", ""),
+                *(
+                    (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen))
+                    for at in shown
+                ),
             )
         )
     return [*lines, *_data_rows(runs, shown, chosen, label, cell, width)]
@@ -86,9 +92,11 @@ def _data_rows(
     if not differing:
         return []
     lines: list[Line] = [rule((("what differs in their data", ""),), width)]
-    for one in differing:
-        cells = [(f" {cut_end(one.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown]
-        lines.append(((f" {cut_middle(one.key, label):<{label}}", ""), *cells))
+    for difference in differing:
+        cells = [
+            (f" {cut_end(difference.values[at], cell - 2):<{cell - 1}}", _weight(at, chosen)) for at in shown
+        ]
+        lines.append(((f" {cut_middle(difference.key, label):<{label}}", ""), *cells))
     return lines
 
 
@@ -134,8 +142,8 @@ def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Lin
     for number, prompt in enumerate(prompts):
         lines.append(rule(((f"prompt {number + 1} of {len(prompts)}", ""),), width))
         lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, 2)]
-        for at, one in enumerate(last):
-            sample = one.get(prompt)
+        for at, samples in enumerate(last):
+            sample = samples.get(prompt)
             style = _weight(at, chosen)
             label = f" {LETTERS[at]}"
             if sample is None:
@@ -150,11 +158,11 @@ def sample_lines(runs: Sequence[RunDetail], chosen: int, width: int) -> list[Lin
 
 
 def _last_samples(samples: Sequence[SampleRow]) -> dict[str, SampleRow]:
-    found: dict[str, SampleRow] = {}
+    newest: dict[str, SampleRow] = {}
     for sample in samples:
-        if sample.prompt not in found or found[sample.prompt].step < sample.step:
-            found[sample.prompt] = sample
-    return found
+        if sample.prompt not in newest or newest[sample.prompt].step < sample.step:
+            newest[sample.prompt] = sample
+    return newest
 
 
 def targets_of(runs: Sequence[RunDetail]) -> list[str]:
@@ -170,30 +178,29 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
     if len(trades) < 2:
         words = "A run is placed once it has a check of both: a target in its recipe, and a suite."
         return [(), ((f"   {words}", "dim"),), (("   Here ", "dim"), (_have(len(trades)), "dim"))]
-    lower = metric in LOWER_IS_BETTER
     front = compare_runs.front(trades)
-    spots = [_spot(one, chosen, is_best=one.run in front, lower=lower) for one in trades]
+    spots = [_spot(one, chosen, is_best=one.run in front) for one in trades]
     base = next(
         (run.row.check.target[metric][0] for run in runs if run.row.check and metric in run.row.check.target),
         None,
     )
     if base is not None:
-        spots.append(Spot("base", 0.0, -base if lower else base, "dim"))
+        spots.append(Spot("base", 0.0, base, "dim"))
     margins = [run.row.check.margin for run in runs if run.row.check is not None]
     better = "better is up and to the right"
-    title = f"target, {clean_line(metric).replace('_', ' ')}, against retained, points"
+    title = f"target, {metric_words(metric)}, against retained, points"
     picture = scatter(
         spots,
         width=width,
         height=max(4, height - 3 - len(trades)),
         limit=-margins[0] if margins else None,
         x_words=lambda change: change_of(-change),
-        y_words=lambda number: value(abs(number) if lower else number),
-        x_name="retained",
+        y_words=value,
+        lower_is_better=metric in LOWER_IS_BETTER,
     )
     lines = [rule(((title, ""),), width, ((better, "dim"), (" ", ""))), *picture, ()]
-    for one in sorted(trades, key=lambda one: one.run not in front):
-        lines.append(_trade_line(runs, one, chosen, is_best=one.run in front))
+    for trade in sorted(trades, key=lambda one: one.run not in front):
+        lines.append(_trade_line(runs, trade, chosen, is_best=trade.run in front))
     return lines
 
 
@@ -201,10 +208,10 @@ def _have(number: int) -> str:
     return "no run has one." if not number else "one run has one."
 
 
-def _spot(one: Trade, chosen: int, *, is_best: bool, lower: bool) -> Spot:
+def _spot(one: Trade, chosen: int, *, is_best: bool) -> Spot:
     text = f"{LETTERS[one.run]}{'*' if is_best else ''}"
     style: StyleName = "reverse" if one.run == chosen else "bold"
-    return Spot(text, one.kept, -one.target if lower else one.target, style)
+    return Spot(text, one.kept, one.target, style)
 
 
 def _trade_line(runs: Sequence[RunDetail], one: Trade, chosen: int, *, is_best: bool) -> Line:
@@ -218,3 +225,51 @@ def _trade_line(runs: Sequence[RunDetail], one: Trade, chosen: int, *, is_best: 
         *verdict_words(run.row.check, short=True),
     )
     return (*words, ("   on the front", "bold")) if is_best else words
+
+
+_NAME = 30  # cells of a run's name
+
+
+_EXAMPLE_ROWS = 3
+
+
+def data_lines(held: ComparedRuns, chosen: int, width: int) -> list[Line]:
+    """Write what two runs share, source by source, with examples of rows that only one of them has."""
+    at, other = against(held.runs, chosen)
+    first, second = held.runs[at], held.runs[other]
+    names = [f"{LETTERS[n]} {cut_middle(clean_line(held.runs[n].row.name), _NAME)}" for n in (at, other)]
+    lines: list[Line] = [rule(((f"data of {names[0]}, and of {names[1]}", ""),), width)]
+    for run, name in ((first, names[0]), (second, names[1])):
+        if not run.sources:
+            lines += _rows(f"{name}: {data_versions.unknown_rows(run.recipe)}", width, "", "dim")
+    if not (first.sources and second.sources):
+        return lines
+    if data_versions.same_data([first.sources, second.sources]):
+        return [*lines, *_rows(data_versions.same_line(first.sources), width)]
+    differ = held.data.get((first.row.name, second.row.name))
+    if differ is None:
+        return [*lines, (("   comparing their rows …", "dim"),)]
+    for kind, text in data_versions.differ_lines(
+        differ, LETTERS[at], LETTERS[other], {run.row.name: run.recipe for run in held.runs}
+    ):
+        if kind in ("-", "+"):
+            lines += _rows(
+                text, width, f"{LETTERS[at] if kind == '-' else LETTERS[other]} ", "", _EXAMPLE_ROWS
+            )
+        else:
+            lines += _rows(text, width, "  " if kind else "", "dim" if kind else "bold")
+    return lines
+
+
+def _rows(
+    text: str, width: int, mark: str = "", style: StyleName = "", rows: int | None = None
+) -> list[Line]:
+    indent = f"   {mark}" if mark.strip() else f" {mark}"
+    blank = " " * len(indent)
+    return [
+        (
+            (blank if at else indent, "dim"),
+            (row, "bold" if style == "bold" else "dim" if style == "dim" else ""),
+        )
+        for at, row in enumerate(wrapped(text, width - len(indent) - 1, rows))
+    ]

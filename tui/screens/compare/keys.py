@@ -5,26 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 from finetop.tui.keys import PAGES, Key
+from finetop.tui.screens.run.keys import FAR_RIGHT, LOG_SCALE, RIGHT, SMOOTH, TAB_BEFORE, ZOOM, ZOOM_OUT
 
 Tab = Literal["numbers", "data", "samples", "scatter"]
 TABS: tuple[Tab, ...] = ("numbers", "data", "samples", "scatter")
 
 NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab: numbers, data, samples, scatter")
-TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
 RUN = Key("j,down", "↑↓", "run", "choose(1)", "the next of the runs: its curve is bold, enter opens it")
 RUN_BEFORE = Key("k,up", "↑ k", "", "choose(-1)", "the run before")
 OPEN = Key("enter", "enter", "open it", "open", "open the run that is chosen", "finetop show RUN")
 CURSOR = Key("left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left")
-RIGHT = Key("right", "→", "", "cursor(1)", "cursor to the right")
 FAR_LEFT = Key("shift+left", "⇧←", "", "cursor(-10)", "ten columns to the left")
-FAR_RIGHT = Key("shift+right", "⇧→", "", "cursor(10)", "ten columns to the right")
-ZOOM = Key("plus,equals_sign", "+ -", "zoom", "zoom(1)", "half the steps, around the cursor")
-ZOOM_OUT = Key("minus", "-", "", "zoom(-1)", "twice the steps")
 ALL = Key("0", "0", "", "all", "all steps, no cursor")
 METRIC = Key("v", "v", "metric", "metric(1)", "the next metric")
 METRIC_BEFORE = Key("V", "V", "", "metric(-1)", "the metric before")
-LOG_SCALE = Key("y", "y", "log scale", "log_scale", "y axis logarithmic or not")
-SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 DROP = Key("X", "X", "", "drop", "leave the chosen run out of this picture; nothing is removed")
 BACK = Key("escape", "esc", "back", "back", "back to where you came from")
 MOVES = (

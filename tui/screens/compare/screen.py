@@ -6,16 +6,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from finetop.core.client import compare_runs
+from finetop.core.text import count
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
-from finetop.tui.line import Line
-from finetop.tui.screens.compare.data import data_lines
-from finetop.tui.screens.compare.draw import head_lines, sample_lines, scatter_lines, table_lines, targets_of
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line, line_width
+from finetop.tui.screens.compare.draw import (
+    data_lines,
+    head_lines,
+    sample_lines,
+    scatter_lines,
+    table_lines,
+    targets_of,
+)
 from finetop.tui.screens.compare.keys import KEYS, TABS, Tab, footer_keys
-from finetop.tui.screens.compare.picture import chart_lines, end_of, metrics_of
-from finetop.tui.screens.compare.state import LETTERS, Held, load_curves, load_data, load_runs
+from finetop.tui.screens.compare.state import LETTERS, ComparedRuns, load_curves, load_data, load_runs
+from finetop.tui.screens.run.metric_names import metric_keys, shown, title_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, smoother, stretch, zoomed
-from finetop.tui.widgets.chart import View, columns_of, plot_width
+from finetop.tui.text import without_zero
+from finetop.tui.widgets.axis import x_end
+from finetop.tui.widgets.chart import Series, View, columns_of, draw, fitted, place_at, plot_width, value_at
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
@@ -25,7 +34,9 @@ if TYPE_CHECKING:
 
     from textual.app import ComposeResult
 
+    from finetop.core.protocol.runs import RunDetail
     from finetop.tui.save import Sheet
+    from finetop.tui.screens.compare.state import ComparedRuns
 
 CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14
@@ -35,13 +46,14 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
     """Two to nine runs side by side. Everything is drawn from what is held."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Compare"
 
     def __init__(self, runs: Sequence[str]) -> None:
         super().__init__()
         self.names = list(runs)[: compare_runs.MOST]
-        self.held = Held()
+        self.held = ComparedRuns()
         self.tab: Tab = "numbers"
         self.shown = Shown()
         self.chosen = 0
@@ -55,12 +67,8 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
         yield Lines(id="body")
         yield Bottom()
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
-
     async def to_save(self) -> Sheet:
-        """Give the curves and the tables, for a file."""
+        """Return the curves and the tables, for a file."""
         from finetop.tui.save import tables
 
         held = self.held
@@ -157,6 +165,7 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
             await load_curves(host, held, self.metric, first, last, columns_of(self.body_size[0]))
         if self.tab == "data":
             await load_data(host, held, self.chosen)
+        self.redraw()
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -232,3 +241,67 @@ class CompareScreen(LoadedScreen, inherit_bindings=False):
 
     def action_back(self) -> None:
         self.dismiss()
+
+
+ROOM = 0.04  # of the x axis behind the longest run, for the letters
+
+
+def metrics_of(runs: Sequence[RunDetail]) -> list[str]:
+    """List the metrics that any of the runs has, the most telling first."""
+    return list(dict.fromkeys(key for run in runs for key in metric_keys(run.row)))
+
+
+def end_of(runs: Sequence[RunDetail]) -> int:
+    """Return the last step of the x axis: that of the longest run, and room for the letters."""
+    longest = max((x_end(run.row.step, run.row.steps) for run in runs), default=1)
+    return longest + max(1, round(ROOM * longest))
+
+
+def series_of(held: ComparedRuns, chosen: int) -> list[Series]:
+    """Return what is drawn, the chosen run last, so that its letter is on top."""
+    numbered = [
+        (number, Series(curve, end=LETTERS[number], is_strong=number == chosen))
+        for number, curve in enumerate(held.curves)
+        if curve is not None and curve.column
+    ]
+    return [one for _, one in sorted(numbered, key=lambda pair: (pair[0] == chosen, pair[0]))]
+
+
+def chart_lines(
+    held: ComparedRuns, view: View, chosen: int, width: int, height: int, *, only_ascii: bool
+) -> list[Line]:
+    """Draw the chart with its title in `height` rows."""
+    series = series_of(held, chosen)
+    picture = draw(
+        series,
+        width=width,
+        height=height - 1,
+        view=view,
+        scale=fitted(None, series, view),
+        only_ascii=only_ascii,
+    )
+    return [_title(held, view, chosen, width), *picture]
+
+
+def _title(held: ComparedRuns, view: View, chosen: int, width: int) -> Line:
+    """Write the metric, and each run's value at the cursor or at its end; what does not fit goes as a whole."""
+    line: Line = ((f" {title_of(held.metric)}", "bold"),)
+    parts: list[Line] = []
+    if view.cursor is not None:
+        parts.append(((f"step {count(round(place_at(view, view.cursor, plot_width(width))))}", "bold"),))
+    for number, curve in enumerate(held.curves):
+        if curve is None:
+            continue
+        value = (
+            curve.last_value if view.cursor is None else value_at(Series(curve), view.cursor, view.smoothing)
+        )
+        text = "-" if value is None else shown(held.metric, value)
+        parts.append(((f"{LETTERS[number]} {text}", "bold" if number == chosen else ""),))
+    if view.smoothing:
+        parts.append(((f"smoothed {without_zero(view.smoothing, 1)}", "dim"),))
+    if view.is_log:
+        parts.append((("log y", "dim"),))
+    for part in parts:
+        if line_width(line) + 3 + line_width(part) <= width:
+            line = (*line, ("   ", ""), *part)
+    return line

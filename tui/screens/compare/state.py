@@ -20,7 +20,7 @@ LETTERS = "ABCDEFGHI"
 
 
 @dataclass
-class Held:
+class ComparedRuns:
     """The runs, whole, and their curves of the metric that is shown."""
 
     runs: list[RunDetail] = field(default_factory=list)
@@ -32,22 +32,24 @@ class Held:
     _curves_of: tuple[object, ...] = ()
 
 
-async def load_runs(host: Host, held: Held, names: list[str]) -> None:
+async def load_runs(host: Host, held: ComparedRuns, names: list[str]) -> None:
     """Ask for the runs: all at first, then those that go on."""
     known = {run.row.name: run for run in held.runs}
-    found = []
+    runs = []
     for name in names:
         run = known.get(name)
         if run is None or isinstance(run.row.state, Running) or isinstance(run.row.checking, Running):
             run = await host.ask(protocol.GetRun(name))
-        found.append(run)
-    held.runs = found
+        runs.append(run)
+    held.runs = runs
 
 
-async def load_curves(host: Host, held: Held, metric: str, first: float, last: float, columns: int) -> None:
+async def load_curves(
+    host: Host, held: ComparedRuns, metric: str, first: float, last: float, columns: int
+) -> None:
     """Ask for the curves, if there are newer values or other ones are wanted."""
-    wanted = (metric, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
-    if not metric or columns < 1 or wanted == held._curves_of:
+    request = (metric, first, last, columns, tuple((run.row.name, run.row.step) for run in held.runs))
+    if not metric or columns < 1 or request == held._curves_of:
         return
     curves: list[Curve | None] = []
     for run in held.runs:
@@ -55,7 +57,7 @@ async def load_curves(host: Host, held: Held, metric: str, first: float, last: f
             protocol.Curves(run.row.name, [metric], columns=columns, last=last, first=first)
         )
         curves.append(answer.curves[0] if answer.curves else None)
-    held.curves, held.metric, held.first, held.last, held._curves_of = curves, metric, first, last, wanted
+    held.curves, held.metric, held.first, held.last, held._curves_of = curves, metric, first, last, request
 
 
 def against(runs: Sequence[RunDetail], chosen: int) -> tuple[int, int]:
@@ -63,10 +65,14 @@ def against(runs: Sequence[RunDetail], chosen: int) -> tuple[int, int]:
     return 0, chosen or min(1, len(runs) - 1)
 
 
-async def load_data(host: Host, held: Held, chosen: int) -> None:
+async def load_data(host: Host, held: ComparedRuns, chosen: int) -> None:
     """Ask how the data of the chosen run differ from the first's: once, as what was read does not change."""
-    one, other = (held.runs[at] for at in against(held.runs, chosen))
-    names = one.row.name, other.row.name
-    if names in held.data or not (one.sources and other.sources) or same_data([one.sources, other.sources]):
+    first, other = (held.runs[at] for at in against(held.runs, chosen))
+    names = first.row.name, other.row.name
+    if (
+        names in held.data
+        or not (first.sources and other.sources)
+        or same_data([first.sources, other.sources])
+    ):
         return
     held.data[names] = await host.ask(protocol.DataDiffer(*names))

@@ -11,7 +11,7 @@ from finetop.core.errors import FinetopError, RecipeError
 from finetop.core.plugins import OBJECTIVES
 from finetop.core.recipe.fields import Field, fields
 from finetop.core.recipe.find import list_builtin
-from finetop.core.recipe.load import Loaded, check_files, find_problems, recipe_to_json, resolve_text
+from finetop.core.recipe.load import Loaded, check_files, find_problems, resolve_text
 from finetop.core.recipe.type_words import number_words
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Base:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing to mend: the setting, what is wrong in few words, and the whole of it."""
+    """One thing to fix: the setting, what is wrong in few words, and the whole of it."""
 
     key: str
     short: str
@@ -77,7 +77,7 @@ class Form:
 
 def builtin_bases(folder: Path) -> list[Base]:
     """List what comes with finetop to start from: first what most want, then by what the recipes are about."""
-    found = [
+    bases = [
         Base(
             recipe.name,
             recipe.about,
@@ -88,7 +88,7 @@ def builtin_bases(folder: Path) -> list[Base]:
         )
         for recipe in list_builtin()
     ]
-    return sorted(found, key=lambda base: (GROUPS.index(base.group), *_place(base.title)))
+    return sorted(bases, key=lambda base: (GROUPS.index(base.group), *_place(base.title)))
 
 
 def _place(name: str) -> tuple[int, str]:
@@ -141,9 +141,9 @@ def edited(form: Form, key: str, text: str | None) -> Form:
 def checked(form: Form) -> Form:
     """Resolve the form: the recipe, or every problem with its field."""
     sets = [as_set(form, key, text) for key, text in form.edits.items() if is_known(form, key)]
-    found = find_problems(form.base.text, sets, form.base.folder)
-    if found:
-        return replace(form, loaded=None, problems=tuple(_problem(error) for error in found))
+    errors = find_problems(form.base.text, sets, form.base.folder)
+    if errors:
+        return replace(form, loaded=None, problems=tuple(_problem(error) for error in errors))
     try:
         loaded = resolve_text(form.base.text, sets, form.base.folder)
         check_files(loaded, None if form.files_are_here else _anything)
@@ -172,22 +172,22 @@ def visible(form: Form, *, all_settings: bool) -> tuple[tuple[str, Field], ...]:
 
 
 def value_of(form: Form, key: str) -> str:
-    """Give the text in a field: what was typed, else what the recipe says."""
+    """Return the text in a field: what was typed, else what the recipe says."""
     return form.edits[key] if key in form.edits else shown_value(form, key)
 
 
 def shown_value(form: Form, key: str) -> str:
     """Write what the base says of a setting, as a person types it."""
-    found: Any = form.before
+    value: Any = form.before
     for part in key.split("."):
-        found = found.get(part) if isinstance(found, dict) else None
-    if key == "data.train" and isinstance(found, list):
-        return _sources(found, form.base.folder)
-    if isinstance(found, bool) or found is None:
-        return "null" if found is None else str(found).lower()
-    if isinstance(found, float):
-        return number_words(found)
-    return found if isinstance(found, str) else str(found) if isinstance(found, int) else json.dumps(found)
+        value = value.get(part) if isinstance(value, dict) else None
+    if key == "data.train" and isinstance(value, list):
+        return _sources(value, form.base.folder)
+    if isinstance(value, bool) or value is None:
+        return "null" if value is None else str(value).lower()
+    if isinstance(value, float):
+        return number_words(value)
+    return value if isinstance(value, str) else str(value) if isinstance(value, int) else json.dumps(value)
 
 
 def _sources(sources: list[dict[str, Any]], folder: Path) -> str:
@@ -214,7 +214,7 @@ def as_set(form: Form, key: str, text: str) -> str:
 
 
 def problem_at(form: Form, key: str) -> Problem | None:
-    """Give what is wrong with a field, if anything is."""
+    """Return what is wrong with a field, if anything is."""
     return next((problem for problem in form.problems if owner(form, problem.key) == key), None)
 
 
@@ -253,7 +253,7 @@ def source_of(form: Form) -> str:
     if not known or form.loaded is None:
         return form.base.text
     changes = "".join(f"#   {as_set(form, key, form.edits[key])}\n" for key in known)
-    whole = json.dumps(json.loads(recipe_to_json(form.loaded.recipe)), indent=1)
+    whole = json.dumps(form.loaded.resolved, indent=1)
     return f"# {form.base.title}, with these settings typed over it:\n{changes}{whole}\n"
 
 
@@ -266,7 +266,7 @@ def about(form: Form) -> str:
 
 
 def train_path(form: Form) -> str | None:
-    """Give the path of the first training file, if the data is given by files."""
+    """Return the path of the first training file, if the data is given by files."""
     if form.loaded is None or not form.loaded.recipe.data.train:
         return None
     return form.loaded.recipe.data.train[0].path
@@ -288,9 +288,9 @@ def steps_of(form: Form, rows: int) -> int | None:
 def recipe_files(folder: Path) -> Sequence[Path]:
     """List the recipes of a folder, by name, a hundred at most; none where it can't be read."""
     try:
-        found = sorted(
+        paths = sorted(
             path for path in folder.iterdir() if path.suffix in (".yaml", ".yml") and path.is_file()
         )
     except OSError:
         return []
-    return found[:100]
+    return paths[:100]

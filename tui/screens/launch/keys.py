@@ -56,7 +56,7 @@ WHILE_TYPING = (
 
 
 def footer_keys(part: str, *, is_typing: bool, has_target: bool = False) -> Sequence[Key]:
-    """Give the keys of what the cursor is on, most used first."""
+    """Return the keys of what the cursor is on, most used first."""
     if is_typing:
         return WHILE_TYPING
     compare = (APPROACHES,) if has_target else ()

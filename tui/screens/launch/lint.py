@@ -1,4 +1,4 @@
-"""What lint finds in the data of a form, before a run is queued: looked at in a process beside the app."""
+"""What lint finds in the data of a form before a run is queued, found in a process beside the app; and its report."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import asyncio
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import msgspec
 
 from finetop.core.preflight.lint.report import Asked, Told
+from finetop.core.preflight.lint.report_text import report_lines
+from finetop.core.runtime.child import answer_lines
 from finetop.core.text import clean_line, counted
+from finetop.tui.app_interface import host_of
+from finetop.tui.keys import Key, bindings
 from finetop.tui.line import Line
-from finetop.tui.screens.launch.subprocess import told
+from finetop.tui.screens.pages import BACK, MOVES, TablePage
+from finetop.tui.text import cut_end
+from finetop.tui.widgets.frame import Bottom
+from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping, Sequence
@@ -68,7 +75,9 @@ class DataLint:
         yield
         await asyncio.sleep(PAUSE_S)
         asked = msgspec.json.encode(Asked(recipe=dict(recipe), workers=1, most_rows=MOST_ROWS))
-        async with aclosing(told("finetop.core.preflight.lint", homes[0].root, asked)) as lines:
+        async with aclosing(
+            answer_lines("finetop.core.preflight.lint", str(homes[0].root), asked=asked)
+        ) as lines:
             async for line in lines:
                 self.linted = taken_in(self.linted, msgspec.json.decode(line, type=Told))
                 yield
@@ -87,7 +96,9 @@ def taken_in(linted: Linted, said: Told) -> Linted:
 
 def errors_of(linted: Linted) -> int:
     """Count the findings at which training stops, or learns what nobody wants."""
-    return 0 if linted.report is None else sum(one.severity == "error" for one in linted.report.findings)
+    return (
+        0 if linted.report is None else sum(finding.severity == "error" for finding in linted.report.findings)
+    )
 
 
 def lint_words(linted: Linted) -> Line:
@@ -106,3 +117,54 @@ def lint_words(linted: Linted) -> Line:
     words = counted(len(report.findings), "finding")
     worst = f", {counted(errors, 'error')}" if errors else ""
     return (("data: ", "dim"), (words + worst, style), ("  L", "bold"), (" reads all ", "dim"))
+
+
+NEXT = Key("n,N", "n", "next finding", "next", "the next finding")
+
+
+STYLES: dict[str, StyleName] = {"✗": "red", "!": "amber mark", "·": "", "✓": "green"}
+
+
+class LintScreen(TablePage[None], inherit_bindings=False):
+    """The report of `finetop lint`, with n from one finding to the next."""
+
+    BINDINGS: ClassVar = bindings((BACK, NEXT, *MOVES))
+    TITLE = "Data"
+
+    def __init__(self, name: str, report: Report) -> None:
+        super().__init__()
+        self._of = name
+        self._report = report
+        self._lines: list[str] = []
+
+    def on_mount(self) -> None:
+        command = "finetop lint checks all rows, --fix writes a fixed file"
+        self.show_title(f"Data of {self._of}", command)
+        self.query_one(Bottom).offer([], (NEXT, BACK))
+
+    def on_resize(self) -> None:
+        self._lines = list(report_lines(self._report, max(40, self.size.width - 3), is_page=True))
+        self.query_one(Table).show(len(self._lines))
+
+    def keys(self) -> tuple[Key, ...]:
+        return (NEXT, BACK, *MOVES)
+
+    def to_copy(self) -> str:
+        return "\n".join(self._lines)
+
+    def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
+        text = self._lines[index]
+        style = STYLES.get(text[:1], "")
+        cursor: Line = (("▸", "reverse"),) if has_cursor else ((" ", ""),)
+        mark: Line = ((text[:1], style), (cut_end(text[1:], width - 2), "bold")) if style else ((text, ""),)
+        return (*cursor, *mark)
+
+    def action_next(self) -> None:
+        """Go to the next finding, or the first behind the last."""
+        table = self.query_one(Table)
+        heads = [number for number, text in enumerate(self._lines) if text[:1] in STYLES]
+        later = [number for number in heads if number > table.cursor]
+        if heads:
+            table.move((later or heads)[0] - table.cursor)
+        else:
+            host_of(self).say("nothing was found.")

@@ -123,7 +123,7 @@ def plan_lines(view: View, width: int) -> list[Line]:
     """Say whether it fits, and how long it takes; before that is known, its steps alone."""
     loaded, outlook = view.form.loaded, view.outlook
     if loaded is None:
-        return [((" known when nothing is left to mend", "dim"),), ()]
+        return [((" shown once all settings are valid", "dim"),), ()]
     check = _check_words(loaded.recipe)
     if outlook.plan is None:
         steps = steps_of(view.form, view.preview.rows) if view.preview.rows else None

@@ -15,7 +15,7 @@ import msgspec
 from finetop.core import protocol
 from finetop.core.client.remote.recipe_files import sent
 from finetop.core.errors import FinetopError
-from finetop.tui.screens.launch.subprocess import told
+from finetop.core.runtime.child import answer_lines
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -119,6 +119,6 @@ async def look_ahead(recipe: Mapping[str, Any], home: Path, *, row: bool) -> Asy
     from finetop.core.preflight.plan.preview_messages import Shown
 
     asked = msgspec.json.encode({"recipe": recipe, "row": row})
-    async with aclosing(told("finetop.core.client.plan_preview", home, asked)) as lines:
+    async with aclosing(answer_lines("finetop.core.client.plan_preview", str(home), asked=asked)) as lines:
         async for line in lines:
             yield msgspec.json.decode(line, type=Shown)

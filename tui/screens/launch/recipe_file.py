@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def recipe_path(form: Form, folder: Path) -> Path:
-    """Say where the form's recipe is written to: NAME.yaml. Raises BadInput while something is to mend."""
+    """Say where the form's recipe is written to: NAME.yaml. Raises BadInput while a setting is wrong."""
     if form.loaded is None:
-        raise BadInput("not written: something is to mend first.")
+        raise BadInput("not written: fix the settings first.")
     return folder / f"{form.loaded.recipe.name}.yaml"
 
 
@@ -64,10 +64,10 @@ def write(path: Path, text: str, *, overwrite: bool) -> None:
 
 
 def _value_at(resolved: dict[str, Any], key: str) -> Any:
-    found: Any = resolved
+    node: Any = resolved
     for part in key.split("."):
-        found = found[part]
-    return found
+        node = node[part]
+    return node
 
 
 def _put(made: dict[str, Any], key: str, value: Any) -> None:

@@ -16,7 +16,6 @@ from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line, counted
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
-from finetop.tui.screens.launch import approaches
 from finetop.tui.screens.launch.form import (
     IMPORTANT,
     Base,
@@ -33,13 +32,12 @@ from finetop.tui.screens.launch.form import (
     value_of,
 )
 from finetop.tui.screens.launch.keys import KEYS, footer_keys
-from finetop.tui.screens.launch.lint import DataLint
+from finetop.tui.screens.launch.lint import DataLint, LintScreen
 from finetop.tui.screens.launch.pane import code_line, pane_lines
 from finetop.tui.screens.launch.plan_preview import Ahead
 from finetop.tui.screens.launch.preview import NOTHING, Preview, look_at
-from finetop.tui.screens.launch.prompts import ask_before, write_recipe
 from finetop.tui.screens.launch.recipe_file import command_of
-from finetop.tui.screens.launch.submit import submit
+from finetop.tui.screens.launch.submit import ask_before, ask_comparison, queue_form, write_recipe
 from finetop.tui.screens.launch.sweep import checked_all, swept
 from finetop.tui.screens.launch.view import (
     Part,
@@ -50,9 +48,8 @@ from finetop.tui.screens.launch.view import (
     recipe_lines,
     scrolled,
 )
-from finetop.tui.screens.lint import LintScreen
 from finetop.tui.widgets.entry import Entry, entry_of, inserted, typed
-from finetop.tui.widgets.frame import Answer, Bottom, Top
+from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
 
 if TYPE_CHECKING:
@@ -62,7 +59,6 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.recipe.load import Loaded
-    from finetop.core.runtime.home import Home
 
 PAUSE_S = 0.3  # errors show when typing pauses for so long
 TALL = 34  # rows of the terminal
@@ -97,7 +93,7 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         yield Bottom()
 
     def to_run(self) -> str:
-        """Give the command that queues the form."""
+        """Return the command that queues the form."""
         return "" if self.form is None else command_of(self.form)
 
     def keys(self) -> tuple[Key, ...]:
@@ -203,8 +199,8 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
 
     def _after_check(self) -> None:
         path = train_path(self.form) if self.form is not None else None
-        is_mended = self.form is not None and self.form.loaded is not None
-        if path != self._previewed and (is_mended or not self._has_data()):
+        is_valid = self.form is not None and self.form.loaded is not None
+        if path != self._previewed and (is_valid or not self._has_data()):
             self._previewed, self.preview = path, NOTHING
             if path is not None:
                 self._look_at(path)
@@ -214,15 +210,15 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         self.redraw()
 
     def _has_data(self) -> bool:
-        """Tell whether the form names data, so that what was seen of it may stay while something else is mended."""
+        """Tell whether the form names data, so that what was seen of it may stay while something else is fixed."""
         return self.form is not None and bool(value_of(self.form, "data.train"))
 
     @work(exclusive=True, group="outlook")
     async def _look_ahead(self, loaded: Loaded) -> None:
         """Plan, then lint the data; both end when the recipe changes."""
         host = host_of(self)
-        for looking in (self.ahead.find(loaded, host), self.data_lint.find(loaded.resolved, host.homes)):
-            async with aclosing(looking) as findings:
+        for findings_of in (self.ahead.find(loaded, host), self.data_lint.find(loaded.resolved, host.homes)):
+            async with aclosing(findings_of) as findings:
                 async for _ in findings:
                     with suppress(NoMatches):  # the screen is being taken down
                         self.redraw()
@@ -344,28 +340,34 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
         host_of(self).show_runs()
 
     def action_queue(self) -> None:
-        """Queue the run; refused while something is to mend, with the cursor on the first."""
-        if (form := self._mended()) is not None:
-            ask_before(self.query_one(Bottom), host_of(self), form, self._submit)
+        """Queue the run; refused while a setting is wrong, with the cursor on the first."""
+        if (form := self._valid_form()) is not None:
+            host = host_of(self)
+            ask_before(
+                self.query_one(Bottom), host, form, lambda home: self.run_worker(queue_form(host, form, home))
+            )
 
     def action_approaches(self) -> None:
         """Queue a comparison of approaches on what the form says, after asking with how many runs."""
-        form = self._mended()
+        form = self._valid_form()
         if form is not None and form.sweeps:
             host_of(self).say("a comparison sweeps over approaches alone: u takes a sweep back.")
         elif form is not None:
-            ask_before(self.query_one(Bottom), host_of(self), form, self._ask_comparison)
+            bottom, host, start = self.query_one(Bottom), host_of(self), self.run_worker
+            ask_before(
+                bottom, host, form, lambda home: start(ask_comparison(bottom, host, start, form, home))
+            )
 
-    def _mended(self) -> Form | None:
-        """Give the form if nothing is to mend; else say what is, and go there."""
+    def _valid_form(self) -> Form | None:
+        """Return the form if all settings are valid; else say which is not, and go there."""
         self._check()
         if self.form is None or self.form.loaded is not None:
             return self.form
         self._go_to_first_problem()
         self.redraw()
         first = self.form.problems[0]
-        mend = counted(len(self.form.problems), "setting")
-        host_of(self).say(f"not queued: {mend} to mend. {first.key}: {first.short}.", "red")
+        wrong = counted(len(self.form.problems), "setting")
+        host_of(self).say(f"not queued: fix {wrong}. {first.key}: {first.short}.", "red")
         return None
 
     def _has_target(self) -> bool:
@@ -388,40 +390,3 @@ class LaunchScreen(Screen[None], inherit_bindings=False):
     def _put_cursor_on(self, key: str) -> None:
         keys = [field.key for _, field in self.view.fields] if self.view is not None else []
         self.field_at = keys.index(key) if key in keys else 0
-
-    @work
-    async def _ask_comparison(self, home: Home) -> None:
-        if self.form is None or self.form.loaded is None:
-            return
-        host = host_of(self)
-        try:
-            ask = await approaches.request(host, self.form, home)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        queue = Answer("y", "queue them", lambda: self._submit_comparison(ask))
-        self.query_one(Bottom).ask(approaches.question(ask), [queue], leave="queue nothing")
-
-    @work
-    async def _submit_comparison(self, ask: protocol.SubmitApproaches) -> None:
-        host = host_of(self)
-        try:
-            comparison, words = await approaches.submit(host, ask)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        host.open_approaches(comparison)
-        host.say(words)
-
-    @work
-    async def _submit(self, home: Home) -> None:
-        if self.form is None or self.form.loaded is None:
-            return
-        host = host_of(self)
-        try:
-            run, words = await submit(host, self.form, home)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        host.show_runs(run)
-        host.say(words)

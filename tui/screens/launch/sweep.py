@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.recipe.load import check_files, resolve_text
-from finetop.core.recipe.sweeps import Axis, Pair, Point, count_of, points, require_sense, values_of
+from finetop.core.recipe.sweeps import Axis, Pair, SweepPoint, count_of, points, require_sense, values_of
 from finetop.tui.screens.launch.form import Form, Problem, as_set, checked, edited, is_known
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def swept(form: Form, key: str, *, is_swept: bool) -> Form:
 
 
 def axes_of(form: Form) -> tuple[Axis, ...]:
-    """Give the settings that have several values, in the form's order. Raises BadInput."""
+    """Return the settings that have several values, in the form's order. Raises BadInput."""
     keys = [entry.key for entry in form.settings if entry.key in form.sweeps and entry.key in form.edits]
     axes = [Axis(key, values_of(form.edits[key], key)) for key in keys]
     return tuple(axis for axis in axes if len(axis.values) > 1)
@@ -45,18 +45,18 @@ def checked_all(form: Form) -> Form:
         at = key or min(form.sweeps)
         return replace(form, loaded=None, problems=(Problem(at, short, f"{error.message} {error.hint}"),))
     first = replace(form, edits={**form.edits, **{axis.key: axis.values[0] for axis in axes}})
-    found = checked(first)
-    problems = list(found.problems)
+    first_checked = checked(first)
+    problems = list(first_checked.problems)
     for axis in axes:
         for value in axis.values[1:]:
             other = checked(replace(first, edits={**first.edits, axis.key: value}))
             problems += [
                 Problem(one.key, f"{value}: {one.short}", one.whole)
                 for one in other.problems
-                if one not in found.problems
+                if one not in first_checked.problems
             ]
-    loaded = None if problems else found.loaded
-    return replace(form, loaded=loaded, problems=tuple(problems), before=found.before)
+    loaded = None if problems else first_checked.loaded
+    return replace(form, loaded=loaded, problems=tuple(problems), before=first_checked.before)
 
 
 def runs_of(form: Form) -> int:
@@ -67,7 +67,7 @@ def runs_of(form: Form) -> int:
         return 1
 
 
-def points_of(form: Form) -> tuple[Point, ...]:
+def points_of(form: Form) -> tuple[SweepPoint, ...]:
     """Make the recipe of each run. Raises FinetopError."""
     axes = axes_of(form)
     swept_keys = {axis.key for axis in axes}
@@ -85,5 +85,5 @@ def points_of(form: Form) -> tuple[Point, ...]:
         return loaded
 
     if form.loaded is None:
-        raise FinetopError("something is to mend first.")
+        raise FinetopError("fix the settings first.")
     return points(form.loaded.recipe.name, axes, load)

@@ -153,7 +153,7 @@ def explained(view: View, width: int) -> list[Line]:
 
 
 def next_words(view: View) -> Line:
-    """Say what to do next: mend the first setting that is wrong, else queue."""
+    """Say what to do next: fix the first setting that is wrong, else queue."""
     form = view.form
     if not form.problems:
         number = runs_of(form)
@@ -166,16 +166,14 @@ def next_words(view: View) -> Line:
         return next_line("R", f"queue {runs}{clean_line(value_of(form, 'name'))}")
     first = owner(form, form.problems[0].key)
     if not is_known(form, first):
-        return ((f" ✗ {clean_line(form.base.title)} can't be used: mend the file itself", "red"),)
+        return ((f" ✗ {clean_line(form.base.title)} can't be used: fix the file itself", "red"),)
     label = next((label for label, field in view.fields if field.key == first), first)
-    mend = f"{counted(len(form.problems), 'setting')} to mend"
-    if view.field is not None and view.field.key == first:
-        return next_line("enter", f"set {label}: {mend}")
-    return next_line("R", f"go to {label}: {mend}")
+    is_there = view.field is not None and view.field.key == first
+    return next_line("enter" if is_there else "R", f"fix {counted(len(form.problems), 'setting')}: {label}")
 
 
 def scrolled(lines: list[Line], cursor: int, height: int) -> list[Line]:
-    """Give the part of the lines in which the cursor is."""
+    """Return the part of the lines in which the cursor is."""
     if len(lines) <= height:
         return lines
     first = min(max(0, cursor - height // 2), len(lines) - height)

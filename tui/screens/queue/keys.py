@@ -47,7 +47,7 @@ _STOP = Key("", "S", "stop", "", "")
 
 
 def footer_keys(entry: Entry | None, *, can_undo: bool) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on, most used first."""
+    """Return the keys of what the cursor is on, most used first."""
     undo = (UNDO,) if can_undo else ()
     if entry is None or entry.is_gone:
         return (*undo, WHOLE, BACK) if entry is None else (OPEN, *undo, WHOLE, BACK)

@@ -46,7 +46,7 @@ def machine_lines(machines: Sequence[OnMachine], *, width: int, rows: int) -> li
 
 def free_words(machines: Sequence[OnMachine]) -> str:
     """Say how many GPUs nobody is on; nothing where there are none."""
-    gpus = [gpu for one in machines if one.gpus is not None for gpu in one.gpus.gpus]
+    gpus = [gpu for machine in machines if machine.gpus is not None for gpu in machine.gpus.gpus]
     free = sum(1 for gpu in gpus if is_free(gpu))
     return f"{free} of {len(gpus)} GPU{'' if len(gpus) == 1 else 's'} free" if gpus else ""
 
@@ -56,13 +56,13 @@ def is_free(gpu: GpuRow) -> bool:
     return not (gpu.fault or gpu.left_out or gpu.jobs or gpu.others_gib > IDLE_GIB)
 
 
-def head_line(width: int, found: GpusAnswer | None = None) -> Line:
+def head_line(width: int, answer: GpusAnswer | None = None) -> Line:
     """Write the titles of the GPUs' columns."""
     title = f" GPU  {'memory GiB':<{BAR}}  {'':<9}    busy"
     if width >= HEAT_FROM:
         title += "     °C"
     if width >= HISTORY_FROM:
-        minutes = 10.0 if found is None else HISTORY * 2 * found.column_s / 60
+        minutes = 10.0 if answer is None else HISTORY * 2 * answer.column_s / 60
         title += f"  {f'last {minutes:.0f} min':<{HISTORY}}"
     return ((f"{title}  who", "dim"),)
 
@@ -72,24 +72,24 @@ def _label(machine: OnMachine) -> Line:
     return (*name, ("  out of reach, as it was last seen", "amber")) if machine.is_away else name
 
 
-def _lines(found: GpusAnswer, width: int) -> list[Line]:
+def _lines(answer: GpusAnswer, width: int) -> list[Line]:
     lines: list[Line] = []
-    if found.trouble:
-        lines.append(((" ✗ ", "red"), (clean_line(found.trouble), "red"), (": finetop doctor", "")))
-    elif not found.gpus:
-        lines.append(_slots(found, width))
-    elif found.age_s > OLD_S:
-        lines.append(((f" ! not looked at for {short_span(found.age_s)}", "amber"),))
-    lines += [gpu_line(gpu, width) for gpu in found.gpus]
-    if found.gpus and found.on_cpu:
-        names = ", ".join(f"{clean_line(job.run)} ({job.verb})" for job in found.on_cpu)
+    if answer.trouble:
+        lines.append(((" ✗ ", "red"), (clean_line(answer.trouble), "red"), (": finetop doctor", "")))
+    elif not answer.gpus:
+        lines.append(_slots(answer, width))
+    elif answer.age_s > OLD_S:
+        lines.append(((f" ! not looked at for {short_span(answer.age_s)}", "amber"),))
+    lines += [gpu_line(gpu, width) for gpu in answer.gpus]
+    if answer.gpus and answer.on_cpu:
+        names = ", ".join(f"{clean_line(job.run)} ({job.verb})" for job in answer.on_cpu)
         lines.append((("  CPU  ", "dim"), (names, "")))
     return lines
 
 
-def _slots(found: GpusAnswer, width: int) -> Line:
+def _slots(answer: GpusAnswer, width: int) -> Line:
     """Draw a machine without GPUs: how many of its jobs at a time are taken."""
-    live, most = len(found.on_cpu), max(1, found.cpu_jobs)
+    live, most = len(answer.on_cpu), max(1, answer.cpu_jobs)
     taken = min(BAR, round(BAR * live / most))
     line: Line = (
         (" CPU  ", "dim"),
@@ -97,7 +97,7 @@ def _slots(found: GpusAnswer, width: int) -> Line:
         (FREE * (BAR - taken), "dim"),
         (f"  {live} of {most} job{'' if most == 1 else 's'} at a time", ""),
     )
-    cores = f"   {found.cores} core{'' if found.cores == 1 else 's'}, no GPU"
+    cores = f"   {answer.cores} core{'' if answer.cores == 1 else 's'}, no GPU"
     for words in (f"{cores} (settings.yaml slots.cpu_jobs)", cores):
         if line_width(line) + len(words) <= width:
             return (*line, (words, "dim"))
@@ -130,7 +130,7 @@ def memory_bar(gpu: GpuRow) -> Line:
 
 
 def _cells(gib: float, total: float) -> int:
-    """Give the cells of a part: at least one for what is more than a screen's memory."""
+    """Return the cells of a part: at least one for what is more than a screen's memory."""
     cells = round(BAR * min(1.0, max(0.0, gib / total)))
     return cells or int(gib > IDLE_GIB)
 
@@ -155,7 +155,7 @@ def who(gpu: GpuRow, room: int) -> Line:
     for job in gpu.jobs:
         verb = "" if job.verb == "train" else f" ({job.verb})"
         parts.append((cut_middle(clean_line(job.run), 24) + verb, ""))
-    parts += [(stranger(one), "amber") for one in gpu.others[:2]]
+    parts += [(stranger(other), "amber") for other in gpu.others[:2]]
     if gpu.others_gib > IDLE_GIB and not gpu.others:
         parts.append(("others", "amber"))
     if gpu.left_out:

@@ -61,7 +61,7 @@ def _live_words(row: protocol.LiveRow, now: float) -> list[str]:
 
 
 def _waiting_words(row: QueueRow, now: float) -> list[str]:
-    wants = f"wants {row.wants}" if row.wants else "takes what there is"
+    wants = f"wants {row.wants}" if row.wants else "no limit"
     because = why(row.state, now)
     words = [because if because.startswith("wants") else f"{wants}; {because}"]
     if row.starts_at is not None:
@@ -70,9 +70,9 @@ def _waiting_words(row: QueueRow, now: float) -> list[str]:
         when = clock(row.starts_at) if away < DAY_S else f"in {long_span(away)}"
         words.append(f"starts about {when}{after}")
     elif row.do:
-        words.append(f"lets it go on: {clean_line(row.do)}")
+        words.append(f"to resume: {clean_line(row.do)}")
     elif not row.state.held:
-        words.append("when it starts can't be told yet")
+        words.append("start time not known yet")
     return words
 
 
@@ -91,7 +91,7 @@ def empty_lines(queues: QueueList) -> list[Line]:
 
 def next_lines(queues: QueueList, entry: Entry | None) -> list[Line]:
     """Say what to do next with the job under the cursor."""
-    if any(one.queue is not None and "held" in one.queue.stopped for one in queues.machines):
+    if any(machine.queue is not None and "held" in machine.queue.stopped for machine in queues.machines):
         return [next_line("W", "let the queue go on")]
     if entry is None:
         return [next_line("esc", "drop the filter") if queues.filter else next_line("4", "launch a run")]

@@ -68,7 +68,7 @@ def entry_line(entry: Entry, *, has_cursor: bool, width: int, now: float) -> Lin
 
 
 def mark_of(entry: Entry) -> Mark:
-    """Give the mark of a job's state."""
+    """Return the mark of a job's state."""
     if entry.runs is not None:
         return MARKS["alarm"] if entry.runs.state.pulse else MARKS["running"]
     if entry.waits is not None and entry.waits.state.paused_at is not None:

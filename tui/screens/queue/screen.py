@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
-from textual.css.query import NoMatches
-from textual.screen import Screen
+from textual import work
 
 from finetop.core import protocol
-from finetop.core.errors import FinetopError, NoSupervisor
+from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.line import Line
-from finetop.tui.messages import StoreChanged
-from finetop.tui.screens.queue.changes import Change, held, later, sooner, to_end, with_priority
 from finetop.tui.screens.queue.keys import KEYS, footer_keys
 from finetop.tui.screens.queue.machine import machine_lines
 from finetop.tui.screens.queue.pane import empty_lines, next_lines, pane_lines, state_line
 from finetop.tui.screens.queue.row import entry_line, head_line
-from finetop.tui.screens.queue.state import Entry, QueueList
+from finetop.tui.screens.queue.state import (
+    Change,
+    Entry,
+    QueueList,
+    held,
+    later,
+    sooner,
+    to_end,
+    with_priority,
+)
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import cut_middle
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
+from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -35,25 +39,23 @@ if TYPE_CHECKING:
     from finetop.tui.save import Sheet
 
 LOOK_S, FAR_LOOK_S = 2.0, 10.0  # between two looks at the GPUs: their memory is no change of the store
-LEAST_S = 2.0  # between two pictures that nobody asked for: what trains changes the store all the time
-TALL = 34  # rows of the terminal
 REMEMBERED = 50  # changes that can be taken back
 
 
-class QueueScreen(Screen[None], inherit_bindings=False):
+class QueueScreen(ListScreen, inherit_bindings=False):
     """The GPUs, what runs, what waits; nothing moves from under the cursor: it stays on its job."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Queue"
+    LEAST_S: ClassVar = 2.0  # what trains changes the store all the time
+    queues: QueueList
 
     def __init__(self) -> None:
         super().__init__()
-        self._queues: QueueList | None = None
         self._at: Entry | None = None  # the job under the cursor
         self._done: list[Change] = []
-        self._wake = asyncio.Event()
-        self._asked = asyncio.Event()  # somebody waits for the answer: a key was pressed
 
     def compose(self) -> ComposeResult:
         yield Top("Queue")
@@ -68,24 +70,13 @@ class QueueScreen(Screen[None], inherit_bindings=False):
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
-    def queues(self) -> QueueList:
-        if self._queues is None:
-            host = host_of(self)
-            self._queues = QueueList(host.homes, host.ask_on)
-        return self._queues
-
-    @property
     def entry(self) -> Entry | None:
         """The job under the cursor."""
         cursor = self.query_one(Table).cursor
         return self.queues.entries[cursor] if cursor < len(self.queues.entries) else None
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
-
     async def to_save(self) -> Sheet:
-        """Give what runs and waits, for a file."""
+        """Return what runs and waits, for a file."""
         from finetop.tui.save.tables import queue
 
         return queue([(entry.name, entry.row) for entry in self.queues.entries])
@@ -133,58 +124,18 @@ class QueueScreen(Screen[None], inherit_bindings=False):
     # --- what happens ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self.redraw()
-        is_far = any(home.link is not None for home in host_of(self).homes)
-        self.set_interval(FAR_LOOK_S if is_far else LOOK_S, self._wake.set)
-        self._load_for_ever()
+        host = host_of(self)
+        self.queues = self.listed = QueueList(host.homes, host.ask_on)
+        is_far = any(home.link is not None for home in host.homes)
+        self.set_interval(FAR_LOOK_S if is_far else LOOK_S, self.refresh_soon)
 
-    def on_resize(self) -> None:
-        self.set_class(self.size.height >= TALL, "-tall")
-        self.call_after_refresh(self.redraw)
-
-    def on_screen_resume(self) -> None:
-        self.load_now()
-
-    @on(StoreChanged)
-    def _store_changed(self) -> None:
-        self._wake.set()
-
-    @on(Table.Moved)
-    def _moved(self) -> None:
+    def moved(self, index: int) -> None:
         self._at = self.entry
         self.show_pane()
 
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
-
-    @work
-    async def _load_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
-        loaded_at = loop.time() - LEAST_S
-        while True:
-            await self._wake.wait()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._asked.wait(), max(0.0, loaded_at + LEAST_S - loop.time()))
-            self._wake.clear()
-            self._asked.clear()
-            if self.app.screen is not self:
-                continue  # another screen is on it: coming back it loads anew
-            try:
-                await self.queues.load(self._at)
-                self.redraw()
-            except NoSupervisor:
-                pass  # the app says so in its own row, and a StoreChanged comes when it is back
-            except FinetopError as error:
-                host_of(self).say(str(error), "red")
-            except NoMatches:
-                return  # an answer came while the screen is taken down
-            loaded_at = loop.time()
-
-    def load_now(self) -> None:
-        """Ask for everything at once: somebody waits for it."""
-        self._asked.set()
-        self._wake.set()
+    async def _load_list(self, run: str) -> bool:
+        await self.queues.load(self._at)
+        return True
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -197,12 +148,6 @@ class QueueScreen(Screen[None], inherit_bindings=False):
             self.redraw()
         else:
             table.move(rows)
-
-    def action_page(self, direction: int) -> None:
-        self.query_one(Table).page(direction)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
 
     def action_open(self) -> None:
         if self.entry is not None:
@@ -294,32 +239,22 @@ class QueueScreen(Screen[None], inherit_bindings=False):
         change = self._done.pop()
         self._do(*change.back, about=f"taken back: {change.about}.")
 
-    def action_filter(self) -> None:
-        self.query_one(Bottom).ask_text(
-            "/",
-            self.queues.filter,
-            changed=self._filter_by,
-            done=lambda text, is_kept: self._filter_by(text if is_kept else ""),
-            keep="keep",
-            leave="drop the filter",
-        )
-
     def action_back(self) -> None:
         if self.queues.filter:
-            self._filter_by("")
+            self.filter_by("")
         else:
             host_of(self).show_runs()
 
-    def _filter_by(self, text: str) -> None:
+    def filter_by(self, text: str) -> None:
         self.queues.filter = text.strip()
         self.queues.lay_out()
         self.redraw()
 
     def _waiting_entry(self) -> Entry | None:
-        """Give the job under the cursor if it waits; else say that it does not."""
+        """Return the job under the cursor if it waits; else say that it does not."""
         entry = self.entry
         if entry is not None and entry.waits is None:
-            host_of(self).say(f"{clean_line(entry.row.run)} does not wait: this is for what does.")
+            host_of(self).say(f"{clean_line(entry.row.run)} is not waiting.")
             return None
         return entry
 
@@ -345,4 +280,4 @@ class QueueScreen(Screen[None], inherit_bindings=False):
         if change is not None:
             self._done = [*self._done[1 - REMEMBERED :], change]
         host.say(about or said(answer))
-        self.load_now()
+        self.load_anew()

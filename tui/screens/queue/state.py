@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
 from finetop.core.errors import NoSupervisor
+from finetop.core.protocol.messages.limits import PRIORITIES
 from finetop.core.text import clean_line
 from finetop.core.wording.queue import why
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from finetop.core.protocol import QueueRow
     from finetop.core.runtime.home import Home
 
 AskOn = Callable[["Home", protocol.Ask], Awaitable[Any]]
@@ -115,16 +117,16 @@ class QueueList:
         return next((i for i, other in enumerate(self.entries) if other.key == entry.key), None)
 
     def first_waiting(self) -> int:
-        """Give the place of the first that waits: the cursor begins there."""
+        """Return the place of the first that waits: the cursor begins there."""
         return next((i for i, entry in enumerate(self.entries) if entry.waits is not None), 0)
 
     def machine_of(self, entry: Entry | None) -> OnMachine:
-        """Give the machine of an entry; without one the first."""
+        """Return the machine of an entry; without one the first."""
         label = "" if entry is None else entry.label
-        return next((one for one in self.machines if one.label == label), self.machines[0])
+        return next((machine for machine in self.machines if machine.label == label), self.machines[0])
 
     def line_of(self, entry: Entry) -> list[protocol.QueueRow]:
-        """Give all that waits on an entry's machine, filtered or not, one row a run."""
+        """Return all that waits on an entry's machine, filtered or not, one row a run."""
         queue = self.machine_of(entry).queue
         rows: dict[int, protocol.QueueRow] = {}
         for row in () if queue is None else queue.rows:
@@ -150,3 +152,87 @@ def _words(entry: Entry) -> str:
     if isinstance(row, protocol.LiveRow):
         return f"{entry.name} {row.what} {row.on}"
     return f"{entry.name} {row.what} {row.method} {row.wants} {why(row.state, 0.0)}"
+
+
+LEVELS = sorted(PRIORITIES.values())  # the smaller starts first
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that is asked for, and the requests that take it back."""
+
+    ask: protocol.Ask
+    back: tuple[protocol.Ask, ...]
+    about: str  # what it is, in words: "the order of a"
+
+
+def sooner(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
+    """Put what waits before the run above it; None for the first."""
+    place = _place(entry, line)
+    if place is None or place == 0:
+        return None
+    return _moved(entry, line, place, before=line[place - 1])
+
+
+def later(entry: Entry, line: Sequence[QueueRow]) -> Change | None:
+    """Put what waits behind the run below it; None for the last."""
+    place = _place(entry, line)
+    if place is None or place + 1 >= len(line):
+        return None
+    return _moved(entry, line, place, before=line[place + 2] if place + 2 < len(line) else None)
+
+
+def to_end(entry: Entry, line: Sequence[QueueRow], *, first: bool) -> Change | None:
+    """Put what waits first or last; None where it is."""
+    place = _place(entry, line)
+    if place is None or place == (0 if first else len(line) - 1):
+        return None
+    return _moved(entry, line, place, before=line[0] if first else None)
+
+
+def with_priority(entry: Entry, line: Sequence[QueueRow], levels: int) -> Change | None:
+    """Return the next higher (-1) or lower (1) priority of high, normal and low; None beyond them."""
+    row, place = entry.waits, _place(entry, line)
+    if row is None or place is None:
+        return None
+    further = [level for level in LEVELS if (level - row.priority) * levels > 0]
+    if not further:
+        return None
+    priority = further[0] if levels > 0 else further[-1]
+    return Change(
+        protocol.Prioritise(entry.name, priority), _back(entry, line, place), f"the priority of {row.run}"
+    )
+
+
+def held(entry: Entry, *, hold: bool) -> Change:
+    """Hold what waits, or release it."""
+    asks = (protocol.Hold(entry.name), protocol.Release(entry.name))
+    ask, back = asks if hold else asks[::-1]
+    return Change(ask, (back,), f"the {'hold' if hold else 'release'} of {entry.row.run}")
+
+
+def _place(entry: Entry, line: Sequence[QueueRow]) -> int | None:
+    return next((i for i, row in enumerate(line) if row.run_id == entry.row.run_id), None)
+
+
+def _moved(entry: Entry, line: Sequence[QueueRow], place: int, *, before: QueueRow | None) -> Change:
+    if before is None:
+        ask = protocol.Move(entry.name, "last")
+    else:
+        ask = protocol.Move(entry.name, "before", _named(entry, before))
+    return Change(ask, _back(entry, line, place), f"the place of {entry.row.run}")
+
+
+def _back(entry: Entry, line: Sequence[QueueRow], place: int) -> tuple[protocol.Ask, ...]:
+    """Put it where it was: before the run behind it, which gives it that one's priority; else by its own."""
+    own = line[place]
+    behind = line[place + 1] if place + 1 < len(line) else None
+    if behind is not None and behind.priority == own.priority:
+        return (protocol.Move(entry.name, "before", _named(entry, behind)),)
+    if behind is None:
+        return (protocol.Prioritise(entry.name, own.priority), protocol.Move(entry.name, "last"))
+    return (protocol.Prioritise(entry.name, own.priority),)
+
+
+def _named(entry: Entry, row: QueueRow) -> str:
+    return f"{entry.label}:{row.run}" if entry.label else row.run

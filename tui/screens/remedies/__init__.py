@@ -1,1 +1,1 @@
-"""How remedies are drawn: pure functions from what the supervisor answers to lines."""
+"""The Remedies screen: its table, its picture, what it says around them, its keys."""

@@ -45,19 +45,19 @@ _SCROLL = Key("", "↑↓", "scroll", "", "")
 
 
 def footer_keys(
-    found: RemediesAnswer | None,
+    answer: RemediesAnswer | None,
     at: RemedyRow | RetrainingRow | None,
     *,
     is_reading: bool = False,
     is_longer: bool = False,
 ) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on; `is_longer`: what is read is longer than its room."""
-    if found is None:
+    """Return the keys of what the cursor is on; `is_longer`: what is read is longer than its room."""
+    if answer is None:
         return (BACK,)
     if is_reading:
         return (_SCROLL, BACK) if is_longer else (BACK,)
-    metric = (METRIC,) if len(found.base) > 1 else ()
-    if found.is_under_way:
+    metric = (METRIC,) if len(answer.base) > 1 else ()
+    if answer.is_under_way:
         return (OPEN, STOP, SORT, *metric, BACK)
     if isinstance(at, RetrainingRow):
         return (_TRAIN, COMPARE, BACK)

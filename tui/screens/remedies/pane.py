@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from finetop.core.protocol.check_result import LOWER_IS_BETTER
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording import remedies
@@ -11,45 +12,48 @@ from finetop.core.wording.durations import long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, spread
+from finetop.tui.screens.remedies.row import bar_style
 from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import next_line
+from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.protocol import RemediesAnswer, RetrainingRow
     from finetop.core.protocol.runs import RemedyRow
+    from finetop.tui.line import Line
     from finetop.tui.theme import StyleName
 
 
-def title_lines(found: RemediesAnswer, width: int) -> list[Line]:
+def title_lines(answer: RemediesAnswer, width: int) -> list[Line]:
     """Say which run, where it stands, what is looked for, and how far that is."""
-    name = cut_middle(clean_line(found.run), 34 if width < 100 else 60)
+    name = cut_middle(clean_line(answer.run), 34 if width < 100 else 60)
     left: Line = ((" Remedies for ", ""), (name, "bold"))
     if width >= 100:
-        left = (*left, (f" at step {count(found.step)}", ""))
-    tried = sum(1 for row in found.rows if row.verdict)
-    can = sum(1 for row in found.rows if not row.why_not)
-    most = "most of each gain kept, the" if remedies.has_several(found) else "most gain kept, with the"
-    looked: Line = ((f" Looking for: {most} drop proven under {found.margin:.1f}", ""),)
-    if isinstance(found.job, Failed | Lost):
-        cause = cut_end(clean_line(found.job.cause), width - 44)
+        left = (*left, (f" at step {count(answer.step)}", ""))
+    tried = sum(1 for row in answer.rows if row.verdict)
+    can = sum(1 for row in answer.rows if not row.why_not)
+    most = "most of each gain kept, the" if remedies.has_several(answer) else "most gain kept, with the"
+    looked: Line = ((f" Looking for: {most} drop proven under {answer.margin:.1f}", ""),)
+    if isinstance(answer.job, Failed | Lost):
+        cause = cut_end(clean_line(answer.job.cause), width - 44)
         looked = ((" ✗ ", "red"), (f"the trying failed: {cause}", "red"))
     right: Line = ((f"{tried} of {can} tried ", "dim"),)
-    return [spread(left, (*_now(found), (" ", "")), width), spread(looked, right, width)]
+    return [spread(left, (*_now(answer), (" ", "")), width), spread(looked, right, width)]
 
 
-def _now(found: RemediesAnswer) -> Line:
-    row = found.now
+def _now(answer: RemediesAnswer) -> Line:
+    row = answer.now
     if row is None or row.drop is None:
         return (("not tried yet", "dim"),)
-    reached = f"target {remedies.target(found, row)}, " if found.metric else ""
+    reached = f"target {remedies.target(answer, row)}, " if answer.metric else ""
     word = remedies.verdict(row)
     style = MARKS[row.verdict].style if row.verdict in MARKS else ""
     return ((f"now: {reached}retained {change_of(row.drop)} ", ""), (word, style))
 
 
-def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
+def detail_lines(answer: RemediesAnswer, row: RemedyRow, width: int) -> list[Line]:
     """Say all that is known of one: what it does, how it did where, on how many items, what it lost."""
     lines: list[Line] = [
         (),
@@ -65,7 +69,7 @@ def detail_lines(found: RemediesAnswer, row: RemedyRow, width: int) -> list[Line
         lines += [((f"   {words}", ""),) for words in wrapped(row.note, width - 6)]
     lines += [(), *_chosen_on(row), *_confirmed_on(row), ()]
     for metric, reached in row.target.items():
-        before = found.now.target.get(metric) if found.now is not None else None
+        before = answer.now.target.get(metric) if answer.now is not None else None
         now = "" if before is None else f", now {before:.3f}"
         kept = f", {100 * row.kept[metric]:.0f}% of the gain" if metric in row.kept else ""
         counts = ": the least, which counts" if metric == remedies.least(row) else ""
@@ -126,19 +130,19 @@ def _confirmed_on(row: RemedyRow) -> list[Line]:
     return [((f"   {mark.mark} {word}", mark.style), (f"  {drop} on {used}, at alpha {row.alpha:.2g}", ""))]
 
 
-def best_lines(found: RemediesAnswer, width: int) -> list[Line]:
+def best_lines(answer: RemediesAnswer, width: int) -> list[Line]:
     """Say which is best and how sure that is: the last thing that was found, in at most two rows."""
-    words = remedies.best(found)
+    words = remedies.best(answer)
     if not words:
-        return [_under_way(found)]
+        return [_under_way(answer)]
     first, *more = wrapped(words[-1], width - 4, 2)
     style: StyleName = "green" if first[:1] in (remedies.BEST, remedies.CONFIRMED) else ""
     return [((f" {first[:1]}", style), (first[1:], "")), *(((f"     {line}", ""),) for line in more)]
 
 
-def _under_way(found: RemediesAnswer) -> Line:
+def _under_way(answer: RemediesAnswer) -> Line:
     """Say what the job does while nothing is found yet."""
-    job = found.job
+    job = answer.job
     if isinstance(job, Queued):
         return ((" ○ they wait in the queue", ""),)
     if not isinstance(job, Running):
@@ -147,18 +151,18 @@ def _under_way(found: RemediesAnswer) -> Line:
     return ((" ● ", "cyan"), (f"{clean_line(job.phase)}{some} {clean_line(job.unit)}".rstrip(), ""))
 
 
-def next_lines(found: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> list[Line]:
+def next_lines(answer: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> list[Line]:
     """Say what to do next, and what it costs."""
-    if found.is_under_way:
+    if answer.is_under_way:
         return [next_line("esc", "back: it goes on, and what was scored is kept")]
-    letters = {row.name: letter for letter, row in remedies.lettered(found.rows)}
-    if found.best:
-        return [next_line("E", f"on {letters[found.best]}: export it as one whole model, then verified")]
-    left = [row for row in found.rows if not row.why_not and not row.verdict]
+    letters = {row.name: letter for letter, row in remedies.lettered(answer.rows)}
+    if answer.best:
+        return [next_line("E", f"on {letters[answer.best]}: export it as one whole model, then verified")]
+    left = [row for row in answer.rows if not row.why_not and not row.verdict]
     if left:
         some = counted(len(left), "remedy", "remedies")
-        return [next_line("R", f"try {some}, or one{remedies.price(found)}")]
-    if not any(row.verdict for row in found.rows):
+        return [next_line("R", f"try {some}, or one{remedies.price(answer)}")]
+    if not any(row.verdict for row in answer.rows):
         return [next_line("R", "on one below: train again otherwise")]
     return [next_line("R", "on one below: train again otherwise, as none of these is proven fine")]
 
@@ -166,3 +170,35 @@ def next_lines(found: RemediesAnswer, at: RemedyRow | RetrainingRow | None) -> l
 def empty_lines(words: str) -> list[Line]:
     """Say why there is nothing to see."""
     return [(), ((f"   {words}", "dim"),)]
+
+
+def picture_lines(answer: RemediesAnswer, *, width: int, height: int) -> list[Line]:
+    """Draw the picture in `height` rows, its rule included; without two points say what there will be."""
+    title = scatter_rule(answer.metric, width)
+    points = _spots(answer)
+    if height < 5 or not points:
+        return [title][: max(0, height)]
+    drawn = scatter(
+        points,
+        width=width,
+        height=height - 1,
+        limit=-answer.margin,
+        x_words=lambda x: f"{x:.0f}" if round(x) else "0",
+        lower_is_better=answer.metric in LOWER_IS_BETTER,
+    )
+    return [title, *drawn]
+
+
+def _spots(answer: RemediesAnswer) -> list[Spot]:
+    """Place what has both numbers."""
+    spots = [
+        Spot(f"{remedies.star(answer, row)}{letter}", -row.drop, reached, bar_style(row))
+        for letter, row in remedies.lettered(answer.rows)
+        if row.drop is not None and (reached := row.target.get(answer.metric)) is not None
+    ]
+    now = answer.now
+    if now is not None and now.drop is not None and answer.metric in now.target:
+        spots.append(Spot("now", -now.drop, now.target[answer.metric]))
+    if answer.metric in answer.base:
+        spots.append(Spot("base", 0.0, answer.base[answer.metric]))
+    return spots

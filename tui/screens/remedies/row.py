@@ -29,42 +29,42 @@ def has_target(width: int) -> bool:
 
 
 def bar_width(width: int) -> int:
-    """Give the cells that a bar of the gain has: none on a narrow screen."""
+    """Return the cells that a bar of the gain has: none on a narrow screen."""
     left = width - (7 + NAME + 1 + TARGET + 2 + 1 + PERCENT + RETAINED + 2 + VERDICT)
     return 0 if left < LEAST_BAR else min(left, LONGEST_BAR)
 
 
-def head_line(found: RemediesAnswer, width: int) -> Line:
+def head_line(answer: RemediesAnswer, width: int) -> Line:
     """Name the columns."""
     gain = bar_width(width) + PERCENT + (1 if bar_width(width) else 0)
-    target = f" {'target' if found.metric else '':>{TARGET}}" if has_target(width) else ""
+    target = f" {'target' if answer.metric else '':>{TARGET}}" if has_target(width) else ""
     kept = "gain kept" if has_target(width) else " gain"
-    if remedies.has_several(found) and gain >= len("least gain kept"):
+    if remedies.has_several(answer) and gain >= len("least gain kept"):
         kept = "least gain kept"
     words = f"       {'remedy':<{NAME}}{target}  {kept:<{gain}}"
     return ((f"{words}{'retained':>{RETAINED}}  forgot?", "dim"),)
 
 
 def remedy_line(
-    found: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool, width: int
+    answer: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool, width: int
 ) -> Line:
     """Draw one that needs no training: how it did, how far it is, or why it can't be had."""
     start = (
-        *_start(found, row, letter, has_cursor=has_cursor, is_marked=is_marked),
+        *_start(answer, row, letter, has_cursor=has_cursor, is_marked=is_marked),
         *_name(row.label, has_cursor),
     )
     room = width - 7 - NAME - 2
     if row.why_not:
         return (*start, (f"  {cut_end(f'not here: {clean_line(row.why_not)}', room)}", "dim"))
-    if remedies.is_trying(found, row):
-        return (*start, (f"  {cut_end(_doing(found), room)}", "cyan"))
+    if remedies.is_trying(answer, row):
+        return (*start, (f"  {cut_end(_doing(answer), room)}", "cyan"))
     if not row.verdict:
-        words = "waits" if remedies.waits(found, row) else f"not tried{_price(found)}"
+        words = "waits" if remedies.waits(answer, row) else f"not tried{_price(answer)}"
         return (*start, (f"  {cut_end(words, room)}", "dim"))
     if row.verdict in ("failed", "unchanged"):
         style: StyleName = "red" if row.verdict == "failed" else "dim"
         return (*start, (f"  {cut_end(f'{remedies.verdict(row)}: {clean_line(row.reason)}', room)}", style))
-    target: Span = (f" {remedies.target(found, row):>{TARGET}}  " if has_target(width) else "  ", "")
+    target: Span = (f" {remedies.target(answer, row):>{TARGET}}  " if has_target(width) else "  ", "")
     retained: Span = (f"{remedies.retained(row):>{RETAINED}}  ", "")
     return (*start, target, *_gain(row, width), retained, *_verdict(row))
 
@@ -78,13 +78,13 @@ def retraining_line(row: RetrainingRow, letter: str, *, has_cursor: bool, width:
     return (*spans, (f"  {cut_end(words, max(0, width - 8 - RETRAINING))}", "dim"))
 
 
-def _start(found: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool) -> Line:
+def _start(answer: RemediesAnswer, row: RemedyRow, letter: str, *, has_cursor: bool, is_marked: bool) -> Line:
     cursor: Span = ("▸", "reverse") if has_cursor else ("•", "bold") if is_marked else (" ", "")
-    star = remedies.star(found, row)
+    star = remedies.star(answer, row)
     mark: Span = (star or " ", "green" if star else "")
-    if remedies.is_trying(found, row):
+    if remedies.is_trying(answer, row):
         mark = (MARKS["running"].mark, MARKS["running"].style)
-    elif remedies.waits(found, row):
+    elif remedies.waits(answer, row):
         mark = (MARKS["queued"].mark, "")
     return (cursor, (" ", ""), mark, (f" {letter}  ", ""))
 
@@ -118,12 +118,16 @@ def _verdict(row: RemedyRow) -> Line:
     return ((mark.mark, mark.style), (f" {word}", "red" if row.verdict == "regressed" else mark.style))
 
 
-def _doing(found: RemediesAnswer) -> str:
+def _doing(answer: RemediesAnswer) -> str:
     """Say what the job does at this remedy, and how long that takes at most."""
-    job = found.job
+    job = answer.job
     if not isinstance(job, Running):
         return ""
-    what = job.phase.partition(": ")[2].replace("scoring tuned", "scoring")
+    what = (
+        job.phase.partition(": ")[2]
+        .replace("scoring tuned", "scoring")
+        .replace("target of tuned", "scoring the target")
+    )
     if job.phase.startswith("confirming "):
         what = f"confirming, {what}"
     if job.done is not None and job.total:
@@ -131,5 +135,5 @@ def _doing(found: RemediesAnswer) -> str:
     return what if job.left_s is None else f"{what}, {long_span(job.left_s)} left at most"
 
 
-def _price(found: RemediesAnswer) -> str:
-    return "" if found.price_s is None else f", about {long_span(found.price_s)}"
+def _price(answer: RemediesAnswer) -> str:
+    return "" if answer.price_s is None else f", about {long_span(answer.price_s)}"

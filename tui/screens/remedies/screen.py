@@ -1,11 +1,11 @@
-"""The Remedies screen: what mends a run that forgot, without training it first; all tried alike, the best confirmed."""
+"""The Remedies screen: what fixes a run that forgot, without retraining it; all tried alike, the best confirmed."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
 import msgspec
-from textual import on, work
+from textual import work
 
 from finetop.core import protocol
 from finetop.core.errors import FinetopError
@@ -13,17 +13,23 @@ from finetop.core.protocol import RetrainingRow
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.line import Line
 from finetop.tui.screens.remedies.keys import KEYS, footer_keys
-from finetop.tui.screens.remedies.pane import best_lines, detail_lines, empty_lines, next_lines, title_lines
-from finetop.tui.screens.remedies.picture import picture_lines
+from finetop.tui.screens.remedies.pane import (
+    best_lines,
+    detail_lines,
+    empty_lines,
+    next_lines,
+    picture_lines,
+    title_lines,
+)
 from finetop.tui.screens.remedies.row import head_line, remedy_line, retraining_line
 from finetop.tui.screens.shared.run_actions import said
 from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import Answer, Bottom, Top
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -32,14 +38,15 @@ if TYPE_CHECKING:
     from finetop.core.protocol.runs import RemedyRow
     from finetop.tui.save import Sheet
 
-LOW, TALL = 22, 34  # rows of the terminal: below there is no picture, from there a large one
+LOW = 22  # rows of the terminal: below there is no picture
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-class RemediesScreen(LoadedScreen, inherit_bindings=False):
+class RemediesScreen(ListScreen, inherit_bindings=False):
     """What can be done about one run. Nothing moves while scores arrive; `o` sorts."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Remedies"
     LEAST_S: ClassVar = 0.5
@@ -47,7 +54,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run = run
-        self.found: protocol.RemediesAnswer | None = None
+        self.answer: protocol.RemediesAnswer | None = None
         self.metric = ""  # of the target, as the user wants to see it
         self.marked: set[str] = set()
         self.order: list[str] = []  # names of the rows as they stand
@@ -69,43 +76,39 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         return self.run
 
     def to_fill(self) -> dict[str, str]:
-        """Give what a command's words in capitals stand for here: E is offered of the best."""
-        best = self.found.best if self.found is not None else ""
+        """Return what a command's words in capitals stand for here: E is offered of the best."""
+        best = self.answer.best if self.answer is not None else ""
         return {"RUN": self.run, "NAME": best}
 
     async def to_save(self) -> Sheet:
-        """Give all that was tried, with every metric, for a file."""
+        """Return all that was tried, with every metric, for a file."""
         from finetop.tui.save.tables import remedies
 
-        return remedies(self.found)
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
+        return remedies(self.answer)
 
     # --- what is seen ---------------------------------------------------------------------------------
 
     @property
     def shown_metric(self) -> str:
         """The metric of the target that is shown: of each remedy what it reaches, and in the picture."""
-        return self.metric or (self.found.metric if self.found is not None else "")
+        return self.metric or (self.answer.metric if self.answer is not None else "")
 
     @property
     def shown(self) -> protocol.RemediesAnswer | None:
         """What is held, by the metric that is shown."""
-        found = self.found
-        return None if found is None else msgspec.structs.replace(found, metric=self.shown_metric)
+        answer = self.answer
+        return None if answer is None else msgspec.structs.replace(answer, metric=self.shown_metric)
 
     @property
     def rows(self) -> list[tuple[str, RemedyRow | RetrainingRow]]:
         """All rows with their letters, as they stand."""
-        if self.found is None:
+        if self.answer is None:
             return []
         place = {name: at for at, name in enumerate(self.order)}
         named = sorted(
-            remedies.lettered(self.found.rows), key=lambda entry: place.get(entry[1].name, len(place))
+            remedies.lettered(self.answer.rows), key=lambda entry: place.get(entry[1].name, len(place))
         )
-        more = zip(LETTERS[len(named) :], self.found.retrainings, strict=False)
+        more = zip(LETTERS[len(named) :], self.answer.retrainings, strict=False)
         return [*named, *more]
 
     @property
@@ -116,70 +119,61 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
 
     def draw_row(self, index: int, has_cursor: bool, width: int) -> Line:
         letter, row = self.rows[index]
-        found = self.shown
-        assert found is not None
+        answer = self.shown
+        assert answer is not None
         if isinstance(row, RetrainingRow):
             return retraining_line(row, letter, has_cursor=has_cursor, width=width)
         is_marked = row.name in self.marked
-        return remedy_line(found, row, letter, has_cursor=has_cursor, is_marked=is_marked, width=width)
+        return remedy_line(answer, row, letter, has_cursor=has_cursor, is_marked=is_marked, width=width)
 
     def draw_heading(self, index: int) -> str:
         return "needs training" if isinstance(self.rows[index][1], RetrainingRow) else "without training"
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
-        found, width = self.shown, self.size.width
+        answer, width = self.shown, self.size.width
         self.set_class(self.is_reading, "-reading")
         title, picture = self.query_one("#title", Lines), self.query_one("#picture", Lines)
-        if found is None:
+        if answer is None:
             title.show((((f" Remedies for {clean_line(self.run)}", ""),),))
             self.query_one("#best", Lines).show(empty_lines(self._trouble or "asking the supervisor …")[1:])
             self.query_one(Bottom).offer([], footer_keys(None, None))
             return
-        title.show(title_lines(found, width))
-        self.query_one("#head", Lines).show((head_line(found, width),))
+        title.show(title_lines(answer, width))
+        self.query_one("#head", Lines).show((head_line(answer, width),))
         self.query_one(Table).show(len(self.rows))
-        picture.show(picture_lines(found, width=width, height=picture.size.height))
+        picture.show(picture_lines(answer, width=width, height=picture.size.height))
         best = self.query_one("#best", Lines)
-        lines = best_lines(found, width)
+        lines = best_lines(answer, width)
         if best.styles.height is None or best.styles.height.value != len(lines):
             best.styles.height = len(lines)
         best.show(lines)
         if self.is_reading and self.at is not None and not isinstance(self.at, RetrainingRow):
             whole = self.query_one("#whole", Lines)
-            lines = detail_lines(found, self.at, width)
+            lines = detail_lines(answer, self.at, width)
             self._is_longer = len(lines) > whole.size.height
             self._first = max(0, min(self._first, len(lines) - whole.size.height))
             whole.show(lines[self._first :])
-        self.show_footer()
+        self.show_pane()
 
-    def show_footer(self) -> None:
+    def show_pane(self) -> None:
         """Write the next step and the keys for the one under the cursor."""
-        if self.found is not None:
-            keys = footer_keys(self.found, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
-            self.query_one(Bottom).offer(next_lines(self.found, self.at), keys)
+        if self.answer is not None:
+            keys = footer_keys(self.answer, self.at, is_reading=self.is_reading, is_longer=self._is_longer)
+            self.query_one(Bottom).offer(next_lines(self.answer, self.at), keys)
 
     @property
     def has_shown(self) -> bool:
-        return self.found is not None
+        return self.answer is not None
 
     # --- what happens ---------------------------------------------------------------------------------
 
     def on_resize(self) -> None:
         self.set_class(self.size.height < LOW, "-low")
-        self.set_class(self.size.height >= TALL, "-tall")
-        self.redraw()
 
-    @on(Table.Moved)
-    def _moved(self) -> None:
-        self.show_footer()
-
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
-
-    async def _load(self) -> None:
-        self.found = await host_of(self).ask(protocol.Remedies(self.run))
+    async def _load_list(self, run: str) -> bool:
+        self.answer = await host_of(self).ask(protocol.Remedies(self.run))
+        return True
 
     # --- keys -----------------------------------------------------------------------------------------
 
@@ -188,7 +182,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             self._first += rows
             self.redraw()
         else:
-            self.query_one(Table).move(rows)
+            super().action_move(rows)
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
@@ -197,7 +191,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         if self.is_reading:
             self.action_move(direction * max(1, self.query_one("#whole").size.height - 2))
         else:
-            self.query_one(Table).page(direction)
+            super().action_page(direction)
 
     def action_open(self) -> None:
         """All that is known of the one under the cursor; of one that trains, its settings in Launch."""
@@ -212,15 +206,15 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             self.is_reading = False
             self.redraw()
         else:
-            self.dismiss()
+            super().action_back()
 
     def action_sort(self) -> None:
         """Most gain of those that are fine first; again, in their order."""
-        if self.found is None:
+        if self.answer is None:
             return
         name = self.at.name if self.at is not None else ""
         worth = {"ok": 0, "no_verdict": 1, "regressed": 2}
-        ranked = sorted(self.found.rows, key=lambda row: (worth.get(row.verdict, 3), -(row.gain or 0.0)))
+        ranked = sorted(self.answer.rows, key=lambda row: (worth.get(row.verdict, 3), -(row.gain or 0.0)))
         self.order = [] if self.order else [row.name for row in ranked]
         names = [row.name for _, row in self.rows]
         self.query_one(Table).show(len(names), names.index(name) if name in names else 0)
@@ -228,8 +222,11 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
 
     def action_view(self) -> None:
         """Show what is reached by the target's next metric."""
-        if self.found is not None and self.found.base:
-            metrics = [self.found.metric, *(one for one in self.found.base if one != self.found.metric)]
+        if self.answer is not None and self.answer.base:
+            metrics = [
+                self.answer.metric,
+                *(metric for metric in self.answer.base if metric != self.answer.metric),
+            ]
             self.metric = metrics[(metrics.index(self.shown_metric) + 1) % len(metrics)]
             self.redraw()
             self.query_one(Table).refresh_rows()
@@ -237,11 +234,11 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
     @work
     async def action_compare(self) -> None:
         """Compare the run with those that trained again from its settings, as R names them."""
-        host, found = host_of(self), self.found
-        if found is None:
+        host, answer = host_of(self), self.answer
+        if answer is None:
             return
-        own = found.run.rpartition(":")[2]
-        begins = tuple(f"{own}-{one.name}" for one in found.retrainings)
+        own = answer.run.rpartition(":")[2]
+        begins = tuple(f"{own}-{retraining.name}" for retraining in answer.retrainings)
         try:
             listed: protocol.RunsAnswer = await host.ask(protocol.Runs(filter=f"{own}-"))
         except FinetopError as error:
@@ -249,7 +246,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             return
         again = [row.name for row in listed.rows if row.name.rpartition(":")[2].startswith(begins)]
         if again:
-            host.open_compare([found.run, *again])
+            host.open_compare([answer.run, *again])
         else:
             host.say("no run has trained again from here: R on one that needs training makes one.")
 
@@ -267,19 +264,19 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
 
     def action_run(self) -> None:
         """Try the marked ones, or the one under the cursor, or all; open Launch for one that trains."""
-        row, found = self.at, self.found
-        if row is None or found is None:
+        row, answer = self.at, self.answer
+        if row is None or answer is None:
             return
         if self.marked:
             self._try(sorted(self.marked))
         elif isinstance(row, RetrainingRow):
             self._train_again(row)
         else:
-            self._ask_which(found, row)
+            self._ask_which(answer, row)
 
-    def _ask_which(self, found: protocol.RemediesAnswer, row: RemedyRow) -> None:
+    def _ask_which(self, answer: protocol.RemediesAnswer, row: RemedyRow) -> None:
         """Try one; where others were not tried either, ask whether all are meant."""
-        left = [one.name for one in found.rows if not one.why_not and not one.verdict]
+        left = [one.name for one in answer.rows if not one.why_not and not one.verdict]
         this = Answer("y", "this one", lambda: self._try([row.name]))
         every = Answer("a", f"all {len(left)}", lambda: self._try(left))
         if row.why_not and not left:
@@ -290,7 +287,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             words: Line = (
                 (f" Try {cut_end(clean_line(row.label), 24)}, or all {len(left)} that are left?", "bold"),
             )
-            price: Line = ((f"  {remedies.price(found).strip(': ').partition(',')[0]}", ""),)
+            price: Line = ((f"  {remedies.price(answer).strip(': ').partition(',')[0]}", ""),)
             if row.why_not:
                 words = ((f" Try the {len(left)} that can be had?", "bold"),)
             answers = [every] if row.why_not else [this, every]
@@ -305,13 +302,13 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
 
     def action_export(self) -> None:
         """Ask where to write the model of the one under the cursor."""
-        row, found = self.at, self.found
-        if row is None or found is None or isinstance(row, RetrainingRow):
+        row, answer = self.at, self.answer
+        if row is None or answer is None or isinstance(row, RetrainingRow):
             return
         if row.verdict not in ("ok", "regressed", "no_verdict"):
             host_of(self).say("try it first: what is written is what was scored.")
             return
-        name = found.run.rpartition(":")[2]
+        name = answer.run.rpartition(":")[2]
         self.query_one(Bottom).ask_text(
             f"write {row.label} to",
             str(host_of(self).folder / f"{name}-{row.name}"),
@@ -322,11 +319,11 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
         )
 
     def _export(self, name: str, folder: str) -> None:
-        assert self.found is not None
-        self._do(protocol.Export(self.run, folder.strip(), self.found.step, remedy=name))
+        assert self.answer is not None
+        self._do(protocol.Export(self.run, folder.strip(), self.answer.step, remedy=name))
 
     def action_stop(self) -> None:
-        if self.found is None or not self.found.is_under_way:
+        if self.answer is None or not self.answer.is_under_way:
             host_of(self).say("nothing is being tried.")
             return
         words: Line = ((" End the trying?", "bold"), ("  What was scored is kept.", ""))
@@ -335,7 +332,7 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
 
     def _try(self, names: list[str]) -> None:
         self.marked = set()
-        self._do(protocol.Remedy(self.run, self.found.step if self.found else None, names))
+        self._do(protocol.Remedy(self.run, self.answer.step if self.answer else None, names))
 
     @work
     async def _do(self, ask: protocol.Ask) -> None:
@@ -350,4 +347,4 @@ class RemediesScreen(LoadedScreen, inherit_bindings=False):
             host.say(f"{counted(len(answer.names), 'remedy', 'remedies')} queued for {answer.run}.")
         else:
             host.say(said(answer))
-        self._wake.set()
+        self.refresh_soon(at_once=True)

@@ -16,7 +16,7 @@ SHOWN = 6  # of the newest; `finetop show` lists more
 
 
 def open_alarm(detail: RunDetail) -> AlarmRow | None:
-    """Give the newest alarm that is not over."""
+    """Return the newest alarm that is not over."""
     return next((alarm for alarm in reversed(detail.alarms) if alarm.over_step is None), None)
 
 

@@ -73,8 +73,8 @@ def layout_of(width: int, height: int, *, is_over: bool = False) -> Layout:
     chart_width = width // 2 - 2 if columns == 2 else width - 1
     if width >= 100 and height >= 28:
         return Layout(columns, 2, chart_width, min(13, max(7, (height - NUMBERS - 2 - LOG) // 2)))
-    wanted = height // 3 if is_over else height // 2
-    return Layout(columns, 1, chart_width, min(14, max(5, wanted)))
+    rows = height // 3 if is_over else height // 2
+    return Layout(columns, 1, chart_width, min(14, max(5, rows)))
 
 
 def system_layout(width: int, height: int, charts: int) -> Layout:
@@ -91,7 +91,7 @@ def wanted_keys(charts: list[str]) -> list[str]:
 
 
 def series_of(key: str, curves: Mapping[str, Curve]) -> list[Series]:
-    """Give what is drawn in a metric's chart."""
+    """Return what is drawn in a metric's chart."""
     series = [Series(curves[key])] if key in curves else []
     if key == "loss" and "eval_loss" in curves:
         series.append(Series(curves["eval_loss"], is_points=True))

@@ -9,6 +9,7 @@ from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
+from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import beside_lines, change, verdict_line, word
 from finetop.tui.line import Line, line_width, rule
 from finetop.tui.screens.run.flips import flip_rows
@@ -36,7 +37,7 @@ def no_check_lines(row: RunRow) -> list[Line]:
         return [(), (("   No check before it has run.", "dim"),)]
     return [
         (),
-        (("   Not checked: nobody knows yet whether it forgot.", "bold"),),
+        (("   Not checked yet.", "bold"),),
         (("   A check asks the base model and this one the same questions, and compares", ""),),
         (("   answer by answer. It says ok or REGRESSED only when that is proven.", ""),),
     ]
@@ -113,18 +114,18 @@ def _by_step(detail: RunDetail, width: int) -> list[Line]:
     by_step = {check.step: check for check in reversed(detail.checks) if check.step is not None}
     if len(by_step) < 2:
         return []
-    found: list[Line] = []
+    pieces: list[Line] = []
     for step in sorted(by_step, reverse=True):
         check = by_step[step]
         mark = mark_of_check(check)
         moved = "" if check.drop is None else f" {change(check.drop / 100)}"
         piece: Line = ((f"  {count(step)} ", ""), (mark.mark, mark.style), (moved, ""))
-        if _LABEL + 2 + sum(map(line_width, found)) + line_width(piece) > width:
-            found.append((("  …", "dim"),))
+        if _LABEL + 2 + sum(map(line_width, pieces)) + line_width(piece) > width:
+            pieces.append((("  …", "dim"),))
             break
-        found.append(piece)
+        pieces.append(piece)
     start: Line = ((f"   {'by step':<{_LABEL - 3}}", "dim"),)
-    return [start + tuple(span for piece in reversed(found) for span in piece)]
+    return [start + tuple(span for piece in reversed(pieces) for span in piece)]
 
 
 def _verdict_lines(outcome: CheckResult, row: RunRow, width: int) -> list[Line]:
@@ -155,7 +156,7 @@ def _beside(outcome: CheckResult, width: int, rows: int) -> list[Line]:
         label, _, rest = clean_line(sentence).partition("  ")
         label, rest = (label, rest) if rest and len(label) <= 20 else ("note", sentence)
         label = {"change of ability": "change", "noise floor": "floor"}.get(label, label)
-        words = rest.replace("_", " ") if label == "target" else rest
+        words = metric_words(rest) if label == "target" else rest
         lines += [
             ((f"   {label if not at else '':<{_LABEL - 3}} ", "dim"), (text, ""))
             for at, text in enumerate(wrapped(words, width - _LABEL - 1, rows))

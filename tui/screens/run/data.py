@@ -16,16 +16,14 @@ if TYPE_CHECKING:
 
 
 def facts_of(detail: RunDetail, known: Sequence[SourceFacts]) -> list[SourceFacts]:
-    """Give what is known of a run's sources: all, once it was asked for; before, what comes with the run."""
+    """Return what is known of a run's sources: all, once it was asked for; before, what comes with the run."""
     if [facts.row for facts in known] == detail.sources:
         return list(known)
     return [SourceFacts(row) for row in detail.sources]
 
 
 def version_lines(detail: RunDetail, known: Sequence[SourceFacts], width: int, label: int) -> list[Line]:
-    """Name the version of each source, for the recipe tab; of an older finetop's run, that nobody knows."""
-    if detail.data and not detail.sources:
-        return _labelled(data_versions.NO_ROWS, width, label)
+    """Name the version of each source, for the recipe tab."""
     lines: list[Line] = []
     for facts in facts_of(detail, known):
         lines += _labelled(data_versions.version_line(facts), width, label)
@@ -50,5 +48,7 @@ def branches(detail: RunDetail, known: Sequence[SourceFacts], width: int, *, is_
         lines.append(((f"   {branch} ", "dim"), (row, ""), ("" if more else "  data", "dim")))
         lines += [(("   │   ", "dim"), (text, "")) for text in more]
         now = [text for text in data_versions.beside(facts) if text.startswith(data_versions.FILE)]
-        lines += [(("   │   ", "dim"), (text, "dim")) for one in now for text in wrapped(one, width - 8, 2)]
+        lines += [
+            (("   │   ", "dim"), (text, "dim")) for change in now for text in wrapped(change, width - 8, 2)
+        ]
     return lines

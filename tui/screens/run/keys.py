@@ -9,14 +9,14 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import long_span
 from finetop.tui.keys import Key, moves
 from finetop.tui.screens.run.view_state import chosen_relative, chosen_step
-from finetop.tui.screens.shared.run_actions import can_go_on
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
 from finetop.tui.screens.shared.run_status import hint_of, next_step
 from finetop.tui.text import cut_middle
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunDetail
     from finetop.tui.screens.run.head import Tab
-    from finetop.tui.screens.run.view_state import Looks
+    from finetop.tui.screens.run.view_state import ViewState
 
 CURSOR = Key(
     "left,h", "←→", "cursor", "cursor(-1)", "cursor on the chart to the left; of two samples the right"
@@ -33,14 +33,6 @@ SMOOTH = Key("m", "m", "smooth", "smooth", "smooth the curves: not, .6, .9")
 NEXT_TAB = Key("tab", "tab", "next tab", "tab(1)", "next tab")
 TAB_BEFORE = Key("shift+tab", "⇧tab", "", "tab(-1)", "tab before")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN[@STEP]")
-REMEDIES = Key(
-    "r", "r", "remedies", "remedies", "what mends it, without training first", "finetop remedy RUN"
-)
-STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
-KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
-PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
-RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
-NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
 LOG = Key("l", "l", "log", "log", "the whole log, at the cursor's step", "finetop tail --log RUN")
 SEARCH = Key("slash", "/", "search", "search", "search in the whole log, or go to `step N`")
 HITS = Key("full_stop", ", .", "hit", "hit(1)", "the next line that was searched for")
@@ -75,7 +67,6 @@ _ANSWERS = Key("", "enter", "answers", "", "")
 _EARLIER = Key("", "v", "earlier check", "", "")
 _OTHER_JOB = Key("", "v", "other job's", "", "")
 _END_SEARCH = Key("", "esc", "end search", "", "")
-_GO_ON = Key("", "P", "go on", "", "")
 _MORE_SAMPLES = Key("", "v", "more steps", "", "")
 _PAIR = Key("", "←→", "right", "", "")
 _PAIR_LEFT = Key("", "⇧←→", "left", "", "")
@@ -83,27 +74,27 @@ _SETTINGS = Key("", "v", "all or what differs", "", "")
 _OPEN_RUN = Key("", "enter", "open it", "", "")
 
 
-def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
+def footer_keys(detail: RunDetail | None, view_state: ViewState) -> tuple[Key, ...]:
     """Choose the keys for the footer: those of the tab, then those of the run, as they fit."""
     if detail is None:
         return (BACK,)
-    tab = looks.tab
+    tab = view_state.tab
     state = detail.row.state
     stop: tuple[Key, ...] = ()
     if isinstance(state, Running | Queued):
-        stop = (STOP, _GO_ON if can_go_on(detail.row) else PAUSE)
+        stop = (STOP, GO_ON if can_go_on(detail.row) else PAUSE)
     elif isinstance(state, Failed | Lost | Stopped):
         stop = (RETRY,)
     check = (CHECK,) if detail.checkpoints else ()
-    scroll = (_SCROLL,) if looks.is_longer else ()
-    if looks.is_reading:
+    scroll = (_SCROLL,) if view_state.is_longer else ()
+    if view_state.is_reading:
         return (*scroll, BACK)
     match tab:
         case "metrics":
             if not detail.row.metrics:
                 return (NEXT_TAB, *stop, LOG, NEW, BACK)
-            is_moved = looks.shown.cursor is not None or looks.shown.zoom is not None
-            large = () if looks.metric_at is None else (_enlarge(detail, looks),)
+            is_moved = view_state.shown.cursor is not None or view_state.shown.zoom is not None
+            large = () if view_state.metric_at is None else (_enlarge(detail, view_state),)
             more = (LOG_SCALE, *stop[1:], *check, STEPS)
             return (
                 CURSOR,
@@ -119,10 +110,10 @@ def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
             )
         case "log":
             jobs = (_OTHER_JOB,) if len(detail.jobs) > 1 else ()
-            hits = () if looks.log.search is None else (HITS, _END_SEARCH)
+            hits = () if view_state.log.search is None else (HITS, _END_SEARCH)
             return (*scroll, SEARCH, *hits, *jobs, NEXT_TAB, *stop, BACK, *check)
         case "samples":
-            pair = (_PAIR, _PAIR_LEFT) if looks.samples == "beside" else ()
+            pair = (_PAIR, _PAIR_LEFT) if view_state.samples == "beside" else ()
             return (*scroll, *pair, _MORE_SAMPLES, NEXT_TAB, *stop, BACK)
         case "recipe":
             return (*scroll, _SETTINGS, NEW, NEXT_TAB, *stop, BACK)
@@ -131,17 +122,17 @@ def footer_keys(detail: RunDetail | None, looks: Looks) -> tuple[Key, ...]:
             triage = (TRIAGE,) if detail.checks else ()
             return (_TASK, _ANSWERS, REMEDIES, *triage, *earlier, NEXT_TAB, *stop, BACK, *check)
         case "steps":
-            on = (_OPEN_RUN,) if chosen_relative(looks, detail) is not None else check
+            on = (_OPEN_RUN,) if chosen_relative(view_state, detail) is not None else check
             return (_STEP, *on, NEXT_TAB, *stop, BACK)
         case "system":
             return (*scroll, CURSOR, ZOOM, AXIS, NEXT_TAB, *stop[:1], BACK, SMOOTH)
 
 
-def _enlarge(detail: RunDetail, looks: Looks) -> Key:
+def _enlarge(detail: RunDetail, view_state: ViewState) -> Key:
     """Say what enter does with the metric under the cursor."""
-    key = looks.metric(detail.row)
-    if key in looks.charted(detail.row):
-        return _SMALL if key in looks.large else OPEN
+    key = view_state.metric(detail.row)
+    if key in view_state.charted(detail.row):
+        return _SMALL if key in view_state.large else OPEN
     return _LARGE
 
 
@@ -155,14 +146,14 @@ def check_price(detail: RunDetail) -> str:
     return f" (about {long_span(took[-1])})" if took else ""
 
 
-def next_of(detail: RunDetail, looks: Looks) -> tuple[str, str]:
+def next_of(detail: RunDetail, view_state: ViewState) -> tuple[str, str]:
     """Say what to do next with the run: one key and its words."""
-    row, tab = detail.row, looks.tab
-    if looks.is_reading:
+    row, tab = detail.row, view_state.tab
+    if view_state.is_reading:
         return "esc", "back to the table of tasks"
-    if tab == "steps" and (relative := chosen_relative(looks, detail)) is not None:
+    if tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
         return "enter", f"open {cut_middle(clean_line(relative.name), 40)}"
-    if tab == "steps" and (chosen := chosen_step(looks, detail)) is not None:
+    if tab == "steps" and (chosen := chosen_step(view_state, detail)) is not None:
         return "f", f"check step {count(chosen.step)} for forgetting{check_price(detail)}"
     if isinstance(row.state, Failed | Lost):
         knows = hint_of(row) or isinstance(row.state, Lost)

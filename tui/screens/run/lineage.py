@@ -35,16 +35,16 @@ def lineage_lines(
         return [], 0
     parents, children = len(detail.parents), len(detail.children)
     lines: list[Line] = [rule((("comes from, and led to", ""),), width)]
-    for at, one in enumerate(detail.parents):
-        lines.append(_row("┌" if not at else "├", one, has_cursor=cursor == at, is_parent=True))
+    for at, parent in enumerate(detail.parents):
+        lines.append(_row("┌" if not at else "├", parent, has_cursor=cursor == at, is_parent=True))
     lines += data
     name = cut_middle(clean_line(detail.row.name), _NAME)
     above = parents or data
     lines.append(((f"   {'├' if above and children else '└' if above else '┌'} ", "dim"), (name, "bold")))
     row = 0 if cursor is None else 1 + cursor + (len(data) + 1 if cursor >= parents else 0)
-    for at, one in enumerate(detail.children, parents):
+    for at, child in enumerate(detail.children, parents):
         branch = "└" if at == parents + children - 1 else "├"
-        lines.append(_row(branch, one, has_cursor=cursor == at, is_parent=False))
+        lines.append(_row(branch, child, has_cursor=cursor == at, is_parent=False))
     return lines, row
 
 

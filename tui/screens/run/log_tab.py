@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.runs import JobRow, RunDetail
     from finetop.tui.app_interface import Host
-    from finetop.tui.screens.run.state import Held
+    from finetop.tui.screens.run.state import RunData
     from finetop.tui.widgets.log_page import Page
 
 MOST = 20_000  # hits that are held
@@ -46,7 +46,7 @@ class Search:
 
 
 @dataclass(slots=True)
-class LogLook:
+class LogView:
     """Which part of which log is in view."""
 
     job: int | None = None  # that was chosen
@@ -58,117 +58,126 @@ class LogLook:
     page: Page | None = None
 
 
-def opened_at(look: LogLook, step: int | None) -> None:
+def opened_at(log_view: LogView, step: int | None) -> None:
     """Look at a step's first line, or at the log's end."""
-    look.first, look.at, look.page, look.step, look.mark = None, None, None, step, None
+    log_view.first, log_view.at, log_view.page, log_view.step, log_view.mark = None, None, None, step, None
 
 
-def searched(look: LogLook, text: str) -> None:
+def searched(log_view: LogView, text: str) -> None:
     """Search for a text; `step 412` goes to that step, and no text ends the search."""
-    found = _STEP.fullmatch(text.strip())
-    if found is not None:
-        look.search = None
-        opened_at(look, int(found[1]))
+    hit = _STEP.fullmatch(text.strip())
+    if hit is not None:
+        log_view.search = None
+        opened_at(log_view, int(hit[1]))
     else:
-        look.search = Search(text) if text else None
+        log_view.search = Search(text) if text else None
 
 
-def turned(look: LogLook, detail: RunDetail) -> None:
+def turned(log_view: LogView, detail: RunDetail) -> None:
     """Show the log of the run's next job."""
     ids = [job.id for job in detail.jobs]
-    shown = log_job(detail, look.job)
-    look.job = ids[(ids.index(shown.id) + 1) % len(ids)] if shown is not None else ids[0]
-    look.search = None
-    opened_at(look, None)
+    shown = log_job(detail, log_view.job)
+    log_view.job = ids[(ids.index(shown.id) + 1) % len(ids)] if shown is not None else ids[0]
+    log_view.search = None
+    opened_at(log_view, None)
 
 
-def moved(look: LogLook, held: Held, rows: int, height: int) -> None:
+def moved(log_view: LogView, held: RunData, rows: int, height: int) -> None:
     """Scroll by so many rows; from where the end is no longer held, the log is read around the place."""
     if abs(rows) >= 1_000_000:
-        opened_at(look, None)
+        opened_at(log_view, None)
         if rows < 0:
-            look.at = 0
-    elif look.at is not None:
-        if look.page is not None:
-            look.at = log_page.scrolled(look.page, look.at, rows, height)
-            if look.at is None:
-                opened_at(look, None)
+            log_view.at = 0
+    elif log_view.at is not None:
+        if log_view.page is not None:
+            log_view.at = log_page.scrolled(log_view.page, log_view.at, rows, height)
+            if log_view.at is None:
+                opened_at(log_view, None)
     else:
-        look.first = log.scrolled(held.tail, look.first, rows, height)
-        if look.first is not None and look.first <= held.tail.dropped and rows < 0 and held.tail.begin:
-            look.first, look.at, look.page = None, held.tail.begin, None
+        log_view.first = log.scrolled(held.tail, log_view.first, rows, height)
+        if (
+            log_view.first is not None
+            and log_view.first <= held.tail.dropped
+            and rows < 0
+            and held.tail.begin
+        ):
+            log_view.first, log_view.at, log_view.page = None, held.tail.begin, None
 
 
-def can_scroll(look: LogLook, held: Held, width: int, height: int) -> bool:
+def can_scroll(log_view: LogView, held: RunData, width: int, height: int) -> bool:
     """Tell if there is more of the log than is in view, in `height` rows."""
-    if look.at is not None or look.first is not None or held.tail.begin:
+    if log_view.at is not None or log_view.first is not None or held.tail.begin:
         return True
     lines = held.tail.shown[: height + 1]
     return sum(len(log.drawn_rows(line, width)) for line in lines) > height
 
 
-def to_hit(look: LogLook, direction: int) -> bool:
+def to_hit(log_view: LogView, direction: int) -> bool:
     """Go to the next hit (1) or the one before (-1); returns whether there is one."""
-    search = look.search
+    search = log_view.search
     if search is None or not search.hits:
         return False
-    here = search.at if search.at is not None else look.at
+    here = search.at if search.at is not None else log_view.at
     if here is None:
-        found: int | None = search.hits[-1]
+        hit: int | None = search.hits[-1]
     else:
         nearest = log_page.place_behind if direction > 0 else log_page.place_before
-        found = nearest(search.hits, here)
-    if found is None:
+        hit = nearest(search.hits, here)
+    if hit is None:
         return False
-    search.at = look.at = look.mark = found
-    look.first, look.page = None, None
+    search.at = log_view.at = log_view.mark = hit
+    log_view.first, log_view.page = None, None
     return True
 
 
-def _to_first_hit(look: LogLook, search: Search) -> bool:
+def _to_first_hit(log_view: LogView, search: Search) -> bool:
     """Go to the newest hit; from a place in the log to the next behind it, once all behind it was looked through."""
-    here = look.at
+    here = log_view.at
     if here is None:
-        return to_hit(look, -1)
+        return to_hit(log_view, -1)
     if search.begin is None or (search.begin > here and not search.is_over):
         return False
-    look.at = here - 1
-    if not to_hit(look, 1) and not to_hit(look, -1):
-        look.at = here
+    log_view.at = here - 1
+    if not to_hit(log_view, 1) and not to_hit(log_view, -1):
+        log_view.at = here
         return False
     return True
 
 
 async def load(
-    host: Host, held: Held, detail: RunDetail, look: LogLook, redraw: Callable[[], object]
+    host: Host, held: RunData, detail: RunDetail, log_view: LogView, redraw: Callable[[], object]
 ) -> None:
     """Bring what is in view up to date; what is searched for is looked for until its first hit is shown, and on."""
-    job = log_job(detail, look.job)
+    job = log_job(detail, log_view.job)
     if job is None:
         return
     await load_log(host, held, job)
-    run, step = detail.row.name, look.step
+    run, step = detail.row.name, log_view.step
     if step is not None:
         answer = await host.ask(protocol.FindInLog(run, job.id, step=step))
-        if look.step == step:
-            opened_at(look, None)
-            look.at = look.mark = answer.at[0] if answer.at else None
-    await _load_page(host, look, run, job.id)
-    while (search := look.search) is not None and not search.is_over and log_job(detail, look.job) == job:
+        if log_view.step == step:
+            opened_at(log_view, None)
+            log_view.at = log_view.mark = answer.at[0] if answer.at else None
+    await _load_page(host, log_view, run, job.id)
+    while (
+        (search := log_view.search) is not None
+        and not search.is_over
+        and log_job(detail, log_view.job) == job
+    ):
         await _search_on(host, search, run, job.id)
-        if look.search is search and search.at is None and _to_first_hit(look, search):
-            await _load_page(host, look, run, job.id)
+        if log_view.search is search and search.at is None and _to_first_hit(log_view, search):
+            await _load_page(host, log_view, run, job.id)
         redraw()
 
 
-async def _load_page(host: Host, look: LogLook, run: str, job: int) -> None:
-    at = look.at
-    if at is None or (look.page is not None and not log_page.is_near_edge(look.page, at, 100)):
+async def _load_page(host: Host, log_view: LogView, run: str, job: int) -> None:
+    at = log_view.at
+    if at is None or (log_view.page is not None and not log_page.is_near_edge(log_view.page, at, 100)):
         return
     before, behind = log_page.requests(run, job, at)
     answers = await host.ask(before) if at else protocol.LogAnswer(job, "", 0, 0), await host.ask(behind)
-    if look.at == at:
-        look.page = log_page.page_of(*answers, at)
+    if log_view.at == at:
+        log_view.page = log_page.page_of(*answers, at)
 
 
 async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
@@ -180,32 +189,35 @@ async def _search_on(host: Host, search: Search, run: str, job: int) -> None:
     search.begin = answer.begin if search.begin is None or answer.begin < search.begin else 0
 
 
-def log_lines(look: LogLook, held: Held, detail: RunDetail, width: int, height: int) -> list[Line]:
+def log_lines(log_view: LogView, held: RunData, detail: RunDetail, width: int, height: int) -> list[Line]:
     """Write the whole tab."""
-    job = log_job(detail, look.job)
+    job = log_job(detail, log_view.job)
     if job is None:
         return [(), (("   No log yet: nothing has run.", "dim"),)]
     other: Line = (("v", "bold"), (" other job's", "dim")) if len(detail.jobs) > 1 else ()
     room = max(10, width - 8 - line_width(other))
-    title = rule(((cut_end(_title(look, held, job), room), ""),), width, other)
-    wanted = "" if look.search is None else look.search.text
-    if look.at is None:
-        return [title, *log.view(held.tail, width, height - 1, look.first, wanted)]
-    if look.page is None:
+    title = rule(((cut_end(_title(log_view, held, job), room), ""),), width, other)
+    searched_text = "" if log_view.search is None else log_view.search.text
+    if log_view.at is None:
+        return [title, *log.view(held.tail, width, height - 1, log_view.first, searched_text)]
+    if log_view.page is None:
         return [title, (("   reading …", "dim"),)]
-    return [title, *log_page.view(look.page, look.at, width, height - 1, wanted, look.mark)]
+    return [
+        title,
+        *log_page.view(log_view.page, log_view.at, width, height - 1, searched_text, log_view.mark),
+    ]
 
 
-def _title(look: LogLook, held: Held, job: JobRow) -> str:
-    search, words = look.search, f"log of job {job.id}, {clean_line(job.verb)}"
+def _title(log_view: LogView, held: RunData, job: JobRow) -> str:
+    search, words = log_view.search, f"log of job {job.id}, {clean_line(job.verb)}"
     if search is not None:
         return f"{words}, {_search_words(search)}"
-    if look.step is not None:
-        return f"{words}, step {count(look.step)} is looked for …"
-    if look.at is not None:
-        size = max(1, look.page.size if look.page is not None else held.tail.offset or 1)
-        return f"{words}, from {look.at / size:.0%} of {size_word(size)}".replace("%", " %")
-    return words + (", newest last" if look.first is None else ", held while you read")
+    if log_view.step is not None:
+        return f"{words}, step {count(log_view.step)} is looked for …"
+    if log_view.at is not None:
+        size = max(1, log_view.page.size if log_view.page is not None else held.tail.offset or 1)
+        return f"{words}, from {log_view.at / size:.0%} of {size_word(size)}".replace("%", " %")
+    return words + (", newest last" if log_view.first is None else ", held while you read")
 
 
 def _search_words(search: Search) -> str:

@@ -32,16 +32,16 @@ class Event:
 
 def events_of(detail: RunDetail) -> list[Event]:
     """List all that has a mark, the heaviest first: what forgot, alarms, other checks, checkpoints."""
-    found = [
+    events = [
         Event(one.step, MARKS["checkpoint"], f"checkpoint {count(one.step)}", 0) for one in detail.checkpoints
     ]
-    found += [Event(one.step, MARKS["alarm"], clean_line(one.text), 2) for one in detail.alarms]
-    found += [
-        Event(one.step, mark_of_check(one), _check_words(one), 3 if one.verdict == "regressed" else 1)
-        for one in detail.checks
-        if one.step is not None
+    events += [Event(alarm.step, MARKS["alarm"], clean_line(alarm.text), 2) for alarm in detail.alarms]
+    events += [
+        Event(check.step, mark_of_check(check), _check_words(check), 3 if check.verdict == "regressed" else 1)
+        for check in detail.checks
+        if check.step is not None
     ]
-    return sorted(found, key=lambda event: (-event.weight, event.step))
+    return sorted(events, key=lambda event: (-event.weight, event.step))
 
 
 def _check_words(check: CheckBrief) -> str:
@@ -54,17 +54,17 @@ def by_cell(
     events: Sequence[Event], view: View, steps: Curve | None, cells: int
 ) -> Mapping[int, list[Event]]:
     """Sort what is in view into the cells of a picture."""
-    found: dict[int, list[Event]] = {}
+    placed: dict[int, list[Event]] = {}
     for event in events:
         cell = cell_of(event.step, view, steps, cells)
         if cell is not None:
-            found.setdefault(cell, []).append(event)
-    return found
+            placed.setdefault(cell, []).append(event)
+    return placed
 
 
-def marks_in(found: Mapping[int, list[Event]], *, only_ascii: bool) -> dict[int, Cell]:
-    """Give what is drawn in each cell: the mark of its heaviest event."""
+def marks_in(placed: Mapping[int, list[Event]], *, only_ascii: bool) -> dict[int, Cell]:
+    """Return what is drawn in each cell: the mark of its heaviest event."""
     return {
         cell: (events[0].mark.ascii if only_ascii else events[0].mark.mark, events[0].mark.style)
-        for cell, events in found.items()
+        for cell, events in placed.items()
     }

@@ -48,7 +48,7 @@ def title_of(key: str) -> str:
 
 
 def drift_limit(recipe: Mapping[str, Any]) -> float | None:
-    """Read the drift that a recipe calls too much, in nats per token."""
+    """Read the drift that a recipe calls too much, in nats/token."""
     drift = recipe.get("drift")
     limit = drift.get("limit") if isinstance(drift, dict) else None
     return float(limit) if isinstance(limit, int | float) else None

@@ -125,12 +125,12 @@ def _check_cell(row: RunRow) -> Line:
 
 
 def _below_lines(board: Board, width: int) -> list[Line]:
-    """Say what needs a person: the newest alarm that is not over, where drift is heading, how to mend what failed."""
+    """Say what needs a person: the newest alarm that is not over, where drift is heading, how to fix what failed."""
     detail = board.detail
     if isinstance(detail.row.state, Failed) and detail.row.state.hint:
         rows = wrapped(detail.row.state.hint, width - 10, 2)
         return [
-            ((" mend    " if not at else "         ", "bold"), (text, "")) for at, text in enumerate(rows)
+            ((" fix     " if not at else "         ", "bold"), (text, "")) for at, text in enumerate(rows)
         ]
     if not isinstance(detail.row.state, Running):
         return []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.recipe.dotted import flat_texts
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.line import Line, rule
 from finetop.tui.screens.run.data import version_lines
@@ -50,7 +51,7 @@ def recipe_lines(
 
 
 def base_of(detail: RunDetail) -> tuple[str, dict[str, Any] | None]:
-    """Give the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
+    """Return the built-in recipe that a run's recipe extends: its name and its settings; None where it extends none."""
     name = detail.recipe.get("extends")
     if not isinstance(name, str) or not re.fullmatch(r"[a-z0-9-]+", name):
         return "", None
@@ -69,14 +70,14 @@ def _built_in(name: str) -> dict[str, Any] | None:
 
 def _differing_lines(recipe: dict[str, Any], base: dict[str, Any], name: str, width: int) -> list[Line]:
     """Write the settings that are not the built-in recipe's, each with what that has."""
-    theirs = dict(_flat(base, ""))
-    own = [(key, text) for key, text in _flat(recipe, "") if key not in _OF_THE_FILE]
-    found = [(key, text) for key, text in own if theirs.get(key, "null") != text]
-    if not found:
+    theirs = flat_texts(base)
+    own = [(key, text) for key, text in flat_texts(recipe).items() if key not in _OF_THE_FILE]
+    differing = [(key, text) for key, text in own if theirs.get(key, "null") != text]
+    if not differing:
         return [((f" nothing: it is {name} as it comes", "dim"),)]
-    name_width = min(34, max(len(key) for key, _ in found))
+    name_width = min(34, max(len(key) for key, _ in differing))
     lines: list[Line] = []
-    for key, text in found:
+    for key, text in differing:
         before = theirs.get(key)
         was = f"   {name}: {before}" if before is not None else ""
         rows = wrapped(text, width - name_width - 4, 3) or [""]
@@ -117,7 +118,8 @@ def plan_line(detail: RunDetail) -> list[Line]:
     planned = detail.planned
     if not planned.get("steps"):
         return []
-    words = f"{counted(round(planned['steps']), 'step')}, {planned.get('epochs', 0):g} epochs"
+    epochs = planned.get("epochs", 0)
+    words = f"{counted(round(planned['steps']), 'step')}, {epochs:g} epoch{'' if epochs == 1 else 's'}"
     if rows := round(planned.get("rows", 0)):  # of a model that was made elsewhere they are not known
         words += f" over {counted(rows, 'row')}"
     learns, whole = planned.get("trainable_parameters"), planned.get("parameters")
@@ -128,28 +130,12 @@ def plan_line(detail: RunDetail) -> list[Line]:
 
 def settings_lines(recipe: dict[str, Any], width: int) -> list[Line]:
     """Write every setting as `section.name  value`, in the recipe's order."""
-    flat = _flat(recipe, "")
-    name_width = min(34, max((len(name) for name, _ in flat), default=0))
+    settings = flat_texts(recipe)
+    name_width = min(34, max((len(name) for name in settings), default=0))
     lines: list[Line] = []
-    for name, text in flat:
+    for name, text in settings.items():
         label = clean_line(name)
         rows = wrapped(text, width - name_width - 4, 3) or [""]
         lines.append(((f" {cut_middle(label, name_width):<{name_width}}  ", "dim"), (rows[0], "")))
         lines += [((" " * (name_width + 3), ""), (row, "")) for row in rows[1:]]
     return lines
-
-
-def _flat(node: Any, name: str) -> list[tuple[str, str]]:
-    if isinstance(node, dict) and node:
-        return [
-            pair
-            for key, value in node.items()
-            for pair in _flat(value, f"{name}.{key}" if name else str(key))
-        ]
-    if isinstance(node, list) and any(isinstance(one, dict) for one in node):
-        return [pair for at, value in enumerate(node) for pair in _flat(value, f"{name}[{at}]")]
-    if isinstance(node, bool) or node is None:
-        return [(name, {True: "true", False: "false", None: "null"}[node])]
-    if isinstance(node, list):
-        return [(name, ", ".join(str(one) for one in node) or "none")]
-    return [(name, "none" if node == {} else str(node))]

@@ -31,16 +31,16 @@ def beside_lines(samples: Sequence[SampleRow], pair: tuple[int, int], width: int
     prompts = sorted({sample.index for sample in samples})
     lines: list[Line] = []
     for number, index in enumerate(prompts, 1):
-        found = [by_place.get((index, step)) for step in pair]
+        pair_samples = [by_place.get((index, step)) for step in pair]
         prompt = next(sample.prompt for sample in samples if sample.index == index)
         lines.append(rule(((f"prompt {number} of {len(prompts)}", ""),), width))
         lines += [((f" {text}", "bold"),) for text in wrapped(prompt, width - 2, _PROMPT_ROWS)]
-        texts = ["" if sample is None else clean(sample.text[:_LONGEST]) for sample in found]
+        texts = ["" if sample is None else clean(sample.text[:_LONGEST]) for sample in pair_samples]
         flags = differing(*texts)
         half = (width - 4) // 2 if width >= FROM else width - 2
         columns = [
             [((f"step {count(step)}", "dim"),), *_rows(text, own, half, is_there=sample is not None)]
-            for step, text, own, sample in zip(pair, texts, flags, found, strict=True)
+            for step, text, own, sample in zip(pair, texts, flags, pair_samples, strict=True)
         ]
         if width < FROM:
             lines += [((" ", ""), *line) for column in columns for line in column]

@@ -5,28 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import work
-
 from finetop.core import protocol
-from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.screens.run.head import OF_CHARTS, TABS, Slow, Tab, head_lines, slowly, tabs_line
 from finetop.tui.screens.run.keys import KEYS, footer_keys, next_of
-from finetop.tui.screens.run.load import load
 from finetop.tui.screens.run.log_tab import opened_at, searched, to_hit
 from finetop.tui.screens.run.metrics import has_failed
 from finetop.tui.screens.run.prompts import Order, can_end, kill_question, short_name, stop_question
-from finetop.tui.screens.run.sheet import sheet_of
-from finetop.tui.screens.run.state import Held
+from finetop.tui.screens.run.state import RunData
 from finetop.tui.screens.run.tabs import board_of, body_lines
 from finetop.tui.screens.run.view_state import (
-    Looks,
+    ViewState,
     chosen_relative,
     chosen_step,
     enlarge,
+    load,
     moved_in,
+    sheet_of,
     tasks_of,
     turn_axis,
     turn_pair,
@@ -34,7 +31,7 @@ from finetop.tui.screens.run.view_state import (
 )
 from finetop.tui.screens.run.zoom import Shown, moved, smoother, zoomed
 from finetop.tui.screens.shared.check_action import check
-from finetop.tui.screens.shared.run_actions import pause_or_go_on, said
+from finetop.tui.screens.shared.run_actions import order, pause_or_go_on
 from finetop.tui.widgets.frame import Bottom, Question, Top, next_line
 from finetop.tui.widgets.lines import Lines
 from finetop.tui.widgets.loaded_screen import LoadedScreen
@@ -52,14 +49,15 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     """One run. Everything is drawn from what is held; keys draw at once, then ask for what is missing."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Run"
 
     def __init__(self, run: str) -> None:
         super().__init__()
         self.run = run
-        self.held = Held()
-        self.looks = Looks()
+        self.held = RunData()
+        self.view_state = ViewState()
         self._slow: Slow | None = None
 
     def compose(self) -> ComposeResult:
@@ -68,21 +66,17 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         yield Lines(id="body")
         yield Bottom()
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
-
     async def to_save(self) -> Sheet:
-        """Give what the open tab shows, for a file."""
-        return sheet_of(self.looks, self.held, self.detail)
+        """Return what the open tab shows, for a file."""
+        return sheet_of(self.view_state, self.held, self.detail)
 
     def to_copy(self) -> str:
         return self.run
 
     def to_fill(self) -> dict[str, str]:
-        """Give what a command's words in capitals stand for here."""
-        on_steps = self.detail is not None and self.looks.tab == "steps"
-        chosen = chosen_step(self.looks, self.detail) if on_steps and self.detail is not None else None
+        """Return what a command's words in capitals stand for here."""
+        on_steps = self.detail is not None and self.view_state.tab == "steps"
+        chosen = chosen_step(self.view_state, self.detail) if on_steps and self.detail is not None else None
         return {"RUN": self.run, "STEP": "" if chosen is None else str(chosen.step)}
 
     # --- what is seen ---------------------------------------------------------------------------------
@@ -93,7 +87,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def _measure(self) -> None:
         size = self.query_one("#body").size
-        self.looks.size = (size.width, size.height)
+        self.view_state.size = (size.width, size.height)
 
     def redraw(self) -> None:
         """Write everything again from what is held."""
@@ -107,12 +101,12 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
             body.show(())
         else:
             self._slow = slowly(self._slow, detail.row, host.now())
-            lines, where = body_lines(self.looks, self.held, detail, only_ascii=host.look.ascii)
-            tabs = tabs_line(self.looks.tab, detail.row, width, where)
+            lines, where = body_lines(self.view_state, self.held, detail, only_ascii=host.look.ascii)
+            tabs = tabs_line(self.view_state.tab, detail.row, width, where)
             head.show((*head_lines(detail, self._slow, width, host.now()), tabs))
             body.show(lines)
-        step = () if detail is None else (next_line(*next_of(detail, self.looks)),)
-        self.query_one(Bottom).offer(step, footer_keys(detail, self.looks))
+        step = () if detail is None else (next_line(*next_of(detail, self.view_state)),)
+        self.query_one(Bottom).offer(step, footer_keys(detail, self.view_state))
 
     @property
     def has_shown(self) -> bool:
@@ -121,7 +115,7 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     # --- what happens ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self.looks.large = host_of(self).large
+        self.view_state.large = host_of(self).large
 
     def on_resize(self) -> None:
         self.call_after_refresh(self.redraw)
@@ -129,32 +123,33 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     async def _load(self) -> None:
         self._measure()
-        await load(host_of(self), self.held, self.run, self.looks, self.redraw)
+        await load(host_of(self), self.held, self.run, self.view_state, self.redraw)
+        self.redraw()
 
     # --- keys -----------------------------------------------------------------------------------------
 
     def _open_tab(self, tab: Tab) -> None:
-        self.looks.tab = tab
-        self.looks.is_reading = False
+        self.view_state.tab = tab
+        self.view_state.is_reading = False
         self.redraw()
         self._wake.set()
 
     def action_tab(self, by: int) -> None:
-        self._open_tab(TABS[(TABS.index(self.looks.tab) + by) % len(TABS)])
+        self._open_tab(TABS[(TABS.index(self.view_state.tab) + by) % len(TABS)])
 
     def action_log(self) -> None:
         """Open the log: at the step under the charts' cursor, else at its end."""
         step = None
-        if self.detail is not None and self.looks.tab in OF_CHARTS:
-            step = board_of(self.looks, self.held, self.detail).step
-        opened_at(self.looks.log, step)
+        if self.detail is not None and self.view_state.tab in OF_CHARTS:
+            step = board_of(self.view_state, self.held, self.detail).step
+        opened_at(self.view_state.log, step)
         self._open_tab("log")
 
     def action_search(self) -> None:
         """Search in the log, from whichever tab."""
-        if self.looks.tab != "log":
+        if self.view_state.tab != "log":
             self.action_log()
-        before = self.looks.log.search
+        before = self.view_state.log.search
         self.query_one(Bottom).ask_text(
             "search",
             "" if before is None else before.text,
@@ -166,14 +161,14 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def _search(self, text: str, is_kept: bool) -> None:
         if is_kept:
-            searched(self.looks.log, text)
+            searched(self.view_state.log, text)
             self._look_anew()
 
     def action_hit(self, direction: int) -> None:
-        if self.looks.tab == "log":
-            if not to_hit(self.looks.log, direction):
+        if self.view_state.tab == "log":
+            if not to_hit(self.view_state.log, direction):
                 host_of(self).say(
-                    "No more hits that way." if self.looks.log.search else "/ searches the log."
+                    "No more hits that way." if self.view_state.log.search else "/ searches the log."
                 )
             self._look_anew()
 
@@ -185,28 +180,28 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
 
     def action_open(self) -> None:
         """Go one level deeper: to what matters most, then to whole answers; or make a metric a chart."""
-        detail, looks = self.detail, self.looks
+        detail, view_state = self.detail, self.view_state
         if detail is None:
             return
-        if looks.tab == "check":
-            if tasks_of(looks, self.held) and not looks.is_reading:
-                looks.is_reading = True
-                looks.tops.pop("check", None)
+        if view_state.tab == "check":
+            if tasks_of(view_state, self.held) and not view_state.is_reading:
+                view_state.is_reading = True
+                view_state.tops.pop("check", None)
                 self.redraw()
-        elif looks.tab == "steps" and (relative := chosen_relative(looks, detail)) is not None:
+        elif view_state.tab == "steps" and (relative := chosen_relative(view_state, detail)) is not None:
             host_of(self).open_run(relative.name)
-        elif looks.tab == "metrics" and enlarge(looks, detail.row):
-            host_of(self).large = looks.large
+        elif view_state.tab == "metrics" and enlarge(view_state, detail.row):
+            host_of(self).large = view_state.large
             self._look_anew()
         else:
             self._open_tab("log" if has_failed(detail.row) else "check")
 
     def action_back(self) -> None:
-        if self.looks.is_reading:
-            self.looks.is_reading = False
+        if self.view_state.is_reading:
+            self.view_state.is_reading = False
             self.redraw()
-        elif self.looks.tab == "log" and self.looks.log.search is not None:
-            self.looks.log.search = None
+        elif self.view_state.tab == "log" and self.view_state.log.search is not None:
+            self.view_state.log.search = None
             self.redraw()
         else:
             self.dismiss()
@@ -214,18 +209,18 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
     def action_view(self) -> None:
         """Turn the view of the tab."""
         if self.detail is not None:
-            turned(self.looks, self.held, self.detail)
+            turned(self.view_state, self.held, self.detail)
             self._look_anew()
 
     def action_move(self, rows: int) -> None:
         if self.detail is not None:
-            moved_in(self.looks, self.held, self.detail, rows)
+            moved_in(self.view_state, self.held, self.detail, rows)
             self.redraw()
-            if self.looks.tab in ("metrics", "log"):  # the others have all that there is
+            if self.view_state.tab in ("metrics", "log"):  # the others have all that there is
                 self._wake.set()
 
     def action_page(self, direction: int) -> None:
-        self.action_move(direction * max(1, self.looks.size[1] - 2))
+        self.action_move(direction * max(1, self.view_state.size[1] - 2))
 
     def action_ends(self, direction: int) -> None:
         self.action_move(direction * 1_000_000)
@@ -236,38 +231,38 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         self._wake.set()
 
     def action_cursor(self, cells: int) -> None:
-        if self.detail is not None and self.looks.tab == "samples":
-            turn_pair(self.looks, self.detail, cells)
+        if self.detail is not None and self.view_state.tab == "samples":
+            turn_pair(self.view_state, self.detail, cells)
             self.redraw()
         elif self.detail is not None:
-            self._show(moved(self.looks.shown, self.looks.axis(self.held, self.detail), cells))
+            self._show(moved(self.view_state.shown, self.view_state.axis(self.held, self.detail), cells))
 
     def action_zoom(self, direction: int) -> None:
         if self.detail is not None:
-            self._show(zoomed(self.looks.shown, self.looks.axis(self.held, self.detail), direction))
+            self._show(zoomed(self.view_state.shown, self.view_state.axis(self.held, self.detail), direction))
 
     def action_all(self) -> None:
-        self._show(replace(self.looks.shown, cursor=None, zoom=None))
+        self._show(replace(self.view_state.shown, cursor=None, zoom=None))
 
     def action_axis(self) -> None:
-        if self.detail is not None and self.looks.tab in OF_CHARTS:
-            turn_axis(self.looks, self.detail)
+        if self.detail is not None and self.view_state.tab in OF_CHARTS:
+            turn_axis(self.view_state, self.detail)
             self._look_anew()
 
     def action_log_scale(self) -> None:
-        self._show(replace(self.looks.shown, is_log=not self.looks.shown.is_log))
+        self._show(replace(self.view_state.shown, is_log=not self.view_state.shown.is_log))
 
     def action_smooth(self) -> None:
-        self._show(smoother(self.looks.shown))
+        self._show(smoother(self.view_state.shown))
 
     def _show(self, shown: Shown) -> None:
         """Look at the charts another way; they are on their tab alone."""
-        if self.looks.tab not in OF_CHARTS:
+        if self.view_state.tab not in OF_CHARTS:
             return
-        if shown.zoom != self.looks.shown.zoom:
-            self.looks.scales.clear()
+        if shown.zoom != self.view_state.shown.zoom:
+            self.view_state.scales.clear()
             self._wake.set()
-        self.looks.shown = shown
+        self.view_state.shown = shown
         self.redraw()
 
     def action_triage(self) -> None:
@@ -283,7 +278,10 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         if self.detail is None:
             return
         step = None
-        if self.looks.tab == "steps" and (chosen := chosen_step(self.looks, self.detail)) is not None:
+        if (
+            self.view_state.tab == "steps"
+            and (chosen := chosen_step(self.view_state, self.detail)) is not None
+        ):
             step = chosen.step
         name = self.detail.row.name
         self.run_worker(check(self.query_one(Bottom), host_of(self), self.run_worker, name, step))
@@ -316,13 +314,5 @@ class RunScreen(LoadedScreen, inherit_bindings=False):
         question = question_of(self.detail, self._do)
         self.query_one(Bottom).ask(question.words, question.answers, leave=question.leave)
 
-    @work
-    async def _do(self, ask: protocol.Ask) -> None:
-        """Ask the supervisor to act on the run, and say what came of it."""
-        host = host_of(self)
-        try:
-            answer = await host.ask(ask)
-        except FinetopError as error:
-            host.say(str(error), "red")
-            return
-        host.say(said(answer))
+    def _do(self, ask: protocol.Ask) -> None:
+        self.run_worker(order(host_of(self), ask))

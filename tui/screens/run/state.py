@@ -34,7 +34,7 @@ class Checked:
 
 
 @dataclass(slots=True)
-class Held:
+class RunData:
     """All that is known of a run so far. Curves carry the stretch and the bins they were asked for."""
 
     detail: RunDetail | None = None
@@ -67,15 +67,15 @@ class Held:
 
 
 async def load_curves(
-    host: Host, held: Held, keys: list[str], x: protocol.Across, first: float, last: float, columns: int
+    host: Host, held: RunData, keys: list[str], x: protocol.Across, first: float, last: float, columns: int
 ) -> None:
     """Ask for the charts' curves, if there are newer values or another stretch is wanted."""
     assert held.detail is not None
     row = held.detail.row
-    wanted = (tuple(keys), x, first, last, columns)
+    request = (tuple(keys), x, first, last, columns)
     if not keys or columns < 1:
         return
-    if wanted == held._curves_of and not _can_be_seen(held, row, host.now()):
+    if request == held._curves_of and not _can_be_seen(held, row, host.now()):
         return
     held._curves_at = host.now()
     answer: protocol.CurvesAnswer = await host.ask(
@@ -84,10 +84,10 @@ async def load_curves(
     held.curves = {curve.key: curve for curve in answer.curves}
     held.steps, held.newest[x] = answer.steps, answer.newest if x != "step" else row.step
     held.x, held.first, held.last, held.columns = x, first, last, columns
-    held._curves_of, held._curves_row = wanted, row
+    held._curves_of, held._curves_row = request, row
 
 
-def _can_be_seen(held: Held, row: RunRow, now: float) -> bool:
+def _can_be_seen(held: RunData, row: RunRow, now: float) -> bool:
     """Say whether the curves would look different by now.
 
     Those of a week are read in 100 ms, and a step is less than a hundredth of a column: they wait for a quarter of
@@ -107,24 +107,24 @@ def _can_be_seen(held: Held, row: RunRow, now: float) -> bool:
 
 
 def _shows_by_itself(row: RunRow) -> tuple[object, ...]:
-    """Give what is a mark of its own in a chart: an evaluation, and values that are not finite."""
+    """Return what is a mark of its own in a chart: an evaluation, and values that are not finite."""
     return row.metrics.get("eval_loss"), {key for key, value in row.metrics.items() if value is None}
 
 
-async def load_sparks(host: Host, held: Held, keys: Sequence[str], columns: int) -> None:
+async def load_sparks(host: Host, held: RunData, keys: Sequence[str], columns: int) -> None:
     """Ask for the sparklines' values, at most every SPARKS_S seconds."""
     assert held.detail is not None
     row = held.detail.row
-    wanted = (tuple(keys), row.step)
-    if not keys or wanted == held._sparks_of:
+    request = (tuple(keys), row.step)
+    if not keys or request == held._sparks_of:
         return
     if (
-        held._sparks_of[:1] == wanted[:1]
+        held._sparks_of[:1] == request[:1]
         and host.now() - held._sparks_at < SPARKS_S
         and isinstance(row.state, Running)
     ):
         return
-    held._sparks_of, held._sparks_at = wanted, host.now()
+    held._sparks_of, held._sparks_at = request, host.now()
     answer: protocol.CurvesAnswer = await host.ask(
         protocol.Curves(row.name, list(keys), columns=columns, last=max(row.step, 1))
     )
@@ -143,7 +143,7 @@ def log_job(detail: RunDetail, chosen: int | None = None) -> JobRow | None:
     return begun[-1] if begun else None
 
 
-async def load_log(host: Host, held: Held, job: JobRow | None) -> None:
+async def load_log(host: Host, held: RunData, job: JobRow | None) -> None:
     """Read on in a job's log to its end; that of an ended job is read once."""
     assert held.detail is not None
     if job is None:
@@ -163,7 +163,7 @@ async def load_log(host: Host, held: Held, job: JobRow | None) -> None:
             return
 
 
-async def load_checks(host: Host, held: Held) -> None:
+async def load_checks(host: Host, held: RunData) -> None:
     """Ask for the whole results of the checks, if there is a newer one."""
     assert held.detail is not None
     # A second attempt of a job replaces the results of its first: same number, another time.
@@ -176,14 +176,14 @@ async def load_checks(host: Host, held: Held) -> None:
 
 
 def _checked(plain: dict[str, Any]) -> Checked | None:
-    """Give a result its types; one of another format is left out."""
+    """Return a result its types; one of another format is left out."""
     try:
         return Checked(int(plain["check_id"]), float(plain["at"]), read(plain))
     except (msgspec.ValidationError, KeyError, TypeError, ValueError):
         return None
 
 
-async def load_processes(host: Host, held: Held) -> None:
+async def load_processes(host: Host, held: RunData) -> None:
     """Ask which processes a run has, now and then; one that has ended has none."""
     assert held.detail is not None
     row = held.detail.row
@@ -195,7 +195,7 @@ async def load_processes(host: Host, held: Held) -> None:
         held.processes = answer.processes
 
 
-async def load_data(host: Host, held: Held) -> None:
+async def load_data(host: Host, held: RunData) -> None:
     """Ask which versions of its data a run read, once it has read any."""
     assert held.detail is not None
     if held.detail.sources and [facts.row for facts in held.data] != held.detail.sources:

@@ -30,13 +30,13 @@ _FIRST_ENDS: Final[Mapping[Across, int]] = {"step": 50, "tokens": 10_000, "time"
 
 
 def next_x(x: Across, detail: RunDetail) -> Across:
-    """Give the next axis that the run has numbers for."""
-    has = [one for one in AXES if one in ("step", "time") or one in detail.row.metrics]
+    """Return the next axis that the run has numbers for."""
+    has = [axis for axis in AXES if axis in ("step", "time") or axis in detail.row.metrics]
     return has[(has.index(x) + 1) % len(has)] if x in has else "step"
 
 
 def axis_of(detail: RunDetail, x: Across, newest: float | None, cells: int, before: float = 0.0) -> Axis:
-    """Give the axis of a run in `cells` cells. `newest` is where it stands, `before` the end that was shown so far.
+    """Return the axis of a run in `cells` cells. `newest` is where it stands, `before` the end that was shown so far.
 
     The end is the planned one where the recipe tells it; in time, what is left is added and the end made round, so
     that it seldom moves.
@@ -70,15 +70,15 @@ def _time_end(detail: RunDetail, newest: float, before: float) -> float:
     state = detail.row.state
     if not isinstance(state, Running | Queued):
         return max(newest, 1.0)
-    wanted = newest + ((state.left_s or 0.0) if isinstance(state, Running) else 0.0)
-    if before >= newest and wanted <= before <= 2.5 * wanted:
+    expected = newest + ((state.left_s or 0.0) if isinstance(state, Running) else 0.0)
+    if before >= newest and expected <= before <= 2.5 * expected:
         return before
-    unit = 10.0 ** (len(str(int(max(wanted, 60.0)))) - 1)
-    return next(unit * one for one in _ROUND if unit * one >= max(wanted, 60.0))
+    unit = 10.0 ** (len(str(int(max(expected, 60.0)))) - 1)
+    return next(unit * factor for factor in _ROUND if unit * factor >= max(expected, 60.0))
 
 
 def place_of(step: float, steps: Curve | None) -> float | None:
-    """Give the column of a step on an axis that is none of steps, with its fraction; None before and behind it."""
+    """Return the column of a step on an axis that is none of steps, with its fraction; None before and behind it."""
     if steps is None or not steps.column:
         return None
     for column, low, high in zip(steps.column, steps.low, steps.high, strict=True):
@@ -91,7 +91,7 @@ def place_of(step: float, steps: Curve | None) -> float | None:
 
 
 def cell_of(step: int, view: View, steps: Curve | None, cells: int) -> int | None:
-    """Give the cell of a picture that a step is in; None where it is out of view."""
+    """Return the cell of a picture that a step is in; None where it is out of view."""
     if view.x != "step":
         column = place_of(step, steps)
         return None if column is None else min(int(column) // 2, cells - 1)
@@ -101,7 +101,7 @@ def cell_of(step: int, view: View, steps: Curve | None, cells: int) -> int | Non
 
 
 def step_at(view: View, steps: Curve | None, cell: int, cells: int) -> int:
-    """Give the step in the middle of a cell of the picture; on another axis the last one until there."""
+    """Return the step in the middle of a cell of the picture; on another axis the last one until there."""
     if view.x == "step":
         return round(place_at(view, cell, cells))
     if steps is None or not steps.column:

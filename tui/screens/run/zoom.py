@@ -34,7 +34,7 @@ class Axis:
 
 
 def stretch(shown: Shown, axis: Axis) -> tuple[float, float]:
-    """Give the first and the last place in view."""
+    """Return the first and the last place in view."""
     return shown.zoom or (0, axis.end)
 
 
@@ -44,9 +44,9 @@ def moved(shown: Shown, axis: Axis, by: int) -> Shown:
     at = shown.cursor
     if at is None:
         at = _within(int((axis.newest - first) / max(1, last - first) * axis.cells), axis.cells - 1)
-    wanted = at + by
-    cursor = _within(wanted, axis.cells - 1)
-    beyond = wanted - cursor
+    target = at + by
+    cursor = _within(target, axis.cells - 1)
+    beyond = target - cursor
     if not beyond or shown.zoom is None:
         return replace(shown, cursor=cursor)
     by_least = axis.grain if beyond > 0 else -axis.grain

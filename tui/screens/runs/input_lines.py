@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
+
 from finetop.core import protocol
 from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.run_columns import asked_for, read_columns
 from finetop.core.protocol.run_filter import KEYS, parse, written
 from finetop.core.protocol.tags import Noted, read_noted
+from finetop.core.runtime.files import open_regular, write_whole
+from finetop.core.runtime.home import find_home
 from finetop.core.text import clean_line
 from finetop.tui.screens.run.prompts import short_name
-from finetop.tui.screens.runs import saved_columns
 from finetop.tui.screens.runs.pane import fault_words
 from finetop.tui.screens.runs.row import needed_width
 from finetop.tui.text import cut_end
@@ -20,16 +23,18 @@ from finetop.tui.widgets.frame import Answer, Bottom, TextQuestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
     from textual.geometry import Size
 
     from finetop.core.protocol.runs import RunRow
+    from finetop.core.runtime.home import Home
     from finetop.tui.app_interface import Host
-    from finetop.tui.screens.runs.prompts import Prompt
+    from finetop.tui.screens.runs.actions import Prompt
     from finetop.tui.screens.runs.state import RunList
 
 
-class ListScreen(Protocol):
+class TypedLines(Protocol):
     """The screen of the list, as its typed lines need it."""
 
     runs: RunList
@@ -88,7 +93,7 @@ def without_begun(text: str, metrics: Iterable[str]) -> str:
     return before if any(key.startswith(begun) for key in (*KEYS, "sort", "group", *metrics)) else text
 
 
-def filter_line(screen: ListScreen, text: str, *, leave: str, left: str) -> None:
+def filter_line(screen: TypedLines, text: str, *, leave: str, left: str) -> None:
     """Let the filter be typed, with its rows behind it; esc makes it `left`."""
     metrics = {key for row in screen.runs.pages.rows.values() for key in row.metrics}
     screen.query_one(Bottom).ask_text(
@@ -103,13 +108,13 @@ def filter_line(screen: ListScreen, text: str, *, leave: str, left: str) -> None
         screen.filter_by(text)
 
 
-def is_filtering(screen: ListScreen) -> bool:
+def is_filtering(screen: TypedLines) -> bool:
     """Say whether the filter is being typed."""
     question = screen.query_one(Bottom).question
     return isinstance(question, TextQuestion) and question.label == FILTER
 
 
-def put(screen: ListScreen, prompt: Prompt) -> None:
+def put(screen: TypedLines, prompt: Prompt) -> None:
     """Put a question: a key for each answer, or the number of runs, typed."""
     bottom = screen.query_one(Bottom)
     if not prompt.number:
@@ -141,7 +146,7 @@ def put(screen: ListScreen, prompt: Prompt) -> None:
 # --- tags and notes -----------------------------------------------------------------------------------------
 
 
-def tag_line(screen: ListScreen) -> None:
+def tag_line(screen: TypedLines) -> None:
     """Let tags and a note be typed, for the runs that are marked or the one under the cursor."""
     rows = screen.chosen
     bottom = screen.query_one(Bottom)
@@ -192,7 +197,7 @@ def _noted_fault(text: str) -> str:
 # --- columns ------------------------------------------------------------------------------------------------
 
 
-def columns_line(screen: ListScreen) -> None:
+def columns_line(screen: TypedLines) -> None:
     """Let the columns beside the usual ones be typed; kept on this machine."""
     bottom = screen.query_one(Bottom)
 
@@ -223,7 +228,7 @@ def _columns_fault(text: str) -> str:
     return ""
 
 
-async def _unknown(screen: ListScreen, columns: tuple[str, ...]) -> str:
+async def _unknown(screen: TypedLines, columns: tuple[str, ...]) -> str:
     """Say which metric or setting no run has; nothing where all are known, or nobody can be asked."""
     for key in asked_for(columns):
         try:
@@ -235,7 +240,7 @@ async def _unknown(screen: ListScreen, columns: tuple[str, ...]) -> str:
     return ""
 
 
-async def _look(screen: ListScreen, text: str) -> None:
+async def _look(screen: TypedLines, text: str) -> None:
     bottom = screen.query_one(Bottom)
     if not _columns_fault(text):
         words = await _unknown(screen, read_columns(text))
@@ -243,7 +248,7 @@ async def _look(screen: ListScreen, text: str) -> None:
             bottom.say_aside(((words, "red"),))
 
 
-async def _choose(screen: ListScreen, text: str) -> None:
+async def _choose(screen: TypedLines, text: str) -> None:
     columns = read_columns(text)
     if words := await _unknown(screen, columns):
         screen.host.say(words, "red")
@@ -254,7 +259,38 @@ async def _choose(screen: ListScreen, text: str) -> None:
     if needed > screen.size.width:
         screen.host.say(f"all of them need a terminal of {needed} columns; this one has {screen.size.width}.")
     try:
-        saved_columns.keep_columns(screen.host.homes[0], columns)
+        keep_columns(screen.host.homes[0], columns)
     except (OSError, FinetopError) as error:
         screen.host.say(f"the columns are not kept for the next time: {error}", "red")
     screen.load_anew()
+
+
+FILE = "app.json"
+
+
+LARGEST = 64 << 10  # bytes of a file that is ours
+
+
+class Kept(msgspec.Struct, frozen=True):
+    format: int = 1
+    columns: list[str] = []  # of the list of runs, beside those that are always there
+
+
+def file_of(home: Home) -> Path:
+    """Find the file on this machine, where the terminal is. Raises EnvironmentTrouble."""
+    return (home if home.link is None else find_home()).root / FILE
+
+
+def columns(home: Home) -> tuple[str, ...]:
+    """Read the chosen columns; none where the file is not there, or is none of ours."""
+    try:
+        with open_regular(file_of(home)) as opened:
+            kept = msgspec.json.decode(opened.read(LARGEST), type=Kept)
+        return read_columns(" ".join(kept.columns))
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, FinetopError):
+        return ()
+
+
+def keep_columns(home: Home, chosen: tuple[str, ...]) -> None:
+    """Write the chosen columns. Raises OSError, EnvironmentTrouble."""
+    write_whole(file_of(home), msgspec.json.encode(Kept(columns=list(chosen))) + b"\n")

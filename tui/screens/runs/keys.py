@@ -7,21 +7,13 @@ from typing import TYPE_CHECKING
 from finetop.core.protocol.runs import Failed, Lost, Queued, Running, Stopped
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.tui.keys import Key, moves
-from finetop.tui.screens.shared.run_actions import can_go_on
+from finetop.tui.screens.shared.run_actions import GO_ON, KILL, NEW, PAUSE, REMEDIES, RETRY, STOP, can_go_on
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunRow
 
 OPEN = Key("enter", "enter", "open", "open", "open the run under the cursor", "finetop show RUN")
 CHECK = Key("f", "f", "check", "check", "check for forgetting", "finetop check RUN")
-REMEDIES = Key(
-    "r", "r", "remedies", "remedies", "what mends it, without training first", "finetop remedy RUN"
-)
-NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
-STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
-KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
-PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
-RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
 SWEEP = Key("w", "w", "sweep", "sweep", "the sweep that the run is of, else the newest", "finetop sweep NAME")
 APPROACHES = Key(
     "a",
@@ -66,11 +58,10 @@ KEYS = (
     BACK,
     *MOVES,
 )
-_GO_ON = Key("", "P", "go on", "", "")
 
 
 def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on, or of what is marked, most used first."""
+    """Return the keys of what the cursor is on, or of what is marked, most used first."""
     if row is None:
         return (FILTER,) if is_filtered else (NEW,)
     if marked:
@@ -82,7 +73,7 @@ def footer_keys(row: RunRow | None, *, is_filtered: bool, marked: int = 0) -> tu
     if isinstance(row.state, Running):
         return (OPEN, STOP, PAUSE, CHECK, MARK, NEW, FILTER, KILL, TAG, SORT)
     if isinstance(row.state, Queued):
-        return (OPEN, _GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
+        return (OPEN, GO_ON if can_go_on(row) else PAUSE, STOP, NEW, FILTER, MARK, TAG, SORT)
     if isinstance(row.state, Failed | Lost | Stopped):
         return (OPEN, RETRY, NEW, CHECK, MARK, FILTER, TAG, SORT, TRASH)
     return (OPEN, CHECK, REMEDIES, MARK, NEW, FILTER, TAG, SORT, TRASH)

@@ -11,7 +11,7 @@ from finetop.core.wording import pulse, run_groups
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import change_of
-from finetop.tui.line import Line, rule
+from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.shared.run_status import (
     ended_at,
     heading_of,
@@ -24,6 +24,8 @@ from finetop.tui.text import cut_middle, value, without_zero
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from finetop.core import protocol
     from finetop.core.errors import BadInput
     from finetop.core.protocol.runs import CheckBrief, RunRow
@@ -63,7 +65,7 @@ def _details(row: RunRow, spark: str) -> list[Line]:
     lines: list[Line] = []
     hint = hint_of(row)
     if hint:
-        lines.append(_labelled("mend", hint))
+        lines.append(_labelled("fix", hint))
     if isinstance(row.state, Running):
         lines += [_labelled("why", words) for words in pulse.reasons(row.state)[:REASONS]]
     if row.check is not None and row.check.worst:
@@ -175,3 +177,69 @@ def next_lines(runs: RunList, row: RunRow | None) -> list[Line]:
         return [next_line("esc", "drop the filter")]
     demo = next_line("enter", "show me: queue two small runs, one remembers, one forgets")
     return [demo, next_line("n", "start my own", before="or")]
+
+
+_WORDS: Mapping[str, str] = {
+    "needs_you": "needs you first",
+    "newest": "newest first",
+    "-newest": "oldest first",
+    "name": "by name",
+    "-name": "by name, last first",
+    "age": "youngest first",
+    "-age": "longest ago first",
+}
+
+
+SHOWN = 24  # cells of a filter
+
+
+LEFT = 30  # cells that are kept for what is marked and who needs somebody
+
+
+def sort_words(sort: Sort) -> str:
+    """Say an order in words."""
+    lowest = "highest" if sort.descending else "lowest"
+    return _WORDS.get(sort.word, f"{lowest} {clean_line(sort.key)} first")
+
+
+def state_line(runs: RunList, width: int) -> Line:
+    """Say how the whole stands, and how it is listed: what has no room is left out as a whole."""
+    answer = runs.answer
+    if answer is None:
+        return ((" asking the supervisor …", "dim"),)
+    right = _order_words(runs, width - LEFT) if answer.total else ()
+    marked: Line = ((f" {count(len(runs.marked))} marked  ", "bold"),) if runs.marked else ()
+    needs = f" {count(answer.need_you)} need{'s' if answer.need_you == 1 else ''} you"
+    left: Line = (*marked, (needs, "bold" if answer.need_you else "dim"))
+    stopped = f", {clean_line(answer.stopped)}" if answer.stopped else ""
+    for words in (
+        f"{answer.running} running",
+        f"{answer.queued} queued{stopped}",
+        f"{count(answer.total)} in all",
+    ):
+        more: Line = (*left, (f"   {words}", ""))
+        if line_width(more) + 2 + line_width(right) <= width:
+            left = more
+    return spread(left, right, width)
+
+
+def _order_words(runs: RunList, width: int) -> Line:
+    """Say filter, group and order in at most so many cells; the order goes first, then the group."""
+    pieces: list[Line] = []
+    if runs.line.terms:
+        terms = cut_middle(clean_line(" ".join(term.typed for term in runs.line.terms)), SHOWN)
+        pieces.append((("/", "bold"), (f" {terms}: {count(runs.pages.matching)} match", "bold")))
+    if runs.pages.newcomers:
+        pieces.append((("o", "bold"), (f" takes in {runs.pages.newcomers} new", "bold")))
+    elif runs.pages.reordered:
+        pieces.append((("o", "bold"), (" sorts again: the order changed", "dim")))
+    if runs.line.group:
+        pieces.append(((f"by {clean_line(runs.line.group)}", "bold"),))
+    if not (runs.pages.newcomers or runs.pages.reordered):
+        pieces.append((("o", "bold"), (f" sort: {sort_words(runs.line.sort or Sort())}", "dim")))
+    words: Line = ()
+    for piece in pieces:
+        more: Line = (*words, ("  ", ""), *piece) if words else piece
+        if not words or line_width(more) <= width:
+            words = more
+    return (*words, (" ", ""))

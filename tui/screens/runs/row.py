@@ -105,7 +105,7 @@ ANSWER_WIDTH = 22  # what it has on a terminal of 80 columns
 
 
 def name_width(width: int) -> int:
-    """Give how wide the name's column is on a terminal of that width."""
+    """Return how wide the name's column is on a terminal of that width."""
     return 20 if width < 80 else 22 if width < 120 else 24 if width < 140 else 27
 
 
@@ -143,13 +143,8 @@ def run_line(
     return (*cells, ("  ", ""), *_fitted(forgot(row, now), width - line_width(cells) - 2))
 
 
-def waiting_line(*, has_cursor: bool) -> Line:
-    """Write a row whose run is not known yet."""
-    return (("▸", "reverse") if has_cursor else (" ", ""), ("   …", "dim"))
-
-
 def needed_width(chosen: Sequence[str], *, has_hosts: bool = False) -> int:
-    """Give from which width of the terminal on all chosen columns are shown."""
+    """Return from which width of the terminal on all chosen columns are shown."""
     return next(
         (
             width
@@ -194,12 +189,12 @@ def _chosen(key: str) -> Column:
     width = max(cell_len(title), WORD_WIDTHS.get(key, 10) if is_word(key) else NUMBER_WIDTH)
 
     def cell(row: RunRow, now: float, sparks: Sparks) -> str:
-        found = chosen_cell(row, key, now)
-        if found is None or isinstance(found, str):
-            return cut_end(found or "", width)
+        content = chosen_cell(row, key, now)
+        if content is None or isinstance(content, str):
+            return cut_end(content or "", width)
         if key == "age":
-            return short_span(found)
-        return value(found) if is_metric(key) else word_of(found)
+            return short_span(content)
+        return value(content) if is_metric(key) else word_of(content)
 
     return Column(title, width, "left" if is_word(key) else "right", 0, cell, key=key)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
-from textual.screen import Screen
+from textual import work
 
 from finetop.core import protocol
 from finetop.core.client import compare_runs
@@ -13,23 +12,28 @@ from finetop.core.errors import BadInput, FinetopError
 from finetop.core.protocol.tags import comparison_of, sweep_of
 from finetop.core.text import count
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.line import Line
-from finetop.tui.messages import StoreChanged
 from finetop.tui.screens.run.prompts import short_name
-from finetop.tui.screens.runs import actions, input_lines, prompts, saved_columns
-from finetop.tui.screens.runs.demo import queue_demo
-from finetop.tui.screens.runs.header import state_line
+from finetop.tui.screens.runs import actions, input_lines
+from finetop.tui.screens.runs.actions import queue_demo
 from finetop.tui.screens.runs.keys import COMMANDS, KEYS, footer_keys
-from finetop.tui.screens.runs.load import Loading
-from finetop.tui.screens.runs.pane import empty_lines, fault_words, heading_words, next_lines, pane_lines
-from finetop.tui.screens.runs.row import head_line, run_line, waiting_line
+from finetop.tui.screens.runs.pane import (
+    empty_lines,
+    fault_words,
+    heading_words,
+    next_lines,
+    pane_lines,
+    state_line,
+)
+from finetop.tui.screens.runs.row import head_line, run_line
 from finetop.tui.screens.runs.state import SORTS, RunList
 from finetop.tui.screens.shared.check_action import check
 from finetop.tui.screens.shared.run_actions import pause_or_go_on
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.table import Table
+from finetop.tui.widgets.list_screen import ListScreen
+from finetop.tui.widgets.table import Table, waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,24 +44,22 @@ if TYPE_CHECKING:
     from finetop.tui.app_interface import Host
     from finetop.tui.save import Sheet
 
-REST_S = 0.1  # the pane follows when the cursor rests so long
 SPARKS_FROM = 120  # columns of the terminal
-TALL = 34  # rows of the terminal
 
 
-class RunsScreen(Screen[None], inherit_bindings=False):
+class RunsScreen(ListScreen, inherit_bindings=False):
     """All runs, those that need somebody first, and what is known of the one under the cursor."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = (*KEYS, *COMMANDS)
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Runs"
+    LEAST_S: ClassVar = 0.5  # however many machines tell of changes
 
     def __init__(self) -> None:
         super().__init__()
-        self.runs = RunList(lambda ask: self.host.ask(ask))
-        self.loader = Loading(self.runs, self)
+        self.runs = self.listed = RunList(lambda ask: self.host.ask(ask))
         self.undo: actions.Undo | None = None
-        self._pane_id: int | None = None
 
     def compose(self) -> ComposeResult:
         yield Top("Runs")
@@ -84,26 +86,8 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         """The runs that a key is for: those that are marked, else the one under the cursor."""
         return list(self.runs.marked.values()) or ([] if self.row is None else [self.row])
 
-    @property
-    def is_on_top(self) -> bool:
-        return self.app.screen is self
-
-    @property
-    def rows_with_sparks(self) -> Sequence[RunRow | None]:
-        """The run under the cursor, and all in view where there is a column for their loss."""
-        if self.size.width < SPARKS_FROM:
-            return [self.row]
-        return [self.row, *(self.runs.pages.rows.get(index) for index in range(*self.rows_in_view()))]
-
-    def rows_in_view(self) -> tuple[int, int]:
-        return self.query_one(Table).rows_in_view()
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return (*KEYS, *COMMANDS)
-
     async def to_save(self) -> Sheet:
-        """Give all runs that match, for a file."""
+        """Return all runs that match, for a file."""
         from finetop.tui.save.tables import runs
 
         return runs(await self.runs.all())
@@ -139,20 +123,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         self.query_one(Table).show(self.runs.pages.matching)
         self.show_pane()
 
-    def redraw_sparks(self) -> None:
-        self.query_one(Table).refresh_rows()
-        self.show_pane()
-
-    def show_list(self, place: int) -> None:
-        """Show a list that was asked for anew, with the cursor at a place."""
-        self.query_one(Table).show(self.runs.pages.matching, place)
-        self.redraw()
-        answer = self.runs.answer
-        if answer is not None and input_lines.is_filtering(self):
-            words = f"{count(answer.matching)} of {count(answer.total)} match"
-            self.query_one(Bottom).say_aside(((words, "dim"),))
-
-    def refuse(self, fault: BadInput) -> None:
+    def _refuse(self, fault: BadInput) -> None:
         """Say what is wrong with the filter: beside it while it is typed, else it is as it was before."""
         if input_lines.is_filtering(self):
             self.query_one(Bottom).say_aside(((fault_words(fault), "red"),))
@@ -169,62 +140,52 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         else:
             now, spark = self.host.now(), self.runs.sparks.get(row.id, "")
             pane.show(pane_lines(row, width=self.size.width, height=pane.size.height, now=now, spark=spark))
-            if row.id != self._pane_id:
-                self._pane_id = row.id
-                self.loader.look()
         keys = footer_keys(row, is_filtered=bool(self.runs.filter), marked=len(self.runs.marked))
         self.query_one(Bottom).offer(next_lines(self.runs, row), keys)
 
     # --- what happens ---------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        self.runs.columns = saved_columns.columns(self.host.homes[0])
-        self.redraw()
-        self.run_worker(self.loader.for_ever())
+        self.runs.columns = input_lines.columns(self.host.homes[0])
 
-    def on_resize(self) -> None:
-        self.set_class(self.size.height >= TALL, "-tall")
-        self.call_after_refresh(self.redraw)
-        self.loader.look()
+    def moved(self, index: int) -> None:
+        self.rest()
 
-    def on_screen_resume(self) -> None:
-        """Coming back from another screen is a moment at which the order may change."""
-        self.loader.anew()
+    async def _load_list(self, run: str) -> bool:
+        try:
+            place = await self.runs.load(run, self.row)
+        except BadInput as fault:
+            self._refuse(fault)
+            return True
+        if place is None:
+            return False
+        self.query_one(Table).show(self.runs.pages.matching, place)
+        answer = self.runs.answer
+        if answer is not None and input_lines.is_filtering(self):
+            words = f"{count(answer.matching)} of {count(answer.total)} match"
+            self.query_one(Bottom).say_aside(((words, "dim"),))
+        return True
 
-    def load_anew(self, run: str = "") -> None:
-        """Ask for the list from its start, with the cursor on that run (else where it was)."""
-        self.loader.anew(run)
+    async def _refresh_list(self) -> None:
+        if await self.runs.refresh(*self.query_one(Table).rows_in_view()):
+            self.load_anew()
 
-    @on(StoreChanged)
-    def _store_changed(self) -> None:
-        self.loader.change()
-
-    @on(Table.Moved)
-    def _moved(self, message: Table.Moved) -> None:
-        self.set_timer(REST_S, lambda: self._rested(message.index))
-
-    def _rested(self, index: int) -> None:
-        if index == self.query_one(Table).cursor:
-            self.show_pane()
-
-    @on(Table.Scrolled)
-    def _scrolled(self) -> None:
-        self.loader.look()
-
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
+    async def _load_in_view(self) -> None:
+        table = self.query_one(Table)
+        while not self._wants_anew and await self.runs.load_missing(*table.rows_in_view()):
+            self.redraw()
+        if self.app.screen is not self:
+            return
+        is_far = any(home.link is not None for home in self.host.homes)
+        with_column = range(*table.rows_in_view()) if self.size.width >= SPARKS_FROM else ()
+        for row in (self.row, *map(self.runs.pages.rows.get, with_column)):
+            if row is None or self._wants_anew:
+                continue
+            if await self.runs.load_spark(row, self.host.now(), is_far=is_far):
+                table.refresh_rows()
+                self.show_pane()
 
     # --- keys that look -------------------------------------------------------------------------------
-
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, direction: int) -> None:
-        self.query_one(Table).page(direction)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
 
     def action_open(self) -> None:
         if self.row is not None:
@@ -235,7 +196,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
     @work
     async def _queue_demo(self) -> None:
         await queue_demo(self.host)
-        self.loader.anew()
+        self.load_anew()
 
     def action_new(self) -> None:
         self.host.open_launch(from_run=self.row.name if self.row is not None else "")
@@ -266,7 +227,7 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         if not (self.runs.pages.newcomers or self.runs.pages.reordered):
             self.runs.filter = input_lines.without_sort(self.runs.filter)
             self.runs.sort = SORTS[(SORTS.index(self.runs.sort) + 1) % len(SORTS)]
-        self.loader.anew()
+        self.load_anew()
 
     def action_back(self) -> None:
         if self.runs.marked:
@@ -293,10 +254,6 @@ class RunsScreen(Screen[None], inherit_bindings=False):
     def action_columns(self) -> None:
         input_lines.columns_line(self)
 
-    def filter_by(self, text: str) -> None:
-        self.runs.filter = text.strip()
-        self.loader.anew()
-
     # --- keys that act --------------------------------------------------------------------------------
 
     def action_check(self) -> None:
@@ -308,10 +265,10 @@ class RunsScreen(Screen[None], inherit_bindings=False):
             self.host.open_remedies(self.row.name)
 
     def action_stop(self) -> None:
-        self._put(prompts.stop(self.chosen))
+        self._put(actions.stop(self.chosen))
 
     def action_kill(self) -> None:
-        self._put(prompts.kill(self.chosen))
+        self._put(actions.kill(self.chosen))
 
     def action_pause(self) -> None:
         order = None if self.row is None else pause_or_go_on(self.row)
@@ -346,9 +303,9 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         except FinetopError as error:
             self.host.say(str(error), "red")
         else:
-            self._put(prompts.trash(going.runs))
+            self._put(actions.trash(going.runs))
 
-    def _put(self, prompt: prompts.Prompt | str) -> None:
+    def _put(self, prompt: actions.Prompt | str) -> None:
         """Put a question, or say why there is none."""
         if isinstance(prompt, str):
             self.host.say(prompt)
@@ -366,4 +323,4 @@ class RunsScreen(Screen[None], inherit_bindings=False):
         host.say(outcome.words if outcome.errors or not said else said, "red" if outcome.errors else "")
         if any(isinstance(answer, protocol.RemoveAnswer) for answer in outcome.answers):
             self.runs.marked.clear()
-            self.loader.anew()
+            self.load_anew()

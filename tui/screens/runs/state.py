@@ -10,8 +10,7 @@ from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
 from finetop.core.protocol.runs import Running
 from finetop.core.wording.sparkline import sparkline
-from finetop.tui.widgets.page_cache import CHUNK
-from finetop.tui.widgets.paged_list import Listed
+from finetop.tui.widgets.paged_list import CHUNK, PagedList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +24,7 @@ SPARK_COLUMNS = 10
 MOST, ALL_CHUNK = 20_000, 500  # rows that are written to a file, and of one answer
 
 
-class RunList(Listed["RunRow"]):
+class RunList(PagedList["RunRow"]):
     """Which runs, in which order, and what is known of them. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
@@ -47,7 +46,7 @@ class RunList(Listed["RunRow"]):
         return self.answer is not None and not self.pages.matching
 
     async def load(self, run: str, at: RunRow | None) -> int | None:
-        """Start over in the store's order; give the place of the run of that name, else of the run `at`.
+        """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
 
         None when what is asked for has changed on the way: then it is to be loaded again. Raises BadInput when the
         filter can't be read; the rows stay as they are then.
@@ -72,7 +71,7 @@ class RunList(Listed["RunRow"]):
         return detail.row
 
     async def load_spark(self, row: RunRow, now: float, *, is_far: bool = False) -> bool:
-        """Load the loss of a run for a sparkline, if there is none or it is old; give whether it came."""
+        """Load the loss of a run for a sparkline, if there is none or it is old; returns whether it came."""
         if not row.step:
             return False
         if row.id in self._sparks_at:

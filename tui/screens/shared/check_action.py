@@ -11,7 +11,7 @@ from finetop.core import protocol
 from finetop.core.errors import FinetopError
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
-from finetop.tui.screens.shared.run_actions import said
+from finetop.tui.screens.shared.run_actions import order
 from finetop.tui.text import cut_end, cut_middle
 from finetop.tui.widgets.frame import Answer
 
@@ -32,23 +32,21 @@ async def check(
 ) -> None:
     """Check a run's checkpoint; where that was done, offer to go on with what is left of a task, or of all."""
     try:
-        found: TriageRunAnswer | None = await host.ask(protocol.TriageRun(run))
+        checked: TriageRunAnswer | None = await host.ask(protocol.TriageRun(run))
     except FinetopError:  # it was not checked; else the next request is refused for the same reason
-        found = None
-    if found is None or (found.newest if step is None else step) != found.row.step:
+        checked = None
+    if checked is None or (checked.newest if step is None else step) != checked.row.step:
         await order(host, protocol.Check(run, step))
         return
-    tasks = [one for one in found.tasks[1:] if one.total > one.n and one.mark != "unmeasurable"]
+    tasks = [one for one in checked.tasks[1:] if one.total > one.n and one.mark != "unmeasurable"]
     if not _is_free(bottom):
         return
     if not tasks:
-        host.say(
-            f"every item was asked of {clean_line(run)} at step {count(found.row.step or 0)}: none is left."
-        )
+        host.say(f"all items of {clean_line(run)} at step {count(checked.row.step or 0)} are checked.")
         return
 
     def answer(key: str, more: list[TaskFacts], words: str, of: list[str]) -> Answer:
-        label = f"{words}{price(more, found.item_s)}"
+        label = f"{words}{price(more, checked.item_s)}"
         return Answer(key, label, lambda: start(order(host, protocol.Check(run, step, more=of))))
 
     own = [one for one in tasks if one.task == task]
@@ -56,8 +54,8 @@ async def check(
     answers = [answer("y", own, f"{count(left(own))} of {name}", [task])] if own else []
     answers.append(answer("a" if own else "y", tasks, f"all {count(left(tasks))}", []))
     words: Line = (
-        (f" Ask {cut_middle(clean_line(run), 24)} the items that are left?", "bold"),
-        ("  Same claim, narrower interval.", ""),
+        (f" Check the remaining {counted(left(tasks), 'item')}?", "bold"),
+        ("  Same verdict, tighter interval.", ""),
     )
     bottom.ask(words, answers, leave="leave it")
 
@@ -69,7 +67,7 @@ def _is_free(bottom: Bottom) -> bool:
 
 def left(tasks: list[TaskFacts]) -> int:
     """Count the items that were not asked."""
-    return sum(one.total - one.n for one in tasks)
+    return sum(task.total - task.n for task in tasks)
 
 
 def price(tasks: list[TaskFacts], item_s: float | None) -> str:
@@ -78,40 +76,42 @@ def price(tasks: list[TaskFacts], item_s: float | None) -> str:
 
 
 async def earlier(bottom: Bottom, host: Host, start: Start, run: str) -> None:
-    """Offer to look for the checkpoint that lost it, in as few looks as that needs."""
+    """Offer to find the checkpoint that lost it by bisection."""
     try:
-        found: protocol.EarlierAnswer = await host.ask(protocol.Earlier(run))
+        bisection: protocol.EarlierAnswer = await host.ask(protocol.Earlier(run))
     except FinetopError as error:
         host.say(str(error), "red")
         return
     if not _is_free(bottom):
         return
-    if not found.most:
-        host.say(f"{clean_line(run)}: {found.text}")
+    if not bisection.most:
+        host.say(f"{clean_line(run)}: {bisection.text}")
         return
 
     def answer(key: str, label: str, *, on: bool) -> Answer:
         return Answer(key, label, lambda: start(order(host, protocol.LookEarlier(run, on))))
 
-    each = "" if found.look_s is None else f", each about {long_span(found.look_s)}"
+    each = "" if bisection.look_s is None else f", each about {long_span(bisection.look_s)}"
     whole = (
-        "" if found.look_s is None or found.most == 1 else f": {long_span(found.most * found.look_s)} in all"
+        ""
+        if bisection.look_s is None or bisection.most == 1
+        else f": {long_span(bisection.most * bisection.look_s)} in all"
     )
     words: Line = (
-        (f" Which of {counted(found.unseen, 'checkpoint')} lost it?", "bold"),
-        (f"  {counted(found.most, 'look')} at most{each}{whole}", ""),
+        (f" Find the checkpoint that lost it (bisects {count(bisection.unseen)})?", "bold"),
+        (f"  {counted(bisection.most, 'check')} at most{each}{whole}", ""),
     )
-    one = [answer("o", "one look", on=False)] if found.most > 1 else []
+    one = [answer("o", "one check", on=False)] if bisection.most > 1 else []
     bottom.ask(words, [answer("y", "find it", on=True), *one], leave="leave it")
 
 
-def ask_unchecked(bottom: Bottom, host: Host, start: Start, found: TriageAnswer) -> None:
+def ask_unchecked(bottom: Bottom, host: Host, start: Start, triage: TriageAnswer) -> None:
     """Check the finished runs that have no check; several are asked about."""
-    names = found.unchecked
+    names = triage.unchecked
     if len(names) == 1:
         start(order(host, protocol.Check(names[0])))
         return
-    more = f" (the newest of {count(found.unchecked_total)})" if found.unchecked_total > len(names) else ""
+    more = f" (the newest of {count(triage.unchecked_total)})" if triage.unchecked_total > len(names) else ""
     listed = ", ".join(cut_middle(clean_line(name), 24) for name in names)
     words: Line = ((f" Check {len(names)} runs{more}?", "bold"), (f"  {listed}", ""))
 
@@ -120,13 +120,3 @@ def ask_unchecked(bottom: Bottom, host: Host, start: Start, found: TriageAnswer)
             await order(host, protocol.Check(name))
 
     bottom.ask(words, [Answer("y", "check them", lambda: start(all_of_them()))], leave="leave it")
-
-
-async def order(host: Host, ask: protocol.Check | protocol.LookEarlier) -> None:
-    """Give an order, and say what came of it."""
-    try:
-        answer = await host.ask(ask)
-    except FinetopError as error:
-        host.say(str(error), "red")
-    else:
-        host.say(said(answer))

@@ -1,16 +1,38 @@
-"""What the keys for a run ask of the supervisor, by the run's state, and how its answer is said."""
+"""The keys for a run, wherever it is listed, what they ask of the supervisor, and how its answer is said."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from finetop.core import protocol
+from finetop.core.errors import FinetopError
 from finetop.core.protocol.messages.limits import ordinal
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.text import count
+from finetop.tui.keys import Key
 
 if TYPE_CHECKING:
     from finetop.core.protocol.runs import RunRow
+    from finetop.tui.app_interface import Host
+
+
+REMEDIES = Key("r", "r", "remedies", "remedies", "fix it without retraining", "finetop remedy RUN")
+STOP = Key("S", "S", "stop", "stop", "stop after a checkpoint (asks)", "finetop stop RUN")
+KILL = Key("K", "K", "kill", "kill", "kill at once (asks)", "finetop kill RUN")
+PAUSE = Key("P", "P", "pause", "pause", "pause with a checkpoint, or let go on", "finetop pause RUN")
+RETRY = Key("T", "T", "try again", "retry", "try again what failed, or was stopped", "finetop retry RUN")
+NEW = Key("n", "n", "new run", "new", "new run from this one, prefilled", "finetop run RECIPE")
+GO_ON = Key("", "P", "go on", "", "")  # in the footer, as what PAUSE does then
+
+
+async def order(host: Host, ask: protocol.Ask) -> None:
+    """Ask the supervisor to act on a run, and say what came of it."""
+    try:
+        answer = await host.ask(ask)
+    except FinetopError as error:
+        host.say(str(error), "red")
+    else:
+        host.say(said(answer))
 
 
 def can_go_on(row: RunRow) -> bool:

@@ -33,7 +33,7 @@ def heading_of(row: RunRow) -> str:
 
 
 def mark_of(row: RunRow) -> Mark:
-    """Give the mark of a run: trouble first, then its verdict, then its state."""
+    """Return the mark of a run: trouble first, then its verdict, then its state."""
     state = row.state
     if isinstance(state, Failed):
         return MARKS["failed"]
@@ -55,7 +55,7 @@ def mark_of(row: RunRow) -> Mark:
 
 
 def mark_of_check(check: CheckBrief) -> Mark:
-    """Give the mark of a verdict."""
+    """Return the mark of a verdict."""
     if check.verdict == "regressed" and check.is_settled:
         return MARKS["accepted"]
     return MARKS[check.verdict]
@@ -230,7 +230,7 @@ def state_sentence(row: RunRow, now: float) -> Line:
             ("same weights", "bold"),
             ("  no weight moved: it is the base, asked in its own way", ""),
         )
-    return (*start, ("not checked", "bold"), ("  nobody knows yet whether it forgot", ""))
+    return (*start, ("not checked yet", "bold"))
 
 
 def _queued_sentence(row: RunRow, state: Queued, now: float) -> Line:
@@ -297,7 +297,7 @@ def next_step(row: RunRow) -> tuple[str, str]:
         case "regressed":
             return "r", "remedies: fix it without retraining"
         case "no_verdict":
-            return "enter", "see why it can't be told"
+            return "enter", "see why there is no verdict"
         case _:
             return "n", "a new run from this one"
 
@@ -307,17 +307,17 @@ def _hint(row: RunRow) -> str:
 
 
 def hint_of(row: RunRow) -> str:
-    """Give what a failed run's own error says to do about it."""
+    """Return what a failed run's own error says to do about it."""
     return _hint(row)
 
 
 def ended_at(row: RunRow) -> float | None:
-    """Give when a run ended; None while it has not."""
+    """Return when a run ended; None while it has not."""
     return row.state.ended if isinstance(row.state, Finished | Stopped | Failed | Lost) else None
 
 
 def ran_for(row: RunRow) -> float | None:
-    """Give how many seconds an ended run ran."""
+    """Return how many seconds an ended run ran."""
     ended = ended_at(row)
     since = getattr(row.state, "since", None)
     return None if ended is None or since is None else max(0.0, ended - since)

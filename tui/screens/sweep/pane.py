@@ -18,27 +18,29 @@ from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
     from finetop.core.client.seed_groups import Setting
-    from finetop.tui.screens.sweep.state import Held
+    from finetop.tui.screens.sweep.state import SweepData
 
 ROWS_OF_A_SENTENCE = 4
 
 
-def title_line(held: Held, width: int) -> Line:
+def title_line(held: SweepData, width: int) -> Line:
     """Say which sweep, how many of its runs are done, and which of the sweeps it is."""
     name = cut_middle(clean_line(held.name), max(12, width - 48))
     left: Line = ((" Sweep ", ""), (name, "bold"))
     if held.answer is None:
         return left
-    runs = {run.id: run for one in held.settings for run in one.runs}  # one may be of several selectors
+    runs = {
+        run.id: run for setting in held.settings for run in setting.runs
+    }  # one may be of several selectors
     finished = sum(isinstance(run.state, Finished) for run in runs.values())
     left = (*left, (f"   {finished} of {counted(len(runs), 'run')} finished", ""))
-    names = [one.name for one in held.answer.sweeps]
+    names = [sweep.name for sweep in held.answer.sweeps]
     if len(names) < 2 or held.name not in names:
         return left
     return spread(left, ((f"sweep {names.index(held.name) + 1} of {len(names)} ", "dim"),), width)
 
 
-def pane_lines(held: Held, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
+def pane_lines(held: SweepData, setting: Setting, *, width: int, height: int, now: float) -> list[Line]:
     """Write the runs of a setting below a rule, the chosen one marked, so many as there is room for."""
     words = ", ".join(
         f"{short_key(key)} {clean_line(text)}" for key, text in zip(held.keys, setting.values, strict=False)
@@ -56,7 +58,7 @@ def pane_lines(held: Held, setting: Setting, *, width: int, height: int, now: fl
     return lines
 
 
-def _run_line(held: Held, setting: Setting, at: int, *, is_chosen: bool, width: int, now: float) -> Line:
+def _run_line(held: SweepData, setting: Setting, at: int, *, is_chosen: bool, width: int, now: float) -> Line:
     row = setting.runs[at]
     mark = mark_of(row)
     cells = 28 if width < 100 else 48
@@ -95,16 +97,16 @@ def words_lines(curves: selection_curve.Curves, width: int, height: int) -> list
     return lines if len(lines) <= height else [*lines[: height - 1], ((" more: finetop sweep", "dim"),)]
 
 
-def next_words(held: Held, setting: Setting | None) -> Line:
+def next_words(held: SweepData, setting: Setting | None) -> Line:
     """Say what to do next: open the run that is chosen; which setting is best so far."""
     if setting is None:
         return ()
-    found = best(held)
+    leader = best(held)
     name = cut_middle(clean_line(held.run_of(setting).name), 24)
-    if found is None:
+    if leader is None:
         return next_line("enter", f"open {name}")
-    values = ", ".join(cut_middle(clean_line(text), 14) for text in values_of(found))
-    if found is setting:
+    values = ", ".join(cut_middle(clean_line(text), 14) for text in values_of(leader))
+    if leader is setting:
         return next_line("enter", f"open {name}: best of what has not regressed")
     return next_line("enter", f"open {name}. Best not regressed: {values}")
 

@@ -10,10 +10,10 @@ from finetop.core.client import seed_groups
 from finetop.core.protocol import tags
 from finetop.core.text import clean_line
 from finetop.core.wording.units import metric_words
-from finetop.tui.line import line_width, rule
+from finetop.tui.line import joined, line_width, rule
 from finetop.tui.screens.sweep.row import short_key
 from finetop.tui.text import cut_end
-from finetop.tui.widgets.scatter import Spot, scatter
+from finetop.tui.widgets.scatter import Spot, scatter, scatter_rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from finetop.core.client.seed_groups import Setting
     from finetop.core.protocol.runs import RunRow
     from finetop.tui.line import Line
-    from finetop.tui.screens.sweep.state import Held
+    from finetop.tui.screens.sweep.state import SweepData
     from finetop.tui.theme import StyleName
 
 GUTTER = 9  # cells for the labels of the y axis
@@ -70,7 +70,7 @@ def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
     """Choose the number with the most values; None where no setting that varies is a number."""
     best: tuple[int, int] | None = None
     for at in range(len(keys)):
-        numbers = {number(one.values[at]) for one in settings}
+        numbers = {number(setting.values[at]) for setting in settings}
         if None not in numbers and len(numbers) > 1 and (best is None or len(numbers) > best[0]):
             best = (len(numbers), at)
     if best is None:
@@ -83,21 +83,21 @@ def axis_of(settings: Sequence[Setting], keys: Sequence[str]) -> Axis | None:
 def number(text: str) -> float | None:
     """Read a value as a number; None for what is none."""
     try:
-        found = float(text)
+        value = float(text)
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return value if math.isfinite(value) else None
 
 
-def letters(held: Held) -> list[str]:
-    """Give each setting its letter in the picture; none where one series needs none."""
+def letters(held: SweepData) -> list[str]:
+    """Return each setting its letter in the picture; none where one series needs none."""
     axis = axis_of(held.settings, held.keys)
     if axis is None:
         return [LETTERS[at % len(LETTERS)] for at in range(len(held.settings))]
-    return [axis.letter(one) if len(axis.series) > 1 else "" for one in held.settings]
+    return [axis.letter(setting) if len(axis.series) > 1 else "" for setting in held.settings]
 
 
-def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int) -> list[Line]:
+def picture_lines(held: SweepData, chosen: Setting | None, *, width: int, height: int) -> list[Line]:
     """Draw in `height` rows, the rule included: by the varied number, else target against retained."""
     if height < LEAST_HEIGHT:
         return []
@@ -116,7 +116,7 @@ def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int
     how = "95 % intervals over" if held.curves is not None else "the spread over"
     better: Line = ((f"{name}: lower is better ", "dim"),) if held.is_lower_better or not metric else ()
     lines = [rule(((f"by {key}, with {how} seeds", ""),), width, better)]
-    margins = [run.check.margin for one in held.settings for run in one.runs if run.check is not None]
+    margins = [run.check.margin for setting in held.settings for run in setting.runs if run.check is not None]
     panels = []
     if first:
         panels.append(panel(first, name, None, each, height - 1))
@@ -131,14 +131,14 @@ def picture_lines(held: Held, chosen: Setting | None, *, width: int, height: int
 
 
 def _points(
-    held: Held,
+    held: SweepData,
     axis: Axis,
     chosen: Setting | None,
     value: Callable[[RunRow], float | None],
     *,
     is_target: bool = False,
 ) -> list[Point]:
-    found = []
+    points = []
     for setting in held.settings:
         spread = seed_groups.spread(setting.runs, value)
         if spread is None:
@@ -148,7 +148,7 @@ def _points(
         if len(axis.series) > MOST_BARS and (chosen is None or axis.others(chosen) != axis.others(setting)):
             bar = (spread.mean, spread.mean)
         series = axis.series.index(axis.others(setting))
-        found.append(
+        points.append(
             Point(
                 axis.x(setting),
                 clean_line(setting.values[axis.at]),
@@ -159,18 +159,18 @@ def _points(
                 series - len(axis.series) // 2,
             )
         )
-    return found
+    return points
 
 
-def _interval(held: Held, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
-    """Give the interval of a curve's cell; None in other sweeps, and of one seed."""
+def _interval(held: SweepData, setting: Setting, *, is_target: bool) -> tuple[float, float] | None:
+    """Return the interval of a curve's cell; None in other sweeps, and of one seed."""
     cells = () if held.curves is None else held.curves.cells
     values = dict(zip(held.keys, setting.values, strict=False))
     for cell in cells:
         if (cell.by, str(cell.rows)) == (values.get(tags.BY), values.get(tags.ROWS)):
-            found = cell.target if is_target else cell.retained
-            if found is not None and found.low is not None and found.high is not None:
-                return found.low, found.high
+            estimate = cell.target if is_target else cell.retained
+            if estimate is not None and estimate.low is not None and estimate.high is not None:
+                return estimate.low, estimate.high
     return None
 
 
@@ -205,12 +205,12 @@ def panel(points: Sequence[Point], title: str, limit: float | None, width: int, 
         labels[y(limit)] = f"limit {limit:.0f}"
     lines: list[Line] = [((f"{'':>{GUTTER}}{cut_end(title, columns)}", "dim"),)]
     for row, drawn in enumerate(cells):
-        lines.append(((f"{labels.get(row, ''):>{GUTTER - 1}} ", "dim"), *_spans(drawn)))
+        lines.append(((f"{labels.get(row, ''):>{GUTTER - 1}} ", "dim"), *joined(drawn)))
     return [*lines, ((" " * GUTTER + _values(points, across, columns), "dim"),)]
 
 
 def _across(xs: Sequence[float], columns: int) -> Callable[[float], int]:
-    """Give the column of a value; by its logarithm where values lie far apart."""
+    """Return the column of a value; by its logarithm where values lie far apart."""
     low, high = min(xs), max(xs)
     is_log = low > 0 and high / low >= LOG_FROM
     edge = min(6, columns // 8)
@@ -232,33 +232,15 @@ def _values(points: Sequence[Point], across: Callable[[float], int], columns: in
     return line
 
 
-def _spans(row: Sequence[tuple[str, StyleName]]) -> Line:
-    spans: list[tuple[str, StyleName]] = []
-    for text, style in row:
-        if spans and spans[-1][1] == style:
-            spans[-1] = (spans[-1][0] + text, style)
-        else:
-            spans.append((text, style))
-    return tuple(spans)
-
-
-def _scattered(held: Held, chosen: Setting | None, width: int, height: int) -> list[Line]:
+def _scattered(held: SweepData, chosen: Setting | None, width: int, height: int) -> list[Line]:
     """Draw the settings by their letters: what they reach against what they retain."""
-    sign = -1.0 if held.is_lower_better else 1.0
     spots, limit = [], None
     for letter, setting in zip(letters(held), held.settings, strict=True):
         reached = seed_groups.spread(setting.runs, seed_groups.target)
         kept = seed_groups.spread(setting.runs, seed_groups.retained)
         limit = next((-run.check.margin for run in setting.runs if run.check is not None), limit)
         if reached is not None and kept is not None:
-            spots.append(
-                Spot(letter, kept.mean, sign * reached.mean, "reverse" if setting is chosen else "bold")
-            )
-    title = rule(
-        ((f"{clean_line(held.metric).replace('_', ' ') or 'target'} against retained", ""),),
-        width,
-        (("better is up and to the right ", "dim"),),
-    )
+            spots.append(Spot(letter, kept.mean, reached.mean, "reverse" if setting is chosen else "bold"))
     if len(spots) < 2:
         return []
     drawn = scatter(
@@ -267,7 +249,6 @@ def _scattered(held: Held, chosen: Setting | None, width: int, height: int) -> l
         height=height - 1,
         limit=limit,
         x_words=lambda x: f"{x:.1f}",
-        y_words=lambda y: f"{sign * y:.2f}",
-        x_name="retained",
+        lower_is_better=held.is_lower_better,
     )
-    return [title, *drawn]
+    return [scatter_rule(held.metric, width), *drawn]

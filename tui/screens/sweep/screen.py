@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on
-
 from finetop.core import protocol
 from finetop.core.client import compare_runs
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
+from finetop.tui.keys import bindings
 from finetop.tui.line import Line
-from finetop.tui.screens.sweep import curve
 from finetop.tui.screens.sweep.keys import KEYS, footer_keys
 from finetop.tui.screens.sweep.pane import empty_lines, next_words, pane_lines, title_line, words_lines
 from finetop.tui.screens.sweep.picture import letters, picture_lines
-from finetop.tui.screens.sweep.row import Columns, columns_of, head_line, setting_line
-from finetop.tui.screens.sweep.state import Held
+from finetop.tui.screens.sweep.row import (
+    Columns,
+    CurveColumns,
+    cell_line,
+    columns_of,
+    curve_columns_of,
+    curve_head_line,
+    head_line,
+    setting_line,
+)
+from finetop.tui.screens.sweep.state import SweepData
 from finetop.tui.widgets.frame import Bottom, Top
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.loaded_screen import LoadedScreen
+from finetop.tui.widgets.list_screen import ListScreen
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -28,22 +34,23 @@ if TYPE_CHECKING:
     from finetop.core.client.seed_groups import Setting
     from finetop.tui.save import Sheet
 
-LOW, TALL = 22, 34  # rows of the terminal: below there is no picture, from there a large one
+LOW = 22  # rows of the terminal: below there is no picture
 
 
-class SweepScreen(LoadedScreen, inherit_bindings=False):
+class SweepScreen(ListScreen, inherit_bindings=False):
     """One sweep; without a name the newest. Nothing moves while runs go on; `o` sorts."""
 
     CSS_PATH = "screen.tcss"
+    KEYS = KEYS
     BINDINGS: ClassVar = bindings(KEYS)
     TITLE = "Sweep"
 
     def __init__(self, sweep: str = "") -> None:
         super().__init__()
-        self.held = Held(sweep)
+        self.held = SweepData(sweep)
         self.has_words = False  # what follows from a curve stands in place of the picture
         self._columns = Columns((), False, False)
-        self._curve_columns = curve.Columns(0, False, False)  # in their place, for rows that were selected
+        self._curve_columns = CurveColumns(0, False, False)  # in their place, for rows that were selected
         self._letters: list[str] = []
         self._was_told = False
 
@@ -56,12 +63,8 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
         yield Lines(id="pane")
         yield Bottom()
 
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return KEYS
-
     async def to_save(self) -> Sheet:
-        """Give the table, for a file."""
+        """Return the table, for a file."""
         from finetop.tui.save import tables
 
         return tables.sweep(self.held.name, self.held.keys, self.held.settings)
@@ -83,7 +86,7 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
         cell = self.held.cell_of(setting)
         if cell is not None:
             columns = self._curve_columns
-            return curve.cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
+            return cell_line(cell, setting.runs, columns, letter, has_cursor=has_cursor, now=now)
         return setting_line(
             setting,
             self._columns,
@@ -108,14 +111,14 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
             self._columns = columns_of(width, held.keys, held.settings)
             head.show((head_line(self._columns, held.keys),))
         else:
-            self._curve_columns = curve.columns_of(width, held.curves)
-            head.show((curve.head_line(self._curve_columns),))
+            self._curve_columns = curve_columns_of(width, held.curves)
+            head.show((curve_head_line(self._curve_columns),))
         self._letters = letters(held)
         title.show((title_line(held, width),))
         self.query_one(Table).show(len(held.settings))
-        self.show_setting()
+        self.show_pane()
 
-    def show_setting(self) -> None:
+    def show_pane(self) -> None:
         """Write what follows the cursor: the picture, the runs of the setting, the next step."""
         held, width, setting = self.held, self.size.width, self.at
         picture, pane = self.query_one("#picture", Lines), self.query_one("#pane", Lines)
@@ -140,41 +143,27 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
 
     def on_resize(self) -> None:
         self.set_class(self.size.height < LOW, "-low")
-        self.set_class(self.size.height >= TALL, "-tall")
-        self.redraw()
 
-    @on(Table.Moved)
-    def _moved(self) -> None:
-        self.show_setting()
-
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
-
-    async def _load(self) -> None:
+    async def _load_list(self, run: str) -> bool:
         held, host = self.held, host_of(self)
         if not held.name:
             every: protocol.SweepsAnswer = await host.ask(protocol.Sweeps())
             self._was_told = True
             if not every.sweeps:
-                return
+                return True
             held.name = every.sweeps[0].name
         answer: protocol.SweepsAnswer = await host.ask(protocol.Sweeps(held.name))
-        if held is self.held:
-            held.take(answer)
+        if held is not self.held:
+            return False
+        held.take(answer)
+        return True
 
     # --- keys -----------------------------------------------------------------------------------------
-
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, direction: int) -> None:
-        self.query_one(Table).page(direction)
 
     def action_choose(self, by: int) -> None:
         if self.at is not None:
             self.held.choose(self.at, by)
-            self.show_setting()
+            self.show_pane()
 
     def action_part(self) -> None:
         """Show what follows from a curve, or the picture and the runs again."""
@@ -182,7 +171,7 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
             host_of(self).say("tab is for curves over selected rows: finetop select RECIPE --curve.")
             return
         self.has_words = not self.has_words
-        self.show_setting()
+        self.show_pane()
 
     def action_open(self) -> None:
         if self.at is not None:
@@ -194,7 +183,7 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
             return
         names = [run.name for run in self.at.runs]
         if len(names) < 2:
-            names = [self.held.run_of(one).name for one in self.held.settings]
+            names = [self.held.run_of(setting).name for setting in self.held.settings]
         if len(names) < 2:
             host_of(self).say("one run is nothing to compare.")
             return
@@ -218,11 +207,8 @@ class SweepScreen(LoadedScreen, inherit_bindings=False):
         if len(answer.sweeps) < 2:
             host_of(self).say("there is no other sweep.")
             return
-        names = [one.name for one in answer.sweeps]
+        names = [sweep.name for sweep in answer.sweeps]
         at = names.index(self.held.name) if self.held.name in names else -1
-        self.held = Held(names[(at + by) % len(names)])
+        self.held = SweepData(names[(at + by) % len(names)])
         self.query_one(Table).show(0, 0)
-        self._wake.set()
-
-    def action_back(self) -> None:
-        self.dismiss()
+        self.load_anew()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Held:
+class SweepData:
     """One sweep, as it was last told."""
 
     name: str
@@ -34,17 +34,17 @@ class Held:
         """Take in an answer. The order stays: rows that were seen before stand where they stood."""
         self.answer = answer
         self.curves = selection_curve.read(answer)
-        found = _settings(answer, self.curves)
-        place = {one.values: at for at, one in enumerate(self.settings)}
-        self.settings = sorted(found, key=lambda one: place.get(one.values, len(place)))
+        settings = _settings(answer, self.curves)
+        place = {setting.values: at for at, setting in enumerate(self.settings)}
+        self.settings = sorted(settings, key=lambda one: place.get(one.values, len(place)))
 
     def sort(self) -> None:
         """Put the best target first, settings without one last; again: as they were queued."""
         if self.answer is None:
             return
         self.by_target = not self.by_target
-        found = _settings(self.answer, self.curves)
-        self.settings = ranked(self, found) if self.by_target else found
+        settings = _settings(self.answer, self.curves)
+        self.settings = ranked(self, settings) if self.by_target else settings
 
     @property
     def keys(self) -> Sequence[str]:
@@ -53,7 +53,7 @@ class Held:
     @property
     def metric(self) -> str:
         """Name what the target is measured by; nothing without one."""
-        return seed_groups.metric(run for one in self.settings for run in one.runs)
+        return seed_groups.metric(run for setting in self.settings for run in setting.runs)
 
     @property
     def is_lower_better(self) -> bool:
@@ -62,22 +62,22 @@ class Held:
         return self.metric in LOWER_IS_BETTER
 
     def cell_of(self, setting: Setting) -> selection_curve.Cell | None:
-        """Give what came of a setting against random rows; None of a sweep whose rows were not selected."""
+        """Return what came of a setting against random rows; None of a sweep whose rows were not selected."""
         if self.curves is None:
             return None
         by, rows = (setting.values[self.keys.index(key)] for key in (tags.BY, tags.ROWS))
-        return next((one for one in self.curves.cells if (one.by, str(one.rows)) == (by, rows)), None)
+        return next((cell for cell in self.curves.cells if (cell.by, str(cell.rows)) == (by, rows)), None)
 
     def mean_of(self, setting: Setting) -> float | None:
-        """Give the mean over seeds of what the settings are ranked by."""
-        found: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
+        """Return the mean over seeds of what the settings are ranked by."""
+        estimate: Spread | Estimate | None = seed_groups.spread(setting.runs, seed_groups.target)
         if self.curves is not None:
             cell = self.cell_of(setting)
-            found = None if cell is None else cell.target
-        return None if found is None else found.mean
+            estimate = None if cell is None else cell.target
+        return None if estimate is None else estimate.mean
 
     def run_of(self, setting: Setting) -> RunRow:
-        """Give the run of a setting that is chosen."""
+        """Return the run of a setting that is chosen."""
         return setting.runs[self.chosen.get(setting.values, 0) % len(setting.runs)]
 
     def choose(self, setting: Setting, by: int) -> None:
@@ -89,42 +89,42 @@ def _settings(answer: SweepsAnswer, curves: selection_curve.Curves | None) -> li
     """Put runs together; one whose rows several selectors chose alike is of each of them."""
     if curves is None:
         return seed_groups.settings(answer.runs, answer.keys)
-    found: list[Setting] = []
+    settings: list[Setting] = []
     for cell in curves.cells:
         own = [
-            one.row
-            for one in answer.runs
-            if cell.by in one.values[tags.BY].split(",") and one.values[tags.ROWS] == str(cell.rows)
+            run.row
+            for run in answer.runs
+            if cell.by in run.values[tags.BY].split(",") and run.values[tags.ROWS] == str(cell.rows)
         ]
         values = {tags.BY: cell.by, tags.ROWS: str(cell.rows)}
-        found.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
-    return found
+        settings.append(Setting(tuple(values[key] for key in answer.keys), tuple(own)))
+    return settings
 
 
-def ranked(held: Held, settings: Sequence[Setting]) -> list[Setting]:
+def ranked(held: SweepData, settings: Sequence[Setting]) -> list[Setting]:
     """Order settings by the mean of their target, the best first; those without one come last."""
 
     def worth(setting: Setting) -> float:
-        found = held.mean_of(setting)
-        if found is None:
+        mean = held.mean_of(setting)
+        if mean is None:
             return float("inf")
-        return found if held.is_lower_better else -found
+        return mean if held.is_lower_better else -mean
 
     return sorted(settings, key=worth)
 
 
-def best(held: Held) -> Setting | None:
-    """Give the setting with the best target of those whose runs have not regressed; None without two to choose from.
+def best(held: SweepData) -> Setting | None:
+    """Return the setting with the best target of those whose runs have not regressed; None without two to choose from.
 
     Of rows that were selected there is none: what is better than random rows its column says, with what chance does.
     """
     if held.curves is not None:
         return None
     fine = [
-        one
-        for one in held.settings
-        if held.mean_of(one) is not None
-        and not any(run.check is not None and run.check.verdict == "regressed" for run in one.runs)
+        setting
+        for setting in held.settings
+        if held.mean_of(setting) is not None
+        and not any(run.check is not None and run.check.verdict == "regressed" for run in setting.runs)
     ]
     if len(held.settings) < 2 or not fine:
         return None

@@ -1,4 +1,4 @@
-"""Says how a regression is seen (accepted, looked at, fixed, a note): has the words typed, tells it, takes it back."""
+"""Sets the state of a regression (accepted, assigned, fixed, a note): has the words typed, sends it, undoes it."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def accept(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
     def standing(text: str) -> Standing:
         return protocol.Standing("accepted", own_name(), reason=text)
 
-    _type(bottom, row, task, "why is it taken?", standing, say, keep="accept it")
+    _type(bottom, row, task, "reason for accepting?", standing, say, keep="accept it")
 
 
 def fixed(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
-    """Have the run named that mends it."""
+    """Have the run named that fixes it."""
 
     def standing(text: str) -> Standing:
         return protocol.Standing("fixed", own_name(), fixed_by=text)
 
-    _type(bottom, row, task, "which run mends it?", standing, say, keep="it is fixed")
+    _type(bottom, row, task, "which run fixes it?", standing, say, keep="it is fixed")
 
 
 def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
@@ -51,7 +51,7 @@ def note(bottom: Bottom, row: TriageRow, task: str, say: Say) -> None:
 
 
 def look(row: TriageRow, task: str, say: Say) -> None:
-    """Say that the user looks at it; where that was said already, that nobody does."""
+    """Assign it to the user; where it is already, to nobody."""
     seen = row.standings.get(task)
     is_own = seen is not None and seen.state == "looking" and seen.by == own_name()
     say(row, task, protocol.Standing("new" if is_own else "looking", own_name()))
@@ -83,7 +83,7 @@ def _type(
 
 
 async def said_of(host: Host, ask: protocol.SetStanding, undoing: list[protocol.SetStanding]) -> bool:
-    """Tell it, and keep what undoes it; give whether it was taken."""
+    """Tell it, and keep what undoes it; returns whether it was taken."""
     try:
         answer: protocol.SetStandingAnswer = await host.ask(ask)
     except FinetopError as error:
@@ -95,7 +95,7 @@ async def said_of(host: Host, ask: protocol.SetStanding, undoing: list[protocol.
 
 
 async def taken_back(host: Host, undoing: list[protocol.SetStanding]) -> bool:
-    """Undo what was said last; give whether something was."""
+    """Undo what was said last; returns whether something was."""
     if not undoing:
         host.say("nothing was said here that could be taken back.")
         return False

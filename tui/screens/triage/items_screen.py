@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, ClassVar
 
-from textual import on, work
-from textual.screen import Screen
-
-from finetop.core.text import clean_line, count
+from finetop.core.text import clean_line, count, counted
 from finetop.tui.app_interface import host_of
-from finetop.tui.keys import Key, bindings
-from finetop.tui.line import Line, rule
-from finetop.tui.screens.triage.items import Items, empty_words, flip_line, kind_line, title_line
+from finetop.tui.keys import bindings
+from finetop.tui.line import Line, rule, spread
+from finetop.tui.screens.triage.item_screen import ItemScreen
 from finetop.tui.screens.triage.keys import ITEMS_KEYS
-from finetop.tui.screens.triage.pane import item_head, item_widths
+from finetop.tui.screens.triage.pane import NARROW, item_head, item_line, item_widths
+from finetop.tui.screens.triage.state import Items
+from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.theme import MARKS
 from finetop.tui.widgets.frame import Bottom, Top, next_line
 from finetop.tui.widgets.lines import Lines
-from finetop.tui.widgets.loaded_screen import load_for_ever
-from finetop.tui.widgets.table import Table
+from finetop.tui.widgets.list_screen import ListScreen
+from finetop.tui.widgets.table import Table, waiting_line
 from finetop.tui.widgets.wrap import wrapped
 
 if TYPE_CHECKING:
@@ -28,19 +27,18 @@ if TYPE_CHECKING:
     from finetop.core.protocol.check_result import Flip
 
 
-class ItemsScreen(Screen[None], inherit_bindings=False):
+class ItemsScreen(ListScreen, inherit_bindings=False):
     """What one cell consists of. Enter on a kind shows its items, on an item all of it."""
 
     CSS_PATH = "items_screen.tcss"
+    KEYS = ITEMS_KEYS
     BINDINGS: ClassVar = bindings(ITEMS_KEYS)
     TITLE = "Items"
 
     def __init__(self, row: TriageRow, task: str) -> None:
         super().__init__()
         self.row = row
-        self.items = Items(lambda ask: host_of(self).ask(ask), row.name, task)
-        self._wants_anew = True
-        self._wake = asyncio.Event()
+        self.items = self.listed = Items(lambda ask: host_of(self).ask(ask), row.name, task)
 
     def compose(self) -> ComposeResult:
         yield Top("Triage")
@@ -51,22 +49,18 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
         yield Bottom()
 
     def to_fill(self) -> dict[str, str]:
-        """Give what a command's words in capitals stand for here."""
+        """Return what a command's words in capitals stand for here."""
         return {"RUN": self.row.name, "TASK": self.items.task}
-
-    def keys(self) -> tuple[Key, ...]:
-        """All keys of this screen, for the help."""
-        return ITEMS_KEYS
 
     # --- what is seen ---------------------------------------------------------------------------------
 
     def kind_at(self, index: int) -> ItemKind | None:
-        """Give the kind in a row of the list; None where an item is."""
+        """Return the kind in a row of the list; None where an item is."""
         kinds = self.items.shown_kinds
         return kinds[index] if index < len(kinds) else None
 
     def item_at(self, index: int) -> Flip | None:
-        """Give the item in a row of the list, if it is held."""
+        """Return the item in a row of the list, if it is held."""
         return self.items.items.get(index - len(self.items.shown_kinds))
 
     def draw_heading(self, index: int) -> str:
@@ -81,7 +75,7 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
             return kind_line(kind, width, has_cursor=has_cursor)
         item = self.item_at(index)
         if item is None:
-            return (("▸" if has_cursor else " ", "reverse" if has_cursor else ""), ("  …", "dim"))
+            return waiting_line(has_cursor=has_cursor)
         return flip_line(item, item_widths(width), has_cursor=has_cursor, with_task=not self.items.task)
 
     def redraw(self) -> None:
@@ -127,44 +121,21 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
 
     # --- what happens ---------------------------------------------------------------------------------
 
-    def on_mount(self) -> None:
-        self.redraw()
-        self._wake.set()
-        self._load_for_ever()
-
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
+    def resume(self) -> None:
+        """Leave the list as it is: what a check lost does not change while one item of it is read."""
         self._wake.set()
 
-    @on(Table.Moved)
-    def _moved(self) -> None:
-        self.show_pane()
+    async def _load_list(self, run: str) -> bool:
+        is_shown = await self.items.load()
+        self.query_one(Table).show(len(self.items.shown_kinds) + self.items.matching, 0)
+        self.query_one(Bottom).say_aside(((f"{count(self.items.matching)} match", "dim"),))
+        return is_shown
 
-    @on(Table.Scrolled)
-    def _scrolled(self) -> None:
-        self._wake.set()
+    async def _refresh_list(self) -> None:
+        if self.items.answer is None:
+            self.load_anew()
 
-    @on(Table.Opened)
-    def _opened(self) -> None:
-        self.action_open()
-
-    @work
-    async def _load_for_ever(self) -> None:
-        await load_for_ever(self, self._wake, self._load, self._tell, self.redraw)
-
-    def _tell(self, trouble: str) -> None:
-        if trouble:
-            self._wants_anew = False
-            host_of(self).say(trouble, "red")
-
-    async def _load(self) -> None:
-        if self._wants_anew:
-            self._wants_anew = not await self.items.load()
-            self.query_one(Table).show(len(self.items.shown_kinds) + self.items.matching, 0)
-            self.redraw()
-            self._wake.set()
-            words = f"{count(self.items.matching)} match"
-            self.query_one(Bottom).say_aside(((words, "dim"),))
+    async def _load_in_view(self) -> None:
         first, end = self.query_one(Table).rows_in_view()
         above = len(self.items.shown_kinds)
         while await self.items.more(first - above, end - above):
@@ -172,45 +143,65 @@ class ItemsScreen(Screen[None], inherit_bindings=False):
 
     # --- keys -----------------------------------------------------------------------------------------
 
-    def action_move(self, rows: int) -> None:
-        self.query_one(Table).move(rows)
-
-    def action_page(self, direction: int) -> None:
-        self.query_one(Table).page(direction)
-
-    def action_ends(self, direction: int) -> None:
-        self.query_one(Table).ends(direction)
-
     def action_open(self) -> None:
         at = self.query_one(Table).cursor
         kind = self.kind_at(at)
         if kind is not None and not self.items.task:
             self.app.push_screen(ItemsScreen(self.row, kind.kind))
         elif kind is not None:
-            self._filter_by(f"kind:{kind.kind.replace(' ', '+')}")
+            self.filter_by(f"kind:{kind.kind.replace(' ', '+')}")
         elif self.item_at(at) is not None:
-            from finetop.tui.screens.triage.item_screen import ItemScreen
-
             self.app.push_screen(ItemScreen(self.row, self.items, at - len(self.items.shown_kinds)))
 
     def action_back(self) -> None:
         if self.items.filter:
-            self._filter_by("")
+            self.filter_by("")
         else:
             self.dismiss()
 
-    def action_filter(self) -> None:
-        self.query_one(Bottom).ask_text(
-            "/",
-            self.items.filter,
-            changed=self._filter_by,
-            done=lambda text, is_kept: self._filter_by(text if is_kept else ""),
-            keep="keep",
-            leave="drop the filter",
-        )
+    def filter_by(self, text: str) -> None:
+        if text.strip() != self.items.filter:  # else the cursor stays where it is
+            super().filter_by(text)
 
-    def _filter_by(self, text: str) -> None:
-        if text.strip() != self.items.filter:
-            self.items.filter = text.strip()
-            self._wants_anew = True
-            self._wake.set()
+
+def title_line(items: Items, row: TriageRow, width: int) -> Line:
+    """Say whose items these are, and how many."""
+    name = cut_middle(clean_line(row.shown_name), 26)
+    what = cut_end(clean_line(items.task), 20) or "all tasks"
+    left: Line = ((f" {what}", "bold"), (" in ", ""), (name, "bold"))
+    if items.answer is not None:
+        left = (*left, (f"   {count(items.answer.lost)} lost, {count(items.answer.won)} won", ""))
+    if not items.filter:
+        return spread(left, (("/", "bold"), (" filter ", "dim")), width)
+    words = f" {cut_middle(clean_line(items.filter), 24)}: {count(items.matching)} match "
+    return spread(left, (("/", "bold"), (words, "bold")), width)
+
+
+def kind_line(kind: ItemKind, width: int, *, has_cursor: bool) -> Line:
+    """Draw one kind of items: how many were lost and won of how many."""
+    name = cut_end(clean_line(kind.kind).replace("_", " "), 24)
+    bar = round(12 * kind.lost / max(1, kind.n))
+    return (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        ("  ", ""),
+        (f"{name:<26}", "bold" if has_cursor else ""),
+        (f"{kind.lost:>5} lost of {kind.n:<6}", ""),
+        *((("━" * bar, ""), ("·" * (12 - bar), "dim")) if width >= NARROW else ()),
+        (f"   {kind.won} won" if kind.won else "", "dim"),
+    )
+
+
+def flip_line(item: Flip, widths: tuple[int, int, int], *, has_cursor: bool, with_task: bool) -> Line:
+    """Draw one item with the mark of which way it flipped."""
+    gutter, _, *rest = item_line(item, widths, has_cursor=has_cursor, with_task=with_task)
+    mark = MARKS["finished"] if item.won else MARKS["accepted"]
+    return (gutter, (f"{mark.mark} ", ""), *rest)
+
+
+def empty_words(items: Items) -> str:
+    """Say why there is no item."""
+    if items.answer is None:
+        return "asking the supervisor …"
+    if items.filter:
+        return f"0 of {counted(items.answer.lost + items.answer.won, 'item')} match"
+    return "no answer changed."

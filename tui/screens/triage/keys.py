@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.keys import Key, moves
+from finetop.tui.screens.shared.run_actions import REMEDIES
 from finetop.tui.text import cut_end
 from finetop.tui.widgets.frame import next_line
 
 if TYPE_CHECKING:
     from finetop.core.protocol import CellAnswer, TriageRow
     from finetop.tui.line import Line
-    from finetop.tui.screens.triage.state import Triaged
+    from finetop.tui.screens.triage.state import TriageList
 
 OPEN = Key(
     "enter",
@@ -25,8 +26,8 @@ OPEN = Key(
 LEFT = Key("left,h", "←→", "", "column(-1)", "cell to the left; turned: the run before")
 RIGHT = Key("right", "→", "", "column(1)", "cell to the right; turned: the next run")
 ACCEPT = Key("A", "A", "accept", "accept", "accept it, with a reason", "finetop accept RUN --reason TEXT")
-OWN = Key("O", "O", "I look", "own", "say that you look at it, or no longer", "finetop triage RUN --looking")
-FIXED = Key("F", "F", "fixed by", "fixed", "name the run that mends it", "finetop triage RUN --fixed-by RUN")
+OWN = Key("O", "O", "take it", "own", "assign it to yourself, or to nobody", "finetop triage RUN --looking")
+FIXED = Key("F", "F", "fixed by", "fixed", "name the run that fixes it", "finetop triage RUN --fixed-by RUN")
 NOTE = Key("t", "t", "note", "note", "a note on it", "finetop triage RUN --note TEXT")
 UNDO = Key("u", "u", "undo", "undo", "take the last of these back", "finetop triage RUN --new")
 VIEW = Key("v", "v", "turn", "view", "turn the table: one run, a task a row", "finetop triage RUN")
@@ -35,13 +36,12 @@ STEPS = Key(
     "s",
     "earlier steps",
     "steps",
-    "which checkpoint lost it? says what that takes, then looks",
+    "find the checkpoint that lost it, by bisection (asks)",
     "finetop check RUN --curve",
 )
 CHECK = Key(
     "f", "f", "more items", "check", "go on with the items that are left", "finetop check RUN --more [TASK]"
 )
-REMEDIES = Key("r", "r", "remedies", "remedies", "what mends it without training it", "finetop remedy RUN")
 MARK = Key("space", "space", "", "mark", "mark for a comparison, or no longer")
 COMPARE = Key(
     "c",
@@ -80,7 +80,7 @@ def footer_keys(
     can_undo: bool = False,
     is_old: bool = False,
 ) -> tuple[Key, ...]:
-    """Give the keys of what the cursor is on, most used first; `is_old`: the store's order is another by now."""
+    """Return the keys of what the cursor is on, most used first; `is_old`: the store's order is another by now."""
     if row is None:
         return (FILTER,)
     undo = (UNDO,) if can_undo else ()
@@ -108,7 +108,9 @@ def footer_keys(
     )
 
 
-def steps_of(held: Triaged, row: TriageRow | None, cell: CellAnswer | None, *, on_name: bool) -> list[Line]:
+def steps_of(
+    held: TriageList, row: TriageRow | None, cell: CellAnswer | None, *, on_name: bool
+) -> list[Line]:
     """Say what to do next about what the cursor is on, and what else there is to do."""
     unchecked = unchecked_step(held)
     if row is None:
@@ -118,7 +120,7 @@ def steps_of(held: Triaged, row: TriageRow | None, cell: CellAnswer | None, *, o
     return [next_line(*step), *([next_line(*other, before="or")] if other else [])]
 
 
-def unchecked_step(held: Triaged) -> tuple[str, str] | None:
+def unchecked_step(held: TriageList) -> tuple[str, str] | None:
     """Say how to check finished runs that have no check, where nothing else is to be looked at."""
     answer = held.answer
     if answer is None or answer.new + answer.looking or held.filter or not answer.unchecked_total:
@@ -137,7 +139,7 @@ def next_of(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str]:
         return "enter", "see which answers were lost; u or a note if that was wrong"
     if seen.state == "fixed":
         return "enter", "see which answers were lost"
-    return "r", "try what mends it without training it"
+    return "r", "remedies: fix it without retraining"
 
 
 def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None:
@@ -150,7 +152,7 @@ def also_next(row: TriageRow, cell: CellAnswer | None) -> tuple[str, str] | None
     if seen is None or seen.state in ("accepted", "fixed"):
         return None
     if hidden:
-        return "s", f"which of {counted(hidden, 'checkpoint')} lost it? as few looks as that needs"
+        return "s", f"find the checkpoint that lost it (bisects {count(hidden)})"
     return "A", "accept it, with a reason"
 
 

@@ -131,7 +131,7 @@ def _when(cell: CellAnswer, width: int) -> list[Line]:
     points = cell.curve
     hidden = len(cell.not_looked_at)
     if len(points) < 3:
-        words = f"{counted(hidden, 'earlier checkpoint')} not looked at" if hidden else ""
+        words = f"{counted(hidden, 'earlier checkpoint')} not checked" if hidden else ""
         return [_labelled("when", words)] if words else []
     pieces = [_point(point, points) for point in points]
     room = width - _LABEL - 1
@@ -143,7 +143,7 @@ def _when(cell: CellAnswer, width: int) -> list[Line]:
             break
         shown.insert(0, piece)
     words = "   ".join([start, *shown])
-    more = f"   {hidden} not looked at"
+    more = f"   {hidden} not checked"
     return [_labelled("when", words + (more if hidden and cell_len(words + more) <= room else ""))]
 
 

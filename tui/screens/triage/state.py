@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from finetop.core import protocol
-from finetop.tui.widgets.page_cache import CHUNK
-from finetop.tui.widgets.paged_list import Listed
+from finetop.tui.widgets.paged_list import CHUNK, PagedList
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any
 
-    from finetop.core.protocol import TriageAnswer, TriageCell, TriageRow
-    from finetop.tui.widgets.page_cache import Pages
-    from finetop.tui.widgets.paged_list import Ask
+    from finetop.core.protocol import ItemKind, TriageAnswer, TriageCell, TriageRow
+    from finetop.core.protocol.check_result import Flip
+    from finetop.tui.widgets.paged_list import Ask, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
 
 
-class Triaged(Listed["TriageRow"]):
-    """The table of triage as far as it was looked at. Every method may raise NoSupervisor."""
+class TriageList(PagedList["TriageRow"]):
+    """The table of triage as far as it was seen. Every method may raise NoSupervisor."""
 
     def __init__(self, ask: Ask) -> None:
         super().__init__(ask)
@@ -37,23 +39,23 @@ class Triaged(Listed["TriageRow"]):
         return self.answer is not None and not self.pages.matching
 
     async def load(self, run: str, at: TriageRow | None) -> int | None:
-        """Start over in the store's order; give the place of the run of that name, else of the run `at`.
+        """Start over in the store's order; returns the place of the run of that name, else of the run `at`.
 
         None when another filter was typed on the way: then it is to be loaded again.
         """
-        wanted = self.filter
+        before = self.filter
         answer = await self._asked(0, CHUNK)
-        if wanted != self.filter:
+        if before != self.filter:
             return None
         self.tasks = list(answer.tasks)
         self.cells.clear()
         self.runs.clear()
         return self._begin(answer.rows, answer.matching, run, at)
 
-    async def refresh(self, first: int, end: int) -> None:
+    async def refresh(self, first: int, end: int) -> bool:
         """Bring the rows [first, end) up to date; after a check what was known of cells is old."""
         before = self.answer
-        await super().refresh(first, end)
+        is_new = await super().refresh(first, end)
         after = self.answer
         if (
             before is None
@@ -62,16 +64,17 @@ class Triaged(Listed["TriageRow"]):
         ):
             self.cells.clear()
             self.runs.clear()
+        return is_new
 
     async def load_cell(self, row: TriageRow, task: str) -> bool:
-        """Load all about a cell, if it is not known; give whether it came."""
+        """Load all about a cell, if it is not known; returns whether it came."""
         if (row.check_id, task) in self.cells:
             return False
         self.cells[row.check_id, task] = await self._ask(protocol.LookAtCell(row.name, task, PANE_ITEMS))
         return True
 
     async def load_run(self, row: TriageRow) -> bool:
-        """Load a run turned, if it is not known; give whether it came."""
+        """Load a run turned, if it is not known; returns whether it came."""
         if row.check_id in self.runs:
             return False
         self.runs[row.check_id] = await self._ask(protocol.TriageRun(row.name))
@@ -105,7 +108,7 @@ class Triaged(Listed["TriageRow"]):
 
 
 def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> list[str]:
-    """Name the runs to compare: the marked; where that is one, this run too, or what mends it, or one that is ok."""
+    """Name the runs to compare: the marked; where that is one, this run too, or its fix, or one that is ok."""
     names = list(marked) or [row.name]
     if len(names) == 1 and row.name not in names:
         names.append(row.name)
@@ -115,7 +118,88 @@ def compared(row: TriageRow, marked: Sequence[str], pages: Pages[TriageRow]) -> 
 
 
 def _other_of(row: TriageRow, pages: Pages[TriageRow]) -> str:
-    """Name the run that mends one, else the first of its base that is ok, as far as rows are held."""
+    """Name the run that fixes one, else the first of its base that is ok, as far as rows are held."""
     fixed_by = row.standings.get("", protocol.Standing()).fixed_by
     others = (one for _, one in sorted(pages.rows.items()) if one.model == row.model)
-    return fixed_by or next((one.name for one in others if one.verdict == "ok" and one.id != row.id), "")
+    return fixed_by or next(
+        (other.name for other in others if other.verdict == "ok" and other.id != row.id), ""
+    )
+
+
+_WORD = re.compile(r"(kind:|margin>|runs>)(\S+)$")
+
+
+def asked_for(run: str, task: str, text: str) -> protocol.LostItems:
+    """Read a filter as it is typed: lost, won, kind:carry, margin>1, runs>2, and words in question or answers."""
+    ask = protocol.LostItems(run, task, limit=CHUNK)
+    words = []
+    for word in text.split():
+        match = _WORD.match(word)
+        if word in ("lost", "won"):
+            ask = msgspec.structs.replace(ask, only="lost" if word == "lost" else "won")
+        elif match is not None and match[1] == "kind:":
+            ask = msgspec.structs.replace(ask, kind=match[2].replace("+", " "))
+        elif match is not None and _number(match[2]) is not None:
+            number = _number(match[2]) or 0.0
+            more = {"margin": number} if match[1] == "margin>" else {"runs": min(10**6, int(number) + 1)}
+            ask = msgspec.structs.replace(ask, **more)
+        else:
+            words.append(word)
+    return msgspec.structs.replace(ask, text=" ".join(words))
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 <= number < 1e9 else None
+
+
+@dataclass
+class Items:
+    """The items of one cell, as far as they were looked at. `load` and `more` may raise NoSupervisor."""
+
+    ask: Callable[[protocol.Ask], Awaitable[Any]]
+    run: str
+    task: str
+    filter: str = ""
+    kinds: list[ItemKind] = field(default_factory=list)
+    items: dict[int, Flip] = field(default_factory=dict)
+    answer: protocol.LostItemsAnswer | None = None  # the newest
+
+    @property
+    def request(self) -> protocol.LostItems:
+        return asked_for(self.run, self.task, self.filter)
+
+    @property
+    def matching(self) -> int:
+        return self.answer.matching if self.answer is not None else 0
+
+    @property
+    def shown_kinds(self) -> list[ItemKind]:
+        """The kinds that head the list: all that changed, until one is chosen."""
+        return [] if self.filter else [kind for kind in self.kinds if kind.lost or kind.won]
+
+    async def load(self) -> bool:
+        """Start over; returns whether it is still what is asked for."""
+        before = self.request
+        answer = await self.ask(before)
+        if before != self.request:
+            return False
+        self.answer, self.kinds = answer, answer.kinds
+        self.items = dict(enumerate(answer.items))
+        return True
+
+    async def more(self, first: int, end: int) -> bool:
+        """Load one chunk of the items [first, end) if any is not held; returns whether something came."""
+        missing = next(
+            (at for at in range(max(0, first), min(end, self.matching)) if at not in self.items), None
+        )
+        if missing is None:
+            return False
+        request, offset = self.request, missing - missing % CHUNK
+        answer = await self.ask(msgspec.structs.replace(request, offset=offset))
+        if request == self.request:
+            self.items |= {offset + at: item for at, item in enumerate(answer.items)}
+        return bool(answer.items)

@@ -1,4 +1,4 @@
-"""Draws the table of triage: runs by tasks, a cell a change and a mark, and what does not fit summed up in one."""
+"""Draws the table of triage: runs by tasks, a cell a change and a mark; or one run, a task a row; and the row above."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ from typing import TYPE_CHECKING
 from rich.cells import cell_len
 
 from finetop.core.protocol import TriageCell
-from finetop.core.text import clean_line
-from finetop.core.wording.triage import standing_words, state_words, worst_cell
+from finetop.core.text import clean_line, count, counted
+from finetop.core.wording.durations import long_span
+from finetop.core.wording.triage import counts_line, standing_words, state_words, worst_cell
 from finetop.core.wording.verdicts import change
-from finetop.tui.text import cut_end, cut_middle
+from finetop.tui.line import Line, spread
+from finetop.tui.text import cut_end, cut_middle, without_zero
 from finetop.tui.theme import MARKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol import Standing, TriageRow
+    from finetop.core.protocol import Standing, TaskFacts, TriageAnswer, TriageRow
     from finetop.tui.line import Line, Span
+    from finetop.tui.screens.triage.state import TriageList
     from finetop.tui.theme import StyleName
 
 NAME, WHOLE, TASKS = 0, 1, 2  # columns of the cursor: the name, all, then the tasks
@@ -128,6 +131,180 @@ def _state(row: TriageRow) -> Span:
     return (state_words(row), "" if seen is not None and seen.state == "looking" else "dim")
 
 
-def waiting_line(*, has_cursor: bool) -> Line:
-    """Draw a row that was asked for and did not come yet."""
-    return (("▸" if has_cursor else " ", "reverse" if has_cursor else ""), ("   …", "dim"))
+_MARKS = {"lost": MARKS["regressed"], "kept": MARKS["ok"], "open": MARKS["no_verdict"]}
+
+
+_FULL = 72  # columns from which on scores and flips are shown
+
+
+_LEAST_BAR = 9
+
+
+def name_width(width: int) -> int:
+    return 16 if width < 100 else 24
+
+
+def bar_width(width: int) -> int:
+    """Say how many cells an interval's bar has."""
+    beside = 4 + name_width(width) + 8 + (12 if width >= _FULL else 0) + 12 + 10
+    return max(_LEAST_BAR, min(60, width - beside - 3))
+
+
+def run_head_line(width: int, low: float, high: float) -> Line:
+    """Name the columns, with the ends of the scale over the bars."""
+    scores = f"{'base':>6}{'now':>6}" if width >= _FULL else ""
+    bar = bar_width(width)
+    ends = f"{change(high / 100)}"
+    scale = f"{ends}{change(low / 100):>{bar - len(ends)}}" if bar >= len(ends) + 6 else f"{'':<{bar}}"
+    return (
+        (
+            f"    {'task':<{name_width(width)}}{scores}{'change':>8}  {scale}{'lost':>6}{'won':>5}  state",
+            "dim",
+        ),
+    )
+
+
+def span_of(tasks: Sequence[TaskFacts], margin: float) -> tuple[float, float]:
+    """Return the scale that all bars share, in points of drop: from the largest gain to the largest loss, 0 inside."""
+    lows = [task.low for task in tasks if task.low is not None]
+    highs = [task.high for task in tasks if task.high is not None]
+    return min([0.0, *lows]), max([2 * margin, *highs])
+
+
+def task_line(
+    task: TaskFacts, row: TriageRow, width: int, span: tuple[float, float], *, has_cursor: bool
+) -> Line:
+    """Draw one task, or the whole."""
+    mark = _MARKS.get(task.mark)
+    seen = row.standings.get(task.task) if task.task else row.standing
+    is_settled = any(
+        one is not None and one.state in ("accepted", "fixed") for one in (seen, row.standings.get(""))
+    )
+    style: StyleName = "red" if task.mark == "lost" and not is_settled else ""
+    name = cut_end(clean_line(task.task) or "all", name_width(width) - 1)
+    line: Line = (
+        ("▸", "reverse") if has_cursor else (" ", ""),
+        (f" {mark.mark if mark is not None else '-'} ", style),
+        (name + " " * (name_width(width) - cell_len(name)), "bold" if has_cursor else ""),
+    )
+    if task.drop is None:
+        reason = clean_line(task.reason).removeprefix(f"{clean_line(task.task)}: ")
+        return (*line, (f" {reason or 'not measured'}", "dim"))
+    scores = f"{_share(task.base):>6}{_share(task.tuned):>6}" if width >= _FULL else ""
+    moved = f"{change(task.drop / 100):>8}"
+    state = standing_words(seen) if seen is not None else ""
+    return (
+        *line,
+        (scores, ""),
+        (moved, style),
+        ("  ", ""),
+        *_bar(task, row.margin, bar_width(width), span),
+        (f"{task.lost:>6}{task.won:>5}  ", ""),
+        (state, "red" if state == "NEW" else "dim"),
+    )
+
+
+def _bar(task: TaskFacts, margin: float, cells: int, span: tuple[float, float]) -> Line:
+    """Draw the interval of the change: losses to the left, │ at no change, ┊ at the limit, ● where it stands."""
+    low, high = span
+
+    def at(drop: float) -> int:
+        return round((high - drop) / (high - low) * (cells - 1))
+
+    bar = [" "] * cells
+    if task.low is not None and task.high is not None:
+        for cell in range(at(task.high), at(task.low) + 1):
+            bar[cell] = "━"
+    bar[at(0.0)] = "│"
+    if at(margin) != at(0.0):
+        bar[at(margin)] = "┊"
+    if task.drop is not None:
+        bar[min(cells - 1, max(0, at(task.drop)))] = "●"
+    return (("".join(bar), ""),)
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else without_zero(value, 3)
+
+
+def state_line(held: TriageList, width: int, now: float) -> Line:
+    """Say how many regressions are new, looked at and settled; at the right what was checked, or the filter."""
+    answer = held.answer
+    if answer is None:
+        return ((" asking the supervisor …", "dim"),)
+    if not answer.total and not held.filter:
+        return ()  # said below
+    words = counts_line(answer)
+    if not answer.new + answer.looking + answer.accepted + answer.fixed and answer.newest:
+        words = f"{words.rstrip('.')}; {newest_words(answer, now)}"
+    left: Line = ((f" {words}", "bold" if answer.new else ""),)
+    return spread(left, (*_right(held), (" ", "")), width)
+
+
+def _right(held: TriageList) -> Line:
+    pages = held.pages
+    if held.filter:
+        return (
+            ("/", "bold"),
+            (f" {cut_middle(clean_line(held.filter), 20)}: {count(pages.matching)} match", "bold"),
+        )
+    if pages.newcomers:
+        return (("o", "bold"), (f" takes in {counted(pages.newcomers, 'new check')}", "bold"))
+    if pages.reordered:
+        return (("o", "bold"), (" sorts again: the order changed", "dim"))
+    return ((facts_words(list(held.pages.rows.values())), "dim"),)
+
+
+def facts_words(rows: list[TriageRow]) -> str:
+    """Say what the checks share: suite, limit and base, as far as they do."""
+    words = []
+    suites, limits = {row.suite for row in rows}, {row.margin for row in rows}
+    bases = {clean_line(row.model).rstrip("/").rpartition("/")[2] for row in rows}
+    if len(suites) == 1:
+        words.append(clean_line(*suites) or "?")
+    if len(limits) == 1:
+        words.append(f"limit {limits.pop():.1f}")
+    if len(bases) == 1:
+        words.append(f"base {cut_middle(bases.pop(), 24)}")
+    return ", ".join(words)
+
+
+def turned_line(held: TriageList, row: TriageRow, at: int, width: int) -> Line:
+    """Say which run is shown turned, and how it is seen."""
+    seen = row.standing
+    state = standing_words(seen) if seen is not None else ""
+    left: Line = (
+        (f" {cut_middle(clean_line(row.shown_name), 34)}", "bold"),
+        (f"   {state}" if state else "", "red" if state == "NEW" else ""),
+    )
+    place = f"{count(at + 1)} of {count(held.pages.matching)}"
+    return spread(left, ((f"{facts_words([row])}   {place} ", "dim"),), width)
+
+
+def empty_lines(held: TriageList) -> list[Line]:
+    """Say why there is nothing to see, and which finished runs nobody has checked."""
+    answer = held.answer
+    if answer is None:
+        return []
+    if held.filter and answer.total:
+        hidden = f" 0 of {counted(answer.total, 'checked run')} match   {clean_line(held.filter)}"
+        return [(), ((hidden, ""),), ((f" {count(answer.total)} match without it", "dim"),)]
+    how = " f checks one." if answer.unchecked_total else ""
+    return [(), ((f" No run has been checked yet.{how}", "bold"),), *unchecked_lines(held)]
+
+
+def unchecked_lines(held: TriageList) -> list[Line]:
+    """Name the finished runs that have no check."""
+    answer = held.answer
+    if answer is None or not answer.unchecked_total:
+        return []
+    more = answer.unchecked_total - len(answer.unchecked)
+    names = ",  ".join(cut_middle(clean_line(name), 24) for name in answer.unchecked)
+    rest = f" and {count(more)} more" if more > 0 else ""
+    has = "finished run has" if answer.unchecked_total == 1 else "finished runs have"
+    return [((f"   {count(answer.unchecked_total)} {has} no check:  ", ""), (f"{names}{rest}", "bold"))]
+
+
+def newest_words(answer: TriageAnswer, now: float) -> str:
+    """Say when something was checked last."""
+    return f"the last {long_span(now - answer.newest_at)} ago ({cut_middle(clean_line(answer.newest), 24)})"

@@ -5,19 +5,9 @@ A format module has `ENDING` (of its files) and `written(page)`, which gives the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
-from finetop.core.plugins import listed_names, load_listed
+from finetop.core.plugins import PluginKind
 
-if TYPE_CHECKING:
-    from types import ModuleType
-
-
-def names() -> tuple[str, ...]:
-    """List the formats, without importing them."""
-    return listed_names(__name__)
-
-
-def load(name: str) -> ModuleType:
-    """Import one format by its name. Raises NotFound with a suggestion."""
-    return load_listed(__name__, name, kind="format of a report")
+FORMATS: PluginKind[Any] = PluginKind("format of a report", __name__)
+names, load = FORMATS.names, FORMATS.load

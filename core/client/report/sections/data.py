@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.client.report import Block, Points, Source, Table
+from finetop.core.client.report import Block, Source, Table
 from finetop.core.wording import data_versions
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def _versions(told: Told) -> list[Block]:
-    """Say which version of each source was read, and how it came about; nobody knows of an older finetop's run."""
+    """Say which version of each source was read, and how it came about."""
     if not told.detail.sources:
-        return [Points((data_versions.NO_ROWS,))] if told.detail.data else []
+        return []
     head = ("version", "sha256 of its rows", "used as", "rows", "since the version before", "to know")
     lint = [row for facts in told.read for row in _lint(facts)]
     return [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.client.report import Block, Points, Source, Table
+from finetop.core.recipe.dotted import flat_texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -22,7 +23,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
         head = ("setting", f"built-in {told.base_name}", "this run")
         rows = tuple(_differences(told.base, detail.recipe))
         found.append(Table(head, rows) if rows else Points((f"As the built-in {told.base_name}.",)))
-    whole = "\n".join(f"{key}: {value}" for key, value in flat(detail.recipe))
+    whole = "\n".join(f"{key}: {value}" for key, value in flat_texts(detail.recipe).items())
     found.append(Source("All settings, defaults filled in", whole))
     if detail.recipe_source:
         found.append(Source("The recipe as it was written", detail.recipe_source))
@@ -30,7 +31,7 @@ def blocks(told: Told) -> tuple[Block, ...]:
 
 
 def _differences(base: dict[str, Any], recipe: dict[str, Any]) -> Iterable[tuple[str, str, str]]:
-    usual, here = dict(flat(base)), dict(flat(recipe))
+    usual, here = flat_texts(base), flat_texts(recipe)
     for key in dict.fromkeys([*here, *usual]):
         if key.split(".")[0] in ("recipe", "name", "about", "extends"):
             continue
@@ -38,18 +39,3 @@ def _differences(base: dict[str, Any], recipe: dict[str, Any]) -> Iterable[tuple
         is_unset = {before, after} in ({"-", "null"}, {"-", "none"})
         if before != after and not is_unset:
             yield key, before, after
-
-
-def flat(node: Any, name: str = "") -> list[tuple[str, str]]:
-    """Write settings as `section.name` and value, in the recipe's order."""
-    if isinstance(node, dict) and node:
-        return [
-            pair for key, value in node.items() for pair in flat(value, f"{name}.{key}" if name else str(key))
-        ]
-    if isinstance(node, list) and any(isinstance(one, dict) for one in node):
-        return [pair for at, value in enumerate(node) for pair in flat(value, f"{name}[{at}]")]
-    if isinstance(node, bool) or node is None:
-        return [(name, {True: "true", False: "false", None: "null"}[node])]
-    if isinstance(node, list):
-        return [(name, ", ".join(str(one) for one in node) or "none")]
-    return [(name, "none" if node == {} else str(node))]

@@ -1,15 +1,13 @@
 """Recipes for another machine: its files, not ours."""
 
-import json
-
 import pytest
 
 from finetop.core.client.remote.recipe_files import judge, own_paths
 from finetop.core.errors import RecipeError
 from finetop.core.protocol import PathFacts
 from finetop.core.recipe.find import by_name
-from finetop.core.recipe.load import load_recipe, recipe_from_json, resolve_text
-from finetop.core.supervisor.requests.dispatch import look_at
+from finetop.core.recipe.load import load_recipe, recipe_from_mapping, resolve_text
+from finetop.core.supervisor.requests.machine import look_at
 
 
 @pytest.fixture
@@ -64,7 +62,7 @@ def test_files_of_finetop_itself_go_by_name_and_are_found_again_there():
     judge(loaded, [], "lab")
     sent = by_name(loaded.resolved)
     assert sent["data"]["train"][0]["path"] == "builtin:demo/support_train.jsonl"
-    assert recipe_from_json(json.dumps(sent)) == loaded.recipe
+    assert recipe_from_mapping(sent) == loaded.recipe
 
 
 def test_looking_opens_nothing_and_never_fails(tmp_path, rows):

@@ -75,8 +75,8 @@ def test_the_file_system_is_that_of_the_longest_mount_above(tmp_path, folder, ki
 
     mounts = tmp_path / "mounts"
     mounts.write_text(MOUNTS)
-    assert runtime_files.kind_of(Path(folder), mounts) == kind
-    assert bool(runtime_files.why_not(kind)) == refused
+    assert runtime_files.file_system_of(Path(folder), mounts) == kind
+    assert bool(runtime_files.why_not_for_database(kind)) == refused
 
 
 def test_a_database_on_nfs_is_refused_when_the_supervisor_starts_and_doctor_says_so(

@@ -11,9 +11,9 @@ from safetensors.numpy import load_file, save_file
 
 from finetop.core.errors import BadInput, EnvironmentTrouble
 from finetop.core.models.imports.adopt import adopt
-from finetop.core.models.imports.recipe import Wanted, adopted
+from finetop.core.models.imports.recipe import ImportRequest, adopted
 from finetop.core.protocol import events
-from finetop.core.recipe.load import recipe_from_json, recipe_to_json
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping
 from finetop.core.runtime import event_log
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def told(home: Home, folder: Path, *, copy: bool = False, **wanted: Any) -> list[Any]:
     """Adopt a folder as run 1, and give the events."""
     log = home.root / "events.jsonl"
-    recipe = adopted(Wanted(path=str(folder), cwd=folder.parent, **wanted)).recipe.recipe
-    recipe = recipe_from_json(recipe_to_json(recipe), to_train=False)
+    recipe = adopted(ImportRequest(path=str(folder), cwd=folder.parent, **wanted)).recipe.recipe
+    recipe = recipe_from_mapping(recipe_to_mapping(recipe), to_train=False)
     adopt(recipe, folder, copy=copy, run_folder=run_of(home), home=home, events=event_log.EventLog(log))
     return [events.decode(line).e for line in log.read_bytes().splitlines()]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import BadInput
-from finetop.core.models.imports.inspect import Weights, look, read_adapter
+from finetop.core.models.imports.inspect import FolderModel, look, read_adapter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +22,13 @@ def change(file: Path, **values: Any) -> None:
 
 def test_an_adapter_alone_is_of_step_nought(adapter: Path) -> None:
     found = look(adapter)
-    assert (found.own, found.checkpoints, found.state) == (Weights(0, adapter, "adapter"), (), None)
+    assert (found.own, found.checkpoints, found.state) == (FolderModel(0, adapter, "adapter"), (), None)
     said = read_adapter(adapter)
     assert (said.peft_type, said.method, said.settings["r"]) == ("LORA", "lora", 2)
 
 
 def test_a_full_model(full: Path) -> None:
-    assert look(full).own == Weights(0, full, "full")
+    assert look(full).own == FolderModel(0, full, "full")
     change_state(full, 700)
     assert look(full).steps == [700]
 
@@ -42,15 +42,15 @@ def test_a_trainers_output_has_its_checkpoints_in_order_of_steps(out: Path) -> N
     (out / "checkpoint-99").mkdir()  # without a model: broken off, or cleaned away
     found = look(out)
     assert [(one.step, one.kind) for one in found.checkpoints] == [(2, "adapter"), (10, "adapter")]
-    assert found.own == Weights(10, out, "adapter")
+    assert found.own == FolderModel(10, out, "adapter")
     assert found.state == out / "trainer_state.json"
     assert found.steps == [2, 10]
 
 
 def test_one_checkpoint_of_a_trainer_knows_its_step(out: Path) -> None:
-    assert look(out / "checkpoint-2").own == Weights(2, out / "checkpoint-2", "adapter")
+    assert look(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
     (out / "checkpoint-2" / "trainer_state.json").unlink()
-    assert look(out / "checkpoint-2").own == Weights(2, out / "checkpoint-2", "adapter")
+    assert look(out / "checkpoint-2").own == FolderModel(2, out / "checkpoint-2", "adapter")
 
 
 def test_dora_is_called_dora(adapter: Path) -> None:

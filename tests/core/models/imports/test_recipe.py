@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from finetop.core.errors import BadInput, RecipeError
-from finetop.core.models.imports.recipe import Adopted, Wanted, adopted, name_of
-from finetop.core.recipe.load import recipe_from_json
+from finetop.core.models.imports.recipe import Adopted, ImportRequest, adopted, name_of
+from finetop.core.recipe.load import recipe_from_mapping
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,7 +21,7 @@ def change(folder: Path, **values: Any) -> None:
 
 
 def of(folder: Path, **wanted: Any) -> Adopted:
-    return adopted(Wanted(path=folder.name, cwd=folder.parent, **wanted))
+    return adopted(ImportRequest(path=folder.name, cwd=folder.parent, **wanted))
 
 
 def test_an_adapter_says_its_base_and_its_settings(adapter: Path, tiny_model: Path) -> None:
@@ -40,10 +40,10 @@ def test_an_adapter_says_its_base_and_its_settings(adapter: Path, tiny_model: Pa
     }
     assert recipe["objective"] == {"name": "imported"}
     assert recipe["check"]["at_end"] is False
-    again = recipe_from_json(json.dumps(recipe), to_train=False)
+    again = recipe_from_mapping(recipe, to_train=False)
     assert again.objective.name == "imported"
     with pytest.raises(RecipeError, match="there is no objective 'imported'"):
-        recipe_from_json(json.dumps(recipe))
+        recipe_from_mapping(recipe)
 
 
 def test_the_base_that_is_given_wins_and_may_be_a_plain_folders_name(adapter: Path, full: Path) -> None:

@@ -160,7 +160,6 @@ def test_processes_are_told_apart_by_their_keeper(rig, cards):
 
 
 def test_a_process_of_ours_on_a_gpu_that_it_was_not_given_holds_it(rig, cards):
-    """A job that an older finetop started has no GPU in the store."""
     name = rig.submit("mine", **LONG)
     pid = process_of(rig, name)
     cards.change(1, used=20, processes=[[pid, 20]])

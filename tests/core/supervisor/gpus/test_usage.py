@@ -35,7 +35,7 @@ CASES = [
     ("hidden, none of ours", gpu(20, Process(99, 20)), [], {}, False, 0, 20, [99]),
     ("not told at all", gpu(20, told=False), [(1, share(24))], {}, True, 20, 0, []),
     ("ours without a size", gpu(20, Process(7, None)), [(1, share(24))], {7: 1}, True, 20, 0, []),
-    # of an older finetop: its process is ours, and was given nothing
+    # its process is ours, and was given nothing
     ("ours without a share", gpu(20, Process(7, 19)), [], {7: 1}, True, 19, 1, []),
 ]
 

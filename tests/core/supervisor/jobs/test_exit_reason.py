@@ -9,7 +9,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.protocol.events import Ended
 from finetop.core.store.jobs import Job
 from finetop.core.supervisor.jobs import exit_reason
-from finetop.core.supervisor.jobs.launch_local import Exit
+from finetop.core.supervisor.jobs.launcher import Exit
 
 GIB = 1 << 20  # in KiB
 FAULT = [
@@ -41,7 +41,7 @@ def killed(number: int, **more: int) -> Exit:
         (killed(9, oom_kills=0, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "killed", "killed by signal 9"),
         (killed(9, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "out_of_memory",
          "out of memory on this machine: it held 8.0 GiB of 8.0"),
-        (killed(9), None, [], "killed", "killed by signal 9"),  # an older keeper wrote no count
+        (killed(9), None, [], "killed", "killed by signal 9"),  # no count
         (killed(15, oom_kills=0), None, [], "killed", "killed by signal 15"),
         (killed(11, oom_kills=0), None, FAULT, "crashed", "segmentation fault (signal 11)"),
         (killed(6, oom_kills=0), None, ["what():  std::bad_alloc"], "out_of_memory", "out of memory on this machine"),
@@ -58,7 +58,6 @@ def killed(number: int, **more: int) -> Exit:
         (Exit(0, None, 2.0, GIB, 0), Ended("stopped", "asked to stop, after step 3 of 9", kind="asked"), [], "killed",
          "ended by signal 15 from outside, and saved"),
         (Exit(1, None, 2.0, GIB, 0), Ended("failed", "x", kind="of-a-newer-finetop"), [], "code", "x"),
-        (Exit(1, None, 2.0, GIB, 0), Ended("failed", "x"), [], "", "x"),  # an older finetop's job names no kind
     ],
 )  # fmt: skip
 def test_why_a_job_failed(facts, said, log, kind, cause):
@@ -87,7 +86,7 @@ def test_the_logs_last_lines_are_few_and_short_and_of_a_progress_bar_the_last(tm
     (tmp_path / "log.txt").write_text(
         "\n".join([*lines, bar, "", "x" * 5000, "\udcff"]), errors="surrogateescape"
     )
-    found = exit_reason.last_lines(tmp_path, None)
+    found = exit_reason.last_lines(tmp_path / "log.txt", None)
     assert found[:2] == ["line 45", "line 46"]
     assert found[5] == "99 %"
     assert [len(line) for line in found[6:]] == [exit_reason.LINE_LIMIT, 1]
@@ -105,7 +104,7 @@ def test_of_a_crash_the_frames_of_the_thread_that_crashed_are_kept(tmp_path):
     )
     with (tmp_path / "log.txt").open("w") as log:
         subprocess.run([sys.executable, "-c", program], stderr=log, check=False)
-    found = exit_reason.last_lines(tmp_path, killed(11))
+    found = exit_reason.last_lines(tmp_path / "log.txt", killed(11))
     assert found[0] == "Fatal Python error: Segmentation fault"
     assert found[1].startswith("Current thread")
     assert "in string_at" in found[2]

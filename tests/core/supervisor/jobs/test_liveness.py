@@ -10,7 +10,7 @@ from finetop.core.store import jobs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor.jobs import liveness
 from finetop.core.supervisor.jobs.liveness import evidence_of, judge, usual_s
-from finetop.core.supervisor.state import Use
+from finetop.core.supervisor.state import ProcessUse
 
 
 @pytest.mark.parametrize(
@@ -54,12 +54,12 @@ def test_the_usual_step_is_told_by_the_runs_own_clock():
     ],
 )
 def test_what_processes_do_meanwhile(cpu_s, moved, waits, words):
-    uses = deque([Use(20.0, 100.0, 500), Use(80.0, 100.0 + cpu_s, 500 + moved)])
+    uses = deque([ProcessUse(20.0, 100.0, 500), ProcessUse(80.0, 100.0 + cpu_s, 500 + moved)])
     assert evidence_of(uses, waits=waits) == words
 
 
 def test_a_gpu_that_works_is_no_idleness():
-    uses = deque([Use(20.0, 100.0, 500), Use(80.0, 100.1, 500)])
+    uses = deque([ProcessUse(20.0, 100.0, 500), ProcessUse(80.0, 100.1, 500)])
     assert evidence_of(uses, waits=False, gpu=0.4) == liveness.IDLE
     assert (
         evidence_of(uses, waits=False, gpu=99.6) == "its processes use 0 % of a core, its GPU is 100 % busy"

@@ -14,9 +14,9 @@ from finetop.core.protocol.runs import Failed, Finished, Lost, Queued, Running, 
 from finetop.core.recipe.home_settings import Resume, Retry, Settings
 from finetop.core.store import jobs, runs
 from finetop.core.store.database import transaction
-from finetop.core.supervisor.jobs import after_job
+from finetop.core.supervisor.jobs import after_job, ask_job
 from finetop.core.supervisor.queue import ready, retry as retrying
-from finetop.core.supervisor.requests import resume as going_on, stop_pause_kill
+from finetop.core.supervisor.requests import resume as going_on, retry as requests_retry, stop_pause_kill
 
 KILLED = Failed(2.0, "killed by signal 9", "", 1.0, None, 9, kind="killed")
 ENVIRONMENT = Failed(2.0, "the hub does not answer", "Look.", 1.0, 4, kind="environment")
@@ -72,7 +72,7 @@ class Life:
         return going_on.resume(self.still.supervisor, protocol.Resume(self.name, **changes))
 
     def retry(self):
-        return retrying.retry(self.still.supervisor, protocol.Retry(self.name))
+        return requests_retry.retry(self.still.supervisor, protocol.Retry(self.name))
 
 
 @pytest.fixture
@@ -197,7 +197,7 @@ def test_a_failed_check_is_tried_again_and_nothing_that_has_not_failed(quiet):
         checkpoint="checkpoints/x",
         claim=0,
     )
-    answer = retrying.retry(quiet.supervisor, protocol.Retry("r"))
+    answer = requests_retry.retry(quiet.supervisor, protocol.Retry("r"))
     assert (answer.what, answer.step) == ("check", 5)
     assert jobs.queued(quiet.supervisor.connection)[0].args == {
         "step": 5,
@@ -206,7 +206,7 @@ def test_a_failed_check_is_tried_again_and_nothing_that_has_not_failed(quiet):
     }
     quiet.run("fine", (5,))
     with pytest.raises(Refused, match="fine has finished: nothing of it failed"):
-        retrying.retry(quiet.supervisor, protocol.Retry("fine"))
+        requests_retry.retry(quiet.supervisor, protocol.Retry("fine"))
 
 
 def test_a_full_disk_is_waited_for(life):
@@ -272,7 +272,7 @@ def test_a_pause_lets_the_run_wait_where_it_stands_in_the_queue(life, asked):
     life.reach(4)
     job = life.start()
     with transaction(life.connection):
-        stop_pause_kill.ask(life.connection, job, asked)
+        ask_job.ask(life.connection, job, asked)
     job = jobs.live(life.connection)[0]
     life.settle(job, Stopped(2.0, "pause", 1.0))
     state = life.row.state

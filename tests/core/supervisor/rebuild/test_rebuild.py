@@ -293,29 +293,6 @@ def rows_of(home, table):
     return names, found
 
 
-@pytest.mark.slow
-def test_a_home_of_an_older_finetop_comes_back_but_for_what_only_its_database_knew(cold_rig):
-    cold_rig.start()
-    cold_rig.wait_ready()
-    for plan in ({"steps": 20, "saved": [20], "lost": 20, "check": True}, {"steps": 3, "end": "crash"}):
-        cold_rig.wait_state(cold_rig.submit(**plan), "finished", "failed")
-    wait_checked(cold_rig, "fake", 1)
-    cold_rig.ask(protocol.Shutdown())
-    cold_rig.processes[-1].wait()
-    before = dump(cold_rig.home.database)
-    for file in cold_rig.home.runs.glob("*/run.json"):
-        told = json.loads(file.read_text())
-        file.write_text(json.dumps({**{k: v for k, v in told.items() if k != "store"}, "format": 1}))
-    (cold_rig.home.root / run_records.STORE).unlink()
-    assert rebuild(cold_rig.home).left_out == []
-    after = dump(cold_rig.home.database)
-    for table in ("metrics", "checkpoints", "item_scores", "checks", "samples"):
-        assert differences({table: before[table]}, {table: after[table]}) == []
-    assert [json.loads(row[9])["type"] for row in after["runs"]] == ["finished", "failed"]
-    assert [row[:4] for row in after["jobs"]] == [row[:4] for row in before["jobs"]]
-    assert len(after["jobs"]) == 3, "a check that was made is not queued again"
-
-
 def test_every_table_of_the_store_has_its_way_back(tmp_path):
     """A table that somebody adds is told by events, kept with its run, or kept in store.json."""
     connection = open_store(tmp_path / "finetop.duckdb")

@@ -10,7 +10,7 @@ from finetop.core.protocol import runs as data
 from finetop.core.store import jobs, run_list, runs
 from finetop.core.store.database import transaction
 from finetop.core.supervisor import watch_settings
-from finetop.core.supervisor.queue import quieting, ready as waiting
+from finetop.core.supervisor.queue import ready as queue_ready, ready as waiting
 from finetop.core.supervisor.requests import queue, stop_pause_kill
 
 NOON = 1_768_478_400.0  # some day, 12:00 UTC
@@ -168,16 +168,16 @@ def test_in_quiet_hours_nothing_starts_and_what_runs_rests_if_it_is_to(queued, m
         )
     supervisor.live = jobs.live(supervisor.connection)
     watch_settings.read(supervisor)
-    quieting.keep(supervisor, NOON)
+    queue_ready.keep(supervisor, NOON)
     assert (ready(queued), because(queued, "b")) == ([], "quiet until 13:30")
     assert supervisor.live[0].asked == jobs.live(supervisor.connection)[0].asked == ""
     file.write_text('settings: 1\nquiet_hours: {from: "11:00", to: "13:30", pause: true}\n')
     watch_settings.read(supervisor)
-    quieting.keep(supervisor, NOON + 5400)
+    queue_ready.keep(supervisor, NOON + 5400)
     assert ready(queued, NOON + 5400) == ["b", "c"], "it is over"
     assert jobs.live(supervisor.connection)[0].asked == ""
     watch_settings.read(supervisor)
-    quieting.keep(supervisor, NOON)
+    queue_ready.keep(supervisor, NOON)
     live = jobs.live(supervisor.connection)[0]
     assert (live.asked, live.state.asked) == ("rest", "pause")
     monkeypatch.undo()

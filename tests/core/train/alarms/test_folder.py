@@ -1,10 +1,9 @@
 """The folder of alarms: each is a setting of the recipe, and watches what its recipe leaves on."""
 
-import msgspec
 import pytest
 
 from finetop.core.errors import RecipeError
-from finetop.core.recipe.load import recipe_from_json, recipe_to_json, resolve_text
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping, resolve_text
 from finetop.core.train import alarms
 
 RECIPE = "recipe: 1\nextends: lora\nname: x\n"
@@ -27,14 +26,14 @@ def test_one_is_turned_off_in_short_or_at_length():
     for text in ("alarms: {spike: false}\n", "alarms: {spike: {on: false}}\n"):
         made = recipe(text)
         assert set(alarms.names()) - set(alarms.watches(made, RUN)) == {"spike"}
-        assert recipe_from_json(recipe_to_json(made)) == made
+        assert recipe_from_mapping(recipe_to_mapping(made)) == made
     assert recipe("alarms: {spike: null}\n") == recipe()
 
 
 def test_a_recipe_of_before_there_were_alarms_has_them_on():
-    old = msgspec.json.decode(recipe_to_json(recipe()))
+    old = recipe_to_mapping(recipe())
     del old["alarms"]
-    assert recipe_from_json(msgspec.json.encode(old)) == recipe()
+    assert recipe_from_mapping(old) == recipe()
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 
 from finetop.core.errors import NotFound
-from finetop.core.plugins import listed_names, load_listed
+from finetop.core.plugins import PluginKind
 from finetop.core.train import methods, objectives
 
 if TYPE_CHECKING:
@@ -45,9 +45,10 @@ def test_a_new_file_is_a_new_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (package / "_shared.py").write_text("raise ValueError\n")
     (package / "broken.py").write_text("raise ValueError\n")
     monkeypatch.syspath_prepend(tmp_path)
-    assert listed_names("some_methods") == ("broken", "lora-plus")
-    assert load_listed("some_methods", "lora-plus", kind="method").ABOUT == "x"
+    kind: PluginKind[Any] = PluginKind("method", "some_methods")
+    assert kind.names() == ("broken", "lora-plus")
+    assert kind.load("lora-plus").ABOUT == "x"
     with pytest.raises(NotFound):
-        load_listed("some_methods", "-shared", kind="method")
+        kind.load("-shared")
     for name in [name for name in sys.modules if name.startswith("some_methods")]:
         monkeypatch.delitem(sys.modules, name)

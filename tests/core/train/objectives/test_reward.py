@@ -20,11 +20,11 @@ REWARD = {"objective": {"name": "reward"}, "train": {"max_steps": 6}, "data": {"
 
 
 def loaded(folder: Path, home: Path) -> Any:
-    from finetop.core.models import load_reward
+    from finetop.core.train.trainers import reward_sum
 
     log = event_log.EventLog(home / "loading.jsonl")
     try:
-        return load_reward.load_reward(str(folder), "float32", "cpu", 3, Home(home), log)
+        return reward_sum.load_reward(str(folder), "float32", "cpu", 3, Home(home), log)
     finally:
         log.close()
 

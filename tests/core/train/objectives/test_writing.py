@@ -120,10 +120,10 @@ def test_trl_reads_the_prompt_as_it_was_rendered(
     train: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """And with full weights the reference is the model as it began."""
-    from finetop.core.train import method_setup
+    from finetop.core.train import trainer_setup
 
     made: list[Any] = []
-    build = method_setup.make_trainer
+    build = trainer_setup.make_trainer
 
     def watched(objective: Any, setup: Any) -> Any:
         made.extend([build(objective, setup), setup])
@@ -138,7 +138,7 @@ def test_trl_reads_the_prompt_as_it_was_rendered(
         made[0]._generate_and_score_completions = lambda inputs: kept(score(inputs))
         return made[0]
 
-    monkeypatch.setattr(method_setup, "make_trainer", watched)
+    monkeypatch.setattr(trainer_setup, "make_trainer", watched)
     train(PROMPTS, objective={"name": name, "generations": 4, **BANDIT}, train={"max_steps": 1}, **PLAIN)
     trainer, setup, seen = made
     rendered = {tuple(example.prompt_ids) for example in setup.train}

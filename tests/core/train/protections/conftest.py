@@ -11,12 +11,12 @@ import pytest
 
 from finetop.core.models import checkpoint
 from finetop.core.protocol import events
-from finetop.core.recipe.load import recipe_from_json, recipe_to_json, resolve_text
+from finetop.core.recipe.load import recipe_from_mapping, recipe_to_mapping, resolve_text
 from finetop.core.runtime import event_log
 from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import train as training
-from finetop.core.train.resume.resume_point import Point
+from finetop.core.train.resume.resume_point import ResumePoint
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -98,7 +98,7 @@ def recipe_of(home: Home, tiny_model: Path) -> Callable[..., Any]:
             merges = name not in ("method", "objective") and isinstance(section, dict)
             whole[name] = {**whole[name], **section} if merges else section
         recipe = resolve_text(json.dumps(whole)).recipe
-        assert recipe_from_json(recipe_to_json(recipe)) == recipe
+        assert recipe_from_mapping(recipe_to_mapping(recipe)) == recipe
         return recipe
 
     return make
@@ -120,7 +120,7 @@ def train(home: Home, recipe_of: Callable[..., Any], capsys: Any) -> Callable[..
         else:
             shutil.copytree(on_from[0].folder, folder)
             (folder / "events.jsonl").unlink()
-            point = Point(on_from[1], checkpoint.folder_of(folder, on_from[1]), folder)
+            point = ResumePoint(on_from[1], checkpoint.folder_of(folder, on_from[1]), folder)
         capsys.readouterr()
         log = event_log.EventLog(folder / "events.jsonl")
         assert training.train(recipe, folder, home, "cpu", log, Stop(), point) == events.Ended("finished")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from finetop.core.protocol import events
 from finetop.core.runtime import event_log
-from finetop.core.train.resume.earlier_jobs import fingerprints, told_before
+from finetop.core.train.resume.earlier_jobs import fingerprints, read_earlier_jobs
 
 
 def write(run, name, *happened):
@@ -36,12 +36,12 @@ def test_a_resumed_run_forgets_what_is_no_more_but_not_what_was_claimed(tmp_path
         file.write(b'{"n": 99, "t": 1.0, "e": {"type":"verdict", torn')
     second = write(tmp_path, "0003-train", data("b"), events.Resumed(10), verdict(20, 4))
     third = write(tmp_path, "0004-train", data("c"), verdict(20, 5))
-    told = told_before(tmp_path, third)
+    told = read_earlier_jobs(tmp_path, third)
     assert told.data == {"faq.jsonl": "b"}
     assert {step: result["claim"] for step, result in told.verdicts.items()} == {10: 1, 20: 4}
     assert told.eval_losses == {10: 4.0}
     assert told.claims == 4
-    assert told_before(tmp_path, second).claims == 3
+    assert read_earlier_jobs(tmp_path, second).claims == 3
     assert fingerprints(third) == {"faq.jsonl": "c"}
 
 
@@ -52,5 +52,5 @@ def test_what_training_took_so_far_is_added_up_by_the_jobs_themselves(tmp_path):
     write(tmp_path, "0001-train", phase(1.0), phase(7.5), events.Phase("writing the final checkpoint"))
     write(tmp_path, "0002-check", events.Phase("scoring"))
     second = write(tmp_path, "0003-train", phase(9.0))
-    assert told_before(tmp_path, second).spent_s == 7.5
-    assert told_before(tmp_path, tmp_path / "jobs" / "0004-train").spent_s == 9.0
+    assert read_earlier_jobs(tmp_path, second).spent_s == 7.5
+    assert read_earlier_jobs(tmp_path, tmp_path / "jobs" / "0004-train").spent_s == 9.0

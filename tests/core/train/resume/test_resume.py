@@ -19,8 +19,8 @@ from finetop.core.runtime.home import Home
 from finetop.core.runtime.stop_signal import Stop
 from finetop.core.train import methods, train as training
 from finetop.core.train.resume import resume, state_files
-from finetop.core.train.resume.earlier_jobs import told_before
-from finetop.core.train.resume.resume_point import Point
+from finetop.core.train.resume.earlier_jobs import read_earlier_jobs
+from finetop.core.train.resume.resume_point import ResumePoint
 
 TEXT = "The shop opens at nine, and closes at six. We mend radios, lamps and clocks in the old mill. " * 40
 
@@ -85,7 +85,7 @@ class Run:
         point = None
         if step is not None:
             where = checkpoint.folder_of(self.folder, step)
-            point = Point(step, where, folder, anyway, told_before(self.folder, folder))
+            point = ResumePoint(step, where, folder, anyway, read_earlier_jobs(self.folder, folder))
         try:
             ended = training.train(recipe, self.folder, self.home, "cpu", log, stop or Stop(), point)
         finally:
@@ -214,7 +214,7 @@ def test_going_back_removes_later_checkpoints_and_says_so(tmp_path):
     log = event_log.EventLog(tmp_path / "events.jsonl")
     for step in (2, 4, 6):
         checkpoint.folder_of(tmp_path, step).mkdir(parents=True)
-    point = Point(4, checkpoint.folder_of(tmp_path, 4), tmp_path)
+    point = ResumePoint(4, checkpoint.folder_of(tmp_path, 4), tmp_path)
     with pytest.raises(BadInput, match="nothing is left to do: step 4 is done, and the run ends at 4"):
         resume.announce(point, tmp_path, 4, log)
     resume.announce(point, tmp_path, 8, log)

@@ -12,9 +12,8 @@ from finetop.core.preflight.lint.report import Finding, Lengths, Progress, Repor
 from finetop.core.recipe.load import resolve_text
 from finetop.core.runtime.home import Home, prepare
 from finetop.tui.app import FinetopApp
-from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, key_of, lint_words, taken_in
+from finetop.tui.screens.launch.lint import NOT_LINTED, Linted, LintScreen, key_of, lint_words, taken_in
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.screens.lint import LintScreen
 from finetop.tui.theme import Look
 
 if TYPE_CHECKING:

@@ -47,7 +47,7 @@ async def test_the_form_shows_defaults_and_what_is_missing(folder: Path) -> None
         ):
             assert words in text
         assert "needs a .jsonl file" in row_with(app, "data  ")
-        assert "next  R  go to data: 1 setting to mend" in text
+        assert "next  R  fix 1 setting: data" in text
 
 
 async def test_data_is_typed_looked_at_and_queued(folder: Path) -> None:
@@ -113,7 +113,7 @@ async def test_a_refused_queueing_puts_the_cursor_on_the_first_fault(folder: Pat
         await pilot.press("4", "R")
         await settled(pilot)
         assert "▸ data" in row_with(app, "data  ")
-        assert "not queued: 1 setting to mend. data.train: needs a .jsonl file." in text_of(app)
+        assert "not queued: fix 1 setting. data.train: needs a .jsonl file." in text_of(app)
         assert not submitted(fake)
 
 

@@ -113,7 +113,7 @@ async def test_h_holds_r_releases_and_p_does_either() -> None:
         assert fake.orders()[-1] == protocol.Pause("support-r16")
         await pilot.press("H")
         await settled(pilot)
-        assert "support-r16 does not wait: this is for what does." in text_of(app)
+        assert "support-r16 is not waiting." in text_of(app)
 
 
 async def test_what_is_taken_out_or_held_as_a_whole_is_asked_for() -> None:
@@ -183,7 +183,7 @@ async def test_the_list_follows_what_starts_and_ends_and_the_cursor_stays_on_its
 
 
 async def test_a_machine_without_gpus_has_slots_and_an_empty_queue_says_what_to_do() -> None:
-    fake = QueueFake([make_live(1, "demo-remembers")], [make_waiting(1, "next-one")], ON_CPU)
+    fake = QueueFake([make_live(9, "demo-remembers")], [make_waiting(1, "next-one")], ON_CPU)
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)
@@ -288,7 +288,7 @@ def test_picture(snap_compare: Callable[..., bool], size: tuple[int, int], kind:
         "gpus": lambda: QueueFake(),
         "faults": lambda: QueueFake([], WAITING[1:], FAULTY),
         "none": lambda: QueueFake(
-            [make_live(1, "demo-remembers")], [make_waiting(1, "demo-forgets")], ON_CPU
+            [make_live(9, "demo-remembers")], [make_waiting(1, "demo-forgets")], ON_CPU
         ),
         "empty": lambda: QueueFake([], [], make_gpus(cores=2)),
     }[kind]()

@@ -35,7 +35,7 @@ from finetop.tui.screens.run.head import TABS, Tab
 from finetop.tui.screens.run.keys import KEYS, footer_keys
 from finetop.tui.screens.run.metric_names import drift_forecast, metric_keys, shown
 from finetop.tui.screens.run.screen import RunScreen
-from finetop.tui.screens.run.view_state import Looks
+from finetop.tui.screens.run.view_state import ViewState
 from finetop.tui.screens.run.x_axis import axis_of
 from finetop.tui.screens.run.zoom import Axis, Shown, moved, zoomed
 from finetop.tui.screens.runs.screen import RunsScreen
@@ -73,7 +73,7 @@ async def test_training_shows_progress_curves_log_and_where_drift_is_heading() -
         assert "running 820 of 1,200" in text_of(app) and "68 %  6 min left, ends 14:28" in text_of(app)
         title = row_with(app, "eval")
         assert title.startswith(f" loss  train {fake.detail.row.metrics['loss']:.3f}  eval 1.267 •")
-        assert "drift  .09 of .10  nats a token" in title
+        assert "drift  .09 of .10  nats/token" in title
         assert "limit ----" in row_with(app, "limit")
         assert row_with(app, "      0 ").count("820     1200") == 2
         assert "step 820/1200" in text_of(app).splitlines()[-4]
@@ -120,11 +120,11 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot)
         assert "FAILED  out of memory" in text_of(app)
-        assert row_with(app, "mend ").startswith(" mend    Lower train.batch_size (now 8)")
+        assert row_with(app, "fix ").startswith(" fix     Lower train.batch_size (now 8)")
         assert "torch.OutOfMemoryError: CUDA out of memory." in text_of(app)
         assert row_with(app, "next ") == " next  n  a new run from this one, with that fixed"
         await pilot.press("enter")
-        assert screen.looks.tab == "log"
+        assert screen.view_state.tab == "log"
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ async def test_failed_says_cause_how_to_mend_it_and_the_end_of_the_log() -> None
     [
         (Lost(NOW - 300, "the machine restarted", NOW - 900), "LOST  the machine restarted"),
         (Stopped(NOW - 300, "stop", NOW - 900), "stopped  at step 900 of 1,200; its checkpoint is kept"),
-        (Finished(NOW - 5000, NOW - 4000), "not checked  nobody knows yet whether it forgot"),
+        (Finished(NOW - 5000, NOW - 4000), "not checked yet"),
     ],
 )
 async def test_other_ends_say_so(state: Any, words: str) -> None:
@@ -322,10 +322,10 @@ async def test_the_cursor_shows_values_and_goes_in_steps_of_one_and_ten() -> Non
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "left", "shift+left")
-        assert screen.looks.shown.cursor == 10
+        assert screen.view_state.shown.cursor == 10
         assert "step 394  train " in text_of(app) and "┊" in text_of(app)
         await pilot.press("right", "shift+right", "h")
-        assert screen.looks.shown.cursor == 20
+        assert screen.view_state.shown.cursor == 20
         await pilot.press("0")
         assert "┊" not in text_of(app)
 
@@ -336,14 +336,14 @@ async def test_zoom_asks_for_the_steps_in_view() -> None:
     async with app.run_test(size=SMALL) as pilot:
         screen = await opened(fake, pilot, "plus")
         asks = asked(fake, protocol.Curves)
-        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.looks.shown.zoom
+        assert (asks[-1].first, asks[-1].last) == (520, 1120) == screen.view_state.shown.zoom
         assert "520" in row_with(app, "1120")
         await pilot.press("minus")
         await settled(pilot)
-        assert screen.looks.shown.zoom is None
+        assert screen.view_state.shown.zoom is None
         await pilot.press("plus", "plus", "0")
         await settled(pilot)
-        assert screen.looks.shown == Shown() and "0                   820     1200" in text_of(app)
+        assert screen.view_state.shown == Shown() and "0                   820     1200" in text_of(app)
 
 
 async def test_log_scale_and_smoothing_say_so() -> None:
@@ -416,7 +416,7 @@ async def test_x_goes_through_tokens_time_and_epochs_and_the_planned_end_stands_
         assert "epoch 2" in row_with(app, "epoch 0")
         await pilot.press("x")
         await settled(pilot)
-        assert screen.looks.shown == Shown() and "1200" in row_with(app, "      0 ")
+        assert screen.view_state.shown == Shown() and "1200" in row_with(app, "      0 ")
 
 
 async def test_the_cursor_on_another_axis_names_its_step_and_zooms() -> None:
@@ -444,11 +444,11 @@ async def test_checkpoints_alarms_and_checks_are_marks_that_the_cursor_names() -
         screen = await opened(fake, pilot)
         marks = row_with(app, " 2.9 ").partition("│")[0]
         assert [letter for letter in marks if letter in "▾!✗✓"] == ["▾", "!", "✗"]
-        screen.looks.shown = Shown(cursor=marks.index("!") - 6)
+        screen.view_state.shown = Shown(cursor=marks.index("!") - 6)
         screen.redraw()
         await settled(pilot)
         assert "── step 450: spike: the loss rose 0.9 -> 4.1 ──" in text_of(app)
-        screen.looks.shown = Shown(cursor=marks.index("✗") - 6)
+        screen.view_state.shown = Shown(cursor=marks.index("✗") - 6)
         screen.redraw()
         await settled(pilot)
         assert "step 600  train 1.165  eval 1.267 •  check REGRESS…" in row_with(app, " loss ")
@@ -495,11 +495,11 @@ async def test_tab_goes_round_both_ways() -> None:
         screen = await opened(fake, pilot)
         seen = []
         for _ in TABS:
-            seen.append(screen.looks.tab)
+            seen.append(screen.view_state.tab)
             await pilot.press("tab")
-        assert tuple(seen) == TABS and screen.looks.tab == "metrics"
+        assert tuple(seen) == TABS and screen.view_state.tab == "metrics"
         await pilot.press("shift+tab")
-        assert screen.looks.tab == TABS[-1]
+        assert screen.view_state.tab == TABS[-1]
 
 
 async def test_the_log_follows_its_end_unless_scrolled_up() -> None:
@@ -669,9 +669,9 @@ async def test_the_system_tab_draws_what_is_measured_names_what_is_not_and_lists
         await opened(fake, pilot, "shift+tab")
         assert "│ memory  38.2 GiB" in row_with(app, " GPU busy  91 %")
         assert set(asked(fake, protocol.Curves)[-1].keys) == {"gpu_util", "memory_gib", "tokens_per_s"}
-        assert row_with(app, " not told ") == " not told power, temperature, host memory"
+        assert row_with(app, " not available") == " not available: power, temperature, host memory"
         assert row_with(app, "train.main").split() == [
-            *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.train.main", "0012-train", "runs")
+            *("4101", "6.41", "GiB", "13", "min", "38", "finetop.core.run_job", "0012-train", "runs")
         ]
         assert row_with(app, " versions ").split(maxsplit=1) == ["versions", "torch 2.13.0, trl 1.16.0"]
         fake.change()
@@ -703,7 +703,7 @@ async def test_a_regressed_check_is_shown_whole() -> None:
         assert "check ✗" in row_with(app, "metrics")
         await pilot.press("enter")
         await settled(pilot)
-        assert screen.looks.tab == "check"
+        assert screen.view_state.tab == "check"
         assert "exact match  0.71 -> 0.91 (better" in row_with(app, "target ")
         assert "+0.310 nats/token" in row_with(app, "drift ")
         assert "1 flip of 128 items" in row_with(app, "floor ")
@@ -725,7 +725,7 @@ async def test_whole_answers_are_one_level_deeper() -> None:
         await pilot.press("G")
         assert "39 more answers changed: finetop flips support-r16 --task arith" in text_of(app)
         await pilot.press("escape")
-        assert screen.looks.tab == "check" and not screen.looks.is_reading
+        assert screen.view_state.tab == "check" and not screen.view_state.is_reading
         await pilot.press("escape")
         assert isinstance(app.screen, RunsScreen)
 
@@ -779,7 +779,7 @@ async def test_no_check_says_why_and_a_running_one_how_far_it_is() -> None:
     app = make_run_app(fake)
     async with app.run_test(size=SMALL) as pilot:
         await opened(fake, pilot, *["tab"] * 4)
-        assert "Not checked: nobody knows yet whether it forgot." in text_of(app)
+        assert "Not checked yet." in text_of(app)
         checking = Running(NOW - 30, "scoring", 212.0, 640.0, "items", 41.0)
         fake.change(
             msgspec.structs.replace(
@@ -922,7 +922,7 @@ def test_every_key_of_every_footer_is_bound() -> None:
     }
     for fake in (training(), regressed(), failed()):
         for tab in TABS:
-            for key in footer_keys(fake.detail, Looks(tab=tab, shown=Shown(cursor=3))):
+            for key in footer_keys(fake.detail, ViewState(tab=tab, shown=Shown(cursor=3))):
                 assert set(names.get(key.shown, [key.shown])) <= bound, (tab, key)
 
 
@@ -1088,4 +1088,4 @@ async def test_what_a_run_was_trained_on_stands_in_its_recipe_and_its_tree() -> 
         await pilot.press("shift+tab", "shift+tab")
         fake.change(old)
         await settled(pilot, 0.5)
-        assert "An older finetop read this run's data" in text_of(app)
+        assert "version  faq.jsonl" not in text_of(app)

@@ -24,9 +24,9 @@ from finetop.core import protocol
 from finetop.core.protocol.runs import Finished, Queued, Running
 from finetop.core.runtime.home import Home
 from finetop.tui.screens.launch.screen import LaunchScreen
-from finetop.tui.screens.runs import load, saved_columns
+from finetop.tui.screens.runs import input_lines
 from finetop.tui.screens.runs.screen import RunsScreen
-from finetop.tui.widgets.page_cache import CHUNK
+from finetop.tui.widgets.paged_list import CHUNK
 from finetop.tui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ async def test_the_pane_begins_with_the_verdict_and_follows_the_cursor() -> None
         await pilot.press("j")
         await settled(pilot)
         assert "✗ FAILED  out of memory" in text_of(app)
-        assert "mend   Lower train.batch_size (now 8)." in text_of(app)
+        assert "fix    Lower train.batch_size (now 8)." in text_of(app)
         assert "next  n" in text_of(app)
 
 
@@ -149,7 +149,7 @@ async def test_ten_thousand_runs_are_paged_and_jumped_through() -> None:
 
 
 async def test_nothing_moves_under_the_cursor_until_o(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "NUMBERS_S", 0.0)
+    monkeypatch.setattr(RunsScreen, "LEAST_S", 0.0)
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)
     async with app.run_test(size=SIZE) as pilot:
@@ -606,7 +606,7 @@ async def test_t_puts_tags_on_and_a_note_and_u_takes_them_back() -> None:
 async def test_columns_are_chosen_kept_and_shown_where_they_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetop.tui.screens.runs.saved_columns.file_of", lambda home: tmp_path / "app.json")
+    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
     fake = FakeSupervisor(mixed_rows())
     app = make_app(fake)
     async with app.run_test(size=(100, 24)) as pilot:
@@ -637,6 +637,6 @@ async def test_columns_are_chosen_kept_and_shown_where_they_fit(
 async def test_a_file_of_columns_that_is_none_of_ours_is_left_alone(
     content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("finetop.tui.screens.runs.saved_columns.file_of", lambda home: tmp_path / "app.json")
+    monkeypatch.setattr("finetop.tui.screens.runs.input_lines.file_of", lambda home: tmp_path / "app.json")
     (tmp_path / "app.json").write_bytes(content)
-    assert saved_columns.columns(Home(tmp_path)) in ((), ("x", "y", "z"))
+    assert input_lines.columns(Home(tmp_path)) in ((), ("x", "y", "z"))

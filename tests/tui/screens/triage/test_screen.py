@@ -16,9 +16,9 @@ from finetop.core.protocol import TriageCell
 from finetop.core.store.database import open_store
 from finetop.tui.screens.compare.screen import CompareScreen
 from finetop.tui.screens.run.screen import RunScreen
-from finetop.tui.screens.triage.items import asked_for
 from finetop.tui.screens.triage.items_screen import ItemsScreen
 from finetop.tui.screens.triage.screen import TriageScreen
+from finetop.tui.screens.triage.state import asked_for
 from finetop.tui.screens.triage.table import TASKS, columns_of
 
 if TYPE_CHECKING:
@@ -295,8 +295,11 @@ async def test_s_finds_the_checkpoint_that_lost_it_and_names_the_price_first(
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "s")
         shown = text_of(app).splitlines()
-        assert "Which of 7 checkpoints lost it?  3 looks at most, each about 40 s: 2 min in all" in shown[-2]
-        assert "y find it   o one look   esc leave it" in shown[-1]
+        assert (
+            "Find the checkpoint that lost it (bisects 7)?  3 checks at most, each about 40 s: 2 min in all"
+            in shown[-2]
+        )
+        assert "y find it   o one check   esc leave it" in shown[-1]
         assert asked(fake, protocol.LookEarlier) == []
         await pilot.press("y")
         await settled(pilot)
@@ -313,7 +316,7 @@ async def test_f_goes_on_with_more_items_of_a_task_or_of_all(store: duckdb.DuckD
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot, "right", "f")
         shown = text_of(app).splitlines()
-        assert "Ask support-full-1e-4 the items that are left?  Same claim, narrower interval." in shown[-2]
+        assert "Check the remaining 560 items?  Same verdict, tighter interval." in shown[-2]
         assert "y 80 of arith, about 40 s   a all 560, about 4 min   esc leave it" in shown[-1]
         await pilot.press("y")
         await settled(pilot)
@@ -375,7 +378,7 @@ async def test_without_any_check_it_says_what_to_do(tmp_path: Path) -> None:
     async with app.run_test(size=SIZE) as pilot:
         await opened(pilot)
         text = text_of(app)
-        assert "No run has been checked yet: nothing to triage." in text
+        assert "No run has been checked yet. f checks one." in text
         assert "1 finished run has no check:  support-r2" in text
         assert "next  f  check support-r2" in text
     connection.close()
@@ -414,7 +417,7 @@ async def test_every_key_of_the_footer_does_what_it_says(store: duckdb.DuckDBPyC
             "←→↑↓ cell",
             "enter items",
             "A accept",
-            "O I look",
+            "O take it",
             "v turn",
             "s earlier steps",
             "/ filter",
