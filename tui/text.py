@@ -6,9 +6,6 @@ import re
 
 from rich.cells import cell_len, set_cell_size
 
-from finetop.core.text import clean_line
-from finetop.core.wording.sparkline import sparkline as sparkline
-
 _NUMBER = re.compile(r"[-+±]?[\d.,]*\d$")  # at the end of what is kept
 
 
@@ -39,21 +36,6 @@ def cut_middle(text: str, width: int) -> str:
         tail = letter + tail
     head = set_cell_size(text, width - 1 - cell_len(tail)).rstrip()
     return f"{head}…{tail}"
-
-
-def count(number: int) -> str:
-    """Write a whole number with its thousands set apart: 3,000."""
-    return f"{number:,}"
-
-
-def counted(number: int, one: str, many: str = "") -> str:
-    """Write a number with its noun: '1 run', '2 runs'."""
-    return f"{count(number)} {one if number == 1 else many or one + 's'}"
-
-
-def metric_words(metric: str) -> str:
-    """Write a metric's name as people say it: nats/token, exact match."""
-    return clean_line(metric).replace("_per_", "/").replace("_", " ")
 
 
 def of_steps(done: int, planned: int) -> str:

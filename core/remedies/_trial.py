@@ -76,8 +76,8 @@ def try_all(request: RemedyRequest, home: Home, events: EventLog) -> list[Remedy
     """
     events.write(Phase("loading model"))
     base = resolve.resolve_model(request.recipe.model, home, events)
-    candidates = open_pair(base, request.checkpoint, request.recipe.model.dtype, request.device)
-    context = replace(open_context(request.recipe, candidates, home, events), reports_scores=False)
+    pair = open_pair(base, request.checkpoint, request.recipe.model.dtype, request.device)
+    context = replace(open_context(request.recipe, pair, home, events), reports_scores=False)
     return checking.in_smaller_batches(context, lambda plan: _try_under(request, context, plan))
 
 
@@ -201,7 +201,7 @@ def remembered(change: Change, context: CheckContext) -> Change:
 
 
 def kept_words(context: CheckContext) -> tuple[str, str]:
-    """Give the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
+    """Return the hash of the weights that were scored, and what their making said; nothing of a mere checkpoint."""
     if context.pair.change is None:
         return "", ""
     key, prompts = _weights_key(context)

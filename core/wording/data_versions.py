@@ -22,14 +22,9 @@ if TYPE_CHECKING:
 
 LINT_SHOWN = 4
 FILE = "the file"  # what is said of it begins so
-NO_ROWS = "Its rows are not known: it has read none yet."
+NO_ROWS = "No row hashes for this run."
 TESTS_DIFFER = "They were measured on different tests: their scores on the target can't be compared."
 NO_TRAINING = "It was not trained: no weight moved."
-
-
-def count(rows: int, what: str = "row") -> str:
-    """Write how many: '1 row', '1,412 rows'."""
-    return f"{rows:,} {what}{'' if rows == 1 else 's'}"
 
 
 def source_words(row: SourceRow | DataVersion) -> str:

@@ -265,7 +265,7 @@ class Agreement:
         """Say what is counted: tokens of a model that writes, texts of a reward model."""
         if self.of_texts:
             return f"apart in the reward of {self.tokens} pieces"
-        return f"nats per token apart on {self.tokens} tokens"
+        return f"nats/token apart on {self.tokens} tokens"
 
     @property
     def plain(self) -> dict[str, Any]:

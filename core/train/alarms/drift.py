@@ -36,12 +36,10 @@ class Drift:
             return None
         if not self.is_on and drift > self.limit:
             self.is_on = True
-            return AlarmNote(f"drift {drift:.2f} nats per token on general text is over {self.limit:g}")
+            return AlarmNote(f"drift {drift:.2f} nats/token on general text is over {self.limit:g}")
         if self.is_on and drift < BACK * self.limit:
             self.is_on = False
-            return AlarmNote(
-                f"drift is back at {drift:.2f} nats per token, under {self.limit:g}", is_over=True
-            )
+            return AlarmNote(f"drift is back at {drift:.2f} nats/token, under {self.limit:g}", is_over=True)
         return None
 
 

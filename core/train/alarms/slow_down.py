@@ -93,18 +93,16 @@ class SlowDown:
             if not self.is_on:
                 return None
             self.is_on = False
-            return AlarmNote(f"steps take {_span(self.step.recent.median())} again", is_over=True)
+            return AlarmNote(f"steps take {exact_span(self.step.recent.median())} again", is_over=True)
         if self.slow_since is None:
             self.slow_since = (step, seconds)
         if self.is_on or seconds - self.slow_since[1] < self.options.seconds:
             return None
         self.is_on = True
         now, before = self.step.recent.median(), self.step.before.median()
-        return AlarmNote(f"slow: {_span(now)} a step since step {self.slow_since[0]}, {_span(before)} before")
-
-
-def _span(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
+        return AlarmNote(
+            f"slow: {exact_span(now)} a step since step {self.slow_since[0]}, {exact_span(before)} before"
+        )
 
 
 def watch(options: Options, run: Run) -> SlowDown:

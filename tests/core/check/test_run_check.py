@@ -224,7 +224,7 @@ def test_out_of_memory_scores_both_models_again_in_smaller_batches(
     monkeypatch.setattr(scoring_passes, "score_batch", short_of_memory)
     log = event_log.EventLog(folder / "events.jsonl")
     recipe = recipe_from_mapping(read_spec(folder).recipe, "job.json")
-    found = check_result.read(run_check.check(recipe, checkpoint, Home(home), "cpu", log))
+    found = run_check.check(recipe, checkpoint, Home(home), "cpu", log)
     assert {name: facts["row_tokens"] for name, facts in found.models.items()} == {"base": 256, "tuned": 256}
     assert {("base", 256), ("tuned", 256)} <= set(used)
     scores = of(events.Scores, told(folder))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from finetop.core.text import clean_line
-from finetop.core.wording import approaches, approaches as words
+from finetop.core.wording import approaches as words
 from finetop.core.wording.units import metric_words
 from finetop.core.wording.verdicts import SHORT_WORDS
 from finetop.tui.line import Line, line_width
@@ -55,7 +55,7 @@ def columns_of(answer: ApproachesAnswer, width: int, *, of_costs: bool) -> list[
         plain("over seeds", lambda row: words.cells(row)[2]),
     ]
     costs = [
-        plain("set-up", lambda row: approaches.seconds(row.setup_s)),
+        plain("set-up", lambda row: words.seconds(row.setup_s)),
         plain("a query", lambda row: words.prices(row)[4]),
         plain("prompt", lambda row: words.prices(row)[3]),
         plain("memory", lambda row: words.prices(row)[5]),

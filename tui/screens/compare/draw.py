@@ -10,7 +10,7 @@ from finetop.core.text import clean_line, count
 from finetop.core.wording import data_versions
 from finetop.core.wording.data_versions import TESTS_DIFFER
 from finetop.core.wording.units import metric_words
-from finetop.core.wording.verdicts import points
+from finetop.core.wording.verdicts import change_of
 from finetop.tui.line import Line, line_width, rule, spread
 from finetop.tui.screens.compare.keys import TABS, Tab
 from finetop.tui.screens.compare.state import LETTERS, against
@@ -194,7 +194,7 @@ def scatter_lines(runs: Sequence[RunDetail], metric: str, chosen: int, width: in
         width=width,
         height=max(4, height - 3 - len(trades)),
         limit=-margins[0] if margins else None,
-        x_words=lambda change: points(-change),
+        x_words=lambda change: change_of(-change),
         y_words=value,
         lower_is_better=metric in LOWER_IS_BETTER,
     )

@@ -9,7 +9,7 @@ from finetop.core.protocol.messages.runs import Curves, CurvesAnswer, GetRun, Gr
 from finetop.core.protocol.run_columns import settings_of
 from finetop.core.protocol.run_filter import Filter, Sort, parse, read_sort
 from finetop.core.protocol.runs import Running
-from finetop.tui.text import sparkline
+from finetop.core.wording.sparkline import sparkline
 from finetop.tui.widgets.paged_list import CHUNK, PagedList
 
 if TYPE_CHECKING:
