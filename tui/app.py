@@ -13,6 +13,8 @@ from textual.app import App
 
 from finetop.core.client.connection import AsyncClient, start_supervisor
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.runs import RunsAnswer
+from finetop.core.protocol.request import Answer, Request
 from finetop.core.text import clean, clean_line, counted
 from finetop.tui.connection.listener import FAR_PACE_S, PACE_S, MachineListener, Ringer, follow
 from finetop.tui.connection.machines import Machine, restart_words, top_words, trouble_words

@@ -12,6 +12,9 @@ from finetop.core.commands.shared.imports import require_finished
 from finetop.core.commands.shared.output import plain, print_json, print_table
 from finetop.core.errors import BadInput, NotFound, Refused, did_you_mean
 from finetop.core.protocol import runs as data
+from finetop.core.protocol.messages.remedies import Remedies, RemediesAnswer, Remedy
+from finetop.core.protocol.messages.runs import GetRun
+from finetop.core.protocol.messages.submit import Submit
 from finetop.core.recipe.dotted import with_settings
 from finetop.core.text import clean_line, counted
 from finetop.core.wording import remedies as words

@@ -15,7 +15,7 @@ from finetop.core.errors import FinetopError, NoSupervisor
 from finetop.core.protocol.messages.session import ChangesAnswer, HelloAnswer
 from finetop.core.runtime.home import Home
 from finetop.core.wording.durations import long_span, short_span
-from finetop.tui.connection.listener import MachineListener
+from finetop.tui.connection.listener import follow
 from finetop.tui.screens.launch.screen import LaunchScreen
 from finetop.tui.screens.pages import KeysPage
 from finetop.tui.screens.runs.screen import RunsScreen

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from finetop.core.train.alarms import AlarmNote
 from finetop.core.train.alarms._window import Window
+from finetop.core.wording.durations import exact_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,6 +10,9 @@ import msgspec
 
 from finetop.core.client.remote.recipe_files import judge, own_paths, sent
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.approaches import SubmitApproaches
+from finetop.core.protocol.messages.machine import Paths
+from finetop.core.protocol.messages.submit import Submit, SubmitSweep, SweepRun
 from finetop.core.text import clean_line, count, counted
 from finetop.tui.screens.launch.form import source_of, value_of
 from finetop.tui.screens.launch.recipe_file import recipe_path, recipe_text, write

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.notes import Note, NoteAnswer, Tag, TagAnswer
+from finetop.core.protocol.messages.queue import Kill, Stop
+from finetop.core.protocol.messages.submit import Submit
+from finetop.core.protocol.messages.trash import Remove, RemoveAnswer, Removed, Restore
+from finetop.core.protocol.request import Ask
 from finetop.core.protocol.runs import Queued, Running
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.units import size_word

@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.checks import Check
+from finetop.core.protocol.messages.triage import Earlier, EarlierAnswer, LookEarlier, TriageRun
 from finetop.core.text import clean_line, count, counted
 from finetop.core.wording.durations import long_span
 from finetop.tui.screens.shared.run_actions import order

@@ -10,6 +10,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core.errors import FinetopError
+from finetop.core.protocol.messages.triage import ItemKind, LookAtItem
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
@@ -24,8 +25,8 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from textual.app import ComposeResult
 
-    from finetop.core.protocol import ItemAnswer, TriageRow
     from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import ItemAnswer, TriageRow
     from finetop.tui.screens.triage.state import Items
 
 

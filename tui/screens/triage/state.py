@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from typing import Any
 
-    from finetop.core.protocol import ItemKind, TriageAnswer, TriageCell, TriageRow
     from finetop.core.protocol.check_result import Flip
+    from finetop.core.protocol.messages.triage import ItemKind, TriageAnswer, TriageCell, TriageRow
     from finetop.tui.widgets.paged_list import Ask, Pages
 
 PANE_ITEMS = 20  # lost items that the tallest pane shows
@@ -176,7 +176,7 @@ class Items:
     filter: str = ""
     kinds: list[ItemKind] = field(default_factory=list)
     items: dict[int, Flip] = field(default_factory=dict)
-    answer: protocol.LostItemsAnswer | None = None  # the newest
+    answer: LostItemsAnswer | None = None  # the newest
 
     @property
     def request(self) -> LostItems:
