@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-FORMAT = 1  # of run.json
+FORMAT = 2  # of run.json
 STORE = "store.json"
 
 # Tables and columns that events tell, or the recipe: `rebuild` makes them again.

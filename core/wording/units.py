@@ -8,8 +8,10 @@ GIB = 2**30
 
 
 def gib(size: float) -> str:
-    """Write GiB with the digits that say something: '123', '12.3', '7.8', '0.52'."""
-    return f"{size:.0f}" if size >= 100 else f"{size:.1f}" if size >= 1 else f"{size:.2g}"
+    """Write GiB with the digits that say something: '123', '80', '12.3', '7.8', '0.52'."""
+    if size >= 10:
+        return f"{size:.0f}" if size >= 100 else f"{size:.1f}".removesuffix(".0")
+    return f"{size:.1f}" if size >= 1 else f"{size:.2g}"
 
 
 def gib_of(size_bytes: float) -> str:

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING
 
+from stdnum import iban, luhn
+
 from finetop.core.preflight.lint.patterns import Shape, hits_of
 
 if TYPE_CHECKING:
@@ -41,25 +43,6 @@ def _is_phone(found: re.Match[str]) -> bool:
     return area[0] not in "01" and exchange[0] not in "01" and not is_free and not is_invented
 
 
-_IBAN_LENGTHS = {
-    "AD": 24, "AE": 23, "AL": 28, "AT": 20, "AZ": 28, "BA": 20, "BE": 16, "BG": 22, "BH": 22, "BR": 29, "BY": 28,
-    "CH": 21, "CR": 22, "CY": 28, "CZ": 24, "DE": 22, "DK": 18, "DO": 28, "EE": 20, "EG": 29, "ES": 24, "FI": 18,
-    "FO": 18, "FR": 27, "GB": 22, "GE": 22, "GI": 23, "GL": 18, "GR": 27, "GT": 28, "HR": 21, "HU": 28, "IE": 22,
-    "IL": 23, "IQ": 23, "IS": 26, "IT": 27, "JO": 30, "KW": 30, "KZ": 20, "LB": 28, "LI": 21, "LT": 20, "LU": 20,
-    "LV": 21, "MC": 27, "MD": 24, "ME": 22, "MK": 19, "MR": 27, "MT": 31, "MU": 30, "NL": 18, "NO": 15, "PK": 24,
-    "PL": 28, "PS": 29, "PT": 25, "QA": 29, "RO": 24, "RS": 22, "SA": 24, "SE": 24, "SI": 19, "SK": 24, "SM": 27,
-    "TN": 24, "TR": 26, "UA": 29, "VA": 22, "VG": 24, "XK": 20,
-}  # fmt: skip
-
-
-def is_iban(text: str) -> bool:
-    """Check an IBAN's length for its country, and its checksum (ISO 13616: the number modulo 97 is 1)."""
-    packed = re.sub(r"[ -]", "", text)
-    if _IBAN_LENGTHS.get(packed[:2]) != len(packed):
-        return False
-    return int("".join(str(int(c, 36)) for c in packed[4:] + packed[:4])) % 97 == 1
-
-
 _SAMPLE_CARDS = {
     "4111111111111111", "4242424242424242", "4012888888881881", "5555555555554444", "5105105105105100",
     "378282246310005", "371449635398431", "6011111111111117", "6011000990139424", "30569309025904", "4000056655665556",
@@ -78,8 +61,7 @@ def is_card(text: str) -> bool:
     )
     if not is_known or digits in _SAMPLE_CARDS or len(set(digits)) < 4:
         return False
-    doubled = [int(d) * (2 if i % 2 else 1) for i, d in enumerate(reversed(digits))]
-    return sum(d - 9 if d > 9 else d for d in doubled) % 10 == 0
+    return luhn.is_valid(digits)
 
 
 def _is_address(found: re.Match[str]) -> bool:
@@ -111,7 +93,7 @@ PERSONAL = (
         "IBAN",
         (),
         re.compile(r"\b[A-Z]{2}\d{2}(?:[ -]?[A-Z0-9]{4}){2,7}(?:[ -]?[A-Z0-9]{1,3})?\b"),
-        lambda found: is_iban(found[0]),
+        lambda found: iban.is_valid(found[0]),
     ),
     Shape(
         "payment card",

@@ -39,7 +39,7 @@ LORA = row("lora", 0.4, -0.4, trains=True, latency_s=0.5, setup_s=301.0, news=ne
 
 def test_knowledge_that_changes_goes_where_it_is_answered_soonest_if_that_is_proven():
     said = texts([RETRIEVAL, LORA])["changing knowledge"]
-    assert said.startswith("Look it up: new facts are answered better by retrieval, after 0.50 s of indexing")
+    assert said.startswith("Look it up: new facts are answered better by retrieval, after 0.5 s of indexing")
     assert "(0.10 to 0.80, by 0.70 [0.60, 0.80])" in said and "Not proven for lora, after 5.2 min of" in said
     fluent = msgspec.structs.replace(LORA, news=news("train", 0.85, 0.9, 310.0))
     beside = texts([RETRIEVAL, fluent])["changing knowledge"]

@@ -52,7 +52,7 @@ def test_a_selection_of_a_mended_file_is_told_back_to_the_first(faq, tmp_path):
     assert sha256_of(few) == hashlib.sha256(few.read_bytes()).hexdigest()
     assert data_versions.origin_words(origin, 3) == (
         "selected from clean.jsonl v3 by difficulty, 2 of 4 rows;"
-        " that was mended from faq.jsonl by finetop lint --fix: 1 of 5 rows removed, 0 changed"
+        " that was fixed from faq.jsonl by finetop lint --fix: 1 of 5 rows removed, 0 changed"
     )
     assert of_file(faq, sha256_of(faq)) is None
 

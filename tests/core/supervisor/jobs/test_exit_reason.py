@@ -36,11 +36,11 @@ def killed(number: int, **more: int) -> Exit:
     ("facts", "said", "log", "kind", "cause"),
     [
         (killed(9, oom_kills=1, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "out_of_memory",
-         "out of memory on this machine: it held 8.0 GiB of 8.0"),
+         "out of memory on this machine: it held 8.0 of 8.0 GiB"),
         (killed(9, oom_kills=0, memory_limit_kib=8 * GIB), None, [], "killed", "killed by signal 9"),
         (killed(9, oom_kills=0, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "killed", "killed by signal 9"),
         (killed(9, memory_limit_kib=8 * GIB, peak=8 * GIB), None, [], "out_of_memory",
-         "out of memory on this machine: it held 8.0 GiB of 8.0"),
+         "out of memory on this machine: it held 8.0 of 8.0 GiB"),
         (killed(9), None, [], "killed", "killed by signal 9"),  # no count
         (killed(15, oom_kills=0), None, [], "killed", "killed by signal 15"),
         (killed(11, oom_kills=0), None, FAULT, "crashed", "segmentation fault (signal 11)"),

@@ -218,7 +218,7 @@ def test_a_full_disk_is_waited_for(life):
     life.end(Failed(2.0, "disk full", kind="disk_full"))
     assert life.row.state.because == "disk full"
     life.retry()
-    assert life.row.state.because == "the disk is full: waits for 1676380.6 GiB of room"
+    assert life.row.state.because == "the disk is full: waits for 1676381 GiB of room"
 
 
 def finished(life, step=9):

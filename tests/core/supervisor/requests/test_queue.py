@@ -151,7 +151,7 @@ def test_a_try_waits_for_its_time_and_says_for_what(queued):
     room = '{"retry": {"number": 2, "of": 3, "said": "disk full", "room": 1000000000000000}}'
     connection.execute("UPDATE jobs SET args = ? WHERE id = ?", [room, job.id])
     assert ready(queued, NOON + 240) == ["a", "b"]
-    assert waiting.why(queued.supervisor)[job.id] == "the disk is full: waits for 931322.6 GiB of room"
+    assert waiting.why(queued.supervisor)[job.id] == "the disk is full: waits for 931323 GiB of room"
 
 
 def test_in_quiet_hours_nothing_starts_and_what_runs_rests_if_it_is_to(queued, monkeypatch):
