@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from finetop.core.client.report import Block, Chart
     from finetop.tui.app_interface import Host
-    from finetop.tui.save import Sheet
 
 
 async def ask_of(screen: Screen[Any], picture: str) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from finetop.core.data.formats import Message
     from finetop.core.models.resolved import ResolvedModel
-    from finetop.core.models.reward_model import RewardModel
     from finetop.core.runtime.event_log import EventLog
     from finetop.core.runtime.home import Home
     from finetop.core.train.rewards import Reward, RuleByName

@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.runs import RunDetail
     from finetop.tui.save import Sheet
-    from finetop.tui.screens.compare.state import ComparedRuns
 
 CHART = 3  # of the body is the chart a third, and no more than 14 rows
 TALLEST = 14

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finetop.core.protocol.messages.queue import LiveRow
+from finetop.core.protocol.messages.queue import LiveRow, QueueRow
 from finetop.core.text import clean_line, count
 from finetop.core.wording.durations import clock, long_span
 from finetop.core.wording.queue import priority_word, why
@@ -18,7 +18,6 @@ from finetop.tui.widgets.wrap import wrapped
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol.messages.queue import QueueRow
     from finetop.tui.screens.queue.state import Entry, QueueList
 
 

@@ -27,7 +27,6 @@ from finetop.core.wording.queue import why
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.protocol.messages.queue import QueueRow
     from finetop.core.runtime.home import Home
 
 AskOn = Callable[["Home", Ask], Awaitable[Any]]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from finetop.core.protocol.messages.runs import ProcessRow
     from finetop.core.protocol.runs import RunDetail, SampleRow
-    from finetop.tui.screens.run.charts import Board, Layout
+    from finetop.tui.screens.run.charts import Layout
     from finetop.tui.screens.run.state import RunData
     from finetop.tui.screens.run.view_state import ViewState
     from finetop.tui.widgets.axis import Scale

@@ -15,7 +15,7 @@ from finetop.tui.text import cut_middle
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finetop.core.protocol.messages.triage import Standing, TriageRow
+    from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.app_interface import Host
     from finetop.tui.widgets.frame import Bottom
 

@@ -10,7 +10,7 @@ from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from finetop.core.errors import FinetopError
-from finetop.core.protocol.messages.triage import ItemKind, LookAtItem
+from finetop.core.protocol.messages.triage import ItemAnswer, ItemKind, LookAtItem
 from finetop.core.text import clean_line, count
 from finetop.tui.app_interface import host_of
 from finetop.tui.keys import Key, bindings
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from textual.app import ComposeResult
 
     from finetop.core.protocol.check_result import Flip
-    from finetop.core.protocol.messages.triage import ItemAnswer, TriageRow
+    from finetop.core.protocol.messages.triage import TriageRow
     from finetop.tui.screens.triage.state import Items
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings, strategies as st
 
 from finetop.core.check.statistics.betting import exact
 from finetop.core.check.statistics.conclude import check_pairs, conclude
-from finetop.core.check.statistics.item_order import Item
+from finetop.core.check.statistics.item_order import Item, Key
 from finetop.core.check.statistics.plan import make_plan
 from finetop.core.check.statistics.sequential import (
     Check,
@@ -27,7 +27,6 @@ from finetop.core.check.statistics.verdict import CheckPlan, PairedItem, TaskPla
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finetop.core.check.statistics.item_order import Key
 
 Scores = dict[Key, float] if TYPE_CHECKING else dict
 

@@ -155,7 +155,7 @@ def test_a_slow_down_is_told_when_it_lasts_and_over_when_it_ends():
     assert [over for _, over, _ in told] == [False, True]
     assert 300 < told[0][0] < 340  # 11 steps until the median has moved, then 120 s
     assert 504 <= told[1][0] < 520
-    assert told[0][2].startswith("slow: 3 s a step since step 2")
+    assert told[0][2].startswith("slow: 3.00 s a step since step 2")
     assert told[0][2].endswith(", 1 s before")
 
 
