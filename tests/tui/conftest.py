@@ -41,5 +41,6 @@ def soon_or_never(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"finetop.tui.screens.{screen}.REST_S", 0.02)
     monkeypatch.setattr("finetop.tui.runs.loading.NUMBERS_S", 0.02)
     monkeypatch.setattr("finetop.tui.screens.triage.NUMBERS_S", 0.02)
+    monkeypatch.setattr("finetop.tui.screens.queue.LEAST_S", 0.02)
     monkeypatch.setattr("finetop.tui.launch.outlook.PAUSE_S", 0.02)
     monkeypatch.setattr("finetop.tui.launch.linting.PAUSE_S", 3600.0)

@@ -8,13 +8,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from rig import Rig
 from waiting import LIMIT_S, until
 
 from finetop.core import protocol
 from finetop.core.client import Client, connect
 from finetop.core.errors import BadInput
+from finetop.core.home import Home
 from finetop.core.supervisor.answers import changes
 from finetop.core.supervisor.serve import listen
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    """One supervisor for all that only asks it: starting one costs more than any of that."""
+    made = Rig(Home(tmp_path_factory.mktemp("served") / "home"))
+    made.start()
+    made.wait_ready()
+    yield made
+    made.stop_all()
 
 
 def test_the_socket_is_for_the_owner_alone(rig):
